@@ -1,0 +1,51 @@
+# Everything a newcomer types. `make run` and `make test` need Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
+
+.PHONY: install run test check lock openapi clean
+
+install: $(VENV)/.installed
+
+run: $(VENV)/.installed
+	@exec $(PY) manage.py up
+
+test: $(VENV)/.installed-dev
+	$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+	$(VENV)/bin/lint-imports
+	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) manage.py spectacular --validate --fail-on-warn | diff -u openapi.yaml - \
+	  || { echo "openapi.yaml is out of date: run 'make openapi' and read the difference"; exit 1; }
+
+openapi: $(VENV)/.installed-dev
+	$(PY) manage.py spectacular --validate --fail-on-warn --file openapi.yaml
+
+# The locks are resolved from pyproject.toml for every platform and Python we support.
+lock: $(VENV)/.installed
+	$(PY) -m pip --disable-pip-version-check install --quiet uv
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --python-version 3.11 --extra embedded pyproject.toml -o requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --python-version 3.11 --extra embedded --extra dev pyproject.toml \
+	  -c requirements.lock -o requirements-dev.lock
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cuebook needs Python 3.11 or newer; say which with PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock | $(VENV)/bin/python
+	$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,109 @@
+"""The directory of one embedded instance: where its data, sockets, logs and secrets are.
+
+    <home>/instance.json   while it is up: process id, address, database and broker addresses
+    <home>/secrets.json    made once: the keys that sign sessions and encrypt provider keys
+    <home>/demo.json       the demo people, their passwords and the demo API key
+    <home>/postgres, broker, run, log
+"""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+class HomeInUseError(Exception):
+    """Another supervisor holds this home."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What a running instance says about itself, so that commands can talk to it."""
+
+    pid: int
+    address: str
+    database_url: str
+    broker_url: str
+
+
+@dataclass(frozen=True)
+class Secrets:
+    secret_key: str
+    encryption_key: str
+
+
+class Home:
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.log = self.root / "log"
+        self.run = self.root / "run"
+        self.instance_file = self.root / "instance.json"
+        self.demo_file = self.root / "demo.json"
+        self._secrets_file = self.root / "secrets.json"
+
+    def prepare(self) -> None:
+        """Make the directories. Only directories that we make get a mode; none that exists is changed."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for directory in (self.log, self.run):
+            directory.mkdir(exist_ok=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this home for one supervisor; the kernel lets go when the process dies, however it dies."""
+        with (self.root / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeInUseError(self.root) from None
+            yield
+
+    def secrets(self) -> Secrets | None:
+        """The instance's keys, or None before its first start."""
+        stored = read_json(self._secrets_file)
+        return Secrets(**stored) if stored else None
+
+    def ensure_secrets(self) -> Secrets:
+        """The instance's keys, made at the first start."""
+        found = self.secrets()
+        if found:
+            return found
+        made = Secrets(
+            secret_key=secrets.token_urlsafe(48),
+            encryption_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        )
+        write_private_json(self._secrets_file, asdict(made))
+        return made
+
+    def instance(self) -> Instance | None:
+        """The running instance, or None while none is up."""
+        stored = read_json(self.instance_file)
+        return Instance(**stored) if stored else None
+
+    def announce(self, instance: Instance) -> None:
+        write_private_json(self.instance_file, asdict(instance))
+
+    def withdraw(self) -> None:
+        self.instance_file.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object stored at `path`, or None where there is no such file."""
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return stored
+
+
+def write_private_json(path: Path, value: dict[str, Any]) -> None:
+    """Write atomically, readable by the owner alone."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+        json.dump(value, handle, indent=2)
+    temporary.replace(path)

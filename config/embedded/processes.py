@@ -1,0 +1,112 @@
+"""Child processes that never outlive the supervisor."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from config.embedded.accounts import Account
+
+PR_SET_PDEATHSIG = 1
+LOG_TAIL_LINES = 15
+# Bound before any fork: a lookup between fork and exec could deadlock on another thread's lock.
+LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class ChildError(Exception):
+    """A child process did not start or ended unexpectedly; the message has the end of its log."""
+
+
+def die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+    """What a child does before exec so that the kernel signals it when the supervisor dies; Linux alone has it."""
+    if LIBC is None:
+        return None
+    prctl = LIBC.prctl
+
+    def arrange() -> None:
+        prctl(PR_SET_PDEATHSIG, death_signal)
+
+    return arrange
+
+
+class Child:
+    """One supervised process with its log file and the signal that stops it cleanly."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = Path("/"),
+        account: Account | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        stop_seconds: float = 15,
+    ) -> None:
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.log = log
+        self._environment = dict(environment) if environment is not None else None
+        self._directory = directory
+        self._account = account
+        self._stop_signal = stop_signal
+        self._stop_seconds = stop_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start in a session of its own, so that Ctrl-C reaches the supervisor alone and it decides the order."""
+        account = self._account
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the commands are ours
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                cwd=self._directory,
+                start_new_session=True,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+                preexec_fn=die_with_parent(self._stop_signal),
+            )
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ChildError(f"{self.name} was not started.")
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """The exit code once the process has ended, None while it runs."""
+        return self._process.poll() if self._process else None
+
+    def stop(self) -> None:
+        """Ask, wait, then end the whole session; safe to call twice."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(self._stop_signal)
+        try:
+            self._process.wait(self._stop_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Return when `ready()` is true; ChildError with the end of the log where the child ends or time does."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.exit_code() is not None:
+                raise ChildError(f"{self.name} ended with code {self.exit_code()}.\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ChildError(f"{self.name} was not ready after {seconds:.0f} s.\n{self.log_tail()}")
+            time.sleep(0.03)
+
+    def log_tail(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([f"The end of {self.log}:", *(f"  {line}" for line in lines[-LOG_TAIL_LINES:])])

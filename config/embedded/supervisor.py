@@ -1,0 +1,172 @@
+"""One process that starts the private servers, then web, worker and beat, and stops them all in order."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from celery import Celery
+
+from config import environment
+from config.embedded.broker import EmbeddedBroker, give_back_unfinished_tasks
+from config.embedded.home import Home, Instance
+from config.embedded.postgres import EmbeddedPostgres
+from config.embedded.processes import Child, ChildError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+START_SECONDS = 60
+LOOK_EVERY_SECONDS = 0.5
+# A child that ends is started again after a growing pause; one that ran this long starts with a clean record.
+RESTART_PAUSES = (0.5, 1, 2, 5, 10, 30)
+SETTLED_SECONDS = 60
+
+
+class Supervisor:
+    """Runs one instance until SIGINT or SIGTERM.
+
+    Start: private servers, migrations, `prepare` (the demo), what a killed worker left, then web, worker and beat.
+    Stop: the other way round. A child that ends by itself is started again.
+    """
+
+    def __init__(self, home: Home, *, port: int, prepare: Callable[[dict[str, str]], None]) -> None:
+        self._home = home
+        self._port = port
+        self._prepare = prepare
+        self._stopping = False
+        self._database_url = environment.secret("DATABASE_URL")
+        self._broker_url = environment.secret("BROKER_URL")
+        self.address = f"http://{HOST}:{port}"
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Start everything, call `on_ready` when the first request would be answered, and stay until told to stop."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        self._home.prepare()
+        with self._home.lock(), ExitStack() as stack:
+            refuse_taken_port(self._port)
+            children = self._start_servers(stack)
+            child_environment = self._announce(stack)
+            run_command(child_environment, "migrate", "--no-input", "--verbosity", "0")
+            self._prepare(child_environment)
+            give_back_unfinished_tasks(Celery(broker=self._broker_url))
+            programs = self._programs(child_environment)
+            for program in programs:
+                stack.callback(program.stop)
+                program.start()
+            programs[0].wait_until(self._answers, seconds=START_SECONDS)
+            if not self._stopping:
+                on_ready()
+            self._watch([*children, *programs])
+
+    def _start_servers(self, stack: ExitStack) -> list[Child]:
+        children = []
+        self._home.ensure_secrets()
+        if not self._database_url:
+            postgres = EmbeddedPostgres(self._home.root, log=self._home.log / "postgres.log")
+            stack.callback(postgres.stop)
+            postgres.start()
+            self._database_url = postgres.url
+            children.append(postgres.child)
+            if postgres.data.parent != self._home.root:
+                sys.stdout.write(f"The database's account cannot reach {self._home.root}; its data is in {postgres.data}.\n")
+        if not self._broker_url:
+            broker = EmbeddedBroker(self._home.root, log=self._home.log / "broker.log")
+            stack.callback(broker.stop)
+            broker.start()
+            self._broker_url = broker.url
+            children.append(broker.child)
+        return children
+
+    def _announce(self, stack: ExitStack) -> dict[str, str]:
+        """Write the instance file for other commands; returns the environment of our own children."""
+        self._home.announce(
+            Instance(
+                pid=os.getpid(), address=self.address, database_url=self._database_url, broker_url=self._broker_url
+            )
+        )
+        stack.callback(self._home.withdraw)
+        return {**os.environ, "CUEBOOK_HOME": str(self._home.root), "PYTHONUNBUFFERED": "1", "C_FORCE_ROOT": "1"}
+
+    def _programs(self, child_environment: dict[str, str]) -> list[Child]:
+        """Web, worker and beat, in the order in which they start."""
+        celery = (sys.executable, "-m", "celery", "--app", "config")
+        web = (
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--host", HOST),
+            *("--port", str(self._port), "--workers", "1", "--blocking-threads", "16", "--no-ws"),
+            *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
+        )
+        beat_schedule = self._home.run / "beat-schedule"
+
+        def program(name: str, *command: str, **extra: str) -> Child:
+            log = self._home.log / f"{name}.log"
+            return Child(name, command, log=log, environment={**child_environment, **extra}, directory=CHECKOUT)
+
+        return [
+            program("web", *web, DATABASE_POOL_SIZE="16"),
+            program("worker", *celery, "worker", "--concurrency", "2", "--loglevel", "info", "--without-gossip"),
+            program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
+        ]
+
+    def _answers(self) -> bool:
+        if self._stopping:
+            return True
+        try:
+            with urllib.request.urlopen(f"{self.address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _watch(self, children: list[Child]) -> None:
+        failures = dict.fromkeys(children, 0)
+        started = dict.fromkeys(children, time.monotonic())
+        restart_at = dict.fromkeys(children, 0.0)
+        while not self._stopping:
+            now = time.monotonic()
+            for child in children:
+                if child.exit_code() is None:
+                    continue
+                if not restart_at[child]:
+                    if now - started[child] > SETTLED_SECONDS:
+                        failures[child] = 0
+                    pause = RESTART_PAUSES[min(failures[child], len(RESTART_PAUSES) - 1)]
+                    sys.stderr.write(f"{child.name} ended with code {child.exit_code()}; again in {pause} s ({child.log}).\n")
+                    restart_at[child] = now + pause
+                elif now >= restart_at[child]:
+                    failures[child] += 1
+                    restart_at[child] = 0.0
+                    started[child] = now
+                    child.start()
+            time.sleep(LOOK_EVERY_SECONDS)
+
+
+def run_command(child_environment: dict[str, str], *arguments: str) -> None:
+    """Run `manage.py <arguments>` against the instance; ChildError with its output where it fails."""
+    done = subprocess.run(  # noqa: S603 - our own commands
+        [sys.executable, "manage.py", *arguments], env=child_environment, cwd=CHECKOUT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise ChildError(f"manage.py {arguments[0]} failed.\n{done.stderr.strip() or done.stdout.strip()}")
+
+
+def refuse_taken_port(port: int) -> None:
+    """ChildError where something else listens on the port, before anything is started."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ChildError(
+                f"Port {port} on {HOST} cannot be used ({error.strerror}). Choose another: manage.py up --port N"
+            ) from error

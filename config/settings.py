@@ -1,0 +1,256 @@
+"""All configuration, read once from the environment.
+
+Two ways to run, one code path. Embedded (DATABASE_URL is not set): addresses and keys come from the instance that
+`manage.py up` runs in CUEBOOK_HOME. Production (DATABASE_URL is set): every address and secret must be given, and a
+missing one stops the start with a sentence. docs/configuration.md lists the variables.
+"""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.urls import reverse_lazy
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from config import environment as env
+from config.embedded.home import Home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATABASE_URL = env.secret("DATABASE_URL")
+PRODUCTION = bool(DATABASE_URL)
+DEBUG = False
+
+# --- Addresses and secrets -------------------------------------------------------------------------------------------
+HOME = Home(Path(env.text("CUEBOOK_HOME", str(BASE_DIR / "var"))))
+INSTANCE = None if PRODUCTION else HOME.instance()
+if PRODUCTION:
+    SECRET_KEY = env.required("SECRET_KEY", env.secret("SECRET_KEY"), "it signs sessions; 50 random characters or more")
+    ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS") or env.secret("ENCRYPTION_KEYS").split(",")
+    env.required("ENCRYPTION_KEYS", "".join(ENCRYPTION_KEYS), "it encrypts provider keys; Fernet keys, newest first")
+    BROKER_URL = env.required("BROKER_URL", env.secret("BROKER_URL"), "workers get their tasks through it")
+    ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
+    env.required("ALLOWED_HOSTS", "".join(ALLOWED_HOSTS), "the host names that this service answers for")
+else:
+    stored = HOME.secrets()
+    # Before the first start there is nothing to sign or decrypt, so a key of this process alone will do.
+    SECRET_KEY = stored.secret_key if stored else secrets.token_urlsafe(48)
+    ENCRYPTION_KEYS = [stored.encryption_key] if stored else []
+    DATABASE_URL = INSTANCE.database_url if INSTANCE else f"postgresql:///cuebook?host={HOME.run}/postgres&user=app"
+    BROKER_URL = env.secret("BROKER_URL") or (INSTANCE.broker_url if INSTANCE else "")
+    ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+
+# --- Applications ----------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "axes",
+    "csp",
+    "django_filters",
+    "django_htmx",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "pgtrigger",
+    "rest_framework",
+    "registry",
+    "evaluations",
+    "finetunes",
+]
+MIDDLEWARE = [
+    "registry.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "registry.middleware.RefuseNulMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- Database --------------------------------------------------------------------------------------------------------
+DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 0)
+
+
+def database(url: str, pool_size: int) -> dict[str, Any]:
+    """Django's description of a libpq address; everything beyond the five usual parts becomes an option."""
+    try:
+        parts: dict[str, Any] = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        raise env.ConfigurationError(f"DATABASE_URL is not a PostgreSQL address: {error}") from None
+    options: dict[str, Any] = {k: v for k, v in parts.items() if k not in {"dbname", "user", "password", "host", "port"}}
+    if pool_size:
+        # A web process serves from many threads; the pool keeps each from opening a connection of its own.
+        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 10}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.get("dbname", "cuebook"),
+        "USER": parts.get("user", ""),
+        "PASSWORD": parts.get("password", ""),
+        "HOST": parts.get("host", ""),
+        "PORT": str(parts.get("port", "")),
+        "OPTIONS": options,
+        "CONN_MAX_AGE": 0 if pool_size else 60,
+        "CONN_HEALTH_CHECKS": not pool_size,
+    }
+
+
+DATABASES = {"default": database(DATABASE_URL, DATABASE_POOL_SIZE)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- People ----------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "registry.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = reverse_lazy("registry:login")
+LOGIN_REDIRECT_URL = reverse_lazy("registry:home")
+LOGOUT_REDIRECT_URL = LOGIN_URL
+# Ten wrong passwords for one name from one address close that pair for a quarter of an hour.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "registry/locked_out.html"
+AXES_VERBOSE = False
+
+# --- Web security ----------------------------------------------------------------------------------------------------
+# On by default wherever Cuebook is deployed; HTTPS=0 is for a trusted network without TLS.
+HTTPS = env.boolean("HTTPS", default=PRODUCTION)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "config.rest.csrf_failure"
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+if env.boolean("BEHIND_PROXY", default=False):
+    # Only behind a proxy that always sets this header; otherwise a client could claim to use TLS.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+# Larger bodies are refused before they are read (config.rest); uploads of files stream and have limits of their own.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- Static files ----------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+# --- Language and time -----------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+
+# --- Workers ---------------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = BROKER_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+# A task belongs to the broker until it is done: a killed worker's task runs again. Longer than the longest task.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600}
+CELERY_TASK_TIME_LIMIT = 600
+CELERY_TASK_SOFT_TIME_LIMIT = 570
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE = {
+    "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
+}
+
+# --- Rendering of templates ------------------------------------------------------------------------------------------
+# Child processes that render user-edited templates under limits, per web process.
+RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 2, at_least=1)
+
+# --- REST ------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "registry.api.authentication.KeyAuthentication",
+        "registry.api.authentication.BrowserAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["registry.api.authentication.HasProject"],
+    "DEFAULT_PARSER_CLASSES": ["config.rest.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["config.rest.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "config.rest.CursorPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.ProblemAwareSchema",
+    "EXCEPTION_HANDLER": "config.rest.problem_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Cuebook",
+    "VERSION": "1",
+    "DESCRIPTION": "A self-hosted prompt registry. Every refusal is a problem document (RFC 9457) with a stable code.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],
+}
+
+# --- Administration --------------------------------------------------------------------------------------------------
+UNFOLD = {"SITE_TITLE": "Cuebook", "SITE_HEADER": "Cuebook", "SITE_SYMBOL": "menu_book", "SHOW_VIEW_ON_SITE": False}
+
+# --- Logging ---------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "registry.request_id.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {"django.request": {"level": "ERROR"}, "axes": {"level": "WARNING"}},
+}
