@@ -1,0 +1,183 @@
+"""What differs between two contents: messages with marks inside lines, and every other member by JSON pointer. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import Any
+
+# Marks inside a line are worth their time for lines that a person reads.
+LONGEST_MARKED_LINE = 2_000
+# Two messages are the same one, edited, from this share of common words on.
+SIMILAR = 0.4
+WORD = re.compile(r"\w+|\s+|[^\w\s]")
+MEMBERS = ("model", "response", "variables", "tools", "examples", "includes")
+
+Content = Mapping[str, Any]
+
+
+def diff(old: Content, new: Content) -> dict[str, Any]:
+    """The difference as JSON.
+
+    `messages`: one entry per message in the new order (removed ones where they were), each with `change` (same,
+    changed, added, removed, moved), `old`/`new` (position or null), `old_role`/`role` and `lines`; a text prompt is one
+    message without a role. `settings`, `response`, `variables`, `tools`, `examples`, `includes`: lists of
+    `{pointer, change, old, new}`. `lines` and `added`/`removed` count text lines.
+    """
+    messages = _messages(_texts(old), _texts(new))
+    lines = [line for message in messages for line in message["lines"]]
+    result: dict[str, Any] = {
+        "identical": old == new,
+        "messages": messages,
+        "added": sum(line["change"] == "added" for line in lines),
+        "removed": sum(line["change"] == "removed" for line in lines),
+    }
+    for member in MEMBERS:
+        result["settings" if member == "model" else member] = list(_members(old.get(member), new.get(member), f"/{member}"))
+    return result
+
+
+def _texts(content: Content) -> list[tuple[str, str]]:
+    """Every message as (role, text); a placeholder's text is its name."""
+    if content["kind"] == "text":
+        return [("", content["text"])]
+    return [(message["role"], message.get("content", message.get("name", ""))) for message in content["messages"]]
+
+
+def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    pairs = _pair(old, new)
+    in_place = _longest_rising([pairs.get(index) for index in range(len(new))])
+    removed = [index for index in range(len(old)) if index not in pairs.values()]
+    entries = []
+    for index, (role, text) in enumerate(new):
+        origin = pairs.get(index)
+        while removed and origin is not None and index in in_place and removed[0] < origin:
+            entries.append(_entry("removed", removed[0], None, old[removed.pop(0)], None))
+        if origin is None:
+            entries.append(_entry("added", None, index, None, (role, text)))
+            continue
+        change = "moved" if index not in in_place else "same" if old[origin] == (role, text) else "changed"
+        entries.append(_entry(change, origin, index, old[origin], (role, text)))
+    entries.extend(_entry("removed", index, None, old[index], None) for index in removed)
+    return entries
+
+
+def _entry(
+    change: str, old_index: int | None, new_index: int | None, old: tuple[str, str] | None, new: tuple[str, str] | None
+) -> dict[str, Any]:
+    return {
+        "change": change,
+        "old": old_index,
+        "new": new_index,
+        "old_role": old[0] if old else None,
+        "role": new[0] if new else None,
+        "lines": diff_lines(old[1] if old else None, new[1] if new else None),
+    }
+
+
+def _pair(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> dict[int, int]:
+    """For each new message the old one that it is: the same one first, then the most similar of its role."""
+    pairs: dict[int, int] = {}
+    free = set(range(len(old)))
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    for block in matcher.get_matching_blocks():
+        for offset in range(block.size):
+            pairs[block.b + offset] = block.a + offset
+            free.discard(block.a + offset)
+    for index, message in enumerate(new):
+        same = [origin for origin in sorted(free) if index not in pairs and old[origin] == message]
+        if same:
+            pairs[index] = same[0]
+            free.discard(same[0])
+    candidates = sorted(
+        (
+            (-similarity, abs(origin - index), index, origin)
+            for index in range(len(new))
+            if index not in pairs
+            for origin in free
+            if (similarity := _similarity(old[origin], new[index])) >= SIMILAR
+        ),
+    )
+    for _, _, index, origin in candidates:
+        if index not in pairs and origin in free:
+            pairs[index] = origin
+            free.discard(origin)
+    return pairs
+
+
+def _similarity(old: tuple[str, str], new: tuple[str, str]) -> float:
+    """The share of common words (Dice coefficient of the word sets), 0 to 1; 0 for another role with another text."""
+    if old[0] != new[0] and old[1] != new[1]:
+        return 0
+    first, second = set(WORD.findall(old[1])), set(WORD.findall(new[1]))
+    return 2 * len(first & second) / (len(first) + len(second)) if first or second else 1
+
+
+def _longest_rising(values: Sequence[int | None]) -> set[int]:
+    """Positions of a longest strictly rising subsequence: messages that kept their order; the others moved."""
+    best: list[list[int]] = []
+    for position, value in enumerate(values):
+        if value is None:
+            continue
+        chains = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
+        best.append([*max(chains, key=len, default=[]), position])
+    return set(max(best, key=len, default=[]))
+
+
+def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
+    """Lines as `{change, old, new, text, marks}`: `change` is same, added or removed; `old`/`new` are line numbers from 1
+    or null; `marks` are the [start, end) character ranges that differ from the line's counterpart."""
+    old_lines = old.split("\n") if old is not None else []
+    new_lines = new.split("\n") if new is not None else []
+    lines: list[dict[str, Any]] = []
+    # The default `autojunk` matters: without it many equal lines take quadratic time.
+    for tag, a, b, c, d in SequenceMatcher(None, old_lines, new_lines).get_opcodes():
+        if tag == "equal":
+            lines.extend(_line("same", a + k, c + k, old_lines[a + k], []) for k in range(b - a))
+            continue
+        marks = [_marks(x, y) for x, y in zip_longest(old_lines[a:b], new_lines[c:d])]
+        lines.extend(_line("removed", a + k, None, old_lines[a + k], marks[k][0]) for k in range(b - a))
+        lines.extend(_line("added", None, c + k, new_lines[c + k], marks[k][1]) for k in range(d - c))
+    return lines
+
+
+def _line(change: str, old: int | None, new: int | None, text: str, marks: list[list[int]]) -> dict[str, Any]:
+    def numbered(index: int | None) -> int | None:
+        return None if index is None else index + 1
+
+    return {"change": change, "old": numbered(old), "new": numbered(new), "text": text, "marks": marks}
+
+
+def _marks(old: str | None, new: str | None) -> tuple[list[list[int]], list[list[int]]]:
+    """The differing ranges of a line and its counterpart, by words; none where a line has no counterpart."""
+    if old is None or new is None or max(len(old), len(new)) > LONGEST_MARKED_LINE:
+        return [], []
+    old_words, new_words = WORD.findall(old), WORD.findall(new)
+    matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
+    if matcher.ratio() < SIMILAR:
+        return [], []
+    opcodes = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
+    return (
+        [span for _, a, b, _, _ in opcodes for span in _span(old_words, a, b)],
+        [span for _, _, _, c, d in opcodes for span in _span(new_words, c, d)],
+    )
+
+
+def _span(words: Sequence[str], start: int, end: int) -> list[list[int]]:
+    if start == end:
+        return []
+    first = sum(map(len, words[:start]))
+    return [[first, first + sum(map(len, words[start:end]))]]
+
+
+def _members(old: Any, new: Any, pointer: str) -> Iterator[dict[str, Any]]:
+    """Changed members below two JSON values; objects are compared inside, anything else as a whole."""
+    if old == new and type(old) is type(new):
+        return
+    if isinstance(old, dict | None) and isinstance(new, dict | None) and (old or new):
+        before, after = old or {}, new or {}
+        for name in sorted(before.keys() | after.keys()):
+            yield from _members(before.get(name), after.get(name), f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
+        return
+    change = "added" if old is None else "removed" if new is None else "changed"
+    yield {"pointer": pointer, "change": change, "old": old, "new": new}

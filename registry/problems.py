@@ -1,0 +1,163 @@
+"""Every way in which Cuebook refuses, as one exception with a stable code.
+
+Domain code raises `Problem("promotion.own_approval", "...")`. The REST layer turns it into an RFC 9457 problem
+document, pages show its sentence, commands print it. Codes are part of the contract: a client may branch on them,
+so they are never renamed. `python -m registry.problems` prints the table that docs/errors.md holds.
+"""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all refusals with one code share."""
+
+    status: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault in an input: a JSON pointer to the member, a code, and what is wrong with it."""
+
+    pointer: str
+    code: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"pointer": self.pointer, "code": self.code, "message": self.message}
+
+
+CATALOGUE: dict[str, Kind] = {
+    # The request itself
+    "request.malformed": Kind(400, "The request body cannot be read"),
+    "request.invalid": Kind(400, "The request has invalid members"),
+    "request.too_large": Kind(413, "The request body is too large"),
+    "request.media_type": Kind(415, "The request body has a media type that is not read here"),
+    "request.not_acceptable": Kind(406, "No answer in an accepted media type"),
+    "request.method": Kind(405, "This address has no such method"),
+    "request.nul": Kind(400, "The address or query has a NUL character"),
+    "request.throttled": Kind(429, "Too many requests"),
+    "request.precondition": Kind(412, "What you saw has changed meanwhile"),
+    "not_found": Kind(404, "Nothing is here"),
+    "server.error": Kind(500, "Cuebook made a mistake"),
+    "server.database_unavailable": Kind(503, "The database does not answer"),
+    # Who is asking
+    "auth.required": Kind(401, "Sign in or send an API key"),
+    "auth.invalid_key": Kind(401, "The API key is not valid"),
+    "auth.csrf": Kind(403, "The CSRF token is missing or wrong"),
+    "auth.no_project": Kind(400, "Say which project"),
+    "access.denied": Kind(403, "Your role or key does not allow this"),
+    # Projects, members and keys
+    "project.name_taken": Kind(409, "A project with this slug exists"),
+    "project.invalid_name": Kind(400, "This cannot be a project's slug"),
+    "member.unknown_user": Kind(404, "There is no such person"),
+    "member.last_admin": Kind(409, "A project keeps at least one admin"),
+    "key.unknown_scope": Kind(400, "There is no such scope"),
+    "key.invalid": Kind(400, "The key's name or expiry is not valid"),
+    # Prompts and versions
+    "prompt.not_found": Kind(404, "There is no such prompt"),
+    "prompt.name_taken": Kind(409, "A prompt with this name exists"),
+    "prompt.invalid_name": Kind(400, "This cannot be a prompt's name"),
+    "prompt.archived": Kind(409, "The prompt is archived"),
+    "prompt.in_use": Kind(409, "The prompt is live or included elsewhere"),
+    "prompt.unknown_selector": Kind(404, "No version is selected by this"),
+    "prompt.invalid_selector": Kind(400, "This cannot be a selector"),
+    "prompt.no_versions": Kind(404, "The prompt has no version yet"),
+    "version.not_found": Kind(404, "There is no version with this hash"),
+    "version.ambiguous_hash": Kind(409, "The hash prefix fits several versions"),
+    "reference.invalid": Kind(400, "This cannot be a reference"),
+    "content.invalid": Kind(400, "The content has faults"),
+    "content.too_large": Kind(413, "The content is too large"),
+    "content.unknown_example_set": Kind(400, "There is no example set with this hash"),
+    # Templates
+    "template.syntax": Kind(400, "The template cannot be parsed"),
+    "template.not_allowed": Kind(400, "The template uses something that prompts may not use"),
+    "template.too_complex": Kind(400, "The template is too large or nested too deeply"),
+    "template.too_expensive": Kind(400, "The template needs too much time, memory or output"),
+    "template.unknown_include": Kind(400, "An included prompt cannot be found"),
+    "template.include_cycle": Kind(400, "The included prompts form a cycle"),
+    "template.include_depth": Kind(400, "Prompts are included too deeply"),
+    "template.failed": Kind(400, "The template failed with these variables"),
+    "render.missing_variable": Kind(400, "A variable is missing"),
+    "render.invalid_variable": Kind(400, "A variable has the wrong type"),
+    "render.busy": Kind(503, "All renderers are busy"),
+    # Environments, promotions and releases
+    "environment.not_found": Kind(404, "There is no such environment"),
+    "environment.invalid_name": Kind(400, "This cannot be an environment's name"),
+    "environment.name_taken": Kind(409, "An environment with this name exists"),
+    "environment.in_use": Kind(409, "The environment has releases or open promotions"),
+    "promotion.not_found": Kind(404, "There is no such promotion"),
+    "promotion.already_open": Kind(409, "This version is already proposed for this environment"),
+    "promotion.already_live": Kind(409, "This version is live there already"),
+    "promotion.own_approval": Kind(403, "Someone else has to approve this"),
+    "promotion.machine_approval": Kind(403, "A key cannot approve"),
+    "promotion.already_approved": Kind(409, "You approved this already"),
+    "promotion.wrong_state": Kind(409, "The promotion is not in a state for this"),
+    "promotion.approvals_missing": Kind(409, "Approvals are missing"),
+    "promotion.checks_missing": Kind(409, "Required checks have not passed"),
+    "promotion.nothing_to_override": Kind(409, "Nothing stands in the way of applying this"),
+    "promotion.reason_required": Kind(400, "A written reason is needed"),
+    "release.nothing_live": Kind(409, "Nothing is live in this environment"),
+    "release.nothing_to_roll_back_to": Kind(409, "There is no earlier release to return to"),
+    "release.never_released": Kind(409, "This version was never released there"),
+    "release.already_live": Kind(409, "This version is live there already"),
+    # Import and export
+    "exchange.unreadable": Kind(400, "A file cannot be read as a prompt"),
+    "exchange.hash_mismatch": Kind(400, "A file's content does not have the hash that it names"),
+}
+
+
+class Problem(Exception):
+    """A refusal that the caller can act on.
+
+    `code` is a key of CATALOGUE, `detail` one sentence for a person, `faults` what is wrong where, and `members`
+    further facts that a program may want (they become members of the problem document).
+    """
+
+    def __init__(self, code: str, detail: str, *, faults: Iterable[Fault] = (), **members: Any) -> None:
+        super().__init__(detail)
+        self.kind = CATALOGUE[code]
+        self.code = code
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.members = members
+
+    def as_document(self) -> dict[str, Any]:
+        """The problem document's members (RFC 9457), `type` being a reference into our own documentation."""
+        document: dict[str, Any] = {
+            "type": f"/docs/errors#{self.code}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.members,
+        }
+        if self.faults:
+            document["errors"] = [fault.as_dict() for fault in self.faults]
+        return document
+
+
+def as_markdown() -> str:
+    """The page of all codes."""
+    rows = [f"| `{code}` | {kind.status} | {kind.title} |" for code, kind in sorted(CATALOGUE.items())]
+    return "\n".join(
+        [
+            "# Errors",
+            "",
+            "Every refusal of the API is `application/problem+json` (RFC 9457) with a `code` from this table. Codes",
+            "do not change; sentences may. `errors`, where present, lists each fault with a JSON pointer to it.",
+            "",
+            "| code | status | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())

@@ -1,0 +1,147 @@
+"""From a version's content and variables to the request that a provider gets. Pure: server and client share it.
+
+Untrusted templates go through registry.rendering_pool, which runs this module under limits in a child process.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import TemplateError
+
+from registry.content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, templates
+from registry.problems import Fault, Problem
+from registry.templating import Analysis, PromptEnvironment, analyse
+
+MAX_OUTPUT_CHARACTERS = 1_000_000
+# The root content's name among templates: its own hash is not needed to render it.
+ROOT = "root"
+
+Content = Mapping[str, Any]
+
+
+def analyse_content(content: Content) -> Analysis:
+    """All variables and includes of a content's templates; the variables count what placeholders ask for."""
+    analyses = [analyse(source, pointer) for pointer, source in templates(content).items()]
+    variables = {name for analysis in analyses for name in analysis.variables}
+    placeholders = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
+    includes = dict.fromkeys(name for analysis in analyses for name in analysis.includes)
+    return Analysis(frozenset(variables | (placeholders - {EXAMPLES_PLACEHOLDER})), tuple(includes))
+
+
+def render(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> dict[str, Any]:
+    """The provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
+
+    `partials` has every included version's content by hash, those of the partials too. Raises
+    `render.missing_variable`, `render.invalid_variable`, `template.failed` or `template.too_expensive`.
+    """
+    values = bind(content.get("variables", {}), variables)
+    writer = _Writer(content, values, partials)
+    request: dict[str, Any] = {"model": dict(content.get("model", {}))}
+    if content["kind"] == "text":
+        request["text"] = writer.write("/text")
+        request["messages"] = [{"role": "user", "content": request["text"]}]
+    else:
+        request["messages"] = _messages(content, values, writer)
+    request["response_format"] = response_format(content.get("response", {}))
+    if content.get("tools"):
+        request["tools"] = content["tools"]
+    return request
+
+
+def bind(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that templates see: what was given, and defaults for what was not.
+
+    A declared variable must have its type; a required one must be given; an optional one without a default is null.
+    Undeclared variables pass through.
+    """
+    values = dict(given)
+    faults = []
+    for name, variable in declared.items():
+        if name not in given:
+            if variable.get("required", "default" not in variable):
+                sentence = f"The variable {name} is required and was not given."
+                raise Problem("render.missing_variable", sentence, variable=name)
+            values[name] = variable.get("default")
+        elif not has_type(given[name], kind := variable.get("type", DEFAULTS["variable"]["type"])):
+            if given[name] is None and not variable.get("required", "default" not in variable):
+                continue
+            faults.append(Fault(f"/variables/{name}", "type", f"Must be of type {kind}."))
+    if faults:
+        names = ", ".join(fault.pointer.rpartition("/")[2] for fault in faults)
+        raise Problem("render.invalid_variable", f"Of the wrong type: {names}.", faults=faults)
+    return values
+
+
+def response_format(response: Mapping[str, Any]) -> dict[str, Any]:
+    """`response` as the OpenAI protocol writes it."""
+    form = response.get("format", DEFAULTS["response"]["format"])
+    if form != "json_schema":
+        return {"type": form}
+    named = {name: response.get(name, DEFAULTS["response"][name]) for name in ("name", "strict")}
+    return {"type": "json_schema", "json_schema": {**named, "schema": response["schema"]}}
+
+
+class _Writer:
+    """Renders a content's templates one after the other within one limit on their output."""
+
+    def __init__(self, content: Content, values: Mapping[str, Any], partials: Mapping[str, Content]) -> None:
+        sources = {f"{ROOT}{pointer}": source for pointer, source in templates(content).items()}
+        sources |= {pinned: source for pinned, partial in partials.items() if (source := partial_source(partial)) is not None}
+        pins = {ROOT: content.get("includes", {})}
+        pins |= {pinned: partial.get("includes", {}) for pinned, partial in partials.items()}
+        # A partial's own defaults hold where the including prompt says nothing.
+        defaults: dict[str, Any] = {}
+        for partial in partials.values():
+            for name, variable in partial.get("variables", {}).items():
+                if "default" in variable:
+                    defaults.setdefault(name, variable["default"])
+        self._environment = PromptEnvironment(sources, pins)
+        self._values = {**defaults, **values}
+        self._left = MAX_OUTPUT_CHARACTERS
+
+    def write(self, pointer: str) -> str:
+        try:
+            return self._generate(pointer)
+        except Problem as problem:
+            problem.members.setdefault("pointer", pointer)
+            raise
+        except MemoryError:
+            raise Problem("template.too_expensive", "The template needs too much memory.", pointer=pointer) from None
+        except RecursionError:
+            raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
+        except (TemplateError, SyntaxError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            # Whatever an operation on the caller's values raises, such as adding a number to text.
+            raise Problem("template.failed", f"The template failed: {error}", pointer=pointer) from None
+
+    def _generate(self, pointer: str) -> str:
+        pieces = []
+        for piece in self._environment.get_template(f"{ROOT}{pointer}").generate(self._values):
+            self._left -= len(piece)
+            if self._left < 0:
+                sentence = f"The output has more than {MAX_OUTPUT_CHARACTERS:,} characters."
+                raise Problem("template.too_expensive", sentence)
+            pieces.append(piece)
+        return "".join(pieces)
+
+
+def _messages(content: Content, values: Mapping[str, Any], writer: _Writer) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for index, message in enumerate(content["messages"]):
+        if message["role"] != "placeholder":
+            messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
+        elif message["name"] != EXAMPLES_PLACEHOLDER:
+            messages.extend(_placed_messages(message["name"], values))
+    return messages
+
+
+def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages that the caller passes for a placeholder, such as the conversation so far."""
+    if name not in values:
+        raise Problem("render.missing_variable", f"The placeholder {name} needs a list of messages.", variable=name)
+    given = values[name]
+    for message in given if isinstance(given, list) else [None]:
+        well_formed = isinstance(message, dict) and message.keys() == {"role", "content"} and message["role"] in ROLES
+        if not well_formed or not isinstance(message["content"], str):
+            sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages.'
+            raise Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])
+    return list(given)

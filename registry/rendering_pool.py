@@ -1,0 +1,147 @@
+"""Rendering of untrusted templates in child processes, under limits of time, memory and output.
+
+A few children per process are kept and reused (a start costs a tenth of a second, a job well under a millisecond).
+One that exceeds its time is killed and replaced; other requests go on meanwhile.
+"""
+
+import json
+import os
+import queue
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.problems import Fault, Problem
+from registry.rendering import Content
+from registry.templating import Analysis
+
+WALL_SECONDS = 1.5
+WAIT_SECONDS = 3.0
+PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+
+class _Died(Exception):
+    """The child ended in the middle of a job."""
+
+
+class _Renderer:
+    """One child and its two pipes; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "registry.rendering_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=PACKAGE_PARENT,
+            env={"PYTHONPATH": str(PACKAGE_PARENT), "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2"},
+        )
+
+    def perform(self, job: bytes, seconds: float) -> dict[str, Any]:
+        """The child's answer. TimeoutError after `seconds`, _Died where the child ends first."""
+        deadline = time.monotonic() + seconds
+        try:
+            self._write(struct.pack(">I", len(job)) + job)
+            size = struct.unpack(">I", self._read(4, deadline))[0]
+            answer: dict[str, Any] = json.loads(self._read(size, deadline))
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise _Died from error
+        return answer
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker: opened as PIPE
+        # The child reads a whole job before it starts on it, so this never waits for a template.
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker: opened as PIPE
+        descriptor = self._process.stdout.fileno()
+        received = bytearray()
+        while len(received) < size:
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(descriptor, min(size - len(received), 1 << 20))
+            if not chunk:
+                raise _Died
+            received += chunk
+        return bytes(received)
+
+
+class RendererPool:
+    """At most `size` children, started when first needed."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._reset()
+        # Pipes must not be shared with a forked child: two processes would read each other's answers.
+        os.register_at_fork(after_in_child=self._reset)
+
+    def analyse(self, content: Content) -> Analysis:
+        """`registry.rendering.analyse_content` under limits."""
+        result = self._call({"do": "analyse", "content": content})
+        return Analysis(frozenset(result["variables"]), tuple(result["includes"]))
+
+    def render(self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> dict[str, Any]:
+        """`registry.rendering.render` under limits."""
+        return self._call({"do": "render", "content": content, "variables": variables, "partials": partials})
+
+    def _reset(self) -> None:
+        # A None is a place for a child that has not been started.
+        self._idle: queue.LifoQueue[_Renderer | None] = queue.LifoQueue()
+        for _ in range(self._size):
+            self._idle.put(None)
+
+    def _call(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        message = json.dumps(job).encode()
+        try:
+            renderer = self._idle.get(timeout=WAIT_SECONDS)
+        except queue.Empty:
+            raise Problem("render.busy", "All renderers are busy with other templates; try again.") from None
+        try:
+            renderer, answer = self._perform(renderer, message)
+        except TimeoutError:
+            renderer = None
+            raise Problem("template.too_expensive", f"The template needs more than {WALL_SECONDS} s.") from None
+        except _Died:
+            renderer = None
+            raise Problem("template.too_expensive", "The template needs too much memory or processor time.") from None
+        finally:
+            self._idle.put(renderer)
+        if "problem" in answer:
+            told = answer["problem"]
+            faults = [Fault(**fault) for fault in told.get("faults", ())]
+            raise Problem(told["code"], told["detail"], faults=faults, **told.get("members", {}))
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _perform(self, renderer: _Renderer | None, message: bytes) -> tuple[_Renderer | None, dict[str, Any]]:
+        if renderer is None or not renderer.is_alive():
+            if renderer:
+                renderer.end()
+            renderer = _Renderer()
+        try:
+            answer = renderer.perform(message, WALL_SECONDS)
+        except (TimeoutError, _Died):
+            renderer.end()
+            raise
+        if answer.get("retiring"):
+            renderer.end()
+            return None, answer
+        return renderer, answer

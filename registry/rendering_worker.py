@@ -1,0 +1,70 @@
+"""The child process that compiles and renders untrusted templates under limits. Started by registry.rendering_pool.
+
+It reads jobs from standard input and writes answers to standard output, each a 4-byte big-endian length and JSON.
+It never sees Django, the database or a secret: its environment is empty but for the path of this package.
+"""
+
+import json
+import resource
+import signal
+import struct
+import sys
+from typing import Any, BinaryIO
+
+from registry.problems import Problem
+from registry.rendering import analyse_content, render
+
+MEMORY_BYTES = 400 * 1024 * 1024
+CPU_SECONDS_PER_JOB = 3
+# Freed memory does not always go back to the system: a child that grew is replaced.
+RETIRE_BYTES = 160 * 1024 * 1024
+RECURSION_LIMIT = 600
+
+
+def perform(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job; the answer has `result`, or `problem` with what Problem needs to be raised again."""
+    try:
+        if job["do"] == "analyse":
+            analysis = analyse_content(job["content"])
+            return {"result": {"variables": sorted(analysis.variables), "includes": list(analysis.includes)}}
+        return {"result": render(job["content"], job["variables"], job["partials"])}
+    except Problem as problem:
+        faults = [fault.as_dict() for fault in problem.faults]
+        return {"problem": {"code": problem.code, "detail": problem.detail, "faults": faults, "members": problem.members}}
+    except MemoryError:
+        return {"problem": {"code": "template.too_expensive", "detail": "The template needs too much memory."}}
+
+
+def limit_processor_time() -> None:
+    """A job that outlives a dead parent ends by itself; while the parent lives, it ends the job sooner."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + CPU_SECONDS_PER_JOB
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
+    while header := jobs.read(4):
+        limit_processor_time()
+        job = json.loads(jobs.read(struct.unpack(">I", header)[0]))
+        result = perform(job)
+        retiring = resident_bytes() > RETIRE_BYTES
+        answer = json.dumps({**result, "retiring": retiring}).encode()
+        answers.write(struct.pack(">I", len(answer)) + answer)
+        answers.flush()
+        if retiring:
+            return
+
+
+def resident_bytes() -> int:
+    """The most memory that this process ever held; macOS counts in bytes, others in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    serve(sys.stdin.buffer, sys.stdout.buffer)
