@@ -1,0 +1,68 @@
+"""What lists can be narrowed by."""
+
+import django_filters
+from django.db.models import QuerySet
+
+from registry import listing
+from registry.models import AuditEntry, Promotion, PromotionStatus, Prompt, Release, ReleaseKind
+
+
+class PromptFilter(django_filters.FilterSet):
+    search = django_filters.CharFilter(method="by_text", help_text="Part of the name or description, or a tag.")
+    prefix = django_filters.CharFilter(field_name="name", lookup_expr="startswith")
+    tag = django_filters.CharFilter(method="by_tag")
+    environment = django_filters.CharFilter(method="by_environment", help_text="Something is live there.")
+    archived = django_filters.BooleanFilter(method="by_archived", help_text="Default: not archived.")
+
+    class Meta:
+        model = Prompt
+        fields: list[str] = []
+
+    def filter_queryset(self, queryset: QuerySet[Prompt]) -> QuerySet[Prompt]:
+        filtered: QuerySet[Prompt] = super().filter_queryset(queryset)
+        return filtered.filter(archived_at=None) if self.form.cleaned_data.get("archived") is None else filtered
+
+    def by_text(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
+        return listing.found(queryset, value)
+
+    def by_tag(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
+        return queryset.filter(tags__contains=[value])
+
+    def by_environment(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
+        return listing.live_in(queryset, value)
+
+    def by_archived(self, queryset: QuerySet[Prompt], _name: str, value: bool) -> QuerySet[Prompt]:
+        return queryset.filter(archived_at__isnull=not value)
+
+
+class PromotionFilter(django_filters.FilterSet):
+    status = django_filters.ChoiceFilter(choices=PromotionStatus.choices)
+    environment = django_filters.CharFilter(field_name="environment__name")
+    prompt = django_filters.CharFilter(field_name="prompt__name")
+
+    class Meta:
+        model = Promotion
+        fields: list[str] = []
+
+
+class ReleaseFilter(django_filters.FilterSet):
+    environment = django_filters.CharFilter(field_name="environment__name")
+    kind = django_filters.ChoiceFilter(choices=ReleaseKind.choices)
+
+    class Meta:
+        model = Release
+        fields: list[str] = []
+
+
+class AuditFilter(django_filters.FilterSet):
+    action = django_filters.CharFilter(help_text="Such as promotion.approved.")
+    target = django_filters.CharFilter(lookup_expr="startswith", help_text="Start of what was changed.")
+    actor = django_filters.CharFilter()
+    request_id = django_filters.CharFilter()
+    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = AuditEntry
+        fields: list[str] = []
+

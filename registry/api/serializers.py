@@ -1,0 +1,426 @@
+"""The shapes of the API. Input serializers check types only: every rule is in the domain function that is called."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from registry.models import (
+    APIKey,
+    AuditEntry,
+    CheckStatus,
+    Environment,
+    Membership,
+    Prompt,
+    PromptVersion,
+    Release,
+    Review,
+    Role,
+    Scope,
+    VersionCheck,
+)
+
+JSON_OBJECT = {"type": "object", "additionalProperties": True}
+
+
+@extend_schema_field(JSON_OBJECT)
+class ObjectField(serializers.JSONField):
+    """A JSON object."""
+
+    default_error_messages = {"object": "Must be an object."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            self.fail("object")
+        return data
+
+
+class Input(serializers.Serializer[Any]):
+    """Refuses members that it does not know: a typo must not be taken for an absent member."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = sorted(data.keys() - self.fields.keys())
+            if unknown:
+                raise serializers.ValidationError({name: ["Unknown member."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class Text(serializers.CharField):
+    """Text that is kept exactly as it was sent."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **{"allow_blank": True, **kwargs})
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class Tags(serializers.ListField):
+    child = Text()
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        return super().to_internal_value(data)
+
+
+@extend_schema_field({"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})
+class SelectorField(serializers.Field[Any, Any, Any, Any]):
+    """A version's number, an environment's name, `latest`, or `sha256:...`."""
+
+    default_error_messages = {"selector": "Must be a version number or a selector as text."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if isinstance(data, bool) or not isinstance(data, int | str) or len(str(data)) > 200:
+            self.fail("selector")
+        return str(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+# --- Prompts and versions --------------------------------------------------------------------------------------------
+
+
+class VersionPoint(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    hash = serializers.CharField(source="content_hash")
+
+
+class LiveSerializer(serializers.Serializer[Release]):
+    environment = serializers.CharField(source="environment.name")
+    number = serializers.IntegerField(source="version.number")
+    hash = serializers.CharField(source="version.content_hash")
+    since = serializers.DateTimeField(source="created_at")
+
+
+class LatestSerializer(serializers.Serializer[PromptVersion]):
+    number = serializers.IntegerField()
+    hash = serializers.CharField(source="content_hash")
+    author = serializers.CharField(source="author_name")
+    message = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class PromptSerializer(serializers.ModelSerializer[Prompt]):
+    archived = serializers.BooleanField(source="archived_at")
+    created_by = serializers.CharField(source="created_by_name")
+    latest = serializers.SerializerMethodField()
+    live = LiveSerializer(many=True, source="live_releases")
+
+    class Meta:
+        model = Prompt
+        fields = ["name", "description", "tags", "archived", "created_by", "created_at", "latest", "live"]
+
+    @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/Latest"}, {"type": "null"}]})
+    def get_latest(self, prompt: Prompt) -> dict[str, Any] | None:
+        newest = next(iter(prompt.newest_versions), None)  # type: ignore[attr-defined]  # prefetched by listing.prompts
+        return dict(LatestSerializer(newest).data) if newest else None
+
+
+class PromptInput(Input):
+    name = Text(allow_blank=False)
+    description = Text(required=False, default="")
+    tags = Tags(required=False, default=list)
+
+
+class PromptChange(Input):
+    description = Text(required=False)
+    tags = Tags(required=False)
+
+
+class VersionSummarySerializer(serializers.ModelSerializer[PromptVersion]):
+    prompt = serializers.CharField(source="prompt.name")
+    hash = serializers.CharField(source="content_hash")
+    author = serializers.CharField(source="author_name")
+    parent = serializers.IntegerField(source="parent.number", default=None, allow_null=True)
+    environments = serializers.ListField(child=serializers.CharField(), source="live_in")
+
+    class Meta:
+        model = PromptVersion
+        fields = ["prompt", "number", "hash", "message", "author", "parent", "created_at", "environments"]
+
+
+class PartialSerializer(serializers.Serializer[PromptVersion]):
+    prompt = serializers.CharField(source="prompt.name")
+    number = serializers.IntegerField()
+    content = ObjectField()
+
+
+class VersionSerializer(VersionSummarySerializer):
+    """A version as services fetch it. `partials` has what it includes, by hash, so that it can be rendered locally."""
+
+    reference = serializers.SerializerMethodField()
+    content = ObjectField()
+    partials = serializers.SerializerMethodField()
+
+    class Meta(VersionSummarySerializer.Meta):
+        fields = [*VersionSummarySerializer.Meta.fields, "reference", "content", "partials"]
+
+    def get_reference(self, version: PromptVersion) -> str:
+        return f"{version.prompt.name}@{version.number}"
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Partial"}})
+    def get_partials(self, version: PromptVersion) -> dict[str, Any]:
+        known: dict[str, PromptVersion] = self.context["partials"]
+        waiting = list(version.content.get("includes", {}).values())
+        found: dict[str, Any] = {}
+        while waiting:
+            pinned = waiting.pop()
+            if pinned not in found:
+                found[pinned] = PartialSerializer(known[pinned]).data
+                waiting.extend(known[pinned].content.get("includes", {}).values())
+        return found
+
+
+class CommitInput(Input):
+    content = ObjectField()
+    message = Text(required=False, default="")
+    parent = serializers.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+
+
+class RenderInput(Input):
+    variables = ObjectField(required=False, default=dict)
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    role = serializers.CharField()
+    content = serializers.CharField(allow_blank=True)
+
+
+class RenderedSerializer(serializers.Serializer[Any]):
+    prompt = serializers.CharField()
+    number = serializers.IntegerField()
+    hash = serializers.CharField()
+    messages = MessageSerializer(many=True)
+    model = ObjectField()
+    response_format = ObjectField()
+    tools = serializers.ListField(child=ObjectField(), required=False)
+    text = serializers.CharField(required=False, allow_blank=True)
+
+
+class BatchInput(Input):
+    references = serializers.ListField(child=Text(max_length=400), min_length=1, max_length=100)
+
+
+class BatchResultSerializer(serializers.Serializer[Any]):
+    reference = serializers.CharField(allow_blank=True)
+    version = VersionSerializer(required=False)
+    problem = ObjectField(required=False)
+
+
+class BatchSerializer(serializers.Serializer[Any]):
+    results = BatchResultSerializer(many=True)
+
+
+class SnapshotSerializer(serializers.Serializer[Any]):
+    environment = serializers.CharField()
+    prompts = serializers.DictField(child=VersionSerializer())
+
+
+class DiffSerializer(serializers.Serializer[Any]):
+    """`messages` and the member lists are described in registry/diffing.py."""
+
+    prompt = serializers.CharField()
+    old = VersionPoint()
+    new = VersionPoint()
+    identical = serializers.BooleanField()
+    added = serializers.IntegerField()
+    removed = serializers.IntegerField()
+    messages = serializers.ListField(child=ObjectField())
+    settings = serializers.ListField(child=ObjectField())
+    response = serializers.ListField(child=ObjectField())
+    variables = serializers.ListField(child=ObjectField())
+    tools = serializers.ListField(child=ObjectField())
+    examples = serializers.ListField(child=ObjectField())
+    includes = serializers.ListField(child=ObjectField())
+
+
+class UseSerializer(serializers.Serializer[Any]):
+    prompt = serializers.CharField()
+    number = serializers.IntegerField()
+    hash = serializers.CharField()
+    included_as = serializers.CharField()
+
+
+class UsesSerializer(serializers.Serializer[Any]):
+    uses = UseSerializer(many=True)
+    used_by = UseSerializer(many=True)
+
+
+class CheckInput(Input):
+    name = Text()
+    status = serializers.ChoiceField(choices=CheckStatus.choices)
+    summary = Text(required=False, default="")
+    url = Text(required=False, default="")
+
+
+class CheckSerializer(serializers.ModelSerializer[VersionCheck]):
+    hash = serializers.CharField(source="content_hash")
+    recorded_by = serializers.CharField(source="recorded_by_name")
+
+    class Meta:
+        model = VersionCheck
+        fields = ["hash", "name", "status", "summary", "url", "recorded_by", "created_at"]
+
+
+# --- Environments, promotions, releases ------------------------------------------------------------------------------
+
+
+class EnvironmentSerializer(serializers.ModelSerializer[Environment]):
+    class Meta:
+        model = Environment
+        fields = ["name", "position", "protected", "required_approvals", "required_checks"]
+
+
+class EnvironmentChange(Input):
+    protected = serializers.BooleanField(required=False)
+    required_approvals = serializers.IntegerField(required=False, min_value=1, max_value=20)
+    required_checks = serializers.ListField(child=Text(max_length=100), required=False)
+
+
+class EnvironmentInput(EnvironmentChange):
+    name = Text()
+
+
+class ReleaseSerializer(serializers.ModelSerializer[Release]):
+    environment = serializers.CharField(source="environment.name")
+    prompt = serializers.CharField(source="prompt.name")
+    version = serializers.IntegerField(source="version.number")
+    hash = serializers.CharField(source="version.content_hash")
+    promotion = serializers.IntegerField(source="promotion_id", allow_null=True)
+    restores = serializers.IntegerField(source="restores_id", allow_null=True)
+    by = serializers.CharField(source="by_name")
+    override_reason = serializers.CharField(source="promotion.override_reason", default="")
+
+    class Meta:
+        model = Release
+        fields = [
+            *("id", "environment", "prompt", "number", "version", "hash", "kind", "promotion", "restores", "reason"),
+            *("override_reason", "by", "created_at"),
+        ]
+
+
+class RollbackInput(Input):
+    environment = Text()
+    to = SelectorField(required=False)
+    reason = Text(required=False, default="")
+
+
+class PromotionInput(Input):
+    prompt = Text()
+    version = SelectorField()
+    environment = Text()
+    reason = Text(required=False, default="")
+
+
+class CommentInput(Input):
+    comment = Text(required=False, default="")
+
+
+class OverrideInput(Input):
+    reason = Text()
+
+
+class NothingInput(Input):
+    """A verb that takes nothing."""
+
+
+class ReviewSerializer(serializers.ModelSerializer[Review]):
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = Review
+        fields = ["id", "decision", "comment", "by", "created_at"]
+
+
+class PromotionSummarySerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    prompt = serializers.CharField(source="prompt.name")
+    version = serializers.IntegerField(source="version.number")
+    hash = serializers.CharField(source="version.content_hash")
+    environment = serializers.CharField(source="environment.name")
+    status = serializers.CharField()
+    reason = serializers.CharField()
+    requested_by = serializers.CharField(source="requested_by_name")
+    created_at = serializers.DateTimeField()
+    decided_at = serializers.DateTimeField(allow_null=True)
+
+
+class ApprovalsSerializer(serializers.Serializer[Any]):
+    needed = serializers.IntegerField()
+    given = serializers.ListField(child=serializers.CharField())
+    void = serializers.ListField(child=ObjectField())
+    changes_requested_by = serializers.ListField(child=serializers.CharField())
+
+
+class OverrideSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField()
+    by = serializers.CharField()
+
+
+class PromotionSerializer(PromotionSummarySerializer):
+    """One promotion with where it stands. `binding` is what an approval given now is bound to; send it back in
+    If-Match to approve exactly what you looked at."""
+
+    replaces = VersionPoint(allow_null=True)
+    approvals = ApprovalsSerializer()
+    checks = serializers.DictField(child=serializers.CharField(), help_text="passed, failed or missing, by name")
+    override = OverrideSerializer(allow_null=True)
+    release = serializers.IntegerField(allow_null=True)
+    binding = serializers.CharField()
+    reviews = ReviewSerializer(many=True)
+
+
+# --- People, keys, audit ---------------------------------------------------------------------------------------------
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    project = serializers.CharField()
+    rights = serializers.ListField(child=serializers.CharField())
+
+
+class MemberSerializer(serializers.ModelSerializer[Membership]):
+    username = serializers.CharField(source="user.username")
+    name = serializers.CharField(source="user.display_name")
+
+    class Meta:
+        model = Membership
+        fields = ["username", "name", "role", "created_at"]
+
+
+class MemberInput(Input):
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class KeySerializer(serializers.ModelSerializer[APIKey]):
+    id = serializers.CharField(source="key_id")
+    created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
+
+    class Meta:
+        model = APIKey
+        fields = ["id", "name", "scopes", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at"]
+
+
+class IssuedKeySerializer(KeySerializer):
+    token = serializers.CharField(help_text="Shown this once.")
+
+    class Meta(KeySerializer.Meta):
+        fields = [*KeySerializer.Meta.fields, "token"]
+
+
+class KeyInput(Input):
+    name = Text()
+    scopes = serializers.ListField(child=Text(), min_length=1)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+
+
+class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    class Meta:
+        model = AuditEntry
+        fields = ["id", "actor", "action", "target", "before", "after", "request_id", "created_at"]

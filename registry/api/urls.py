@@ -1,0 +1,38 @@
+from django.urls import path
+
+from registry.api import promotions, prompts, settings
+
+urlpatterns = [
+    path("me", settings.Me.as_view()),
+    path("prompts", prompts.PromptList.as_view()),
+    path("prompts/batch", prompts.PromptBatch.as_view()),
+    path("prompts/<str:name>", prompts.PromptDetail.as_view()),
+    path("prompts/<str:name>/archive", prompts.PromptArchive.as_view()),
+    path("prompts/<str:name>/restore", prompts.PromptRestore.as_view()),
+    path("prompts/<str:name>/diff", prompts.PromptDiff.as_view()),
+    path("prompts/<str:name>/releases", prompts.ReleaseList.as_view()),
+    path("prompts/<str:name>/rollback", prompts.PromptRollback.as_view()),
+    path("prompts/<str:name>/versions", prompts.VersionList.as_view()),
+    path("prompts/<str:name>/versions/<str:selector>", prompts.VersionDetail.as_view()),
+    path("prompts/<str:name>/versions/<str:selector>/render", prompts.VersionRender.as_view()),
+    path("prompts/<str:name>/versions/<str:selector>/uses", prompts.VersionUses.as_view()),
+    path("versions/<str:hash>", prompts.VersionByHash.as_view()),
+    path("versions/<str:hash>/checks", prompts.VersionChecks.as_view()),
+    path("environments", settings.EnvironmentList.as_view()),
+    path("environments/<str:environment>", settings.EnvironmentDetail.as_view()),
+    path("environments/<str:environment>/snapshot", prompts.EnvironmentSnapshot.as_view()),
+    path("promotions", promotions.PromotionList.as_view()),
+    path("promotions/<int:number>", promotions.PromotionDetail.as_view()),
+    path("promotions/<int:number>/approve", promotions.PromotionApprove.as_view()),
+    path("promotions/<int:number>/request-changes", promotions.PromotionRequestChanges.as_view()),
+    path("promotions/<int:number>/reject", promotions.PromotionReject.as_view()),
+    path("promotions/<int:number>/comment", promotions.PromotionComment.as_view()),
+    path("promotions/<int:number>/withdraw", promotions.PromotionWithdraw.as_view()),
+    path("promotions/<int:number>/apply", promotions.PromotionApply.as_view()),
+    path("promotions/<int:number>/override", promotions.PromotionOverride.as_view()),
+    path("members", settings.MemberList.as_view()),
+    path("members/<str:username>", settings.MemberDetail.as_view()),
+    path("keys", settings.KeyList.as_view()),
+    path("keys/<str:key_id>/revoke", settings.KeyRevoke.as_view()),
+    path("audit", settings.AuditList.as_view()),
+]

@@ -1,0 +1,114 @@
+"""The demo project: real prompts with a history, so that the first page shows what Cuebook is for.
+
+Everything is made by the functions that people and services use, so the demo obeys every rule.
+"""
+
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from django.db import transaction
+
+from config.embedded.home import Home, read_json, write_private_json
+from registry import environments, keys, projects, prompt_file, promotion, prompts, releases, versions
+from registry.access import Actor, command_line, person
+from registry.models import Project, Prompt, PromptVersion, Role, User
+
+PROJECT = "demo"
+OTHER_PROJECT = "elsewhere"
+PROMPTS = Path(__file__).parent / "demo_prompts"
+
+
+@dataclass(frozen=True)
+class Person:
+    first_name: str
+    role: Role
+    purpose: str
+    project: str = PROJECT
+
+
+PEOPLE = {
+    "editor": Person("Edith", Role.EDITOR, "writes prompts and asks for promotions"),
+    "reviewer": Person("Rhea", Role.REVIEWER, "approves what others wrote"),
+    "admin": Person("Ada", Role.ADMIN, "environments, keys, members, and /admin/"),
+    "outsider": Person("Otis", Role.EDITOR, "a member of another project; sees nothing of this one", OTHER_PROJECT),
+}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    passwords: dict[str, str]
+    token: str
+
+
+def read_credentials(home: Home) -> Credentials | None:
+    stored = read_json(home.demo_file)
+    return Credentials(**stored) if stored else None
+
+
+@transaction.atomic
+def seed(home: Home) -> bool:
+    """Make the demo unless it exists; returns whether it was made. Its credentials go to the instance's home."""
+    if Project.objects.filter(slug=PROJECT).exists():
+        return False
+    demo = projects.create_project(slug=PROJECT, name="Demo")
+    projects.create_project(slug=OTHER_PROJECT, name="Elsewhere")
+    passwords = {name: _make_person(name, somebody) for name, somebody in PEOPLE.items()}
+    _, token = keys.issue(command_line(demo), name="demo", scopes=["read", "write"])
+    _tell_story(demo)
+    # Before the commit: a database with people whose passwords nobody has would be worse than an unused file.
+    write_private_json(home.demo_file, asdict(Credentials(passwords, token)))
+    return True
+
+
+def _make_person(name: str, somebody: Person) -> str:
+    password = secrets.token_urlsafe(12)
+    is_admin = somebody.role == Role.ADMIN
+    user = User.objects.create_user(
+        name,
+        f"{name}@example.com",
+        password,
+        first_name=somebody.first_name,
+        is_staff=is_admin,
+        is_superuser=is_admin,
+    )
+    project = Project.objects.get(slug=somebody.project)
+    projects.set_member(command_line(project), user=user, role=somebody.role)
+    return password
+
+
+def _tell_story(demo: Project) -> None:
+    """A partial and three prompts; triage goes to production twice and back once; a reply waits for review."""
+    editor, reviewer = (person(User.objects.get(username=name), demo) for name in ("editor", "reviewer"))
+    (tone,) = _commit_all(editor, "shared.tone")
+    _release(editor, reviewer, tone, "production", "The voice that all replies share.")
+    first, second, third = _commit_all(editor, "support.triage")
+    _release(editor, reviewer, first, "production", "First version in use.")
+    _release(editor, reviewer, second, "production", "Machine-readable answers for the router.")
+    production = environments.named(demo, "production")
+    releases.roll_back(
+        editor, first.prompt, production, reason="The router dropped tickets whose answer was wrapped in a code fence."
+    )
+    _release(editor, reviewer, third, "staging", "Schema and examples; trying it on yesterday's tickets.")
+    (extraction,) = _commit_all(editor, "billing.extract-invoice")
+    _release(editor, reviewer, extraction, "production", "Replaces the regular expressions.")
+    draft, better_draft = _commit_all(editor, "support.reply")
+    _release(editor, reviewer, draft, "production", "Drafts for the support desk.")
+    promotion.request(
+        editor, better_draft.prompt, better_draft, production, reason="Stops promising dates that nobody agreed to."
+    )
+
+
+def _commit_all(editor: Actor, name: str) -> list[PromptVersion]:
+    """Commit a prompt's files in their order; the first one describes the prompt."""
+    files = [prompt_file.read(path.read_text(encoding="utf-8")) for path in sorted(PROMPTS.glob(f"{name}.*.md"))]
+    prompt: Prompt = prompts.create(editor, name=name, description=files[0].description, tags=files[0].tags)
+    return [versions.commit(editor, prompt, content=file.content, message=file.message).version for file in files]
+
+
+def _release(editor: Actor, reviewer: Actor, version: PromptVersion, environment: str, reason: str) -> None:
+    target = environments.named(editor.project, environment)
+    asked = promotion.request(editor, version.prompt, version, target, reason=reason)
+    if target.protected:
+        promotion.approve(reviewer, asked, comment="Read and tried.")
+    promotion.apply(editor, asked)

@@ -1,0 +1,48 @@
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from registry import keys
+from registry.management.project_command import ProjectCommand
+from registry.models import APIKey
+from registry.problems import Problem
+
+
+class Command(ProjectCommand):
+    """Makes, lists and revokes API keys."""
+
+    help = "create: print a new key, alone, on standard output. list: show keys. revoke: end one by its id."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("action", choices=["create", "list", "revoke"])
+        super().add_arguments(parser)
+        parser.add_argument("--name", help="create: what the key is for")
+        parser.add_argument("--scopes", default="read", help="create: read, write, observe; comma-separated")
+        parser.add_argument("--days", type=int, help="create: days until it expires; default: never")
+        parser.add_argument("--id", help="revoke: the key's id")
+
+    def run(self, *, action: str, project: str, **options: Any) -> None:
+        actor = self.actor_in(project)
+        if action == "create":
+            days = options["days"]
+            _, token = keys.issue(
+                actor,
+                name=options["name"] or "",
+                scopes=[scope.strip() for scope in options["scopes"].split(",") if scope.strip()],
+                expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
+            )
+            self.stdout.write(token)
+            return
+        rows = APIKey.objects.filter(project=actor.project)
+        if action == "list":
+            for key in rows:
+                state = "usable" if key.is_usable else "ended"
+                self.stdout.write(f"{key.key_id}  {state:<6}  {','.join(key.scopes):<20}  {key.name}")
+            return
+        key = rows.filter(key_id=options["id"] or "").first()
+        if key is None:
+            raise Problem("not_found", "There is no such key; 'apikey list' shows their ids.")
+        keys.revoke(actor, key)
+        self.stdout.write(f"Revoked {key.key_id}.")

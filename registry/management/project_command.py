@@ -1,0 +1,36 @@
+"""What commands about one project share: finding it, and telling a refusal as one sentence."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from registry.access import Actor, command_line
+from registry.models import Project
+from registry.problems import Problem
+
+
+class ProjectCommand(BaseCommand):
+    """A command in a project; subclasses write `run`."""
+
+    project_required = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--project", required=self.project_required, help="the project's slug")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            self.run(**options)
+        except Problem as problem:
+            faults = "".join(f"\n  {fault.pointer}: {fault.message}" for fault in problem.faults)
+            raise CommandError(f"{problem.detail} [{problem.code}]{faults}") from None
+
+    def run(self, **options: Any) -> None:
+        raise AssertionError("a subclass says what to do")
+
+    def actor_in(self, slug: str) -> Actor:
+        project = Project.objects.filter(slug=slug).first()
+        if project is None:
+            known = ", ".join(Project.objects.values_list("slug", flat=True)) or "none"
+            raise CommandError(f"There is no project {slug!r}. Projects: {known}.")
+        return command_line(project)

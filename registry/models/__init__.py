@@ -1,0 +1,41 @@
+"""The registry's tables. Import from `registry.models`; inside the package, audit and governance build on people and
+prompts, never the other way."""
+
+from registry.models.audit import AuditEntry
+from registry.models.governance import (
+    UNDECIDED,
+    CheckStatus,
+    Decision,
+    Environment,
+    Promotion,
+    PromotionStatus,
+    Release,
+    ReleaseKind,
+    Review,
+    VersionCheck,
+)
+from registry.models.people import APIKey, Membership, Project, Role, Scope, User
+from registry.models.prompts import Inclusion, Prompt, PromptVersion
+
+__all__ = [
+    "UNDECIDED",
+    "APIKey",
+    "AuditEntry",
+    "CheckStatus",
+    "Decision",
+    "Environment",
+    "Inclusion",
+    "Membership",
+    "Project",
+    "Promotion",
+    "PromotionStatus",
+    "Prompt",
+    "PromptVersion",
+    "Release",
+    "ReleaseKind",
+    "Review",
+    "Role",
+    "Scope",
+    "User",
+    "VersionCheck",
+]

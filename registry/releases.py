@@ -1,0 +1,112 @@
+"""Releases: what is live, and going back."""
+
+from django.db import transaction
+
+from registry import approvals, audit, environments, prompts
+from registry.access import Actor, Right
+from registry.models import Environment, Promotion, Prompt, PromptVersion, Release, ReleaseKind
+from registry.problems import Problem
+
+
+def refuse_other_live(live: Release | None, expected_hash: str | None) -> None:
+    """`request.precondition` where something else is live than the caller saw (`If-Match`)."""
+    seen = live.version.content_hash if live else ""
+    if expected_hash is not None and expected_hash != seen:
+        now = f"version {live.version.number}" if live else "nothing"
+        raise Problem("request.precondition", f"What is live has changed: it is {now} now.", live=seen or None)
+
+
+def record(
+    actor: Actor,
+    environment: Environment,
+    prompt: Prompt,
+    version: PromptVersion,
+    *,
+    live: Release | None,
+    kind: ReleaseKind,
+    promotion: Promotion | None = None,
+    restores: Release | None = None,
+    reason: str = "",
+) -> Release:
+    """Make a version live. The caller holds the locks of environment and prompt and has checked every rule."""
+    release = Release.objects.create(
+        environment=environment,
+        prompt=prompt,
+        version=version,
+        number=live.number + 1 if live else 1,
+        kind=kind,
+        promotion=promotion,
+        restores=restores,
+        reason=reason,
+        by=actor.user,
+        by_key=actor.key,
+        by_name=actor.name,
+    )
+    audit.record(
+        actor,
+        "release.rolled_back" if kind == ReleaseKind.ROLLBACK else "release.promoted",
+        f"{prompt.name} in {environment.name}",
+        before={"version": live.version.number, "hash": live.version.content_hash} if live else None,
+        after={"version": version.number, "hash": version.content_hash, "reason": reason},
+    )
+    approvals.reopen_unapproved(actor, environment, f"{environment.name} has another live version", prompt)
+    return release
+
+
+@transaction.atomic
+def roll_back(
+    actor: Actor,
+    prompt: Prompt,
+    environment: Environment,
+    *,
+    to: PromptVersion | None = None,
+    reason: str = "",
+    expected_live: str | None = None,
+) -> Release:
+    """Make a version live again that was live in the environment before; it was approved then.
+
+    Without `to` it is what was live before the live version came; rolling back again goes further back instead of
+    returning to what was just left.
+    """
+    actor.require(Right.APPLY)
+    locked_environment = environments.lock(environment)
+    locked = prompts.lock(prompt)
+    live = approvals.live_release(locked_environment, locked)
+    refuse_other_live(live, expected_live)
+    if live is None:
+        raise Problem("release.nothing_live", f"Nothing of {prompt.name} is live in {environment.name}.")
+    target = _previous(live) if to is None else _earlier(live, to)
+    return record(
+        actor,
+        locked_environment,
+        locked,
+        target.version,
+        live=live,
+        kind=ReleaseKind.ROLLBACK,
+        restores=target,
+        reason=reason,
+    )
+
+
+def _previous(live: Release) -> Release:
+    """The release before the one that made the live version live, passing over rollbacks."""
+    origin = live
+    while origin.restores is not None:
+        origin = origin.restores
+    earlier = Release.objects.filter(environment=live.environment, prompt=live.prompt, number__lt=origin.number)
+    target = earlier.exclude(version=live.version).select_related("version").order_by("-number").first()
+    if target is None:
+        sentence = f"Version {live.version.number} is the first that was live in {live.environment.name}."
+        raise Problem("release.nothing_to_roll_back_to", sentence)
+    return target
+
+
+def _earlier(live: Release, version: PromptVersion) -> Release:
+    if version.pk == live.version_id:
+        raise Problem("release.already_live", f"Version {version.number} is live in {live.environment.name} already.")
+    released = Release.objects.filter(environment=live.environment, prompt=live.prompt, version=version)
+    target = released.select_related("version").order_by("-number").first()
+    if target is None:
+        sentence = f"Version {version.number} was never live in {live.environment.name}; ask for a promotion."
+        raise Problem("release.never_released", sentence)
+    return target

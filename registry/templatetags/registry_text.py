@@ -1,0 +1,40 @@
+"""Small pieces of text in templates."""
+
+from typing import Any
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from registry.identity import canonical_bytes
+
+register = template.Library()
+
+
+@register.filter
+def short_hash(value: str) -> str:
+    """The 12 digits that a reference needs: `sha256:9f2c41d07a1b`."""
+    return value[: len("sha256:") + 12]
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    """A JSON value in one line; an absent one as a dash."""
+    if value is None:
+        return "–"
+    return canonical_bytes({"": value}).decode()[4:-1]
+
+
+@register.filter
+def marked(line: dict[str, Any]) -> SafeString:
+    """A diff line's text with its differing ranges in <mark>."""
+    text, position, parts = line["text"], 0, []
+    for start, end in line["marks"]:
+        parts += [(text[position:start],), (format_html("<mark>{}</mark>", text[start:end]),)]
+        position = end
+    return format_html_join("", "{}", [*parts, (text[position:],)])
+
+
+@register.filter
+def change_sign(change: str) -> str:
+    return {"added": "+", "removed": "−"}.get(change, "")
