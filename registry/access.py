@@ -79,6 +79,13 @@ def command_line(project: Project) -> Actor:
     return Actor(project, "command line", COMMAND_RIGHTS)
 
 
+def operator(user: User, project: Project) -> Actor:
+    """A person in the administration site: a superuser administers every project there, but approves in none."""
+    if user.is_superuser and user.is_active:
+        return Actor(project, user.username, COMMAND_RIGHTS, user=user)
+    return person(user, project)
+
+
 def answerable_person(user_id: int | None, key: APIKey | None) -> int | None:
     """The person behind an act: the user, or who made the key that was used. Four eyes counts persons."""
     return user_id if user_id is not None else (key.created_by_id if key else None)

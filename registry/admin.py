@@ -1,0 +1,332 @@
+"""The administration site: every model to look at, and the verbs of people who run the server.
+
+Nothing is saved here by itself: forms and actions call the functions that the API calls, with the same rules and the
+same audit entries. Insert-only rows are shown, never edited.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Model, QuerySet
+from django.forms import BaseModelForm, ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from registry import access, diffing, environments, keys, projects, promotion, prompts, releases
+from registry.access import Actor
+from registry.environments import Rules
+from registry.models import (
+    APIKey,
+    AuditEntry,
+    Environment,
+    Inclusion,
+    Membership,
+    Project,
+    Promotion,
+    Prompt,
+    PromptVersion,
+    Release,
+    Review,
+    Role,
+    User,
+    VersionCheck,
+)
+from registry.problems import Problem
+
+admin.site.unregister(Group)
+
+
+def operator_in(request: HttpRequest, project: Project) -> Actor:
+    if not isinstance(request.user, User):
+        raise Problem("auth.required", "Sign in.")
+    return access.operator(request.user, project)
+
+
+class DomainAdmin(ModelAdmin):
+    """Saves through domain functions; a refusal becomes a message and nothing is changed."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            answer: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        except Problem as problem:
+            self.message_user(request, problem.detail, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return answer
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            answer: HttpResponse = super().delete_view(request, *args, **kwargs)
+        except Problem as problem:
+            self.message_user(request, problem.detail, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return answer
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(DomainAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def telling(verb: Callable[..., str]) -> Callable[..., None]:
+    """An action that tells what it did, or why not, for each selected row."""
+
+    def run(self: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:
+            try:
+                self.message_user(request, verb(request, row), messages.SUCCESS)
+            except Problem as problem:
+                self.message_user(request, f"{row}: {problem.detail}", messages.ERROR)
+
+    run.__name__ = verb.__name__
+    return run
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]  # both are ModelAdmin; unfold documents this order
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    # What somebody may do follows from memberships, not from Django's model permissions.
+    filter_horizontal = ()
+    list_filter = ("is_active", "is_staff")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """People who left are deactivated; history names them."""
+        return False
+
+
+@admin.register(Project)
+class ProjectAdmin(DomainAdmin):
+    list_display = ("slug", "name", "created_at")
+    search_fields = ("slug", "name")
+    fields = ("slug", "name")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is None
+
+    def save_model(self, request: HttpRequest, obj: Project, form: BaseModelForm, change: bool) -> None:
+        obj.pk = projects.create_project(slug=obj.slug, name=obj.name).pk
+
+
+@admin.register(Membership)
+class MembershipAdmin(DomainAdmin):
+    list_display = ("user", "project", "role")
+    list_filter = ("project", "role")
+    list_select_related = ("user", "project")
+    autocomplete_fields = ("user", "project")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
+        return ("user", "project") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: BaseModelForm, change: bool) -> None:
+        saved = projects.set_member(operator_in(request, obj.project), user=obj.user, role=Role(obj.role))
+        obj.pk = saved.pk
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is not None and request.user.is_superuser
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        projects.remove_member(operator_in(request, obj.project), user=obj.user)
+
+
+class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time
+    class Meta:
+        model = APIKey
+        fields: ClassVar = ["project", "name", "scopes", "expires_at"]
+
+
+@admin.register(APIKey)
+class APIKeyAdmin(DomainAdmin):
+    form = KeyForm
+    list_display = ("name", "project", "key_id", "scopes", "expires_at", "revoked_at", "last_used_at")
+    list_filter = ("project",)
+    list_select_related = ("project",)
+    actions = ("revoke",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is None
+
+    def save_model(self, request: HttpRequest, obj: APIKey, form: BaseModelForm, change: bool) -> None:
+        asked = form.cleaned_data
+        actor = operator_in(request, asked["project"])
+        key, token = keys.issue(actor, name=asked["name"], scopes=asked["scopes"], expires_at=asked["expires_at"])
+        obj.pk = key.pk
+        self.message_user(request, f"The key, shown this once: {token}", messages.WARNING)
+
+    @telling
+    def revoke(request: HttpRequest, key: APIKey) -> str:  # noqa: N805 - `telling` makes it a method
+        keys.revoke(operator_in(request, key.project), key)
+        return f"{key} is revoked."
+
+
+@admin.register(Environment)
+class EnvironmentAdmin(DomainAdmin):
+    list_display = ("name", "project", "position", "protected", "required_approvals", "required_checks")
+    list_filter = ("project",)
+    list_select_related = ("project",)
+    fields = ("project", "name", "protected", "required_approvals", "required_checks")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Environment | None = None) -> tuple[str, ...]:
+        return ("project", "name") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Environment, form: BaseModelForm, change: bool) -> None:
+        actor, rules = operator_in(request, obj.project), Rules.of(obj)
+        if change:
+            environments.change_rules(actor, obj, rules)
+        else:
+            obj.pk = environments.create(actor, name=obj.name, rules=rules).pk
+
+
+@admin.register(Prompt)
+class PromptAdmin(DomainAdmin):
+    list_display = ("name", "project", "tags", "created_at", "archived_at")
+    list_filter = ("project", ("archived_at", admin.EmptyFieldListFilter))
+    list_select_related = ("project",)
+    search_fields = ("name", "description")
+    fields = ("project", "name", "description", "tags")
+    actions = ("archive", "restore")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Prompt | None = None) -> tuple[str, ...]:
+        return ("project", "name") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Prompt, form: BaseModelForm, change: bool) -> None:
+        actor = operator_in(request, obj.project)
+        if change:
+            prompts.describe(actor, obj, description=obj.description, tags=obj.tags)
+        else:
+            obj.pk = prompts.create(actor, name=obj.name, description=obj.description, tags=obj.tags).pk
+
+    @telling
+    def archive(request: HttpRequest, prompt: Prompt) -> str:  # noqa: N805 - `telling` makes it a method
+        prompts.archive(operator_in(request, prompt.project), prompt)
+        return f"{prompt} is archived."
+
+    @telling
+    def restore(request: HttpRequest, prompt: Prompt) -> str:  # noqa: N805 - `telling` makes it a method
+        prompts.restore(operator_in(request, prompt.project), prompt)
+        return f"{prompt} is in use again."
+
+
+@admin.register(PromptVersion)
+class PromptVersionAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "project", "content_hash", "author_name", "message", "created_at")
+    list_filter = ("prompt__project",)
+    list_select_related = ("prompt__project",)
+    search_fields = ("prompt__name", "content_hash", "message")
+    actions = ("compare", "request_promotion")
+
+    @admin.display(ordering="prompt__project")
+    def project(self, version: PromptVersion) -> Project:
+        return version.prompt.project
+
+    @admin.action(description="Compare the two selected versions")
+    def compare(self, request: HttpRequest, queryset: QuerySet[PromptVersion]) -> HttpResponse | None:
+        chosen = list(queryset.select_related("prompt").order_by("prompt_id", "number"))
+        if len(chosen) != 2:
+            self.message_user(request, "Select exactly two versions to compare.", messages.ERROR)
+            return None
+        old, new = chosen
+        difference = diffing.diff(old.content, new.content)
+        context = {"title": f"{old} and {new}", "old": old, "new": new, "difference": difference}
+        return TemplateResponse(request, "admin/registry/compare.html", {**self.admin_site.each_context(request), **context})
+
+    @admin.action(description="Ask for promotion of the selected version")
+    def request_promotion(self, request: HttpRequest, queryset: QuerySet[PromptVersion]) -> HttpResponse | None:
+        chosen = list(queryset.select_related("prompt__project"))
+        if len(chosen) != 1:
+            self.message_user(request, "Select exactly one version.", messages.ERROR)
+            return None
+        (version,) = chosen
+        project = version.prompt.project
+        if "environment" not in request.POST:
+            context = {"title": f"Ask for promotion of {version}", "version": version}
+            context |= {"environments": Environment.objects.filter(project=project)}
+            return TemplateResponse(
+                request, "admin/registry/request_promotion.html", {**self.admin_site.each_context(request), **context}
+            )
+        try:
+            environment = environments.named(project, request.POST["environment"])
+            asked = promotion.request(
+                operator_in(request, project), version.prompt, version, environment, reason=request.POST.get("reason", "")
+            )
+        except Problem as problem:
+            self.message_user(request, problem.detail, messages.ERROR)
+            return None
+        self.message_user(request, f"Asked: {asked} (promotion {asked.pk}, {asked.status}).", messages.SUCCESS)
+        return None
+
+
+@admin.register(Release)
+class ReleaseAdmin(ReadOnlyAdmin):
+    list_display = ("id", "prompt", "environment", "version", "kind", "by_name", "reason", "created_at")
+    list_filter = ("environment__project", "kind")
+    list_select_related = ("prompt", "environment", "version__prompt")
+    search_fields = ("prompt__name",)
+    actions = ("roll_back",)
+
+    @telling
+    def roll_back(request: HttpRequest, release: Release) -> str:  # noqa: N805 - `telling` makes it a method
+        project = release.environment.project
+        actor = operator_in(request, project)
+        made = releases.roll_back(
+            actor, release.prompt, release.environment, to=release.version, reason=f"To release {release.pk}, in the admin"
+        )
+        return f"{made}."
+
+
+@admin.register(Promotion)
+class PromotionAdmin(ReadOnlyAdmin):
+    list_display = ("id", "prompt", "version", "environment", "status", "requested_by_name", "created_at", "decided_at")
+    list_filter = ("environment__project", "status")
+    list_select_related = ("prompt", "environment", "version__prompt")
+    search_fields = ("prompt__name",)
+
+
+@admin.register(Review)
+class ReviewAdmin(ReadOnlyAdmin):
+    list_display = ("promotion", "decision", "by_name", "comment", "created_at")
+    list_filter = ("decision",)
+    list_select_related = ("promotion__version__prompt", "promotion__environment")
+
+
+@admin.register(VersionCheck)
+class VersionCheckAdmin(ReadOnlyAdmin):
+    list_display = ("name", "status", "content_hash", "project", "recorded_by_name", "created_at")
+    list_filter = ("project", "status")
+    list_select_related = ("project",)
+    search_fields = ("name", "content_hash")
+
+
+@admin.register(Inclusion)
+class InclusionAdmin(ReadOnlyAdmin):
+    list_display = ("version", "name", "included")
+    list_select_related = ("version__prompt", "included__prompt")
+    search_fields = ("name",)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "actor", "action", "target", "project", "request_id")
+    list_filter = ("project",)
+    list_select_related = ("project",)
+    search_fields = ("actor", "action", "target", "request_id")

@@ -158,16 +158,25 @@ def _marks(old: str | None, new: str | None) -> tuple[list[list[int]], list[list
         return [], []
     opcodes = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
     return (
-        [span for _, a, b, _, _ in opcodes for span in _span(old_words, a, b)],
-        [span for _, _, _, c, d in opcodes for span in _span(new_words, c, d)],
+        _joined(old, [_span(old_words, a, b) for _, a, b, _, _ in opcodes if a < b]),
+        _joined(new, [_span(new_words, c, d) for _, _, _, c, d in opcodes if c < d]),
     )
 
 
-def _span(words: Sequence[str], start: int, end: int) -> list[list[int]]:
-    if start == end:
-        return []
+def _span(words: Sequence[str], start: int, end: int) -> list[int]:
     first = sum(map(len, words[:start]))
-    return [[first, first + sum(map(len, words[start:end]))]]
+    return [first, first + sum(map(len, words[start:end]))]
+
+
+def _joined(line: str, spans: Sequence[list[int]]) -> list[list[int]]:
+    """Spans with nothing but white space between them as one: a changed phrase reads better than its words."""
+    joined: list[list[int]] = []
+    for start, end in spans:
+        if joined and not line[joined[-1][1] : start].strip():
+            joined[-1][1] = end
+        else:
+            joined.append([start, end])
+    return joined
 
 
 def _members(old: Any, new: Any, pointer: str) -> Iterator[dict[str, Any]]:

@@ -60,6 +60,11 @@ def partials_of(versions: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
     return {version.content_hash: version for version in _below(roots).versions.values()} if roots else {}
 
 
+def refuse_archived(name: str, prompt: Prompt) -> None:
+    if prompt.archived_at:
+        raise Problem("template.unknown_include", f"“{name}” cannot be included: it is archived.", include=name)
+
+
 def _version_for(project: Project, name: str, pinned_hash: str | None) -> PromptVersion:
     try:
         reference = parse_reference(name)
@@ -71,8 +76,7 @@ def _version_for(project: Project, name: str, pinned_hash: str | None) -> Prompt
             version = _in_use(project, reference.name)
     except Problem as problem:
         raise Problem("template.unknown_include", f"“{name}” cannot be included: {problem.detail}", include=name) from None
-    if version.prompt.archived_at:
-        raise Problem("template.unknown_include", f"“{name}” cannot be included: it is archived.", include=name)
+    refuse_archived(name, version.prompt)
     if partial_source(version.content) is None:
         sentence = f"“{name}” cannot be included: it has several messages, and an include stands for one text."
         raise Problem("template.unknown_include", sentence, include=name)

@@ -50,9 +50,18 @@ class _Dumper(yaml.SafeDumper):
     """Long texts as blocks."""
 
 
+# Characters that YAML's plain and block styles would fold, escape or lose.
+NEEDS_QUOTES = re.compile(r"[^\n -~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]|\u00a0")
+NEEDS_NO_BLOCK = re.compile(r"[ \t]\n|^[ \n]|[ \t]$")
+
+
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    block = "\n" in text and text.isprintable() is False and not re.search(r"[ \t]\n|^[ \n]|[^\n -~\u00a0-\ud7ff]", text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if block else None)
+    style = None
+    if NEEDS_QUOTES.search(text):
+        style = '"'
+    elif "\n" in text:
+        style = '"' if NEEDS_NO_BLOCK.search(text) else "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)

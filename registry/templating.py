@@ -150,13 +150,18 @@ def _check_tree(tree: nodes.Template, pointer: str) -> None:
     for count, (node, loops) in enumerate(_walk(tree)):
         if count > MAX_NODES:
             raise Problem("template.too_complex", f"The template has more than {MAX_NODES:,} parts.", pointer=pointer)
+        line = _line(node)
         if loops > MAX_LOOP_DEPTH:
-            line = node.lineno
             sentence = f"Loops are nested more than {MAX_LOOP_DEPTH} deep (line {line})."
             raise Problem("template.too_complex", sentence, pointer=pointer, line=line)
         refusal = _refusal(node)
         if refusal:
-            raise Problem("template.not_allowed", f"{refusal} (line {node.lineno})", pointer=pointer, line=node.lineno)
+            raise Problem("template.not_allowed", f"{refusal} (line {line})", pointer=pointer, line=line)
+
+
+def _line(node: nodes.Node) -> int | None:
+    """Where a node stands; a few nodes know it only through what is in them."""
+    return next((one.lineno for one in (node, *node.iter_child_nodes()) if one.lineno is not None), None)
 
 
 def _walk(tree: nodes.Template) -> Iterator[tuple[nodes.Node, int]]:

@@ -1,7 +1,7 @@
 """Committing content as a version, and rendering a stored one."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def commit(
     analysis = renderers().analyse(normal)
     with transaction.atomic():
         pinned = includes.pin(actor.project, prompt, analysis.includes, normal.get("includes", {}))
-        locked = _lock(prompt, pinned.values())
+        locked = _lock(prompt, pinned)
         if pinned:
             normal["includes"] = {name: version.content_hash for name, version in pinned.items()}
         return _insert(actor, locked, normal, pinned, message, parent, expected_latest)
@@ -72,11 +72,13 @@ def render(
     return renderers().render(version.content, variables, {key: partial.content for key, partial in found.items()})
 
 
-def _lock(prompt: Prompt, pinned: Iterable[PromptVersion]) -> Prompt:
+def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> Prompt:
     """Lock the prompt, and with it what it includes (so that none is archived meanwhile), in one order for all."""
-    wanted = sorted({prompt.pk, *(version.prompt_id for version in pinned)})
+    wanted = {prompt.pk, *(version.prompt_id for version in pinned.values())}
     rows = Prompt.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
     locked = {row.pk: row for row in rows}
+    for name, version in pinned.items():
+        includes.refuse_archived(name, locked[version.prompt_id])
     if locked[prompt.pk].archived_at:
         raise Problem("prompt.archived", f"{prompt.name} is archived; restore it to commit.")
     return locked[prompt.pk]

@@ -1,0 +1,152 @@
+"""The cast and the stage that all tests share.
+
+In the project `paper`: Vera (viewer), Edith (editor), Rhea and Ralf (reviewers), Ada (admin). Otis edits another
+project and must see nothing of this one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.postgresql.operations import DatabaseOperations
+from rest_framework.test import APIClient
+
+from registry import access, environments, keys, projects, promotion, prompts, releases, versions
+from registry.access import Actor
+from registry.models import Environment, Project, Prompt, PromptVersion, Release, Role, User
+
+ROLES = {
+    "vera": Role.VIEWER,
+    "edith": Role.EDITOR,
+    "rhea": Role.REVIEWER,
+    "ralf": Role.REVIEWER,
+    "ada": Role.ADMIN,
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_insert_only_tables() -> Iterator[None]:
+    """Tests with real transactions empty all tables afterwards; the triggers that refuse that step aside for it."""
+    plain = DatabaseOperations.execute_sql_flush
+
+    def flush(self: DatabaseOperations, sql_list: list[str]) -> None:
+        role = "SET session_replication_role = {}"
+        plain(self, [role.format("replica"), *sql_list, role.format("DEFAULT")])
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(DatabaseOperations, "execute_sql_flush", flush)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A project with its people as actors."""
+
+    project: Project
+    vera: Actor
+    edith: Actor
+    rhea: Actor
+    ralf: Actor
+    ada: Actor
+
+    def environment(self, name: str) -> Environment:
+        return environments.named(self.project, name)
+
+    def prompt(self, name: str = "support.triage") -> Prompt:
+        return prompts.create(self.edith, name=name)
+
+    def commit(self, prompt: Prompt, text: str, by: Actor | None = None, **members: Any) -> PromptVersion:
+        content = chat(text, **members)
+        return versions.commit(by or self.edith, prompt, content=content, message=text[:40]).version
+
+    def release(self, version: PromptVersion, environment: str = "production") -> Release:
+        """Promote as people do: Edith asks, Rhea approves where it must be, Edith applies."""
+        target = self.environment(environment)
+        asked = promotion.request(self.edith, version.prompt, version, target)
+        if target.protected:
+            promotion.approve(self.rhea, asked)
+        return promotion.apply(self.edith, asked)
+
+    def roll_back(self, prompt: Prompt, environment: str = "production", **options: Any) -> Release:
+        return releases.roll_back(self.edith, prompt, self.environment(environment), **options)
+
+
+def chat(text: str, **members: Any) -> dict[str, Any]:
+    """Content with one system message."""
+    return {"kind": "chat", "messages": [{"role": "system", "content": text}], **members}
+
+
+def make_user(name: str) -> User:
+    return User.objects.create_user(name, password="correct horse", first_name=name.title())
+
+
+@pytest.fixture
+def stage(db: None) -> Stage:
+    return make_stage()
+
+
+def make_stage() -> Stage:
+    project = projects.create_project(slug="paper", name="Paper")
+    root = access.command_line(project)
+    people = {}
+    for name, role in ROLES.items():
+        user = make_user(name)
+        projects.set_member(root, user=user, role=role)
+        people[name] = access.person(user, project)
+    return Stage(project, **people)
+
+
+@pytest.fixture
+def live_stage(transactional_db: None) -> Stage:
+    """The same stage where transactions are real, for races between connections."""
+    return make_stage()
+
+
+@pytest.fixture
+def otis(db: None) -> Actor:
+    """The outsider."""
+    project = projects.create_project(slug="elsewhere", name="Elsewhere")
+    user = make_user("otis")
+    projects.set_member(access.command_line(project), user=user, role=Role.ADMIN)
+    return access.person(user, project)
+
+
+ApiFor = Callable[..., APIClient]
+
+
+@pytest.fixture
+def api_for() -> ApiFor:
+    """An API client: of a person by session, or with a new key of the given scopes."""
+
+    def make(actor: Actor, *, scopes: list[str] | None = None) -> APIClient:
+        client = APIClient(raise_request_exception=False)
+        if scopes:
+            _, token = keys.issue(access.command_line(actor.project), name="tests", scopes=scopes)
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+        elif actor.user:
+            client.force_login(actor.user)
+        client.default_format = "json"
+        return client
+
+    return make
+
+
+@pytest.fixture
+def api(stage: Stage, api_for: ApiFor) -> APIClient:
+    """A service with a read and write key."""
+    return api_for(stage.edith, scopes=["read", "write"])
+
+
+def triggers_hold() -> bool:
+    """Whether this connection has ordinary triggers on (the flush above must have put them back)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW session_replication_role")
+        return bool(cursor.fetchone()[0] == "origin")

@@ -1,0 +1,326 @@
+"""Promotions: four eyes, bindings, checks, overrides and states."""
+
+import pytest
+
+from registry import access, approvals, checks, environments, keys, projects, promotion, prompts, versions
+from registry.access import Actor
+from registry.environments import Rules
+from registry.models import AuditEntry, Promotion, PromotionStatus, PromptVersion, Review, Role
+from registry.problems import Problem
+from registry.promotion import Override
+from tests.conftest import Stage, chat
+
+
+@pytest.fixture
+def version(stage: Stage) -> PromptVersion:
+    return stage.commit(stage.prompt(), "Sort tickets")
+
+
+@pytest.fixture
+def asked(stage: Stage, version: PromptVersion) -> Promotion:
+    return promotion.request(stage.edith, version.prompt, version, stage.environment("production"), reason="Better")
+
+
+def machine(stage: Stage, *scopes: str, by: Actor | None = None) -> Actor:
+    key, _ = keys.issue(by or access.command_line(stage.project), name="ci", scopes=scopes)
+    return access.machine(key)
+
+
+def status(row: Promotion) -> str:
+    return Promotion.objects.get(pk=row.pk).status
+
+
+def protect(stage: Stage, *, approvals_needed: int = 1, required: tuple[str, ...] = ()) -> None:
+    production = stage.environment("production")
+    environments.change_rules(stage.ada, production, Rules(True, approvals_needed, required))
+
+
+def refused(code: str) -> "pytest.RaisesExc[Problem]":
+    return pytest.raises(Problem, check=lambda problem: problem.code == code)
+
+
+def test_asked_approved_applied(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    assert status(asked) == PromotionStatus.APPROVED
+
+    release = promotion.apply(stage.edith, asked)
+
+    assert status(asked) == PromotionStatus.APPLIED
+    assert (release.number, release.version, release.promotion) == (1, asked.version, asked)
+
+
+def test_nothing_is_applied_without_approval(stage: Stage, asked: Promotion):
+    with refused("promotion.approvals_missing"):
+        promotion.apply(stage.edith, asked)
+
+
+def test_the_requester_cannot_approve(stage: Stage, version: PromptVersion):
+    asked = promotion.request(stage.rhea, version.prompt, version, stage.environment("production"))
+
+    with refused("promotion.own_approval"):
+        promotion.approve(stage.rhea, asked)
+
+
+def test_the_author_cannot_approve_what_another_asked_for(stage: Stage):
+    prompt = stage.prompt()
+    written = stage.commit(prompt, "By Rhea", by=stage.rhea)
+    asked = promotion.request(stage.edith, prompt, written, stage.environment("production"))
+
+    with refused("promotion.own_approval"):
+        promotion.approve(stage.rhea, asked)
+    promotion.approve(stage.ralf, asked)
+
+
+def test_a_superuser_is_no_exception(stage: Stage):
+    root = stage.ada.user
+    assert root
+    root.is_superuser = True
+    root.save()
+    prompt = stage.prompt()
+    asked = promotion.request(stage.ada, prompt, stage.commit(prompt, "x", by=stage.ada), stage.environment("production"))
+
+    with refused("promotion.own_approval"):
+        promotion.approve(access.person(root, stage.project), asked)
+    with refused("access.denied"):
+        promotion.approve(access.operator(root, stage.project), asked)
+
+
+def test_a_key_never_approves(stage: Stage, asked: Promotion):
+    for verb in (promotion.approve, promotion.reject):
+        with refused("promotion.machine_approval"):
+            verb(machine(stage, "read", "write"), asked)
+    with refused("promotion.machine_approval"):
+        promotion.request_changes(machine(stage, "write"), asked, comment="No")
+
+
+def test_who_made_the_key_that_wrote_is_its_author(stage: Stage):
+    """Else an admin could commit through a key of one's own and approve the result."""
+    prompt = stage.prompt()
+    robot = machine(stage, "write", by=stage.ada)
+    written = versions.commit(robot, prompt, content=chat("By a key")).version
+    asked = promotion.request(robot, prompt, written, stage.environment("production"))
+
+    with refused("promotion.own_approval"):
+        promotion.approve(stage.ada, asked)
+    promotion.approve(stage.rhea, asked)
+    promotion.apply(robot, asked)
+
+
+def test_two_approvals_are_two_persons(stage: Stage, version: PromptVersion):
+    protect(stage, approvals_needed=2)
+    asked = promotion.request(stage.edith, version.prompt, version, stage.environment("production"))
+    promotion.approve(stage.rhea, asked)
+
+    with refused("promotion.already_approved"):
+        promotion.approve(stage.rhea, asked)
+    with refused("promotion.approvals_missing"):
+        promotion.apply(stage.edith, asked)
+    promotion.approve(stage.ralf, asked)
+    promotion.apply(stage.edith, asked)
+
+
+def test_another_release_voids_approvals(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    stage.release(stage.commit(asked.prompt, "Another"))
+
+    assert status(asked) == PromotionStatus.OPEN
+    with pytest.raises(Problem, match="void: production has changed since: version 2 is live there now"):
+        promotion.apply(stage.edith, asked)
+    promotion.approve(stage.rhea, asked)
+    promotion.apply(stage.edith, asked)
+
+
+def test_a_rollback_voids_approvals(stage: Stage, asked: Promotion):
+    for text in ("one", "two"):
+        stage.release(stage.commit(asked.prompt, text))
+    promotion.approve(stage.rhea, asked)
+
+    stage.roll_back(asked.prompt)
+
+    assert status(asked) == PromotionStatus.OPEN
+
+
+def test_other_rules_void_approvals(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    protect(stage, required=("quality",))
+
+    assert status(asked) == PromotionStatus.OPEN
+    with pytest.raises(Problem, match="the rules of production have changed since"):
+        promotion.apply(stage.edith, asked)
+
+
+def test_a_release_elsewhere_voids_nothing(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    stage.release(stage.commit(asked.prompt, "Another"), "staging")
+    other = stage.prompt("other")
+    stage.release(stage.commit(other, "Other"))
+
+    assert status(asked) == PromotionStatus.APPROVED
+
+
+@pytest.mark.parametrize("loss", ["deactivated", "demoted", "removed"])
+def test_the_approval_of_somebody_who_may_no_longer_approve_is_void(stage: Stage, asked: Promotion, loss: str):
+    promotion.approve(stage.rhea, asked)
+    user = stage.rhea.user
+    assert user
+    if loss == "deactivated":
+        user.is_active = False
+        user.save()
+    elif loss == "demoted":
+        projects.set_member(stage.ada, user=user, role=Role.EDITOR)
+    else:
+        projects.remove_member(stage.ada, user=user)
+
+    with pytest.raises(Problem, match="rhea may no longer approve"):
+        promotion.apply(stage.edith, asked)
+
+
+def test_an_approval_of_what_was_not_seen_is_refused(stage: Stage, asked: Promotion):
+    seen = approvals.standing(promotion.numbered(stage.project, asked.pk)).binding
+    stage.release(stage.commit(asked.prompt, "Another"))
+
+    with refused("request.precondition"):
+        promotion.approve(stage.rhea, asked, seen=seen)
+
+
+def test_requested_changes_hold_until_the_same_reviewer_approves(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    promotion.request_changes(stage.ralf, asked, comment="Say what happens with refunds")
+
+    assert status(asked) == PromotionStatus.OPEN
+    with pytest.raises(Problem, match="ralf asked for changes"):
+        promotion.apply(stage.edith, asked)
+    promotion.approve(stage.ralf, asked)
+    promotion.apply(stage.edith, asked)
+
+
+def test_changes_are_requested_in_words(stage: Stage, asked: Promotion):
+    with refused("promotion.reason_required"):
+        promotion.request_changes(stage.rhea, asked, comment="  ")
+
+
+@pytest.mark.parametrize("ending", ["reject", "withdraw", "apply"])
+def test_a_decided_promotion_stays_decided(stage: Stage, asked: Promotion, ending: str):
+    promotion.approve(stage.rhea, asked)
+    if ending == "reject":
+        promotion.reject(stage.rhea, asked, comment="No")
+    else:
+        {"withdraw": promotion.withdraw, "apply": promotion.apply}[ending](stage.edith, asked)
+
+    for again in (
+        lambda: promotion.apply(stage.edith, asked),
+        lambda: promotion.approve(stage.ralf, asked),
+        lambda: promotion.reject(stage.ralf, asked),
+        lambda: promotion.withdraw(stage.edith, asked),
+        lambda: promotion.request_changes(stage.ralf, asked, comment="x"),
+    ):
+        with refused("promotion.wrong_state"):
+            again()
+    assert promotion.add_comment(stage.edith, asked, comment="Afterwards").comment == "Afterwards"
+
+
+def test_only_who_asked_or_an_admin_withdraws(stage: Stage, asked: Promotion):
+    with refused("access.denied"):
+        promotion.withdraw(stage.rhea, asked)
+    promotion.withdraw(stage.ada, asked)
+
+
+def test_the_same_version_is_asked_for_once(stage: Stage, asked: Promotion):
+    with refused("promotion.already_open"):
+        promotion.request(stage.rhea, asked.prompt, asked.version, stage.environment("production"))
+    promotion.withdraw(stage.edith, asked)
+    promotion.request(stage.rhea, asked.prompt, asked.version, stage.environment("production"))
+
+
+def test_what_is_live_is_not_asked_for(stage: Stage, version: PromptVersion):
+    stage.release(version)
+
+    with refused("promotion.already_live"):
+        promotion.request(stage.edith, version.prompt, version, stage.environment("production"))
+
+
+def test_an_unprotected_environment_needs_no_approval(stage: Stage, version: PromptVersion):
+    asked = promotion.request(stage.edith, version.prompt, version, stage.environment("staging"))
+
+    assert asked.status == PromotionStatus.APPROVED
+    promotion.apply(stage.edith, asked)
+
+
+def test_required_checks_must_have_passed_for_this_hash(stage: Stage, asked: Promotion):
+    protect(stage, required=("quality", "safety"))
+    robot = machine(stage, "write")
+    promotion.approve(stage.rhea, asked)
+
+    with pytest.raises(Problem, match="quality, safety") as missing:
+        promotion.apply(stage.edith, asked)
+    assert missing.value.code == "promotion.checks_missing"
+    other = stage.commit(asked.prompt, "Another")
+    checks.record(robot, other, name="quality", status="passed")
+    checks.record(robot, asked.version, name="safety", status="passed")
+    with pytest.raises(Problem, match=r"version: quality\."):
+        promotion.apply(stage.edith, asked)
+    checks.record(robot, asked.version, name="quality", status="passed")
+    checks.record(robot, asked.version, name="quality", status="failed")
+    with refused("promotion.checks_missing"):
+        promotion.apply(stage.edith, asked)
+    checks.record(robot, asked.version, name="quality", status="passed")
+    promotion.apply(stage.edith, asked)
+
+
+def test_a_person_cannot_vouch_for_a_check(stage: Stage, version: PromptVersion):
+    for actor in (stage.edith, stage.rhea, stage.ada):
+        with refused("access.denied"):
+            checks.record(actor, version, name="quality", status="passed")
+
+
+def test_an_admin_overrides_checks_with_a_reason_that_is_kept(stage: Stage, asked: Promotion):
+    protect(stage, required=("quality",))
+    promotion.approve(stage.rhea, asked)
+
+    with refused("access.denied"):
+        promotion.apply(stage.rhea, asked, override=Override("Because"))
+    with refused("promotion.reason_required"):
+        promotion.apply(stage.ada, asked, override=Override(" "))
+    promotion.apply(stage.ada, asked, override=Override("The judge is down, and tickets are waiting"))
+
+    asked.refresh_from_db()
+    assert (asked.override_by_name, asked.override_reason[:9]) == ("ada", "The judge")
+    assert AuditEntry.objects.filter(action="promotion.checks_overridden", actor="ada").count() == 1
+
+
+def test_an_override_replaces_no_approval(stage: Stage, asked: Promotion):
+    protect(stage, required=("quality",))
+
+    with refused("promotion.approvals_missing"):
+        promotion.apply(stage.ada, asked, override=Override("In a hurry"))
+
+
+def test_there_is_nothing_to_override_where_nothing_is_missing(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+
+    with refused("promotion.nothing_to_override"):
+        promotion.apply(stage.ada, asked, override=Override("In a hurry"))
+
+
+def test_applying_on_top_of_something_unseen_is_refused(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+
+    with refused("request.precondition"):
+        promotion.apply(stage.edith, asked, expected_live=f"sha256:{'0' * 64}")
+
+
+def test_a_proposed_prompt_cannot_be_archived(stage: Stage, asked: Promotion):
+    with refused("prompt.in_use"):
+        prompts.archive(stage.edith, asked.prompt)
+
+
+def test_every_decision_is_kept(stage: Stage, asked: Promotion):
+    promotion.add_comment(stage.edith, asked, comment="Please look")
+    promotion.request_changes(stage.rhea, asked, comment="Shorter")
+    promotion.approve(stage.rhea, asked, comment="Good")
+
+    assert list(Review.objects.values_list("decision", "by_name")) == [
+        ("comment", "edith"),
+        ("request-changes", "rhea"),
+        ("approve", "rhea"),
+    ]
