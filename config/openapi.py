@@ -39,7 +39,7 @@ class ProblemAwareSchema(AutoSchema):
         return operation
 
 
-class KeyScheme(OpenApiAuthenticationExtension):
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the base has no types
     target_class = "registry.api.authentication.KeyAuthentication"
     name = "key"
 
@@ -47,7 +47,7 @@ class KeyScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "description": "An API key: cbk_<id>_<secret>"}
 
 
-class BrowserScheme(OpenApiAuthenticationExtension):
+class BrowserScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the base has no types
     target_class = "registry.api.authentication.BrowserAuthentication"
     name = "session"
 

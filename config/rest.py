@@ -2,20 +2,21 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.shortcuts import render
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, pagination, parsers, renderers
 from rest_framework.response import Response
 
-from registry.problems import Fault, Problem
+from registry.problems import CATALOGUE, Fault, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ CODES: dict[type[Exception], str] = {
     exceptions.NotFound: "not_found",
     exceptions.PermissionDenied: "access.denied",
     Http404: "not_found",
+    # In this order: the first kind that fits gives the code.
+    RequestDataTooBig: "request.too_large",
+    SuspiciousOperation: "request.malformed",
+    UnreadablePostError: "request.malformed",
     DjangoPermissionDenied: "access.denied",
 }
 
@@ -103,9 +108,21 @@ class CursorPagination(pagination.CursorPagination):
     max_page_size = 200
     page_size_query_param = "limit"
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Any, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | Sequence[Any], request: Any, view: Any = None
+    ) -> list[Any] | None:
         self.ordering = view.ordering
-        return super().paginate_queryset(queryset, request, view)
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValueError, TypeError):
+            # A cursor that somebody made up, with a position that the ordered column cannot have.
+            raise Problem("request.invalid", "The cursor is not one of ours; start from the first page.") from None
+
+    def decode_cursor(self, request: Any) -> Any:
+        cursor = super().decode_cursor(request)
+        if cursor is not None and "\0" in (cursor.position or ""):
+            raise ValueError("a cursor has no NUL character")
+        return cursor
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})
@@ -116,7 +133,11 @@ class CursorPagination(pagination.CursorPagination):
             "required": ["results", "next"],
             "properties": {
                 "results": schema,
-                "next": {"type": ["string", "null"], "format": "uri", "description": "The next page, or null."},
+                "next": {
+                    "type": ["string", "null"],
+                    "format": "uri",
+                    "description": "The next page, or null.",
+                },
             },
         }
 
@@ -131,8 +152,6 @@ def problem_handler(error: Exception, _context: dict[str, Any]) -> Response | No
         response["WWW-Authenticate"] = 'Bearer realm="cuebook"'
     if problem.kind.status == 503:
         response["Retry-After"] = "1"
-    if isinstance(error, exceptions.Throttled) and error.wait:
-        response["Retry-After"] = str(int(error.wait) + 1)
     return response
 
 
@@ -151,8 +170,9 @@ def as_problem(error: Exception) -> Problem | None:
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), None)
     if code is None:
         return None
-    detail = str(error.detail) if isinstance(error, exceptions.APIException) else "There is nothing at this address."
-    return Problem(code, detail)
+    return Problem(
+        code, str(error.detail) if isinstance(error, exceptions.APIException) else CATALOGUE[code].title + "."
+    )
 
 
 def _faults(detail: Any, pointer: str) -> list[Fault]:

@@ -105,7 +105,9 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
         parts: dict[str, Any] = conninfo_to_dict(url)
     except ProgrammingError as error:
         raise env.ConfigurationError(f"DATABASE_URL is not a PostgreSQL address: {error}") from None
-    options: dict[str, Any] = {k: v for k, v in parts.items() if k not in {"dbname", "user", "password", "host", "port"}}
+    options: dict[str, Any] = {
+        k: v for k, v in parts.items() if k not in {"dbname", "user", "password", "host", "port"}
+    }
     if pool_size:
         # A web process serves from many threads; the pool keeps each from opening a connection of its own.
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 10}
@@ -240,7 +242,12 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Administration --------------------------------------------------------------------------------------------------
-UNFOLD = {"SITE_TITLE": "Cuebook", "SITE_HEADER": "Cuebook", "SITE_SYMBOL": "menu_book", "SHOW_VIEW_ON_SITE": False}
+UNFOLD = {
+    "SITE_TITLE": "Cuebook",
+    "SITE_HEADER": "Cuebook",
+    "SITE_SYMBOL": "menu_book",
+    "SHOW_VIEW_ON_SITE": False,
+}
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
 LOGGING = {

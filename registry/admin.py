@@ -5,7 +5,7 @@ same audit entries. Insert-only rows are shown, never edited.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -37,6 +37,9 @@ from registry.models import (
     VersionCheck,
 )
 from registry.problems import Problem
+
+if TYPE_CHECKING:
+    AnyForm = BaseModelForm[Any]
 
 admin.site.unregister(Group)
 
@@ -96,7 +99,7 @@ def telling(verb: Callable[..., str]) -> Callable[..., None]:
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]  # both are ModelAdmin; unfold documents this order
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django takes no parameters at run time
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -124,7 +127,7 @@ class ProjectAdmin(DomainAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return obj is None
 
-    def save_model(self, request: HttpRequest, obj: Project, form: BaseModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Project, form: "AnyForm", change: bool) -> None:
         obj.pk = projects.create_project(slug=obj.slug, name=obj.name).pk
 
 
@@ -138,7 +141,7 @@ class MembershipAdmin(DomainAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return ("user", "project") if obj else ()
 
-    def save_model(self, request: HttpRequest, obj: Membership, form: BaseModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Membership, form: "AnyForm", change: bool) -> None:
         saved = projects.set_member(operator_in(request, obj.project), user=obj.user, role=Role(obj.role))
         obj.pk = saved.pk
 
@@ -166,7 +169,7 @@ class APIKeyAdmin(DomainAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return obj is None
 
-    def save_model(self, request: HttpRequest, obj: APIKey, form: BaseModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: APIKey, form: "AnyForm", change: bool) -> None:
         asked = form.cleaned_data
         actor = operator_in(request, asked["project"])
         key, token = keys.issue(actor, name=asked["name"], scopes=asked["scopes"], expires_at=asked["expires_at"])
@@ -189,7 +192,7 @@ class EnvironmentAdmin(DomainAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Environment | None = None) -> tuple[str, ...]:
         return ("project", "name") if obj else ()
 
-    def save_model(self, request: HttpRequest, obj: Environment, form: BaseModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Environment, form: "AnyForm", change: bool) -> None:
         actor, rules = operator_in(request, obj.project), Rules.of(obj)
         if change:
             environments.change_rules(actor, obj, rules)
@@ -209,7 +212,7 @@ class PromptAdmin(DomainAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Prompt | None = None) -> tuple[str, ...]:
         return ("project", "name") if obj else ()
 
-    def save_model(self, request: HttpRequest, obj: Prompt, form: BaseModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Prompt, form: "AnyForm", change: bool) -> None:
         actor = operator_in(request, obj.project)
         if change:
             prompts.describe(actor, obj, description=obj.description, tags=obj.tags)
@@ -248,7 +251,9 @@ class PromptVersionAdmin(ReadOnlyAdmin):
         old, new = chosen
         difference = diffing.diff(old.content, new.content)
         context = {"title": f"{old} and {new}", "old": old, "new": new, "difference": difference}
-        return TemplateResponse(request, "admin/registry/compare.html", {**self.admin_site.each_context(request), **context})
+        return TemplateResponse(
+            request, "admin/registry/compare.html", {**self.admin_site.each_context(request), **context}
+        )
 
     @admin.action(description="Ask for promotion of the selected version")
     def request_promotion(self, request: HttpRequest, queryset: QuerySet[PromptVersion]) -> HttpResponse | None:
@@ -262,12 +267,18 @@ class PromptVersionAdmin(ReadOnlyAdmin):
             context = {"title": f"Ask for promotion of {version}", "version": version}
             context |= {"environments": Environment.objects.filter(project=project)}
             return TemplateResponse(
-                request, "admin/registry/request_promotion.html", {**self.admin_site.each_context(request), **context}
+                request,
+                "admin/registry/request_promotion.html",
+                {**self.admin_site.each_context(request), **context},
             )
         try:
             environment = environments.named(project, request.POST["environment"])
             asked = promotion.request(
-                operator_in(request, project), version.prompt, version, environment, reason=request.POST.get("reason", "")
+                operator_in(request, project),
+                version.prompt,
+                version,
+                environment,
+                reason=request.POST.get("reason", ""),
             )
         except Problem as problem:
             self.message_user(request, problem.detail, messages.ERROR)
@@ -289,14 +300,27 @@ class ReleaseAdmin(ReadOnlyAdmin):
         project = release.environment.project
         actor = operator_in(request, project)
         made = releases.roll_back(
-            actor, release.prompt, release.environment, to=release.version, reason=f"To release {release.pk}, in the admin"
+            actor,
+            release.prompt,
+            release.environment,
+            to=release.version,
+            reason=f"To release {release.pk}, in the admin",
         )
         return f"{made}."
 
 
 @admin.register(Promotion)
 class PromotionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "prompt", "version", "environment", "status", "requested_by_name", "created_at", "decided_at")
+    list_display = (
+        "id",
+        "prompt",
+        "version",
+        "environment",
+        "status",
+        "requested_by_name",
+        "created_at",
+        "decided_at",
+    )
     list_filter = ("environment__project", "status")
     list_select_related = ("prompt", "environment", "version__prompt")
     search_fields = ("prompt__name",)

@@ -78,7 +78,10 @@ def standing(promotion: Promotion) -> Standing:
     last_words = {review.by_id: review for review in reviews}
     may_approve = set(
         Membership.objects.filter(
-            project=environment.project_id, role__in=APPROVING_ROLES, user__is_active=True, user__in=last_words
+            project=environment.project_id,
+            role__in=APPROVING_ROLES,
+            user__is_active=True,
+            user__in=last_words,
         ).values_list("user_id", flat=True)
     )
     result = Standing(
@@ -144,4 +147,3 @@ def _why_void(review: Review, promotion: Promotion, live: Release | None, may_ap
     if review.by_id in persons_behind(promotion):
         return f"{review.by_name} asked for this or wrote it"
     return None
-

@@ -169,7 +169,8 @@ class _Checker:
 
     def content(self, document: Any) -> dict[str, Any]:
         if not isinstance(document, dict):
-            return self._fault("", "type", "Must be an object.") or {}
+            self._fault("", "type", "Must be an object.")
+            return {}
         kind = document.get("kind", "chat")
         if kind not in KINDS:
             self._fault("/kind", "choice", f"Must be one of: {', '.join(KINDS)}.")
@@ -202,7 +203,8 @@ class _Checker:
     def _object(self, value: Any, pointer: str, allowed: frozenset[str]) -> dict[str, Any]:
         """The members of an object that are present; unknown ones are faults."""
         if not isinstance(value, dict):
-            return self._fault(pointer, "type", "Must be an object.") or {}
+            self._fault(pointer, "type", "Must be an object.")
+            return {}
         for name in value.keys() - allowed:
             self._fault(f"{pointer}/{_escaped(name)}", "unknown", f"Unknown; known are: {', '.join(sorted(allowed))}.")
         return {name: member for name, member in value.items() if member is not None}
@@ -213,14 +215,16 @@ class _Checker:
 
     def _template(self, value: Any, pointer: str) -> Any:
         if not isinstance(value, str):
-            return self._fault(pointer, "type", "Must be text.")
+            self._fault(pointer, "type", "Must be text.")
+            return None
         if len(value) > MAX_TEMPLATE_CHARACTERS:
             self._fault(pointer, "too_long", f"Has more than {MAX_TEMPLATE_CHARACTERS:,} characters.")
         return value
 
     def _messages(self, value: Any, pointer: str) -> Any:
         if not isinstance(value, list):
-            return self._fault(pointer, "type", "Must be a list of messages.")
+            self._fault(pointer, "type", "Must be a list of messages.")
+            return None
         if not 1 <= len(value) <= MAX_MESSAGES:
             self._fault(pointer, "count", f"Must have 1 to {MAX_MESSAGES} messages.")
         return [self._message(message, f"{pointer}/{index}") for index, message in enumerate(value)]
@@ -252,7 +256,8 @@ class _Checker:
 
     def _includes(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            return self._fault(pointer, "type", "Must be an object of names and hashes.") or {}
+            self._fault(pointer, "type", "Must be an object of names and hashes.")
+            return {}
         for name, pinned in value.items():
             self._hash(pinned, f"{pointer}/{_escaped(name)}")
             if not is_prompt_name(name.partition("@")[0]):
@@ -261,7 +266,8 @@ class _Checker:
 
     def _model(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            return self._fault(pointer, "type", "Must be an object.") or {}
+            self._fault(pointer, "type", "Must be an object.")
+            return {}
         settings = {name: setting for name, setting in value.items() if setting is not None}
         for name, setting in settings.items():
             self._setting(name, setting, f"{pointer}/{_escaped(name)}")
@@ -314,7 +320,8 @@ class _Checker:
 
     def _tools(self, value: Any, pointer: str) -> list[Any]:
         if not isinstance(value, list):
-            return self._fault(pointer, "type", "Must be a list of tools.") or []
+            self._fault(pointer, "type", "Must be a list of tools.")
+            return []
         for index, tool in enumerate(value):
             self._tool(tool, f"{pointer}/{index}")
         return value
@@ -332,7 +339,8 @@ class _Checker:
 
     def _variables(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            return self._fault(pointer, "type", "Must be an object of variables.") or {}
+            self._fault(pointer, "type", "Must be an object of variables.")
+            return {}
         return {name: self._variable(name, member, f"{pointer}/{_escaped(name)}") for name, member in value.items()}
 
     def _variable(self, name: str, value: Any, pointer: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.db import transaction
 
 from config.embedded.home import Home, read_json, write_private_json
-from registry import environments, keys, projects, prompt_file, promotion, prompts, releases, versions
+from registry import environments, keys, projects, promotion, prompt_file, prompts, releases, versions
 from registry.access import Actor, command_line, person
 from registry.models import Project, Prompt, PromptVersion, Role, User
 
@@ -87,7 +87,10 @@ def _tell_story(demo: Project) -> None:
     _release(editor, reviewer, second, "production", "Machine-readable answers for the router.")
     production = environments.named(demo, "production")
     releases.roll_back(
-        editor, first.prompt, production, reason="The router dropped tickets whose answer was wrapped in a code fence."
+        editor,
+        first.prompt,
+        production,
+        reason="The router dropped tickets whose answer was wrapped in a code fence.",
     )
     _release(editor, reviewer, third, "staging", "Schema and examples; trying it on yesterday's tickets.")
     (extraction,) = _commit_all(editor, "billing.extract-invoice")
@@ -95,7 +98,11 @@ def _tell_story(demo: Project) -> None:
     draft, better_draft = _commit_all(editor, "support.reply")
     _release(editor, reviewer, draft, "production", "Drafts for the support desk.")
     promotion.request(
-        editor, better_draft.prompt, better_draft, production, reason="Stops promising dates that nobody agreed to."
+        editor,
+        better_draft.prompt,
+        better_draft,
+        production,
+        reason="Stops promising dates that nobody agreed to.",
     )
 
 

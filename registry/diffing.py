@@ -33,7 +33,9 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
         "removed": sum(line["change"] == "removed" for line in lines),
     }
     for member in MEMBERS:
-        result["settings" if member == "model" else member] = list(_members(old.get(member), new.get(member), f"/{member}"))
+        result["settings" if member == "model" else member] = list(
+            _members(old.get(member), new.get(member), f"/{member}")
+        )
     return result
 
 
@@ -63,7 +65,11 @@ def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) ->
 
 
 def _entry(
-    change: str, old_index: int | None, new_index: int | None, old: tuple[str, str] | None, new: tuple[str, str] | None
+    change: str,
+    old_index: int | None,
+    new_index: int | None,
+    old: tuple[str, str] | None,
+    new: tuple[str, str] | None,
 ) -> dict[str, Any]:
     return {
         "change": change,
@@ -119,14 +125,18 @@ def _longest_rising(values: Sequence[int | None]) -> set[int]:
     for position, value in enumerate(values):
         if value is None:
             continue
-        chains = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
-        best.append([*max(chains, key=len, default=[]), position])
-    return set(max(best, key=len, default=[]))
+        before = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
+        longest = max(before, key=len) if before else []
+        best.append([*longest, position])
+    return set(max(best, key=len)) if best else set()
 
 
 def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
-    """Lines as `{change, old, new, text, marks}`: `change` is same, added or removed; `old`/`new` are line numbers from 1
-    or null; `marks` are the [start, end) character ranges that differ from the line's counterpart."""
+    """Lines as `{change, old, new, text, marks}`.
+
+    `change` is same, added or removed; `old` and `new` are line numbers from 1, or null; `marks` are the
+    [start, end) character ranges that differ from the line's counterpart.
+    """
     old_lines = old.split("\n") if old is not None else []
     new_lines = new.split("\n") if new is not None else []
     lines: list[dict[str, Any]] = []
@@ -186,7 +196,9 @@ def _members(old: Any, new: Any, pointer: str) -> Iterator[dict[str, Any]]:
     if isinstance(old, dict | None) and isinstance(new, dict | None) and (old or new):
         before, after = old or {}, new or {}
         for name in sorted(before.keys() | after.keys()):
-            yield from _members(before.get(name), after.get(name), f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
+            yield from _members(
+                before.get(name), after.get(name), f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+            )
         return
     change = "added" if old is None else "removed" if new is None else "changed"
     yield {"pointer": pointer, "change": change, "old": old, "new": new}

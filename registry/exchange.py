@@ -1,8 +1,8 @@
 """Export to files and import from them. The hash makes both safe to repeat.
 
-    DIR/project.yaml                          which project this was
-    DIR/support.triage.md                     a prompt: its newest version
-    DIR/history/support.triage/0002.md        earlier versions: all with --history, else those that others include
+DIR/project.yaml                          which project this was
+DIR/support.triage.md                     a prompt: its newest version
+DIR/history/support.triage/0002.md        earlier versions: all with --history, else those that others include
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,7 +60,9 @@ def exported_project(directory: Path) -> str:
     try:
         manifest = yaml.safe_load((directory / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Problem("exchange.unreadable", f"{directory / MANIFEST} cannot be read ({error}); name the project.") from None
+        raise Problem(
+            "exchange.unreadable", f"{directory / MANIFEST} cannot be read ({error}); name the project."
+        ) from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("project"), str):
         raise Problem("exchange.unreadable", f"{directory / MANIFEST} does not name a project.")
     slug: str = manifest["project"]
@@ -92,7 +94,10 @@ def _files(project: Project, *, history: bool) -> Iterator[tuple[str, str]]:
         if is_newest:
             yield f"{version.prompt.name}{SUFFIX}", _text(version, describe=True)
         elif history or version.pk in included:
-            yield f"{HISTORY}/{version.prompt.name}/{version.number:04}{SUFFIX}", _text(version, describe=False)
+            yield (
+                f"{HISTORY}/{version.prompt.name}/{version.number:04}{SUFFIX}",
+                _text(version, describe=False),
+            )
 
 
 def _text(version: PromptVersion, *, describe: bool) -> str:

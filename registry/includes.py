@@ -23,7 +23,8 @@ EDGES_BELOW = """
 WITH RECURSIVE below (version_id, included_id) AS (
     SELECT version_id, included_id FROM registry_inclusion WHERE version_id = ANY(%s)
     UNION
-    SELECT edge.version_id, edge.included_id FROM registry_inclusion edge JOIN below ON edge.version_id = below.included_id
+    SELECT edge.version_id, edge.included_id
+    FROM registry_inclusion edge JOIN below ON edge.version_id = below.included_id
 )
 SELECT version_id, included_id FROM below
 """
@@ -75,7 +76,9 @@ def _version_for(project: Project, name: str, pinned_hash: str | None) -> Prompt
         else:
             version = _in_use(project, reference.name)
     except Problem as problem:
-        raise Problem("template.unknown_include", f"“{name}” cannot be included: {problem.detail}", include=name) from None
+        raise Problem(
+            "template.unknown_include", f"“{name}” cannot be included: {problem.detail}", include=name
+        ) from None
     refuse_archived(name, version.prompt)
     if partial_source(version.content) is None:
         sentence = f"“{name}” cannot be included: it has several messages, and an include stands for one text."
@@ -108,7 +111,9 @@ def _refuse_cycles(prompt: Prompt, pinned: Iterable[PromptVersion]) -> None:
     """Walk every path of includes; paths are at most MAX_DEPTH long, so this ends."""
     roots = list(pinned)
     graph = _below([version.pk for version in roots])
-    waiting = [(version, (prompt.name, version.prompt.name)) for version in roots]
+    waiting: list[tuple[PromptVersion, tuple[str, ...]]] = [
+        (version, (prompt.name, version.prompt.name)) for version in roots
+    ]
     while waiting:
         version, path = waiting.pop()
         shown = " → ".join(path)
@@ -117,5 +122,5 @@ def _refuse_cycles(prompt: Prompt, pinned: Iterable[PromptVersion]) -> None:
         if len(path) - 1 > MAX_DEPTH:
             sentence = f"Includes go at most {MAX_DEPTH} deep: {shown}."
             raise Problem("template.include_depth", sentence, path=list(path))
-        for included in (graph.versions[pk] for pk in graph.edges.get(version.pk, ())):
-            waiting.append((included, (*path, included.prompt.name)))
+        below = [graph.versions[pk] for pk in graph.edges.get(version.pk, ())]
+        waiting.extend((included, (*path, included.prompt.name)) for included in below)

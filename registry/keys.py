@@ -26,9 +26,7 @@ NOTE_USE_EVERY = timedelta(minutes=1)
 
 
 @transaction.atomic
-def issue(
-    actor: Actor, *, name: str, scopes: Iterable[str], expires_at: datetime | None = None
-) -> tuple[APIKey, str]:
+def issue(actor: Actor, *, name: str, scopes: Iterable[str], expires_at: datetime | None = None) -> tuple[APIKey, str]:
     """Make a key; returns its row and the token, which nobody can read again."""
     actor.require(Right.ADMINISTER)
     chosen = sorted(set(scopes))

@@ -29,5 +29,7 @@ def found(prompts: QuerySet[Prompt], text: str) -> QuerySet[Prompt]:
 def live_in(prompts: QuerySet[Prompt], environment: str) -> QuerySet[Prompt]:
     """Prompts of which something is live in the environment."""
     return prompts.filter(
-        pk__in=Release.objects.filter(environment__name=environment, environment__project=F("prompt__project")).values("prompt_id")
+        pk__in=Release.objects.filter(environment__name=environment, environment__project=F("prompt__project")).values(
+            "prompt_id"
+        )
     )

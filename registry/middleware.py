@@ -34,7 +34,11 @@ class RefuseNulMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", "") or "\0" in request.META.get("QUERY_STRING", ""):
+        if (
+            "\0" in request.path
+            or "%00" in request.META.get("QUERY_STRING", "")
+            or "\0" in request.META.get("QUERY_STRING", "")
+        ):
             problem = Problem("request.nul", "The address or query has a NUL character.")
             return JsonResponse(problem.as_document(), status=400, content_type="application/problem+json")
         return self.get_response(request)

@@ -111,7 +111,7 @@ CATALOGUE: dict[str, Kind] = {
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A refusal that the caller can act on.
 
     `code` is a key of CATALOGUE, `detail` one sentence for a person, `faults` what is wrong where, and `members`

@@ -30,7 +30,12 @@ from registry.problems import Fault, Problem
 
 TRANSITIONS: dict[PromotionStatus, frozenset[PromotionStatus]] = {
     PromotionStatus.OPEN: frozenset(
-        {PromotionStatus.APPROVED, PromotionStatus.APPLIED, PromotionStatus.REJECTED, PromotionStatus.WITHDRAWN}
+        {
+            PromotionStatus.APPROVED,
+            PromotionStatus.APPLIED,
+            PromotionStatus.REJECTED,
+            PromotionStatus.WITHDRAWN,
+        }
     ),
     PromotionStatus.APPROVED: frozenset(
         {PromotionStatus.OPEN, PromotionStatus.APPLIED, PromotionStatus.REJECTED, PromotionStatus.WITHDRAWN}
@@ -237,7 +242,11 @@ def _lock(promotion: Promotion) -> Promotion:
 def _locked_undecided(promotion: Promotion, verb: str) -> Promotion:
     locked = _lock(promotion)
     if not TRANSITIONS[PromotionStatus(locked.status)]:
-        raise Problem("promotion.wrong_state", f"This promotion is {locked.status}; it cannot be {verb}.", state=locked.status)
+        raise Problem(
+            "promotion.wrong_state",
+            f"This promotion is {locked.status}; it cannot be {verb}.",
+            state=locked.status,
+        )
     return locked
 
 

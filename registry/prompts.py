@@ -35,13 +35,17 @@ def create(actor: Actor, *, name: str, description: str = "", tags: Sequence[str
     """A prompt without versions."""
     actor.require(Right.EDIT)
     if not is_prompt_name(name):
-        sentence = f"A prompt's name is lower-case letters and digits in words joined by . - or _, at most {LONGEST_NAME} characters."
-        raise Problem("prompt.invalid_name", sentence)
+        rule = f"lower-case letters and digits in words joined by . - or _, at most {LONGEST_NAME} characters"
+        raise Problem("prompt.invalid_name", f"A prompt's name is {rule}; {quoted(name)} is not.")
     labels = _checked(description, tags)
     try:
         with transaction.atomic():
             prompt = Prompt.objects.create(
-                project=actor.project, name=name, description=description, tags=labels, created_by_name=actor.name
+                project=actor.project,
+                name=name,
+                description=description,
+                tags=labels,
+                created_by_name=actor.name,
             )
     except IntegrityError:
         raise Problem("prompt.name_taken", f"There is a prompt {quoted(name)} already.") from None
@@ -95,7 +99,9 @@ def restore(actor: Actor, prompt: Prompt) -> Prompt:
 def users(prompt: Prompt) -> list[str]:
     """Prompts in use whose newest or live version includes this one, by name."""
     newer = PromptVersion.objects.filter(prompt=OuterRef("version__prompt"), number__gt=OuterRef("version__number"))
-    later = Release.objects.filter(environment=OuterRef("environment"), prompt=OuterRef("prompt"), number__gt=OuterRef("number"))
+    later = Release.objects.filter(
+        environment=OuterRef("environment"), prompt=OuterRef("prompt"), number__gt=OuterRef("number")
+    )
     live = Release.objects.filter(~Exists(later), version=OuterRef("version"))
     uses = Inclusion.objects.filter(included__prompt=prompt, version__prompt__archived_at=None)
     in_use = uses.filter(~Exists(newer)) | uses.filter(Exists(live))
@@ -104,7 +110,10 @@ def users(prompt: Prompt) -> list[str]:
 
 def _refuse_used(prompt: Prompt) -> None:
     live = list(
-        Release.objects.filter(prompt=prompt).order_by("environment__name").values_list("environment__name", flat=True).distinct()
+        Release.objects.filter(prompt=prompt)
+        .order_by("environment__name")
+        .values_list("environment__name", flat=True)
+        .distinct()
     )
     if live:
         raise Problem("prompt.in_use", f"{prompt.name} is live in {', '.join(live)}.", environments=live)
@@ -112,7 +121,11 @@ def _refuse_used(prompt: Prompt) -> None:
         raise Problem("prompt.in_use", f"{prompt.name} has an undecided promotion; withdraw it first.")
     included_by = users(prompt)
     if included_by:
-        raise Problem("prompt.in_use", f"{prompt.name} is included by {', '.join(included_by)}.", included_by=included_by)
+        raise Problem(
+            "prompt.in_use",
+            f"{prompt.name} is included by {', '.join(included_by)}.",
+            included_by=included_by,
+        )
 
 
 def _checked(description: str, tags: Sequence[str]) -> list[str]:

@@ -1,10 +1,10 @@
 """How a prompt and one of its versions are named: `name@selector`. Pure: usable without Django.
 
-    support.triage                     what is live in production
-    support.triage@3                   version number 3
-    support.triage@staging             what is live in an environment
-    support.triage@latest              the newest version
-    support.triage@sha256:9f2c41d07a1b the version whose hash starts so (12 to 64 hex digits)
+support.triage                     what is live in production
+support.triage@3                   version number 3
+support.triage@staging             what is live in an environment
+support.triage@latest              the newest version
+support.triage@sha256:9f2c41d07a1b the version whose hash starts so (12 to 64 hex digits)
 """
 
 import re
@@ -96,7 +96,9 @@ def is_prompt_name(text: str) -> bool:
 
 def is_environment_name(text: str) -> bool:
     """Whether `text` may name an environment: nothing that reads as another kind of selector."""
-    return len(text) <= 50 and text != LATEST and not text.startswith("sha256") and bool(ENVIRONMENT_NAME.fullmatch(text))
+    return (
+        len(text) <= 50 and text != LATEST and not text.startswith("sha256") and bool(ENVIRONMENT_NAME.fullmatch(text))
+    )
 
 
 def quoted(text: str, longest: int = 60) -> str:

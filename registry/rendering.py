@@ -86,7 +86,9 @@ class _Writer:
 
     def __init__(self, content: Content, values: Mapping[str, Any], partials: Mapping[str, Content]) -> None:
         sources = {f"{ROOT}{pointer}": source for pointer, source in templates(content).items()}
-        sources |= {pinned: source for pinned, partial in partials.items() if (source := partial_source(partial)) is not None}
+        sources |= {
+            pinned: source for pinned, partial in partials.items() if (source := partial_source(partial)) is not None
+        }
         pins = {ROOT: content.get("includes", {})}
         pins |= {pinned: partial.get("includes", {}) for pinned, partial in partials.items()}
         # A partial's own defaults hold where the including prompt says nothing.
@@ -109,7 +111,15 @@ class _Writer:
             raise Problem("template.too_expensive", "The template needs too much memory.", pointer=pointer) from None
         except RecursionError:
             raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
-        except (TemplateError, SyntaxError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        except (
+            TemplateError,
+            SyntaxError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+        ) as error:
             # Whatever an operation on the caller's values raises, such as adding a number to text.
             raise Problem("template.failed", f"The template failed: {error}", pointer=pointer) from None
 
@@ -139,9 +149,12 @@ def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any
     if name not in values:
         raise Problem("render.missing_variable", f"The placeholder {name} needs a list of messages.", variable=name)
     given = values[name]
-    for message in given if isinstance(given, list) else [None]:
-        well_formed = isinstance(message, dict) and message.keys() == {"role", "content"} and message["role"] in ROLES
-        if not well_formed or not isinstance(message["content"], str):
-            sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages.'
-            raise Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])
+    if not isinstance(given, list) or not all(_is_message(message) for message in given):
+        sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages.'
+        raise Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])
     return list(given)
+
+
+def _is_message(value: Any) -> bool:
+    well_formed = isinstance(value, dict) and value.keys() == {"role", "content"}
+    return well_formed and value["role"] in ROLES and isinstance(value["content"], str)

@@ -11,7 +11,6 @@ import select
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ WAIT_SECONDS = 3.0
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
-class _Died(Exception):
+class _DiedError(Exception):
     """The child ended in the middle of a job."""
 
 
@@ -34,7 +33,7 @@ class _Renderer:
     """One child and its two pipes; used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "registry.rendering_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -43,14 +42,14 @@ class _Renderer:
         )
 
     def perform(self, job: bytes, seconds: float) -> dict[str, Any]:
-        """The child's answer. TimeoutError after `seconds`, _Died where the child ends first."""
+        """The child's answer. TimeoutError after `seconds`, _DiedError where the child ends first."""
         deadline = time.monotonic() + seconds
         try:
             self._write(struct.pack(">I", len(job)) + job)
             size = struct.unpack(">I", self._read(4, deadline))[0]
             answer: dict[str, Any] = json.loads(self._read(size, deadline))
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise _Died from error
+            raise _DiedError from error
         return answer
 
     def is_alive(self) -> bool:
@@ -79,7 +78,7 @@ class _Renderer:
                 raise TimeoutError
             chunk = os.read(descriptor, min(size - len(received), 1 << 20))
             if not chunk:
-                raise _Died
+                raise _DiedError
             received += chunk
         return bytes(received)
 
@@ -119,7 +118,7 @@ class RendererPool:
         except TimeoutError:
             renderer = None
             raise Problem("template.too_expensive", f"The template needs more than {WALL_SECONDS} s.") from None
-        except _Died:
+        except _DiedError:
             renderer = None
             raise Problem("template.too_expensive", "The template needs too much memory or processor time.") from None
         finally:
@@ -138,7 +137,7 @@ class RendererPool:
             renderer = _Renderer()
         try:
             answer = renderer.perform(message, WALL_SECONDS)
-        except (TimeoutError, _Died):
+        except (TimeoutError, _DiedError):
             renderer.end()
             raise
         if answer.get("retiring"):

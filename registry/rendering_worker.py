@@ -30,7 +30,14 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
         return {"result": render(job["content"], job["variables"], job["partials"])}
     except Problem as problem:
         faults = [fault.as_dict() for fault in problem.faults]
-        return {"problem": {"code": problem.code, "detail": problem.detail, "faults": faults, "members": problem.members}}
+        return {
+            "problem": {
+                "code": problem.code,
+                "detail": problem.detail,
+                "faults": faults,
+                "members": problem.members,
+            }
+        }
     except MemoryError:
         return {"problem": {"code": "template.too_expensive", "detail": "The template needs too much memory."}}
 

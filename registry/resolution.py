@@ -13,7 +13,9 @@ from registry.references import HashPrefix, Latest, Number, Reference, Selector,
 
 def deliverable(versions: QuerySet[PromptVersion]) -> QuerySet[PromptVersion]:
     """The versions with their prompt, and `live_in`: names of the environments they are live in, in order."""
-    newest = Release.objects.filter(environment=OuterRef("pk"), prompt=OuterRef(OuterRef("prompt_id"))).order_by("-number")
+    newest = Release.objects.filter(environment=OuterRef("pk"), prompt=OuterRef(OuterRef("prompt_id"))).order_by(
+        "-number"
+    )
     environments = (
         Environment.objects.filter(project=OuterRef("prompt__project_id"))
         .alias(live_version=Subquery(newest.values("version_id")[:1]))
@@ -54,7 +56,9 @@ def resolve_many(project: Project, references: Sequence[Reference]) -> list[Prom
     by_name: dict[str, list[PromptVersion]] = {}
     for version in versions:
         by_name.setdefault(version.prompt.name, []).append(version)
-    known = set(Prompt.objects.filter(project=project, name__in={r.name for r in references}).values_list("name", flat=True))
+    known = set(
+        Prompt.objects.filter(project=project, name__in={r.name for r in references}).values_list("name", flat=True)
+    )
     return [_pick(reference, by_name.get(reference.name, []), known) for reference in references]
 
 
@@ -85,13 +89,16 @@ def _condition(project: Project, name: str, selector: Selector) -> Q:
         case HashPrefix(value):
             return of_prompt & Q(content_hash__startswith=value)
         case Latest():
-            newest = PromptVersion.objects.filter(prompt__project=project, prompt__name=name).order_by("-number")
-            return Q(pk=Subquery(newest.values("pk")[:1]))
+            versions = PromptVersion.objects.filter(prompt__project=project, prompt__name=name).order_by("-number")
+            return Q(pk=Subquery(versions.values("pk")[:1]))
         case EnvironmentSelector(environment):
-            newest = Release.objects.filter(
-                environment__project=project, environment__name=environment, prompt__project=project, prompt__name=name
+            releases = Release.objects.filter(
+                environment__project=project,
+                environment__name=environment,
+                prompt__project=project,
+                prompt__name=name,
             ).order_by("-number")
-            return Q(pk=Subquery(newest.values("version_id")[:1]))
+            return Q(pk=Subquery(releases.values("version_id")[:1]))
 
 
 def _pick(reference: Reference, versions: Iterable[PromptVersion], known: set[str]) -> PromptVersion | Problem:
@@ -118,7 +125,9 @@ def _why_not_one(project: Project, reference: Reference, found: list[PromptVersi
     exists = Prompt.objects.filter(project=project, name=reference.name).exists()
     problem = _missing(reference, exists=exists)
     if problem.code == "prompt.unknown_selector":
-        problem.members["environments"] = list(Environment.objects.filter(project=project).values_list("name", flat=True))
+        problem.members["environments"] = list(
+            Environment.objects.filter(project=project).values_list("name", flat=True)
+        )
     return problem
 
 
@@ -134,9 +143,11 @@ def _missing(reference: Reference, *, exists: bool) -> Problem:
         case HashPrefix(value):
             return Problem("prompt.unknown_selector", f"{name} has no version with the hash {value}.")
         case EnvironmentSelector(environment):
-            return Problem("prompt.unknown_selector", f"Nothing of {name} is live in an environment {quoted(environment)}.")
+            return Problem(
+                "prompt.unknown_selector",
+                f"Nothing of {name} is live in an environment {quoted(environment)}.",
+            )
 
 
 def _ambiguous(prefix: HashPrefix) -> Problem:
     return Problem("version.ambiguous_hash", f"{prefix.value} fits several versions; give more digits.")
-

@@ -27,20 +27,102 @@ MAX_RANGE = 1_000
 
 ALLOWED_NODES: frozenset[type[nodes.Node]] = frozenset(
     {
-        *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem),
-        *(nodes.Slice, nodes.If, nodes.For, nodes.Assign, nodes.Include, nodes.Filter, nodes.Test, nodes.Keyword),
+        *(
+            nodes.Template,
+            nodes.Output,
+            nodes.TemplateData,
+            nodes.Name,
+            nodes.Const,
+            nodes.Getattr,
+            nodes.Getitem,
+        ),
+        *(
+            nodes.Slice,
+            nodes.If,
+            nodes.For,
+            nodes.Assign,
+            nodes.Include,
+            nodes.Filter,
+            nodes.Test,
+            nodes.Keyword,
+        ),
         *(nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Pos, nodes.CondExpr),
         *(nodes.Tuple, nodes.List, nodes.Dict, nodes.Pair, nodes.Concat, nodes.Add, nodes.Sub, nodes.Call),
     }
 )
 ALLOWED_FILTERS = frozenset(
-    """abs capitalize count d default dictsort e escape first float int items join last length list lower map max min
-    reject rejectattr replace reverse round select selectattr sort string sum title tojson trim truncate unique upper
-    urlencode wordcount""".split()
+    [
+        "abs",
+        "capitalize",
+        "count",
+        "d",
+        "default",
+        "dictsort",
+        "e",
+        "escape",
+        "first",
+        "float",
+        "int",
+        "items",
+        "join",
+        "last",
+        "length",
+        "list",
+        "lower",
+        "map",
+        "max",
+        "min",
+        "reject",
+        "rejectattr",
+        "replace",
+        "reverse",
+        "round",
+        "select",
+        "selectattr",
+        "sort",
+        "string",
+        "sum",
+        "title",
+        "tojson",
+        "trim",
+        "truncate",
+        "unique",
+        "upper",
+        "urlencode",
+        "wordcount",
+    ]
 )
 ALLOWED_TESTS = frozenset(
-    """boolean defined divisibleby eq equalto even false float ge gt greaterthan in integer iterable le lessthan lower
-    lt mapping ne none number odd sequence string true undefined upper""".split()
+    [
+        "boolean",
+        "defined",
+        "divisibleby",
+        "eq",
+        "equalto",
+        "even",
+        "false",
+        "float",
+        "ge",
+        "gt",
+        "greaterthan",
+        "in",
+        "integer",
+        "iterable",
+        "le",
+        "lessthan",
+        "lower",
+        "lt",
+        "mapping",
+        "ne",
+        "none",
+        "number",
+        "odd",
+        "sequence",
+        "string",
+        "true",
+        "undefined",
+        "upper",
+    ]
 )
 # What a template may call: {{ range(n) }}, bounded below.
 ALLOWED_CALLS = frozenset({"range"})
@@ -63,7 +145,11 @@ class MissingVariable(StrictUndefined):
         if self._undefined_hint is None and self._undefined_name is not None:
             name = str(self._undefined_name)
             what = "variable" if self._undefined_obj is missing else "member"
-            raise Problem("render.missing_variable", f"The template uses the {what} {name}, which was not given.", variable=name)
+            raise Problem(
+                "render.missing_variable",
+                f"The template uses the {what} {name}, which was not given.",
+                variable=name,
+            )
         raise Problem("render.missing_variable", self._undefined_message)
 
     __iter__ = __str__ = __len__ = _fail_with_undefined_error
@@ -84,7 +170,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     includes stand for (name to hash). So two partials may pin different versions of a third.
     """
 
-    def __init__(self, sources: Mapping[str, str] | None = None, pins: Mapping[str, Mapping[str, str]] | None = None):
+    def __init__(
+        self, sources: Mapping[str, str] | None = None, pins: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         super().__init__(
             loader=DictLoader(dict(sources or {})),
             undefined=MissingVariable,
@@ -136,7 +224,12 @@ def analyse(source: str, pointer: str = "") -> Analysis:
         variables = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         # An unknown filter or test is a TemplateAssertionError, which is a syntax error to Jinja.
-        raise Problem("template.syntax", f"{_sentence(error.message or '')} (line {error.lineno})", pointer=pointer, line=error.lineno) from None
+        raise Problem(
+            "template.syntax",
+            f"{_sentence(error.message or '')} (line {error.lineno})",
+            pointer=pointer,
+            line=error.lineno,
+        ) from None
     except (RecursionError, SyntaxError, MemoryError):
         raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
     except (ValueError, OverflowError, ArithmeticError, TemplateError, TypeError) as error:

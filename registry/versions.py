@@ -97,7 +97,11 @@ def _insert(
     versions = prompt.versions.order_by("-number")
     latest = versions.only("number", "content_hash").first()
     if expected_latest is not None and expected_latest != (latest.content_hash if latest else ""):
-        raise Problem("request.precondition", f"Somebody committed to {prompt.name} meanwhile.", latest=latest and latest.number)
+        raise Problem(
+            "request.precondition",
+            f"Somebody committed to {prompt.name} meanwhile.",
+            latest=latest and latest.number,
+        )
     same = deliverable(prompt.versions.filter(content_hash=digest)).first()
     if same:
         return Committed(same, created=False)
@@ -133,4 +137,3 @@ def _refuse_unknown_examples(content: Mapping[str, Any]) -> None:
     if "examples" in content:
         wanted = content["examples"]["set"]
         raise Problem("content.unknown_example_set", f"This project has no example set with the hash {wanted}.")
-

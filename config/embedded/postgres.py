@@ -172,7 +172,7 @@ def _socket_directory(home: Path, data: Path, account: Account | None) -> tuple[
     temporary = len(os.fsencode(place)) > LONGEST_SOCKET_DIRECTORY
     if temporary:
         # /tmp and not TMPDIR: that may be the long or unreachable path that we are avoiding.
-        place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))  # noqa: S108
+        place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if account:
         account.own(place)

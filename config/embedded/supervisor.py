@@ -77,7 +77,9 @@ class Supervisor:
             self._database_url = postgres.url
             children.append(postgres.child)
             if postgres.data.parent != self._home.root:
-                sys.stdout.write(f"The database's account cannot reach {self._home.root}; its data is in {postgres.data}.\n")
+                sys.stdout.write(
+                    f"The database's account cannot reach {self._home.root}; its data is in {postgres.data}.\n"
+                )
         if not self._broker_url:
             broker = EmbeddedBroker(self._home.root, log=self._home.log / "broker.log")
             stack.callback(broker.stop)
@@ -90,17 +92,34 @@ class Supervisor:
         """Write the instance file for other commands; returns the environment of our own children."""
         self._home.announce(
             Instance(
-                pid=os.getpid(), address=self.address, database_url=self._database_url, broker_url=self._broker_url
+                pid=os.getpid(),
+                address=self.address,
+                database_url=self._database_url,
+                broker_url=self._broker_url,
             )
         )
         stack.callback(self._home.withdraw)
-        return {**os.environ, "CUEBOOK_HOME": str(self._home.root), "PYTHONUNBUFFERED": "1", "C_FORCE_ROOT": "1"}
+        return {
+            **os.environ,
+            "CUEBOOK_HOME": str(self._home.root),
+            "PYTHONUNBUFFERED": "1",
+            "C_FORCE_ROOT": "1",
+        }
 
     def _programs(self, child_environment: dict[str, str]) -> list[Child]:
         """Web, worker and beat, in the order in which they start."""
         celery = (sys.executable, "-m", "celery", "--app", "config")
         web = (
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--host", HOST),
+            *(
+                sys.executable,
+                "-m",
+                "granian",
+                "--interface",
+                "wsgi",
+                "config.wsgi:application",
+                "--host",
+                HOST,
+            ),
             *("--port", str(self._port), "--workers", "1", "--blocking-threads", "16", "--no-ws"),
             *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
         )
@@ -141,7 +160,9 @@ class Supervisor:
                     if now - started[child] > SETTLED_SECONDS:
                         failures[child] = 0
                     pause = RESTART_PAUSES[min(failures[child], len(RESTART_PAUSES) - 1)]
-                    sys.stderr.write(f"{child.name} ended with code {child.exit_code()}; again in {pause} s ({child.log}).\n")
+                    sys.stderr.write(
+                        f"{child.name} ended with code {child.exit_code()}; again in {pause} s ({child.log}).\n"
+                    )
                     restart_at[child] = now + pause
                 elif now >= restart_at[child]:
                     failures[child] += 1
@@ -154,7 +175,11 @@ class Supervisor:
 def run_command(child_environment: dict[str, str], *arguments: str) -> None:
     """Run `manage.py <arguments>` against the instance; ChildError with its output where it fails."""
     done = subprocess.run(  # noqa: S603 - our own commands
-        [sys.executable, "manage.py", *arguments], env=child_environment, cwd=CHECKOUT, capture_output=True, text=True
+        [sys.executable, "manage.py", *arguments],
+        env=child_environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise ChildError(f"manage.py {arguments[0]} failed.\n{done.stderr.strip() or done.stdout.strip()}")

@@ -63,7 +63,11 @@ class PromotionList(generics.GenericAPIView[Promotion]):
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @extend_schema(operation_id="promotions_request", request=shapes.PromotionInput, responses={201: shapes.PromotionSerializer})
+    @extend_schema(
+        operation_id="promotions_request",
+        request=shapes.PromotionInput,
+        responses={201: shapes.PromotionSerializer},
+    )
     def post(self, request: Request) -> Response:
         """Ask for a version to be made live in an environment."""
         body = shapes.PromotionInput(data=request.data)
@@ -94,7 +98,10 @@ class PromotionDetail(APIView):
 
 class PromotionApprove(APIView):
     @extend_schema(
-        operation_id="promotions_approve", request=shapes.CommentInput, responses=shapes.PromotionSerializer, parameters=[IF_MATCH]
+        operation_id="promotions_approve",
+        request=shapes.CommentInput,
+        responses=shapes.PromotionSerializer,
+        parameters=[IF_MATCH],
     )
     def post(self, request: Request, number: int) -> Response:
         """Approve as a reviewer who neither asked for it nor wrote the version."""
@@ -104,7 +111,11 @@ class PromotionApprove(APIView):
 
 
 class PromotionRequestChanges(APIView):
-    @extend_schema(operation_id="promotions_request_changes", request=shapes.CommentInput, responses=shapes.PromotionSerializer)
+    @extend_schema(
+        operation_id="promotions_request_changes",
+        request=shapes.CommentInput,
+        responses=shapes.PromotionSerializer,
+    )
     def post(self, request: Request, number: int) -> Response:
         """Hold it back until you approve; say what should change."""
         actor, row, comment = _asked(request, number)
@@ -122,7 +133,11 @@ class PromotionReject(APIView):
 
 
 class PromotionComment(APIView):
-    @extend_schema(operation_id="promotions_comment", request=shapes.CommentInput, responses={201: shapes.ReviewSerializer})
+    @extend_schema(
+        operation_id="promotions_comment",
+        request=shapes.CommentInput,
+        responses={201: shapes.ReviewSerializer},
+    )
     def post(self, request: Request, number: int) -> Response:
         """Say something without deciding."""
         actor, row, comment = _asked(request, number)
@@ -131,7 +146,9 @@ class PromotionComment(APIView):
 
 
 class PromotionWithdraw(APIView):
-    @extend_schema(operation_id="promotions_withdraw", request=shapes.NothingInput, responses=shapes.PromotionSerializer)
+    @extend_schema(
+        operation_id="promotions_withdraw", request=shapes.NothingInput, responses=shapes.PromotionSerializer
+    )
     def post(self, request: Request, number: int) -> Response:
         """Take your own request back."""
         actor = actor_of(request)
@@ -141,7 +158,10 @@ class PromotionWithdraw(APIView):
 
 class PromotionApply(APIView):
     @extend_schema(
-        operation_id="promotions_apply", request=shapes.NothingInput, responses=shapes.PromotionSerializer, parameters=[IF_MATCH]
+        operation_id="promotions_apply",
+        request=shapes.NothingInput,
+        responses=shapes.PromotionSerializer,
+        parameters=[IF_MATCH],
     )
     def post(self, request: Request, number: int) -> Response:
         """Make it live. Every rule is checked again; If-Match names the hash that you believe to be live."""
@@ -153,7 +173,10 @@ class PromotionApply(APIView):
 
 class PromotionOverride(APIView):
     @extend_schema(
-        operation_id="promotions_override", request=shapes.OverrideInput, responses=shapes.PromotionSerializer, parameters=[IF_MATCH]
+        operation_id="promotions_override",
+        request=shapes.OverrideInput,
+        responses=shapes.PromotionSerializer,
+        parameters=[IF_MATCH],
     )
     def post(self, request: Request, number: int) -> Response:
         """Apply it as an admin although required checks have not passed, with a reason that is kept for good."""

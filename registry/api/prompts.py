@@ -60,9 +60,7 @@ class PromptList(generics.GenericAPIView[Prompt]):
         body = shapes.PromptInput(data=request.data)
         body.is_valid(raise_exception=True)
         prompt = prompts.create(actor_of(request), **body.validated_data)
-        return Response(
-            prompt_document(prompt), status=201, headers={"Location": f"/api/v1/prompts/{prompt.name}"}
-        )
+        return Response(prompt_document(prompt), status=201, headers={"Location": f"/api/v1/prompts/{prompt.name}"})
 
 
 def prompt_document(prompt: Prompt) -> dict[str, Any]:
@@ -147,7 +145,11 @@ class VersionList(generics.GenericAPIView[PromptVersion]):
 
 
 class VersionDetail(APIView):
-    @extend_schema(operation_id="versions_fetch", responses={200: shapes.VersionSerializer, 304: None}, parameters=[IF_NONE_MATCH])
+    @extend_schema(
+        operation_id="versions_fetch",
+        responses={200: shapes.VersionSerializer, 304: None},
+        parameters=[IF_NONE_MATCH],
+    )
     def get(self, request: Request, name: str, selector: str) -> Response:
         """**The fetch.** A version by number, environment, `latest`, or hash."""
         actor = actor_of(request)
@@ -158,7 +160,11 @@ class VersionDetail(APIView):
 
 
 class VersionByHash(APIView):
-    @extend_schema(operation_id="versions_fetch_by_hash", responses={200: shapes.VersionSerializer, 304: None}, parameters=[IF_NONE_MATCH])
+    @extend_schema(
+        operation_id="versions_fetch_by_hash",
+        responses={200: shapes.VersionSerializer, 304: None},
+        parameters=[IF_NONE_MATCH],
+    )
     def get(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
         """A version by content hash alone."""
         actor = actor_of(request)
@@ -252,7 +258,11 @@ def _parsed(text: str) -> Reference | Problem:
 
 
 class EnvironmentSnapshot(APIView):
-    @extend_schema(operation_id="environments_snapshot", responses={200: shapes.SnapshotSerializer, 304: None}, parameters=[IF_NONE_MATCH])
+    @extend_schema(
+        operation_id="environments_snapshot",
+        responses={200: shapes.SnapshotSerializer, 304: None},
+        parameters=[IF_NONE_MATCH],
+    )
     def get(self, request: Request, environment: str) -> Response:
         """Everything that is live in an environment, by prompt name."""
         actor = actor_of(request)
@@ -310,7 +320,12 @@ class ReleaseList(generics.GenericAPIView[Release]):
 
 
 class PromptRollback(APIView):
-    @extend_schema(operation_id="prompts_rollback", request=shapes.RollbackInput, responses=shapes.ReleaseSerializer, parameters=[IF_MATCH])
+    @extend_schema(
+        operation_id="prompts_rollback",
+        request=shapes.RollbackInput,
+        responses=shapes.ReleaseSerializer,
+        parameters=[IF_MATCH],
+    )
     def post(self, request: Request, name: str) -> Response:
         """Make an earlier released version live again; without `to`, the one before what is live."""
         body = shapes.RollbackInput(data=request.data)

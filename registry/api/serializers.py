@@ -136,7 +136,9 @@ class VersionSummarySerializer(serializers.ModelSerializer[PromptVersion]):
     prompt = serializers.CharField(source="prompt.name")
     hash = serializers.CharField(source="content_hash")
     author = serializers.CharField(source="author_name")
-    parent = serializers.IntegerField(source="parent.number", default=None, allow_null=True)
+    parent = serializers.IntegerField(  # type: ignore[assignment]  # the base has a property of this name
+        source="parent.number", default=None, allow_null=True
+    )
     environments = serializers.ListField(child=serializers.CharField(), source="live_in")
 
     class Meta:
@@ -179,7 +181,9 @@ class VersionSerializer(VersionSummarySerializer):
 class CommitInput(Input):
     content = ObjectField()
     message = Text(required=False, default="")
-    parent = serializers.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+    parent = serializers.IntegerField(  # type: ignore[assignment]  # the base has a property of this name
+        required=False, min_value=1, max_value=2**31 - 1
+    )
 
 
 class RenderInput(Input):
@@ -299,7 +303,18 @@ class ReleaseSerializer(serializers.ModelSerializer[Release]):
     class Meta:
         model = Release
         fields = [
-            *("id", "environment", "prompt", "number", "version", "hash", "kind", "promotion", "restores", "reason"),
+            *(
+                "id",
+                "environment",
+                "prompt",
+                "number",
+                "version",
+                "hash",
+                "kind",
+                "promotion",
+                "restores",
+                "reason",
+            ),
             *("override_reason", "by", "created_at"),
         ]
 
@@ -404,7 +419,16 @@ class KeySerializer(serializers.ModelSerializer[APIKey]):
 
     class Meta:
         model = APIKey
-        fields = ["id", "name", "scopes", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at"]
+        fields = [
+            "id",
+            "name",
+            "scopes",
+            "created_by",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        ]
 
 
 class IssuedKeySerializer(KeySerializer):

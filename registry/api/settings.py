@@ -26,7 +26,11 @@ class Me(APIView):
         """Who you are here and what you may do."""
         actor = actor_of(request)
         return Response(
-            {"name": actor.name, "project": actor.project.slug, "rights": sorted(right.value for right in actor.rights)}
+            {
+                "name": actor.name,
+                "project": actor.project.slug,
+                "rights": sorted(right.value for right in actor.rights),
+            }
         )
 
 
@@ -39,7 +43,11 @@ class EnvironmentList(APIView):
         rows = Environment.objects.filter(project=actor.project)
         return Response(shapes.EnvironmentSerializer(rows, many=True).data)
 
-    @extend_schema(operation_id="environments_create", request=shapes.EnvironmentInput, responses={201: shapes.EnvironmentSerializer})
+    @extend_schema(
+        operation_id="environments_create",
+        request=shapes.EnvironmentInput,
+        responses={201: shapes.EnvironmentSerializer},
+    )
     def post(self, request: Request) -> Response:
         """Add an environment after the others."""
         body = shapes.EnvironmentInput(data=request.data)
@@ -59,7 +67,11 @@ class EnvironmentDetail(APIView):
         actor.require(Right.SEE)
         return Response(shapes.EnvironmentSerializer(environments.named(actor.project, environment)).data)
 
-    @extend_schema(operation_id="environments_change", request=shapes.EnvironmentChange, responses=shapes.EnvironmentSerializer)
+    @extend_schema(
+        operation_id="environments_change",
+        request=shapes.EnvironmentChange,
+        responses=shapes.EnvironmentSerializer,
+    )
     def patch(self, request: Request, environment: str) -> Response:
         """Change an environment's rules; approvals given under the old ones are void."""
         body = shapes.EnvironmentChange(data=request.data)
@@ -139,7 +151,11 @@ class KeyList(generics.GenericAPIView[APIKey]):
         body = shapes.KeyInput(data=request.data)
         body.is_valid(raise_exception=True)
         key, token = keys.issue(actor_of(request), **body.validated_data)
-        return Response({**shapes.KeySerializer(key).data, "token": token}, status=201, headers={"Cache-Control": "no-store"})
+        return Response(
+            {**shapes.KeySerializer(key).data, "token": token},
+            status=201,
+            headers={"Cache-Control": "no-store"},
+        )
 
 
 class KeyRevoke(APIView):

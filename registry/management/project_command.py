@@ -1,6 +1,7 @@
 """What commands about one project share: finding it, and telling a refusal as one sentence."""
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -11,9 +12,10 @@ from registry.problems import Problem
 
 
 class ProjectCommand(BaseCommand):
-    """A command in a project; subclasses write `run`."""
+    """A command in a project; a subclass writes `run`, which takes its options by name."""
 
     project_required = True
+    run: Callable[..., None]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--project", required=self.project_required, help="the project's slug")
@@ -24,9 +26,6 @@ class ProjectCommand(BaseCommand):
         except Problem as problem:
             faults = "".join(f"\n  {fault.pointer}: {fault.message}" for fault in problem.faults)
             raise CommandError(f"{problem.detail} [{problem.code}]{faults}") from None
-
-    def run(self, **options: Any) -> None:
-        raise AssertionError("a subclass says what to do")
 
     def actor_in(self, slug: str) -> Actor:
         project = Project.objects.filter(slug=slug).first()

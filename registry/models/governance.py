@@ -107,7 +107,11 @@ class Promotion(models.Model):
         ]
         indexes = [
             # The inbox and the void-on-change rule look at undecided promotions only.
-            models.Index(fields=["environment", "prompt"], condition=Q(status__in=UNDECIDED), name="promotion_undecided"),
+            models.Index(
+                fields=["environment", "prompt"],
+                condition=Q(status__in=UNDECIDED),
+                name="promotion_undecided",
+            ),
             models.Index(fields=["prompt", "-id"], name="promotion_of_prompt"),
         ]
 
@@ -141,7 +145,8 @@ class Review(models.Model):
             models.CheckConstraint(condition=Q(decision__in=Decision.values), name="review_decision_is_known"),
             # A key may comment; every decision is a person's.
             models.CheckConstraint(
-                condition=Q(decision=Decision.COMMENT) | Q(by__isnull=False), name="review_decision_is_a_persons"
+                condition=Q(decision=Decision.COMMENT) | Q(by__isnull=False),
+                name="review_decision_is_a_persons",
             ),
         ]
         triggers = insert_only()

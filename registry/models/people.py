@@ -1,5 +1,3 @@
-
-
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -90,7 +88,8 @@ class APIKey(models.Model):
         ordering = ["project", "-created_at"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(scopes__contained_by=Scope.values) & Q(scopes__len__gt=0), name="api_key_scopes_are_known"
+                condition=Q(scopes__contained_by=Scope.values) & Q(scopes__len__gt=0),
+                name="api_key_scopes_are_known",
             ),
         ]
 

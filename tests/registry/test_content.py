@@ -104,7 +104,10 @@ def test_any_other_text_changes_the_hash(content: Any, text: str):
     assert digest(other) != digest(content)
 
 
-BASE: dict[str, Any] = {"kind": "chat", "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]}
+BASE: dict[str, Any] = {
+    "kind": "chat",
+    "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
+}
 SCHEMA = {"format": "json_schema", "schema": {"type": "object"}}
 
 
@@ -136,7 +139,11 @@ def test_every_change_of_behaviour_changes_the_hash(change: dict[str, Any]):
 
 def test_the_hash_is_the_published_one():
     """Anybody can compute it: SHA-256 of the RFC 8785 form. This document and hash are in docs/hash.md."""
-    document = {"kind": "chat", "messages": [{"role": "user", "content": "Hi {{ name }}"}], "model": {"temperature": 0.1}}
+    document = {
+        "kind": "chat",
+        "messages": [{"role": "user", "content": "Hi {{ name }}"}],
+        "model": {"temperature": 0.1},
+    }
 
     assert canonical_bytes(normalise(document)) == (
         b'{"kind":"chat","messages":[{"content":"Hi {{ name }}","role":"user"}],"model":{"temperature":0.1}}'
@@ -164,7 +171,10 @@ def test_the_hash_is_the_published_one():
         ({**BASE, "model": {"max_tokens": 1.5}}, "/model/max_tokens"),
         ({**BASE, "model": {"messages": []}}, "/model/messages"),
         ({**BASE, "response": {"format": "json_schema"}}, "/response/schema"),
-        ({**BASE, "response": {"format": "json_schema", "schema": {"type": "objekt"}}}, "/response/schema/type"),
+        (
+            {**BASE, "response": {"format": "json_schema", "schema": {"type": "objekt"}}},
+            "/response/schema/type",
+        ),
         ({**BASE, "response": {"format": "text", "schema": {}}}, "/response/schema"),
         ({**BASE, "tools": [{}]}, "/tools/0"),
         ({**BASE, "variables": {"1x": {}}}, "/variables/1x"),

@@ -9,7 +9,11 @@ from registry.diffing import diff, diff_lines
 
 
 def chat(*messages: tuple[str, str], **members: Any) -> dict[str, Any]:
-    return {"kind": "chat", "messages": [{"role": role, "content": text} for role, text in messages], **members}
+    return {
+        "kind": "chat",
+        "messages": [{"role": role, "content": text} for role, text in messages],
+        **members,
+    }
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -40,7 +44,11 @@ def test_messages_are_added_removed_changed_and_moved():
 
     assert changes(chat(a, b), chat(a, b, c)) == [("same", 0, 0), ("same", 1, 1), ("added", None, 2)]
     assert changes(chat(a, b, c), chat(a, c)) == [("same", 0, 0), ("removed", 1, None), ("same", 2, 1)]
-    assert sorted(change for change, _, _ in changes(chat(a, b, c), chat(c, a, b))) == ["moved", "same", "same"]
+    assert sorted(change for change, _, _ in changes(chat(a, b, c), chat(c, a, b))) == [
+        "moved",
+        "same",
+        "same",
+    ]
     assert changes(chat(a, b), chat(a, ("user", "Beta comes later"))) == [("same", 0, 0), ("changed", 1, 1)]
 
 
@@ -94,7 +102,11 @@ def test_the_lines_contain_both_texts(old: str, new: str):
     assert "\n".join(line["text"] for line in lines if line["change"] != "removed") == new
 
 
-MESSAGES = st.lists(st.tuples(st.sampled_from(["system", "user"]), st.sampled_from(["a b", "a c", "d e f", ""])), min_size=1, max_size=6)
+MESSAGES = st.lists(
+    st.tuples(st.sampled_from(["system", "user"]), st.sampled_from(["a b", "a c", "d e f", ""])),
+    min_size=1,
+    max_size=6,
+)
 
 
 @given(MESSAGES, MESSAGES)

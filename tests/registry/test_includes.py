@@ -132,7 +132,18 @@ def test_five_deep_is_allowed_and_six_is_refused_with_its_path(stage: Stage):
     assert refused.value.members["path"] == ["p6", "p5", "p4", "p3", "p2", "p1", "p0"]
 
 
-@pytest.mark.parametrize("name", ["missing", "shared.tone@9", "shared.tone@production", "Not A Name", "shared.tone@", "archived", "dialogue"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "missing",
+        "shared.tone@9",
+        "shared.tone@production",
+        "Not A Name",
+        "shared.tone@",
+        "archived",
+        "dialogue",
+    ],
+)
 def test_what_cannot_be_included_is_named(stage: Stage, name: str):
     stage.commit(stage.prompt("shared.tone"), "Be kind")
     archived = stage.prompt("archived")

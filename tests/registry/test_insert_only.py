@@ -36,7 +36,11 @@ def test_postgresql_refuses_to_change_history(model: Any, act: str):
         # Deferred foreign keys of this test's own inserts would refuse a TRUNCATE before our trigger does.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
-    with pytest.raises(DatabaseError, match="insert-only"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(DatabaseError, match="insert-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(
             {
                 "update": f"UPDATE {table} SET id = id",
@@ -47,6 +51,8 @@ def test_postgresql_refuses_to_change_history(model: Any, act: str):
 
 
 def test_every_insert_only_model_is_in_this_list():
-    guarded = {model for model in apps.get_app_config("registry").get_models() if getattr(model._meta, "triggers", None)}
+    guarded = {
+        model for model in apps.get_app_config("registry").get_models() if getattr(model._meta, "triggers", None)
+    }
 
     assert guarded == set(INSERT_ONLY)

@@ -77,7 +77,9 @@ def test_a_superuser_is_no_exception(stage: Stage):
     root.is_superuser = True
     root.save()
     prompt = stage.prompt()
-    asked = promotion.request(stage.ada, prompt, stage.commit(prompt, "x", by=stage.ada), stage.environment("production"))
+    asked = promotion.request(
+        stage.ada, prompt, stage.commit(prompt, "x", by=stage.ada), stage.environment("production")
+    )
 
     with refused("promotion.own_approval"):
         promotion.approve(access.person(root, stage.project), asked)

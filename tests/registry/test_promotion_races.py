@@ -107,7 +107,9 @@ def test_two_reviewers_at_once_make_it_approved(live_stage: Stage):
 
 def test_one_reviewer_clicking_twice_approves_once(live_stage: Stage):
     prompt = live_stage.prompt()
-    asked = promotion.request(live_stage.edith, prompt, live_stage.commit(prompt, "one"), live_stage.environment("production"))
+    asked = promotion.request(
+        live_stage.edith, prompt, live_stage.commit(prompt, "one"), live_stage.environment("production")
+    )
 
     outcomes = at_once(*[lambda: promotion.approve(live_stage.rhea, asked)] * 3)
 
@@ -125,7 +127,7 @@ def test_archiving_a_partial_against_including_it(live_stage: Stage):
         lambda: prompts.archive(live_stage.edith, tone),
     )
 
-    assert "prompt.in_use" == archived or "template.unknown_include" == committed
+    assert archived == "prompt.in_use" or committed == "template.unknown_include"
     assert isinstance(committed, str) or isinstance(archived, str)
 
 

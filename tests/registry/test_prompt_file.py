@@ -12,13 +12,18 @@ from registry.prompt_file import PromptFile, read, write
 from tests.registry.test_content import CONTENT
 
 AWKWARD = st.lists(
-    st.sampled_from(["=== user ===", "\\=== user ===", "===  ===", "---", "", " ", "text", "=== x", "\\"]), max_size=6
+    st.sampled_from(["=== user ===", "\\=== user ===", "===  ===", "---", "", " ", "text", "=== x", "\\"]),
+    max_size=6,
 ).map("\n".join)
 
 
 @given(CONTENT, AWKWARD, st.text(max_size=30))
 def test_writing_and_reading_is_lossless(content: Any, awkward: str, description: str):
-    messages = [*content["messages"], {"role": "user", "content": awkward}, {"role": "placeholder", "name": "examples"}]
+    messages = [
+        *content["messages"],
+        {"role": "user", "content": awkward},
+        {"role": "placeholder", "name": "examples"},
+    ]
     normal = normalise({**content, "messages": messages})
     described = description.encode("utf-8", "ignore").decode().replace("\0", "")
 
@@ -38,10 +43,19 @@ def test_a_text_prompt_is_lossless(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hello", "---\nprompt: a\n", "---\nkind: chat\n---\n", "---\n- a\n---\n", "---\nprompt: [\n---\n",
-     "---\nprompt: a\nnonsense: 1\n---\n", "---\nprompt: a\n---\nstray text\n", "---\nprompt: a\nkind: text\n---\n=== user ===\nx\n",
-     "---\nprompt: a\nwhen: 2026-11-24\n---\n", "---\nprompt: !!python/object:os.system x\n---\n"],
-)  # fmt: skip
+    [
+        "",
+        "hello",
+        "---\nprompt: a\n",
+        "---\nkind: chat\n---\n",
+        "---\n- a\n---\n",
+        "---\nprompt: [\n---\n",
+        "---\nprompt: a\nnonsense: 1\n---\n",
+        "---\nprompt: a\n---\nstray text\n",
+        "---\nprompt: a\nkind: text\n---\n=== user ===\nx\n",
+        "---\nprompt: !!python/object:os.system x\n---\n",
+    ],
+)
 def test_what_is_no_prompts_file_is_refused(text: str):
     with pytest.raises(Problem) as refused:
         read(text)

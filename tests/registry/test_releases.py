@@ -34,7 +34,8 @@ def test_back_to_the_previous_version(stage: Stage, prompt: Prompt):
 
     assert live(stage, prompt) == 2
     assert (release.kind, release.number, release.reason) == (ReleaseKind.ROLLBACK, 4, "Labels went missing")
-    assert release.restores and release.restores.number == 2
+    assert release.restores
+    assert release.restores.number == 2
 
 
 def test_back_again_goes_further_back(stage: Stage, prompt: Prompt):

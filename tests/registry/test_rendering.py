@@ -1,4 +1,4 @@
-"""From content and variables to the provider's request, without limits of time or memory (registry.rendering is pure)."""
+"""From content and variables to the provider's request, without limits of time or memory."""
 
 from typing import Any
 
@@ -101,11 +101,23 @@ def test_declared_variables_have_defaults_types_and_a_need():
 
 def test_a_placeholder_takes_the_callers_messages():
     content = normalise(
-        {"messages": [{"role": "placeholder", "name": "history"}, {"role": "placeholder", "name": "examples"}, {"role": "user", "content": "And?"}]}
+        {
+            "messages": [
+                {"role": "placeholder", "name": "history"},
+                {"role": "placeholder", "name": "examples"},
+                {"role": "user", "content": "And?"},
+            ]
+        }
     )
-    history = [{"role": "user", "content": "Hi {{ not_a_template }}"}, {"role": "assistant", "content": "Hello"}]
+    history = [
+        {"role": "user", "content": "Hi {{ not_a_template }}"},
+        {"role": "assistant", "content": "Hello"},
+    ]
 
-    assert render(content, {"history": history}, {})["messages"] == [*history, {"role": "user", "content": "And?"}]
+    assert render(content, {"history": history}, {})["messages"] == [
+        *history,
+        {"role": "user", "content": "And?"},
+    ]
     assert analyse_content(content).variables == {"history"}
     for wrong in ("text", [{"role": "robot", "content": ""}], [{"role": "user"}], [1]):
         with pytest.raises(Problem) as refused:
@@ -122,7 +134,11 @@ def test_each_version_includes_what_it_pinned_itself():
     old, new = content_hash(old_tone), content_hash(new_tone)
     inner = normalise({"kind": "text", "text": "[{% include 'tone' %}]", "includes": {"tone": old}})
     outer = normalise(
-        {"kind": "text", "text": "{% include 'inner' %} {% include 'tone' %}", "includes": {"inner": content_hash(inner), "tone": new}}
+        {
+            "kind": "text",
+            "text": "{% include 'inner' %} {% include 'tone' %}",
+            "includes": {"inner": content_hash(inner), "tone": new},
+        }
     )
 
     rendered = render(outer, {"x": 1}, {old: old_tone, new: new_tone, content_hash(inner): inner})
@@ -138,7 +154,10 @@ def test_a_partials_defaults_hold_where_the_prompt_says_nothing():
     assert render(prompt, {"voice": "formal"}, {content_hash(tone): tone})["text"] == "formal"
 
 
-@pytest.mark.parametrize("source", ["{{ 'a' + 1 }}", "{{ x | round('a') }}", "{{ 1 | join }}", "{{ {}['a'] - 1 }}", "{{ 5 | dictsort }}"])
+@pytest.mark.parametrize(
+    "source",
+    ["{{ 'a' + 1 }}", "{{ x | round('a') }}", "{{ 1 | join }}", "{{ {}['a'] - 1 }}", "{{ 5 | dictsort }}"],
+)
 def test_a_failing_expression_is_the_templates_fault(source: str):
     with pytest.raises(Problem) as refused:
         text_of(source, x=1)

@@ -13,7 +13,10 @@ from registry.templating import analyse
         ("{{ name }}", {"name"}),
         ("{{ ticket.subject | default('none') | truncate(80) }}", {"ticket"}),
         ("{% if tone is defined and tone == 'formal' %}Dear{% else %}Hi{% endif %}", {"tone"}),
-        ("{% for row in rows %}{% for cell in row %}{{ loop.index }} {{ cell }}{% endfor %}{% endfor %}", {"rows"}),
+        (
+            "{% for row in rows %}{% for cell in row %}{{ loop.index }} {{ cell }}{% endfor %}{% endfor %}",
+            {"rows"},
+        ),
         ("{% set shown = notes[:3] %}{{ shown | join(', ') }}", {"notes"}),
         ("{% for n in range(3) %}{{ n }}{% endfor %}", set()),
         ("{{ {'a': [1, 2]} | tojson }} {{ a ~ b + c - d }}", {"a", "b", "c", "d"}),
@@ -106,7 +109,9 @@ def test_what_is_nested_too_deeply_or_too_large_is_refused(source: str):
     assert refused.value.code in {"template.too_complex", "template.syntax"}
 
 
-@pytest.mark.parametrize("source", ["{{", "{% if %}", "{% endif %}", "{{ a b }}", "{{ 'a }}", "{% for x %}{% endfor %}"])
+@pytest.mark.parametrize(
+    "source", ["{{", "{% if %}", "{% endif %}", "{{ a b }}", "{{ 'a }}", "{% for x %}{% endfor %}"]
+)
 def test_a_syntax_error_names_its_line(source: str):
     with pytest.raises(Problem) as refused:
         analyse(f"\n\n{source}")

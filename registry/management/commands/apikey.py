@@ -41,8 +41,8 @@ class Command(ProjectCommand):
                 state = "usable" if key.is_usable else "ended"
                 self.stdout.write(f"{key.key_id}  {state:<6}  {','.join(key.scopes):<20}  {key.name}")
             return
-        key = rows.filter(key_id=options["id"] or "").first()
-        if key is None:
+        found = rows.filter(key_id=options["id"] or "").first()
+        if found is None:
             raise Problem("not_found", "There is no such key; 'apikey list' shows their ids.")
-        keys.revoke(actor, key)
-        self.stdout.write(f"Revoked {key.key_id}.")
+        keys.revoke(actor, found)
+        self.stdout.write(f"Revoked {found.key_id}.")

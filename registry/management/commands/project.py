@@ -16,7 +16,9 @@ class Command(ProjectCommand):
         parser.add_argument("action", choices=["create", "add-member"])
         super().add_arguments(parser)
         parser.add_argument("--name", help="create: the project's name for people")
-        parser.add_argument("--user", help="add-member: the person's user name (made with createsuperuser or in /admin/)")
+        parser.add_argument(
+            "--user", help="add-member: the person's user name (made with createsuperuser or in /admin/)"
+        )
         parser.add_argument("--role", choices=Role.values, default=Role.ADMIN, help="add-member; default: %(default)s")
 
     def run(self, *, action: str, project: str, **options: Any) -> None:

@@ -49,9 +49,13 @@ class Command(BaseCommand):
         credentials = demo.read_credentials(home) if show_demo else None
         if credentials:
             lines += ["", "Demo project “demo”. People and their passwords:", ""]
-            lines += [f"  {name:<10} {password:<22} {demo.PEOPLE[name].purpose}" for name, password in credentials.passwords.items()]
+            lines += [
+                f"  {name:<10} {password:<22} {demo.PEOPLE[name].purpose}"
+                for name, password in credentials.passwords.items()
+            ]
             lines += ["", f"API key (read and write): {credentials.token}", "", "Try it:", ""]
-            lines += [f"  curl -s -H 'Authorization: Bearer {credentials.token}' {address}/api/v1/prompts/support.triage/versions/production"]
+            fetch = f"{address}/api/v1/prompts/support.triage/versions/production"
+            lines += [f"  curl -s -H 'Authorization: Bearer {credentials.token}' {fetch}"]
         lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
         self.stdout.write("\n".join(lines))
         sys.stdout.flush()
