@@ -120,7 +120,7 @@ class CursorPagination(pagination.CursorPagination):
 
     def decode_cursor(self, request: Any) -> Any:
         cursor = super().decode_cursor(request)
-        if cursor is not None and "\0" in (cursor.position or ""):
+        if cursor is not None and "\0" in str(cursor.position):
             raise ValueError("a cursor has no NUL character")
         return cursor
 
@@ -170,9 +170,8 @@ def as_problem(error: Exception) -> Problem | None:
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), None)
     if code is None:
         return None
-    return Problem(
-        code, str(error.detail) if isinstance(error, exceptions.APIException) else CATALOGUE[code].title + "."
-    )
+    said = str(error.detail) if isinstance(error, exceptions.APIException) else f"{CATALOGUE[code].title}."
+    return Problem(code, said)
 
 
 def _faults(detail: Any, pointer: str) -> list[Fault]:

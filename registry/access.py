@@ -62,6 +62,7 @@ def person(user: User, project: Project) -> Actor:
     membership = Membership.objects.filter(user=user, project=project).first() if user.is_active else None
     if membership is None:
         raise Problem("not_found", "There is no such project.")
+    membership.project = project
     return member(membership, user)
 
 

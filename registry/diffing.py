@@ -125,8 +125,8 @@ def _longest_rising(values: Sequence[int | None]) -> set[int]:
     for position, value in enumerate(values):
         if value is None:
             continue
-        before = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
-        longest = max(before, key=len) if before else []
+        before: list[list[int]] = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
+        longest: list[int] = max(before, key=len) if before else []
         best.append([*longest, position])
     return set(max(best, key=len)) if best else set()
 

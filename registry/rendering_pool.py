@@ -101,6 +101,14 @@ class RendererPool:
         """`registry.rendering.render` under limits."""
         return self._call({"do": "render", "content": content, "variables": variables, "partials": partials})
 
+    def close(self) -> None:
+        """End all children; the pool starts new ones when it is used again."""
+        for _ in range(self._size):
+            renderer = self._idle.get()
+            if renderer:
+                renderer.end()
+        self._reset()
+
     def _reset(self) -> None:
         # A None is a place for a child that has not been started.
         self._idle: queue.LifoQueue[_Renderer | None] = queue.LifoQueue()

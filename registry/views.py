@@ -53,7 +53,8 @@ def in_project(view: ProjectView) -> ProjectView:
             raise Http404
         try:
             actor = access.person(signed_in(request), found)
-            request.session[SESSION_PROJECT] = found.slug
+            if request.session.get(SESSION_PROJECT) != found.slug:
+                request.session[SESSION_PROJECT] = found.slug
             return view(request, actor, **kwargs)
         except Problem as problem:
             context = {"problem": problem}

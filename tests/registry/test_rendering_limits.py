@@ -1,0 +1,141 @@
+"""Hostile templates end in a problem document within two seconds and half a gigabyte, and nobody else waits.
+
+The first list is what the language refuses; the second passes the language and is stopped by the limits; the third
+goes around the language altogether, to show that the limits alone hold.
+"""
+
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from registry.content import normalise
+from registry.problems import Problem
+from registry.rendering_pool import RendererPool
+from tests.conftest import Stage
+
+MEGABYTE = 1024 * 1024
+WITHIN_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[RendererPool]:
+    pool = RendererPool(2)
+    pool.render({"kind": "text", "text": "warm"}, {}, {})
+    yield pool
+    pool.close()
+
+
+REFUSED = [
+    "{{ 'a' * 2000000000 }}",
+    "{{ '%1500000000d' | format(1) }}",
+    "{{ [1] | batch(100000000, 0) | list }}",
+    "{% for a in range(999) %}{% for b in range(999) %}{% for c in range(999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "{{ lipsum(n=100000000) }}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
+    "{% if x %}" * 4_000 + "{% endif %}" * 4_000,
+    "{{ " + "9" * 100_000 + " }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+]
+
+
+@pytest.mark.parametrize("source", REFUSED)
+def test_a_hostile_template_is_refused_when_it_is_committed(stage: Stage, api: APIClient, source: str):
+    stage.prompt()
+
+    started = time.monotonic()
+    response = api.post("/api/v1/prompts/support.triage/versions", {"content": {"kind": "text", "text": source}})
+
+    assert time.monotonic() - started < WITHIN_SECONDS
+    assert response.status_code == 400
+    assert response.json()["code"].startswith("template.")
+
+
+DOUBLING = "{% set x = 'aaaaaaaaaaaaaaaa' %}" + "{% set x = x ~ x %}" * 60 + "{{ x }}"
+GROWING = "{% set x = xs | join %}" + "{% set x = x | replace('x', x) %}" * 4 + "{{ x }}"
+SLOW = "{% for a in xs %}{% for b in xs %}{% if a == b %}{% endif %}{% endfor %}{% endfor %}"
+EXPENSIVE: list[tuple[str, dict[str, Any]]] = [
+    (DOUBLING, {}),
+    (GROWING, {"xs": ["x"] * 1_000}),
+    (SLOW, {"xs": list(range(30_000))}),
+    ("{{ xs | join(big) }}", {"xs": ["x"] * 100_000, "big": "y" * 500_000}),
+    ("{% for a in xs %}{% for b in xs %}{{ a }}{{ b }}{% endfor %}{% endfor %}", {"xs": ["z" * 100] * 20_000}),
+    ("{{ xs | sort | unique | list | tojson }}" * 400, {"xs": list(range(90_000))}),
+]
+
+
+@pytest.mark.parametrize(("source", "variables"), EXPENSIVE)
+def test_an_expensive_template_is_stopped(pool: RendererPool, source: str, variables: dict[str, Any]):
+    started = time.monotonic()
+    with pytest.raises(Problem) as refused:
+        pool.render({"kind": "text", "text": source}, variables, {})
+
+    assert time.monotonic() - started < WITHIN_SECONDS
+    assert refused.value.code == "template.too_expensive"
+    assert pool.render({"kind": "text", "text": "still {{ here }}"}, {"here": "here"}, {})["text"] == "still here"
+
+
+UNCHECKED = [
+    "{{ 'a' * 2000000000 }}",
+    "{{ [0] * 500000000 }}",
+    "{% set x = 10 ** 9 %}{{ x ** x }}",
+    "{{ 'x'.ljust(2000000000) }}",
+    "{% for a in range(999) %}{% for b in range(999) %}{% for c in range(999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+]
+
+
+@pytest.mark.parametrize("source", UNCHECKED)
+def test_the_limits_hold_without_the_language(pool: RendererPool, source: str):
+    """`render` does not look at the syntax tree: a version in the database was checked when it was committed."""
+    started = time.monotonic()
+    with pytest.raises(Problem) as refused:
+        pool.render({"kind": "text", "text": source}, {}, {})
+
+    assert time.monotonic() - started < WITHIN_SECONDS
+    assert refused.value.code in {"template.too_expensive", "template.failed", "template.too_complex"}
+
+
+def test_another_request_is_answered_meanwhile(pool: RendererPool):
+    answers: list[float] = []
+
+    def hold() -> None:
+        with pytest.raises(Problem):
+            pool.render({"kind": "text", "text": SLOW}, {"xs": list(range(30_000))}, {})
+
+    attack = threading.Thread(target=hold)
+    attack.start()
+    try:
+        while attack.is_alive():
+            started = time.monotonic()
+            pool.render({"kind": "text", "text": "{{ name }}"}, {"name": "x"}, {})
+            answers.append(time.monotonic() - started)
+            time.sleep(0.02)
+    finally:
+        attack.join()
+
+    # The attack takes its full time; the others took a fraction of it each.
+    assert len(answers) > 10
+    assert sorted(answers)[len(answers) // 2] < WITHIN_SECONDS / 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space limits are enforced by Linux alone")
+def test_no_child_ever_held_half_a_gigabyte(pool: RendererPool):
+    for source, variables in EXPENSIVE[:3]:
+        with pytest.raises(Problem):
+            pool.render({"kind": "text", "text": source}, variables, {})
+
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 512 * MEGABYTE
+
+
+def test_a_template_that_was_slow_once_does_not_slow_the_next(pool: RendererPool):
+    content = normalise({"kind": "text", "text": "{{ xs | length }}"})
+
+    for _ in range(5):
+        assert pool.render(content, {"xs": list(range(50_000))}, {})["text"] == "50000"
