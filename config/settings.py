@@ -104,7 +104,9 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
     try:
         parts: dict[str, Any] = conninfo_to_dict(url)
     except ProgrammingError as error:
-        raise env.ConfigurationError(f"DATABASE_URL is not a PostgreSQL address: {error}") from None
+        raise env.ConfigurationError(
+            f"DATABASE_URL is not a PostgreSQL address: {str(error).splitlines()[0]}"
+        ) from None
     options: dict[str, Any] = {
         k: v for k, v in parts.items() if k not in {"dbname", "user", "password", "host", "port"}
     }

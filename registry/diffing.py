@@ -128,7 +128,8 @@ def _longest_rising(values: Sequence[int | None]) -> set[int]:
         before: list[list[int]] = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
         longest: list[int] = max(before, key=len) if before else []
         best.append([*longest, position])
-    return set(max(best, key=len)) if best else set()
+    kept: list[int] = max(best, key=len) if best else []
+    return set(kept)
 
 
 def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:

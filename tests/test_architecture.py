@@ -1,0 +1,130 @@
+"""Guards: rules about the code base that a reviewer would otherwise have to remember."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from celery import current_app
+from django.urls import URLPattern, URLResolver, get_resolver
+from packaging.requirements import Requirement
+from rest_framework.test import APIClient
+
+from registry.problems import CATALOGUE, as_markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+PURE = ["content", "diffing", "identity", "problems", "prompt_file", "references", "rendering", "templating"]
+# Addresses that answer strangers, and why.
+PUBLIC = {
+    "healthz": "a load balancer asks it",
+    "readyz": "a load balancer asks it",
+    "login/": "people sign in there",
+    "logout/": "ends a session, if there is one",
+    "api/v1/schema": "the contract is public",
+    "api/v1/docs": "the contract is public",
+}
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_pure_core_runs_without_django(module: str):
+    script = f"import registry.{module}, sys; assert 'django' not in sys.modules"
+
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+
+
+def addresses(resolver: URLResolver, prefix: str = "") -> list[str]:
+    found = []
+    for pattern in resolver.url_patterns:
+        path = prefix + str(pattern.pattern).lstrip("^")
+        if isinstance(pattern, URLPattern):
+            found.append(path)
+        elif not path.startswith("admin/"):
+            found += addresses(pattern, path)
+    return found
+
+
+FILLED = {
+    "<str:selector>": "1",
+    "<int:number>": "1",
+    "<slug:project>": "paper",
+    "<str:name>": "a",
+    "<str:hash>": "sha256:000000000000",
+}
+
+
+@pytest.mark.parametrize("address", addresses(get_resolver()))
+def test_every_address_refuses_a_stranger(db: None, address: str):
+    path = address
+    for part, value in FILLED.items():
+        path = path.replace(part, value)
+    path = re.sub(r"<[^>]+>", "x", path)
+
+    responses = [getattr(APIClient(), method)(f"/{path}", format="json") for method in ("get", "post")]
+
+    if address in PUBLIC:
+        assert responses[0].status_code < 500
+        return
+    for response in responses:
+        to_login = response.status_code == 302 and response["Location"].startswith("/login/")
+        assert to_login or response.status_code in {401, 405}, (path, response.status_code)
+
+
+def test_every_task_has_limits():
+    current_app.loader.import_default_modules()
+    ours = [
+        task for name, task in current_app.tasks.items() if name.startswith(("registry.", "evaluations.", "finetunes."))
+    ]
+
+    assert ours
+    for task in ours:
+        assert task.time_limit, task.name
+        assert task.soft_time_limit, task.name
+        assert task.soft_time_limit < task.time_limit, task.name
+
+
+def test_every_code_that_is_raised_is_in_the_catalogue_and_every_one_in_it_is_used():
+    used: set[str] = set()
+    for folder in ("config", "registry", "evaluations", "finetunes"):
+        for path in (ROOT / folder).rglob("*.py"):
+            strings = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+            if path.name != "problems.py":
+                used |= {text for text in strings if isinstance(text, str)}
+
+    assert set(CATALOGUE) - used == set()
+
+
+def test_the_page_of_errors_is_true():
+    assert (ROOT / "docs/errors.md").read_text() == as_markdown(), "python -m registry.problems > docs/errors.md"
+
+
+def locked(name: str) -> dict[str, str]:
+    """What a lock installs on this machine and Python: package to version."""
+    lines = [line.rstrip(" \\") for line in (ROOT / name).read_text().splitlines() if re.match(r"[a-z0-9]", line)]
+    pins = [Requirement(line) for line in lines]
+    return {pin.name: str(pin.specifier)[2:] for pin in pins if pin.marker is None or pin.marker.evaluate()}
+
+
+def test_the_locks_satisfy_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    everything = locked("requirements-dev.lock")
+
+    for requirement in map(Requirement, asked):
+        assert everything[requirement.name] in requirement.specifier, requirement
+        assert importlib.metadata.version(requirement.name) == everything[requirement.name], requirement
+    assert locked("requirements.lock").items() <= everything.items()
+
+
+@pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc", "services", "selectors"])
+def test_no_module_has_a_name_that_says_nothing(name: str):
+    assert not [path for path in ROOT.glob(f"*/**/{name}.py") if ".venv" not in path.parts]
+
+
+def test_no_inline_script_or_style_in_templates():
+    for path in (ROOT / "templates").rglob("*.html"):
+        text = path.read_text()
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", text), path

@@ -1,0 +1,299 @@
+"""The command that a newcomer types, for real: `manage.py up` in a fresh home, over HTTP, until it is stopped."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 120
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("up")]
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Nothing of the suite's own servers: the instance must start its own."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    return {**kept, **extra}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Instance:
+    home: Path
+    port: int
+    process: "subprocess.Popen[bytes]"
+    printed: str
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token(self) -> str:
+        return re.findall(r"cbk_\w+", self.printed)[0]
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            f"{self.address}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}", **headers},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read())
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=clean_environment(CUEBOOK_HOME=str(self.home)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+def start(home: Path, *options: str) -> Instance:
+    port = free_port()
+    home.mkdir(exist_ok=True)
+    log = home / "up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up", "--port", str(port), "--home", str(home), *options],
+            cwd=ROOT,
+            env=clean_environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while f"ready http://127.0.0.1:{port}" not in (printed := log.read_text()).splitlines():
+        assert process.poll() is None, printed
+        assert time.monotonic() < deadline, printed
+        time.sleep(0.1)
+    return Instance(home, port, process, printed)
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Command lines of living processes that belong to the home, by process id."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                environment = (entry / "environ").read_bytes().decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            if str(home) in command or f"CUEBOOK_HOME={home}\0" in environment or data_of(home) in command:
+                found[int(entry.name)] = command
+    return found
+
+
+def data_of(home: Path) -> str:
+    """Where the database is if PostgreSQL's unprivileged account cannot reach the home."""
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    return f"/var/lib/cuebook/{home.name}-{digest}/"
+
+
+def wait_until_gone(home: Path) -> list[str]:
+    deadline = time.monotonic() + 20
+    while (left := processes_of(home)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return list(left.values())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose parents only we may enter, as in a checkout below a private home directory."""
+    parent = tmp_path_factory.mktemp("private")
+    parent.chmod(0o700)
+    return parent / "var"
+
+
+@pytest.fixture(scope="module")
+def instance(home: Path) -> Iterator[Instance]:
+    instance = start(home)
+    yield instance
+    instance.stop()
+
+
+def test_the_printed_curl_line_works_as_printed(instance: Instance):
+    line = next(line for line in instance.printed.splitlines() if line.strip().startswith("curl "))
+
+    done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=30, check=True)
+
+    body = json.loads(done.stdout)
+    assert body["prompt"] == "support.triage"
+    assert body["environments"] == ["production"]
+
+
+@pytest.mark.parametrize("person", ["editor", "reviewer", "admin"])
+def test_the_printed_people_can_sign_in(instance: Instance, person: str):
+    password = re.findall(rf"^  {person}\s+(\S+)", instance.printed, re.MULTILINE)[0]
+    browser = Browser(instance.address)
+
+    assert "support.triage" in browser.sign_in(person, password)
+
+
+class Browser:
+    """Enough of one: cookies, forms and CSRF."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._open = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def sign_in(self, name: str, password: str) -> str:
+        page = self._read("/")
+        token = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[0]
+        form = f"csrfmiddlewaretoken={token}&username={name}&password={password}&next="
+        return self._read("/login/", form.encode())
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        jar = next(h for h in self._open.handlers if isinstance(h, urllib.request.HTTPCookieProcessor)).cookiejar
+        token = next(cookie.value for cookie in jar if cookie.name == "csrftoken")
+        headers = {"Content-Type": "application/json", "X-CSRFToken": str(token)}
+        request = urllib.request.Request(f"{self.address}{path}", json.dumps(body).encode(), headers)
+        try:
+            with self._open.open(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read())
+
+    def _read(self, path: str, body: bytes | None = None) -> str:
+        with self._open.open(f"{self.address}{path}", body, timeout=20) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
+def test_commit_review_release_fetch_and_roll_back(instance: Instance):
+    """The main job, over HTTP alone."""
+    password = re.findall(r"^  reviewer\s+(\S+)", instance.printed, re.MULTILINE)[0]
+    content = {"kind": "chat", "messages": [{"role": "user", "content": "Translate {{ text }}"}]}
+    other = {"kind": "chat", "messages": [{"role": "user", "content": "Translate into {{ language }}: {{ text }}"}]}
+    assert instance.call("POST", "/api/v1/prompts", {"name": "story.translate"})[0] == 201
+    versions = "/api/v1/prompts/story.translate/versions"
+    reviewer = Browser(instance.address)
+    reviewer.sign_in("reviewer", password)
+
+    for number, document in enumerate((content, other), start=1):
+        status, version = instance.call("POST", versions, {"content": document})
+        assert (status, version["number"]) == (201, number)
+        asked = {"prompt": "story.translate", "version": number, "environment": "production"}
+        _, promotion = instance.call("POST", "/api/v1/promotions", asked)
+        path = f"/api/v1/promotions/{promotion['id']}"
+        assert instance.call("POST", f"{path}/apply", {})[1]["code"] == "promotion.approvals_missing"
+        assert instance.call("POST", f"{path}/approve", {})[1]["code"] == "promotion.machine_approval"
+        assert reviewer.post(f"{path}/approve", {})[1]["status"] == "approved"
+        assert instance.call("POST", f"{path}/apply", {})[1]["status"] == "applied"
+        assert instance.call("GET", f"{versions}/production")[1]["number"] == number
+    rendered = instance.call("POST", f"{versions}/production/render", {"variables": {"language": "Dutch", "text": "x"}})
+    assert rendered[1]["messages"] == [{"role": "user", "content": "Translate into Dutch: x"}]
+    assert instance.call("POST", "/api/v1/prompts/story.translate/rollback", {"environment": "production"})[0] == 200
+    assert instance.call("GET", f"{versions}/production")[1]["number"] == 1
+
+
+def test_commands_talk_to_the_instance(instance: Instance):
+    token = instance.manage("apikey", "create", "--project", "demo", "--scopes", "read,write", "--name", "ci")
+
+    assert re.fullmatch(r"cbk_\w{12}_\w{32}\n", token)
+    assert instance.call("GET", "/api/v1/me", Authorization=f"Bearer {token.strip()}")[0] == 200
+
+
+def test_a_second_start_in_the_same_home_is_refused(instance: Instance):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "up", "--port", str(free_port()), "--home", str(instance.home)],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert f"already: {instance.address}" in done.stderr
+
+
+def test_a_taken_port_is_said_before_anything_starts(instance: Instance, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "up", "--port", str(instance.port), "--home", str(tmp_path / "other")],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert f"Port {instance.port}" in done.stderr
+    assert not (tmp_path / "other" / "postgres").exists()
+
+
+def test_killed_servers_come_back(instance: Instance):
+    """kill -9 of PostgreSQL, broker and worker: the supervisor starts them again and nothing committed is lost."""
+    for name in ("bin/postgres -D", "valkey-server", "celery --app config worker"):
+        pids = [pid for pid, command in processes_of(instance.home).items() if name in command]
+        assert pids, name
+        os.kill(min(pids), signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    ready = False
+    while not ready and time.monotonic() < deadline:
+        time.sleep(0.5)
+        try:
+            ready = instance.call("GET", "/readyz")[0] == 200
+        except (urllib.error.URLError, ConnectionError):
+            continue
+
+    assert ready
+    assert instance.call("GET", "/api/v1/prompts/support.triage/versions/1")[0] == 200
+
+
+def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: Path):
+    """Ctrl-C, then kill -9 of the supervisor, then SIGTERM: three ends, one set of data."""
+    home = tmp_path / "var"
+    versions = "/api/v1/prompts/support.triage/versions"
+    content = {"kind": "chat", "messages": [{"role": "user", "content": "Kept {{ x }}"}]}
+    first = start(home)
+    number = first.call("POST", versions, {"content": content})[1]["number"]
+    assert first.stop(signal.SIGINT) == 0
+    assert wait_until_gone(home) == []
+
+    second = start(home)
+    assert second.token == first.token
+    assert second.call("GET", f"{versions}/{number}")[1]["content"] == content
+    second.process.kill()
+    second.process.wait(10)
+    assert wait_until_gone(home) == []
+
+    third = start(home)
+    assert third.call("GET", f"{versions}/{number}")[0] == 200
+    assert third.stop(signal.SIGTERM) == 0
+    assert wait_until_gone(home) == []
