@@ -104,6 +104,7 @@ def test_the_limits_hold_without_the_language(pool: RendererPool, source: str):
 
 def test_another_request_is_answered_meanwhile(pool: RendererPool):
     answers: list[float] = []
+    started = time.monotonic()
 
     def hold() -> None:
         with pytest.raises(Problem):
@@ -111,18 +112,15 @@ def test_another_request_is_answered_meanwhile(pool: RendererPool):
 
     attack = threading.Thread(target=hold)
     attack.start()
-    try:
-        while attack.is_alive():
-            started = time.monotonic()
-            pool.render({"kind": "text", "text": "{{ name }}"}, {"name": "x"}, {})
-            answers.append(time.monotonic() - started)
-            time.sleep(0.02)
-    finally:
-        attack.join()
+    while attack.is_alive():
+        asked = time.monotonic()
+        pool.render({"kind": "text", "text": "{{ name }}"}, {"name": "x"}, {})
+        answers.append(time.monotonic() - asked)
+    took = time.monotonic() - started
 
-    # The attack takes its full time; the others took a fraction of it each.
-    assert len(answers) > 10
-    assert sorted(answers)[len(answers) // 2] < WITHIN_SECONDS / 10
+    # The attack is stopped at its limit; each of the others took a fraction of that.
+    assert len(answers) > 3
+    assert max(answers) < took / 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space limits are enforced by Linux alone")

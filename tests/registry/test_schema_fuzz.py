@@ -1,0 +1,50 @@
+"""Whatever the OpenAPI document allows, and much that it does not, is answered as the document says: never a 500."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from config.wsgi import application
+from registry import access, keys
+from tests.conftest import Stage
+
+schema = schemathesis.openapi.from_wsgi("/api/v1/schema", application)
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(autouse=True)
+def _one_connection() -> Iterator[None]:
+    """A request through plain WSGI must not close the connection that holds the test's transaction."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def token(stage: Stage) -> str:
+    """A key for a project with something in it, so that some guesses are right."""
+    tone = stage.commit(stage.prompt("shared.tone"), "Be kind")
+    stage.release(tone)
+    for name in ("0", "a"):
+        stage.release(stage.commit(stage.prompt(name), "{% include 'shared.tone' %} {{ x }}"), "staging")
+    _, token = keys.issue(access.command_line(stage.project), name="fuzz", scopes=["read", "write", "observe"])
+    return token
+
+
+@schema.parametrize()
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_operation_answers_as_documented(case: Any, token: str):
+    case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
