@@ -66,7 +66,7 @@ MIDDLEWARE = [
     "registry.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "registry.middleware.RefuseNulMiddleware",
+    "registry.middleware.RefuseUnreadableMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -211,7 +211,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- Rendering of templates ------------------------------------------------------------------------------------------
 # Child processes that render user-edited templates under limits, per web process.
-RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 2, at_least=1)
+RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

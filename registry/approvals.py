@@ -11,6 +11,7 @@ from registry import audit
 from registry.access import ROLE_RIGHTS, Actor, Right, answerable_person
 from registry.identity import content_hash
 from registry.models import (
+    UNDECIDED,
     CheckStatus,
     Decision,
     Environment,
@@ -65,7 +66,7 @@ def binding(promotion: Promotion, live: Release | None) -> str:
         {
             "version": promotion.version.content_hash,
             "live": live.pk if live else 0,
-            "rules": promotion.environment.rules_digest,
+            "rules": promotion.environment.rules_revision,
         }
     )
 
@@ -74,6 +75,7 @@ def standing(promotion: Promotion) -> Standing:
     """Weigh the reviews and checks of a promotion, as of now."""
     environment = promotion.environment
     live = live_release(environment, promotion.prompt)
+    is_decided = promotion.status not in UNDECIDED
     reviews = promotion.reviews.exclude(decision=Decision.COMMENT).select_related("by").order_by("id")
     last_words = {review.by_id: review for review in reviews}
     may_approve = set(
@@ -90,10 +92,11 @@ def standing(promotion: Promotion) -> Standing:
         binding=binding(promotion, live),
     )
     for review in last_words.values():
-        if review.decision == Decision.REQUEST_CHANGES:
+        if review.decision == Decision.REQUEST_CHANGES and (is_decided or review.by_id in may_approve):
             result.changes_requested.append(review)
         elif review.decision == Decision.APPROVE:
-            why = _why_void(review, promotion, live, may_approve)
+            # What has been decided is shown as it was given: its own release is what changed the environment.
+            why = None if is_decided else _why_void(review, promotion, live, may_approve)
             result.void.append(VoidApproval(review, why)) if why else result.approvals.append(review)
     return result
 
@@ -140,7 +143,7 @@ def _why_void(review: Review, promotion: Promotion, live: Release | None, may_ap
     if review.bound_release_id != (live.pk if live else None):
         now = f"version {live.version.number}" if live else "nothing"
         return f"{environment.name} has changed since: {now} is live there now"
-    if review.bound_rules != environment.rules_digest:
+    if review.bound_rules != environment.rules_revision:
         return f"the rules of {environment.name} have changed since"
     if review.by_id not in may_approve:
         return f"{review.by_name} may no longer approve"

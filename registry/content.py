@@ -10,7 +10,7 @@ Two documents that behave the same have the same normal form and so the same has
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -52,7 +52,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "response": {"format": "text", "name": "response", "strict": False},
     "variable": {"type": "string", "required": True},
     "examples": {"select": "fixed"},
+    "function": {"strict": False},
 }
+DIALECTS = frozenset(
+    {
+        "https://json-schema.org/draft/2020-12/schema",
+        "https://json-schema.org/draft/2019-09/schema",
+        "http://json-schema.org/draft-07/schema#",
+        "http://json-schema.org/draft-07/schema",
+    }
+)
 
 
 def normalise(document: object) -> dict[str, Any]:
@@ -145,7 +154,8 @@ def _plain_text(text: str, pointer: str, faults: list[Fault]) -> str:
 
 
 def _plain_number(number: float, pointer: str, faults: list[Fault]) -> float:
-    if not math.isfinite(number) or abs(number) > LARGEST_NUMBER:
+    # The size first: an integer of a thousand digits cannot even be asked whether it is finite.
+    if abs(number) > LARGEST_NUMBER or not math.isfinite(number):
         faults.append(Fault(pointer, "number", f"Must be a finite number of at most {LARGEST_NUMBER}."))
         return 0
     # `1.0` and `1` are one JSON number, and so are `-0.0` and `0`.
@@ -171,7 +181,7 @@ class _Checker:
         if not isinstance(document, dict):
             self._fault("", "type", "Must be an object.")
             return {}
-        kind = document.get("kind", "chat")
+        kind = document.get("kind") or "chat"
         if kind not in KINDS:
             self._fault("/kind", "choice", f"Must be one of: {', '.join(KINDS)}.")
             return {}
@@ -296,19 +306,25 @@ class _Checker:
                 self._schema(response["schema"], f"{pointer}/schema")
             else:
                 self._fault(f"{pointer}/schema", "required", "A json_schema response needs its schema.")
-        for name in response.keys() & {"schema", "name", "strict"} if form != "json_schema" else ():
+        kept = _without_defaults(response, DEFAULTS["response"])
+        for name in kept.keys() & {"schema", "name", "strict"} if form != "json_schema" else ():
             self._fault(f"{pointer}/{name}", "unknown", "Belongs to a json_schema response only.")
         name = response.get("name", DEFAULTS["response"]["name"])
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             self._fault(f"{pointer}/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
         if not isinstance(response.get("strict", False), bool):
             self._fault(f"{pointer}/strict", "type", "Must be true or false.")
-        return _without_defaults(response, DEFAULTS["response"])
+        return kept
 
     def _schema(self, value: Any, pointer: str) -> None:
-        """A JSON Schema by its own meta-schema (2020-12 where it names none)."""
+        """A JSON Schema by its own meta-schema (2020-12 where it names none).
+
+        Only well-known dialects may be named: the validator would fetch or open any other address.
+        """
         if not isinstance(value, dict):
             return self._fault(pointer, "type", "A JSON Schema is an object here.")
+        if not all(dialect in DIALECTS for dialect in _dialects(value)):
+            return self._fault(f"{pointer}/$schema", "choice", f"Must be one of: {', '.join(sorted(DIALECTS))}.")
         try:
             jsonschema_rs.meta.validate(value)
         except jsonschema_rs.ValidationError as error:
@@ -322,11 +338,9 @@ class _Checker:
         if not isinstance(value, list):
             self._fault(pointer, "type", "Must be a list of tools.")
             return []
-        for index, tool in enumerate(value):
-            self._tool(tool, f"{pointer}/{index}")
-        return value
+        return [self._tool(tool, f"{pointer}/{index}") for index, tool in enumerate(value)]
 
-    def _tool(self, tool: Any, pointer: str) -> None:
+    def _tool(self, tool: Any, pointer: str) -> Any:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or tool.get("type") != "function":
             return self._fault(pointer, "type", 'Must be {"type": "function", "function": {...}}.')
@@ -335,7 +349,8 @@ class _Checker:
             self._fault(f"{pointer}/function/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
         if function.get("parameters") is not None:
             self._schema(function["parameters"], f"{pointer}/function/parameters")
-        return None
+        present = {member: value for member, value in function.items() if value is not None}
+        return {**tool, "function": _without_defaults(present, DEFAULTS["function"])}
 
     def _variables(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -369,6 +384,18 @@ class _Checker:
     def _whole(self, value: Any, pointer: str, low: int, high: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             self._fault(pointer, "range", f"Must be a whole number from {low} to {high}.")
+
+
+def _dialects(schema: Any) -> Iterator[object]:
+    """Every `$schema` in a schema, however deep."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$schema"), str):
+            yield schema["$schema"]
+        for member in schema.values():
+            yield from _dialects(member)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from _dialects(item)
 
 
 def has_type(value: object, kind: str) -> bool:

@@ -6,8 +6,13 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
-# Marks inside a line are worth their time for lines that a person reads.
-LONGEST_MARKED_LINE = 2_000
+# What a comparison may cost. Matching is quadratic at least, and both texts are the users': beyond these sizes a
+# difference is told more coarsely (whole lines, whole blocks, messages by position) instead of taking minutes.
+MOST_LINE_PAIRS = 1_000_000
+MOST_MARKED_WORD_PAIRS = 40_000
+MOST_WORD_PAIRS = 2_000_000
+MOST_MESSAGE_PAIRS = 2_500
+COMPARED_CHARACTERS = 20_000
 # Two messages are the same one, edited, from this share of common words on.
 SIMILAR = 0.4
 WORD = re.compile(r"\w+|\s+|[^\w\s]")
@@ -95,15 +100,7 @@ def _pair(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> dic
         if same:
             pairs[index] = same[0]
             free.discard(same[0])
-    candidates = sorted(
-        (
-            (-similarity, abs(origin - index), index, origin)
-            for index in range(len(new))
-            if index not in pairs
-            for origin in free
-            if (similarity := _similarity(old[origin], new[index])) >= SIMILAR
-        ),
-    )
+    candidates = sorted(_candidates(old, new, free, [index for index in range(len(new)) if index not in pairs]))
     for _, _, index, origin in candidates:
         if index not in pairs and origin in free:
             pairs[index] = origin
@@ -111,11 +108,26 @@ def _pair(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> dic
     return pairs
 
 
-def _similarity(old: tuple[str, str], new: tuple[str, str]) -> float:
-    """The share of common words (Dice coefficient of the word sets), 0 to 1; 0 for another role with another text."""
-    if old[0] != new[0] and old[1] != new[1]:
-        return 0
-    first, second = set(WORD.findall(old[1])), set(WORD.findall(new[1]))
+def _candidates(
+    old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], free: set[int], wanted: Sequence[int]
+) -> Iterator[tuple[float, int, int, int]]:
+    """(minus similarity, distance, new position, old position) of messages that may be one message, edited."""
+    if len(free) * len(wanted) > MOST_MESSAGE_PAIRS:
+        yield from ((0, 0, index, index) for index in wanted if index in free and old[index][0] == new[index][0])
+        return
+    old_words = {origin: set(WORD.findall(old[origin][1][:COMPARED_CHARACTERS])) for origin in free}
+    for index in wanted:
+        words = set(WORD.findall(new[index][1][:COMPARED_CHARACTERS]))
+        for origin in free:
+            if old[origin][0] != new[index][0] and old[origin][1] != new[index][1]:
+                continue
+            similarity = _dice(old_words[origin], words)
+            if similarity >= SIMILAR:
+                yield (-similarity, abs(origin - index), index, origin)
+
+
+def _dice(first: set[str], second: set[str]) -> float:
+    """The share of common words, 0 to 1 (Dice coefficient)."""
     return 2 * len(first & second) / (len(first) + len(second)) if first or second else 1
 
 
@@ -140,16 +152,33 @@ def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
     """
     old_lines = old.split("\n") if old is not None else []
     new_lines = new.split("\n") if new is not None else []
+    budget = [MOST_WORD_PAIRS]
     lines: list[dict[str, Any]] = []
-    # The default `autojunk` matters: without it many equal lines take quadratic time.
-    for tag, a, b, c, d in SequenceMatcher(None, old_lines, new_lines).get_opcodes():
+    for tag, a, b, c, d in _opcodes(old_lines, new_lines):
         if tag == "equal":
             lines.extend(_line("same", a + k, c + k, old_lines[a + k], []) for k in range(b - a))
             continue
-        marks = [_marks(x, y) for x, y in zip_longest(old_lines[a:b], new_lines[c:d])]
+        marks = [_marks(x, y, budget) for x, y in zip_longest(old_lines[a:b], new_lines[c:d])]
         lines.extend(_line("removed", a + k, None, old_lines[a + k], marks[k][0]) for k in range(b - a))
         lines.extend(_line("added", None, c + k, new_lines[c + k], marks[k][1]) for k in range(d - c))
     return lines
+
+
+def _opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """How one list of lines becomes the other; what is between a common start and end is matched if it is small."""
+    shortest = min(len(old), len(new))
+    start = next((k for k in range(shortest) if old[k] != new[k]), shortest)
+    end = next((k for k in range(shortest - start) if old[-1 - k] != new[-1 - k]), shortest - start)
+    middle_old, middle_new = old[start : len(old) - end], new[start : len(new) - end]
+    opcodes: list[tuple[str, int, int, int, int]] = [("equal", 0, start, 0, start)]
+    if len(middle_old) * len(middle_new) > MOST_LINE_PAIRS:
+        opcodes.append(("replace", start, len(old) - end, start, len(new) - end))
+    else:
+        # The default `autojunk` matters: without it many equal lines take cubic time.
+        inner = SequenceMatcher(None, middle_old, middle_new).get_opcodes()
+        opcodes += [(tag, a + start, b + start, c + start, d + start) for tag, a, b, c, d in inner]
+    opcodes.append(("equal", len(old) - end, len(old), len(new) - end, len(new)))
+    return opcodes
 
 
 def _line(change: str, old: int | None, new: int | None, text: str, marks: list[list[int]]) -> dict[str, Any]:
@@ -159,11 +188,18 @@ def _line(change: str, old: int | None, new: int | None, text: str, marks: list[
     return {"change": change, "old": numbered(old), "new": numbered(new), "text": text, "marks": marks}
 
 
-def _marks(old: str | None, new: str | None) -> tuple[list[list[int]], list[list[int]]]:
-    """The differing ranges of a line and its counterpart, by words; none where a line has no counterpart."""
-    if old is None or new is None or max(len(old), len(new)) > LONGEST_MARKED_LINE:
+def _marks(old: str | None, new: str | None, budget: list[int]) -> tuple[list[list[int]], list[list[int]]]:
+    """The differing ranges of a line and its counterpart, by words.
+
+    None where a line has no counterpart, is very long, or `budget` (word pairs for the whole text) is used up.
+    """
+    if old is None or new is None:
         return [], []
     old_words, new_words = WORD.findall(old), WORD.findall(new)
+    cost = len(old_words) * len(new_words)
+    budget[0] -= cost
+    if cost > MOST_MARKED_WORD_PAIRS or budget[0] < 0:
+        return [], []
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if matcher.ratio() < SIMILAR:
         return [], []

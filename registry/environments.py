@@ -77,7 +77,9 @@ def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Enviro
         return locked
     for column, value in _columns(rules).items():
         setattr(locked, column, value)
-    locked.save(update_fields=list(_columns(rules)))
+    # Counted, not compared: going back to the old rules does not bring old approvals back.
+    locked.rules_revision += 1
+    locked.save(update_fields=[*_columns(rules), "rules_revision"])
     audit.record(actor, "environment.rules_changed", locked, before=before.as_dict(), after=rules.as_dict())
     approvals.reopen_unapproved(actor, locked, "the rules have changed")
     return locked
@@ -96,7 +98,10 @@ def remove(actor: Actor, environment: Environment) -> None:
 
 def lock(environment: Environment) -> Environment:
     """The environment's row, locked until the transaction ends. Always taken before a prompt's lock."""
-    return Environment.objects.select_for_update(no_key=True).select_related(None).get(pk=environment.pk)
+    locked = Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).first()
+    if locked is None:
+        raise Problem("environment.not_found", f"The environment {quoted(environment.name)} was removed.")
+    return locked
 
 
 def _columns(rules: Rules) -> dict[str, object]:

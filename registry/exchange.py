@@ -5,9 +5,11 @@ DIR/support.triage.md                     a prompt: its newest version
 DIR/history/support.triage/0002.md        earlier versions: all with --history, else those that others include
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from django.db import transaction
@@ -19,10 +21,12 @@ from registry.identity import content_hash
 from registry.models import Inclusion, Project, Prompt, PromptVersion
 from registry.problems import Problem
 from registry.prompt_file import PromptFile
+from registry.references import is_prompt_name
 
 MANIFEST = "project.yaml"
 HISTORY = "history"
 SUFFIX = ".md"
+OWN_FILE = re.compile(rf"({HISTORY}/[a-z0-9._-]+/)?[a-z0-9._-]+\.md")
 
 
 @dataclass(frozen=True)
@@ -39,34 +43,55 @@ class Imported:
 
 
 def export_project(project: Project, directory: Path, *, history: bool = False) -> Exported:
-    """Write a project's prompts that are not archived. Files of an earlier export that no longer apply are removed."""
-    files = dict(_files(project, history=history))
+    """Write a project's prompts that are not archived, and archived ones that they include.
+
+    The manifest lists what was written; the next export removes from that list what no longer applies. Nothing else
+    in the directory is touched, and a directory with files but no manifest is refused.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    manifest = yaml.safe_dump({"project": project.slug, "name": project.name}, allow_unicode=True)
-    (directory / MANIFEST).write_text(manifest, encoding="utf-8", newline="\n")
+    written = _manifest(directory).get("files", []) if _is_export(directory) else []
+    files = dict(_files(project, history=history))
     for path, text in files.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8", newline="\n")
-    for stale in _prompt_files(directory):
-        if stale.relative_to(directory).as_posix() not in files:
-            stale.unlink()
+    for path in set(written) - files.keys():
+        if isinstance(path, str) and OWN_FILE.fullmatch(path):
+            (directory / path).unlink(missing_ok=True)
+    manifest = {"project": project.slug, "name": project.name, "files": sorted(files)}
+    text = yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False)
+    (directory / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     earlier = sum(path.startswith(f"{HISTORY}/") for path in files)
     return Exported(prompts=len(files) - earlier, earlier=earlier)
 
 
+def _is_export(directory: Path) -> bool:
+    """Whether an earlier export is here; `exchange.not_an_export` where something else is."""
+    if (directory / MANIFEST).exists():
+        return True
+    if any(not path.name.startswith(".") for path in directory.iterdir()):
+        sentence = f"{directory} has files but no {MANIFEST}; choose an empty directory or one of an earlier export."
+        raise Problem("exchange.not_an_export", sentence)
+    return False
+
+
 def exported_project(directory: Path) -> str:
     """The slug that an export's manifest names."""
-    try:
-        manifest = yaml.safe_load((directory / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Problem(
-            "exchange.unreadable", f"{directory / MANIFEST} cannot be read ({error}); name the project."
-        ) from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("project"), str):
+    slug = _manifest(directory).get("project")
+    if not isinstance(slug, str):
         raise Problem("exchange.unreadable", f"{directory / MANIFEST} does not name a project.")
-    slug: str = manifest["project"]
     return slug
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    try:
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Problem("exchange.unreadable", f"{path} cannot be read ({error}).") from None
+    if not isinstance(manifest, dict):
+        raise Problem("exchange.unreadable", f"{path} is no manifest.")
+    return manifest
 
 
 @transaction.atomic
@@ -86,12 +111,13 @@ def import_directory(actor: Actor, directory: Path) -> Imported:
 
 def _files(project: Project, *, history: bool) -> Iterator[tuple[str, str]]:
     """Each file's path and text."""
-    rows = PromptVersion.objects.filter(prompt__project=project, prompt__archived_at=None)
-    included = set(Inclusion.objects.filter(version__in=rows).values_list("included_id", flat=True))
+    rows = PromptVersion.objects.filter(prompt__project=project)
+    included = set(Inclusion.objects.filter(version__prompt__project=project).values_list("included_id", flat=True))
+    wanted = rows.filter(prompt__archived_at=None) | rows.filter(pk__in=included)
     newest: dict[int, PromptVersion] = {}
-    for version in rows.select_related("prompt").order_by("prompt__name", "-number").iterator(chunk_size=500):
+    for version in wanted.select_related("prompt").order_by("prompt__name", "-number").iterator(chunk_size=500):
         is_newest = newest.setdefault(version.prompt_id, version) is version
-        if is_newest:
+        if is_newest and not version.prompt.archived_at:
             yield f"{version.prompt.name}{SUFFIX}", _text(version, describe=True)
         elif history or version.pk in included:
             yield (
@@ -116,7 +142,9 @@ def _text(version: PromptVersion, *, describe: bool) -> str:
 
 
 def _prompt_files(directory: Path) -> list[Path]:
-    return sorted([*directory.glob(f"*{SUFFIX}"), *directory.glob(f"{HISTORY}/*/*{SUFFIX}")])
+    """Files named like prompts; others, such as a README.md, are not ours."""
+    current = [path for path in directory.glob(f"*{SUFFIX}") if is_prompt_name(path.stem)]
+    return sorted([*current, *directory.glob(f"{HISTORY}/*/*{SUFFIX}")])
 
 
 def _read(path: Path, directory: Path) -> PromptFile:

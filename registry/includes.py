@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models import Sum, TextField
+from django.db.models.functions import Cast, Length
 
 from registry.content import partial_source
 from registry.models import Environment, Project, Prompt, PromptVersion, Release
@@ -17,6 +19,10 @@ from registry.references import DEFAULT_ENVIRONMENT, HashPrefix, Reference, pars
 from registry.resolution import resolve
 
 MAX_DEPTH = 5
+MAX_INCLUDES = 50
+# A version is delivered with everything below it, so that clients can render; this bounds what that may be.
+MAX_VERSIONS_BELOW = 100
+MAX_BYTES_BELOW = 2 * 1024 * 1024
 
 # All versions below the given ones, with the edges that lead to them.
 EDGES_BELOW = """
@@ -50,20 +56,22 @@ def pin(project: Project, prompt: Prompt, names: Iterable[str], given: Mapping[s
     if unused:
         faults = [Fault(f"/includes/{name}", "unused", "No template includes this.") for name in unused]
         raise Problem("content.invalid", f"Pinned but not included: {', '.join(unused)}.", faults=faults)
+    if len(wanted) > MAX_INCLUDES:
+        raise Problem("template.include_size", f"A version includes at most {MAX_INCLUDES} others directly.")
     pinned = {name: _version_for(project, name, given.get(name)) for name in wanted}
-    _refuse_cycles(prompt, pinned.values())
+    if pinned:
+        _refuse_tangles(prompt, {version.pk: version for version in pinned.values()})
     return pinned
 
 
 def partials_of(versions: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
     """Every version that the given ones include, directly or through others, by content hash."""
     roots = [version.pk for version in versions if version.content.get("includes")]
-    return {version.content_hash: version for version in _below(roots).versions.values()} if roots else {}
-
-
-def refuse_archived(name: str, prompt: Prompt) -> None:
-    if prompt.archived_at:
-        raise Problem("template.unknown_include", f"“{name}” cannot be included: it is archived.", include=name)
+    if not roots:
+        return {}
+    wanted = {included_id for _, included_id in _edges(roots)}
+    found = PromptVersion.objects.select_related("prompt").filter(pk__in=wanted)
+    return {version.content_hash: version for version in found}
 
 
 def _version_for(project: Project, name: str, pinned_hash: str | None) -> PromptVersion:
@@ -79,7 +87,6 @@ def _version_for(project: Project, name: str, pinned_hash: str | None) -> Prompt
         raise Problem(
             "template.unknown_include", f"“{name}” cannot be included: {problem.detail}", include=name
         ) from None
-    refuse_archived(name, version.prompt)
     if partial_source(version.content) is None:
         sentence = f"“{name}” cannot be included: it has several messages, and an include stands for one text."
         raise Problem("template.unknown_include", sentence, include=name)
@@ -97,30 +104,58 @@ def _in_use(project: Project, name: str) -> PromptVersion:
     return live.version if live else resolve(project, parse_reference(f"{name}@latest"))
 
 
-def _below(roots: list[int]) -> _Graph:
-    edges: dict[int, list[int]] = {}
+def _edges(roots: list[int]) -> list[tuple[int, int]]:
+    """(including, included) of everything below the given versions."""
     with connection.cursor() as cursor:
         cursor.execute(EDGES_BELOW, [roots])
-        for version_id, included_id in cursor.fetchall():
-            edges.setdefault(version_id, []).append(included_id)
+        rows: list[tuple[int, int]] = cursor.fetchall()
+    return rows
+
+
+def _below(roots: list[int]) -> _Graph:
+    edges: dict[int, list[int]] = {}
+    for version_id, included_id in _edges(roots):
+        edges.setdefault(version_id, []).append(included_id)
     wanted = {included for below in edges.values() for included in below}
-    return _Graph(PromptVersion.objects.select_related("prompt").in_bulk(wanted), edges)
+    return _Graph(PromptVersion.objects.select_related("prompt").defer("content").in_bulk(wanted), edges)
 
 
-def _refuse_cycles(prompt: Prompt, pinned: Iterable[PromptVersion]) -> None:
-    """Walk every path of includes; paths are at most MAX_DEPTH long, so this ends."""
-    roots = list(pinned)
-    graph = _below([version.pk for version in roots])
-    waiting: list[tuple[PromptVersion, tuple[str, ...]]] = [
-        (version, (prompt.name, version.prompt.name)) for version in roots
-    ]
-    while waiting:
-        version, path = waiting.pop()
+def _refuse_tangles(prompt: Prompt, roots: dict[int, PromptVersion]) -> None:
+    """Refuse what includes the prompt itself, goes too deep, or brings too much along.
+
+    Each version is looked at once: what is below it does not depend on how it is reached.
+    """
+    graph = _below(list(roots))
+    versions = {**graph.versions, **roots}
+    deepest: dict[int, list[str]] = {}
+    for root in roots:
+        path = [prompt.name, *_deepest_path(root, prompt, versions, graph.edges, deepest)]
         shown = " → ".join(path)
-        if path[-1] in path[:-1]:
-            raise Problem("template.include_cycle", f"The includes form a cycle: {shown}.", path=list(path))
+        if path[-1] == prompt.name:
+            raise Problem("template.include_cycle", f"The includes form a cycle: {shown}.", path=path)
         if len(path) - 1 > MAX_DEPTH:
-            sentence = f"Includes go at most {MAX_DEPTH} deep: {shown}."
-            raise Problem("template.include_depth", sentence, path=list(path))
-        below = [graph.versions[pk] for pk in graph.edges.get(version.pk, ())]
-        waiting.extend((included, (*path, included.prompt.name)) for included in below)
+            raise Problem("template.include_depth", f"Includes go at most {MAX_DEPTH} deep: {shown}.", path=path)
+    size = PromptVersion.objects.filter(pk__in=versions).aggregate(size=Sum(Length(Cast("content", TextField()))))[
+        "size"
+    ]
+    if len(versions) > MAX_VERSIONS_BELOW or size > MAX_BYTES_BELOW:
+        sentence = f"The includes bring {len(versions)} versions with {size:,} characters along."
+        limits = f"At most {MAX_VERSIONS_BELOW} and {MAX_BYTES_BELOW:,} are allowed."
+        raise Problem("template.include_size", f"{sentence} {limits}")
+
+
+def _deepest_path(
+    pk: int,
+    prompt: Prompt,
+    versions: Mapping[int, PromptVersion],
+    edges: Mapping[int, list[int]],
+    known: dict[int, list[str]],
+) -> list[str]:
+    """The names of the longest path down from a version, or of one that ends at `prompt`."""
+    if pk not in known:
+        version = versions[pk]
+        paths = [_deepest_path(below, prompt, versions, edges, known) for below in edges.get(pk, ())]
+        closing = [path for path in paths if path[-1] == prompt.name]
+        longest: list[str] = [] if version.prompt_id == prompt.pk else max(closing or paths, key=len, default=[])
+        known[pk] = [version.prompt.name, *longest]
+    return known[pk]

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from registry import audit
 from registry.access import Actor, Right
-from registry.models import APIKey, Scope
+from registry.models import APIKey, Scope, User
 from registry.problems import Problem
 
 ALPHABET = string.ascii_letters + string.digits
@@ -26,8 +26,19 @@ NOTE_USE_EVERY = timedelta(minutes=1)
 
 
 @transaction.atomic
-def issue(actor: Actor, *, name: str, scopes: Iterable[str], expires_at: datetime | None = None) -> tuple[APIKey, str]:
-    """Make a key; returns its row and the token, which nobody can read again."""
+def issue(
+    actor: Actor,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None = None,
+    owner: User | None = None,
+) -> tuple[APIKey, str]:
+    """Make a key; returns its row and the token, which nobody can read again.
+
+    The key's owner (who makes it, unless another is named) answers for what is done with it: four eyes counts the
+    owner as the author of what the key commits. A key without an owner belongs to a machine alone.
+    """
     actor.require(Right.ADMINISTER)
     chosen = sorted(set(scopes))
     unknown = [scope for scope in chosen if scope not in Scope.values]
@@ -44,7 +55,7 @@ def issue(actor: Actor, *, name: str, scopes: Iterable[str], expires_at: datetim
         key_id=key_id,
         digest=_digest(secret),
         scopes=chosen,
-        created_by=actor.user,
+        created_by=owner or actor.user,
         expires_at=expires_at,
     )
     audit.record(actor, "key.issued", key, after={"scopes": chosen, "expires_at": str(expires_at or "")})

@@ -29,16 +29,19 @@ class RequestIdMiddleware:
             request_id.reset(token)
 
 
-class RefuseNulMiddleware:
+class RefuseUnreadableMiddleware:
+    """Refuses what later layers would misread: NUL characters, and a body whose length is not said (taken as none)."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if (
-            "\0" in request.path
-            or "%00" in request.META.get("QUERY_STRING", "")
-            or "\0" in request.META.get("QUERY_STRING", "")
-        ):
-            problem = Problem("request.nul", "The address or query has a NUL character.")
-            return JsonResponse(problem.as_document(), status=400, content_type="application/problem+json")
+        query = request.META.get("QUERY_STRING", "")
+        if "\0" in request.path or "%00" in query or "\0" in query:
+            return self._refusal(Problem("request.nul", "The address or query has a NUL character."))
+        if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+            return self._refusal(Problem("request.length", "Send the body with a Content-Length."))
         return self.get_response(request)
+
+    def _refusal(self, problem: Problem) -> HttpResponse:
+        return JsonResponse(problem.as_document(), status=problem.kind.status, content_type="application/problem+json")

@@ -39,6 +39,7 @@ CATALOGUE: dict[str, Kind] = {
     "request.media_type": Kind(415, "The request body has a media type that is not read here"),
     "request.not_acceptable": Kind(406, "No answer in an accepted media type"),
     "request.method": Kind(405, "This address has no such method"),
+    "request.length": Kind(411, "Say how long the body is"),
     "request.nul": Kind(400, "The address or query has a NUL character"),
     "request.throttled": Kind(429, "Too many requests"),
     "request.precondition": Kind(412, "What you saw has changed meanwhile"),
@@ -80,6 +81,7 @@ CATALOGUE: dict[str, Kind] = {
     "template.too_expensive": Kind(400, "The template needs too much time, memory or output"),
     "template.unknown_include": Kind(400, "An included prompt cannot be found"),
     "template.include_cycle": Kind(400, "The included prompts form a cycle"),
+    "template.include_size": Kind(400, "The included prompts are too many or too large"),
     "template.include_depth": Kind(400, "Prompts are included too deeply"),
     "template.failed": Kind(400, "The template failed with these variables"),
     "render.missing_variable": Kind(400, "A variable is missing"),
@@ -104,8 +106,10 @@ CATALOGUE: dict[str, Kind] = {
     "release.nothing_live": Kind(409, "Nothing is live in this environment"),
     "release.nothing_to_roll_back_to": Kind(409, "There is no earlier release to return to"),
     "release.never_released": Kind(409, "This version was never released there"),
+    "release.never_approved": Kind(409, "This version was released there before anybody had to approve"),
     "release.already_live": Kind(409, "This version is live there already"),
     # Import and export
+    "exchange.not_an_export": Kind(409, "The directory has other files"),
     "exchange.unreadable": Kind(400, "A file cannot be read as a prompt"),
     "exchange.hash_mismatch": Kind(400, "A file's content does not have the hash that it names"),
 }

@@ -188,7 +188,7 @@ def apply(
     if live and live.version_id == locked.version_id:
         sentence = f"Version {locked.version.number} is live in {environment.name} already."
         raise Problem("promotion.already_live", sentence)
-    _refuse_unmet(locked, override)
+    approvals_given = _refuse_unmet(locked, override)
     if override:
         locked.override_reason, locked.override_by_name = override.reason, actor.name
         locked.save(update_fields=["override_reason", "override_by_name"])
@@ -202,11 +202,13 @@ def apply(
         live=live,
         kind=ReleaseKind.PROMOTE,
         promotion=locked,
+        approvals_given=approvals_given,
         reason=locked.reason,
     )
 
 
-def _refuse_unmet(promotion: Promotion, override: Override | None) -> None:
+def _refuse_unmet(promotion: Promotion, override: Override | None) -> int:
+    """The number of approvals that stand, once nothing is missing."""
     state = approvals.standing(promotion)
     if not state.is_approved:
         raise Problem(
@@ -221,6 +223,7 @@ def _refuse_unmet(promotion: Promotion, override: Override | None) -> None:
         raise Problem("promotion.checks_missing", sentence, checks=state.missing_checks)
     if override and not state.missing_checks:
         raise Problem("promotion.nothing_to_override", "All required checks have passed; just apply it.")
+    return len(state.approvals)
 
 
 def _what_is_missing(state: approvals.Standing) -> str:
@@ -278,7 +281,7 @@ def _review(actor: Actor, promotion: Promotion, decision: Decision, comment: str
         by=actor.user,
         by_name=actor.name,
         bound_release=approvals.live_release(promotion.environment, promotion.prompt),
-        bound_rules=promotion.environment.rules_digest,
+        bound_rules=promotion.environment.rules_revision,
     )
     audit.record(actor, AUDITED_AS[decision], promotion, after={"id": promotion.pk, "comment": comment})
     return review

@@ -30,7 +30,7 @@ LOOKS_LIKE_MARKER = re.compile(r"\\*=== .* ===")
 FENCE = "---\n"
 # Members of the content that are not text; they stand in the front matter under their own names.
 CONTENT_MEMBERS = ("kind", "model", "response", "variables", "tools", "examples", "includes")
-ABOUT_MEMBERS = ("prompt", "number", "hash", "message", "description", "tags")
+ABOUT_MEMBERS = {"prompt": str, "number": int, "hash": str, "message": str, "description": str, "tags": list}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read(text: str) -> PromptFile:
         raise Problem("exchange.unreadable", "A prompt's file starts with front matter between two lines of ---.")
     front, _, body = text.removeprefix(FENCE).partition(f"\n{FENCE}")
     try:
-        head = yaml.safe_load(front)
+        head = yaml.safe_load(f"{front}\n")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Problem("exchange.unreadable", f"The front matter is not YAML: {error}") from None
     if not isinstance(head, dict) or not isinstance(head.get("prompt"), str):
@@ -90,6 +90,11 @@ def read(text: str) -> PromptFile:
     unknown = sorted(str(name) for name in head.keys() - set(CONTENT_MEMBERS) - set(ABOUT_MEMBERS))
     if unknown:
         raise Problem("exchange.unreadable", f"Unknown in the front matter: {', '.join(unknown)}.")
+    for name, kind in ABOUT_MEMBERS.items():
+        if name in head and not isinstance(head[name], kind):
+            raise Problem("exchange.unreadable", f"In the front matter, {name} must be a {kind.__name__}.")
+    if not all(isinstance(tag, str) for tag in head.get("tags", [])):
+        raise Problem("exchange.unreadable", "In the front matter, tags must be texts.")
     content = {name: head[name] for name in CONTENT_MEMBERS if name in head}
     content.setdefault("kind", "chat")
     sections = _split(body)

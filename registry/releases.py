@@ -26,6 +26,7 @@ def record(
     kind: ReleaseKind,
     promotion: Promotion | None = None,
     restores: Release | None = None,
+    approvals_given: int = 0,
     reason: str = "",
 ) -> Release:
     """Make a version live. The caller holds the locks of environment and prompt and has checked every rule."""
@@ -37,6 +38,7 @@ def record(
         kind=kind,
         promotion=promotion,
         restores=restores,
+        approvals=approvals_given,
         reason=reason,
         by=actor.user,
         by_key=actor.key,
@@ -63,7 +65,10 @@ def roll_back(
     reason: str = "",
     expected_live: str | None = None,
 ) -> Release:
-    """Make a version live again that was live in the environment before; it was approved then.
+    """Make a version live again that was live in the environment before; it needs no new approval.
+
+    In a protected environment it must have been approved then: what was released there before the environment was
+    protected never had a second pair of eyes.
 
     Without `to` it is what was live before the live version came; rolling back again goes further back instead of
     returning to what was just left.
@@ -75,6 +80,7 @@ def roll_back(
     refuse_other_live(live, expected_live)
     if live is None:
         raise Problem("release.nothing_live", f"Nothing of {prompt.name} is live in {environment.name}.")
+    live.environment = locked_environment
     target = _previous(live) if to is None else _earlier(live, to)
     return record(
         actor,
@@ -84,6 +90,7 @@ def roll_back(
         live=live,
         kind=ReleaseKind.ROLLBACK,
         restores=target,
+        approvals_given=target.approvals,
         reason=reason,
     )
 
@@ -94,9 +101,12 @@ def _previous(live: Release) -> Release:
     while origin.restores is not None:
         origin = origin.restores
     earlier = Release.objects.filter(environment=live.environment, prompt=live.prompt, number__lt=origin.number)
+    if live.environment.protected:
+        earlier = earlier.filter(approvals__gt=0)
     target = earlier.exclude(version=live.version).select_related("version").order_by("-number").first()
     if target is None:
-        sentence = f"Version {live.version.number} is the first that was live in {live.environment.name}."
+        before = f"before version {live.version.number}"
+        sentence = f"Nothing that was live in {live.environment.name} {before} can be returned to."
         raise Problem("release.nothing_to_roll_back_to", sentence)
     return target
 
@@ -105,8 +115,11 @@ def _earlier(live: Release, version: PromptVersion) -> Release:
     if version.pk == live.version_id:
         raise Problem("release.already_live", f"Version {version.number} is live in {live.environment.name} already.")
     released = Release.objects.filter(environment=live.environment, prompt=live.prompt, version=version)
-    target = released.select_related("version").order_by("-number").first()
+    target = released.select_related("version").order_by("-approvals", "-number").first()
     if target is None:
         sentence = f"Version {version.number} was never live in {live.environment.name}; ask for a promotion."
         raise Problem("release.never_released", sentence)
+    if live.environment.protected and not target.approvals:
+        sentence = f"Version {version.number} was live there before {live.environment.name} was protected."
+        raise Problem("release.never_approved", f"{sentence} Ask for a promotion.")
     return target

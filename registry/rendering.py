@@ -3,16 +3,17 @@
 Untrusted templates go through registry.rendering_pool, which runs this module under limits in a child process.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
-
-from jinja2 import TemplateError
 
 from registry.content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, templates
 from registry.problems import Fault, Problem
 from registry.templating import Analysis, PromptEnvironment, analyse
 
 MAX_OUTPUT_CHARACTERS = 1_000_000
+LONGEST_ERROR = 300
+NOT_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 # The root content's name among templates: its own hash is not needed to render it.
 ROOT = "root"
 
@@ -111,27 +112,28 @@ class _Writer:
             raise Problem("template.too_expensive", "The template needs too much memory.", pointer=pointer) from None
         except RecursionError:
             raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
-        except (
-            TemplateError,
-            SyntaxError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-        ) as error:
-            # Whatever an operation on the caller's values raises, such as adding a number to text.
-            raise Problem("template.failed", f"The template failed: {error}", pointer=pointer) from None
+        except Exception as error:
+            # Whatever an operation on the caller's values raises, such as adding a number to text: it is the
+            # template's fault, and its message may be as long as the values.
+            sentence = f"The template failed: {str(error)[:LONGEST_ERROR]}"
+            raise Problem("template.failed", sentence, pointer=pointer) from None
 
     def _generate(self, pointer: str) -> str:
         pieces = []
         for piece in self._environment.get_template(f"{ROOT}{pointer}").generate(self._values):
-            self._left -= len(piece)
-            if self._left < 0:
-                sentence = f"The output has more than {MAX_OUTPUT_CHARACTERS:,} characters."
-                raise Problem("template.too_expensive", sentence)
+            self.count(piece)
             pieces.append(piece)
-        return "".join(pieces)
+        text = "".join(pieces)
+        if NOT_TEXT.search(text):
+            raise Problem("template.failed", "The output has a NUL character or half of a surrogate pair.")
+        return text
+
+    def count(self, text: str) -> None:
+        """Take `text` off what may still be written."""
+        self._left -= len(text)
+        if self._left < 0:
+            sentence = f"The output has more than {MAX_OUTPUT_CHARACTERS:,} characters."
+            raise Problem("template.too_expensive", sentence)
 
 
 def _messages(content: Content, values: Mapping[str, Any], writer: _Writer) -> list[dict[str, Any]]:
@@ -140,7 +142,9 @@ def _messages(content: Content, values: Mapping[str, Any], writer: _Writer) -> l
         if message["role"] != "placeholder":
             messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
         elif message["name"] != EXAMPLES_PLACEHOLDER:
-            messages.extend(_placed_messages(message["name"], values))
+            placed = _placed_messages(message["name"], values)
+            writer.count("".join(one["content"] for one in placed))
+            messages.extend(placed)
     return messages
 
 

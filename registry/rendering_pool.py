@@ -6,12 +6,13 @@ One that exceeds its time is killed and replaced; other requests go on meanwhile
 
 import json
 import os
-import queue
 import select
 import struct
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from registry.templating import Analysis
 # Ordinary templates take a millisecond. With the start of a child and a busy machine a refusal comes within 2 s.
 WALL_SECONDS = 1.0
 WAIT_SECONDS = 3.0
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
@@ -71,11 +73,15 @@ class _Renderer:
 
     def _read(self, size: int, deadline: float) -> bytes:
         assert self._process.stdout is not None  # noqa: S101 - for the type checker: opened as PIPE
+        if size > MAX_ANSWER_BYTES:
+            raise _DiedError
         descriptor = self._process.stdout.fileno()
+        # `poll` and not `select`, which cannot watch the 1,025th open file of a busy server.
+        readable = select.poll()
+        readable.register(descriptor, select.POLLIN)
         received = bytearray()
         while len(received) < size:
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError
             chunk = os.read(descriptor, min(size - len(received), 1 << 20))
             if not chunk:
@@ -85,7 +91,7 @@ class _Renderer:
 
 
 class RendererPool:
-    """At most `size` children, started when first needed."""
+    """At most `size` children, started when first needed; one owner (a project) never holds all of them."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -93,35 +99,34 @@ class RendererPool:
         # Pipes must not be shared with a forked child: two processes would read each other's answers.
         os.register_at_fork(after_in_child=self._reset)
 
-    def analyse(self, content: Content) -> Analysis:
+    def analyse(self, content: Content, *, owner: object = None) -> Analysis:
         """`registry.rendering.analyse_content` under limits."""
-        result = self._call({"do": "analyse", "content": content})
+        result = self._call({"do": "analyse", "content": content}, owner)
         return Analysis(frozenset(result["variables"]), tuple(result["includes"]))
 
-    def render(self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> dict[str, Any]:
+    def render(
+        self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], *, owner: object = None
+    ) -> dict[str, Any]:
         """`registry.rendering.render` under limits."""
-        return self._call({"do": "render", "content": content, "variables": variables, "partials": partials})
+        return self._call({"do": "render", "content": content, "variables": variables, "partials": partials}, owner)
 
     def close(self) -> None:
-        """End all children; the pool starts new ones when it is used again."""
-        for _ in range(self._size):
-            renderer = self._idle.get()
-            if renderer:
-                renderer.end()
+        """End all idle children; the pool starts new ones when it is used again."""
+        with self._changed:
+            while self._idle:
+                if renderer := self._idle.pop():
+                    renderer.end()
         self._reset()
 
     def _reset(self) -> None:
+        self._changed = threading.Condition()
         # A None is a place for a child that has not been started.
-        self._idle: queue.LifoQueue[_Renderer | None] = queue.LifoQueue()
-        for _ in range(self._size):
-            self._idle.put(None)
+        self._idle: list[_Renderer | None] = [None] * self._size
+        self._held: Counter[object] = Counter()
 
-    def _call(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    def _call(self, job: Mapping[str, Any], owner: object) -> dict[str, Any]:
         message = json.dumps(job).encode()
-        try:
-            renderer = self._idle.get(timeout=WAIT_SECONDS)
-        except queue.Empty:
-            raise Problem("render.busy", "All renderers are busy with other templates; try again.") from None
+        renderer = self._take(owner)
         try:
             renderer, answer = self._perform(renderer, message)
         except TimeoutError:
@@ -131,13 +136,30 @@ class RendererPool:
             renderer = None
             raise Problem("template.too_expensive", "The template needs too much memory or processor time.") from None
         finally:
-            self._idle.put(renderer)
+            self._give_back(renderer, owner)
         if "problem" in answer:
             told = answer["problem"]
             faults = [Fault(**fault) for fault in told.get("faults", ())]
             raise Problem(told["code"], told["detail"], faults=faults, **told.get("members", {}))
         result: dict[str, Any] = answer["result"]
         return result
+
+    def _take(self, owner: object) -> _Renderer | None:
+        """A free child, or a place for one; `render.busy` after a while."""
+        share = max(1, self._size - 1)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._idle and self._held[owner] < share, WAIT_SECONDS):
+                raise Problem("render.busy", "All renderers are busy with other templates; try again.")
+            self._held[owner] += 1
+            return self._idle.pop()
+
+    def _give_back(self, renderer: _Renderer | None, owner: object) -> None:
+        with self._changed:
+            self._held[owner] -= 1
+            if not self._held[owner]:
+                del self._held[owner]
+            self._idle.append(renderer)
+            self._changed.notify_all()
 
     def _perform(self, renderer: _Renderer | None, message: bytes) -> tuple[_Renderer | None, dict[str, Any]]:
         if renderer is None or not renderer.is_alive():

@@ -126,6 +126,7 @@ ALLOWED_TESTS = frozenset(
 )
 # What a template may call: {{ range(n) }}, bounded below.
 ALLOWED_CALLS = frozenset({"range"})
+RESERVED_NAMES = frozenset({"range", "loop"})
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class MissingVariable(StrictUndefined):
             )
         raise Problem("render.missing_variable", self._undefined_message)
 
-    __iter__ = __str__ = __len__ = _fail_with_undefined_error
+    # A list of undefined values must not be written as their repr().
+    __iter__ = __str__ = __repr__ = __len__ = _fail_with_undefined_error
     __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error
     __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __pos__ = _fail_with_undefined_error
     __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = __getitem__ = _fail_with_undefined_error
@@ -200,7 +202,16 @@ def written(value: Any) -> Any:
 
 def as_json(value: Any, indent: int | None = None) -> str:
     """JSON with readable characters; unlike Jinja's own `tojson` nothing is escaped for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=str)
+    return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """What filters and range() give, as lists; anything else, such as a method, is not for a prompt."""
+    if isinstance(value, range | Iterator):
+        return list(value)
+    if isinstance(value, MissingVariable):
+        return str(value)  # which says that it is missing
+    raise TypeError(f"a {type(value).__name__} cannot be written")
 
 
 def bounded_range(*arguments: int) -> range:
@@ -281,6 +292,8 @@ def _refusal(node: nodes.Node) -> str | None:
         return "Only range() can be called"
     if isinstance(node, nodes.Assign) and not isinstance(node.target, nodes.Name):
         return "Only a plain name can be set"
+    if isinstance(node, nodes.Name) and node.ctx != "load" and node.name in RESERVED_NAMES:
+        return f"“{node.name}” has a meaning of its own and cannot be set"
     if isinstance(node, nodes.For) and node.recursive:
         return "A loop cannot be recursive"
     if isinstance(node, nodes.Include):

@@ -55,13 +55,13 @@ def commit(
         raise Problem("request.invalid", fault.message, faults=[fault])
     normal = normalise(content)
     _refuse_unknown_examples(normal)
-    analysis = renderers().analyse(normal)
+    analysis = renderers().analyse(normal, owner=actor.project.pk)
     with transaction.atomic():
         pinned = includes.pin(actor.project, prompt, analysis.includes, normal.get("includes", {}))
         locked = _lock(prompt, pinned)
         if pinned:
             normal["includes"] = {name: version.content_hash for name, version in pinned.items()}
-        return _insert(actor, locked, normal, pinned, message, parent, expected_latest)
+        return _insert(actor, prompt, locked, normal, pinned, message, parent, expected_latest)
 
 
 def render(
@@ -69,24 +69,30 @@ def render(
 ) -> dict[str, Any]:
     """The request that a provider gets for a stored version and these variables."""
     found = includes.partials_of([version]) if partials is None else partials
-    return renderers().render(version.content, variables, {key: partial.content for key, partial in found.items()})
+    contents = {key: partial.content for key, partial in found.items()}
+    return renderers().render(version.content, variables, contents, owner=version.prompt.project_id)
 
 
-def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> Prompt:
+def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> dict[int, Prompt]:
     """Lock the prompt, and with it what it includes (so that none is archived meanwhile), in one order for all."""
     wanted = {prompt.pk, *(version.prompt_id for version in pinned.values())}
     rows = Prompt.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-    locked = {row.pk: row for row in rows}
-    for name, version in pinned.items():
-        includes.refuse_archived(name, locked[version.prompt_id])
+    return {row.pk: row for row in rows}
+
+
+def _refuse_archived(prompt: Prompt, pinned: Mapping[str, PromptVersion], locked: Mapping[int, Prompt]) -> None:
     if locked[prompt.pk].archived_at:
         raise Problem("prompt.archived", f"{prompt.name} is archived; restore it to commit.")
-    return locked[prompt.pk]
+    for name, version in pinned.items():
+        if locked[version.prompt_id].archived_at:
+            sentence = f"“{name}” cannot be included: it is archived."
+            raise Problem("template.unknown_include", sentence, include=name)
 
 
 def _insert(
     actor: Actor,
     prompt: Prompt,
+    locked: Mapping[int, Prompt],
     content: dict[str, Any],
     pinned: Mapping[str, PromptVersion],
     message: str,
@@ -105,6 +111,7 @@ def _insert(
     same = deliverable(prompt.versions.filter(content_hash=digest)).first()
     if same:
         return Committed(same, created=False)
+    _refuse_archived(prompt, pinned, locked)
     version = PromptVersion.objects.create(
         prompt=prompt,
         number=latest.number + 1 if latest else 1,

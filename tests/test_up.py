@@ -1,6 +1,5 @@
 """The command that a newcomer types, for real: `manage.py up` in a fresh home, over HTTP, until it is stopped."""
 
-import hashlib
 import json
 import os
 import re
@@ -119,9 +118,9 @@ def processes_of(home: Path) -> dict[int, str]:
 
 
 def data_of(home: Path) -> str:
-    """Where the database is if PostgreSQL's unprivileged account cannot reach the home."""
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    return f"/var/lib/cuebook/{home.name}-{digest}/"
+    """Where the database is: below the home, unless PostgreSQL's unprivileged account cannot reach that."""
+    pointer = home / "postgres-is-in"
+    return pointer.read_text().strip() if pointer.exists() else str(home)
 
 
 def wait_until_gone(home: Path) -> list[str]:
@@ -278,7 +277,7 @@ def test_killed_servers_come_back(instance: Instance):
 
 def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: Path):
     """Ctrl-C, then kill -9 of the supervisor, then SIGTERM: three ends, one set of data."""
-    home = tmp_path / "var"
+    home = tmp_path / "a home & more"
     versions = "/api/v1/prompts/support.triage/versions"
     content = {"kind": "chat", "messages": [{"role": "user", "content": "Kept {{ x }}"}]}
     first = start(home)

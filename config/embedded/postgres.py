@@ -4,8 +4,8 @@ Only the binaries are taken from that package: its own launcher changes the mode
 stop a server whose parent was killed.
 """
 
-import hashlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -13,6 +13,7 @@ import tempfile
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -54,7 +55,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql:///{DATABASE}?host={self._sockets}&user={ROLE}"
+        return f"postgresql:///{DATABASE}?host={quote(str(self._sockets), safe='')}&user={ROLE}"
 
     def start(self) -> None:
         """Create the cluster at the first start, start the server, and return when it answers."""
@@ -160,8 +161,11 @@ def _reachable_installation(account: Account | None) -> Path:
 def _reachable_data(home: Path, account: Account | None) -> Path:
     if can_reach(home / "postgres", account):
         return home / "postgres"
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    base = SHARED_BASE / f"{home.name}-{digest}"
+    # The home remembers which directory is its own: a home that was deleted and made again starts afresh.
+    pointer = home / "postgres-is-in"
+    if not pointer.exists():
+        pointer.write_text(f"{SHARED_BASE / secrets.token_hex(8)}\n", encoding="utf-8")
+    base = Path(pointer.read_text(encoding="utf-8").strip())
     base.mkdir(parents=True, exist_ok=True)
     return base / "postgres"
 

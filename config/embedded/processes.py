@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from config.embedded.accounts import Account
@@ -60,6 +61,7 @@ class Child:
 
     def start(self) -> None:
         """Start in a session of its own, so that Ctrl-C reaches the supervisor alone and it decides the order."""
+        self._end_session()
         account = self._account
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the commands are ours
@@ -88,14 +90,21 @@ class Child:
 
     def stop(self) -> None:
         """Ask, wait, then end the whole session; safe to call twice."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(self._stop_signal)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(self._stop_seconds)
+        self._end_session()
+
+    def _end_session(self) -> None:
+        """End what is left of the child's session: the workers of a server that was itself killed."""
+        if self._process is None:
             return
-        self._process.send_signal(self._stop_signal)
-        try:
-            self._process.wait(self._stop_seconds)
-        except subprocess.TimeoutExpired:
+        # Nobody is left in it: that is what was wanted.
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
+        self._process = None
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Return when `ready()` is true; ChildError with the end of the log where the child ends or time does."""

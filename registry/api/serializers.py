@@ -445,6 +445,9 @@ class KeyInput(Input):
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    before = ObjectField(allow_null=True)
+    after = ObjectField(allow_null=True)
+
     class Meta:
         model = AuditEntry
         fields = ["id", "actor", "action", "target", "before", "after", "request_id", "created_at"]

@@ -3,7 +3,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from registry.identity import content_hash
 from registry.models.insert_only import insert_only
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, Prompt, PromptVersion
@@ -22,6 +21,7 @@ class Environment(models.Model):
     required_checks: "ArrayField[list[str], list[str]]" = ArrayField(
         models.CharField(max_length=100), default=list, blank=True
     )
+    rules_revision = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -54,11 +54,6 @@ class Environment(models.Model):
     def checks_needed(self) -> list[str]:
         """Checks guard protected environments only."""
         return sorted(self.required_checks) if self.protected else []
-
-    @property
-    def rules_digest(self) -> str:
-        """What an approval is bound to: other rules, other digest."""
-        return content_hash({"approvals": self.approvals_needed, "checks": self.checks_needed})
 
 
 class PromotionStatus(models.TextChoices):
@@ -136,7 +131,7 @@ class Review(models.Model):
     by_name = models.CharField(max_length=200)
     # The binding: the version's hash is the promotion's own and cannot change.
     bound_release = models.ForeignKey("Release", on_delete=models.PROTECT, null=True, related_name="+")
-    bound_rules = models.CharField(max_length=71)
+    bound_rules = models.PositiveIntegerField()
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -199,6 +194,8 @@ class Release(models.Model):
     number = models.PositiveIntegerField()
     kind = models.CharField(max_length=10, choices=ReleaseKind.choices)
     promotion = models.OneToOneField(Promotion, on_delete=models.PROTECT, null=True, related_name="release")
+    # How many approvals stood when it was applied; a rollback copies it from what it restores.
+    approvals = models.PositiveSmallIntegerField(default=0)
     restores = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="restored_by")
     reason = models.TextField(blank=True, max_length=5_000)
     by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

@@ -117,6 +117,20 @@ def test_an_odd_if_match_is_412(triage: Stage, api: APIClient, tag: str):
     assert (response.status_code, response.json()["code"]) == (412, "request.precondition")
 
 
+def test_a_body_without_a_length_is_not_taken_for_none(triage: Stage, api: APIClient):
+    response = api.patch(
+        "/api/v1/prompts/support.triage", content_type="application/json", headers={"Transfer-Encoding": "chunked"}
+    )
+
+    assert (response.status_code, response.json()["code"]) == (411, "request.length")
+
+
+@pytest.mark.parametrize("path", ["schema", "docs", "prompts", "me"])
+@pytest.mark.parametrize("method", ["options", "put", "delete"])
+def test_an_odd_method_is_no_server_error(triage: Stage, api: APIClient, path: str, method: str):
+    assert getattr(api, method)(f"/api/v1/{path}").status_code < 500
+
+
 def test_a_method_that_is_not_there_is_405(triage: Stage, api: APIClient):
     response = api.delete(f"{COMMIT}/1")
 

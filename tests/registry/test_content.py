@@ -2,6 +2,8 @@
 
 import json
 import unicodedata
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -183,6 +185,7 @@ def test_the_hash_is_the_published_one():
         ({**BASE, "variables": {"x": {"required": True, "default": ""}}}, "/variables/x/default"),
         ({**BASE, "includes": {"a": "sha256:12"}}, "/includes/a"),
         ({**BASE, "model": {"seed": 2**60}}, "/model/seed"),
+        ({**BASE, "model": {"seed": 10**400}}, "/model/seed"),
         ({**BASE, "model": {"top_k": float("inf")}}, "/model/top_k"),
         ({**BASE, "messages": [{"role": "user", "content": "a\0b"}]}, "/messages/0/content"),
         ({**BASE, "messages": [{"role": "user", "content": "\ud800"}]}, "/messages/0/content"),
@@ -194,6 +197,38 @@ def test_a_fault_is_told_with_its_place(document: Any, pointer: str):
 
     assert refused.value.code == "content.invalid"
     assert pointer in [fault.pointer for fault in refused.value.faults]
+
+
+@pytest.mark.parametrize("place", ["schema", "inside", "tool"])
+def test_a_schema_cannot_make_the_server_fetch_or_open_anything(place: str):
+    """The validator would follow `$schema` to any address or file."""
+    visits: list[str] = []
+
+    class Visited(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            visits.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Visited) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        foreign = {"$schema": f"http://127.0.0.1:{server.server_port}/x"}
+        schema = {"properties": {"a": foreign}} if place == "inside" else foreign
+        member = {"response": {"format": "json_schema", "schema": schema}}
+        if place == "tool":
+            member = {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+        with pytest.raises(Problem) as refused:
+            normalise({**BASE, **member})
+        server.shutdown()
+
+    assert refused.value.faults[0].pointer.endswith("/$schema")
+    assert visits == []
+
+
+def test_a_schema_may_name_a_known_dialect():
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+
+    assert normalise({**BASE, "response": {"format": "json_schema", "schema": schema}})["response"]["schema"] == schema
 
 
 def test_a_deeply_nested_document_is_refused():

@@ -1,7 +1,9 @@
 """What differs between two contents."""
 
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +102,36 @@ def test_the_lines_contain_both_texts(old: str, new: str):
 
     assert "\n".join(line["text"] for line in lines if line["change"] != "added") == old
     assert "\n".join(line["text"] for line in lines if line["change"] != "removed") == new
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("\n".join(".," * 1_000 for _ in range(15)), "\n".join(",." * 1_000 for _ in range(15))),
+        ("a\n" * 60_000, "b\n" * 60_000),
+        ("\n".join(str(n % 150) for n in range(30_000)), "\n".join(str(n % 149) for n in range(30_000))),
+        ("x " * 60_000, "y " * 60_000),
+    ],
+)
+def test_a_comparison_costs_little_whatever_is_compared(old: str, new: str):
+    """Against comparing a tenth of it: about ten times as long, where unbounded matching takes a thousand times."""
+
+    def seconds(first: str, second: str) -> float:
+        started = time.perf_counter()
+        diff_lines(first, second)
+        return time.perf_counter() - started
+
+    tenth = [text[: len(text) // 10] for text in (old, new)]
+
+    assert seconds(old, new) < 100 * max(seconds(*tenth), 0.01)
+
+
+def test_many_messages_are_compared_by_position():
+    old, new = ([("user", f"{side} {'word ' * 500}{n}") for n in range(200)] for side in ("old", "new"))
+
+    entries = diff(chat(*old), chat(*new))["messages"]
+
+    assert [(entry["old"], entry["new"]) for entry in entries] == [(n, n) for n in range(200)]
 
 
 MESSAGES = st.lists(

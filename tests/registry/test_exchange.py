@@ -119,6 +119,40 @@ def test_a_prompt_that_is_gone_leaves_no_file(written: Path, stage: Stage):
     assert not (written / "text.md").exists()
 
 
+def test_nothing_else_in_the_directory_is_touched(written: Path, stage: Stage):
+    notes = written / "README.md"
+    notes.write_text("About these prompts")
+    (written / "mine.md").write_text("not written by an export")
+
+    run("export", "--project", "paper", str(written))
+
+    assert notes.exists()
+    assert (written / "mine.md").exists()
+    (written / "mine.md").unlink()
+    assert "4 known" in run("import", str(written))
+
+
+def test_a_directory_of_something_else_is_refused(stage: Stage, tmp_path: Path):
+    (tmp_path / "README.md").write_text("My project")
+
+    with pytest.raises(CommandError, match=r"exchange\.not_an_export"):
+        run("export", "--project", "paper", str(tmp_path))
+
+
+def test_what_an_old_version_includes_comes_along_though_archived(stage: Stage, tmp_path: Path):
+    tone = stage.prompt("shared.tone")
+    stage.commit(tone, "Be kind")
+    prompt = stage.prompt()
+    stage.commit(prompt, "{% include 'shared.tone' %}")
+    stage.commit(prompt, "On its own")
+    prompts.archive(stage.edith, tone)
+    run("export", "--project", "paper", "--history", str(tmp_path))
+    run("project", "create", "--project", "copy")
+
+    assert "3 new versions" in run("import", str(tmp_path), "--project", "copy")
+    assert "3 known" in run("import", str(tmp_path), "--project", "paper")
+
+
 @pytest.mark.parametrize("arguments", [["export", "--project", "unknown", "x"], ["import", "/nonexistent"]])
 def test_what_cannot_be_done_is_said(stage: Stage, arguments: list[str]):
     with pytest.raises(CommandError):

@@ -1,6 +1,8 @@
 """Partials: pinned at commit, without cycles, at most five deep, and found from both ends."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from registry import includes, prompts, versions
 from registry.models import Inclusion
@@ -130,6 +132,35 @@ def test_five_deep_is_allowed_and_six_is_refused_with_its_path(stage: Stage):
 
     assert refused.value.code == "template.include_depth"
     assert refused.value.members["path"] == ["p6", "p5", "p4", "p3", "p2", "p1", "p0"]
+
+
+def test_a_lattice_of_includes_costs_no_more_than_its_versions(stage: Stage):
+    """Four layers of ten that each include the whole next layer: ten thousand paths, forty versions."""
+    below: list[str] = []
+    for layer in range(4):
+        names = [f"layer{layer}.p{index}" for index in range(10)]
+        for name in names:
+            stage.commit(stage.prompt(name), including(*below) or name)
+        below = names
+
+    with CaptureQueriesContext(connection) as captured:
+        version = stage.commit(stage.prompt(), including(*below))
+
+    assert len(includes.partials_of([version])) == 40
+    # Two for each of the ten names, and a fixed number besides.
+    assert len(captured.captured_queries) < 50
+
+
+def test_what_the_includes_bring_along_is_bounded(stage: Stage):
+    names = []
+    for index in range(3):
+        names.append(f"large.p{index}")
+        stage.commit(stage.prompt(names[-1]), "x", model={"extra": ["y" * 900_000, index]})
+
+    with pytest.raises(Problem) as refused:
+        stage.commit(stage.prompt(), including(*names))
+
+    assert refused.value.code == "template.include_size"
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,32 @@ def test_other_rules_void_approvals(stage: Stage, asked: Promotion):
         promotion.apply(stage.edith, asked)
 
 
+def test_going_back_to_the_old_rules_brings_no_approval_back(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    protect(stage, approvals_needed=2)
+    protect(stage, approvals_needed=1)
+
+    with refused("promotion.approvals_missing"):
+        promotion.apply(stage.edith, asked)
+
+
+def test_a_reviewer_who_left_does_not_hold_a_promotion(stage: Stage, asked: Promotion):
+    promotion.request_changes(stage.ralf, asked, comment="Shorter")
+    assert stage.ralf.user
+    projects.set_member(stage.ada, user=stage.ralf.user, role=Role.VIEWER)
+
+    promotion.approve(stage.rhea, asked)
+    promotion.apply(stage.edith, asked)
+
+
+def test_an_applied_promotion_shows_its_approvals_as_given(stage: Stage, asked: Promotion):
+    promotion.approve(stage.rhea, asked)
+    promotion.apply(stage.edith, asked)
+
+    state = approvals.standing(promotion.numbered(stage.project, asked.pk))
+    assert ([review.by_name for review in state.approvals], state.void) == (["rhea"], [])
+
+
 def test_a_release_elsewhere_voids_nothing(stage: Stage, asked: Promotion):
     promotion.approve(stage.rhea, asked)
     stage.release(stage.commit(asked.prompt, "Another"), "staging")

@@ -131,6 +131,19 @@ def test_archiving_a_partial_against_including_it(live_stage: Stage):
     assert isinstance(committed, str) or isinstance(archived, str)
 
 
+def test_removing_an_environment_against_asking_for_promotion_there(live_stage: Stage):
+    prompt = live_stage.prompt()
+    version = live_stage.commit(prompt, "one")
+    environment = live_stage.environment("staging")
+
+    outcomes = at_once(
+        lambda: promotion.request(live_stage.edith, prompt, version, environment),
+        *[lambda: environments.remove(live_stage.ada, environment)] * 3,
+    )
+
+    assert {one for one in outcomes if isinstance(one, str)} <= {"environment.not_found", "environment.in_use"}
+
+
 def test_asking_for_promotion_against_archiving(live_stage: Stage):
     prompt = live_stage.prompt()
     version = live_stage.commit(prompt, "one")

@@ -34,6 +34,15 @@ def test_writing_and_reading_is_lossless(content: Any, awkward: str, description
     assert back.description == described
 
 
+@pytest.mark.parametrize(
+    "value", ["a\n", "\n", " a", "a ", "---", "a\n---\nb", "\t", "null", "1", "\x85", "\u2028", "é\n\n"]
+)
+def test_text_in_the_front_matter_is_lossless(value: str):
+    normal = normalise({"kind": "text", "text": "x", "model": {"extra": {"last": value}}})
+
+    assert normalise(read(write(PromptFile(prompt="a", content=normal))).content) == normal
+
+
 @given(AWKWARD)
 def test_a_text_prompt_is_lossless(text: str):
     normal = normalise({"kind": "text", "text": text})
@@ -53,6 +62,9 @@ def test_a_text_prompt_is_lossless(text: str):
         "---\nprompt: a\nnonsense: 1\n---\n",
         "---\nprompt: a\n---\nstray text\n",
         "---\nprompt: a\nkind: text\n---\n=== user ===\nx\n",
+        "---\nprompt: a\nmessage: 2024-01-01\n---\n",
+        "---\nprompt: a\ntags: abc\n---\n",
+        "---\nprompt: a\ntags: [1]\n---\n",
         "---\nprompt: !!python/object:os.system x\n---\n",
     ],
 )

@@ -2,8 +2,9 @@
 
 import pytest
 
-from registry import prompts
+from registry import environments, prompts
 from registry.approvals import live_release
+from registry.environments import Rules
 from registry.models import Prompt, PromptVersion, ReleaseKind
 from registry.problems import Problem
 from tests.conftest import Stage
@@ -63,6 +64,20 @@ def test_what_was_never_live_there_needs_a_promotion(stage: Stage, prompt: Promp
         stage.roll_back(prompt, to=number(prompt, wanted))
 
     assert refused.value.code == code
+
+
+def test_what_was_live_before_protection_was_never_approved(stage: Stage):
+    prompt = stage.prompt()
+    for text in ("one", "two"):
+        stage.release(stage.commit(prompt, text), "staging")
+    environments.change_rules(stage.ada, stage.environment("staging"), Rules(True, 1, ()))
+
+    with pytest.raises(Problem) as refused:
+        stage.roll_back(prompt, "staging", to=number(prompt, 1))
+    assert refused.value.code == "release.never_approved"
+    with pytest.raises(Problem) as refused:
+        stage.roll_back(prompt, "staging")
+    assert refused.value.code == "release.nothing_to_roll_back_to"
 
 
 def test_nothing_live_nothing_to_roll_back(stage: Stage, prompt: Prompt):

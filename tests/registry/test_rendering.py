@@ -73,6 +73,8 @@ def test_values_are_written_as_text_or_json(source: str, variables: dict[str, An
         ("{{ 'a' ~ nope }}", {}, "nope"),
         ("{{ nope | tojson }}", {}, "nope"),
         ("{{ [nope] | join }}", {}, "nope"),
+        ("{{ [nope] | string }}", {}, "nope"),
+        ("{{ [nope] | tojson }}", {}, "nope"),
         ("{{ nope == 1 }}", {}, "nope"),
     ],
 )
@@ -163,6 +165,45 @@ def test_a_failing_expression_is_the_templates_fault(source: str):
         text_of(source, x=1)
 
     assert refused.value.code in {"template.failed", "render.missing_variable"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ range }}",
+        "{{ 'x'.upper }}",
+        "{{ x.keys }}",
+        "{{ '\\ud800' }}",
+        "{{ '\\x00' }}",
+        "{{ 'ab' | truncate(1, False, 'long') }}",
+    ],
+)
+def test_what_is_no_text_is_not_written(source: str):
+    with pytest.raises(Problem) as refused:
+        text_of(source, x={})
+
+    assert refused.value.code == "template.failed"
+    assert "0x" not in refused.value.detail
+
+
+def test_filters_that_give_lists_are_written_as_lists():
+    assert text_of("{{ xs | map('upper') }} {{ range(3) }}", xs=["a"]) == '["A"] [0, 1, 2]'
+
+
+def test_a_long_error_is_cut():
+    with pytest.raises(Problem) as refused:
+        text_of("{{ [1] | map(x) | list }}", x="n" * 100_000)
+
+    assert len(refused.value.detail) < 400
+
+
+def test_placeholders_count_as_output():
+    content = normalise({"messages": [{"role": "placeholder", "name": "history"}] * 3})
+
+    with pytest.raises(Problem) as refused:
+        render(content, {"history": [{"role": "user", "content": "x" * 400_000}]}, {})
+
+    assert refused.value.code == "template.too_expensive"
 
 
 def test_the_output_is_bounded():

@@ -108,13 +108,13 @@ def test_another_request_is_answered_meanwhile(pool: RendererPool):
 
     def hold() -> None:
         with pytest.raises(Problem):
-            pool.render({"kind": "text", "text": SLOW}, {"xs": list(range(30_000))}, {})
+            pool.render({"kind": "text", "text": SLOW}, {"xs": list(range(30_000))}, {}, owner="attacker")
 
     attack = threading.Thread(target=hold)
     attack.start()
     while attack.is_alive():
         asked = time.monotonic()
-        pool.render({"kind": "text", "text": "{{ name }}"}, {"name": "x"}, {})
+        pool.render({"kind": "text", "text": "{{ name }}"}, {"name": "x"}, {}, owner="neighbour")
         answers.append(time.monotonic() - asked)
     took = time.monotonic() - started
 
@@ -130,6 +130,41 @@ def test_no_child_ever_held_half_a_gigabyte(pool: RendererPool):
             pool.render({"kind": "text", "text": source}, variables, {})
 
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 512 * MEGABYTE
+
+
+def test_one_project_never_holds_all_children():
+    pool = RendererPool(2)
+    attack = {"kind": "text", "text": SLOW}
+
+    def hold() -> None:
+        with pytest.raises(Problem):
+            pool.render(attack, {"xs": list(range(30_000))}, {}, owner="attacker")
+
+    attacks = [threading.Thread(target=hold) for _ in range(3)]
+    for thread in attacks:
+        thread.start()
+    answered = 0
+    while any(thread.is_alive() for thread in attacks):
+        assert pool.render({"kind": "text", "text": "x"}, {}, {}, owner="neighbour")["text"] == "x"
+        answered += 1
+    pool.close()
+
+    assert answered > 10
+
+
+def test_many_open_files_do_not_matter(pool: RendererPool):
+    """`select` cannot watch a descriptor above 1,023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1_500:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2_000, hard), hard))
+    files = [open("/dev/null") for _ in range(1_100)]  # noqa: SIM115 - closed below
+    try:
+        fresh = RendererPool(1)
+        assert fresh.render({"kind": "text", "text": "x"}, {}, {})["text"] == "x"
+        fresh.close()
+    finally:
+        for file in files:
+            file.close()
 
 
 def test_a_template_that_was_slow_once_does_not_slow_the_next(pool: RendererPool):

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from registry import keys
 from registry.management.project_command import ProjectCommand
-from registry.models import APIKey
+from registry.models import APIKey, User
 from registry.problems import Problem
 
 
@@ -21,17 +21,22 @@ class Command(ProjectCommand):
         parser.add_argument("--name", help="create: what the key is for")
         parser.add_argument("--scopes", default="read", help="create: read, write, observe; comma-separated")
         parser.add_argument("--days", type=int, help="create: days until it expires; default: never")
+        parser.add_argument("--owner", help="create: the user name of who answers for the key; default: nobody")
         parser.add_argument("--id", help="revoke: the key's id")
 
     def run(self, *, action: str, project: str, **options: Any) -> None:
         actor = self.actor_in(project)
         if action == "create":
-            days = options["days"]
+            days, owner = options["days"], options["owner"]
+            person = User.objects.filter(username=owner).first() if owner else None
+            if owner and person is None:
+                raise Problem("member.unknown_user", f"There is nobody named {owner}.")
             _, token = keys.issue(
                 actor,
                 name=options["name"] or "",
                 scopes=[scope.strip() for scope in options["scopes"].split(",") if scope.strip()],
                 expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
+                owner=person,
             )
             self.stdout.write(token)
             return

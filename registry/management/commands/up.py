@@ -13,6 +13,7 @@ from config.embedded.supervisor import Supervisor, run_command
 from registry import demo
 
 DEFAULT_PORT = 8000
+LARGEST_PORT = 65_535
 
 
 class Command(BaseCommand):
@@ -28,6 +29,8 @@ class Command(BaseCommand):
         parser.add_argument("--no-demo", action="store_true", help="start without the demo project")
 
     def handle(self, *, port: int, home: Path | None, no_demo: bool, **options: Any) -> None:
+        if not 1 <= port <= LARGEST_PORT:
+            raise CommandError(f"A port is a number from 1 to {LARGEST_PORT}.")
         chosen = Home(home) if home else settings.HOME
 
         def prepare(environment: dict[str, str]) -> None:
