@@ -37,6 +37,7 @@ from registry.models import (
     VersionCheck,
 )
 from registry.problems import Problem
+from registry.templatetags.registry_text import short_hash
 
 if TYPE_CHECKING:
     AnyForm = BaseModelForm[Any]
@@ -232,11 +233,15 @@ class PromptAdmin(DomainAdmin):
 
 @admin.register(PromptVersion)
 class PromptVersionAdmin(ReadOnlyAdmin):
-    list_display = ("__str__", "project", "content_hash", "author_name", "message", "created_at")
+    list_display = ("__str__", "project", "short_hash", "message", "author_name", "created_at")
     list_filter = ("prompt__project",)
     list_select_related = ("prompt__project",)
     search_fields = ("prompt__name", "content_hash", "message")
     actions = ("compare", "request_promotion")
+
+    @admin.display(ordering="content_hash", description="hash")
+    def short_hash(self, version: PromptVersion) -> str:
+        return short_hash(version.content_hash)
 
     @admin.display(ordering="prompt__project")
     def project(self, version: PromptVersion) -> Project:

@@ -140,7 +140,7 @@ def test_a_lattice_of_includes_costs_no_more_than_its_versions(stage: Stage):
     for layer in range(4):
         names = [f"layer{layer}.p{index}" for index in range(10)]
         for name in names:
-            stage.commit(stage.prompt(name), including(*below) or name)
+            stage.commit(stage.prompt(name), f"{name}: {including(*below)}")
         below = names
 
     with CaptureQueriesContext(connection) as captured:
