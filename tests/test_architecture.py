@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PURE = ["content", "diffing", "identity", "problems", "prompt_file", "references", "rendering", "templating"]
 # Addresses that answer strangers, and why.
 PUBLIC = {
-    "healthz": "a load balancer asks it",
-    "readyz": "a load balancer asks it",
+    "metrics": "Prometheus asks it; it counts views, not what they say",
     "login/": "people sign in there",
     "logout/": "ends a session, if there is one",
     "api/v1/schema": "the contract is public",

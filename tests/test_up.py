@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -143,6 +144,13 @@ def instance(home: Path) -> Iterator[Instance]:
     instance = start(home)
     yield instance
     instance.stop()
+    forget(home)
+
+
+def forget(home: Path) -> None:
+    """Remove a database that had to be put outside the home."""
+    if data_of(home) != str(home):
+        shutil.rmtree(data_of(home))
 
 
 def test_the_printed_curl_line_works_as_printed(instance: Instance):
@@ -227,6 +235,17 @@ def test_commands_talk_to_the_instance(instance: Instance):
     assert instance.call("GET", "/api/v1/me", Authorization=f"Bearer {token.strip()}")[0] == 200
 
 
+def test_a_task_runs_on_the_worker(instance: Instance):
+    send = "from registry.tasks import clear_expired_sessions; clear_expired_sessions.delay()"
+    instance.manage("shell", "--no-imports", "-c", send)
+
+    log = instance.home / "log" / "worker.log"
+    deadline = time.monotonic() + 30
+    while "clear_expired_sessions" not in (text := log.read_text()) or "succeeded" not in text:
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+
+
 def test_a_second_start_in_the_same_home_is_refused(instance: Instance):
     done = subprocess.run(
         [sys.executable, "manage.py", "up", "--port", str(free_port()), "--home", str(instance.home)],
@@ -296,3 +315,4 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     assert third.call("GET", f"{versions}/{number}")[0] == 200
     assert third.stop(signal.SIGTERM) == 0
     assert wait_until_gone(home) == []
+    forget(home)
