@@ -70,10 +70,8 @@ class PromotionList(generics.GenericAPIView[Promotion]):
     )
     def post(self, request: Request) -> Response:
         """Ask for a version to be made live in an environment."""
-        body = shapes.PromotionInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.PromotionInput.read(request)
         actor = actor_of(request)
-        asked = body.validated_data
         row = promotion.request(
             actor,
             prompts.named(actor.project, asked["prompt"]),
@@ -180,18 +178,16 @@ class PromotionOverride(APIView):
     )
     def post(self, request: Request, number: int) -> Response:
         """Apply it as an admin although required checks have not passed, with a reason that is kept for good."""
-        body = shapes.OverrideInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.OverrideInput.read(request)
         actor = actor_of(request)
         row = promotion.numbered(actor.project, number)
-        override = promotion.Override(body.validated_data["reason"])
+        override = promotion.Override(asked["reason"])
         promotion.apply(actor, row, expected_live=conditional.expected(request), override=override)
         return read(actor.project, number)
 
 
 def _asked(request: Request, number: int) -> tuple[Any, Promotion, str]:
     """The actor, the promotion and the comment of a decision."""
-    body = shapes.CommentInput(data=request.data)
-    body.is_valid(raise_exception=True)
+    asked = shapes.CommentInput.read(request)
     actor = actor_of(request)
-    return actor, promotion.numbered(actor.project, number), body.validated_data["comment"]
+    return actor, promotion.numbered(actor.project, number), asked["comment"]

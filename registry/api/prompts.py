@@ -57,9 +57,8 @@ class PromptList(generics.GenericAPIView[Prompt]):
     @extend_schema(operation_id="prompts_create", request=shapes.PromptInput, responses={201: shapes.PromptSerializer})
     def post(self, request: Request) -> Response:
         """Create a prompt; its content comes as a version."""
-        body = shapes.PromptInput(data=request.data)
-        body.is_valid(raise_exception=True)
-        prompt = prompts.create(actor_of(request), **body.validated_data)
+        asked = shapes.PromptInput.read(request)
+        prompt = prompts.create(actor_of(request), **asked)
         return Response(prompt_document(prompt), status=201, headers={"Location": f"/api/v1/prompts/{prompt.name}"})
 
 
@@ -79,10 +78,9 @@ class PromptDetail(APIView):
     @extend_schema(operation_id="prompts_describe", request=shapes.PromptChange, responses=shapes.PromptSerializer)
     def patch(self, request: Request, name: str) -> Response:
         """Change a prompt's description or tags."""
-        body = shapes.PromptChange(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.PromptChange.read(request)
         actor = actor_of(request)
-        prompt = prompts.describe(actor, prompts.named(actor.project, name), **body.validated_data)
+        prompt = prompts.describe(actor, prompts.named(actor.project, name), **asked)
         return Response(prompt_document(prompt))
 
 
@@ -128,14 +126,13 @@ class VersionList(generics.GenericAPIView[PromptVersion]):
 
         If-Match with the newest version's hash refuses a commit on top of something that the author has not seen.
         """
-        body = shapes.CommitInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.CommitInput.read(request)
         actor = actor_of(request)
         committed = versions.commit(
             actor,
             prompts.named(actor.project, name),
             expected_latest=conditional.expected(request),
-            **body.validated_data,
+            **asked,
         )
         document = version_document([committed.version])[0]
         location = f"/api/v1/prompts/{name}/versions/{committed.version.number}"
@@ -191,12 +188,11 @@ class VersionRender(APIView):
     @extend_schema(operation_id="versions_render", request=shapes.RenderInput, responses=shapes.RenderedSerializer)
     def post(self, request: Request, name: str, selector: str) -> Response:
         """The request that a provider gets for these variables."""
-        body = shapes.RenderInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.RenderInput.read(request)
         actor = actor_of(request)
         actor.require(Right.SEE)
         version = select(actor.project, name, selector)
-        rendered = versions.render(version, body.validated_data["variables"])
+        rendered = versions.render(version, asked["variables"])
         return Response({"prompt": name, "number": version.number, "hash": version.content_hash, **rendered})
 
 
@@ -230,11 +226,10 @@ class PromptBatch(APIView):
     @extend_schema(operation_id="prompts_batch", request=shapes.BatchInput, responses=shapes.BatchSerializer)
     def post(self, request: Request) -> Response:
         """Up to 100 references in one call; each is answered with its version or its problem."""
-        body = shapes.BatchInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.BatchInput.read(request)
         actor = actor_of(request)
         actor.require(Right.SEE)
-        texts: list[str] = body.validated_data["references"]
+        texts: list[str] = asked["references"]
         parsed = [_parsed(text) for text in texts]
         readable = [reference for reference in parsed if isinstance(reference, Reference)]
         answers = dict(zip(readable, resolution.resolve_many(actor.project, readable), strict=True))
@@ -328,10 +323,8 @@ class PromptRollback(APIView):
     )
     def post(self, request: Request, name: str) -> Response:
         """Make an earlier released version live again; without `to`, the one before what is live."""
-        body = shapes.RollbackInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.RollbackInput.read(request)
         actor = actor_of(request)
-        asked = body.validated_data
         prompt = prompts.named(actor.project, name)
         environment = environments.named(actor.project, asked["environment"])
         target = select(actor.project, name, asked["to"]) if "to" in asked else None
@@ -359,9 +352,8 @@ class VersionChecks(APIView):
     @extend_schema(operation_id="checks_record", request=shapes.CheckInput, responses={201: shapes.CheckSerializer})
     def post(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
         """Record a check's result on a version's hash."""
-        body = shapes.CheckInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.CheckInput.read(request)
         actor = actor_of(request)
         version = resolution.resolve_hash(actor.project, hash_selector(hash))
-        check = checks.record(actor, version, **body.validated_data)
+        check = checks.record(actor, version, **asked)
         return Response(shapes.CheckSerializer(check).data, status=201)

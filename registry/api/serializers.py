@@ -4,6 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from registry.models import (
     APIKey,
@@ -36,7 +37,15 @@ class ObjectField(serializers.JSONField):
 
 
 class Input(serializers.Serializer[Any]):
-    """Refuses members that it does not know: a typo must not be taken for an absent member."""
+    """A request's body. Members that it does not know are refused: a typo must not be taken for an absent member."""
+
+    @classmethod
+    def read(cls, request: Request) -> dict[str, Any]:
+        """The checked members of a request's body, or a validation error that names what is wrong."""
+        body = cls(data=request.data)
+        body.is_valid(raise_exception=True)
+        checked: dict[str, Any] = body.validated_data
+        return checked
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):

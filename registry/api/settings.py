@@ -50,9 +50,7 @@ class EnvironmentList(APIView):
     )
     def post(self, request: Request) -> Response:
         """Add an environment after the others."""
-        body = shapes.EnvironmentInput(data=request.data)
-        body.is_valid(raise_exception=True)
-        asked = body.validated_data
+        asked = shapes.EnvironmentInput.read(request)
         name = asked.pop("name")
         rules = replace(Rules(protected=False, required_approvals=1, required_checks=()), **asked)
         created = environments.create(actor_of(request), name=name, rules=rules)
@@ -74,11 +72,10 @@ class EnvironmentDetail(APIView):
     )
     def patch(self, request: Request, environment: str) -> Response:
         """Change an environment's rules; approvals given under the old ones are void."""
-        body = shapes.EnvironmentChange(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.EnvironmentChange.read(request)
         actor = actor_of(request)
         row = environments.named(actor.project, environment)
-        changed = environments.change_rules(actor, row, replace(Rules.of(row), **body.validated_data))
+        changed = environments.change_rules(actor, row, replace(Rules.of(row), **asked))
         return Response(shapes.EnvironmentSerializer(changed).data)
 
     @extend_schema(operation_id="environments_remove", responses={204: None})
@@ -108,11 +105,10 @@ class MemberDetail(APIView):
     @extend_schema(operation_id="members_set", request=shapes.MemberInput, responses=shapes.MemberSerializer)
     def put(self, request: Request, username: str) -> Response:
         """Make somebody a member, or give a member another role."""
-        body = shapes.MemberInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        asked = shapes.MemberInput.read(request)
         actor = actor_of(request)
         actor.require(Right.ADMINISTER)
-        membership = projects.set_member(actor, user=_user(username), role=Role(body.validated_data["role"]))
+        membership = projects.set_member(actor, user=_user(username), role=Role(asked["role"]))
         return Response(shapes.MemberSerializer(membership).data)
 
     @extend_schema(operation_id="members_remove", responses={204: None})
@@ -148,9 +144,8 @@ class KeyList(generics.GenericAPIView[APIKey]):
     @extend_schema(operation_id="keys_issue", request=shapes.KeyInput, responses={201: shapes.IssuedKeySerializer})
     def post(self, request: Request) -> Response:
         """Make a key; its token is in this answer and nowhere else."""
-        body = shapes.KeyInput(data=request.data)
-        body.is_valid(raise_exception=True)
-        key, token = keys.issue(actor_of(request), **body.validated_data)
+        asked = shapes.KeyInput.read(request)
+        key, token = keys.issue(actor_of(request), **asked)
         return Response(
             {**shapes.KeySerializer(key).data, "token": token},
             status=201,
