@@ -7,25 +7,21 @@ Two documents that behave the same have the same normal form and so the same has
 * nothing is added but `kind`, which every document has.
 """
 
-import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
 
 from registry.identity import canonical_bytes
+from registry.plain_json import LARGEST_NUMBER, escaped, plain
 from registry.problems import Fault, Problem
 from registry.references import HASH, is_prompt_name
 
 MAX_BYTES = 1024 * 1024
 MAX_TEMPLATE_CHARACTERS = 128 * 1024
 MAX_MESSAGES = 200
-MAX_DEPTH = 40
 MAX_FAULTS = 50
-# Beyond this a JSON number is not the same number on every machine (RFC 8785 section 3.2.2.3, RFC 7493).
-LARGEST_NUMBER = 2**53 - 1
 
 ROLES = ("system", "developer", "user", "assistant")
 EXAMPLES_PLACEHOLDER = "examples"
@@ -71,9 +67,9 @@ def normalise(document: object) -> dict[str, Any]:
     `content.too_large`.
     """
     faults: list[Fault] = []
-    plain = _plain(document, "", faults, 0)
+    document = plain(document, faults)
     if not faults:
-        content = _Checker(faults).content(plain)
+        content = _Checker(faults).content(document)
         if not faults:
             _refuse_large(content)
             return content
@@ -106,65 +102,10 @@ def partial_source(content: Mapping[str, Any]) -> str | None:
     return str(messages[0]["content"]) if len(messages) == 1 and "content" in messages[0] else None
 
 
-def normal_text(text: str) -> str:
-    """Unicode NFC, line ends `\\n`."""
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
 def _refuse_large(content: dict[str, Any]) -> None:
     size = len(canonical_bytes(content))
     if size > MAX_BYTES:
         raise Problem("content.too_large", f"The content has {size:,} bytes; at most {MAX_BYTES:,} are kept.")
-
-
-def _plain(value: object, pointer: str, faults: list[Fault], depth: int) -> Any:
-    """JSON as any machine reads it: normal text, portable numbers, bounded depth."""
-    if depth > MAX_DEPTH:
-        faults.append(Fault(pointer, "too_deep", f"Nested more than {MAX_DEPTH} levels."))
-        return None
-    if isinstance(value, str):
-        return _plain_text(value, pointer, faults)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float):
-        return _plain_number(value, pointer, faults)
-    if isinstance(value, Mapping):
-        members: dict[str, Any] = {}
-        for key, member in value.items():
-            name = _plain_text(str(key), pointer, faults)
-            if name in members:
-                faults.append(Fault(f"{pointer}/{_escaped(name)}", "duplicate", "Occurs twice."))
-            members[name] = _plain(member, f"{pointer}/{_escaped(name)}", faults, depth + 1)
-        return members
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{pointer}/{index}", faults, depth + 1) for index, item in enumerate(value)]
-    faults.append(Fault(pointer, "not_json", f"A {type(value).__name__} is not JSON."))
-    return None
-
-
-def _plain_text(text: str, pointer: str, faults: list[Fault]) -> str:
-    if "\0" in text:
-        faults.append(Fault(pointer, "nul", "Has a NUL character."))
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        faults.append(Fault(pointer, "surrogate", "Has half of a surrogate pair, which is no character."))
-        return ""
-    return normal_text(text)
-
-
-def _plain_number(number: float, pointer: str, faults: list[Fault]) -> float:
-    # The size first: an integer of a thousand digits cannot even be asked whether it is finite.
-    if abs(number) > LARGEST_NUMBER or not math.isfinite(number):
-        faults.append(Fault(pointer, "number", f"Must be a finite number of at most {LARGEST_NUMBER}."))
-        return 0
-    # `1.0` and `1` are one JSON number, and so are `-0.0` and `0`.
-    return int(number) if number == int(number) else number
-
-
-def _escaped(name: str) -> str:
-    """A member's name inside a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _is_absent(value: object) -> bool:
@@ -197,7 +138,7 @@ class _Checker:
         body = "messages" if kind == "chat" else "text"
         members[body] = self._messages if kind == "chat" else self._template
         for name in document.keys() - members.keys() - {"kind"}:
-            self._fault(f"/{_escaped(name)}", "unknown", f"A {kind} prompt has no such member.")
+            self._fault(f"/{escaped(name)}", "unknown", f"A {kind} prompt has no such member.")
         if document.get(body) is None:
             self._fault(f"/{body}", "required", "Is required.")
         for name, check in members.items():
@@ -216,7 +157,7 @@ class _Checker:
             self._fault(pointer, "type", "Must be an object.")
             return {}
         for name in value.keys() - allowed:
-            self._fault(f"{pointer}/{_escaped(name)}", "unknown", f"Unknown; known are: {', '.join(sorted(allowed))}.")
+            self._fault(f"{pointer}/{escaped(name)}", "unknown", f"Unknown; known are: {', '.join(sorted(allowed))}.")
         return {name: member for name, member in value.items() if member is not None}
 
     def _choice(self, value: Any, pointer: str, choices: tuple[str, ...]) -> None:
@@ -269,9 +210,9 @@ class _Checker:
             self._fault(pointer, "type", "Must be an object of names and hashes.")
             return {}
         for name, pinned in value.items():
-            self._hash(pinned, f"{pointer}/{_escaped(name)}")
+            self._hash(pinned, f"{pointer}/{escaped(name)}")
             if not is_prompt_name(name.partition("@")[0]):
-                self._fault(f"{pointer}/{_escaped(name)}", "name", "Is not a prompt's name.")
+                self._fault(f"{pointer}/{escaped(name)}", "name", "Is not a prompt's name.")
         return value
 
     def _model(self, value: Any, pointer: str) -> dict[str, Any]:
@@ -280,7 +221,7 @@ class _Checker:
             return {}
         settings = {name: setting for name, setting in value.items() if setting is not None}
         for name, setting in settings.items():
-            self._setting(name, setting, f"{pointer}/{_escaped(name)}")
+            self._setting(name, setting, f"{pointer}/{escaped(name)}")
         return settings
 
     def _setting(self, name: str, value: Any, pointer: str) -> None:
@@ -328,7 +269,7 @@ class _Checker:
         try:
             jsonschema_rs.meta.validate(value)
         except jsonschema_rs.ValidationError as error:
-            where = "".join(f"/{_escaped(str(part))}" for part in error.instance_path)
+            where = "".join(f"/{escaped(str(part))}" for part in error.instance_path)
             return self._fault(f"{pointer}{where}", "schema", f"Not a JSON Schema: {error.message[:300]}")
         except (ValueError, jsonschema_rs.ReferencingError) as error:
             return self._fault(pointer, "schema", f"Not a JSON Schema: {str(error)[:300]}")
@@ -356,7 +297,7 @@ class _Checker:
         if not isinstance(value, dict):
             self._fault(pointer, "type", "Must be an object of variables.")
             return {}
-        return {name: self._variable(name, member, f"{pointer}/{_escaped(name)}") for name, member in value.items()}
+        return {name: self._variable(name, member, f"{pointer}/{escaped(name)}") for name, member in value.items()}
 
     def _variable(self, name: str, value: Any, pointer: str) -> dict[str, Any]:
         if not _is_variable_name(name):
