@@ -81,7 +81,9 @@ def roll_back(
     if live is None:
         raise Problem("release.nothing_live", f"Nothing of {prompt.name} is live in {environment.name}.")
     live.environment = locked_environment
-    target = _previous(live) if to is None else _earlier(live, to)
+    found = _previous(live) if to is None else _earlier(live, to)
+    # A rollback to what was itself rolled back to restores the same promotion: the path back stays one step long.
+    target = found.restores or found
     return record(
         actor,
         locked_environment,
@@ -97,9 +99,7 @@ def roll_back(
 
 def _previous(live: Release) -> Release:
     """The release before the one that made the live version live, passing over rollbacks."""
-    origin = live
-    while origin.restores is not None:
-        origin = origin.restores
+    origin = live.restores or live
     earlier = Release.objects.filter(environment=live.environment, prompt=live.prompt, number__lt=origin.number)
     if live.environment.protected:
         earlier = earlier.filter(approvals__gt=0)

@@ -21,9 +21,9 @@ class ObjectField(serializers.JSONField):
         return data
 
 
+# No docstring: it would become the description of every body in the OpenAPI file. A body's unknown members are refused,
+# because a typo must not be taken for an absent member.
 class Input(serializers.Serializer[Any]):
-    """A request's body. Members that it does not know are refused: a typo must not be taken for an absent member."""
-
     @classmethod
     def read(cls, request: Request) -> dict[str, Any]:
         """The checked members of a request's body, or a validation error that names what is wrong."""
