@@ -19,7 +19,7 @@ check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy .
 	$(VENV)/bin/lint-imports
-	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(PY) manage.py spectacular --validate --fail-on-warn | diff -u openapi.yaml - \
 	  || { echo "openapi.yaml is out of date: run 'make openapi' and read the difference"; exit 1; }
 
