@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "config.health.HealthMiddleware",
     "registry.middleware.RequestIdMiddleware",
+    "registry.middleware.ReadToTheEndMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "registry.middleware.RefuseUnreadableMiddleware",

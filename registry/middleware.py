@@ -1,10 +1,11 @@
-"""What every request passes: its id, and a refusal of NUL characters, which PostgreSQL cannot take."""
+"""What every request passes: its id, refusals of what later layers would misread, and reading to the end."""
 
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 
 from registry.problems import Problem
 from registry.request_id import request_id
@@ -27,6 +28,26 @@ class RequestIdMiddleware:
             return response
         finally:
             request_id.reset(token)
+
+
+class ReadToTheEndMiddleware:
+    """Reads what a refused request still sends: a client that is writing would see a reset, not the refusal."""
+
+    MOST_BYTES = 32 * 1024 * 1024
+    CHUNK = 64 * 1024
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code >= 400 and request.headers.get("Content-Length", "0") != "0":
+            left = self.MOST_BYTES
+            # A client that has gone away needs no answer.
+            with suppress(UnreadablePostError):
+                while left > 0 and (chunk := request.read(self.CHUNK)):
+                    left -= len(chunk)
+        return response
 
 
 class RefuseUnreadableMiddleware:

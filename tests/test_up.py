@@ -228,6 +228,17 @@ def test_commit_review_release_fetch_and_roll_back(instance: Instance):
     assert instance.call("GET", f"{versions}/production")[1]["number"] == 1
 
 
+@pytest.mark.parametrize("token", ["the demo's", "a wrong one"])
+def test_a_body_of_ten_megabytes_is_refused_in_words(instance: Instance, token: str):
+    """Over a real connection, where a server that answers and hangs up is seen as a reset."""
+    headers = {} if token == "the demo's" else {"Authorization": "Bearer nonsense"}
+
+    status, problem = instance.call("POST", "/api/v1/prompts", {"name": "x" * 10_000_000}, **headers)
+
+    expected = (413, "request.too_large") if token == "the demo's" else (401, "auth.invalid_key")
+    assert (status, problem["code"]) == expected
+
+
 def test_commands_talk_to_the_instance(instance: Instance):
     token = instance.manage("apikey", "create", "--project", "demo", "--scopes", "read,write", "--name", "ci")
 
