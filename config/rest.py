@@ -66,7 +66,7 @@ class StrictJSONParser(parsers.JSONParser):
         except RecursionError:
             raise Problem("request.malformed", "The body is nested too deeply.") from None
         except ValueError as error:
-            raise Problem("request.malformed", f"The body is not JSON: {error}") from None
+            raise Problem("request.malformed", f"The body cannot be read as JSON: {error}") from None
         return value
 
 

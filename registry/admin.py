@@ -85,18 +85,12 @@ class ReadOnlyAdmin(DomainAdmin):
         return False
 
 
-def telling(verb: Callable[..., str]) -> Callable[..., None]:
-    """An action that tells what it did, or why not, for each selected row."""
-
-    def run(self: ModelAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for row in queryset:
-            try:
-                self.message_user(request, verb(request, row), messages.SUCCESS)
-            except Problem as problem:
-                self.message_user(request, f"{row}: {problem.detail}", messages.ERROR)
-
-    run.__name__ = verb.__name__
-    return run
+def told(admin_site: ModelAdmin, request: HttpRequest, act: Callable[[], str], what: object) -> None:
+    """Do something and tell what came of it, or why it was refused."""
+    try:
+        admin_site.message_user(request, act(), messages.SUCCESS)
+    except Problem as problem:
+        admin_site.message_user(request, f"{what}: {problem.detail}", messages.ERROR)
 
 
 @admin.register(User)
@@ -177,8 +171,12 @@ class APIKeyAdmin(DomainAdmin):
         obj.pk = key.pk
         self.message_user(request, f"The key, shown this once: {token}", messages.WARNING)
 
-    @telling
-    def revoke(request: HttpRequest, key: APIKey) -> str:  # noqa: N805 - `telling` makes it a method
+    @admin.action(description="Revoke the selected keys")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
+        for key in queryset:
+            told(self, request, lambda key=key: self._revoke(request, key), key)  # type: ignore[misc]
+
+    def _revoke(self, request: HttpRequest, key: APIKey) -> str:
         keys.revoke(operator_in(request, key.project), key)
         return f"{key} is revoked."
 
@@ -220,15 +218,20 @@ class PromptAdmin(DomainAdmin):
         else:
             obj.pk = prompts.create(actor, name=obj.name, description=obj.description, tags=obj.tags).pk
 
-    @telling
-    def archive(request: HttpRequest, prompt: Prompt) -> str:  # noqa: N805 - `telling` makes it a method
-        prompts.archive(operator_in(request, prompt.project), prompt)
-        return f"{prompt} is archived."
+    @admin.action(description="Archive the selected prompts")
+    def archive(self, request: HttpRequest, queryset: QuerySet[Prompt]) -> None:
+        self._each(request, queryset, prompts.archive, "is archived")
 
-    @telling
-    def restore(request: HttpRequest, prompt: Prompt) -> str:  # noqa: N805 - `telling` makes it a method
-        prompts.restore(operator_in(request, prompt.project), prompt)
-        return f"{prompt} is in use again."
+    @admin.action(description="Bring the selected prompts back")
+    def restore(self, request: HttpRequest, queryset: QuerySet[Prompt]) -> None:
+        self._each(request, queryset, prompts.restore, "is in use again")
+
+    def _each(
+        self, request: HttpRequest, rows: QuerySet[Prompt], verb: Callable[[Actor, Prompt], Prompt], outcome: str
+    ) -> None:
+        for prompt in rows.select_related("project"):
+            actor = operator_in(request, prompt.project)
+            told(self, request, lambda p=prompt, a=actor: f"{verb(a, p)} {outcome}.", prompt)  # type: ignore[misc]
 
 
 @admin.register(PromptVersion)
@@ -300,18 +303,25 @@ class ReleaseAdmin(ReadOnlyAdmin):
     search_fields = ("prompt__name",)
     actions = ("roll_back",)
 
-    @telling
-    def roll_back(request: HttpRequest, release: Release) -> str:  # noqa: N805 - `telling` makes it a method
-        project = release.environment.project
-        actor = operator_in(request, project)
-        made = releases.roll_back(
-            actor,
-            release.prompt,
-            release.environment,
-            to=release.version,
-            reason=f"To release {release.pk}, in the admin",
-        )
-        return f"{made}."
+    @admin.action(description="Roll back to the selected release")
+    def roll_back(self, request: HttpRequest, queryset: QuerySet[Release]) -> HttpResponse | None:
+        chosen = list(queryset.select_related("environment__project", "prompt", "version__prompt"))
+        if len(chosen) != 1:
+            self.message_user(request, "Select exactly one release to return to.", messages.ERROR)
+            return None
+        (release,) = chosen
+        if "reason" not in request.POST:
+            context = {"title": f"Roll back {release.prompt} in {release.environment}", "release": release}
+            return TemplateResponse(
+                request, "admin/registry/roll_back.html", {**self.admin_site.each_context(request), **context}
+            )
+        told(self, request, lambda: self._roll_back(request, release), release)
+        return None
+
+    def _roll_back(self, request: HttpRequest, release: Release) -> str:
+        actor = operator_in(request, release.environment.project)
+        reason = request.POST["reason"]
+        return f"{releases.roll_back(actor, release.prompt, release.environment, to=release.version, reason=reason)}."
 
 
 @admin.register(Promotion)

@@ -7,6 +7,8 @@ from registry.access import Actor, Right
 from registry.models import CheckStatus, PromptVersion, VersionCheck
 from registry.problems import Fault, Problem
 
+MAX_TEXT = 1_000
+
 
 @transaction.atomic
 def record(
@@ -21,8 +23,9 @@ def record(
         faults.append(Fault("/status", "choice", f"Must be one of: {', '.join(CheckStatus.values)}."))
     if url and not url.startswith(("https://", "http://")):
         faults.append(Fault("/url", "url", "Must start with https:// or http://."))
-    if len(summary) > 1_000 or len(url) > 1_000:
-        faults.append(Fault("/summary", "too_long", "The summary and the address have at most 1,000 characters."))
+    for member, text in (("summary", summary), ("url", url)):
+        if len(text) > MAX_TEXT:
+            faults.append(Fault(f"/{member}", "too_long", f"Must have at most {MAX_TEXT:,} characters."))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     check = VersionCheck.objects.create(

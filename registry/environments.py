@@ -51,7 +51,9 @@ def create(actor: Actor, *, name: str, rules: Rules) -> Environment:
     """Add an environment after the others."""
     actor.require(Right.ADMINISTER)
     if not is_environment_name(name):
-        sentence = "An environment's name is lower-case words joined by - or _, and not latest or sha256."
+        sentence = (
+            "An environment's name starts with a letter: lower-case words joined by - or _, not latest or sha256."
+        )
         raise Problem("environment.invalid_name", sentence)
     _refuse_odd_rules(rules)
     last = Environment.objects.filter(project=actor.project).aggregate(last=Max("position"))["last"] or 0

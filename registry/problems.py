@@ -131,9 +131,9 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         self.members = members
 
     def as_document(self) -> dict[str, Any]:
-        """The problem document's members (RFC 9457), `type` being a reference into our own documentation."""
+        """The problem document's members (RFC 9457)."""
         document: dict[str, Any] = {
-            "type": f"/docs/errors#{self.code}",
+            "type": f"urn:cuebook:problem:{self.code}",
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail,

@@ -1,8 +1,8 @@
 """Promotions: asking for a release, reviewing it, and applying it.
 
-    open ──approve──▶ approved ──apply──▶ applied
+    open ──approve──▶ approved ──apply──▶ applied        (from open too, where its approvals suffice)
       ▲ ◀─request changes, approvals void─┘
-      └──▶ rejected | withdrawn        (from open or approved)
+      └──▶ rejected | withdrawn                          (from open or approved)
 
 Every verb takes the locks in one order: environment, prompt, promotion.
 """
@@ -172,6 +172,8 @@ def apply(
 ) -> Release:
     """Make the promoted version live, after checking every rule again under the locks.
 
+    `expected_live` is the hash that the caller believes to be live, or the promotion's binding as the caller saw it.
+
     `override` (an admin's, with a written reason) passes required checks that have not passed; approvals it does not
     replace: four eyes hold for everybody.
     """
@@ -184,7 +186,7 @@ def apply(
     if locked.prompt.archived_at:
         raise Problem("prompt.archived", f"{locked.prompt.name} is archived.")
     live = approvals.live_release(environment, locked.prompt)
-    releases.refuse_other_live(live, expected_live)
+    releases.refuse_other_live(live, expected_live, approvals.binding(locked, live))
     if live and live.version_id == locked.version_id:
         sentence = f"Version {locked.version.number} is live in {environment.name} already."
         raise Problem("promotion.already_live", sentence)

@@ -10,7 +10,7 @@ from registry import audit
 from registry.access import Actor, Right
 from registry.models import UNDECIDED, Inclusion, Project, Prompt, PromptVersion, Release
 from registry.problems import Fault, Problem
-from registry.references import LONGEST_NAME, is_prompt_name, quoted
+from registry.references import LONGEST_NAME, RESERVED_PROMPT_NAMES, is_prompt_name, quoted
 
 MAX_TAGS = 30
 MAX_DESCRIPTION = 20_000
@@ -34,6 +34,10 @@ def lock(prompt: Prompt) -> Prompt:
 def create(actor: Actor, *, name: str, description: str = "", tags: Sequence[str] = ()) -> Prompt:
     """A prompt without versions."""
     actor.require(Right.EDIT)
+    if name in RESERVED_PROMPT_NAMES:
+        raise Problem(
+            "prompt.invalid_name", f"The name {quoted(name)} is reserved: the API has an address of that name."
+        )
     if not is_prompt_name(name):
         rule = f"lower-case letters and digits in words joined by . - or _, at most {LONGEST_NAME} characters"
         raise Problem("prompt.invalid_name", f"A prompt's name is {rule}; {quoted(name)} is not.")

@@ -8,12 +8,15 @@ from registry.models import Environment, Promotion, Prompt, PromptVersion, Relea
 from registry.problems import Problem
 
 
-def refuse_other_live(live: Release | None, expected_hash: str | None) -> None:
-    """`request.precondition` where something else is live than the caller saw (`If-Match`)."""
+def refuse_other_live(live: Release | None, expected: str | None, *others: str) -> None:
+    """`request.precondition` where something else is live than the caller saw (`If-Match`).
+
+    `expected` is the live version's hash, or one of `others` that stand for the same sight.
+    """
     seen = live.version.content_hash if live else ""
-    if expected_hash is not None and expected_hash != seen:
+    if expected is not None and expected not in {seen, *others}:
         now = f"version {live.version.number}" if live else "nothing"
-        raise Problem("request.precondition", f"What is live has changed: it is {now} now.", live=seen or None)
+        raise Problem("request.precondition", f"This is not what is live: that is {now}.", live=seen or None)
 
 
 def record(

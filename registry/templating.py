@@ -292,6 +292,8 @@ def _refusal(node: nodes.Node) -> str | None:
         return "Only range() can be called"
     if isinstance(node, nodes.Assign) and not isinstance(node.target, nodes.Name):
         return "Only a plain name can be set"
+    if isinstance(node, nodes.Name) and node.name == "self":
+        return "“self” is not part of the template language of prompts"
     if isinstance(node, nodes.Name) and node.ctx != "load" and node.name in RESERVED_NAMES:
         return f"“{node.name}” has a meaning of its own and cannot be set"
     if isinstance(node, nodes.For) and node.recursive:

@@ -9,5 +9,6 @@ urlpatterns = [
     path("logout/", views.SignOut.as_view(), name="logout"),
     path("p/<slug:project>/prompts/", views.prompt_list, name="prompt-list"),
     path("p/<slug:project>/prompts/<str:name>/", views.prompt_detail, name="prompt-detail"),
+    path("p/<slug:project>/promotions/<int:number>/<str:verb>/", views.promotion_act, name="promotion-act"),
     path("p/<slug:project>/prompts/<str:name>/compare/", views.prompt_compare, name="prompt-compare"),
 ]

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
 
-from registry import access, diffing, listing, prompts, resolution
+from registry import access, approvals, diffing, listing, promotion, prompts, resolution
 from registry.access import Actor
 from registry.api.authentication import SESSION_PROJECT
 from registry.models import (
@@ -117,11 +119,33 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         "uses": Inclusion.objects.filter(version=shown).select_related("included__prompt") if shown else [],
         "used_by": prompts.users(prompt),
         "releases": releases[:HISTORY_SIZE],
-        "promotions": Promotion.objects.filter(prompt=prompt, status__in=UNDECIDED).select_related(
-            "version", "environment"
-        ),
+        "promotions": _open_promotions(prompt),
     }
     return page(request, actor, "registry/prompt_detail.html", context)
+
+
+PROMOTION_VERBS: dict[str, Callable[[Actor, Promotion], object]] = {
+    "approve": promotion.approve,
+    "apply": promotion.apply,
+    "withdraw": promotion.withdraw,
+}
+
+
+@require_POST
+@in_project
+def promotion_act(request: HttpRequest, actor: Actor, number: int, verb: str) -> HttpResponse:
+    """Approve, apply or withdraw from the prompt's page; a refusal is told there."""
+    row = promotion.numbered(actor.project, number)
+    act = PROMOTION_VERBS.get(verb)
+    if act is None:
+        raise Http404
+    try:
+        act(actor, row)
+    except Problem as problem:
+        messages.error(request, problem.detail)
+    else:
+        messages.success(request, f"{row}: done ({verb}).")
+    return redirect("registry:prompt-detail", project=actor.project.slug, name=row.prompt.name)
 
 
 def _shown_version(
@@ -132,6 +156,13 @@ def _shown_version(
         return resolution.resolve(actor.project, Reference(prompt.name, parse_selector(request.GET["version"])))
     live = [version for version in history if "production" in version.live_in]  # type: ignore[attr-defined]  # annotated
     return next(iter(live or history), None)
+
+
+def _open_promotions(prompt: Prompt) -> list[tuple[Promotion, approvals.Standing]]:
+    """Undecided promotions with where they stand; there are few at a time."""
+    rows = Promotion.objects.filter(prompt=prompt, status__in=UNDECIDED)
+    full = rows.select_related("environment", "prompt", "version__author_key", "requested_by_key")
+    return [(row, approvals.standing(row)) for row in full]
 
 
 def _lanes(project: Project, prompt: Prompt) -> list[dict[str, Any]]:
@@ -152,13 +183,15 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
     )
     difference = diffing.diff(old.content, new.content)
     members = [
-        name for name in ("settings", "response", "variables", "tools", "examples", "includes") if difference[name]
+        member
+        for member in ("settings", "response", "variables", "tools", "examples", "includes")
+        if difference[member]
     ]
     context = {
         "prompt": prompt,
         "old": old,
         "new": new,
         "difference": difference,
-        "members": [(member, difference[member]) for member in members],
+        "members": [(member, difference[member]) for member in members if difference[member]],
     }
     return page(request, actor, "registry/prompt_compare.html", context)

@@ -1,6 +1,9 @@
 """What lists can be narrowed by."""
 
+from datetime import UTC, datetime
+
 import django_filters
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from registry import listing
@@ -54,13 +57,28 @@ class ReleaseFilter(django_filters.FilterSet):
         fields: list[str] = []
 
 
+class MomentField(django_filters.fields.IsoDateTimeField):
+    """An ISO 8601 time, in UTC: PostgreSQL knows fewer offsets than Python."""
+
+    def clean(self, value: object) -> datetime | None:
+        moment: datetime | None = super().clean(value)
+        try:
+            return moment.astimezone(UTC) if moment else None
+        except OverflowError:
+            raise ValidationError("This time is out of range.", code="invalid") from None
+
+
+class MomentFilter(django_filters.DateTimeFilter):
+    field_class = MomentField
+
+
 class AuditFilter(django_filters.FilterSet):
     action = django_filters.CharFilter(help_text="Such as promotion.approved.")
     target = django_filters.CharFilter(lookup_expr="startswith", help_text="Start of what was changed.")
     actor = django_filters.CharFilter()
     request_id = django_filters.CharFilter()
-    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    since = MomentFilter(field_name="created_at", lookup_expr="gte")
+    until = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = AuditEntry

@@ -17,7 +17,7 @@ from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import PromptFilter, ReleaseFilter
 from registry.identity import content_hash
-from registry.models import Inclusion, Project, Prompt, PromptVersion, Release
+from registry.models import Inclusion, Project, Prompt, PromptVersion, Release, VersionCheck
 from registry.problems import Problem
 from registry.references import HashPrefix, Reference, parse_reference, parse_selector
 
@@ -339,15 +339,20 @@ class PromptRollback(APIView):
         return Response(shapes.ReleaseSerializer(release).data)
 
 
-class VersionChecks(APIView):
+class VersionChecks(generics.GenericAPIView[VersionCheck]):
+    queryset = VersionCheck.objects.none()
+    serializer_class = shapes.CheckSerializer
+    filter_backends = ()
+    ordering = ("name", "-id")
+
     @extend_schema(operation_id="checks_list", responses=shapes.CheckSerializer(many=True))
     def get(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
         """The newest result of each check on a version's hash."""
         actor = actor_of(request)
         actor.require(Right.SEE)
         version = resolution.resolve_hash(actor.project, hash_selector(hash))
-        newest = actor.project.checks.filter(content_hash=version.content_hash).order_by("name", "-id").distinct("name")
-        return Response(shapes.CheckSerializer(newest, many=True).data)
+        page = self.paginate_queryset(actor.project.checks.filter(content_hash=version.content_hash).distinct("name"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="checks_record", request=shapes.CheckInput, responses={201: shapes.CheckSerializer})
     def post(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address

@@ -45,7 +45,7 @@ class LatestSerializer(serializers.Serializer[PromptVersion]):
 
 
 class PromptSerializer(serializers.ModelSerializer[Prompt]):
-    archived = serializers.BooleanField(source="archived_at")
+    archived = serializers.SerializerMethodField()
     created_by = serializers.CharField(source="created_by_name")
     latest = serializers.SerializerMethodField()
     live = LiveSerializer(many=True, source="live_releases")
@@ -53,6 +53,9 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
     class Meta:
         model = Prompt
         fields = ["name", "description", "tags", "archived", "created_by", "created_at", "latest", "live"]
+
+    def get_archived(self, prompt: Prompt) -> bool:
+        return prompt.archived_at is not None
 
     @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/Latest"}, {"type": "null"}]})
     def get_latest(self, prompt: Prompt) -> dict[str, Any] | None:
@@ -237,6 +240,7 @@ class ReleaseSerializer(serializers.ModelSerializer[Release]):
     promotion = serializers.IntegerField(source="promotion_id", allow_null=True)
     restores = serializers.IntegerField(source="restores_id", allow_null=True)
     by = serializers.CharField(source="by_name")
+    sequence = serializers.IntegerField(source="number", help_text="Of this prompt's releases there: 1, 2, 3.")
     override_reason = serializers.CharField(source="promotion.override_reason", default="")
 
     class Meta:
@@ -246,7 +250,7 @@ class ReleaseSerializer(serializers.ModelSerializer[Release]):
                 "id",
                 "environment",
                 "prompt",
-                "number",
+                "sequence",
                 "version",
                 "hash",
                 "kind",

@@ -34,14 +34,19 @@ class Me(APIView):
         )
 
 
-class EnvironmentList(APIView):
+class EnvironmentList(generics.GenericAPIView[Environment]):
+    queryset = Environment.objects.none()
+    serializer_class = shapes.EnvironmentSerializer
+    filter_backends = ()
+    ordering = ("position", "id")
+
     @extend_schema(operation_id="environments_list", responses=shapes.EnvironmentSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """The project's environments in their order (all of them: there are few)."""
+        """The project's environments in their order."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        rows = Environment.objects.filter(project=actor.project)
-        return Response(shapes.EnvironmentSerializer(rows, many=True).data)
+        page = self.paginate_queryset(Environment.objects.filter(project=actor.project))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
         operation_id="environments_create",

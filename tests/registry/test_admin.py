@@ -88,14 +88,21 @@ def test_a_promotion_is_asked_for(root: Client, history: Stage):
 
 
 def test_a_release_is_rolled_back_to(root: Client, history: Stage):
-    act(root, Release, "roll_back", Release.objects.get(number=1).pk)
+    first = Release.objects.get(number=1).pk
+
+    asked = act(root, Release, "roll_back", first)
+    assert "becomes live in production" in asked
+    assert Release.objects.count() == 2
+    assert "Select exactly one" in act(root, Release, "roll_back", *Release.objects.values_list("pk", flat=True))
+    act(root, Release, "roll_back", first, reason="Labels went missing")
 
     live = Release.objects.order_by("-number")[0]
     assert (live.kind, live.version.number, live.by_name) == ("rollback", 1, "root")
+    assert live.reason == "Labels went missing"
 
 
 def test_a_refusal_is_a_message(root: Client, history: Stage):
-    html = act(root, Release, "roll_back", Release.objects.get(number=2).pk)
+    html = act(root, Release, "roll_back", Release.objects.get(number=2).pk, reason="x")
 
     assert "live in production already" in html
     assert Release.objects.count() == 2

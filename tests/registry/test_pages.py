@@ -5,7 +5,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from registry import versions
+from registry import promotion, versions
 from registry.access import Actor
 from tests.conftest import Stage, chat
 
@@ -56,6 +56,30 @@ def test_the_comparison_marks_what_differs(triage: Stage):
 
     assert "<mark>i</mark>" in html
     assert "/model/temperature" in html
+
+
+def test_a_reviewer_approves_and_an_editor_applies_on_the_page(triage: Stage):
+    prompt = triage.project.prompts.get()
+    asked = promotion.request(triage.edith, prompt, triage.commit(prompt, "three"), triage.environment("production"))
+    act = f"/p/paper/promotions/{asked.pk}"
+
+    def say(actor: Actor, verb: str) -> str:
+        return signed_in(actor).post(f"{act}/{verb}/", follow=True).content.decode()
+
+    assert "edith may not approve or reject" in say(triage.edith, "approve")
+    assert "0 of 1 approvals" in say(triage.edith, "apply")
+    assert "1 of 1 approval" in say(triage.rhea, "approve")
+    assert "done (apply)" in say(triage.edith, "apply")
+    assert signed_in(triage.edith).get(f"{act}/apply/").status_code == 405
+    assert signed_in(triage.edith).post(f"{act}/explode/").status_code == 404
+
+
+def test_an_outsider_cannot_act_on_a_promotion(triage: Stage, otis: Actor):
+    prompt = triage.project.prompts.get()
+    asked = promotion.request(triage.edith, prompt, triage.commit(prompt, "three"), triage.environment("production"))
+
+    for project in ("paper", "elsewhere"):
+        assert signed_in(otis).post(f"/p/{project}/promotions/{asked.pk}/approve/").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_one_project_never_holds_all_children():
         answered += 1
     pool.close()
 
-    assert answered > 10
+    assert answered > 3
 
 
 def test_many_open_files_do_not_matter(pool: RendererPool):
