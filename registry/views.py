@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from registry import access, approvals, diffing, listing, promotion, prompts, resolution
-from registry.access import Actor
+from registry.access import Actor, Right
 from registry.api.authentication import SESSION_PROJECT
 from registry.models import (
     UNDECIDED,
@@ -120,6 +120,8 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         "used_by": prompts.users(prompt),
         "releases": releases[:HISTORY_SIZE],
         "promotions": _open_promotions(prompt),
+        "may_approve": actor.may(Right.APPROVE),
+        "may_apply": actor.may(Right.APPLY),
     }
     return page(request, actor, "registry/prompt_detail.html", context)
 
