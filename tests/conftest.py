@@ -4,10 +4,12 @@ In the project `paper`: Vera (viewer), Edith (editor), Rhea and Ralf (reviewers)
 project and must see nothing of this one.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import pytest
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
@@ -16,6 +18,11 @@ from rest_framework.test import APIClient
 from registry import access, environments, keys, projects, promotion, prompts, releases, versions
 from registry.access import Actor
 from registry.models import Environment, Project, Prompt, PromptVersion, Release, Role, User
+
+# CI runs the same examples each time; elsewhere every run explores others.
+hypothesis.settings.register_profile("reproducible", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("reproducible")
 
 ROLES = {
     "vera": Role.VIEWER,

@@ -7,7 +7,8 @@ import pytest
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -20,6 +21,7 @@ from registry import access, keys
 from tests.conftest import Stage
 
 schema = schemathesis.openapi.from_wsgi("/api/v1/schema", application)
+OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations()}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -44,7 +46,15 @@ def token(stage: Stage) -> str:
     return token
 
 
-@schema.parametrize()
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_operation_answers_as_documented(case: Any, token: str):
-    case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["fitting", "unfitting"])
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_operation_answers_as_documented(label: str, mode: GenerationMode, token: str):
+    """By label and not by schemathesis' own parametrisation, whose tests have one name, of which xdist runs one."""
+    operation = OPERATIONS[label]
+
+    @given(operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    def answers(case: Any) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
+
+    answers()
