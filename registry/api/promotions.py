@@ -15,7 +15,7 @@ from registry.api import conditional
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import PromotionFilter
-from registry.api.prompts import IF_MATCH, select
+from registry.api.versions import IF_MATCH, select
 from registry.models import Project, Promotion
 
 

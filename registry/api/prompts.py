@@ -1,6 +1,5 @@
-"""Prompts and their versions over REST."""
+"""Prompts over REST: list, create, describe, archive, compare, and fetching many at once."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -10,32 +9,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import checks, diffing, environments, includes, listing, prompts, releases, resolution, versions
+from registry import diffing, environments, listing, prompts, resolution
 from registry.access import Right
 from registry.api import conditional
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
-from registry.api.filters import PromptFilter, ReleaseFilter
+from registry.api.filters import PromptFilter
+from registry.api.versions import IF_NONE_MATCH, select, version_document
 from registry.identity import content_hash
-from registry.models import Inclusion, Project, Prompt, PromptVersion, Release, VersionCheck
+from registry.models import Prompt, PromptVersion
 from registry.problems import Problem
-from registry.references import HashPrefix, Reference, parse_reference, parse_selector
-
-IF_MATCH = OpenApiParameter("If-Match", str, "header", description="Refuse with 412 where this has changed meanwhile.")
-IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, "header", description="Answer 304 where this is still so.")
-# Enough to see who depends on a partial; the whole graph is in the export.
-MOST_USES = 500
-
-
-def version_document(versions: Iterable[PromptVersion]) -> list[dict[str, Any]]:
-    """Versions as they are delivered, with what they include."""
-    wanted = list(versions)
-    context = {"partials": includes.partials_of(wanted)}
-    return [dict(shapes.VersionSerializer(version, context=context).data) for version in wanted]
-
-
-def select(project: Project, name: str, selector: str) -> PromptVersion:
-    return resolution.resolve(project, Reference(name, parse_selector(selector)))
+from registry.references import Reference, parse_reference
 
 
 class PromptList(generics.GenericAPIView[Prompt]):
@@ -98,128 +82,6 @@ class PromptRestore(APIView):
         """Bring an archived prompt back."""
         actor = actor_of(request)
         return Response(prompt_document(prompts.restore(actor, prompts.named(actor.project, name))))
-
-
-class VersionList(generics.GenericAPIView[PromptVersion]):
-    queryset = PromptVersion.objects.none()
-    serializer_class = shapes.VersionSummarySerializer
-    filter_backends = ()
-    ordering = ("-number",)
-
-    @extend_schema(operation_id="versions_list", responses=shapes.VersionSummarySerializer(many=True))
-    def get(self, request: Request, name: str) -> Response:
-        """A prompt's history, newest first, without contents."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        prompt = prompts.named(actor.project, name)
-        page = self.paginate_queryset(resolution.deliverable(prompt.versions.defer("content")))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    @extend_schema(
-        operation_id="versions_commit",
-        request=shapes.CommitInput,
-        responses={201: shapes.VersionSerializer, 200: shapes.VersionSerializer},
-        parameters=[IF_MATCH],
-    )
-    def post(self, request: Request, name: str) -> Response:
-        """Commit content: 201 for a new version, 200 with the version that has this content already.
-
-        If-Match with the newest version's hash refuses a commit on top of something that the author has not seen.
-        """
-        asked = shapes.CommitInput.read(request)
-        actor = actor_of(request)
-        committed = versions.commit(
-            actor,
-            prompts.named(actor.project, name),
-            expected_latest=conditional.expected(request),
-            **asked,
-        )
-        document = version_document([committed.version])[0]
-        location = f"/api/v1/prompts/{name}/versions/{committed.version.number}"
-        response = Response(document, status=201 if committed.created else 200, headers={"Location": location})
-        response["ETag"] = f'"{committed.version.content_hash}"'
-        return response
-
-
-class VersionDetail(APIView):
-    @extend_schema(
-        operation_id="versions_fetch",
-        responses={200: shapes.VersionSerializer, 304: None},
-        parameters=[IF_NONE_MATCH],
-    )
-    def get(self, request: Request, name: str, selector: str) -> Response:
-        """**The fetch.** A version by number, environment, `latest`, or hash."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        chosen = parse_selector(selector)
-        version = resolution.resolve(actor.project, Reference(name, chosen))
-        return fetched(request, version, conditional.cache_policy(chosen))
-
-
-class VersionByHash(APIView):
-    @extend_schema(
-        operation_id="versions_fetch_by_hash",
-        responses={200: shapes.VersionSerializer, 304: None},
-        parameters=[IF_NONE_MATCH],
-    )
-    def get(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
-        """A version by content hash alone."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        prefix = hash_selector(hash)
-        version = resolution.resolve_hash(actor.project, prefix)
-        return fetched(request, version, conditional.cache_policy(prefix))
-
-
-def hash_selector(text: str) -> HashPrefix:
-    selector = parse_selector(text)
-    if not isinstance(selector, HashPrefix):
-        raise Problem("prompt.invalid_selector", "A hash is written sha256: and 12 to 64 lower-case hex digits.")
-    return selector
-
-
-def fetched(request: Request, version: PromptVersion, policy: str) -> Response:
-    if conditional.is_fresh(request, version.content_hash):
-        return conditional.with_headers(Response(status=304), version.content_hash, policy)
-    return conditional.with_headers(Response(version_document([version])[0]), version.content_hash, policy)
-
-
-class VersionRender(APIView):
-    @extend_schema(operation_id="versions_render", request=shapes.RenderInput, responses=shapes.RenderedSerializer)
-    def post(self, request: Request, name: str, selector: str) -> Response:
-        """The request that a provider gets for these variables."""
-        asked = shapes.RenderInput.read(request)
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        version = select(actor.project, name, selector)
-        rendered = versions.render(version, asked["variables"])
-        return Response({"prompt": name, "number": version.number, "hash": version.content_hash, **rendered})
-
-
-class VersionUses(APIView):
-    @extend_schema(operation_id="versions_uses", responses=shapes.UsesSerializer)
-    def get(self, request: Request, name: str, selector: str) -> Response:
-        """What a version includes, and which versions include it (the newest 500)."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        version = select(actor.project, name, selector)
-        below = Inclusion.objects.filter(version=version).select_related("included__prompt")
-        above = Inclusion.objects.filter(included=version).select_related("version__prompt").order_by("-id")[:MOST_USES]
-        return Response(
-            {
-                "uses": [use_document(inclusion.included, inclusion.name) for inclusion in below],
-                "used_by": [use_document(inclusion.version, inclusion.name) for inclusion in above],
-            }
-        )
-
-
-def use_document(version: PromptVersion, included_as: str) -> dict[str, Any]:
-    return {
-        "prompt": version.prompt.name,
-        "number": version.number,
-        "hash": version.content_hash,
-        "included_as": included_as,
-    }
 
 
 class PromptBatch(APIView):
@@ -294,71 +156,3 @@ class PromptDiff(APIView):
         if not text:
             raise Problem("prompt.invalid_selector", f"Say which version with ?{member}=.")
         return text
-
-
-class ReleaseList(generics.GenericAPIView[Release]):
-    queryset = Release.objects.none()
-    serializer_class = shapes.ReleaseSerializer
-    filterset_class = ReleaseFilter
-    ordering = ("-id",)
-
-    @extend_schema(operation_id="releases_list", responses=shapes.ReleaseSerializer(many=True))
-    def get(self, request: Request, name: str) -> Response:
-        """What was live where and when, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        prompt = prompts.named(actor.project, name)
-        rows = Release.objects.filter(prompt=prompt)
-        rows = rows.select_related("environment", "prompt", "version", "promotion").defer("version__content")
-        page = self.paginate_queryset(self.filter_queryset(rows))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-
-class PromptRollback(APIView):
-    @extend_schema(
-        operation_id="prompts_rollback",
-        request=shapes.RollbackInput,
-        responses=shapes.ReleaseSerializer,
-        parameters=[IF_MATCH],
-    )
-    def post(self, request: Request, name: str) -> Response:
-        """Make an earlier released version live again; without `to`, the one before what is live."""
-        asked = shapes.RollbackInput.read(request)
-        actor = actor_of(request)
-        prompt = prompts.named(actor.project, name)
-        environment = environments.named(actor.project, asked["environment"])
-        target = select(actor.project, name, asked["to"]) if "to" in asked else None
-        release = releases.roll_back(
-            actor,
-            prompt,
-            environment,
-            to=target,
-            reason=asked["reason"],
-            expected_live=conditional.expected(request),
-        )
-        return Response(shapes.ReleaseSerializer(release).data)
-
-
-class VersionChecks(generics.GenericAPIView[VersionCheck]):
-    queryset = VersionCheck.objects.none()
-    serializer_class = shapes.CheckSerializer
-    filter_backends = ()
-    ordering = ("name", "-id")
-
-    @extend_schema(operation_id="checks_list", responses=shapes.CheckSerializer(many=True))
-    def get(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
-        """The newest result of each check on a version's hash."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        version = resolution.resolve_hash(actor.project, hash_selector(hash))
-        page = self.paginate_queryset(actor.project.checks.filter(content_hash=version.content_hash).distinct("name"))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    @extend_schema(operation_id="checks_record", request=shapes.CheckInput, responses={201: shapes.CheckSerializer})
-    def post(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
-        """Record a check's result on a version's hash."""
-        asked = shapes.CheckInput.read(request)
-        actor = actor_of(request)
-        version = resolution.resolve_hash(actor.project, hash_selector(hash))
-        check = checks.record(actor, version, **asked)
-        return Response(shapes.CheckSerializer(check).data, status=201)

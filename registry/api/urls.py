@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.api import promotions, prompts, settings
+from registry.api import checks, promotions, prompts, releases, settings, versions
 
 urlpatterns = [
     path("me", settings.Me.as_view()),
@@ -10,14 +10,14 @@ urlpatterns = [
     path("prompts/<str:name>/archive", prompts.PromptArchive.as_view()),
     path("prompts/<str:name>/restore", prompts.PromptRestore.as_view()),
     path("prompts/<str:name>/diff", prompts.PromptDiff.as_view()),
-    path("prompts/<str:name>/releases", prompts.ReleaseList.as_view()),
-    path("prompts/<str:name>/rollback", prompts.PromptRollback.as_view()),
-    path("prompts/<str:name>/versions", prompts.VersionList.as_view()),
-    path("prompts/<str:name>/versions/<str:selector>", prompts.VersionDetail.as_view()),
-    path("prompts/<str:name>/versions/<str:selector>/render", prompts.VersionRender.as_view()),
-    path("prompts/<str:name>/versions/<str:selector>/uses", prompts.VersionUses.as_view()),
-    path("versions/<str:hash>", prompts.VersionByHash.as_view()),
-    path("versions/<str:hash>/checks", prompts.VersionChecks.as_view()),
+    path("prompts/<str:name>/releases", releases.ReleaseList.as_view()),
+    path("prompts/<str:name>/rollback", releases.PromptRollback.as_view()),
+    path("prompts/<str:name>/versions", versions.VersionList.as_view()),
+    path("prompts/<str:name>/versions/<str:selector>", versions.VersionDetail.as_view()),
+    path("prompts/<str:name>/versions/<str:selector>/render", versions.VersionRender.as_view()),
+    path("prompts/<str:name>/versions/<str:selector>/uses", versions.VersionUses.as_view()),
+    path("versions/<str:hash>", versions.VersionByHash.as_view()),
+    path("versions/<str:hash>/checks", checks.VersionChecks.as_view()),
     path("environments", settings.EnvironmentList.as_view()),
     path("environments/<str:environment>", settings.EnvironmentDetail.as_view()),
     path("environments/<str:environment>/snapshot", prompts.EnvironmentSnapshot.as_view()),
