@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers import SETTINGS
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
 
@@ -50,7 +52,7 @@ class Instance:
 
     @property
     def token(self) -> str:
-        return re.findall(r"cbk_\w+", self.printed)[0]
+        return next(iter(re.findall(r"cbk_\w+", self.printed)), "")
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         request = urllib.request.Request(
@@ -82,7 +84,7 @@ class Instance:
         return self.process.wait(60)
 
 
-def start(home: Path, *options: str) -> Instance:
+def start(home: Path, *options: str, **environment: str) -> Instance:
     port = free_port()
     home.mkdir(exist_ok=True)
     log = home / "up.log"
@@ -90,7 +92,7 @@ def start(home: Path, *options: str) -> Instance:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--port", str(port), "--home", str(home), *options],
             cwd=ROOT,
-            env=clean_environment(),
+            env=clean_environment(**environment),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -303,6 +305,22 @@ def test_killed_servers_come_back(instance: Instance):
 
     assert ready
     assert instance.call("GET", "/api/v1/prompts/support.triage/versions/1")[0] == 200
+
+
+def test_configured_servers_are_used_and_none_is_started(tmp_path: Path):
+    """The suite's own PostgreSQL and broker stand for the ones that a deployment has."""
+    given = {name: os.environ[name] for name in ("DATABASE_URL", "BROKER_URL", *SETTINGS)}
+    home = tmp_path / "var"
+
+    instance = start(home, "--no-demo", **given)
+
+    try:
+        assert instance.call("GET", "/readyz", Authorization="")[1] == {"database": True, "broker": True}
+        assert not [command for command in processes_of(home).values() if "postgres" in command or "valkey" in command]
+        assert not (home / "postgres").exists()
+        assert not (home / "broker").exists()
+    finally:
+        assert instance.stop() == 0
 
 
 def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: Path):
