@@ -1,7 +1,7 @@
 """Many prompts and versions, quickly: rows as the domain functions would write them, inserted in bulk."""
 
 from registry import access, projects, versions
-from registry.content import normalise
+from registry.content import normalise, whole_text
 from registry.identity import content_hash
 from registry.models import Prompt, PromptVersion
 
@@ -29,6 +29,9 @@ class Filler:
         self._prompts += Prompt.objects.bulk_create(made)
         rows = (self._row(prompt, number) for prompt in self._prompts[first:] for number in range(1, self._each + 1))
         PromptVersion.objects.bulk_create(rows, batch_size=BATCH)
+        heads = PromptVersion.objects.filter(prompt__in=self._prompts[first:], number=self._each)
+        for head in heads.iterator():
+            Prompt.objects.filter(pk=head.prompt_id).update(head=head, head_text=whole_text(head.content))
 
     def commit(self, index: int) -> None:
         """Commit new content to one of the prompts."""
@@ -46,5 +49,6 @@ class Filler:
             number=number,
             content=content,
             content_hash=content_hash(content),
+            tokens=versions.written_tokens(content, ()),
             author_name="benchmark",
         )

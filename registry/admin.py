@@ -29,6 +29,8 @@ from registry.models import (
     Project,
     Promotion,
     Prompt,
+    PromptDraft,
+    PromptSample,
     PromptVersion,
     Release,
     Review,
@@ -361,6 +363,21 @@ class InclusionAdmin(ReadOnlyAdmin):
     list_display = ("version", "name", "included")
     list_select_related = ("version__prompt", "included__prompt")
     search_fields = ("name",)
+
+
+@admin.register(PromptDraft)
+class PromptDraftAdmin(ReadOnlyAdmin):
+    """That there is a draft, not what it says: that is its writer's alone until it is committed."""
+
+    list_display = ("prompt", "user", "base", "revision", "updated_at")
+    list_select_related = ("prompt", "user", "base__prompt")
+    exclude = ("document",)
+
+
+@admin.register(PromptSample)
+class PromptSampleAdmin(ReadOnlyAdmin):
+    list_display = ("prompt", "updated_by_name", "updated_at")
+    list_select_related = ("prompt",)
 
 
 @admin.register(AuditEntry)

@@ -94,6 +94,11 @@ def templates(content: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def whole_text(content: Mapping[str, Any]) -> str:
+    """All text of a content's templates, a line end between them: what is searched and counted."""
+    return "\n".join(templates(content).values())
+
+
 def partial_source(content: Mapping[str, Any]) -> str | None:
     """The text that `{% include %}` of this content stands for, or None where it has no single text."""
     if content["kind"] == "text":

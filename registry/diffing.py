@@ -29,7 +29,7 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
     message without a role. `settings`, `response`, `variables`, `tools`, `examples`, `includes`: lists of
     `{pointer, change, old, new}`. `lines` and `added`/`removed` count text lines.
     """
-    messages = _messages(_texts(old), _texts(new))
+    messages = _messages(texts(old), texts(new))
     lines = [line for message in messages for line in message["lines"]]
     result: dict[str, Any] = {
         "identical": old == new,
@@ -44,7 +44,7 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
     return result
 
 
-def _texts(content: Content) -> list[tuple[str, str]]:
+def texts(content: Content) -> list[tuple[str, str]]:
     """Every message as (role, text); a placeholder's text is its name."""
     if content["kind"] == "text":
         return [("", content["text"])]
@@ -52,7 +52,7 @@ def _texts(content: Content) -> list[tuple[str, str]]:
 
 
 def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    pairs = _pair(old, new)
+    pairs = pair_messages(old, new)
     in_place = _longest_rising([pairs.get(index) for index in range(len(new))])
     removed = [index for index in range(len(old)) if index not in pairs.values()]
     entries = []
@@ -86,7 +86,7 @@ def _entry(
     }
 
 
-def _pair(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> dict[int, int]:
+def pair_messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> dict[int, int]:
     """For each new message the old one that it is: the same one first, then the most similar of its role."""
     pairs: dict[int, int] = {}
     free = set(range(len(old)))
@@ -154,7 +154,7 @@ def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
     new_lines = new.split("\n") if new is not None else []
     budget = [MOST_WORD_PAIRS]
     lines: list[dict[str, Any]] = []
-    for tag, a, b, c, d in _opcodes(old_lines, new_lines):
+    for tag, a, b, c, d in opcodes(old_lines, new_lines):
         if tag == "equal":
             lines.extend(_line("same", a + k, c + k, old_lines[a + k], []) for k in range(b - a))
             continue
@@ -164,21 +164,21 @@ def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
     return lines
 
 
-def _opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+def opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
     """How one list of lines becomes the other; what is between a common start and end is matched if it is small."""
     shortest = min(len(old), len(new))
     start = next((k for k in range(shortest) if old[k] != new[k]), shortest)
     end = next((k for k in range(shortest - start) if old[-1 - k] != new[-1 - k]), shortest - start)
     middle_old, middle_new = old[start : len(old) - end], new[start : len(new) - end]
-    opcodes: list[tuple[str, int, int, int, int]] = [("equal", 0, start, 0, start)]
+    found: list[tuple[str, int, int, int, int]] = [("equal", 0, start, 0, start)]
     if len(middle_old) * len(middle_new) > MOST_LINE_PAIRS:
-        opcodes.append(("replace", start, len(old) - end, start, len(new) - end))
+        found.append(("replace", start, len(old) - end, start, len(new) - end))
     else:
         # The default `autojunk` matters: without it many equal lines take cubic time.
         inner = SequenceMatcher(None, middle_old, middle_new).get_opcodes()
-        opcodes += [(tag, a + start, b + start, c + start, d + start) for tag, a, b, c, d in inner]
-    opcodes.append(("equal", len(old) - end, len(old), len(new) - end, len(new)))
-    return opcodes
+        found += [(tag, a + start, b + start, c + start, d + start) for tag, a, b, c, d in inner]
+    found.append(("equal", len(old) - end, len(old), len(new) - end, len(new)))
+    return found
 
 
 def _line(change: str, old: int | None, new: int | None, text: str, marks: list[list[int]]) -> dict[str, Any]:
@@ -203,10 +203,10 @@ def _marks(old: str | None, new: str | None, budget: list[int]) -> tuple[list[li
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if matcher.ratio() < SIMILAR:
         return [], []
-    opcodes = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
+    changed = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
     return (
-        _joined(old, [_span(old_words, a, b) for _, a, b, _, _ in opcodes if a < b]),
-        _joined(new, [_span(new_words, c, d) for _, _, _, c, d in opcodes if c < d]),
+        _joined(old, [_span(old_words, a, b) for _, a, b, _, _ in changed if a < b]),
+        _joined(new, [_span(new_words, c, d) for _, _, _, c, d in changed if c < d]),
     )
 
 

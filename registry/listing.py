@@ -1,17 +1,30 @@
 """Querysets behind lists: everything that a row shows, in a number of queries that does not grow with the rows."""
 
-from django.db.models import F, Prefetch, Q, QuerySet
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from registry.models import Project, Prompt, PromptVersion, Release
+from django.db import connection
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
+
+from registry.models import (
+    UNDECIDED,
+    CheckStatus,
+    Project,
+    Promotion,
+    Prompt,
+    PromptVersion,
+    Release,
+    VersionCheck,
+)
+
+# Where checks count for "needs care": what runs for customers.
+CARED_FOR = "production"
 
 
 def prompts(project: Project) -> QuerySet[Prompt]:
-    """Prompts with `newest_versions` (none or one) and `live_releases` (one per environment, in order)."""
-    newest = PromptVersion.objects.defer("content").order_by("prompt_id", "-number").distinct("prompt_id")
-    return Prompt.objects.filter(project=project).prefetch_related(
-        Prefetch("versions", newest, to_attr="newest_versions"),
-        Prefetch("releases", newest_releases(), to_attr="live_releases"),
-    )
+    """Prompts with their head (newest version) and `live_releases` (one per environment, in order)."""
+    rows = Prompt.objects.filter(project=project).select_related("head").defer("head__content", "head_text")
+    return rows.prefetch_related(Prefetch("releases", newest_releases(), to_attr="live_releases"))
 
 
 def newest_releases() -> QuerySet[Release]:
@@ -19,6 +32,14 @@ def newest_releases() -> QuerySet[Release]:
     newest = Release.objects.order_by("prompt_id", "environment__position", "environment_id", "-number")
     chosen = newest.distinct("prompt_id", "environment__position", "environment_id")
     return chosen.select_related("environment", "version").defer("version__content")
+
+
+def with_undecided(prompts: QuerySet[Prompt]) -> QuerySet[Prompt]:
+    """Prompts with `undecided`: their promotions that wait for somebody."""
+    waiting = Promotion.objects.filter(status__in=UNDECIDED).select_related("environment", "version")
+    return prompts.prefetch_related(
+        Prefetch("promotions", waiting.defer("version__content").order_by("id"), to_attr="undecided")
+    )
 
 
 def found(prompts: QuerySet[Prompt], text: str) -> QuerySet[Prompt]:
@@ -33,3 +54,80 @@ def live_in(prompts: QuerySet[Prompt], environment: str) -> QuerySet[Prompt]:
             "prompt_id"
         )
     )
+
+
+def in_folder(prompts: QuerySet[Prompt], folder: str) -> QuerySet[Prompt]:
+    """Prompts below a folder: `support` has `support.triage` and `support.reply.short`."""
+    return prompts.filter(name__startswith=f"{folder}.")
+
+
+def by_author(prompts: QuerySet[Prompt], author: str) -> QuerySet[Prompt]:
+    """Prompts of which somebody wrote a version."""
+    return prompts.filter(Exists(PromptVersion.objects.filter(prompt=OuterRef("pk"), author_name=author)))
+
+
+ORDERS = {
+    "name": ["name"],
+    "-name": ["-name"],
+    "-changed": [F("head__created_at").desc(nulls_last=True), "name"],
+    "changed": [F("head__created_at").asc(nulls_last=True), "name"],
+    "-tokens": [F("head__tokens").desc(nulls_last=True), "name"],
+    "tokens": [F("head__tokens").asc(nulls_last=True), "name"],
+    "care": ["-is_failing", "-is_waiting", "name"],
+}
+
+
+def ordered(prompts: QuerySet[Prompt], order: str) -> QuerySet[Prompt]:
+    """Prompts in one of ORDERS; `care` has failing checks of what is live in production first, then what waits."""
+    if order == "care":
+        live = Release.objects.filter(prompt=OuterRef("pk"), environment__name=CARED_FOR).order_by("-number")
+        newer = VersionCheck.objects.filter(
+            project=OuterRef("project"), content_hash=OuterRef("content_hash"), name=OuterRef("name"), pk__gt=OuterRef("pk")
+        )
+        failing = VersionCheck.objects.filter(
+            ~Exists(newer), project=OuterRef("project"), content_hash=OuterRef("live_hash"), status=CheckStatus.FAILED
+        )
+        waiting = Promotion.objects.filter(prompt=OuterRef("pk"), status__in=UNDECIDED)
+        prompts = prompts.alias(live_hash=Subquery(live.values("version__content_hash")[:1])).alias(
+            is_failing=Exists(failing), is_waiting=Exists(waiting)
+        )
+    return prompts.order_by(*ORDERS[order])
+
+
+@dataclass(frozen=True)
+class CheckSummary:
+    """The newest results of a version's checks."""
+
+    passed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def check_summaries(project: Project, hashes: Iterable[str]) -> dict[str, CheckSummary]:
+    """The newest result of every check on each of the hashes that has any, in one query."""
+    wanted = list(hashes)
+    results = VersionCheck.objects.filter(project=project, content_hash__in=wanted) if wanted else VersionCheck.objects.none()
+    summaries: dict[str, CheckSummary] = {}
+    for check in results.order_by("content_hash", "name", "-id").distinct("content_hash", "name"):
+        summary = summaries.setdefault(check.content_hash, CheckSummary())
+        (summary.passed if check.status == CheckStatus.PASSED else summary.failed).append(check.name)
+    return summaries
+
+
+def folders(project: Project) -> list[str]:
+    """The first words of dotted names, in order."""
+    sql = """SELECT DISTINCT split_part(name, '.', 1) FROM registry_prompt
+             WHERE project_id = %s AND archived_at IS NULL AND name LIKE '%%.%%' ORDER BY 1"""
+    return _column(sql, project)
+
+
+def tags(project: Project) -> list[str]:
+    """All tags in use, in order."""
+    sql = """SELECT DISTINCT unnest(tags) FROM registry_prompt
+             WHERE project_id = %s AND archived_at IS NULL ORDER BY 1"""
+    return _column(sql, project)
+
+
+def _column(sql: str, project: Project) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [project.pk])
+        return [row[0] for row in cursor.fetchall()]

@@ -74,6 +74,9 @@ CATALOGUE: dict[str, Kind] = {
     "content.invalid": Kind(400, "The content has faults"),
     "content.too_large": Kind(413, "The content is too large"),
     "content.unknown_example_set": Kind(400, "There is no example set with this hash"),
+    # Drafts
+    "draft.not_found": Kind(404, "There is no draft"),
+    "draft.changed_elsewhere": Kind(409, "Your draft was changed in another window"),
     # Templates
     "template.syntax": Kind(400, "The template cannot be parsed"),
     "template.not_allowed": Kind(400, "The template uses something that prompts may not use"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from registry import approvals, audit, environments, prompts, releases
+from registry import approvals, audit, environments, hindrances, prompts, releases
 from registry.access import Actor, Right
 from registry.models import (
     Decision,
@@ -98,18 +98,12 @@ def approve(actor: Actor, promotion: Promotion, *, comment: str = "", seen: str 
     `seen` is the binding that the reviewer looked at (`Standing.binding`); `request.precondition` where it is no
     longer what the approval would be bound to.
     """
-    if actor.user is None:
-        raise Problem("promotion.machine_approval", "An approval is a person's; a key or command cannot give one.")
-    actor.require(Right.APPROVE)
+    _raise_if(hindrances.of_decision(actor))
     locked = _locked_undecided(promotion, "approved")
-    if actor.user.pk in approvals.persons_behind(locked):
-        own = "wrote this version" if locked.version.author_id == actor.user.pk else "asked for this promotion"
-        raise Problem("promotion.own_approval", f"You {own}, so someone else approves it.")
     before = approvals.standing(locked)
+    _raise_if(hindrances.of_approval(actor, locked, before))
     if seen is not None and seen != before.binding:
         raise Problem("request.precondition", "What you looked at has changed; read the difference again.")
-    if any(review.by_id == actor.user.pk for review in before.approvals):
-        raise Problem("promotion.already_approved", "Your approval stands already.")
     _review(actor, locked, Decision.APPROVE, comment)
     if approvals.standing(locked).is_approved and locked.status == PromotionStatus.OPEN:
         _move(locked, PromotionStatus.APPROVED)
@@ -119,7 +113,7 @@ def approve(actor: Actor, promotion: Promotion, *, comment: str = "", seen: str 
 @transaction.atomic
 def request_changes(actor: Actor, promotion: Promotion, *, comment: str) -> Promotion:
     """Hold a promotion back until this reviewer approves it."""
-    _require_person_who_approves(actor)
+    _raise_if(hindrances.of_decision(actor))
     _require_text(comment, "/comment", "Say what should change.")
     locked = _locked_undecided(promotion, "sent back")
     _review(actor, locked, Decision.REQUEST_CHANGES, comment)
@@ -131,7 +125,7 @@ def request_changes(actor: Actor, promotion: Promotion, *, comment: str) -> Prom
 @transaction.atomic
 def reject(actor: Actor, promotion: Promotion, *, comment: str = "") -> Promotion:
     """End a promotion as a reviewer."""
-    _require_person_who_approves(actor)
+    _raise_if(hindrances.of_decision(actor))
     locked = _locked_undecided(promotion, "rejected")
     _review(actor, locked, Decision.REJECT, comment)
     _move(locked, PromotionStatus.REJECTED)
@@ -151,11 +145,7 @@ def withdraw(actor: Actor, promotion: Promotion) -> Promotion:
     """Take a request back: who asked, or an admin."""
     actor.require(Right.EDIT)
     locked = _locked_undecided(promotion, "withdrawn")
-    asked = (actor.user and locked.requested_by_id == actor.user.pk) or (
-        actor.key and locked.requested_by_key_id == actor.key.pk
-    )
-    if not asked and not actor.may(Right.ADMINISTER):
-        raise Problem("access.denied", "Only who asked for a promotion, or an admin, may withdraw it.")
+    _raise_if(hindrances.of_withdrawal(actor, locked))
     _move(locked, PromotionStatus.WITHDRAWN)
     audit.record(actor, "promotion.withdrawn", locked, after={"id": locked.pk})
     return locked
@@ -178,11 +168,11 @@ def apply(
     replace: four eyes hold for everybody.
     """
     if override:
-        actor.require(Right.ADMINISTER)
+        _raise_if(hindrances.of_override(actor))
         _require_text(override.reason, "/reason", "Write why the checks are overridden.")
     locked = _locked_undecided(promotion, "applied")
     environment = locked.environment
-    actor.require(Right.APPLY if environment.protected else Right.RELEASE)
+    _raise_if(hindrances.of_release(actor, environment))
     if locked.prompt.archived_at:
         raise Problem("prompt.archived", f"{locked.prompt.name} is archived.")
     live = approvals.live_release(environment, locked.prompt)
@@ -190,7 +180,8 @@ def apply(
     if live and live.version_id == locked.version_id:
         sentence = f"Version {locked.version.number} is live in {environment.name} already."
         raise Problem("promotion.already_live", sentence)
-    approvals_given = _refuse_unmet(locked, override)
+    state = approvals.standing(locked)
+    _raise_if(hindrances.by_rules(state, overriding=override is not None))
     if override:
         locked.override_reason, locked.override_by_name = override.reason, actor.name
         locked.save(update_fields=["override_reason", "override_by_name"])
@@ -204,35 +195,14 @@ def apply(
         live=live,
         kind=ReleaseKind.PROMOTE,
         promotion=locked,
-        approvals_given=approvals_given,
+        approvals_given=len(state.approvals),
         reason=locked.reason,
     )
 
 
-def _refuse_unmet(promotion: Promotion, override: Override | None) -> int:
-    """The number of approvals that stand, once nothing is missing."""
-    state = approvals.standing(promotion)
-    if not state.is_approved:
-        raise Problem(
-            "promotion.approvals_missing",
-            _what_is_missing(state),
-            needed=state.needed,
-            given=len(state.approvals),
-            void=[{"by": void.review.by_name, "why": void.why} for void in state.void],
-        )
-    if state.missing_checks and not override:
-        sentence = f"Not passed on this version: {', '.join(state.missing_checks)}."
-        raise Problem("promotion.checks_missing", sentence, checks=state.missing_checks)
-    if override and not state.missing_checks:
-        raise Problem("promotion.nothing_to_override", "All required checks have passed; just apply it.")
-    return len(state.approvals)
-
-
-def _what_is_missing(state: approvals.Standing) -> str:
-    if state.changes_requested:
-        return f"{state.changes_requested[0].by_name} asked for changes."
-    void = "".join(f" The approval of {void.review.by_name} is void: {void.why}." for void in state.void)
-    return f"{len(state.approvals)} of {state.needed} approvals.{void}"
+def _raise_if(refusal: Problem | None) -> None:
+    if refusal:
+        raise refusal
 
 
 def _lock(promotion: Promotion) -> Promotion:
@@ -247,11 +217,7 @@ def _lock(promotion: Promotion) -> Promotion:
 def _locked_undecided(promotion: Promotion, verb: str) -> Promotion:
     locked = _lock(promotion)
     if not TRANSITIONS[PromotionStatus(locked.status)]:
-        raise Problem(
-            "promotion.wrong_state",
-            f"This promotion is {locked.status}; it cannot be {verb}.",
-            state=locked.status,
-        )
+        raise hindrances.of_decided(locked, verb)
     return locked
 
 
@@ -287,12 +253,6 @@ def _review(actor: Actor, promotion: Promotion, decision: Decision, comment: str
     )
     audit.record(actor, AUDITED_AS[decision], promotion, after={"id": promotion.pk, "comment": comment})
     return review
-
-
-def _require_person_who_approves(actor: Actor) -> None:
-    if actor.user is None:
-        raise Problem("promotion.machine_approval", "A decision is a person's; a key or command cannot make one.")
-    actor.require(Right.APPROVE)
 
 
 def _require_text(text: str, pointer: str, sentence: str) -> None:

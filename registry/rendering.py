@@ -4,7 +4,8 @@ Untrusted templates go through registry.rendering_pool, which runs this module u
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from registry.content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, templates
@@ -27,6 +28,40 @@ def analyse_content(content: Content) -> Analysis:
     placeholders = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
     includes = dict.fromkeys(name for analysis in analyses for name in analysis.includes)
     return Analysis(frozenset(variables | (placeholders - {EXAMPLES_PLACEHOLDER})), tuple(includes))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What can be said of a content that is still being written: of each template, or what is wrong with it."""
+
+    variables: frozenset[str]
+    includes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
+    """As `analyse_content`, but every faulty template gives a problem and the others are analysed all the same.
+
+    The variables count what the partials use too.
+    """
+    variables: set[str] = {
+        message["name"]
+        for message in content.get("messages", ())
+        if message["role"] == "placeholder" and message["name"] != EXAMPLES_PLACEHOLDER
+    }
+    includes: dict[str, None] = {}
+    problems = []
+    for pointer, source in templates(content).items():
+        try:
+            analysis = analyse(source, pointer)
+        except Problem as problem:
+            problems.append(problem)
+            continue
+        variables |= analysis.variables
+        includes |= dict.fromkeys(analysis.includes)
+    for partial in partials:
+        variables |= analyse_content(partial).variables
+    return Survey(frozenset(variables), tuple(includes), tuple(problems))
 
 
 def render(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from registry.problems import Fault, Problem
-from registry.rendering import Content
+from registry.rendering import Content, Survey
 from registry.templating import Analysis
 
 # Ordinary templates take a millisecond. Waiting for a child and its work together stay under 2 s.
@@ -26,6 +26,12 @@ WALL_SECONDS = 1.0
 WAIT_SECONDS = 0.7
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+
+
+def _raised_again(told: Mapping[str, Any]) -> Problem:
+    """The problem that a child told (`registry.rendering_worker.told`)."""
+    faults = [Fault(**fault) for fault in told.get("faults", ())]
+    return Problem(told["code"], told["detail"], faults=faults, **told.get("members", {}))
 
 
 class _DiedError(Exception):
@@ -104,6 +110,12 @@ class RendererPool:
         result = self._call({"do": "analyse", "content": content}, owner)
         return Analysis(frozenset(result["variables"]), tuple(result["includes"]))
 
+    def survey(self, content: Content, partials: Sequence[Content] = (), *, owner: object = None) -> Survey:
+        """`registry.rendering.survey` under limits."""
+        result = self._call({"do": "survey", "content": content, "partials": list(partials)}, owner)
+        problems = tuple(_raised_again(told) for told in result["problems"])
+        return Survey(frozenset(result["variables"]), tuple(result["includes"]), problems)
+
     def render(
         self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], *, owner: object = None
     ) -> dict[str, Any]:
@@ -138,9 +150,7 @@ class RendererPool:
         finally:
             self._give_back(renderer, owner)
         if "problem" in answer:
-            told = answer["problem"]
-            faults = [Fault(**fault) for fault in told.get("faults", ())]
-            raise Problem(told["code"], told["detail"], faults=faults, **told.get("members", {}))
+            raise _raised_again(answer["problem"])
         result: dict[str, Any] = answer["result"]
         return result
 

@@ -12,7 +12,7 @@ import sys
 from typing import Any, BinaryIO
 
 from registry.problems import Problem
-from registry.rendering import analyse_content, render
+from registry.rendering import analyse_content, render, survey
 
 MEMORY_BYTES = 400 * 1024 * 1024
 CPU_SECONDS_PER_JOB = 3
@@ -27,19 +27,27 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
         if job["do"] == "analyse":
             analysis = analyse_content(job["content"])
             return {"result": {"variables": sorted(analysis.variables), "includes": list(analysis.includes)}}
+        if job["do"] == "survey":
+            found = survey(job["content"], job["partials"])
+            problems = [told(problem) for problem in found.problems]
+            return {
+                "result": {
+                    "variables": sorted(found.variables),
+                    "includes": list(found.includes),
+                    "problems": problems,
+                }
+            }
         return {"result": render(job["content"], job["variables"], job["partials"])}
     except Problem as problem:
-        faults = [fault.as_dict() for fault in problem.faults]
-        return {
-            "problem": {
-                "code": problem.code,
-                "detail": problem.detail,
-                "faults": faults,
-                "members": problem.members,
-            }
-        }
+        return {"problem": told(problem)}
     except MemoryError:
         return {"problem": {"code": "template.too_expensive", "detail": "The template needs too much memory."}}
+
+
+def told(problem: Problem) -> dict[str, Any]:
+    """What Problem needs to be raised again in another process."""
+    faults = [fault.as_dict() for fault in problem.faults]
+    return {"code": problem.code, "detail": problem.detail, "faults": faults, "members": problem.members}
 
 
 def limit_processor_time() -> None:

@@ -22,7 +22,9 @@ def deliverable(versions: QuerySet[PromptVersion]) -> QuerySet[PromptVersion]:
         .filter(live_version=OuterRef("pk"))
         .order_by("position")
     )
-    return versions.select_related("prompt", "parent").annotate(live_in=ArraySubquery(environments.values("name")))
+    # The text that lists search in is no part of a delivery.
+    whole = versions.select_related("prompt", "parent").defer("prompt__head_text", "parent__content")
+    return whole.annotate(live_in=ArraySubquery(environments.values("name")))
 
 
 def resolve(project: Project, reference: Reference) -> PromptVersion:

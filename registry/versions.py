@@ -1,16 +1,16 @@
 """Committing content as a version, and rendering a stored one."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from registry import audit, includes
+from registry import audit, includes, tokens
 from registry.access import Actor, Right
-from registry.content import normalise
+from registry.content import normalise, whole_text
 from registry.identity import content_hash
 from registry.models import Inclusion, Prompt, PromptVersion
 from registry.problems import Fault, Problem
@@ -73,6 +73,12 @@ def render(
     return renderers().render(version.content, variables, contents, owner=version.prompt.project_id)
 
 
+def written_tokens(content: Mapping[str, Any], pinned: Iterable[PromptVersion]) -> int:
+    """The tokens of a content's text as it is written, with those of what it includes; variables come on top."""
+    own = tokens.count(whole_text(content), str(content.get("model", {}).get("name", "")))
+    return own.tokens + sum(version.tokens for version in pinned)
+
+
 def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> dict[int, Prompt]:
     """Lock the prompt, and with it what it includes (so that none is archived meanwhile), in one order for all."""
     wanted = {prompt.pk, *(version.prompt_id for version in pinned.values())}
@@ -117,6 +123,7 @@ def _insert(
         number=latest.number + 1 if latest else 1,
         content=content,
         content_hash=digest,
+        tokens=written_tokens(content, pinned.values()),
         message=message,
         parent=_parent(prompt, parent) if parent is not None else latest,
         author=actor.user,
@@ -126,6 +133,7 @@ def _insert(
     Inclusion.objects.bulk_create(
         Inclusion(version=version, name=name, included=included) for name, included in pinned.items()
     )
+    Prompt.objects.filter(pk=prompt.pk).update(head=version, head_text=whole_text(content))
     audit.record(actor, "version.committed", version, after={"hash": digest, "message": message})
     version.live_in = []  # type: ignore[attr-defined]  # as `deliverable` annotates it: a new version is live nowhere
     return Committed(version, created=True)

@@ -59,8 +59,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
 
     @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/Latest"}, {"type": "null"}]})
     def get_latest(self, prompt: Prompt) -> dict[str, Any] | None:
-        newest = next(iter(prompt.newest_versions), None)  # type: ignore[attr-defined]  # prefetched by listing.prompts
-        return dict(LatestSerializer(newest).data) if newest else None
+        return dict(LatestSerializer(prompt.head).data) if prompt.head else None
 
 
 class PromptInput(Input):

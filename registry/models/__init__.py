@@ -2,6 +2,7 @@
 prompts, never the other way."""
 
 from registry.models.audit import AuditEntry
+from registry.models.drafts import PromptDraft, PromptSample
 from registry.models.governance import (
     UNDECIDED,
     CheckStatus,
@@ -30,6 +31,8 @@ __all__ = [
     "Promotion",
     "PromotionStatus",
     "Prompt",
+    "PromptDraft",
+    "PromptSample",
     "PromptVersion",
     "Release",
     "ReleaseKind",

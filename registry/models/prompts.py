@@ -29,6 +29,9 @@ class Prompt(models.Model):
     tags: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     created_by_name = models.CharField(max_length=200, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    # The newest version, and its text for searching: what lists show and sort by, kept by the commit that makes it.
+    head = models.ForeignKey("PromptVersion", on_delete=models.PROTECT, null=True, editable=False, related_name="+")
+    head_text = models.TextField(blank=True, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = PromptQuerySet.as_manager()
@@ -49,6 +52,7 @@ class Prompt(models.Model):
             GinIndex(fields=["name"], opclasses=["gin_trgm_ops"], name="prompt_name_trigrams"),
             GinIndex(fields=["description"], opclasses=["gin_trgm_ops"], name="prompt_description_trigrams"),
             GinIndex(fields=["tags"], name="prompt_tags"),
+            GinIndex(fields=["head_text"], opclasses=["gin_trgm_ops"], name="prompt_text_trigrams"),
         ]
 
     def __str__(self) -> str:
@@ -62,6 +66,8 @@ class PromptVersion(models.Model):
     number = models.PositiveIntegerField()
     content = models.JSONField()
     content_hash = models.CharField(max_length=71)
+    # Of the text as written, partials included: how much of every call the prompt itself is. See registry.tokens.
+    tokens = models.PositiveIntegerField()
     message = models.CharField(max_length=500, blank=True)
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children")
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

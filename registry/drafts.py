@@ -1,0 +1,212 @@
+"""Drafts: what somebody is writing on a prompt, saved as it is typed, and what becomes of it.
+
+A draft is one person's, is seen by nobody else and need not be valid; so it is not audited: the commit is. Sample
+values are shared by a prompt's editors, and nothing that is released rests on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from registry import merging, versions
+from registry.access import Actor, Right
+from registry.content import MAX_BYTES, normalise
+from registry.identity import canonical_bytes
+from registry.merging import Part, Side
+from registry.models import Prompt, PromptDraft, PromptSample, PromptVersion, User
+from registry.plain_json import plain
+from registry.problems import Fault, Problem
+from registry.versions import Committed, renderers
+
+NEW_DOCUMENT: dict[str, Any] = {
+    "kind": "chat",
+    "messages": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
+}
+MAX_SAMPLE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What the editor opens: a document, where it came from, and the revision that the next save must name."""
+
+    document: dict[str, Any]
+    base: PromptVersion | None
+    seen: PromptVersion | None
+    revision: int
+    draft: PromptDraft | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Somebody committed since the draft was started."""
+        if self.draft is None:
+            return False
+        return self.draft.prompt.head_id != self.draft.seen_id
+
+
+def open_sheet(actor: Actor, prompt: Prompt, start: PromptVersion | None = None) -> Sheet:
+    """The person's draft, or a new sheet that starts from `start` (the newest version where it is not given)."""
+    draft = of(actor, prompt)
+    if draft:
+        return Sheet(draft.document, draft.base, draft.seen, draft.revision, draft)
+    base = start or prompt.head
+    return Sheet(dict(base.content) if base else NEW_DOCUMENT, base, prompt.head, 0)
+
+
+def of(actor: Actor, prompt: Prompt) -> PromptDraft | None:
+    """The person's draft of a prompt."""
+    drafts = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
+    return drafts.select_related("base", "seen", "prompt__project").first()
+
+
+@transaction.atomic
+def save(
+    actor: Actor, prompt: Prompt, *, document: object, revision: int, base: int | None = None, seen: int | None = None
+) -> int:
+    """Keep the document as the person's draft; returns the revision that the next save must name.
+
+    `revision` is the one that the writer has before them, 0 where there was no draft: `draft.changed_elsewhere` where
+    another window saved meanwhile. `base` and `seen` are version numbers and count for a new draft only.
+    """
+    actor.require(Right.EDIT)
+    kept = _keepable(document)
+    user = _writer(actor)
+    if revision:
+        mine = PromptDraft.objects.filter(prompt=prompt, user=user, revision=revision)
+        if mine.update(document=kept, revision=revision + 1, updated_at=timezone.now()) != 1:
+            raise _changed_elsewhere()
+        return revision + 1
+    started = {
+        name: prompt.versions.filter(number=number).first() if number else None
+        for name, number in (("base", base), ("seen", seen))
+    }
+    try:
+        with transaction.atomic():
+            PromptDraft.objects.create(prompt=prompt, user=user, document=kept, **started)
+    except IntegrityError:
+        raise _changed_elsewhere() from None
+    return 1
+
+
+def discard(actor: Actor, prompt: Prompt) -> None:
+    """Throw the person's draft away; there being none is no fault."""
+    actor.require(Right.EDIT)
+    PromptDraft.objects.filter(prompt=prompt, user=_writer(actor)).delete()
+
+
+def three_way(draft: PromptDraft) -> list[Part]:
+    """What was committed since the draft was started, and what the draft changes, part by part."""
+    mine = normalise(draft.document)
+    empty: dict[str, Any] = {"kind": mine["kind"], "messages" if mine["kind"] == "chat" else "text": []}
+    if mine["kind"] == "text":
+        empty["text"] = ""
+    before = draft.seen.content if draft.seen else empty
+    return merging.merge(before, draft.prompt.head.content if draft.prompt.head else before, mine)
+
+
+@transaction.atomic
+def rebase(actor: Actor, prompt: Prompt, *, revision: int, newest: int, choices: Mapping[str, Side]) -> int:
+    """Take over what was committed since, with the person's choices; the draft then starts from the newest version.
+
+    `newest` is the number of the version that the choices were made against: `request.precondition` where there is
+    a newer one by now.
+    """
+    actor.require(Right.EDIT)
+    draft = _held(actor, prompt, revision)
+    if prompt.head is None or prompt.head.number != newest:
+        raise Problem("request.precondition", "Somebody committed again; look at the difference once more.")
+    parts = three_way(draft)
+    draft.document = merging.assemble(normalise(draft.document)["kind"], parts, choices)
+    draft.base = draft.seen = prompt.head
+    draft.revision += 1
+    draft.updated_at = timezone.now()
+    draft.save(update_fields=["document", "base", "seen", "revision", "updated_at"])
+    return draft.revision
+
+
+@transaction.atomic
+def commit(actor: Actor, prompt: Prompt, *, revision: int, message: str) -> Committed:
+    """Commit the person's draft and end it; `request.precondition` where somebody committed meanwhile."""
+    actor.require(Right.EDIT)
+    draft = _held(actor, prompt, revision)
+    committed = versions.commit(
+        actor,
+        prompt,
+        content=committable(draft.document, owner=actor.project.pk),
+        message=message,
+        parent=draft.base.number if draft.base else None,
+        expected_latest=draft.seen.content_hash if draft.seen else "",
+    )
+    draft.delete()
+    return committed
+
+
+def committable(document: object, *, owner: object = None) -> dict[str, Any]:
+    """The document's normal form, with pins only of what is still included."""
+    content = normalise(document)
+    if "includes" in content:
+        included = renderers().survey(content, owner=owner).includes
+        content["includes"] = {name: pinned for name, pinned in content["includes"].items() if name in included}
+    return content
+
+
+@transaction.atomic
+def keep_samples(actor: Actor, prompt: Prompt, values: Mapping[str, Any]) -> None:
+    """Keep the values that the prompt is tried with, for all who edit it."""
+    actor.require(Right.EDIT)
+    faults: list[Fault] = []
+    kept = plain(values, faults)
+    if faults:
+        raise Problem("request.invalid", f"The sample values: {faults[0].message}", faults=faults)
+    if len(canonical_bytes(kept)) > MAX_SAMPLE_BYTES:
+        raise Problem("request.too_large", f"Sample values have at most {MAX_SAMPLE_BYTES:,} bytes.")
+    PromptSample.objects.update_or_create(
+        prompt=prompt,
+        defaults={"values": kept, "updated_by_name": actor.name, "updated_at": timezone.now()},
+    )
+
+
+def samples(prompt: Prompt) -> dict[str, Any]:
+    """The prompt's sample values."""
+    found = PromptSample.objects.filter(prompt=prompt).first()
+    return found.values if found else {}
+
+
+def _writer(actor: Actor) -> User:
+    """Drafts are people's."""
+    if actor.user is None:
+        raise Problem("draft.not_found", "Only people have drafts.")
+    return actor.user
+
+
+def _held(actor: Actor, prompt: Prompt, revision: int) -> PromptDraft:
+    """The person's draft at the revision that they looked at, locked."""
+    draft = (
+        PromptDraft.objects.select_for_update(of=("self",))
+        .select_related("base", "seen", "prompt__head")
+        .filter(prompt=prompt, user=_writer(actor))
+        .first()
+    )
+    if draft is None:
+        raise Problem("draft.not_found", f"You have no draft of {prompt.name}; it may have been committed already.")
+    if draft.revision != revision:
+        raise _changed_elsewhere()
+    return draft
+
+
+def _changed_elsewhere() -> Problem:
+    return Problem("draft.changed_elsewhere", "Your draft was changed in another window; load the page again.")
+
+
+def _keepable(document: object) -> dict[str, Any]:
+    """The document as PostgreSQL can hold it."""
+    faults: list[Fault] = []
+    kept = plain(document, faults)
+    if faults or not isinstance(kept, dict):
+        faults = faults or [Fault("", "type", "Must be an object.")]
+        raise Problem("content.invalid", f"{faults[0].pointer or 'the draft'}: {faults[0].message}", faults=faults)
+    if len(canonical_bytes(kept)) > MAX_BYTES:
+        raise Problem("content.too_large", f"A draft has at most {MAX_BYTES:,} bytes.")
+    return kept

@@ -1,0 +1,212 @@
+"""What the editor says while somebody writes: what the provider will get, what is wrong, and what it costs.
+
+Nothing is stored. Whatever can be said is said: a broken schema does not hide the preview of the messages, and a
+broken message does not hide the variables of the others.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry import includes, linting, pricing, tokens
+from registry.content import normalise, templates
+from registry.linting import Finding
+from registry.models import Project, Prompt, PromptVersion
+from registry.pricing import CallPrice
+from registry.problems import Problem
+from registry.rendering import Survey
+from registry.tokens import TokenCount
+from registry.versions import renderers
+
+# Shown in the preview for a variable that has no sample value yet.
+STAND_IN = "⟨{}⟩"
+EMPTY_OF_TYPE: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable that the content declares, its templates use, or both."""
+
+    name: str
+    declared: Mapping[str, Any] | None
+    is_used: bool
+
+    @property
+    def type(self) -> str:
+        return str((self.declared or {}).get("type", "string"))
+
+    @property
+    def is_required(self) -> bool:
+        declared = self.declared or {}
+        return bool(declared.get("required", "default" not in declared))
+
+
+@dataclass(frozen=True)
+class Included:
+    """A partial as the content pins it, or would pin it when it is committed."""
+
+    name: str
+    version: PromptVersion
+    is_newest: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """`faults` is what a commit would refuse, `findings` what it would not. `rendered` is None where nothing can be
+    rendered, and `why_not_rendered` says why."""
+
+    content: dict[str, Any] | None = None
+    faults: Sequence[Finding] = ()
+    findings: Sequence[Finding] = ()
+    variables: Sequence[Variable] = ()
+    included: Sequence[Included] = ()
+    stand_ins: Sequence[str] = ()
+    rendered: dict[str, Any] | None = None
+    why_not_rendered: str = ""
+    message_tokens: Sequence[int] = ()
+    tokens: TokenCount | None = None
+    price: CallPrice | None = None
+    example_count: int = 0
+
+    @property
+    def can_be_committed(self) -> bool:
+        return self.content is not None and not self.faults
+
+
+def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping[str, Any]) -> Inspection:
+    """Look at a document as it stands, tried with these sample values."""
+    content, faults = _read(document)
+    readable = content or _readable_part(document)
+    if readable is None:
+        return Inspection(faults=faults, why_not_rendered="The messages cannot be read yet.")
+    survey = renderers().survey(readable, owner=project.pk)
+    faults += [_fault(problem) for problem in survey.problems]
+    pinned: dict[str, PromptVersion] = {}
+    try:
+        given = {name: pin for name, pin in readable.get("includes", {}).items() if name in survey.includes}
+        pinned = includes.pin(project, prompt, survey.includes, given)
+    except Problem as problem:
+        faults.append(_include_fault(problem, readable))
+    partials = _with_all_below(pinned.values())
+    if partials:
+        contents = [version.content for version in partials.values()]
+        survey = renderers().survey(readable, contents, owner=project.pk)
+    if pinned:
+        readable = {**readable, "includes": {name: version.content_hash for name, version in pinned.items()}}
+    tried = _try(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
+    subject = linting.Subject(readable, survey.variables, tried.tokens.tokens if tried.tokens else None)
+    return replace(
+        tried,
+        content=content,
+        faults=faults,
+        findings=linting.lint(subject) if content else (),
+        variables=_variables(readable, survey),
+        included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
+        example_count=subject.example_count,
+    )
+
+
+def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """The normal form, or what is wrong with the document."""
+    try:
+        return normalise(document), []
+    except Problem as problem:
+        faults = [Finding(fault.code, "error", fault.message, fault.pointer) for fault in problem.faults]
+        return None, faults or [_fault(problem)]
+
+
+def _readable_part(document: object) -> dict[str, Any] | None:
+    """The normal form of the messages, with settings and variables where those are readable too."""
+    if not isinstance(document, dict):
+        return None
+    for members in (("model", "variables"), ()):
+        part = {name: document.get(name) for name in ("kind", "messages", "text", "includes", *members)}
+        try:
+            return normalise({name: value for name, value in part.items() if value is not None})
+        except Problem:
+            continue
+    return None
+
+
+def _with_all_below(pinned: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
+    """The pinned versions and all that they include, by hash."""
+    direct = list(pinned)
+    return {version.content_hash: version for version in direct} | includes.partials_of(direct)
+
+
+def _try(
+    content: Mapping[str, Any],
+    survey: Survey,
+    partials: Mapping[str, PromptVersion],
+    samples: Mapping[str, Any],
+    *,
+    has_faults: bool,
+    owner: int,
+) -> Inspection:
+    """Render with the samples, and with stand-ins where there are none; count and price the result."""
+    if survey.problems or (has_faults and survey.includes and not partials):
+        return Inspection(why_not_rendered="Mend what is marked, and the preview is back.")
+    contents = {pinned: version.content for pinned, version in partials.items()}
+    values, stand_ins = _values(content, survey, samples, _defaults_of(contents.values()))
+    try:
+        rendered = renderers().render(content, values, contents, owner=owner)
+    except Problem as problem:
+        return Inspection(stand_ins=stand_ins, why_not_rendered=problem.detail)
+    model = str(content.get("model", {}).get("name", ""))
+    total = tokens.count_messages(rendered["messages"], model)
+    longest = content.get("model", {}).get("max_completion_tokens") or content.get("model", {}).get("max_tokens")
+    return Inspection(
+        rendered=rendered,
+        stand_ins=stand_ins,
+        tokens=total,
+        message_tokens=[tokens.count(message["content"], model).tokens for message in rendered["messages"]],
+        price=pricing.per_thousand_calls(model, total.tokens, longest),
+    )
+
+
+def _values(
+    content: Mapping[str, Any], survey: Survey, samples: Mapping[str, Any], optional: Set[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """What the preview is rendered with, and the names that a stand-in is shown for."""
+    values: dict[str, Any] = {}
+    stand_ins = []
+    placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
+    for variable in _variables(content, survey):
+        if samples.get(variable.name) is not None:
+            values[variable.name] = samples[variable.name]
+        elif variable.name in placed:
+            values[variable.name] = []
+        elif variable.is_required and not (variable.declared is None and variable.name in optional):
+            values[variable.name] = EMPTY_OF_TYPE.get(variable.type, STAND_IN.format(variable.name))
+            stand_ins.append(variable.name)
+    return values, stand_ins
+
+
+def _defaults_of(partials: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Variables that a partial gives a default."""
+    declared = [partial.get("variables", {}) for partial in partials]
+    return {name for variables in declared for name, variable in variables.items() if "default" in variable}
+
+
+def _variables(content: Mapping[str, Any], survey: Survey) -> list[Variable]:
+    """Declared variables in their order, then the others that the templates use."""
+    declared = content.get("variables", {})
+    return [
+        *(Variable(name, variable, name in survey.variables) for name, variable in declared.items()),
+        *(Variable(name, None, is_used=True) for name in sorted(survey.variables - declared.keys())),
+    ]
+
+
+def _fault(problem: Problem) -> Finding:
+    pointer, line = problem.members.get("pointer", ""), problem.members.get("line")
+    return Finding(problem.code, "error", problem.detail, pointer, line)
+
+
+def _include_fault(problem: Problem, content: Mapping[str, Any]) -> Finding:
+    """An include that cannot be pinned, at the line that asks for it."""
+    wanted = str(problem.members.get("include", ""))
+    for pointer, source in templates(content).items() if wanted else ():
+        for number, line in enumerate(source.split("\n"), start=1):
+            if wanted in line and "include" in line:
+                return Finding(problem.code, "error", problem.detail, pointer, number)
+    return Finding(problem.code, "error", problem.detail)

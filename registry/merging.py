@@ -1,0 +1,168 @@
+"""Two people changed one content: what each did, what fits together, and what somebody must choose. Pure.
+
+A content is taken apart into parts (each message; each setting and variable; the response, tools and examples whole).
+A part that only one side changed is that side's; text that both changed in different lines is merged by line; the rest
+is a conflict, which shows both and takes `mine` until somebody chooses.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from registry.diffing import opcodes, pair_messages, texts
+
+Content = Mapping[str, Any]
+State = Literal["same", "theirs", "mine", "both", "merged", "conflict"]
+Side = Literal["base", "theirs", "mine"]
+# Members whose own members are parts; the others are a part each. `includes` follows from the text.
+OPEN_MEMBERS = ("model", "variables")
+WHOLE_MEMBERS = ("response", "tools", "examples")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part in its three forms (None: it is not there), and what the merge makes of it.
+
+    `key` names it: `/model/temperature`, or `message-3`, which is no position but stays the same whatever is chosen.
+    """
+
+    key: str
+    title: str
+    state: State
+    base: Any
+    theirs: Any
+    mine: Any
+    merged: Any
+
+    @property
+    def is_changed(self) -> bool:
+        return self.state != "same"
+
+
+def merge(base: Content, theirs: Content, mine: Content) -> list[Part]:
+    """The parts of three contents of one prompt; `base` is what both sides started from."""
+    if not base["kind"] == theirs["kind"] == mine["kind"]:
+        return [_part("", "The whole prompt: one side changed its kind", dict(base), dict(theirs), dict(mine))]
+    return [*_messages(base, theirs, mine), *_members(base, theirs, mine)]
+
+
+def assemble(kind: str, parts: Sequence[Part], choices: Mapping[str, Side] | None = None) -> dict[str, Any]:
+    """The content that the parts make; `choices` (key to side) decide parts against the merge's own answer."""
+    chosen = [(part, getattr(part, choices[part.key]) if choices and part.key in choices else part.merged) for part in parts]
+    if len(parts) == 1 and parts[0].key == "":
+        return dict(chosen[0][1])
+    content: dict[str, Any] = {"kind": kind}
+    messages = [value for part, value in chosen if part.key.startswith("message-") and value is not None]
+    if kind == "text":
+        content["text"] = messages[0]["content"] if messages else ""
+    else:
+        content["messages"] = messages
+    for part, value in chosen:
+        if part.key.startswith("/") and value is not None:
+            _, member, *name = part.key.split("/", 2)
+            if name:
+                content.setdefault(member, {})[name[0]] = value
+            else:
+                content[member] = value
+    return content
+
+
+def merge_lines(base: str, theirs: str, mine: str) -> str | None:
+    """The text with both sides' changes, or None where they touch the same lines."""
+    lines = base.split("\n")
+    changes = sorted({*_changes(lines, theirs.split("\n")), *_changes(lines, mine.split("\n"))})
+    for (_, end, _), (start, _, _) in pairwise(changes):
+        # Touching counts as meeting: of two insertions at one place nobody knows the order.
+        if start <= end:
+            return None
+    for start, end, replacement in reversed(changes):
+        lines[start:end] = replacement
+    return "\n".join(lines)
+
+
+def _changes(base: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """(start, end, new lines) of each stretch of `base` that is different in `other`."""
+    return ((a, b, tuple(other[c:d])) for tag, a, b, c, d in opcodes(base, other) if tag != "equal")
+
+
+def _part(key: str, title: str, base: Any, theirs: Any, mine: Any) -> Part:
+    state: State = "conflict"
+    merged = mine
+    if theirs == mine:
+        state = "same" if base == mine else "both"
+    elif theirs == base:
+        state = "mine"
+    elif mine == base:
+        state, merged = "theirs", theirs
+    elif _are_texts(base, theirs, mine):
+        text = merge_lines(base["content"], theirs["content"], mine["content"])
+        if text is not None:
+            state, merged = "merged", {**mine, "content": text}
+    return Part(key, title, state, base, theirs, mine, merged)
+
+
+def _are_texts(*messages: Any) -> bool:
+    """Whether all are messages with text, of one role."""
+    return all(isinstance(one, dict) and "content" in one and one.get("role") == messages[0].get("role") for one in messages)
+
+
+def _members(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
+    for member in OPEN_MEMBERS:
+        sides = [side.get(member, {}) for side in (base, theirs, mine)]
+        for name in sorted({name for side in sides for name in side}):
+            label = "Model" if name == "name" and member == "model" else name
+            title = f"Variable {name}" if member == "variables" else label
+            yield _part(f"/{member}/{name}", title, *(side.get(name) for side in sides))
+    for member in WHOLE_MEMBERS:
+        three = [side.get(member) for side in (base, theirs, mine)]
+        if any(value is not None for value in three):
+            yield _part(f"/{member}", member.capitalize(), *three)
+
+
+def _messages(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
+    """Messages in my order, with theirs that are new after the message they follow there."""
+    of_base, of_theirs, of_mine = (_listed(side) for side in (base, theirs, mine))
+    from_theirs, from_mine = (pair_messages(texts(base), texts(side)) for side in (theirs, mine))
+    their_form = {origin: of_theirs[index] for index, origin in from_theirs.items()}
+    my_form = {origin: of_mine[index] for index, origin in from_mine.items()}
+    new_in_theirs = [index for index in range(len(of_theirs)) if index not in from_theirs]
+    # Rows are (message of the base, or None; message new in mine, or None; message new in theirs, or None).
+    rows: list[tuple[int | None, int | None, int | None]] = []
+    for index in range(len(of_mine)):
+        origin = from_mine.get(index)
+        rows.append((origin, index if origin is None else None, None))
+    for origin in range(len(of_base)):
+        if origin not in my_form:
+            before = next((place for place, row in enumerate(rows) if row[0] is not None and row[0] > origin), len(rows))
+            rows.insert(before, (origin, None, None))
+    for index in new_in_theirs:
+        same = next((place for place, row in enumerate(rows) if row[1] is not None and row[2] is None and of_mine[row[1]] == of_theirs[index]), None)
+        if same is not None:
+            rows[same] = (None, rows[same][1], index)
+            continue
+        previous = index - 1
+        after = next(
+            (
+                place
+                for place, row in enumerate(rows)
+                if previous >= 0 and (row[2] == previous or (previous in from_theirs and row[0] == from_theirs[previous]))
+            ),
+            -1,
+        )
+        rows.insert(after + 1, (None, None, index))
+    for number, (origin, new_in_mine, new_in_their) in enumerate(rows, start=1):
+        three = (
+            of_base[origin] if origin is not None else None,
+            their_form.get(origin) if origin is not None else of_theirs[new_in_their] if new_in_their is not None else None,
+            my_form.get(origin) if origin is not None else of_mine[new_in_mine] if new_in_mine is not None else None,
+        )
+        role = next(one["role"] for one in three if one is not None)
+        yield _part(f"message-{number}", f"Message {number}, {role}" if role else "Text", *three)
+
+
+def _listed(content: Content) -> list[dict[str, Any]]:
+    """A content's messages; a text prompt is one message without a role."""
+    if content["kind"] == "text":
+        return [{"role": "", "content": content["text"]}]
+    return list(content["messages"])

@@ -1,0 +1,43 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from registry.models.people import User
+from registry.models.prompts import Prompt, PromptVersion
+
+
+class PromptDraft(models.Model):
+    """What a person is writing on a prompt, kept as it is typed. It need not be a content that could be committed."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="drafts")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="drafts")
+    # What it was started from (its version's parent); None where the prompt had no version.
+    base = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
+    # The newest version then: another one now means that somebody committed meanwhile.
+    seen = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
+    document = models.JSONField()
+    # Counted by each save, so that two tabs cannot overwrite each other unseen.
+    revision = models.PositiveIntegerField(default=1)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-updated_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["prompt", "user"], name="draft_once_per_person"),
+            models.CheckConstraint(condition=Q(revision__gt=0), name="draft_revision_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}'s draft of {self.prompt}"
+
+
+class PromptSample(models.Model):
+    """Values to try a prompt with in the editor, shared by all who edit it. Nothing that is released rests on them."""
+
+    prompt = models.OneToOneField(Prompt, on_delete=models.CASCADE, related_name="sample")
+    values = models.JSONField(default=dict)
+    updated_by_name = models.CharField(max_length=200)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"sample of {self.prompt}"

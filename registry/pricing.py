@@ -1,0 +1,53 @@
+"""What calls cost, by the list prices that the package genai-prices carries. Pure: usable without Django or network.
+
+Prices are US dollars. They are list prices of the day the package was made: a bill may differ (batches, caches,
+agreements), so pages call these figures estimates.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from genai_prices import Usage, calc_price
+from genai_prices.data import providers
+
+# The providers whose names people write plainly, without the provider in front. First match wins.
+PROVIDERS = ("openai", "mistral", "deepseek", "anthropic", "google", "x-ai", "groq", "together")
+CALLS = 1_000
+# Words in names of models that do something else than chat, or of price-list entries that are no model's name.
+NOT_CHAT = frozenset("audio image realtime transcribe tts search vision embedding moderation extended ft".split())
+
+
+@dataclass(frozen=True)
+class CallPrice:
+    """US dollars for 1,000 calls: of the input, and of the longest output where one is set."""
+
+    provider: str
+    input: Decimal
+    output: Decimal | None
+
+    @property
+    def total(self) -> Decimal:
+        return self.input + (self.output or 0)
+
+
+def per_thousand_calls(model: str, input_tokens: int, output_tokens: int | None = None) -> CallPrice | None:
+    """The list price of 1,000 such calls, or None where the model's price is not known."""
+    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens or 0)
+    for provider in PROVIDERS if model else ():
+        try:
+            price = calc_price(usage, model_ref=model, provider_id=provider)
+        except LookupError:
+            continue
+        output = price.output_price * CALLS if output_tokens is not None else None
+        return CallPrice(price.provider.name, price.input_price * CALLS, output)
+    return None
+
+
+@functools.cache
+def listed_models() -> tuple[str, ...]:
+    """Names that the editor offers: chat models of the first provider that its price list has as current."""
+    listed = next(provider for provider in providers if provider.id == PROVIDERS[0]).models
+    names = [model.id for model in listed if not model.deprecated and re.match("gpt-[4-9]|o[0-9]", model.id)]
+    return tuple(sorted(name for name in names if not NOT_CHAT.intersection(re.split("[-.:]", name))))
