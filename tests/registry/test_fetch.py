@@ -190,7 +190,7 @@ def test_lists_take_a_number_of_queries_that_does_not_grow(stage: Stage, api: AP
         stage.release(version, "staging")
     last = f"/api/v1/prompts/prompt-{count - 1}"
 
-    # 1. the key; 2. prompts; 3. their newest versions; 4. their live releases
+    # 1. the key; 2. prompts with their newest versions; 3. their live releases
     assert len(queries(api, lambda: api.get("/api/v1/prompts"))) == 3
     # 1. the key; 2. the prompt; 3. versions
     assert len(queries(api, lambda: api.get(f"{last}/versions"))) == 3

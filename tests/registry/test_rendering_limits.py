@@ -124,7 +124,6 @@ def test_another_request_is_answered_meanwhile(pool: RendererPool):
     assert max(answers) < took / 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="address space limits are enforced by Linux alone")
 MEASURED = """
 import json, resource, sys
 from registry.problems import Problem
@@ -140,6 +139,7 @@ print(refused, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="address space limits are enforced by Linux alone")
 def test_no_child_ever_held_half_a_gigabyte():
     # In a process of its own: a child counts what its parent held when it was forked.
     attacks = json.dumps(EXPENSIVE[:3])
