@@ -13,6 +13,8 @@ urlpatterns = [
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", include("registry.api.urls")),
     path("", include("registry.urls")),
+    path("", include("evaluations.urls")),
+    path("", include("finetunes.urls")),
 ]
 
 handler400 = "config.rest.bad_request"

@@ -88,6 +88,30 @@ def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Enviro
 
 
 @transaction.atomic
+def move(actor: Actor, environment: Environment, *, by: int) -> None:
+    """Move an environment one place towards the beginning (-1) or the end (1); at the end it stays where it is.
+
+    The order is how environments are shown. Nothing is released by it.
+    """
+    actor.require(Right.ADMINISTER)
+    rows = list(Environment.objects.select_for_update(no_key=True).filter(project=actor.project).order_by("pk"))
+    rows.sort(key=lambda row: row.position)
+    names = [row.name for row in rows]
+    here = names.index(environment.name)
+    there = min(max(here + by, 0), len(rows) - 1)
+    if here == there:
+        return
+    rows.insert(there, rows.pop(here))
+    for position, row in enumerate(rows, start=1):
+        if row.position != position:
+            row.position = position
+            row.save(update_fields=["position"])
+    audit.record(
+        actor, "environment.moved", environment, before={"order": names}, after={"order": [row.name for row in rows]}
+    )
+
+
+@transaction.atomic
 def remove(actor: Actor, environment: Environment) -> None:
     """Remove an environment that nothing was ever released to or proposed for."""
     actor.require(Right.ADMINISTER)

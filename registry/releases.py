@@ -1,6 +1,7 @@
 """Releases: what is live, and going back."""
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from registry import approvals, audit, environments, prompts
 from registry.access import Actor, Right
@@ -100,13 +101,29 @@ def roll_back(
     )
 
 
-def _previous(live: Release) -> Release:
-    """The release before the one that made the live version live, passing over rollbacks."""
-    origin = live.restores or live
-    earlier = Release.objects.filter(environment=live.environment, prompt=live.prompt, number__lt=origin.number)
+def returnable(live: Release) -> QuerySet[Release]:
+    """Releases of the environment that a rollback may name: other versions, approved ones where it is protected."""
+    earlier = Release.objects.filter(environment=live.environment, prompt=live.prompt)
     if live.environment.protected:
         earlier = earlier.filter(approvals__gt=0)
-    target = earlier.exclude(version=live.version).select_related("version").order_by("-number").first()
+    return earlier.exclude(version=live.version)
+
+
+def previous_version(live: Release) -> PromptVersion | None:
+    """What a rollback without a choice would make live, or None where there is nothing to go back to."""
+    found = _before(live)
+    return found.version if found else None
+
+
+def _before(live: Release) -> Release | None:
+    """The release before the one that made the live version live, passing over rollbacks."""
+    origin = live.restores or live
+    earlier = returnable(live).filter(number__lt=origin.number)
+    return earlier.select_related("version").order_by("-number").first()
+
+
+def _previous(live: Release) -> Release:
+    target = _before(live)
     if target is None:
         before = f"before version {live.version.number}"
         sentence = f"Nothing that was live in {live.environment.name} {before} can be returned to."

@@ -1,14 +1,45 @@
 from django.urls import path
 
-from registry import views
+from registry.views import account, compare, editor, promotions, prompts, search, settings
 
 app_name = "registry"
+P = "p/<slug:project>"
+PROMPT = f"{P}/prompts/<str:name>"
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("login/", views.SignIn.as_view(), name="login"),
-    path("logout/", views.SignOut.as_view(), name="logout"),
-    path("p/<slug:project>/prompts/", views.prompt_list, name="prompt-list"),
-    path("p/<slug:project>/prompts/<str:name>/", views.prompt_detail, name="prompt-detail"),
-    path("p/<slug:project>/promotions/<int:number>/<str:verb>/", views.promotion_act, name="promotion-act"),
-    path("p/<slug:project>/prompts/<str:name>/compare/", views.prompt_compare, name="prompt-compare"),
+    path("", account.home, name="home"),
+    path("login/", account.SignIn.as_view(), name="login"),
+    path("logout/", account.SignOut.as_view(), name="logout"),
+    path("theme/", account.theme, name="theme"),
+    path(f"{P}/prompts/", prompts.prompt_list, name="prompt-list"),
+    path(f"{P}/new-prompt/", prompts.prompt_new, name="prompt-new"),
+    path(f"{PROMPT}/", prompts.prompt_detail, name="prompt-detail"),
+    path(f"{PROMPT}/history/", prompts.prompt_history, name="prompt-history"),
+    path(f"{PROMPT}/versions/<int:number>/", prompts.version_detail, name="version-detail"),
+    path(f"{PROMPT}/use/", prompts.version_use, name="version-use"),
+    path(f"{PROMPT}/about/", prompts.prompt_about, name="prompt-about"),
+    path(f"{PROMPT}/archive/", prompts.prompt_archive, name="prompt-archive"),
+    path(f"{PROMPT}/restore/", prompts.prompt_restore, name="prompt-restore"),
+    path(f"{PROMPT}/compare/", compare.prompt_compare, name="prompt-compare"),
+    path(f"{PROMPT}/edit/", editor.editor, name="editor"),
+    path(f"{PROMPT}/edit/draft/", editor.draft_save, name="draft-save"),
+    path(f"{PROMPT}/edit/discard/", editor.draft_discard, name="draft-discard"),
+    path(f"{PROMPT}/edit/commit/", editor.draft_commit, name="draft-commit"),
+    path(f"{PROMPT}/edit/merge/", editor.draft_merge, name="draft-merge"),
+    path(f"{PROMPT}/promote/", promotions.promotion_new, name="promotion-new"),
+    path(f"{PROMPT}/rollback/", promotions.rollback, name="rollback"),
+    path(f"{P}/promotions/", promotions.promotion_list, name="promotion-list"),
+    path(f"{P}/promotions/<int:number>/", promotions.promotion_detail, name="promotion-detail"),
+    path(f"{P}/promotions/<int:number>/<str:verb>/", promotions.promotion_act, name="promotion-act"),
+    path(f"{P}/inbox/", promotions.inbox_page, name="inbox"),
+    path(f"{P}/search/", search.search_page, name="search"),
+    path(f"{P}/profile/", account.profile, name="profile"),
+    path(f"{P}/settings/members/", settings.members, name="members"),
+    path(f"{P}/settings/members/<str:username>/remove/", settings.member_remove, name="member-remove"),
+    path(f"{P}/settings/environments/", settings.environment_list, name="environments"),
+    path(f"{P}/settings/environments/<str:name>/", settings.environment_detail, name="environment"),
+    path(f"{P}/settings/environments/<str:name>/move/", settings.environment_move, name="environment-move"),
+    path(f"{P}/settings/environments/<str:name>/remove/", settings.environment_remove, name="environment-remove"),
+    path(f"{P}/settings/keys/", settings.key_list, name="keys"),
+    path(f"{P}/settings/keys/<str:key_id>/revoke/", settings.key_revoke, name="key-revoke"),
+    path(f"{P}/settings/audit/", settings.audit_log, name="audit"),
 ]

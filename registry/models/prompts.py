@@ -92,6 +92,11 @@ class PromptVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.prompt}@{self.number}"
 
+    @property
+    def label(self) -> str:
+        """The number as a selector."""
+        return str(self.number)
+
 
 class Inclusion(models.Model):
     """A version includes another one: `{% include "shared.tone" %}`, pinned when the version was committed."""

@@ -1,17 +1,25 @@
 """Small pieces of text in templates."""
 
+import json
+import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
+from markdown_it import MarkdownIt
 
 from registry.identity import canonical_bytes
 
 register = template.Library()
+# No HTML, and no images: a page asks no other host for anything.
+MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).disable("image")
+TEMPLATE_PART = re.compile(r"(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+KINDS_OF_PART = {"{{": "t-var", "{%": "t-tag", "{#": "t-note"}
 
 
 @register.filter
@@ -56,3 +64,52 @@ def marked(line: dict[str, Any]) -> SafeString:
 @register.filter
 def change_sign(change: str) -> str:
     return {"added": "+", "removed": "−"}.get(change, "")
+
+
+@register.filter
+def of(mapping: Mapping[Any, Any] | None, key: Any) -> Any:
+    """A member of a mapping, by a name that is in a variable."""
+    return (mapping or {}).get(key)
+
+
+@register.filter
+def folder(name: str) -> str:
+    """What stands before the last dot of a prompt's name, with it: dots read as folders."""
+    before, dot, _ = name.rpartition(".")
+    return f"{before}{dot}"
+
+
+@register.filter
+def leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    """Text with the usual marks as HTML; what would be HTML in it is shown as text."""
+    return mark_safe(MARKDOWN.render(text))  # noqa: S308 - the renderer escapes all HTML
+
+
+@register.filter
+def template_marks(text: str) -> SafeString:
+    """A template's text with its variables, tags and comments marked."""
+    pieces = [
+        (format_html('<span class="{}">{}</span>', KINDS_OF_PART[piece[:2]], piece),)
+        if index % 2
+        else (piece,)
+        for index, piece in enumerate(TEMPLATE_PART.split(text))
+    ]
+    return format_html_join("", "{}", pieces)
+
+
+@register.filter
+def dollars(amount: Any) -> str:
+    """US dollars with as many places as matter: 0.15, 12.40, 0.0042."""
+    value = float(amount)
+    return f"${value:,.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
+
+
+@register.filter
+def pretty_json(value: Any) -> str:
+    """A JSON value as people read it."""
+    return json.dumps(value, ensure_ascii=False, indent=2)

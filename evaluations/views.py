@@ -1,0 +1,26 @@
+"""Panels on a prompt's page: what was measured on its versions, and what services report."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from registry import listing, prompts
+from registry.access import Actor
+from registry.views.frame import in_project
+
+VERSIONS_SHOWN = 10
+
+
+@in_project
+def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompt = prompts.named(actor.project, name)
+    versions = list(prompt.versions.defer("content").order_by("-number")[: 5 * VERSIONS_SHOWN])
+    found = listing.check_summaries(actor.project, [version.content_hash for version in versions])
+    rows = [(version, found[version.content_hash]) for version in versions if version.content_hash in found]
+    context = {"project": actor.project, "prompt": prompt, "rows": rows[:VERSIONS_SHOWN]}
+    return render(request, "evaluations/_prompt_panel.html", context)
+
+
+@in_project
+def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompts.named(actor.project, name)
+    return render(request, "evaluations/_usage_panel.html")

@@ -1,0 +1,32 @@
+"""A panel on a prompt's page: how much of every call the prompt is, which is where fine-tuning pays."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from registry import linting, prompts
+from registry.access import Actor
+from registry.models import Release
+from registry.problems import Problem
+from registry.references import DEFAULT_ENVIRONMENT
+from registry.views.frame import in_project
+
+
+@in_project
+def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Of what is live in production, else of the newest version."""
+    prompt = prompts.named(actor.project, name)
+    live = Release.objects.filter(prompt=prompt, environment__name=DEFAULT_ENVIRONMENT).select_related("version")
+    release = live.order_by("-number").first()
+    version = release.version if release else prompt.head
+    if version is None:
+        raise Problem("prompt.no_versions", f"{name} has no version yet.")
+    examples = linting.Subject(version.content, frozenset(), version.tokens).example_count
+    context = {
+        "version": version,
+        "tokens_limit": linting.BLOATED_TOKENS,
+        "examples": examples,
+        "examples_limit": linting.BLOATED_EXAMPLES,
+        "over_tokens": version.tokens > linting.BLOATED_TOKENS,
+        "over_examples": examples > linting.BLOATED_EXAMPLES,
+    }
+    return render(request, "finetunes/_prompt_panel.html", context)

@@ -1,0 +1,35 @@
+"""Two versions of a prompt, side by side or in one column; the address says which and can be shared."""
+
+from django.http import HttpRequest, HttpResponse
+
+from registry import comparing, prompts, resolution
+from registry.access import Actor
+from registry.references import Reference, parse_selector
+from registry.views.frame import in_project, page
+
+# Versions in the two menus; an older one can be named in the address.
+MOST_OFFERED = 200
+
+
+@in_project
+def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompt = prompts.named(actor.project, name)
+    newest = prompt.head.number if prompt.head else 1
+    defaults = {"from": str(max(1, newest - 1)), "to": str(newest)}
+    old, new = (
+        resolution.resolve(actor.project, Reference(name, parse_selector(request.GET.get(member) or default)))
+        for member, default in defaults.items()
+    )
+    context = {
+        "section": "prompts",
+        "tab": "compare",
+        "prompt": prompt,
+        "version_count": newest,
+        "old": old,
+        "new": new,
+        "view": "split" if request.GET.get("view") == "split" else "inline",
+        "whole": request.GET.get("whole") == "1",
+        "comparison": comparing.compare(old.content, new.content, whole=request.GET.get("whole") == "1"),
+        "versions": prompt.versions.defer("content").order_by("-number")[:MOST_OFFERED],
+    }
+    return page(request, actor, "registry/prompt_compare.html", context)

@@ -1,0 +1,256 @@
+"""The editor: writing a draft, seeing what it will do, and committing it."""
+
+import json
+from typing import Any, cast
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_POST
+
+from registry import comparing, drafts, inspection, pricing, prompts, resolution
+from registry.access import Actor, Right
+from registry.content import RESPONSE_FORMATS, ROLES, VARIABLE_TYPES
+from registry.inspection import Inspection
+from registry.merging import Side
+from registry.models import Prompt, PromptVersion
+from registry.plain_json import plain
+from registry.problems import Problem
+from registry.references import Number, Reference
+from registry.views.frame import done, errors_of, in_project, page, refused, to
+
+# Settings that have a field of their own; any other is kept and edited as JSON.
+USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
+# Where the editor keeps "other settings" that are no JSON yet (static/js/document.js); no commit takes the name.
+UNREADABLE = "(unreadable)"
+# Members that have a place of their own in the editor; anything else of a document is carried along untouched.
+EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "includes")
+
+
+@in_project
+def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    actor.require(Right.EDIT)
+    prompt = _writable(actor, name)
+    start = None
+    if request.GET.get("from", "").isdigit():
+        start = resolution.resolve(actor.project, Reference(name, Number(int(request.GET["from"][:9]))))
+    sheet = drafts.open_sheet(actor, prompt, start)
+    if start and sheet.draft and (sheet.base is None or sheet.base.pk != start.pk):
+        context = {"section": "prompts", "prompt": prompt, "sheet": sheet, "start": start}
+        return page(request, actor, "registry/editor/draft_in_the_way.html", context)
+    document = sheet.document
+    model = _object(document.get("model"))
+    context = {
+        "section": "prompts",
+        "prompt": prompt,
+        "sheet": sheet,
+        "document": document,
+        "messages_shown": _messages(document),
+        "model": model,
+        "other_settings": model.get(UNREADABLE)
+        or _json({k: v for k, v in model.items() if k not in USUAL_SETTINGS}),
+        "response": _object(document.get("response")),
+        "schema": _json(_object(document.get("response")).get("schema")),
+        "tools": _json(document.get("tools")),
+        "state": _state(actor, prompt, sheet),
+        "blank_user": {"role": "user", "content": ""},
+        "blank_placeholder": {"role": "placeholder", "name": ""},
+        "roles": ROLES,
+        "formats": RESPONSE_FORMATS,
+        "types": VARIABLE_TYPES,
+        "models": _models(actor, model),
+    }
+    return page(request, actor, "registry/editor/editor.html", context)
+
+
+def _writable(actor: Actor, name: str) -> Prompt:
+    prompt = prompts.named(actor.project, name)
+    if prompt.archived_at:
+        raise Problem("prompt.archived", f"{name} is archived; restore it to write on it.")
+    return prompt
+
+
+def _state(actor: Actor, prompt: Prompt, sheet: drafts.Sheet) -> dict[str, Any]:
+    """What the page's script starts from."""
+    return {
+        "save": to("draft-save", actor, prompt.name),
+        "revision": sheet.revision,
+        "base": sheet.base.number if sheet.base else None,
+        "seen": sheet.seen.number if sheet.seen else None,
+        "samples": drafts.samples(prompt),
+        "variables": _object(sheet.document.get("variables")),
+        "carried": {k: v for k, v in sheet.document.items() if k not in EDITED_MEMBERS},
+        "includes": _object(sheet.document.get("includes")),
+    }
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """A member of a draft, which may be anything, as an object."""
+    return value if isinstance(value, dict) else {}
+
+
+def _json(value: Any) -> str:
+    """A member as people edit it; text in place of it is what could not be read as JSON when it was typed."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
+
+
+def _messages(document: dict[str, Any]) -> list[dict[str, Any]]:
+    if document.get("kind") == "text":
+        return [{"role": "text", "content": document.get("text", "")}]
+    return [_object(message) for message in document.get("messages") or []]
+
+
+def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
+    """Names to offer: those in use here first, then what is listed."""
+    heads = PromptVersion.objects.filter(prompt__project=actor.project, prompt__head__isnull=False)
+    used = heads.filter(content__model__has_key="name").order_by("-id").values_list("content__model__name", flat=True)
+    names = [str(model.get("name") or ""), *(str(one) for one in used[:200]), *pricing.listed_models()]
+    return [one for one in dict.fromkeys(names) if one]
+
+
+@require_POST
+@in_project
+def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Keep the draft (unless nothing was typed yet) and say what is to be said about it. Called while typing."""
+    try:
+        asked = _asked(request)
+        prompt = _writable(actor, name)
+        actor.require(Right.EDIT)
+        revision = asked.get("revision")
+        if asked.get("save"):
+            numbers = {member: asked.get(member) for member in ("base", "seen")}
+            revision = drafts.save(actor, prompt, document=asked.get("document"), revision=revision, **numbers)
+            drafts.keep_samples(actor, prompt, _object(asked.get("samples")))
+        found = inspection.inspect(actor.project, prompt, asked.get("document"), _object(asked.get("samples")))
+    except Problem as problem:
+        return JsonResponse(problem.as_document(), status=problem.kind.status)
+    newest = prompt.head
+    messages = list(zip(found.rendered["messages"], found.message_tokens, strict=True)) if found.rendered else []
+    context = {"found": found, "messages": messages, "project": actor.project, "prompt": prompt}
+    answer = {
+        "revision": revision,
+        "preview": render_to_string("registry/editor/_preview.html", context, request),
+        "newest": {"number": newest.number, "author": newest.author_name} if newest else None,
+        **_marks(found),
+    }
+    return JsonResponse(answer)
+
+
+def _asked(request: HttpRequest) -> dict[str, Any]:
+    faults: list[Any] = []
+    try:
+        asked = plain(json.loads(request.body), faults)
+    except (ValueError, RecursionError):
+        raise Problem("request.malformed", "The draft cannot be read as JSON.") from None
+    is_counted = isinstance(asked, dict) and isinstance(asked.get("revision"), int) and asked["revision"] >= 0
+    numbers = all(isinstance(asked.get(member), int | None) for member in ("base", "seen")) if is_counted else False
+    if faults or not is_counted or not numbers:
+        first = faults[0].message if faults else "A draft has a document and the revision that it follows."
+        raise Problem("request.invalid", first, faults=faults)
+    return dict(asked)
+
+
+def _marks(found: Inspection) -> dict[str, Any]:
+    """What the script puts beside the fields: faults, findings, and the variables that there are."""
+    return {
+        "can_be_committed": found.can_be_committed,
+        "marks": [
+            {"severity": one.severity, "message": one.message, "pointer": one.pointer, "line": one.line, "refused": one in found.faults}
+            for one in (*found.faults, *found.findings)
+        ],
+        "variables": [
+            {"name": one.name, "type": one.type, "declared": one.declared is not None, "used": one.is_used, "required": one.is_required}
+            for one in found.variables
+        ],
+        "stand_ins": list(found.stand_ins),
+    }
+
+
+@require_POST
+@in_project
+def draft_discard(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    drafts.discard(actor, prompts.named(actor.project, name))
+    if request.POST.get("next") == "edit" and request.POST.get("from", "").isdigit():
+        return redirect(f"{to('editor', actor, name)}?from={request.POST['from'][:9]}")
+    return done(request, "The draft is gone.", to("prompt-detail", actor, name))
+
+
+@in_project
+def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """What the draft changes, and a message for it; then the commit."""
+    actor.require(Right.EDIT)
+    prompt = _writable(actor, name)
+    draft = drafts.of(actor, prompt)
+    if draft is None:
+        raise Problem("draft.not_found", f"You have no draft of {name}; it may have been committed already.")
+    context: dict[str, Any] = {"section": "prompts", "prompt": prompt, "draft": draft, "message": ""}
+    status = 200
+    if request.method == "POST":
+        context["message"] = request.POST.get("message", "")
+        try:
+            revision = int(request.POST.get("revision", "0")[:9])
+            committed = drafts.commit(actor, prompt, revision=revision, message=context["message"].strip())
+        except (Problem, ValueError) as error:
+            problem = error if isinstance(error, Problem) else Problem("request.invalid", "The form is incomplete.")
+            context["errors"], status = errors_of(problem), problem.kind.status
+        else:
+            number = committed.version.number
+            sentence = f"Version {number} is committed." if committed.created else f"That is version {number} already."
+            return done(request, sentence, to("version-detail", actor, name, number))
+    prompt.refresh_from_db()
+    sheet = drafts.Sheet(draft.document, draft.base, draft.seen, draft.revision, draft)
+    found = inspection.inspect(actor.project, prompt, draft.document, drafts.samples(prompt))
+    context |= {"sheet": sheet, "found": found, "is_behind": draft.seen_id != prompt.head_id}
+    if found.content:
+        before = draft.base.content if draft.base else {"kind": found.content["kind"], "messages": [], "text": ""}
+        context["comparison"] = comparing.compare(before, found.content)
+    return page(request, actor, "registry/editor/commit.html", context, status=status)
+
+
+@in_project
+def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """What somebody committed meanwhile, beside what the draft changes; each part can be chosen."""
+    actor.require(Right.EDIT)
+    prompt = _writable(actor, name)
+    draft = drafts.of(actor, prompt)
+    if draft is None:
+        raise Problem("draft.not_found", f"You have no draft of {name}.")
+    if draft.seen_id == prompt.head_id or prompt.head is None:
+        return done(request, "Your draft is up to date.", to("editor", actor, name))
+    if request.method == "POST":
+        choices = {k.removeprefix("choose:"): v for k, v in request.POST.items() if k.startswith("choose:")}
+        try:
+            drafts.rebase(
+                actor,
+                prompt,
+                revision=int(request.POST.get("revision", "0")[:9] or 0),
+                newest=int(request.POST.get("newest", "0")[:9] or 0),
+                choices={key: cast(Side, side) for key, side in choices.items() if side in ("base", "theirs", "mine")},
+            )
+        except (Problem, ValueError) as error:
+            problem = error if isinstance(error, Problem) else Problem("request.invalid", "The form is incomplete.")
+            return refused(request, problem, to("draft-merge", actor, name))
+        sentence = f"Your draft now starts from version {prompt.head.number}."
+        return done(request, sentence, to("editor", actor, name))
+    parts = [part for part in drafts.three_way(draft) if part.is_changed]
+    rows = [
+        {
+            "part": part,
+            "theirs": comparing.compare_texts(_as_text(part.base), _as_text(part.theirs)),
+            "mine": comparing.compare_texts(_as_text(part.base), _as_text(part.mine)),
+        }
+        for part in parts
+    ]
+    context = {"section": "prompts", "prompt": prompt, "draft": draft, "rows": rows, "newest": prompt.head}
+    return page(request, actor, "registry/editor/merge.html", context)
+
+
+def _as_text(value: Any) -> str | None:
+    """A part as lines: a message's text, anything else as JSON."""
+    if value is None:
+        return None
+    if isinstance(value, dict) and "content" in value and "role" in value:
+        return str(value["content"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,0 +1,274 @@
+"""Pages of prompts: the list, a new one, what one is about, its history, one of its versions, and how to use it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_POST
+
+from registry import approvals, charts, comparing, linting, listing, prompts, resolution, snippets, timeline
+from registry.access import Actor, Right
+from registry.models import UNDECIDED, Environment, Inclusion, Membership, Promotion, Prompt, PromptVersion
+from registry.problems import Problem
+from registry.references import Number, Reference, is_environment_name, parse_selector
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, refused, to
+
+# What a newcomer to a prompt wants to see at once; the rest is one click away.
+MOMENTS_SHOWN = 12
+LONGEST_SEARCH = 200
+VERSIONS_CHARTED = 60
+
+
+@in_project
+def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    project = actor.project
+    asked = {name: request.GET.get(name, "").strip()[:LONGEST_SEARCH] for name in FILTERS}
+    order = request.GET.get("order", "name")
+    order = order if order in listing.ORDERS else "name"
+    is_archive = request.GET.get("archived") == "1"
+    rows = listing.with_undecided(listing.prompts(project)).filter(archived_at__isnull=not is_archive)
+    for name, narrow in FILTERS.items():
+        if asked[name]:
+            rows = narrow(rows, asked[name])
+    shown = Paginator(listing.ordered(rows, order), PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "section": "prompts",
+        "asked": asked,
+        "is_filtered": any(asked.values()),
+        "is_archive": is_archive,
+        "order": order,
+        "page": shown,
+        "checks": _checks_of_live(actor, shown),
+        "environments": Environment.objects.filter(project=project),
+        "folders": listing.folders(project),
+        "tags": listing.tags(project),
+        "authors": Membership.objects.filter(project=project).order_by("user__username").values_list("user__username", flat=True),
+    }
+    return page(request, actor, "registry/prompt_list.html", context)
+
+
+FILTERS = {
+    "search": listing.found,
+    "folder": listing.in_folder,
+    "tag": lambda rows, tag: rows.filter(tags__contains=[tag]),
+    "environment": listing.live_in,
+    "author": listing.by_author,
+}
+
+
+def _checks_of_live(actor: Actor, shown: "Page[Prompt]") -> dict[str, listing.CheckSummary]:
+    """Checks of all live versions on the page, by hash."""
+    live = {release.version.content_hash for prompt in shown for release in prompt.live_releases}  # type: ignore[attr-defined]  # prefetched
+    return listing.check_summaries(actor.project, live)
+
+
+@in_project
+def prompt_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    actor.require(Right.EDIT)
+    values = {name: request.POST.get(name, "") for name in ("name", "description", "tags")}
+    context: dict[str, Any] = {"section": "prompts", "values": values}
+    if request.method != "POST":
+        values["name"] = request.GET.get("name", "")[:LONGEST_SEARCH]
+        return page(request, actor, "registry/prompt_new.html", context)
+    try:
+        prompt = prompts.create(
+            actor,
+            name=values["name"].strip(),
+            description=values["description"],
+            tags=_words(values["tags"]),
+        )
+    except Problem as problem:
+        at_name = dict.fromkeys(("prompt.invalid_name", "prompt.name_taken"), "name")
+        context["errors"] = errors_of(problem, at_name)
+        return page(request, actor, "registry/prompt_new.html", context, status=problem.kind.status)
+    return done(request, f"{prompt.name} is there. Write its first version.", to("editor", actor, prompt.name))
+
+
+def _words(text: str) -> list[str]:
+    """Tags as people type them: separated by commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+@in_project
+def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompt = prompts.named(actor.project, name)
+    lanes = _lanes(actor, prompt)
+    live = next((lane["release"].version for lane in lanes if lane["environment"].name == "production" and lane["release"]), None)
+    shown = _full(prompt, live or prompt.head)
+    waiting = _waiting(prompt)
+    context = {
+        **_about(actor, prompt, "overview"),
+        "lanes": lanes,
+        "waiting_here": waiting,
+        "change": _first_change(waiting),
+        "version": shown,
+        "checks": listing.check_summaries(actor.project, [shown.content_hash]).get(shown.content_hash) if shown else None,
+        "uses": _uses(shown),
+        "used_by": prompts.users(prompt),
+        "line": timeline.stretch(prompt, length=MOMENTS_SHOWN),
+    }
+    return page(request, actor, "registry/prompt_detail.html", context)
+
+
+def _about(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
+    """What the heading of all pages of a prompt shows."""
+    return {"section": "prompts", "prompt": prompt, "tab": tab, "version_count": prompt.head.number if prompt.head else 0}
+
+
+def _full(prompt: Prompt, version: PromptVersion | None) -> PromptVersion | None:
+    """The version with its content and where it is live."""
+    return resolution.deliverable(prompt.versions.filter(pk=version.pk)).first() if version else None
+
+
+def _waiting(prompt: Prompt) -> list[tuple[Promotion, approvals.Standing]]:
+    """Undecided promotions with where they stand; there are few at a time."""
+    rows = Promotion.objects.filter(prompt=prompt, status__in=UNDECIDED).order_by("id")
+    full = rows.select_related("environment", "prompt", "version__author_key", "requested_by_key", "replaces__version")
+    return [(row, approvals.standing(row)) for row in full]
+
+
+def _first_change(waiting: list[tuple[Promotion, approvals.Standing]]) -> dict[str, Any] | None:
+    """What the promotion that waits longest would change, if it replaces something."""
+    for promotion, _ in waiting:
+        live = approvals.live_release(promotion.environment, promotion.prompt)
+        if live and live.version_id != promotion.version_id:
+            comparison = comparing.compare(live.version.content, promotion.version.content)
+            return {"promotion": promotion, "comparison": comparison}
+    return None
+
+
+def _lanes(actor: Actor, prompt: Prompt) -> list[dict[str, Any]]:
+    """Each environment with what is live there, and whether there is something to go back to."""
+    live = {release.environment_id: release for release in listing.newest_releases().filter(prompt=prompt)}
+    return [
+        {"environment": environment, "release": live.get(environment.pk)}
+        for environment in Environment.objects.filter(project=actor.project)
+    ]
+
+
+def _uses(version: PromptVersion | None) -> list[Inclusion]:
+    if version is None:
+        return []
+    rows = Inclusion.objects.filter(version=version).select_related("included__prompt")
+    return list(rows.defer("included__content", "included__prompt__head_text"))
+
+
+@in_project
+def prompt_history(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompt = prompts.named(actor.project, name)
+    before = _moment(request.GET.get("before", ""))
+    only = request.GET.get("only") == "releases"
+    line = timeline.stretch(prompt, before=before, length=PAGE_SIZE, releases_only=only)
+    context = {
+        **_about(actor, prompt, "history"),
+        "line": line,
+        "is_later_page": before is not None,
+        "only_releases": only,
+        "chart": _tokens_by_version(prompt) if before is None and not only else None,
+    }
+    return page(request, actor, "registry/prompt_history.html", context)
+
+
+def _tokens_by_version(prompt: Prompt) -> charts.LineChart | None:
+    """How the prompt grew, over its newest versions; a line needs three points to say something."""
+    newest = list(prompt.versions.order_by("-number").values_list("number", "tokens")[:VERSIONS_CHARTED])
+    if len(newest) < 3:
+        return None
+    values = [(f"v{number}", tokens) for number, tokens in reversed(newest)]
+    bloated = max(tokens for _, tokens in values) > linting.BLOATED_TOKENS / 2
+    limit = (f"{linting.BLOATED_TOKENS:,}: evaluate fine-tuning", linting.BLOATED_TOKENS) if bloated else None
+    return charts.line_chart("tokens", "Tokens by version", values, unit="tokens", limit=limit)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+@in_project
+def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponse:
+    prompt = prompts.named(actor.project, name)
+    version = resolution.resolve(actor.project, Reference(name, Number(number)))
+    numbers = prompt.versions.filter(number__lt=number).aggregate(before=Max("number"))
+    released = prompt.releases.filter(version=version).select_related("environment").order_by("-id")
+    context = {
+        **_about(actor, prompt, "version"),
+        "version": version,
+        "before": numbers["before"],
+        "checks": actor.project.checks.filter(content_hash=version.content_hash).order_by("name", "-id").distinct("name"),
+        "released": released[:PAGE_SIZE],
+        "uses": _uses(version),
+        "environments": Environment.objects.filter(project=actor.project),
+    }
+    return page(request, actor, "registry/version_detail.html", context)
+
+
+@in_project
+def version_use(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Snippets that fetch the prompt, with the reference filled in."""
+    prompt = prompts.named(actor.project, name)
+    environments = list(Environment.objects.filter(project=actor.project).values_list("name", flat=True))
+    selector = request.GET.get("at") or (environments[-1] if environments else "latest")
+    problem: Problem | None = None
+    version = None
+    try:
+        version = resolution.resolve(actor.project, Reference(name, parse_selector(selector)))
+    except Problem as found:
+        problem = found
+        selector = selector if is_environment_name(selector) else "latest"
+    context = {
+        **_about(actor, prompt, "use"),
+        "selector": selector,
+        "selectors": [*environments, "latest", *([str(version.number), version.content_hash] if version else [])],
+        "version": version,
+        "problem": problem,
+        "snippets": snippets.snippets(
+            request.build_absolute_uri("/").rstrip("/"),
+            name,
+            selector,
+            version.content.get("variables", {}) if version else {},
+        ),
+    }
+    return page(request, actor, "registry/version_use.html", context)
+
+
+@in_project
+def prompt_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """The description and tags, and taking a prompt out of use."""
+    prompt = prompts.named(actor.project, name)
+    actor.require(Right.EDIT)
+    values = {"description": prompt.description, "tags": ", ".join(prompt.tags)}
+    context: dict[str, Any] = {**_about(actor, prompt, "about"), "values": values}
+    if request.method != "POST":
+        return page(request, actor, "registry/prompt_about.html", context)
+    values |= {member: request.POST.get(member, "") for member in ("description", "tags")}
+    try:
+        prompts.describe(actor, prompt, description=values["description"], tags=_words(values["tags"]))
+    except Problem as problem:
+        context["errors"] = errors_of(problem)
+        return page(request, actor, "registry/prompt_about.html", context, status=problem.kind.status)
+    return done(request, "Saved.", to("prompt-detail", actor, name))
+
+
+@require_POST
+@in_project
+def prompt_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompt = prompts.named(actor.project, name)
+    try:
+        prompts.archive(actor, prompt)
+    except Problem as problem:
+        return refused(request, problem, to("prompt-about", actor, name))
+    return done(request, f"{name} is archived; nothing of it is deleted.", to("prompt-detail", actor, name))
+
+
+@require_POST
+@in_project
+def prompt_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    prompts.restore(actor, prompts.named(actor.project, name))
+    return done(request, f"{name} is back.", to("prompt-detail", actor, name))

@@ -1,0 +1,61 @@
+"""Finding anything: the search page, and the same as the command palette's list."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from registry.access import Actor, Right
+from registry.searching import search
+from registry.views.frame import in_project, page, to
+
+PALETTE_HITS = 8
+PAGE_HITS = 50
+LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page or an action that the palette jumps to; `words` are further words that find it."""
+
+    title: str
+    address: str
+    words: str = ""
+
+
+@in_project
+def search_page(request: HttpRequest, actor: Actor) -> HttpResponse:
+    text = request.GET.get("q", "").strip()[:LONGEST]
+    if request.GET.get("palette") and request.htmx:  # type: ignore[attr-defined]  # set by django-htmx
+        context = {
+            "project": actor.project,
+            "text": text,
+            "hits": search(actor.project, text, PALETTE_HITS),
+            "places": [place for place in _places(actor) if _fits(place, text)],
+        }
+        return render(request, "registry/_palette.html", context)
+    context = {"section": "search", "text": text, "hits": search(actor.project, text, PAGE_HITS)}
+    return page(request, actor, "registry/search.html", context)
+
+
+def _fits(place: Place, text: str) -> bool:
+    """Whether all typed words start words of the place."""
+    words = f"{place.title} {place.words}".lower().split()
+    return all(any(word.startswith(typed) for word in words) for typed in text.lower().split())
+
+
+def _places(actor: Actor) -> list[Place]:
+    everybody = [
+        Place("Prompts", to("prompt-list", actor), "list all"),
+        Place("Inbox", to("inbox", actor), "waiting review tasks"),
+        Place("Promotions", to("promotion-list", actor), "requests reviews releases"),
+        Place("Environments", to("environments", actor), "settings rules protection"),
+        Place("Members", to("members", actor), "settings people roles"),
+        Place("Audit log", to("audit", actor), "settings history changes who"),
+        Place("Profile", to("profile", actor), "settings account password name"),
+    ]
+    if actor.may(Right.EDIT):
+        everybody.insert(1, Place("New prompt", to("prompt-new", actor), "create add"))
+    if actor.may(Right.ADMINISTER):
+        everybody.append(Place("API keys", to("keys", actor), "settings token issue revoke"))
+    return everybody

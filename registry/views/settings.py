@@ -1,0 +1,254 @@
+"""Settings of a project: people, environments and their rules, API keys, and the audit log."""
+
+import csv
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from registry import environments, keys, projects
+from registry.access import Actor, Right
+from registry.environments import Rules
+from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope, User
+from registry.problems import Problem
+from registry.references import quoted
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, refused, to
+
+# How long a new key lives unless somebody says otherwise; a key that never ends has to be chosen.
+LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never ends"))
+EXPORT_CHUNK = 1_000
+
+
+# --- People ----------------------------------------------------------------------------------------------------------
+@in_project
+def members(request: HttpRequest, actor: Actor) -> HttpResponse:
+    values = {"username": request.POST.get("username", "").strip(), "role": request.POST.get("role", Role.EDITOR)}
+    context: dict[str, Any] = {"section": "settings", "tab": "members", "values": values, "roles": Role.choices}
+    status = 200
+    if request.method == "POST":
+        try:
+            projects.set_member(actor, user=_person(actor, values["username"]), role=_role(values["role"]))
+        except Problem as problem:
+            context["errors"] = errors_of(problem, {"member.unknown_user": "username", "member.last_admin": "role"})
+            status = problem.kind.status
+        else:
+            return done(request, f"{values['username']} is {values['role']} now.", to("members", actor))
+    rows = Membership.objects.filter(project=actor.project).select_related("user").order_by("user__username")
+    return page(request, actor, "registry/settings/members.html", {**context, "rows": rows}, status=status)
+
+
+def _person(actor: Actor, username: str) -> User:
+    actor.require(Right.ADMINISTER)
+    user = User.objects.filter(username=username).first()
+    if user is None:
+        raise Problem("member.unknown_user", f"There is nobody named {quoted(username)}.")
+    return user
+
+
+def _role(text: str) -> Role:
+    if text not in Role.values:
+        raise Problem("request.invalid", f"There is no role {quoted(text)}.")
+    return Role(text)
+
+
+@require_POST
+@in_project
+def member_remove(request: HttpRequest, actor: Actor, username: str) -> HttpResponse:
+    try:
+        projects.remove_member(actor, user=_person(actor, username))
+    except Problem as problem:
+        return refused(request, problem, to("members", actor))
+    return done(request, f"{username} is no member any more.", to("members", actor))
+
+
+# --- Environments ----------------------------------------------------------------------------------------------------
+@in_project
+def environment_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    context: dict[str, Any] = {"section": "settings", "tab": "environments", "values": {"approvals": "1"}}
+    status = 200
+    if request.method == "POST":
+        context["values"] = request.POST
+        try:
+            created = environments.create(actor, name=request.POST.get("name", "").strip(), rules=_rules(request))
+        except Problem as problem:
+            fields = dict.fromkeys(("environment.invalid_name", "environment.name_taken"), "name")
+            context["errors"], status = errors_of(problem, fields), problem.kind.status
+        else:
+            return done(request, f"{created.name} is there.", to("environments", actor))
+    context["rows"] = Environment.objects.filter(project=actor.project)
+    return page(request, actor, "registry/settings/environments.html", context, status=status)
+
+
+@in_project
+def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    environment = environments.named(actor.project, name)
+    values: Any = {
+        "protected": "on" if environment.protected else "",
+        "required_approvals": environment.required_approvals,
+        "required_checks": ", ".join(environment.required_checks),
+    }
+    context: dict[str, Any] = {"section": "settings", "tab": "environments", "environment": environment, "values": values}
+    if request.method != "POST":
+        return page(request, actor, "registry/settings/environment.html", context)
+    try:
+        environments.change_rules(actor, environment, _rules(request))
+    except Problem as problem:
+        context |= {"values": request.POST, "errors": errors_of(problem)}
+        return page(request, actor, "registry/settings/environment.html", context, status=problem.kind.status)
+    return done(request, f"The rules of {name} are saved.", to("environments", actor))
+
+
+def _rules(request: HttpRequest) -> Rules:
+    count = request.POST.get("required_approvals", "1").strip()
+    checks = [word.strip() for word in request.POST.get("required_checks", "").split(",") if word.strip()]
+    is_number = count.isascii() and count.isdigit() and len(count) < 4
+    return Rules(request.POST.get("protected") == "on", int(count) if is_number else 0, checks)
+
+
+@require_POST
+@in_project
+def environment_move(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    step = -1 if request.POST.get("direction") == "up" else 1
+    environment = environments.named(actor.project, name)
+    environments.move(actor, environment, by=step)
+    return done(request, "The order is saved.", to("environments", actor))
+
+
+@require_POST
+@in_project
+def environment_remove(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    try:
+        environments.remove(actor, environments.named(actor.project, name))
+    except Problem as problem:
+        return refused(request, problem, to("environment", actor, name))
+    return done(request, f"{name} is removed.", to("environments", actor))
+
+
+# --- API keys --------------------------------------------------------------------------------------------------------
+@never_cache
+@in_project
+def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """The project's keys, and a form for a new one. The token is in the answer to the form, and nowhere else."""
+    actor.require(Right.ADMINISTER)
+    values = {"name": request.POST.get("name", ""), "scopes": request.POST.getlist("scopes") or ["read"]}
+    values["days"] = request.POST.get("days", LIFETIMES[1][0])
+    context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
+    status = 200
+    if request.method == "POST":
+        try:
+            days = str(values["days"])
+            expires = timezone.now() + timedelta(days=int(days)) if days in dict(LIFETIMES) and days else None
+            chosen = request.POST.getlist("scopes")
+            context["issued"], context["token"] = keys.issue(
+                actor, name=str(values["name"]), scopes=chosen, expires_at=expires
+            )
+        except Problem as problem:
+            fields = {"key.unknown_scope": "scopes", "key.invalid": "name"}
+            context["errors"], status = errors_of(problem, fields), problem.kind.status
+    rows = APIKey.objects.filter(project=actor.project).select_related("created_by").order_by("-id")
+    context |= {"rows": rows, "scopes": Scope.choices, "lifetimes": LIFETIMES}
+    return page(request, actor, "registry/settings/keys.html", context, status=status)
+
+
+@require_POST
+@in_project
+def key_revoke(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
+    actor.require(Right.ADMINISTER)
+    key = APIKey.objects.filter(project=actor.project, key_id=key_id).first()
+    if key is None:
+        raise Problem("not_found", "There is no such key.")
+    keys.revoke(actor, key)
+    return done(request, f"{key.name} is revoked.", to("keys", actor))
+
+
+# --- Audit log -------------------------------------------------------------------------------------------------------
+@in_project
+def audit_log(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """Who changed what, newest first; the same filters as a file with `?export=csv` or `jsonl`."""
+    asked = {name: request.GET.get(name, "").strip()[:200] for name in ("action", "target", "actor", "since", "until")}
+    rows = _narrowed(AuditEntry.objects.filter(project=actor.project).order_by("-id"), asked)
+    if request.GET.get("export") in EXPORTS:
+        return _export(rows, request.GET["export"], actor.project.slug)
+    before = request.GET.get("before", "")
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        rows = rows.filter(pk__lt=int(before))
+    shown = list(rows[: PAGE_SIZE + 1])
+    context = {
+        "section": "settings",
+        "tab": "audit",
+        "asked": asked,
+        "is_filtered": any(asked.values()),
+        "rows": shown[:PAGE_SIZE],
+        "older": shown[PAGE_SIZE - 1].pk if len(shown) > PAGE_SIZE else None,
+        "is_later_page": bool(before),
+    }
+    return page(request, actor, "registry/settings/audit.html", context)
+
+
+def _narrowed(rows: QuerySet[AuditEntry], asked: dict[str, str]) -> QuerySet[AuditEntry]:
+    lookups = {"action": "action__startswith", "target": "target__startswith", "actor": "actor__startswith"}
+    for name, lookup in lookups.items():
+        if asked[name]:
+            rows = rows.filter(**{lookup: asked[name]})
+    since, until = _day(asked["since"]), _day(asked["until"])
+    if since:
+        rows = rows.filter(created_at__gte=since)
+    if until:
+        rows = rows.filter(created_at__lt=until + timedelta(days=1))
+    return rows
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        day = parse_date(text)
+    except ValueError:
+        return None
+    # The day after the last one has no date.
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) if day and day.year < 9999 else None
+
+
+COLUMNS = ("created_at", "actor", "action", "target", "before", "after", "request_id")
+
+
+class _Echo:
+    """What csv writes to: a line is handed on instead of kept."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _as_csv(rows: QuerySet[AuditEntry]) -> Iterator[str]:
+    writer = csv.writer(_Echo())
+    yield writer.writerow(COLUMNS)
+    for entry in rows.values(*COLUMNS).iterator(chunk_size=EXPORT_CHUNK):
+        yield writer.writerow([_cell(entry[column]) for column in COLUMNS])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if value is not None else ""
+    # A spreadsheet would run a cell that starts like a formula.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _as_jsonl(rows: QuerySet[AuditEntry]) -> Iterator[str]:
+    for entry in rows.values(*COLUMNS).iterator(chunk_size=EXPORT_CHUNK):
+        yield f"{json.dumps({**entry, 'created_at': entry['created_at'].isoformat()}, ensure_ascii=False)}\n"
+
+
+EXPORTS = {"csv": (_as_csv, "text/csv; charset=utf-8"), "jsonl": (_as_jsonl, "application/x-ndjson")}
+
+
+def _export(rows: QuerySet[AuditEntry], form: str, project: str) -> StreamingHttpResponse:
+    lines, media_type = EXPORTS[form]
+    response = StreamingHttpResponse(lines(rows), content_type=media_type)
+    response["Content-Disposition"] = f'attachment; filename="{project}-audit.{form}"'
+    return response

@@ -1,0 +1,79 @@
+// The editor's fields as a content document, and back: what is typed is never lost, even where it cannot be read.
+
+/** Where text that is no JSON is kept in `model`, so that it survives a closed tab; no commit takes it. */
+export const UNREADABLE = "(unreadable)";
+
+export function readJson(text) {
+  if (!text.trim()) return { value: undefined };
+  try {
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return { value: text, fault: jsonFault(text, error.message) };
+  }
+}
+
+/** The parser's own words, and the line that they speak of. */
+function jsonFault(text, message) {
+  const position = /position (\d+)/.exec(message);
+  const named = /line (\d+)/.exec(message);
+  const line = named ? Number(named[1]) : position ? text.slice(0, Number(position[1])).split("\n").length : text.split("\n").length;
+  return { line, message: `This is not JSON yet: ${message}` };
+}
+
+export function number(text) {
+  const trimmed = text.trim().replace(",", ".");
+  if (!trimmed) return undefined;
+  const value = Number(trimmed);
+  return Number.isNaN(value) ? text : value;
+}
+
+export function collectMessages(blocks) {
+  return blocks.map((block) => {
+    if (block.dataset.role === "placeholder") return { role: "placeholder", name: block.querySelector("[data-name]").value.trim() };
+    return { role: block.querySelector("[data-role-of]").value, content: block.querySelector("[data-content]").value };
+  });
+}
+
+export function collectModel(root, faults) {
+  const model = {};
+  for (const field of root.querySelectorAll("[data-setting]")) {
+    const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+    if (value !== undefined) model[field.dataset.setting] = value;
+  }
+  const { value, fault } = readJson(root.querySelector("[data-json='settings']").value);
+  if (fault || (value !== undefined && (typeof value !== "object" || Array.isArray(value) || value === null))) {
+    faults.push({ pointer: "settings", severity: "error", ...(fault ?? { message: "Other settings are an object: {\"seed\": 7}." }) });
+    model[UNREADABLE] = root.querySelector("[data-json='settings']").value;
+  } else Object.assign(model, value);
+  return model;
+}
+
+export function collectResponse(root, faults) {
+  const response = { format: root.querySelector("[data-response='format']").value };
+  if (response.format !== "json_schema") return response;
+  const { value, fault } = readJson(root.querySelector("[data-json='schema']").value);
+  if (fault) faults.push({ pointer: "/response/schema", severity: "error", ...fault });
+  response.schema = value ?? null;
+  response.name = root.querySelector("[data-response='name']").value.trim() || null;
+  response.strict = root.querySelector("[data-response='strict']").checked;
+  return response;
+}
+
+export function collectTools(root, faults) {
+  const { value, fault } = readJson(root.querySelector("[data-json='tools']").value);
+  if (fault) faults.push({ pointer: "/tools", severity: "error", ...fault });
+  return value ?? null;
+}
+
+/** A sample or default as it is typed: text for a string, JSON for anything else. */
+export function typed(text, type) {
+  if (!text) return undefined;
+  if (type === "string") return text;
+  const { value } = readJson(text);
+  return value;
+}
+
+export function shown(value) {
+  if (value === undefined || value === null) return "";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

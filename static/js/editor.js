@@ -1,0 +1,288 @@
+// Writing a prompt: message blocks, a draft that is saved as it is typed, and a preview of what the provider will get.
+
+import { collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
+import { gravest, paint } from "./highlight.js";
+import { Variables } from "./variables.js";
+
+const PAUSE = 450;
+const LONGEST_PAUSE = 15000;
+const root = document.querySelector("[data-editor]");
+const state = JSON.parse(document.getElementById("editor-state").textContent);
+const token = document.querySelector("[name='csrfmiddlewaretoken']").value;
+const blocks = root.querySelector("[data-blocks]");
+const preview = root.querySelector("[data-preview]");
+const saved = document.querySelector("[data-saved]");
+const trouble = document.querySelector("[data-trouble]");
+const summary = document.querySelector("[data-summary]");
+const review = document.querySelector("[data-review]");
+
+let isDirty = false;
+let isStopped = false;
+let timer = 0;
+let failures = 0;
+let sending = null;
+let localFaults = [];
+
+const variables = new Variables(root, state.variables, state.samples, changed);
+
+// --- The document ----------------------------------------------------------------------------------------------------
+function allBlocks() {
+  return [...blocks.querySelectorAll("[data-block]")];
+}
+
+function collect() {
+  const faults = [];
+  const first = blocks.querySelector("[data-role='text'] [data-content]");
+  const content = {
+    ...state.carried,
+    ...(first ? { kind: "text", text: first.value } : { kind: "chat", messages: collectMessages(allBlocks()) }),
+    model: collectModel(root, faults),
+    response: collectResponse(root, faults),
+    tools: collectTools(root, faults),
+    variables: variables.declared,
+    includes: state.includes,
+  };
+  localFaults = faults;
+  return content;
+}
+
+// --- Saving ----------------------------------------------------------------------------------------------------------
+function changed() {
+  isDirty = true;
+  saved.textContent = "not saved yet";
+  later(PAUSE);
+}
+
+function later(pause) {
+  clearTimeout(timer);
+  if (!isStopped) timer = setTimeout(send, pause);
+}
+
+/** Save and look, one request at a time; resolves when everything typed so far is saved. */
+async function send() {
+  clearTimeout(timer);
+  if (sending) {
+    await sending;
+    if (!isDirty) return;
+  }
+  sending = exchange();
+  try {
+    await sending;
+  } finally {
+    sending = null;
+  }
+}
+
+async function exchange(options = {}) {
+  const isSave = isDirty;
+  isDirty = false;
+  const { revision, base, seen, samples } = state;
+  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, save: isSave });
+  try {
+    const answer = await fetch(state.save, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRFToken": token },
+      body,
+      ...options,
+    });
+    const said = await answer.json();
+    failures = 0;
+    if (answer.ok) show(said, isSave);
+    else refused(said, isSave);
+  } catch (error) {
+    isDirty ||= isSave;
+    failures += 1;
+    tell(`Not saved: ${error instanceof SyntaxError ? "the server gave no readable answer" : "the server cannot be reached"}. Trying again; keep this page open.`);
+    later(Math.min(LONGEST_PAUSE, PAUSE * 2 ** failures));
+  }
+}
+
+function refused(problem, isSave) {
+  isDirty ||= isSave;
+  tell(problem.detail ?? "The draft was refused.");
+  if (problem.code === "draft.changed_elsewhere") {
+    isStopped = true;
+    trouble.append(" ", link(location.href, "Load what was saved there"), ", or copy what you need from here first.");
+  }
+}
+
+function tell(sentence) {
+  trouble.textContent = sentence;
+  trouble.hidden = !sentence;
+}
+
+function link(address, text) {
+  const made = document.createElement("a");
+  made.href = address;
+  made.textContent = text;
+  return made;
+}
+
+// --- What the server says --------------------------------------------------------------------------------------------
+function show(said, isSave) {
+  tell("");
+  state.revision = said.revision;
+  if (isSave && !isDirty) saved.textContent = "draft saved";
+  // The server's own fragment, with every text escaped.
+  preview.innerHTML = said.preview;
+  variables.update(said.variables);
+  mark([...localFaults, ...said.marks]);
+  const newest = said.newest?.number ?? null;
+  const behind = document.querySelector("[data-behind]");
+  behind.hidden = newest === state.seen;
+  if (!behind.hidden) behind.querySelector("[data-behind-who]").textContent = `${said.newest.author} committed v${newest}`;
+}
+
+/** Each mark below the field that it is about, and its line coloured there. */
+function mark(marks) {
+  for (const list of document.querySelectorAll(".marks")) list.replaceChildren();
+  const lines = new Map();
+  for (const one of marks) {
+    const { list, field } = place(one.pointer);
+    const item = document.createElement("li");
+    item.className = one.severity;
+    item.append(Object.assign(document.createElement("span"), { textContent: one.line && field ? `Line ${one.line}: ${one.message}` : one.message }));
+    list.append(item);
+    if (field && one.line) {
+      const marked = lines.get(field) ?? new Map();
+      marked.set(one.line, gravest(marked.get(one.line), one.severity));
+      lines.set(field, marked);
+    }
+  }
+  for (const field of root.querySelectorAll(".code textarea")) paint(field, lines.get(field));
+  const refusals = marks.filter((one) => one.refused || one.pointer === "settings").length;
+  const hints = marks.length - refusals;
+  const words = [refusals && `${refusals} to mend before it can be committed`, hints && `${hints} hint${hints > 1 ? "s" : ""}`];
+  summary.textContent = words.filter(Boolean).join(" · ") || "Nothing to mend.";
+  review.setAttribute("aria-disabled", refusals ? "true" : "false");
+}
+
+function place(pointer) {
+  const message = /^\/messages\/(\d+)/.exec(pointer);
+  const block = pointer.startsWith("/text") ? allBlocks()[0] : message ? allBlocks()[Number(message[1])] : null;
+  if (block) return { list: block.querySelector(".marks"), field: block.querySelector("[data-content]") };
+  const row = variables.row(/^\/variables\/(.+)$/.exec(pointer)?.[1]);
+  if (row) return { list: row.querySelector(".marks") };
+  const lists = [...root.querySelectorAll("[data-marks]")].filter((one) => pointer.startsWith(one.dataset.marks));
+  const list = lists.sort((first, second) => second.dataset.marks.length - first.dataset.marks.length)[0];
+  return { list, field: list.parentElement.querySelector(":scope > .code textarea") };
+}
+
+// --- Blocks ----------------------------------------------------------------------------------------------------------
+function make(kind, role) {
+  const block = document.getElementById(`block-${kind}`).content.firstElementChild.cloneNode(true);
+  if (role) block.querySelector("[data-role-of]").value = role;
+  return block;
+}
+
+function addBlocks(kind) {
+  const made = kind === "example" ? [make("user", "user"), make("user", "assistant")] : [make(kind, kind === "user" ? "user" : "")];
+  const all = allBlocks();
+  const last = all.at(-1);
+  // Examples and placeholders stand before the question that they prepare.
+  const isQuestion = last?.querySelector("[data-role-of]")?.value === "user" && all.length > 1;
+  if (kind !== "user" && isQuestion) last.before(...made);
+  else blocks.append(...made);
+  for (const field of made.flatMap((one) => [...one.querySelectorAll("[data-content]")])) paint(field);
+  made[0].querySelector("textarea, [data-name]").focus();
+  changed();
+}
+
+function moveBlock(block, step) {
+  const all = allBlocks();
+  const there = all[all.indexOf(block) + step];
+  if (!there) return;
+  const focused = document.activeElement;
+  if (step < 0) there.before(block);
+  else there.after(block);
+  focused?.focus();
+  changed();
+}
+
+blocks.addEventListener("click", (event) => {
+  const block = event.target.closest("[data-block]");
+  if (event.target.closest("[data-up]")) moveBlock(block, -1);
+  else if (event.target.closest("[data-down]")) moveBlock(block, 1);
+  else if (event.target.closest("[data-remove]")) {
+    (block.previousElementSibling ?? block.nextElementSibling)?.querySelector("textarea, input")?.focus();
+    block.remove();
+    changed();
+  }
+});
+
+root.addEventListener("click", (event) => {
+  const add = event.target.closest("[data-add]");
+  if (add) addBlocks(add.dataset.add);
+  const unpin = event.target.closest("[data-unpin]");
+  if (unpin) {
+    delete state.includes[unpin.dataset.unpin];
+    changed();
+  }
+  const tidy = event.target.closest("[data-format-json]");
+  if (tidy) tidyJson(root.querySelector(`[data-json='${tidy.dataset.formatJson}']`));
+});
+
+function tidyJson(field) {
+  try {
+    field.value = JSON.stringify(JSON.parse(field.value), null, 2);
+  } catch {
+    // What is wrong with it stands below the field already.
+    return;
+  }
+  paint(field);
+  changed();
+}
+
+function showSchemaFields() {
+  const isSchema = root.querySelector("[data-response='format']").value === "json_schema";
+  for (const one of root.querySelectorAll("[data-schema-only]")) one.hidden = !isSchema;
+}
+
+root.addEventListener("input", (event) => {
+  if (event.target.closest("[data-variable]")) return;
+  if (event.target.matches(".code textarea")) paint(event.target);
+  if (event.target.matches("[data-response='format']")) showSchemaFields();
+  changed();
+});
+
+// --- Keys and leaving ------------------------------------------------------------------------------------------------
+document.addEventListener("keydown", (event) => {
+  const block = event.target.closest?.("[data-block]");
+  if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+    event.preventDefault();
+    review.click();
+  } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s") {
+    event.preventDefault();
+    send();
+  } else if (event.altKey && block && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+    event.preventDefault();
+    moveBlock(block, event.key === "ArrowUp" ? -1 : 1);
+  }
+});
+
+document.addEventListener("click", async (event) => {
+  const go = event.target.closest("[data-go]");
+  if (!go) return;
+  event.preventDefault();
+  // Review needs a draft: where nothing was changed, what is there becomes one.
+  if (!state.revision) isDirty = true;
+  if (isDirty || sending) await send();
+  if (!isDirty && !isStopped) location.assign(go.href);
+});
+
+function flush() {
+  clearTimeout(timer);
+  if (isDirty && !sending && !isStopped) exchange({ keepalive: true });
+}
+
+document.addEventListener("visibilitychange", () => document.hidden && flush());
+window.addEventListener("pagehide", flush);
+window.addEventListener("beforeunload", (event) => {
+  if (isDirty && failures) event.preventDefault();
+});
+// A page from the browser's memory may be older than the draft.
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+showSchemaFields();
+for (const field of root.querySelectorAll(".code textarea")) paint(field);
+later(0);

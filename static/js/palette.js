@@ -1,0 +1,76 @@
+// The command palette: type, choose with the arrows, go. Its list is the server's search.
+
+const dialog = document.getElementById("palette");
+const input = dialog?.querySelector("input");
+const list = dialog?.querySelector("[role='listbox']");
+const field = document.getElementById("search");
+const PAUSE = 120;
+
+let asked = null;
+let waiting = 0;
+
+export function openPalette() {
+  if (!dialog || dialog.open) return;
+  input.value = "";
+  dialog.showModal();
+  input.focus();
+  ask();
+}
+
+async function ask() {
+  asked?.abort();
+  asked = new AbortController();
+  const address = `${field.dataset.palette}?palette=1&q=${encodeURIComponent(input.value)}`;
+  try {
+    const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: asked.signal });
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    // The server's own fragment, with every text escaped.
+    list.innerHTML = await answer.text();
+    choose(0);
+  } catch (error) {
+    if (error.name !== "AbortError") list.textContent = `The list cannot be loaded: ${error.message}.`;
+  }
+}
+
+function options() {
+  return [...list.querySelectorAll("[role='option']")];
+}
+
+function chosen() {
+  return list.querySelector("[aria-selected='true']");
+}
+
+function choose(index) {
+  const all = options();
+  chosen()?.setAttribute("aria-selected", "false");
+  const next = all[(index + all.length) % all.length];
+  if (!next) return input.removeAttribute("aria-activedescendant");
+  next.setAttribute("aria-selected", "true");
+  next.scrollIntoView({ block: "nearest" });
+  input.setAttribute("aria-activedescendant", next.id);
+}
+
+function move(step) {
+  choose(options().indexOf(chosen()) + step);
+}
+
+if (dialog) {
+  input.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(ask, PAUSE);
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown") move(1);
+    else if (event.key === "ArrowUp") move(-1);
+    else if (event.key === "Enter") chosen()?.click();
+    else return;
+    event.preventDefault();
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  field.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    openPalette();
+  });
+}

@@ -1,0 +1,77 @@
+// The variables panel: a row for each variable that the text uses or the prompt declares.
+
+import { shown, typed } from "./document.js";
+
+export class Variables {
+  constructor(root, declared, samples, changed) {
+    this.rows = root.querySelector("[data-variables]");
+    this.none = root.querySelector("[data-no-variables]");
+    this.template = document.getElementById("variable-row");
+    this.declared = declared;
+    this.samples = samples;
+    this.changed = changed;
+    // What is declared is there at once; what the text uses, as soon as the server has read it.
+    this.update(Object.keys(declared).map((name) => ({ name, declared: true, used: true })));
+  }
+
+  /** Show these variables; rows that stay keep their focus and what is typed in them. */
+  update(found) {
+    const names = new Set(found.map((one) => one.name));
+    for (const row of [...this.rows.children]) if (!names.has(row.dataset.variable)) row.remove();
+    for (const [index, one] of found.entries()) {
+      const row = this.row(one.name) ?? this.add(one.name);
+      if (this.rows.children[index] !== row) this.rows.insertBefore(row, this.rows.children[index] ?? null);
+      row.querySelector("[data-forget]").hidden = one.used;
+    }
+    this.none.hidden = found.length > 0;
+  }
+
+  row(name) {
+    return [...this.rows.children].find((row) => row.dataset.variable === name);
+  }
+
+  add(name) {
+    const row = this.template.content.firstElementChild.cloneNode(true);
+    const declared = this.declared[name];
+    row.dataset.variable = name;
+    const sample = row.querySelector("[data-sample]");
+    sample.id = `sample-${name}`;
+    row.querySelector("label").htmlFor = sample.id;
+    row.querySelector("[data-variable-name]").textContent = name;
+    row.querySelector("[data-variable-type]").value = declared?.type ?? "string";
+    row.querySelector("[data-variable-required]").checked = declared?.required ?? !(declared && "default" in declared);
+    row.querySelector("[data-default]").value = shown(declared?.default);
+    row.querySelector("[data-description]").value = declared?.description ?? "";
+    sample.value = shown(this.samples[name]);
+    row.addEventListener("input", (event) => {
+      if (event.target.matches("[data-sample]")) this.keepSample(name, row);
+      else this.declare(name, row);
+      this.changed();
+    });
+    row.querySelector("[data-forget]").addEventListener("click", () => {
+      delete this.declared[name];
+      row.remove();
+      this.changed();
+    });
+    this.rows.append(row);
+    return row;
+  }
+
+  declare(name, row) {
+    const type = row.querySelector("[data-variable-type]").value;
+    const required = row.querySelector("[data-variable-required]").checked;
+    const fallback = typed(row.querySelector("[data-default]").value, type);
+    const declared = { type, required, description: row.querySelector("[data-description]").value };
+    // A default says by itself that the variable may be left out.
+    if (fallback !== undefined) Object.assign(declared, { default: fallback, required: null });
+    row.querySelector("[data-variable-required]").disabled = fallback !== undefined;
+    this.declared[name] = declared;
+    this.keepSample(name, row);
+  }
+
+  keepSample(name, row) {
+    const value = typed(row.querySelector("[data-sample]").value, row.querySelector("[data-variable-type]").value);
+    if (value === undefined) delete this.samples[name];
+    else this.samples[name] = value;
+  }
+}
