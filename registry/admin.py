@@ -17,7 +17,7 @@ from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from registry import access, diffing, environments, keys, projects, promotion, prompts, releases
+from registry import access, comparing, environments, keys, projects, promotion, prompts, releases
 from registry.access import Actor
 from registry.environments import Rules
 from registry.models import (
@@ -259,8 +259,9 @@ class PromptVersionAdmin(ReadOnlyAdmin):
             self.message_user(request, "Select exactly two versions to compare.", messages.ERROR)
             return None
         old, new = chosen
-        difference = diffing.diff(old.content, new.content)
-        context = {"title": f"{old} and {new}", "old": old, "new": new, "difference": difference}
+        comparison = comparing.compare(old.content, new.content)
+        labels = {"old_label": str(old), "new_label": str(new)}
+        context = {"title": f"{old} and {new}", "comparison": comparison, **labels}
         return TemplateResponse(
             request, "admin/registry/compare.html", {**self.admin_site.each_context(request), **context}
         )

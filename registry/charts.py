@@ -56,7 +56,12 @@ def line_chart(
     width = (RIGHT - LEFT) / max(1, len(values) - 1)
     every = ceil(len(values) / MOST_CAPTIONS)
     marks = [
-        Mark(round(LEFT + index * width), _y(value, top), f"{label}: {value:,.0f} {unit}", label if index % every == 0 else "")
+        Mark(
+            round(LEFT + index * width),
+            _y(value, top),
+            f"{label}: {value:,.0f} {unit}",
+            label if index % every == 0 else "",
+        )
         for index, (label, value) in enumerate(values)
     ]
     ticks = [Level(_y(step * k, top), f"{step * k:,.0f}") for k in range(round(top / step) + 1)]
@@ -77,5 +82,5 @@ def _y(value: float, top: float) -> int:
 
 def _round_up(value: float) -> float:
     """The next of 1, 2, 5, 10, 20, 50, ...: steps that people count in."""
-    power = 10 ** floor(log10(value))
-    return next(power * nice for nice in (1, 2, 5, 10) if power * nice >= value)
+    power = 10.0 ** floor(log10(value))
+    return next(power * nice for nice in (1.0, 2.0, 5.0, 10.0) if power * nice >= value)

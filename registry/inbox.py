@@ -74,9 +74,11 @@ def count(actor: Actor) -> int:
 
 def _rows(actor: Actor, **conditions: object) -> QuerySet[Promotion]:
     rows = Promotion.objects.filter(environment__project=actor.project, **conditions)
-    return rows.select_related("prompt", "version", "environment", "replaces__version").defer(
-        "version__content", "replaces__version__content", "prompt__head_text"
-    ).order_by("id")
+    return (
+        rows.select_related("prompt", "version", "environment", "replaces__version")
+        .defer("version__content", "replaces__version__content", "prompt__head_text")
+        .order_by("id")
+    )
 
 
 def _person(actor: Actor) -> User | None:

@@ -4,7 +4,7 @@ Nothing is stored. Whatever can be said is said: a broken schema does not hide t
 broken message does not hide the variables of the others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,11 +25,12 @@ EMPTY_OF_TYPE: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "a
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable that the content declares, its templates use, or both."""
+    """A variable that the content declares, one of its partials declares, or its templates just use."""
 
     name: str
     declared: Mapping[str, Any] | None
     is_used: bool
+    is_inherited: bool = False
 
     @property
     def type(self) -> str:
@@ -72,6 +73,13 @@ class Inspection:
     def can_be_committed(self) -> bool:
         return self.content is not None and not self.faults
 
+    @property
+    def as_committed(self) -> dict[str, Any] | None:
+        """The content with the pins that a commit would give it now."""
+        if self.content is None or not self.included:
+            return self.content
+        return {**self.content, "includes": {one.name: one.version.content_hash for one in self.included}}
+
 
 def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping[str, Any]) -> Inspection:
     """Look at a document as it stands, tried with these sample values."""
@@ -94,13 +102,15 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
     if pinned:
         readable = {**readable, "includes": {name: version.content_hash for name, version in pinned.items()}}
     tried = _try(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
-    subject = linting.Subject(readable, survey.variables, tried.tokens.tokens if tried.tokens else None)
+    inherited = _declared_by(partials.values())
+    counted = tried.tokens.tokens if tried.tokens else None
+    subject = linting.Subject(readable, survey.variables, counted, frozenset(inherited))
     return replace(
         tried,
         content=content,
         faults=faults,
         findings=linting.lint(subject) if content else (),
-        variables=_variables(readable, survey),
+        variables=_variables(readable, survey, inherited),
         included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
         example_count=subject.example_count,
     )
@@ -147,7 +157,7 @@ def _try(
     if survey.problems or (has_faults and survey.includes and not partials):
         return Inspection(why_not_rendered="Mend what is marked, and the preview is back.")
     contents = {pinned: version.content for pinned, version in partials.items()}
-    values, stand_ins = _values(content, survey, samples, _defaults_of(contents.values()))
+    values, stand_ins = _values(content, _variables(content, survey, _declared_by(partials.values())), samples)
     try:
         rendered = renderers().render(content, values, contents, owner=owner)
     except Problem as problem:
@@ -165,41 +175,49 @@ def _try(
 
 
 def _values(
-    content: Mapping[str, Any], survey: Survey, samples: Mapping[str, Any], optional: Set[str]
+    content: Mapping[str, Any], variables: Iterable[Variable], samples: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """What the preview is rendered with, and the names that a stand-in is shown for."""
     values: dict[str, Any] = {}
     stand_ins = []
     placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
-    for variable in _variables(content, survey):
+    for variable in variables:
         if samples.get(variable.name) is not None:
             values[variable.name] = samples[variable.name]
         elif variable.name in placed:
             values[variable.name] = []
-        elif variable.is_required and not (variable.declared is None and variable.name in optional):
+        elif variable.is_required:
             values[variable.name] = EMPTY_OF_TYPE.get(variable.type, STAND_IN.format(variable.name))
             stand_ins.append(variable.name)
     return values, stand_ins
 
 
-def _defaults_of(partials: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Variables that a partial gives a default."""
-    declared = [partial.get("variables", {}) for partial in partials]
-    return {name for variables in declared for name, variable in variables.items() if "default" in variable}
+def _declared_by(partials: Iterable[PromptVersion]) -> dict[str, Mapping[str, Any]]:
+    """What the partials declare; where several declare one variable, the first counts, as it does when rendering."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for partial in partials:
+        for name, variable in partial.content.get("variables", {}).items():
+            found.setdefault(name, variable)
+    return found
 
 
-def _variables(content: Mapping[str, Any], survey: Survey) -> list[Variable]:
+def _variables(
+    content: Mapping[str, Any], survey: Survey, inherited: Mapping[str, Mapping[str, Any]]
+) -> list[Variable]:
     """Declared variables in their order, then the others that the templates use."""
     declared = content.get("variables", {})
+    others = sorted(survey.variables - declared.keys())
     return [
         *(Variable(name, variable, name in survey.variables) for name, variable in declared.items()),
-        *(Variable(name, None, is_used=True) for name in sorted(survey.variables - declared.keys())),
+        *(Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited) for name in others),
     ]
 
 
 def _fault(problem: Problem) -> Finding:
     pointer, line = problem.members.get("pointer", ""), problem.members.get("line")
-    return Finding(problem.code, "error", problem.detail, pointer, line)
+    # The line stands beside the mark already.
+    message = problem.detail.removesuffix(f" (line {line})")
+    return Finding(problem.code, "error", message, pointer, line)
 
 
 def _include_fault(problem: Problem, content: Mapping[str, Any]) -> Finding:

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
-
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
 # for on every call. (The project's source document puts the limits at 2,000 tokens and 5 examples.)
 BLOATED_TOKENS = 2_000
@@ -29,7 +28,8 @@ ASKS_JSON = re.compile(
     r"\b(?:answer|respond|reply|return|output)\b[^.\n]{0,40}\bjson\b|\bvalid json\b|\bjson only\b", re.IGNORECASE
 )
 ASKS_OTHER = re.compile(
-    r"\b(?:answer|respond|reply|return|output|write)\b[^.\n]{0,40}\b(?P<form>markdown|plain text|yaml|xml|html|prose|csv)\b"
+    r"\b(?:answer|respond|reply|return|output|write)\b[^.\n]{0,40}"
+    r"\b(?P<form>markdown|plain text|yaml|xml|html|prose|csv)\b"
     r"|\b(?:no|not|never|without) json\b",
     re.IGNORECASE,
 )
@@ -53,6 +53,8 @@ class Subject:
     content: Mapping[str, Any]
     used_variables: frozenset[str]
     tokens: int | None
+    # Variables that a partial declares; the prompt need not say so again.
+    inherited: frozenset[str] = frozenset()
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
@@ -92,8 +94,10 @@ def lint(subject: Subject) -> list[Finding]:
 def variables(subject: Subject) -> Iterator[Finding]:
     declared = subject.content.get("variables", {})
     for name in sorted(declared.keys() - subject.used_variables):
-        yield Finding("variable.unused", "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}")
-    undeclared = sorted(subject.used_variables - declared.keys())
+        yield Finding(
+            "variable.unused", "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}"
+        )
+    undeclared = sorted(subject.used_variables - declared.keys() - subject.inherited)
     if undeclared:
         several = "are used, but not declared" if len(undeclared) > 1 else "is used, but not declared"
         sentence = f"{', '.join(undeclared)} {several}: any type will be accepted."
@@ -108,7 +112,9 @@ def answer_format(subject: Subject) -> Iterator[Finding]:
     other = next(((p, n, m) for p, n, t in lines if (m := ASKS_OTHER.search(t))), None)
     if form != "text" and other:
         pointer, line, matched = other
-        sentence = f"This asks for {matched['form'] or 'something that is not JSON'}, but the response format is {form}."
+        sentence = (
+            f"This asks for {matched['form'] or 'something that is not JSON'}, but the response format is {form}."
+        )
         yield Finding("format.contradiction", "warning", sentence, pointer, line)
     elif asks_json and other:
         sentence = f"This asks for {other[2]['form'] or 'no JSON'}, but another line asks for JSON."
@@ -198,8 +204,8 @@ def _why_not(text: str, schema: Any) -> str | None:
         )
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
         return None
-    error = next(validator.iter_errors(value), None)
-    return f"{error.message[:EXAMPLE_ERROR_LENGTH]}." if error else None
+    wrong = next(validator.iter_errors(value), None)
+    return f"{wrong.message[:EXAMPLE_ERROR_LENGTH]}." if wrong else None
 
 
 def _refuse_to_fetch(address: str) -> NoReturn:

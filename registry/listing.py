@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.expressions import OrderBy
 
 from registry.models import (
     UNDECIDED,
@@ -66,7 +67,7 @@ def by_author(prompts: QuerySet[Prompt], author: str) -> QuerySet[Prompt]:
     return prompts.filter(Exists(PromptVersion.objects.filter(prompt=OuterRef("pk"), author_name=author)))
 
 
-ORDERS = {
+ORDERS: dict[str, list[str | OrderBy]] = {
     "name": ["name"],
     "-name": ["-name"],
     "-changed": [F("head__created_at").desc(nulls_last=True), "name"],
@@ -82,7 +83,10 @@ def ordered(prompts: QuerySet[Prompt], order: str) -> QuerySet[Prompt]:
     if order == "care":
         live = Release.objects.filter(prompt=OuterRef("pk"), environment__name=CARED_FOR).order_by("-number")
         newer = VersionCheck.objects.filter(
-            project=OuterRef("project"), content_hash=OuterRef("content_hash"), name=OuterRef("name"), pk__gt=OuterRef("pk")
+            project=OuterRef("project"),
+            content_hash=OuterRef("content_hash"),
+            name=OuterRef("name"),
+            pk__gt=OuterRef("pk"),
         )
         failing = VersionCheck.objects.filter(
             ~Exists(newer), project=OuterRef("project"), content_hash=OuterRef("live_hash"), status=CheckStatus.FAILED
@@ -105,7 +109,9 @@ class CheckSummary:
 def check_summaries(project: Project, hashes: Iterable[str]) -> dict[str, CheckSummary]:
     """The newest result of every check on each of the hashes that has any, in one query."""
     wanted = list(hashes)
-    results = VersionCheck.objects.filter(project=project, content_hash__in=wanted) if wanted else VersionCheck.objects.none()
+    results = (
+        VersionCheck.objects.filter(project=project, content_hash__in=wanted) if wanted else VersionCheck.objects.none()
+    )
     summaries: dict[str, CheckSummary] = {}
     for check in results.order_by("content_hash", "name", "-id").distinct("content_hash", "name"):
         summary = summaries.setdefault(check.content_hash, CheckSummary())

@@ -15,8 +15,8 @@ from registry.diffing import opcodes, pair_messages, texts
 Content = Mapping[str, Any]
 State = Literal["same", "theirs", "mine", "both", "merged", "conflict"]
 Side = Literal["base", "theirs", "mine"]
-# Members whose own members are parts; the others are a part each. `includes` follows from the text.
-OPEN_MEMBERS = ("model", "variables")
+# Members whose own members are parts, with what such a part is called; the others are a part each.
+OPEN_MEMBERS = {"model": "", "variables": "Variable ", "includes": "Partial "}
 WHOLE_MEMBERS = ("response", "tools", "examples")
 
 
@@ -49,7 +49,9 @@ def merge(base: Content, theirs: Content, mine: Content) -> list[Part]:
 
 def assemble(kind: str, parts: Sequence[Part], choices: Mapping[str, Side] | None = None) -> dict[str, Any]:
     """The content that the parts make; `choices` (key to side) decide parts against the merge's own answer."""
-    chosen = [(part, getattr(part, choices[part.key]) if choices and part.key in choices else part.merged) for part in parts]
+    chosen = [
+        (part, getattr(part, choices[part.key]) if choices and part.key in choices else part.merged) for part in parts
+    ]
     if len(parts) == 1 and parts[0].key == "":
         return dict(chosen[0][1])
     content: dict[str, Any] = {"kind": kind}
@@ -104,15 +106,16 @@ def _part(key: str, title: str, base: Any, theirs: Any, mine: Any) -> Part:
 
 def _are_texts(*messages: Any) -> bool:
     """Whether all are messages with text, of one role."""
-    return all(isinstance(one, dict) and "content" in one and one.get("role") == messages[0].get("role") for one in messages)
+    return all(
+        isinstance(one, dict) and "content" in one and one.get("role") == messages[0].get("role") for one in messages
+    )
 
 
 def _members(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
-    for member in OPEN_MEMBERS:
+    for member, kind in OPEN_MEMBERS.items():
         sides = [side.get(member, {}) for side in (base, theirs, mine)]
         for name in sorted({name for side in sides for name in side}):
-            label = "Model" if name == "name" and member == "model" else name
-            title = f"Variable {name}" if member == "variables" else label
+            title = "Model" if (member, name) == ("model", "name") else f"{kind}{name}"
             yield _part(f"/{member}/{name}", title, *(side.get(name) for side in sides))
     for member in WHOLE_MEMBERS:
         three = [side.get(member) for side in (base, theirs, mine)]
@@ -120,45 +123,55 @@ def _members(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
             yield _part(f"/{member}", member.capitalize(), *three)
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One message in its three places: positions in the base, in mine and in theirs, None where it is not there."""
+
+    base: int | None
+    mine: int | None
+    theirs: int | None
+
+
 def _messages(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
-    """Messages in my order, with theirs that are new after the message they follow there."""
     of_base, of_theirs, of_mine = (_listed(side) for side in (base, theirs, mine))
-    from_theirs, from_mine = (pair_messages(texts(base), texts(side)) for side in (theirs, mine))
-    their_form = {origin: of_theirs[index] for index, origin in from_theirs.items()}
-    my_form = {origin: of_mine[index] for index, origin in from_mine.items()}
-    new_in_theirs = [index for index in range(len(of_theirs)) if index not in from_theirs]
-    # Rows are (message of the base, or None; message new in mine, or None; message new in theirs, or None).
-    rows: list[tuple[int | None, int | None, int | None]] = []
-    for index in range(len(of_mine)):
-        origin = from_mine.get(index)
-        rows.append((origin, index if origin is None else None, None))
-    for origin in range(len(of_base)):
-        if origin not in my_form:
-            before = next((place for place, row in enumerate(rows) if row[0] is not None and row[0] > origin), len(rows))
-            rows.insert(before, (origin, None, None))
-    for index in new_in_theirs:
-        same = next((place for place, row in enumerate(rows) if row[1] is not None and row[2] is None and of_mine[row[1]] == of_theirs[index]), None)
-        if same is not None:
-            rows[same] = (None, rows[same][1], index)
-            continue
-        previous = index - 1
-        after = next(
-            (
-                place
-                for place, row in enumerate(rows)
-                if previous >= 0 and (row[2] == previous or (previous in from_theirs and row[0] == from_theirs[previous]))
-            ),
-            -1,
-        )
-        rows.insert(after + 1, (None, None, index))
-    for number, (origin, new_in_mine, new_in_their) in enumerate(rows, start=1):
+    for number, row in enumerate(_aligned(base, theirs, mine), start=1):
         three = (
-            of_base[origin] if origin is not None else None,
-            their_form.get(origin) if origin is not None else of_theirs[new_in_their] if new_in_their is not None else None,
-            my_form.get(origin) if origin is not None else of_mine[new_in_mine] if new_in_mine is not None else None,
+            of_base[row.base] if row.base is not None else None,
+            of_theirs[row.theirs] if row.theirs is not None else None,
+            of_mine[row.mine] if row.mine is not None else None,
         )
         role = next(one["role"] for one in three if one is not None)
         yield _part(f"message-{number}", f"Message {number}, {role}" if role else "Text", *three)
+
+
+def _aligned(base: Content, theirs: Content, mine: Content) -> list[_Row]:
+    """Messages in my order; those that I removed where they were, those new in theirs after what they follow there."""
+    old = texts(base)
+    origin_of_theirs, origin_of_mine = pair_messages(old, texts(theirs)), pair_messages(old, texts(mine))
+    in_theirs = {origin: index for index, origin in origin_of_theirs.items()}
+    rows = [
+        _Row(origin, index, None if origin is None else in_theirs.get(origin))
+        for index in range(len(texts(mine)))
+        for origin in [origin_of_mine.get(index)]
+    ]
+    for origin in sorted(set(range(len(old))) - set(origin_of_mine.values())):
+        later = (place for place, row in enumerate(rows) if row.base is not None and row.base > origin)
+        rows.insert(next(later, len(rows)), _Row(origin, None, in_theirs.get(origin)))
+    new = texts(theirs)
+    for index in range(len(new)):
+        if index not in origin_of_theirs:
+            _place(rows, index, new[index], texts(mine))
+    return rows
+
+
+def _place(rows: list[_Row], index: int, message: tuple[str, str], mine: Sequence[tuple[str, str]]) -> None:
+    """Put a message that is new in theirs beside the same new one of mine, else after the one before it there."""
+    for place, row in enumerate(rows):
+        if row.base is None and row.theirs is None and row.mine is not None and mine[row.mine] == message:
+            rows[place] = _Row(None, row.mine, index)
+            return
+    after = next((place for place, row in enumerate(rows) if row.theirs == index - 1), -1) if index else -1
+    rows.insert(after + 1, _Row(None, None, index))
 
 
 def _listed(content: Content) -> list[dict[str, Any]]:

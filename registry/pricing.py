@@ -16,7 +16,9 @@ from genai_prices.data import providers
 PROVIDERS = ("openai", "mistral", "deepseek", "anthropic", "google", "x-ai", "groq", "together")
 CALLS = 1_000
 # Words in names of models that do something else than chat, or of price-list entries that are no model's name.
-NOT_CHAT = frozenset("audio image realtime transcribe tts search vision embedding moderation extended ft".split())
+NOT_CHAT = frozenset(
+    ["audio", "image", "realtime", "transcribe", "tts", "search", "vision", "embedding", "moderation", "extended", "ft"]
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ def per_thousand_calls(model: str, input_tokens: int, output_tokens: int | None 
         try:
             price = calc_price(usage, model_ref=model, provider_id=provider)
         except LookupError:
+            continue
+        if not price.input_price:
+            # Free at its maker's trial service says nothing of what it costs where it is run.
             continue
         output = price.output_price * CALLS if output_tokens is not None else None
         return CallPrice(price.provider.name, price.input_price * CALLS, output)

@@ -27,7 +27,9 @@ class Stretch:
     older: datetime | None
 
 
-def stretch(prompt: Prompt, *, before: datetime | None = None, length: int = 30, releases_only: bool = False) -> Stretch:
+def stretch(
+    prompt: Prompt, *, before: datetime | None = None, length: int = 30, releases_only: bool = False
+) -> Stretch:
     """Up to `length` moments before a time."""
     versions = deliverable(prompt.versions.defer("content")).order_by("-created_at", "-number")
     releases = prompt.releases.select_related("environment", "version", "promotion", "restores__version")

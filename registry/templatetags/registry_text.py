@@ -87,16 +87,15 @@ def leaf(name: str) -> str:
 @register.filter
 def markdown(text: str) -> SafeString:
     """Text with the usual marks as HTML; what would be HTML in it is shown as text."""
-    return mark_safe(MARKDOWN.render(text))  # noqa: S308 - the renderer escapes all HTML
+    html: SafeString = mark_safe(MARKDOWN.render(text))  # noqa: S308 - the renderer escapes all HTML
+    return html
 
 
 @register.filter
 def template_marks(text: str) -> SafeString:
     """A template's text with its variables, tags and comments marked."""
     pieces = [
-        (format_html('<span class="{}">{}</span>', KINDS_OF_PART[piece[:2]], piece),)
-        if index % 2
-        else (piece,)
+        (format_html('<span class="{}">{}</span>', KINDS_OF_PART[piece[:2]], piece),) if index % 2 else (piece,)
         for index, piece in enumerate(TEMPLATE_PART.split(text))
     ]
     return format_html_join("", "{}", pieces)

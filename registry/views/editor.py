@@ -47,8 +47,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "document": document,
         "messages_shown": _messages(document),
         "model": model,
-        "other_settings": model.get(UNREADABLE)
-        or _json({k: v for k, v in model.items() if k not in USUAL_SETTINGS}),
+        "other_settings": model.get(UNREADABLE) or _json({k: v for k, v in model.items() if k not in USUAL_SETTINGS}),
         "response": _object(document.get("response")),
         "schema": _json(_object(document.get("response")).get("schema")),
         "tools": _json(document.get("tools")),
@@ -118,7 +117,7 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         asked = _asked(request)
         prompt = _writable(actor, name)
         actor.require(Right.EDIT)
-        revision = asked.get("revision")
+        revision: int = asked["revision"]
         if asked.get("save"):
             numbers = {member: asked.get(member) for member in ("base", "seen")}
             revision = drafts.save(actor, prompt, document=asked.get("document"), revision=revision, **numbers)
@@ -157,11 +156,23 @@ def _marks(found: Inspection) -> dict[str, Any]:
     return {
         "can_be_committed": found.can_be_committed,
         "marks": [
-            {"severity": one.severity, "message": one.message, "pointer": one.pointer, "line": one.line, "refused": one in found.faults}
+            {
+                "severity": one.severity,
+                "message": one.message,
+                "pointer": one.pointer,
+                "line": one.line,
+                "refused": one in found.faults,
+            }
             for one in (*found.faults, *found.findings)
         ],
         "variables": [
-            {"name": one.name, "type": one.type, "declared": one.declared is not None, "used": one.is_used, "required": one.is_required}
+            {
+                "name": one.name,
+                "type": one.type,
+                "inherited": one.is_inherited,
+                "used": one.is_used,
+                "required": one.is_required,
+            }
             for one in found.variables
         ],
         "stand_ins": list(found.stand_ins),
@@ -203,9 +214,9 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     sheet = drafts.Sheet(draft.document, draft.base, draft.seen, draft.revision, draft)
     found = inspection.inspect(actor.project, prompt, draft.document, drafts.samples(prompt))
     context |= {"sheet": sheet, "found": found, "is_behind": draft.seen_id != prompt.head_id}
-    if found.content:
-        before = draft.base.content if draft.base else {"kind": found.content["kind"], "messages": [], "text": ""}
-        context["comparison"] = comparing.compare(before, found.content)
+    if found.as_committed:
+        before = draft.base.content if draft.base else {"kind": found.as_committed["kind"], "messages": [], "text": ""}
+        context["comparison"] = comparing.compare(before, found.as_committed)
     return page(request, actor, "registry/editor/commit.html", context, status=status)
 
 

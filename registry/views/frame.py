@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
@@ -16,7 +16,7 @@ from registry.api.authentication import SESSION_PROJECT
 from registry.models import Project, User
 from registry.problems import Problem
 
-ProjectView = Callable[..., HttpResponse]
+ProjectView = Callable[..., HttpResponseBase]
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 # A list of rows has as many as one scans; a history as many as one reads.
@@ -28,7 +28,7 @@ def in_project(view: ProjectView) -> ProjectView:
 
     @login_required
     @wraps(view)
-    def wrapped(request: HttpRequest, project: str, **kwargs: Any) -> HttpResponse:
+    def wrapped(request: HttpRequest, project: str, **kwargs: Any) -> HttpResponseBase:
         found = Project.objects.filter(slug=project).first()
         if found is None:
             raise Http404

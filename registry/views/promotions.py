@@ -92,7 +92,9 @@ def promotion_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         environment = environments.named(actor.project, values["environment"])
         asked = promotion.request(actor, prompt, version, environment, reason=values["reason"].strip())
     except Problem as problem:
-        fields = dict.fromkeys(("promotion.already_live", "promotion.already_open", "environment.not_found"), "environment")
+        fields = dict.fromkeys(
+            ("promotion.already_live", "promotion.already_open", "environment.not_found"), "environment"
+        )
         context["errors"] = errors_of(problem, fields)
         return page(request, actor, "registry/promotion_new.html", context, status=problem.kind.status)
     sentence = "Approve it with the others, then make it live." if environment.protected else "Now make it live."

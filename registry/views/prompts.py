@@ -45,7 +45,9 @@ def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "environments": Environment.objects.filter(project=project),
         "folders": listing.folders(project),
         "tags": listing.tags(project),
-        "authors": Membership.objects.filter(project=project).order_by("user__username").values_list("user__username", flat=True),
+        "authors": Membership.objects.filter(project=project)
+        .order_by("user__username")
+        .values_list("user__username", flat=True),
     }
     return page(request, actor, "registry/prompt_list.html", context)
 
@@ -96,7 +98,10 @@ def _words(text: str) -> list[str]:
 def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompt = prompts.named(actor.project, name)
     lanes = _lanes(actor, prompt)
-    live = next((lane["release"].version for lane in lanes if lane["environment"].name == "production" and lane["release"]), None)
+    live = next(
+        (lane["release"].version for lane in lanes if lane["environment"].name == "production" and lane["release"]),
+        None,
+    )
     shown = _full(prompt, live or prompt.head)
     waiting = _waiting(prompt)
     context = {
@@ -105,7 +110,9 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         "waiting_here": waiting,
         "change": _first_change(waiting),
         "version": shown,
-        "checks": listing.check_summaries(actor.project, [shown.content_hash]).get(shown.content_hash) if shown else None,
+        "checks": listing.check_summaries(actor.project, [shown.content_hash]).get(shown.content_hash)
+        if shown
+        else None,
         "uses": _uses(shown),
         "used_by": prompts.users(prompt),
         "line": timeline.stretch(prompt, length=MOMENTS_SHOWN),
@@ -115,7 +122,12 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 
 def _about(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
     """What the heading of all pages of a prompt shows."""
-    return {"section": "prompts", "prompt": prompt, "tab": tab, "version_count": prompt.head.number if prompt.head else 0}
+    return {
+        "section": "prompts",
+        "prompt": prompt,
+        "tab": tab,
+        "version_count": prompt.head.number if prompt.head else 0,
+    }
 
 
 def _full(prompt: Prompt, version: PromptVersion | None) -> PromptVersion | None:
@@ -160,7 +172,7 @@ def _uses(version: PromptVersion | None) -> list[Inclusion]:
 def prompt_history(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompt = prompts.named(actor.project, name)
     before = _moment(request.GET.get("before", ""))
-    only = request.GET.get("only") == "releases"
+    only = request.GET.get("show") == "releases"
     line = timeline.stretch(prompt, before=before, length=PAGE_SIZE, releases_only=only)
     context = {
         **_about(actor, prompt, "history"),
@@ -201,7 +213,9 @@ def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -
         **_about(actor, prompt, "version"),
         "version": version,
         "before": numbers["before"],
-        "checks": actor.project.checks.filter(content_hash=version.content_hash).order_by("name", "-id").distinct("name"),
+        "checks": actor.project.checks.filter(content_hash=version.content_hash)
+        .order_by("name", "-id")
+        .distinct("name"),
         "released": released[:PAGE_SIZE],
         "uses": _uses(version),
         "environments": Environment.objects.filter(project=actor.project),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.views.decorators.cache import never_cache
@@ -94,7 +94,12 @@ def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRes
         "required_approvals": environment.required_approvals,
         "required_checks": ", ".join(environment.required_checks),
     }
-    context: dict[str, Any] = {"section": "settings", "tab": "environments", "environment": environment, "values": values}
+    context: dict[str, Any] = {
+        "section": "settings",
+        "tab": "environments",
+        "environment": environment,
+        "values": values,
+    }
     if request.method != "POST":
         return page(request, actor, "registry/settings/environment.html", context)
     try:
@@ -170,7 +175,7 @@ def key_revoke(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
 
 # --- Audit log -------------------------------------------------------------------------------------------------------
 @in_project
-def audit_log(request: HttpRequest, actor: Actor) -> HttpResponse:
+def audit_log(request: HttpRequest, actor: Actor) -> HttpResponseBase:
     """Who changed what, newest first; the same filters as a file with `?export=csv` or `jsonl`."""
     asked = {name: request.GET.get(name, "").strip()[:200] for name in ("action", "target", "actor", "since", "until")}
     rows = _narrowed(AuditEntry.objects.filter(project=actor.project).order_by("-id"), asked)

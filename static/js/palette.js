@@ -63,6 +63,8 @@ if (dialog) {
     if (event.key === "ArrowDown") move(1);
     else if (event.key === "ArrowUp") move(-1);
     else if (event.key === "Enter") chosen()?.click();
+    // A search field would take the first Escape for itself, to empty it.
+    else if (event.key === "Escape") dialog.close();
     else return;
     event.preventDefault();
   });

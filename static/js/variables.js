@@ -11,7 +11,7 @@ export class Variables {
     this.samples = samples;
     this.changed = changed;
     // What is declared is there at once; what the text uses, as soon as the server has read it.
-    this.update(Object.keys(declared).map((name) => ({ name, declared: true, used: true })));
+    this.update(Object.keys(declared).map((name) => ({ name, used: true })));
   }
 
   /** Show these variables; rows that stay keep their focus and what is typed in them. */
@@ -19,7 +19,7 @@ export class Variables {
     const names = new Set(found.map((one) => one.name));
     for (const row of [...this.rows.children]) if (!names.has(row.dataset.variable)) row.remove();
     for (const [index, one] of found.entries()) {
-      const row = this.row(one.name) ?? this.add(one.name);
+      const row = this.row(one.name) ?? this.add(one);
       if (this.rows.children[index] !== row) this.rows.insertBefore(row, this.rows.children[index] ?? null);
       row.querySelector("[data-forget]").hidden = one.used;
     }
@@ -30,7 +30,7 @@ export class Variables {
     return [...this.rows.children].find((row) => row.dataset.variable === name);
   }
 
-  add(name) {
+  add({ name, type, required, inherited }) {
     const row = this.template.content.firstElementChild.cloneNode(true);
     const declared = this.declared[name];
     row.dataset.variable = name;
@@ -38,8 +38,9 @@ export class Variables {
     sample.id = `sample-${name}`;
     row.querySelector("label").htmlFor = sample.id;
     row.querySelector("[data-variable-name]").textContent = name;
-    row.querySelector("[data-variable-type]").value = declared?.type ?? "string";
-    row.querySelector("[data-variable-required]").checked = declared?.required ?? !(declared && "default" in declared);
+    row.querySelector("[data-variable-type]").value = declared?.type ?? type ?? "string";
+    row.querySelector("[data-variable-required]").checked = declared ? (declared.required ?? !("default" in declared)) : (required ?? true);
+    row.querySelector("[data-inherited]").hidden = !inherited;
     row.querySelector("[data-default]").value = shown(declared?.default);
     row.querySelector("[data-description]").value = declared?.description ?? "";
     sample.value = shown(this.samples[name]);

@@ -5,6 +5,7 @@ goes around the language altogether, to show that the limits alone hold.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import threading

@@ -1,0 +1,33 @@
+"""Lines as SVG: within the picture, from zero, and described in words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.charts import BOTTOM, LEFT, RIGHT, TOP, line_chart
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=80))
+def test_every_mark_is_within_the_picture(values: list[int]):
+    chart = line_chart("k", "T", [(f"v{n}", value) for n, value in enumerate(values)])
+
+    assert all(LEFT <= mark.x <= RIGHT and TOP <= mark.y <= BOTTOM for mark in chart.marks)
+    assert chart.ticks[0].label == "0"
+    assert sum(1 for mark in chart.marks if mark.caption) <= 12
+
+
+def test_the_axis_counts_in_round_steps_up_to_the_highest_value_or_the_limit():
+    chart = line_chart("k", "Tokens", [("v1", 130), ("v2", 247)], limit=("limit", 1_000))
+
+    assert [tick.label for tick in chart.ticks] == ["0", "500", "1,000"]
+    assert chart.limit is not None
+    assert chart.limit.y == TOP
+
+
+def test_the_description_says_what_the_line_shows():
+    assert line_chart("k", "Tokens", [("v1", 130)], unit="tokens").description == "Tokens: v1: 130 tokens"
+
+
+@pytest.mark.parametrize("values", [[], [("v1", 0)]])
+def test_nothing_and_zero_are_charts_too(values: list[tuple[str, float]]):
+    assert line_chart("k", "T", values).ticks
