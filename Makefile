@@ -4,14 +4,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: install run test check lock openapi clean
+.PHONY: install run test check lock openapi screenshots browser clean
 
 install: $(VENV)/.installed
 
 run: $(VENV)/.installed
 	@exec $(PY) manage.py up
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev
@@ -22,6 +22,20 @@ check: $(VENV)/.installed-dev
 	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(PY) manage.py spectacular --validate --fail-on-warn | diff -u openapi.yaml - \
 	  || { echo "openapi.yaml is out of date: run 'make openapi' and read the difference"; exit 1; }
+
+# The tests in tests/browser drive the system's Chromium. Where it is missing and cannot be installed here, those tests
+# fail and say how to get it.
+CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
+browser:
+	@for name in $(CHROMIUM); do command -v $$name >/dev/null && exit 0; done; [ -n "$$CHROMIUM" ] && exit 0; \
+	command -v apt-get >/dev/null || { echo "No Chromium is installed; tests/browser will say how to get it."; exit 0; }; \
+	root=""; [ "$$(id -u)" = 0 ] || root="sudo -n"; \
+	echo "Installing Chromium for the browser tests"; \
+	{ $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 \
+	  || echo "Chromium could not be installed; tests/browser will say how to get it."
+
+screenshots: $(VENV)/.installed-dev browser
+	$(PY) -m docs.screenshots.make
 
 openapi: $(VENV)/.installed-dev
 	$(PY) manage.py spectacular --validate --fail-on-warn --file openapi.yaml

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from registry import merging, versions
@@ -61,30 +62,55 @@ def of(actor: Actor, prompt: Prompt) -> PromptDraft | None:
     return drafts.select_related("base", "seen", "prompt__project").first()
 
 
+@dataclass(frozen=True)
+class Window:
+    """A browser window that saves, and which of its saves this is (1, 2, 3)."""
+
+    name: str
+    serial: int
+
+
 @transaction.atomic
 def save(
-    actor: Actor, prompt: Prompt, *, document: object, revision: int, base: int | None = None, seen: int | None = None
+    actor: Actor,
+    prompt: Prompt,
+    *,
+    document: object,
+    revision: int,
+    window: Window | None = None,
+    base: int | None = None,
+    seen: int | None = None,
 ) -> int:
     """Keep the document as the person's draft; returns the revision that the next save must name.
 
     `revision` is the one that the writer has before them, 0 where there was no draft: `draft.changed_elsewhere` where
-    another window saved meanwhile. `base` and `seen` are version numbers and count for a new draft only.
+    another window saved meanwhile. What the same window sent before may be overwritten whatever its answer was, and
+    what it sent later is not. `base` and `seen` are version numbers and count for a new draft only.
     """
     actor.require(Right.EDIT)
     kept = _keepable(document)
-    user = _writer(actor)
+    mine = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
+    by = {"window": window.name, "serial": window.serial} if window else {}
+    allowed = Q(revision=revision)
+    if window:
+        allowed |= Q(window=window.name, serial__lt=window.serial)
+    change = {"document": kept, "revision": F("revision") + 1, "updated_at": timezone.now(), **by}
+    if mine.filter(allowed).update(**change):
+        return mine.get().revision
+    found = mine.first()
+    if found:
+        if window and found.window == window.name:
+            return found.revision
+        raise _changed_elsewhere()
     if revision:
-        mine = PromptDraft.objects.filter(prompt=prompt, user=user, revision=revision)
-        if mine.update(document=kept, revision=revision + 1, updated_at=timezone.now()) != 1:
-            raise _changed_elsewhere()
-        return revision + 1
+        raise _changed_elsewhere()
     started = {
         name: prompt.versions.filter(number=number).first() if number else None
         for name, number in (("base", base), ("seen", seen))
     }
     try:
         with transaction.atomic():
-            PromptDraft.objects.create(prompt=prompt, user=user, document=kept, **started)
+            PromptDraft.objects.create(prompt=prompt, user=_writer(actor), document=kept, **started, **by)
     except IntegrityError:
         raise _changed_elsewhere() from None
     return 1
@@ -121,8 +147,10 @@ def rebase(actor: Actor, prompt: Prompt, *, revision: int, newest: int, choices:
     draft.document = merging.assemble(normalise(draft.document)["kind"], parts, choices)
     draft.base = draft.seen = prompt.head
     draft.revision += 1
+    # An editor that is still open elsewhere must load this before it saves again.
+    draft.window = ""
     draft.updated_at = timezone.now()
-    draft.save(update_fields=["document", "base", "seen", "revision", "updated_at"])
+    draft.save(update_fields=["document", "base", "seen", "revision", "window", "updated_at"])
     return draft.revision
 
 

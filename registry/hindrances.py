@@ -22,7 +22,7 @@ def of_verbs(actor: Actor, promotion: Promotion, state: approvals.Standing) -> d
             "request-changes": of_decision(actor),
             "reject": of_decision(actor),
             "apply": may_release or by_rules(state),
-            "override": may_release or of_override(actor) or by_rules(state, overriding=True),
+            "override": of_override(actor) or may_release or by_rules(state, overriding=True),
             "withdraw": of_right(actor, Right.EDIT) or of_withdrawal(actor, promotion),
         }
     else:

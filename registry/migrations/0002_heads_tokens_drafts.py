@@ -44,6 +44,8 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('document', models.JSONField()),
                 ('revision', models.PositiveIntegerField(default=1)),
+                ('window', models.CharField(blank=True, max_length=64)),
+                ('serial', models.PositiveIntegerField(default=0)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('base', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='registry.promptversion')),
                 ('seen', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='registry.promptversion')),

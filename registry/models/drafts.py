@@ -16,8 +16,12 @@ class PromptDraft(models.Model):
     # The newest version then: another one now means that somebody committed meanwhile.
     seen = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
     document = models.JSONField()
-    # Counted by each save, so that two tabs cannot overwrite each other unseen.
+    # Counted by each save, so that two windows cannot overwrite each other unseen.
     revision = models.PositiveIntegerField(default=1)
+    # The window that saved last, and which of its saves that was: a window may always overwrite itself, so that a save
+    # whose answer was lost can be sent again.
+    window = models.CharField(max_length=64, blank=True)
+    serial = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -15,10 +15,12 @@ from registry.inspection import Inspection
 from registry.merging import Side
 from registry.models import Prompt, PromptVersion
 from registry.plain_json import plain
-from registry.problems import Problem
+from registry.problems import Fault, Problem
 from registry.references import Number, Reference
 from registry.views.frame import done, errors_of, in_project, page, refused, to
 
+MOST_SAVES = 2**31 - 1
+LONGEST_WINDOW = 64
 # Settings that have a field of their own; any other is kept and edited as JSON.
 USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
 # Where the editor keeps "other settings" that are no JSON yet (static/js/document.js); no commit takes the name.
@@ -119,8 +121,15 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         actor.require(Right.EDIT)
         revision: int = asked["revision"]
         if asked.get("save"):
-            numbers = {member: asked.get(member) for member in ("base", "seen")}
-            revision = drafts.save(actor, prompt, document=asked.get("document"), revision=revision, **numbers)
+            revision = drafts.save(
+                actor,
+                prompt,
+                document=asked.get("document"),
+                revision=revision,
+                window=drafts.Window(asked["window"], asked["serial"]),
+                base=asked.get("base"),
+                seen=asked.get("seen"),
+            )
             drafts.keep_samples(actor, prompt, _object(asked.get("samples")))
         found = inspection.inspect(actor.project, prompt, asked.get("document"), _object(asked.get("samples")))
     except Problem as problem:
@@ -138,17 +147,28 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 
 def _asked(request: HttpRequest) -> dict[str, Any]:
-    faults: list[Any] = []
+    """The body of a save: a document, samples, and what says which save it is."""
+    faults: list[Fault] = []
     try:
         asked = plain(json.loads(request.body), faults)
     except (ValueError, RecursionError):
         raise Problem("request.malformed", "The draft cannot be read as JSON.") from None
-    is_counted = isinstance(asked, dict) and isinstance(asked.get("revision"), int) and asked["revision"] >= 0
-    numbers = all(isinstance(asked.get(member), int | None) for member in ("base", "seen")) if is_counted else False
-    if faults or not is_counted or not numbers:
-        first = faults[0].message if faults else "A draft has a document and the revision that it follows."
-        raise Problem("request.invalid", first, faults=faults)
-    return dict(asked)
+    asked = asked if isinstance(asked, dict) else {}
+    faults += [
+        Fault(f"/{name}", "type", f"A save has its {name}, a whole number.")
+        for name in ("revision", "serial")
+        if not isinstance(asked.get(name), int) or not 0 <= asked[name] < MOST_SAVES
+    ]
+    faults += [
+        Fault(f"/{name}", "type", "Must be a version's number or null.")
+        for name in ("base", "seen")
+        if not isinstance(asked.get(name), int | None)
+    ]
+    if not isinstance(asked.get("window"), str) or not 1 <= len(asked["window"]) <= LONGEST_WINDOW:
+        faults.append(Fault("/window", "type", "A save names its window."))
+    if faults:
+        raise Problem("request.invalid", faults[0].message, faults=faults)
+    return asked
 
 
 def _marks(found: Inspection) -> dict[str, Any]:

@@ -22,6 +22,9 @@ let timer = 0;
 let failures = 0;
 let sending = null;
 let localFaults = [];
+// Which window saves, and its how many-th save it is: one whose answer is lost can be sent again.
+const here = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+let serial = 0;
 
 const variables = new Variables(root, state.variables, state.samples, changed);
 
@@ -77,7 +80,8 @@ async function exchange(options = {}) {
   const isSave = isDirty;
   isDirty = false;
   const { revision, base, seen, samples } = state;
-  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, save: isSave });
+  serial += 1;
+  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, window: here, serial, save: isSave });
   try {
     const answer = await fetch(state.save, {
       method: "POST",
@@ -272,7 +276,8 @@ document.addEventListener("click", async (event) => {
 
 function flush() {
   clearTimeout(timer);
-  if (isDirty && !sending && !isStopped) exchange({ keepalive: true });
+  // Also while another save is under way: this one has the later serial.
+  if (isDirty && !isStopped) exchange({ keepalive: true });
 }
 
 document.addEventListener("visibilitychange", () => document.hidden && flush());

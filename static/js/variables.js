@@ -36,8 +36,9 @@ export class Variables {
     row.dataset.variable = name;
     const sample = row.querySelector("[data-sample]");
     sample.id = `sample-${name}`;
-    row.querySelector("label").htmlFor = sample.id;
-    row.querySelector("[data-variable-name]").textContent = name;
+    const label = row.querySelector("[data-variable-name]");
+    label.htmlFor = sample.id;
+    label.textContent = name;
     row.querySelector("[data-variable-type]").value = declared?.type ?? type ?? "string";
     row.querySelector("[data-variable-required]").checked = declared ? (declared.required ?? !("default" in declared)) : (required ?? true);
     row.querySelector("[data-inherited]").hidden = !inherited;

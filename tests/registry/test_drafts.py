@@ -72,6 +72,27 @@ def test_two_windows_do_not_overwrite_each_other(stage: Stage):
     assert drafts.open_sheet(stage.edith, prompt).document == chat("second window")
 
 
+def test_a_window_may_overwrite_itself_whatever_answer_it_got(stage: Stage):
+    prompt = stage.prompt()
+
+    def save(text: str, serial: int, revision: int = 0, window: str = "a") -> int:
+        return drafts.save(
+            stage.edith, prompt, document=chat(text), revision=revision, window=drafts.Window(window, serial)
+        )
+
+    assert save("first", 1) == 1
+    # Its answer was lost, so the window still names revision 0.
+    assert save("second", 2) == 2
+    # An earlier save that arrives late changes nothing.
+    assert save("first, late", 1) == 2
+    assert drafts.open_sheet(stage.edith, prompt).document == chat("second")
+    with pytest.raises(Problem):
+        save("another window", 9, window="b")
+    assert save("another window that has read it", 9, revision=2, window="b") == 3
+    with pytest.raises(Problem):
+        save("the first window, stale", 10)
+
+
 def test_of_two_windows_that_save_at_once_one_wins(live_stage: Stage):
     prompt = live_stage.prompt()
     drafts.save(live_stage.edith, prompt, document=chat("start"), revision=0)

@@ -1,0 +1,207 @@
+"""Writing: nothing that is typed is lost, faults stand at their line, and two people are told of each other."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Person, PersonFor, commit
+
+
+def saved(page: Page) -> None:
+    expect(page.locator("[data-saved]")).to_have_text("draft saved")
+
+
+def write(person: Person, prompt: str, text: str) -> Page:
+    page = person.open(f"prompts/{prompt}/edit/")
+    page.get_by_label("Text of the message").first.fill(text)
+    saved(page)
+    return page
+
+
+def test_a_draft_survives_a_closed_tab(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = editor.open(f"prompts/{prompt}/edit/")
+    page.get_by_label("Text of the message").first.fill("Typed and closed at once {{ ticket }}")
+    page.close(run_before_unload=True)
+
+    editor.page = editor.context.new_page()
+    page = editor.open(f"prompts/{prompt}/edit/")
+
+    expect(page.get_by_label("Text of the message").first).to_have_value("Typed and closed at once {{ ticket }}")
+    expect(editor.open("inbox/").get_by_role("heading", name="Your drafts")).to_be_visible()
+
+
+def test_faults_stand_at_their_line_while_typing(person_for: PersonFor, prompt: str):
+    page = write(person_for("editor"), prompt, "Fine {{ ticket }}\nFine\n{{ broken | nonsense }}")
+
+    expect(page.get_by_text("Line 3: The filter “nonsense” is not available in prompts")).to_be_visible()
+    expect(page.locator(".code .l.error")).to_have_text("{{ broken | nonsense }}")
+    expect(page.get_by_text("1 to mend before it can be committed")).to_be_visible()
+
+    page.get_by_label("Text of the message").first.fill("Fine {{ ticket }}")
+    expect(page.locator(".code .l.error")).to_have_count(0)
+
+
+def test_variables_are_found_typed_and_tried(person_for: PersonFor, prompt: str):
+    page = write(person_for("editor"), prompt, "{{ ticket }} {% for note in notes %}[{{ note }}]{% endfor %}")
+
+    row = page.locator("[data-variable='notes']")
+    row.get_by_label("Type").select_option("array")
+    page.get_by_label("notes", exact=True).fill('["a", "b"]')
+    page.get_by_label("ticket", exact=True).fill("Help")
+
+    expect(page.get_by_label("Preview")).to_contain_text("Help [a][b]")
+    expect(page.get_by_label("Preview").get_by_text("tokens").first).to_be_visible()
+    expect(page.get_by_label("Preview").get_by_text("input, OpenAI list")).to_be_visible()
+
+    page.get_by_label("notes", exact=True).fill('"text"')
+    expect(page.get_by_label("Preview")).to_contain_text("Of the wrong type: notes")
+
+
+def test_sample_values_are_kept_for_the_next_one_who_edits(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = editor.open(f"prompts/{prompt}/edit/")
+    page.get_by_label("ticket", exact=True).fill("The export is locked")
+    saved(page)
+
+    other = person_for("reviewer").open(f"prompts/{prompt}/edit/")
+
+    expect(other.get_by_label("ticket", exact=True)).to_have_value("The export is locked")
+
+
+def test_blocks_are_added_moved_and_removed(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Message").click()
+    page.keyboard.type("The question {{ ticket }}")
+    page.get_by_role("button", name="+ Example pair").click()
+    page.keyboard.type("An example input")
+    saved(page)
+
+    roles = page.locator("[data-role-of]")
+    expect(roles).to_have_count(4)
+    values = [roles.nth(index).input_value() for index in range(4)]
+    assert values == ["system", "user", "assistant", "user"]
+
+    page.get_by_label("Text of the message").nth(3).press("Alt+ArrowUp")
+    expect(page.get_by_label("Text of the message").nth(2)).to_have_value("The question {{ ticket }}")
+    expect(page.get_by_label("Text of the message").nth(2)).to_be_focused()
+    page.get_by_role("button", name="Remove this message").nth(3).click()
+    expect(roles).to_have_count(3)
+    saved(page)
+    page.reload()
+    expect(page.locator("[data-role-of]")).to_have_count(3)
+
+
+def test_a_schema_that_is_no_json_yet_is_marked_and_kept(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_label("Format").select_option("json_schema")
+    page.get_by_label("JSON Schema").fill('{\n  "type": "object",\n  "properties":\n')
+    saved(page)
+
+    expect(page.get_by_text("This is not JSON yet")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("JSON Schema")).to_have_value('{\n  "type": "object",\n  "properties":\n')
+
+    page.get_by_label("JSON Schema").fill('{"type": "object", "properties": {"a": {"type": "strong"}}}')
+    expect(page.get_by_text("Not a JSON Schema", exact=False).first).to_be_visible()
+    page.get_by_label("JSON Schema").fill('{"type": "object"}')
+    page.get_by_role("button", name="Tidy").click()
+    expect(page.get_by_label("JSON Schema")).to_have_value('{\n  "type": "object"\n}')
+    expect(page.locator("[data-marks='/response/schema'] li")).to_have_count(0)
+
+
+def test_somebody_elses_commit_is_told_and_merged(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = write(editor, prompt, "You sort support tickets.\nAnswer with the category.\nTicket: {{ ticket }}")
+    commit(editor.instance, prompt, "You sort all tickets.\nAnswer with the category.\n{{ ticket }}", "All of them")
+
+    page.get_by_label("Text of the message").first.press_sequentially(" ")
+    expect(page.get_by_text("committed v2")).to_be_visible()
+    page.get_by_role("link", name="See both and merge").click()
+    expect(page.get_by_role("heading", name=re.compile("Two people changed"))).to_be_visible()
+    expect(page.get_by_text("both fit together")).to_be_visible()
+    page.get_by_role("button", name="Take this into my draft").click()
+
+    text = page.get_by_label("Text of the message").first.input_value()
+    assert "You sort all tickets." in text
+    assert "Ticket:" in text
+    page.get_by_role("link", name="Review and commit").click()
+    page.get_by_label("What changes, and why").fill("Both")
+    page.get_by_role("button", name="Commit").click()
+    expect(page.get_by_text("Version 3 is committed.")).to_be_visible()
+
+
+def test_a_conflict_asks_for_a_choice(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = write(editor, prompt, "You sort MINE.\nAnswer with the category.\n{{ ticket }}")
+    commit(editor.instance, prompt, "You sort THEIRS.\nAnswer with the category.\n{{ ticket }}", "Theirs")
+
+    page = editor.open(f"prompts/{prompt}/edit/merge/")
+    expect(page.get_by_text("choose one")).to_be_visible()
+    page.get_by_role("button", name="Take this into my draft").click()
+    # The browser holds the form until one is chosen.
+    expect(page.get_by_text("choose one")).to_be_visible()
+    page.get_by_role("radio", name="theirs").check()
+    page.get_by_role("button", name="Take this into my draft").click()
+
+    expect(page.get_by_label("Text of the message").first).to_have_value(re.compile("THEIRS"))
+
+
+def test_two_tabs_of_one_person_do_not_overwrite_each_other(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    first = write(editor, prompt, "From the first tab {{ ticket }}")
+    editor.page = editor.context.new_page()
+    second = write(editor, prompt, "From the second tab {{ ticket }}")
+
+    first.get_by_label("Text of the message").first.fill("Stale {{ ticket }}")
+
+    expect(first.get_by_role("alert")).to_contain_text("changed in another window")
+    second.reload()
+    expect(second.get_by_label("Text of the message").first).to_have_value("From the second tab {{ ticket }}")
+
+
+def test_the_back_button_after_a_commit_does_no_harm(person_for: PersonFor, prompt: str):
+    page = write(person_for("editor"), prompt, "Committed once {{ ticket }}")
+    page.get_by_role("link", name="Review and commit").click()
+    page.get_by_label("What changes, and why").fill("Once")
+    page.get_by_role("button", name="Commit").click()
+    expect(page.get_by_text("Version 2 is committed.")).to_be_visible()
+
+    page.go_back()
+
+    expect(page.get_by_text("it may have been committed already")).to_be_visible()
+
+
+def test_typing_goes_on_while_the_server_is_away(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = write(editor, prompt, "Before {{ ticket }}")
+    editor.context.set_offline(True)
+    page.get_by_label("Text of the message").first.fill("While away {{ ticket }}")
+    expect(page.get_by_role("alert")).to_contain_text("Not saved: the server cannot be reached")
+    editor.trouble.clear()
+
+    editor.context.set_offline(False)
+
+    saved(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    editor.trouble.clear()
+
+
+def test_a_partial_is_previewed_and_can_be_brought_up_to_date(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    call = editor.instance.call
+    call("POST", "/api/v1/prompts", {"name": f"{prompt}-part"})
+    for text in ("Old voice.", "New voice."):
+        content = {"kind": "text", "text": text}
+        call("POST", f"/api/v1/prompts/{prompt}-part/versions", {"content": content})
+        if text.startswith("Old"):
+            page = write(editor, prompt, f'{{% include "{prompt}-part" %}} {{{{ ticket }}}}')
+            page.get_by_role("link", name="Review and commit").click()
+            page.get_by_label("What changes, and why").fill("A partial")
+            page.get_by_role("button", name="Commit").click()
+
+    page = editor.open(f"prompts/{prompt}/edit/")
+    expect(page.get_by_label("Preview")).to_contain_text("Old voice.")
+    page.get_by_role("button", name="Use the one in use now").click()
+
+    expect(page.get_by_label("Preview")).to_contain_text("New voice.")

@@ -1,0 +1,179 @@
+"""Every page, wide and narrow, light and dark: accessible, quiet, from this host alone, and within its width."""
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Person, PersonFor
+from tests.instance import Instance
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+TRIAGE = "prompts/support.triage"
+PAGES = [
+    "prompts/",
+    "prompts/?search=nothing-has-this",
+    "prompts/?archived=1",
+    "prompts/?folder=support&order=care",
+    "new-prompt/",
+    f"{TRIAGE}/",
+    f"{TRIAGE}/history/",
+    f"{TRIAGE}/versions/3/",
+    f"{TRIAGE}/use/",
+    f"{TRIAGE}/about/",
+    f"{TRIAGE}/edit/",
+    f"{TRIAGE}/promote/",
+    f"{TRIAGE}/compare/?from=2&to=3",
+    f"{TRIAGE}/compare/?from=2&to=3&view=split&whole=1",
+    f"{TRIAGE}/rollback/?environment=production&to=2",
+    "promotions/",
+    "promotions/7/",
+    "promotions/3/",
+    "inbox/",
+    "search/?q=ticket",
+    "search/",
+    "profile/",
+    "settings/members/",
+    "settings/environments/",
+    "settings/environments/production/",
+    "settings/keys/",
+    "settings/audit/",
+    "prompts/nothing.here/",
+]
+# Each width and each scheme once: what differs by scheme is colour, what differs by width is place.
+LOOKS = [(1440, "light"), (390, "dark")]
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core finds serious, in the page as it is."""
+    page.evaluate(AXE)
+    found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
+    return [
+        f"{one['id']} ({one['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]
+
+
+def settled(page: Page) -> None:
+    """Wait until nothing on the page is still being fetched: panels, and what the editor asks for."""
+    page.wait_for_load_state("load")
+    expect(page.locator(".htmx-request")).to_have_count(0)
+    if page.locator("[data-editor]").count():
+        expect(page.locator("[data-summary]")).not_to_be_empty()
+
+
+def too_wide(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_every_page_is_accessible_quiet_and_within_its_width(person_for: PersonFor, width: int, scheme: str):
+    admin = person_for("admin", width=width, scheme=scheme)
+    wrong = []
+    for path in PAGES:
+        page = admin.open(path)
+        settled(page)
+        wrong += [f"{path}: {fault}" for fault in faults(page)]
+        if too_wide(page) > 0:
+            wrong.append(f"{path}: {too_wide(page)} px too wide at {width}")
+
+    assert wrong == []
+
+
+def test_what_opens_on_a_page_is_accessible_too(person_for: PersonFor):
+    page = person_for("editor").open("prompts/")
+
+    page.keyboard.press("Control+k")
+    page.locator("#palette").get_by_role("option").first.wait_for()
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    page.locator("details.menu summary").click()
+    assert faults(page) == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_faults_drafts_and_merges_are_accessible(person_for: PersonFor, prompt_at_odds: str, width: int):
+    editor = person_for("editor", width=width)
+    for path in (
+        f"prompts/{prompt_at_odds}/edit/",
+        f"prompts/{prompt_at_odds}/edit/merge/",
+        f"prompts/{prompt_at_odds}/edit/commit/",
+    ):
+        page = editor.open(path)
+        settled(page)
+        assert faults(page) == [], path
+        assert too_wide(page) <= 0, path
+
+
+@pytest.fixture(scope="module")
+def prompt_at_odds(instance: Instance, browser: Any) -> str:
+    """A prompt with a draft of the editor's that has a fault, and a commit that came after it."""
+    name = "browser.at-odds"
+    instance.call("POST", "/api/v1/prompts", {"name": name})
+    path = f"/api/v1/prompts/{name}/versions"
+    instance.call("POST", path, {"content": {"messages": [{"role": "user", "content": "one"}]}})
+    editor = Person(browser.new_context(), instance, "editor").sign_in()
+    page = editor.open(f"prompts/{name}/edit/")
+    page.get_by_label("Text of the message").first.fill("mine")
+    page.locator("[data-saved]", has_text="draft saved").wait_for()
+    instance.call("POST", path, {"content": {"messages": [{"role": "user", "content": "theirs"}]}})
+    page.get_by_label("Text of the message").first.fill("mine, and longer than before")
+    page.locator("[data-saved]", has_text="draft saved").wait_for()
+    editor.context.close()
+    return name
+
+
+def test_long_words_and_many_rows_stay_within_the_page(person_for: PersonFor):
+    admin = person_for("admin", width=390, height=844)
+    call = admin.instance.call
+    long = f"long.{'a' * 120}"
+    call("POST", "/api/v1/prompts", {"name": long, "description": "w" * 500, "tags": ["t" * 50]})
+    content = {"messages": [{"role": "user", "content": f"{'x' * 3_000}\n" * 20}]}
+    call("POST", f"/api/v1/prompts/{long}/versions", {"content": content, "message": "m" * 400})
+
+    for path in (
+        "prompts/",
+        f"prompts/{long}/",
+        f"prompts/{long}/edit/",
+        f"prompts/{long}/history/",
+        "settings/audit/",
+    ):
+        page = admin.open(path)
+        settled(page)
+        assert too_wide(page) <= 0, path
+
+
+def test_the_first_page_is_small(person_for: PersonFor):
+    editor = person_for("editor")
+    sizes: list[int] = []
+    editor.page.on("response", lambda response: sizes.append(len(response.body())))
+
+    settled(editor.open("prompts/"))
+
+    # Before compression: what is served compressed is about a third of it.
+    assert sum(sizes) < 200_000
+
+
+def test_reading_works_without_scripts(browser: Any, instance: Instance):
+    context = browser.new_context(java_script_enabled=False)
+    reader = Person(context, instance, "reviewer").sign_in()
+
+    for path, text in (
+        ("prompts/", "support."),
+        (f"{TRIAGE}/", "You are a classification engine"),
+        (f"{TRIAGE}/compare/?from=1&to=2&view=split", "classification"),
+        ("promotions/7/", "Approve"),
+    ):
+        assert text in reader.open(path).content()
+    context.close()
+
+
+def test_an_outsider_sees_nothing(person_for: PersonFor):
+    outsider = person_for("outsider")
+
+    for path in PAGES:
+        answer = outsider.context.request.get(f"{outsider.instance.address}/p/demo/{path}")
+        assert answer.status == 404, path

@@ -1,0 +1,121 @@
+"""The whole story with two people: edit, preview, commit, ask, approve, apply, fetch, roll back."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Person, PersonFor
+
+
+def live(person: Person, prompt: str) -> int:
+    return int(person.instance.call("GET", f"/api/v1/prompts/{prompt}/versions/production")[1]["number"])
+
+
+def test_a_prompt_is_changed_by_two_people_and_brought_back(person_for: PersonFor):
+    editor, reviewer = person_for("editor"), person_for("reviewer")
+
+    # A new prompt, its first version, live with the reviewer's approval.
+    page = editor.open("prompts/")
+    page.get_by_role("link", name="New prompt").click()
+    page.get_by_label("Name").fill("story.greet")
+    page.get_by_label("What it is for").fill("Greets a **customer**.")
+    page.get_by_role("button", name="Create and write").click()
+    expect(page.get_by_role("heading", name="First version")).to_be_visible()
+    write_and_commit(editor, "You greet customers.", "Greet {{ customer }}.", "First words")
+    ask_and_release(editor, reviewer, "story.greet", "We need a greeting")
+    assert live(editor, "story.greet") == 1
+
+    # The second version.
+    page = editor.open("prompts/story.greet/")
+    page.get_by_role("link", name="Edit", exact=True).click()
+    write_and_commit(editor, "You greet customers warmly.", "Greet {{ customer }}.", "Warmer")
+    ask_and_release(editor, reviewer, "story.greet", "Too cold")
+    assert live(editor, "story.greet") == 2
+
+    # Back in two clicks from the prompt's page, with a reason.
+    page = editor.open("prompts/story.greet/")
+    page.get_by_role("region", name="production").get_by_role("link", name="Roll back").click()
+    expect(page.get_by_text("v2 goes, v1 comes back")).to_be_visible()
+    page.get_by_label("Why").fill("Too warm")
+    page.get_by_role("button", name="Make v1 live now").click()
+    expect(page.get_by_text("Version 1 is live in production again.")).to_be_visible()
+    expect(page.get_by_text("“Too warm”")).to_be_visible()
+    assert live(editor, "story.greet") == 1
+
+
+def write_and_commit(editor: Person, system: str, user: str, message: str) -> None:
+    page = editor.page
+    fields = page.get_by_label("Text of the message")
+    fields.nth(0).fill(system)
+    fields.nth(1).fill(user)
+    page.get_by_label("customer", exact=True).fill("Ms. Lovelace")
+    expect(page.get_by_label("Preview")).to_contain_text("Greet Ms. Lovelace.")
+    page.get_by_role("link", name="Review and commit").click()
+    page.get_by_label("What changes, and why").fill(message)
+    page.get_by_role("button", name="Commit").click()
+    expect(page.get_by_text(re.compile(r"Version \d is committed"))).to_be_visible()
+
+
+def ask_and_release(editor: Person, reviewer: Person, prompt: str, reason: str) -> None:
+    page = editor.page
+    page.get_by_role("main").get_by_role("link", name="Promote").last.click()
+    page.get_by_role("radio", name=re.compile("^Production")).check()
+    page.get_by_label("Why").fill(reason)
+    page.get_by_role("button", name="Ask for it").click()
+
+    # The author is told plainly why the button is not theirs.
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(page.get_by_text("editor may not approve or reject.")).to_be_visible()
+
+    review = reviewer.open("inbox/")
+    review.get_by_role("link", name=re.compile(re.escape(reason))).click()
+    review.get_by_label("Your words").fill("Read it")
+    review.get_by_role("button", name="Approve").click()
+    expect(review.get_by_text("Approved.", exact=True)).to_be_visible()
+
+    page.reload()
+    page.get_by_role("button", name="Make it live").click()
+    expect(page.get_by_text("It is live.")).to_be_visible()
+
+
+def test_who_wrote_a_version_cannot_approve_it_whatever_they_try(person_for: PersonFor, prompt: str):
+    reviewer = person_for("reviewer")
+    page = reviewer.open(f"prompts/{prompt}/edit/")
+    page.get_by_label("Text of the message").first.fill("Written by the reviewer. {{ ticket }}")
+    page.get_by_role("link", name="Review and commit").click()
+    page.get_by_label("What changes, and why").fill("Mine")
+    page.get_by_role("button", name="Commit").click()
+    page.get_by_role("main").get_by_role("link", name="Promote").last.click()
+    page.get_by_role("radio", name=re.compile("^Production")).check()
+    page.get_by_role("button", name="Ask for it").click()
+
+    expect(page.get_by_text("You wrote this version, so someone else approves it.")).to_be_visible()
+    number = re.search(r"promotions/(\d+)/", page.url)
+    assert number
+    csrf = page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    answer = reviewer.context.request.post(
+        f"{reviewer.instance.address}/p/demo/promotions/{number[1]}/approve/",
+        form={"csrfmiddlewaretoken": csrf},
+        headers={"Referer": page.url},
+    )
+    assert answer.status == 403
+
+
+def test_changes_are_asked_for_and_the_author_finds_it_in_the_inbox(person_for: PersonFor, prompt: str):
+    editor, reviewer = person_for("editor"), person_for("reviewer")
+    page = editor.open(f"prompts/{prompt}/promote/")
+    page.get_by_role("radio", name=re.compile("^Production")).check()
+    page.get_by_label("Why").fill("Try it")
+    page.get_by_role("button", name="Ask for it").click()
+
+    review = reviewer.page
+    review.goto(page.url)
+    review.get_by_role("button", name="Ask for changes").click()
+    expect(review.get_by_text("Say what should change.")).to_be_visible()
+    review.get_by_label("Your words").fill("Name the categories.")
+    review.get_by_role("button", name="Ask for changes").click()
+
+    inbox = editor.open("inbox/")
+    expect(inbox.get_by_role("heading", name="Sent back to you")).to_be_visible()
+    inbox.get_by_role("link", name=re.compile(prompt)).first.click()
+    expect(inbox.get_by_text("Name the categories.")).to_be_visible()
