@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.database import fresh_database
+from benchmarks.figures import percentile
 
 if TYPE_CHECKING:
     from benchmarks.registry_rows import Filler
@@ -53,10 +54,6 @@ def durations(filler: "Filler") -> Iterator[float]:
         filler.commit(index)
         if index >= 0:
             yield (time.perf_counter() - started) * 1000
-
-
-def percentile(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, round(len(ordered) * share / 100))]
 
 
 def report(rows: list[tuple[int, list[float]]]) -> None:

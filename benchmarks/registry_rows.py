@@ -1,29 +1,50 @@
 """Many prompts and versions, quickly: rows as the domain functions would write them, inserted in bulk."""
 
-from registry import access, projects, versions
+from django.utils import timezone
+
+from registry import access, environments, projects, versions
 from registry.content import normalise, whole_text
 from registry.identity import content_hash
-from registry.models import Prompt, PromptVersion
+from registry.models import (
+    CheckStatus,
+    Promotion,
+    PromotionStatus,
+    Prompt,
+    PromptVersion,
+    Release,
+    ReleaseKind,
+    VersionCheck,
+)
 
 BATCH = 2_000
+# Folders and tags that the prompts are spread over.
+TEAMS = 10
 
 
 class Filler:
     """A project that is filled to a wanted number of versions, and committed to."""
 
-    def __init__(self, text: str, versions_a_prompt: int) -> None:
+    def __init__(self, text: str, versions_a_prompt: int, slug: str = "benchmark") -> None:
         self._text = text
         self._each = versions_a_prompt
-        self._actor = access.command_line(projects.create_project(slug="benchmark", name="Benchmark"))
+        self._actor = access.command_line(projects.create_project(slug=slug, name="Benchmark"))
         self._prompts: list[Prompt] = []
         self._commits = 0
 
     def fill(self, wanted: int) -> None:
         """Add prompts with versions until there are `wanted` versions."""
-        missing = (wanted - PromptVersion.objects.count()) // self._each
+        self.fill_prompts((wanted - PromptVersion.objects.count()) // self._each)
+
+    def fill_prompts(self, missing: int) -> None:
+        """Add so many prompts with their versions."""
         first = len(self._prompts)
         made = [
-            Prompt(project=self._actor.project, name=f"prompt-{first + index}", created_by_name="benchmark")
+            Prompt(
+                project=self._actor.project,
+                name=f"team-{(first + index) % TEAMS}.prompt-{first + index}",
+                tags=[f"tag-{(first + index) % TEAMS}"],
+                created_by_name="benchmark",
+            )
             for index in range(max(0, missing))
         ]
         self._prompts += Prompt.objects.bulk_create(made)
@@ -32,6 +53,45 @@ class Filler:
         heads = PromptVersion.objects.filter(prompt__in=self._prompts[first:], number=self._each)
         for head in heads.iterator():
             Prompt.objects.filter(pk=head.prompt_id).update(head=head, head_text=whole_text(head.content))
+
+    def release(self) -> None:
+        """Make the newest version of every prompt live in production, and let every tenth have a failed check."""
+        production = environments.named(self._actor.project, "production")
+        heads = Prompt.objects.filter(project=self._actor.project).values_list("pk", "head_id", "head__content_hash")
+        asked = [
+            Promotion(
+                environment=production,
+                prompt_id=prompt,
+                version_id=head,
+                status=PromotionStatus.APPLIED,
+                decided_at=timezone.now(),
+                requested_by_name="benchmark",
+            )
+            for prompt, head, _ in heads
+        ]
+        Release.objects.bulk_create(
+            Release(
+                environment=production,
+                prompt_id=promotion.prompt_id,
+                version_id=promotion.version_id,
+                number=1,
+                kind=ReleaseKind.PROMOTE,
+                promotion=promotion,
+                by_name="benchmark",
+            )
+            for promotion in Promotion.objects.bulk_create(asked, batch_size=BATCH)
+        )
+        VersionCheck.objects.bulk_create(
+            VersionCheck(
+                project=self._actor.project,
+                content_hash=digest,
+                name="evals",
+                status=CheckStatus.FAILED,
+                recorded_by_name="benchmark",
+            )
+            for index, (_, _, digest) in enumerate(heads)
+            if index % TEAMS == 0
+        )
 
     def commit(self, index: int) -> None:
         """Commit new content to one of the prompts."""
