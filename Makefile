@@ -35,7 +35,7 @@ browser:
 	  || echo "Chromium could not be installed; tests/browser will say how to get it."
 
 screenshots: $(VENV)/.installed-dev browser
-	$(PY) -m docs.screenshots.make
+	$(PY) docs/screenshots/make.py
 
 openapi: $(VENV)/.installed-dev
 	$(PY) manage.py spectacular --validate --fail-on-warn --file openapi.yaml

@@ -109,11 +109,17 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
         tried,
         content=content,
         faults=faults,
-        findings=linting.lint(subject) if content else (),
+        findings=_findings(subject, survey) if content else (),
         variables=_variables(readable, survey, inherited),
         included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
         example_count=subject.example_count,
     )
+
+
+def _findings(subject: linting.Subject, survey: Survey) -> list[Finding]:
+    """What linting finds; of a template that cannot be read nobody knows what it uses."""
+    found = linting.lint(subject)
+    return [one for one in found if not (survey.problems and one.code == linting.UNUSED)]
 
 
 def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:
@@ -208,7 +214,10 @@ def _variables(
     declared = content.get("variables", {})
     others = sorted(survey.variables - declared.keys())
     return [
-        *(Variable(name, variable, name in survey.variables) for name, variable in declared.items()),
+        *(
+            Variable(name, variable, name in survey.variables or bool(survey.problems))
+            for name, variable in declared.items()
+        ),
         *(Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited) for name in others),
     ]
 

@@ -18,6 +18,8 @@ BLOATED_TOKENS = 2_000
 BLOATED_EXAMPLES = 5
 # Shorter sentences repeat for good reasons ("Answer:", "Input:").
 SHORTEST_REPEATED = 30
+# The code of the finding that needs all templates to be readable.
+UNUSED = "variable.unused"
 INSTRUCTING_ROLES = ("system", "developer", "user")
 EXAMPLE_ERROR_LENGTH = 200
 
@@ -95,7 +97,7 @@ def variables(subject: Subject) -> Iterator[Finding]:
     declared = subject.content.get("variables", {})
     for name in sorted(declared.keys() - subject.used_variables):
         yield Finding(
-            "variable.unused", "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}"
+            UNUSED, "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}"
         )
     undeclared = sorted(subject.used_variables - declared.keys() - subject.inherited)
     if undeclared:

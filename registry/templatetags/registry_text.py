@@ -112,3 +112,9 @@ def dollars(amount: Any) -> str:
 def pretty_json(value: Any) -> str:
     """A JSON value as people read it."""
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """A number as people read it: 12,400."""
+    return f"{number:,}"

@@ -140,6 +140,7 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     answer = {
         "revision": revision,
         "preview": render_to_string("registry/editor/_preview.html", context, request),
+        "is_rendered": found.rendered is not None,
         "newest": {"number": newest.number, "author": newest.author_name} if newest else None,
         **_marks(found),
     }

@@ -22,6 +22,8 @@ let timer = 0;
 let failures = 0;
 let sending = null;
 let localFaults = [];
+// What was rendered before something broke: it stays in sight until the rest is mended.
+let lastRendered = "";
 // Which window saves, and its how many-th save it is: one whose answer is lost can be sent again.
 const here = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 let serial = 0;
@@ -127,8 +129,11 @@ function show(said, isSave) {
   tell("");
   state.revision = said.revision;
   if (isSave && !isDirty) saved.textContent = "draft saved";
+  document.querySelector("[data-discard]").hidden = !state.revision;
   // The server's own fragment, with every text escaped.
   preview.innerHTML = said.preview;
+  if (said.is_rendered) lastRendered = preview.querySelector("[data-rendered]")?.innerHTML ?? "";
+  else if (lastRendered) preview.insertAdjacentHTML("beforeend", `<div class="stale stack" aria-label="As it was before" inert>${lastRendered}</div>`);
   variables.update(said.variables);
   mark([...localFaults, ...said.marks]);
   const newest = said.newest?.number ?? null;

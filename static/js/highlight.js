@@ -33,6 +33,8 @@ export function paint(field, lines = new Map()) {
   }
   field.previousElementSibling.replaceChildren(...rows);
   field.parentElement.classList.add("live");
+  // From now on the text behind it gives the height.
+  field.rows = 1;
 }
 
 export function gravest(first, second) {

@@ -1,0 +1,113 @@
+"""The pictures of the documentation, from a fresh instance with the demo project.
+
+make screenshots
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.conftest import FLAGS, Person, chromium
+from tests.instance import Instance, start
+
+HERE = Path(__file__).resolve().parent
+WIDE, PHONE = (1440, 900), (390, 844)
+
+
+def prompts(person: Person) -> Page:
+    return person.open("prompts/")
+
+
+def prompt(person: Person) -> Page:
+    return person.open("prompts/support.reply/")
+
+
+def editor(person: Person) -> Page:
+    page = person.open("prompts/support.triage/edit/")
+    text = page.get_by_label("Text of the message").first
+    text.fill(text.input_value() + "\nAnswer in plain text.\nKeep {{ ticket | shout }} out of it.")
+    page.get_by_label("ticket", exact=True).fill("We were charged twice, and the export is locked.")
+    expect(page.get_by_text("1 to mend before it can be committed")).to_be_visible()
+    return page
+
+
+def preview(person: Person) -> Page:
+    page = person.open("prompts/support.triage/edit/")
+    text = page.get_by_label("Text of the message").first
+    text.fill(text.input_value().replace("\nKeep {{ ticket | shout }} out of it.", ""))
+    expect(page.get_by_label("Preview")).to_contain_text("charged twice, and the export is locked")
+    return page
+
+
+def review(person: Person) -> Page:
+    page = person.open("inbox/")
+    page.get_by_role("link", name="Stops promising dates").click()
+    return page
+
+
+def compare(person: Person) -> Page:
+    return person.open("prompts/support.triage/compare/?from=2&to=3&view=split")
+
+
+def merge(person: Person) -> Page:
+    path = "/api/v1/prompts/support.triage/versions"
+    content = person.instance.call("GET", f"{path}/latest")[1]["content"]
+    first = content["messages"][0]
+    first["content"] = first["content"].replace("for the right team", "for the team that can act")
+    person.instance.call("POST", path, {"content": content, "message": "Say which team"})
+    return person.open("prompts/support.triage/edit/merge/")
+
+
+def palette(person: Person) -> Page:
+    page = person.open("prompts/")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("support")
+    expect(page.locator("#palette").get_by_role("option").nth(1)).to_be_visible()
+    return page
+
+
+Shot = tuple[str, str, Callable[[Person], Page], tuple[int, int], str]
+SHOTS: list[Shot] = [
+    ("prompts", "editor", prompts, WIDE, "light"),
+    ("prompt", "reviewer", prompt, WIDE, "light"),
+    ("prompt-dark", "reviewer", prompt, WIDE, "dark"),
+    ("prompt-phone", "reviewer", prompt, PHONE, "light"),
+    ("editor", "editor", editor, WIDE, "light"),
+    ("editor-preview-dark", "editor", preview, WIDE, "dark"),
+    ("review", "reviewer", review, WIDE, "light"),
+    ("compare", "editor", compare, WIDE, "light"),
+    ("merge", "editor", merge, WIDE, "light"),
+    ("palette", "editor", palette, WIDE, "light"),
+]
+
+
+def take(browser: Browser, instance: Instance, shot: Shot) -> None:
+    name, who, page_of, (width, height), scheme = shot
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = page_of(Person(context, instance, who).sign_in())
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.activeElement.matches('[role=combobox]') || (document.activeElement.blur(), scrollTo(0, 0))")
+    page.screenshot(path=HERE / f"{name}.png", animations="disabled", caret="hide")
+    context.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="cuebook-screenshots-") as directory, sync_playwright() as playwright:
+        Path(directory).chmod(0o755)
+        instance = start(Path(directory) / "home")
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+            for shot in SHOTS:
+                take(browser, instance, shot)
+            browser.close()
+        finally:
+            instance.stop()
+
+
+if __name__ == "__main__":
+    main()
