@@ -3,6 +3,8 @@ from django.urls import include, path
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from registry.api.langfuse import LangfusePrompt
+
 # Only to be looked at: an OPTIONS request would describe the page as if it were data.
 docs = SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"])
 
@@ -12,6 +14,7 @@ urlpatterns = [
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", include("registry.api.urls")),
+    path("api/public/v2/prompts/<str:name>", LangfusePrompt.as_view(), name="langfuse-prompt"),
     path("", include("registry.urls")),
     path("", include("evaluations.urls")),
     path("", include("finetunes.urls")),

@@ -87,6 +87,7 @@ CATALOGUE: dict[str, Kind] = {
     "template.include_size": Kind(400, "The included prompts are too many or too large"),
     "template.include_depth": Kind(400, "Prompts are included too deeply"),
     "template.failed": Kind(400, "The template failed with these variables"),
+    "langfuse.needs_rendering": Kind(409, "Langfuse's client cannot fill in this template"),
     "render.missing_variable": Kind(400, "A variable is missing"),
     "render.invalid_variable": Kind(400, "A variable has the wrong type"),
     "render.busy": Kind(503, "All renderers are busy"),

@@ -22,8 +22,12 @@ class Snippet:
     code: str
 
 
-def snippets(server: str, name: str, selector: str, variables: Mapping[str, Any]) -> list[Snippet]:
-    """Programs that fetch or render `name@selector` from the server at this address (without a slash at its end)."""
+def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) -> list[Snippet]:
+    """Programs that fetch or render `name@selector` from the server at this address (without a slash at its end).
+
+    `content` is what the reference selects now, empty where that is nothing; the snippets pass its variables.
+    """
+    variables, kind = content.get("variables", {}), content.get("kind", "chat")
     values = {variable: SAMPLES[declared.get("type", "string")] for variable, declared in variables.items()}
     address = f"{server}/api/v1/prompts/{name}/versions/{selector}"
     return [
@@ -35,11 +39,24 @@ def snippets(server: str, name: str, selector: str, variables: Mapping[str, Any]
             _curl_render(address, values),
         ),
         Snippet(
+            "python",
+            "Python",
+            "Fetches the prompt and checks that its content is what its hash says. Needs httpx2 and rfc8785.",
+            _python(address),
+        ),
+        Snippet(
             "openai",
             "Python, OpenAI client",
             "Renders the prompt and calls the model. Needs httpx2 and openai, and OPENAI_API_KEY; set base_url for any "
             "other provider that speaks the protocol.",
             _openai(address, values),
+        ),
+        Snippet(
+            "langfuse",
+            "Python, Langfuse’s client",
+            "Unchanged, pointed here. Its public key is the id in the key (cbk_ID_SECRET), its secret key the rest. It fills "
+            "in variables and nothing else; a prompt with conditions, loops or filters is refused in words.",
+            _langfuse(server, name, selector, kind, values),
         ),
     ]
 
@@ -78,3 +95,37 @@ completion = OpenAI().chat.completions.create(
     **settings,
 )
 print(completion.choices[0].message.content)"""
+
+
+def _python(address: str) -> str:
+    return f"""import hashlib
+import os
+
+import httpx2
+import rfc8785
+
+answer = httpx2.get(
+    "{address}",
+    headers={{"Authorization": f"Bearer {{os.environ['CUEBOOK_KEY']}}"}},
+)
+answer.raise_for_status()
+version = answer.json()
+
+digest = hashlib.sha256(rfc8785.dumps(version["content"])).hexdigest()
+assert version["hash"] == f"sha256:{{digest}}"
+print(version["reference"], version["content"])"""
+
+
+def _langfuse(server: str, name: str, selector: str, kind: str, values: Mapping[str, Any]) -> str:
+    chosen = f"version={selector}" if selector.isdigit() else f"label={selector!r}"
+    filled = ", ".join(f"{variable}={value!r}" for variable, value in values.items())
+    return f"""import os
+
+from langfuse import Langfuse
+
+_, public, secret = os.environ["CUEBOOK_KEY"].split("_")
+langfuse = Langfuse(public_key=public, secret_key=secret, base_url="{server}", tracing_enabled=False)
+
+prompt = langfuse.get_prompt("{name}", {chosen}, type="{kind}")
+print(prompt.compile({filled}))
+print(prompt.config)"""

@@ -17,7 +17,24 @@ from rest_framework.test import APIClient
 from registry.problems import CATALOGUE, as_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE = ["content", "diffing", "identity", "problems", "prompt_file", "references", "rendering", "templating"]
+PURE = [
+    "charts",
+    "comparing",
+    "content",
+    "diffing",
+    "identity",
+    "langfuse",
+    "linting",
+    "merging",
+    "pricing",
+    "problems",
+    "prompt_file",
+    "references",
+    "rendering",
+    "snippets",
+    "templating",
+    "tokens",
+]
 # Addresses that answer strangers, and why.
 PUBLIC = {
     "metrics": "Prometheus asks it; it counts views, not what they say",

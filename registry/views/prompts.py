@@ -246,7 +246,7 @@ def version_use(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             request.build_absolute_uri("/").rstrip("/"),
             name,
             selector,
-            version.content.get("variables", {}) if version else {},
+            version.content if version else {},
         ),
     }
     return page(request, actor, "registry/version_use.html", context)
