@@ -84,9 +84,9 @@ def compare(old: diffing.Content, new: diffing.Content, *, whole: bool = False) 
     return Comparison(difference["identical"], difference["added"], difference["removed"], messages, members)
 
 
-def compare_texts(old: str | None, new: str | None) -> list[Row]:
-    """The rows of one column for two texts; None is a text that is not there."""
-    return list(_inline(diffing.diff_lines(old, new), whole=False))
+def compare_texts(old: str | None, new: str | None, budget: diffing.Budget | None = None) -> list[Row]:
+    """The rows of one column for two texts; None is a text that is not there. Texts of one page share a budget."""
+    return list(_inline(diffing.diff_lines(old, new, budget), whole=False))
 
 
 def _title(message: Mapping[str, Any]) -> str:

@@ -14,14 +14,14 @@ from typing import Any
 import jsonschema_rs
 
 from registry.identity import canonical_bytes
-from registry.plain_json import LARGEST_NUMBER, escaped, plain
+from registry.plain_json import LARGEST_NUMBER, MAX_FAULTS, escaped, plain
 from registry.problems import Fault, Problem
 from registry.references import HASH, is_prompt_name
 
 MAX_BYTES = 1024 * 1024
 MAX_TEMPLATE_CHARACTERS = 128 * 1024
 MAX_MESSAGES = 200
-MAX_FAULTS = 50
+MAX_VARIABLES = 500
 
 ROLES = ("system", "developer", "user", "assistant")
 EXAMPLES_PLACEHOLDER = "examples"
@@ -301,6 +301,9 @@ class _Checker:
     def _variables(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             self._fault(pointer, "type", "Must be an object of variables.")
+            return {}
+        if len(value) > MAX_VARIABLES:
+            self._fault(pointer, "count", f"Must be at most {MAX_VARIABLES} variables.")
             return {}
         return {name: self._variable(name, member, f"{pointer}/{escaped(name)}") for name, member in value.items()}
 

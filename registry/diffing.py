@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
 # What a comparison may cost. Matching is quadratic at least, and both texts are the users': beyond these sizes a
-# difference is told more coarsely (whole lines, whole blocks, messages by position) instead of taking minutes.
-MOST_LINE_PAIRS = 1_000_000
+# difference is told more coarsely (whole lines, whole blocks, messages by position) instead of taking minutes. Pairs of
+# lines and of words are counted for a whole comparison, however many messages it has; of words there may be fewer,
+# because matching words that repeat is worse than quadratic.
+MOST_LINE_PAIRS = 500_000
 MOST_MARKED_WORD_PAIRS = 40_000
-MOST_WORD_PAIRS = 2_000_000
+MOST_WORD_PAIRS = 400_000
 MOST_MESSAGE_PAIRS = 2_500
 COMPARED_CHARACTERS = 20_000
 # Two messages are the same one, edited, from this share of common words on.
@@ -21,6 +24,14 @@ MEMBERS = ("model", "response", "variables", "tools", "examples", "includes")
 Content = Mapping[str, Any]
 
 
+@dataclass
+class Budget:
+    """What is left to be spent on one comparison."""
+
+    lines: int = MOST_LINE_PAIRS
+    words: int = MOST_WORD_PAIRS
+
+
 def diff(old: Content, new: Content) -> dict[str, Any]:
     """The difference as JSON.
 
@@ -29,7 +40,7 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
     message without a role. `settings`, `response`, `variables`, `tools`, `examples`, `includes`: lists of
     `{pointer, change, old, new}`. `lines` and `added`/`removed` count text lines.
     """
-    messages = _messages(texts(old), texts(new))
+    messages = _messages(texts(old), texts(new), Budget())
     lines = [line for message in messages for line in message["lines"]]
     result: dict[str, Any] = {
         "identical": old == new,
@@ -51,7 +62,7 @@ def texts(content: Content) -> list[tuple[str, str]]:
     return [(message["role"], message.get("content", message.get("name", ""))) for message in content["messages"]]
 
 
-def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], budget: Budget) -> list[dict[str, Any]]:
     pairs = pair_messages(old, new)
     in_place = _longest_rising([pairs.get(index) for index in range(len(new))])
     removed = [index for index in range(len(old)) if index not in pairs.values()]
@@ -59,13 +70,13 @@ def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) ->
     for index, (role, text) in enumerate(new):
         origin = pairs.get(index)
         while removed and origin is not None and index in in_place and removed[0] < origin:
-            entries.append(_entry("removed", removed[0], None, old[removed.pop(0)], None))
+            entries.append(_entry("removed", removed[0], None, old[removed.pop(0)], None, budget))
         if origin is None:
-            entries.append(_entry("added", None, index, None, (role, text)))
+            entries.append(_entry("added", None, index, None, (role, text), budget))
             continue
         change = "moved" if index not in in_place else "same" if old[origin] == (role, text) else "changed"
-        entries.append(_entry(change, origin, index, old[origin], (role, text)))
-    entries.extend(_entry("removed", index, None, old[index], None) for index in removed)
+        entries.append(_entry(change, origin, index, old[origin], (role, text), budget))
+    entries.extend(_entry("removed", index, None, old[index], None, budget) for index in removed)
     return entries
 
 
@@ -75,6 +86,7 @@ def _entry(
     new_index: int | None,
     old: tuple[str, str] | None,
     new: tuple[str, str] | None,
+    budget: Budget,
 ) -> dict[str, Any]:
     return {
         "change": change,
@@ -82,7 +94,7 @@ def _entry(
         "new": new_index,
         "old_role": old[0] if old else None,
         "role": new[0] if new else None,
-        "lines": diff_lines(old[1] if old else None, new[1] if new else None),
+        "lines": diff_lines(old[1] if old else None, new[1] if new else None, budget),
     }
 
 
@@ -144,7 +156,7 @@ def _longest_rising(values: Sequence[int | None]) -> set[int]:
     return set(kept)
 
 
-def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
+def diff_lines(old: str | None, new: str | None, budget: Budget | None = None) -> list[dict[str, Any]]:
     """Lines as `{change, old, new, text, marks}`.
 
     `change` is same, added or removed; `old` and `new` are line numbers from 1, or null; `marks` are the
@@ -152,9 +164,9 @@ def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
     """
     old_lines = old.split("\n") if old is not None else []
     new_lines = new.split("\n") if new is not None else []
-    budget = [MOST_WORD_PAIRS]
+    budget = budget or Budget()
     lines: list[dict[str, Any]] = []
-    for tag, a, b, c, d in opcodes(old_lines, new_lines):
+    for tag, a, b, c, d in opcodes(old_lines, new_lines, budget):
         if tag == "equal":
             lines.extend(_line("same", a + k, c + k, old_lines[a + k], []) for k in range(b - a))
             continue
@@ -164,14 +176,16 @@ def diff_lines(old: str | None, new: str | None) -> list[dict[str, Any]]:
     return lines
 
 
-def opcodes(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+def opcodes(old: Sequence[str], new: Sequence[str], budget: Budget) -> list[tuple[str, int, int, int, int]]:
     """How one list of lines becomes the other; what is between a common start and end is matched if it is small."""
     shortest = min(len(old), len(new))
     start = next((k for k in range(shortest) if old[k] != new[k]), shortest)
     end = next((k for k in range(shortest - start) if old[-1 - k] != new[-1 - k]), shortest - start)
     middle_old, middle_new = old[start : len(old) - end], new[start : len(new) - end]
     found: list[tuple[str, int, int, int, int]] = [("equal", 0, start, 0, start)]
-    if len(middle_old) * len(middle_new) > MOST_LINE_PAIRS:
+    cost = len(middle_old) * len(middle_new)
+    budget.lines -= cost
+    if budget.lines < 0 and cost:
         found.append(("replace", start, len(old) - end, start, len(new) - end))
     else:
         # The default `autojunk` matters: without it many equal lines take cubic time.
@@ -188,17 +202,17 @@ def _line(change: str, old: int | None, new: int | None, text: str, marks: list[
     return {"change": change, "old": numbered(old), "new": numbered(new), "text": text, "marks": marks}
 
 
-def _marks(old: str | None, new: str | None, budget: list[int]) -> tuple[list[list[int]], list[list[int]]]:
+def _marks(old: str | None, new: str | None, budget: Budget) -> tuple[list[list[int]], list[list[int]]]:
     """The differing ranges of a line and its counterpart, by words.
 
-    None where a line has no counterpart, is very long, or `budget` (word pairs for the whole text) is used up.
+    None where a line has no counterpart, is very long, or `budget` (word pairs for the whole comparison) is used up.
     """
     if old is None or new is None:
         return [], []
     old_words, new_words = WORD.findall(old), WORD.findall(new)
     cost = len(old_words) * len(new_words)
-    budget[0] -= cost
-    if cost > MOST_MARKED_WORD_PAIRS or budget[0] < 0:
+    budget.words -= cost
+    if cost > MOST_MARKED_WORD_PAIRS or budget.words < 0:
         return [], []
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if matcher.ratio() < SIMILAR:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from registry import merging, versions
@@ -17,7 +17,7 @@ from registry.access import Actor, Right
 from registry.content import MAX_BYTES, normalise
 from registry.identity import canonical_bytes
 from registry.merging import Part, Side
-from registry.models import Prompt, PromptDraft, PromptSample, PromptVersion, User
+from registry.models import NextRevision, Prompt, PromptDraft, PromptSample, PromptVersion, User
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.versions import Committed, renderers
@@ -94,7 +94,7 @@ def save(
     allowed = Q(revision=revision)
     if window:
         allowed |= Q(window=window.name, serial__lt=window.serial)
-    change = {"document": kept, "revision": F("revision") + 1, "updated_at": timezone.now(), **by}
+    change = {"document": kept, "revision": NextRevision(), "updated_at": timezone.now(), **by}
     if mine.filter(allowed).update(**change):
         return mine.get().revision
     found = mine.first()
@@ -110,16 +110,19 @@ def save(
     }
     try:
         with transaction.atomic():
-            PromptDraft.objects.create(prompt=prompt, user=_writer(actor), document=kept, **started, **by)
+            draft = PromptDraft.objects.create(prompt=prompt, user=_writer(actor), document=kept, **started, **by)
     except IntegrityError:
         raise _changed_elsewhere() from None
-    return 1
+    return draft.revision
 
 
-def discard(actor: Actor, prompt: Prompt) -> None:
-    """Throw the person's draft away; there being none is no fault."""
+@transaction.atomic
+def discard(actor: Actor, prompt: Prompt, *, revision: int) -> None:
+    """Throw away the person's draft as they saw it; there being none is no fault."""
     actor.require(Right.EDIT)
-    PromptDraft.objects.filter(prompt=prompt, user=_writer(actor)).delete()
+    mine = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
+    if not mine.filter(revision=revision).delete()[0] and mine.exists():
+        raise _changed_elsewhere()
 
 
 def three_way(draft: PromptDraft) -> list[Part]:
@@ -146,11 +149,12 @@ def rebase(actor: Actor, prompt: Prompt, *, revision: int, newest: int, choices:
     parts = three_way(draft)
     draft.document = merging.assemble(normalise(draft.document)["kind"], parts, choices)
     draft.base = draft.seen = prompt.head
-    draft.revision += 1
+    draft.revision = NextRevision()
     # An editor that is still open elsewhere must load this before it saves again.
     draft.window = ""
     draft.updated_at = timezone.now()
     draft.save(update_fields=["document", "base", "seen", "revision", "window", "updated_at"])
+    draft.refresh_from_db(fields=["revision"])
     return draft.revision
 
 
@@ -181,18 +185,25 @@ def committable(document: object, *, owner: object = None) -> dict[str, Any]:
 
 
 @transaction.atomic
-def keep_samples(actor: Actor, prompt: Prompt, values: Mapping[str, Any]) -> None:
-    """Keep the values that the prompt is tried with, for all who edit it."""
+def keep_samples(actor: Actor, prompt: Prompt, changes: Mapping[str, Any]) -> None:
+    """Keep values that the prompt is tried with, for all who edit it; null takes a variable's value away.
+
+    Only what somebody changed is given: two who try other variables do not undo each other.
+    """
     actor.require(Right.EDIT)
+    if not changes:
+        return
     faults: list[Fault] = []
-    kept = plain(values, faults)
+    given = plain(changes, faults)
     if faults:
         raise Problem("request.invalid", f"The sample values: {faults[0].message}", faults=faults)
+    PromptSample.objects.get_or_create(prompt=prompt, defaults={"updated_by_name": actor.name})
+    before = PromptSample.objects.select_for_update(no_key=True).get(prompt=prompt).values
+    kept = {name: value for name, value in {**before, **given}.items() if value is not None}
     if len(canonical_bytes(kept)) > MAX_SAMPLE_BYTES:
         raise Problem("request.too_large", f"Sample values have at most {MAX_SAMPLE_BYTES:,} bytes.")
-    PromptSample.objects.update_or_create(
-        prompt=prompt,
-        defaults={"values": kept, "updated_by_name": actor.name, "updated_at": timezone.now()},
+    PromptSample.objects.filter(prompt=prompt).update(
+        values=kept, updated_by_name=actor.name, updated_at=timezone.now()
     )
 
 

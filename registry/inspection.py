@@ -104,7 +104,8 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
     tried = _try(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
     inherited = _declared_by(partials.values())
     counted = tried.tokens.tokens if tried.tokens else None
-    subject = linting.Subject(readable, survey.variables, counted, frozenset(inherited))
+    refused = _refused_examples(readable, owner=project.pk) if content else ()
+    subject = linting.Subject(readable, survey.variables, counted, frozenset(inherited), refused)
     return replace(
         tried,
         content=content,
@@ -120,6 +121,16 @@ def _findings(subject: linting.Subject, survey: Survey) -> list[Finding]:
     """What linting finds; of a template that cannot be read nobody knows what it uses."""
     found = linting.lint(subject)
     return [one for one in found if not (survey.problems and one.code == linting.UNUSED)]
+
+
+def _refused_examples(content: Mapping[str, Any], *, owner: int) -> list[tuple[int, str]] | None:
+    """Examples that the response format refuses; None where checking them takes too long."""
+    if content.get("response", {}).get("format", "text") == "text":
+        return []
+    try:
+        return renderers().refused_examples(content, owner=owner)
+    except Problem:
+        return None
 
 
 def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:

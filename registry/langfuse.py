@@ -1,7 +1,7 @@
 """A version as Langfuse's public API delivers prompts, so that its clients can read from here unchanged. Pure.
 
-Their clients fill `{{ name }}` and nothing else: partials are written into the text, and a template that needs more than
-that is refused in words, because a condition or filter sent as it stands would reach the model as text.
+Their clients fill `{{ name }}` and nothing else: partials are written into the text, and a template that needs more is
+refused in words, because a condition or filter sent as it stands would reach the model as text.
 """
 
 import re
@@ -13,8 +13,9 @@ from registry.problems import Problem
 from registry.rendering import response_format
 
 Content = Mapping[str, Any]
-INCLUDE = re.compile(r"(?P<before>\s*)\{%(?P<left>[-+]?)\s*include\s+(['\"])(?P<name>.+?)\3\s*(?P<right>[-+]?)%\}(?P<after>\s*)")
-PART = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+INCLUDE = re.compile(r"""\{%([-+]?)\s*include\s+(?:'([^'%]+)'|"([^"%]+)")\s*([-+]?)%\}""")
+# What is opened and not closed goes to the end, so that no text takes quadratic time.
+PART = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z)", re.DOTALL)
 PLAIN_VARIABLE = re.compile(r"\{\{\s*[A-Za-z][A-Za-z0-9_]*\s*\}\}")
 
 
@@ -57,11 +58,15 @@ def _inlined(source: str, content: Content, partials: Mapping[str, Content]) -> 
     """The text with its partials' texts in place, and theirs in them."""
     pins = content.get("includes", {})
 
-    def written(match: re.Match[str]) -> str:
-        partial = partials[pins[match["name"]]]
-        # `{%-` takes the white space before it away, `-%}` that after it.
-        before = "" if match["left"] == "-" else match["before"]
-        after = "" if match["right"] == "-" else match["after"]
-        return f"{before}{_inlined(partial_source(partial) or '', partial, partials)}{after}"
-
-    return INCLUDE.sub(written, source)
+    written: list[str] = []
+    end, strips_next = 0, False
+    for match in INCLUDE.finditer(source):
+        before = source[end : match.start()]
+        # `-%}` takes the white space after a tag away, `{%-` that before it.
+        before = before.lstrip() if strips_next else before
+        written.append(before.rstrip() if match[1] == "-" else before)
+        partial = partials[pins[match[2] or match[3]]]
+        written.append(_inlined(partial_source(partial) or "", partial, partials))
+        strips_next, end = match[4] == "-", match.end()
+    rest = source[end:]
+    return "".join([*written, rest.lstrip() if strips_next else rest])

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
+from registry.plain_json import escaped
+
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
 # for on every call. (The project's source document puts the limits at 2,000 tokens and 5 examples.)
 BLOATED_TOKENS = 2_000
@@ -57,6 +59,8 @@ class Subject:
     tokens: int | None
     # Variables that a partial declares; the prompt need not say so again.
     inherited: frozenset[str] = frozenset()
+    # (position, why) of examples that the response format refuses (`refused_examples`); None where that took too long.
+    refused: Sequence[tuple[int, str]] | None = ()
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
@@ -96,9 +100,7 @@ def lint(subject: Subject) -> list[Finding]:
 def variables(subject: Subject) -> Iterator[Finding]:
     declared = subject.content.get("variables", {})
     for name in sorted(declared.keys() - subject.used_variables):
-        yield Finding(
-            UNUSED, "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}"
-        )
+        yield Finding(UNUSED, "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}")
     undeclared = sorted(subject.used_variables - declared.keys() - subject.inherited)
     if undeclared:
         several = "are used, but not declared" if len(undeclared) > 1 else "is used, but not declared"
@@ -155,30 +157,48 @@ def repetition(subject: Subject) -> Iterator[Finding]:
 
 def examples(subject: Subject) -> Iterator[Finding]:
     """Answers shown as examples that the response format would not accept."""
-    response = subject.content.get("response", {})
+    if subject.refused is None:
+        sentence = "The examples could not be checked: the schema takes too long to apply."
+        yield Finding("example.unchecked", "warning", sentence, "/response/schema")
+    for index, wrong in subject.refused or ():
+        sentence = f"This example is not what the response format asks for: {wrong}"
+        yield Finding("example.invalid", "error", sentence, f"/messages/{index}/content")
+
+
+def refused_examples(content: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The examples that the response format refuses, with why.
+
+    The schema is the user's and may take exponential time: for untrusted content this runs in a child, under limits
+    (`registry.rendering_pool`).
+    """
+    response = content.get("response", {})
     if response.get("format", "text") == "text":
-        return
-    for index, text in subject.examples:
-        if "{{" in text or "{%" in text:
-            continue
-        wrong = _why_not(text, response.get("schema"))
-        if wrong:
-            sentence = f"This example is not what the response format asks for: {wrong}"
-            yield Finding("example.invalid", "error", sentence, f"/messages/{index}/content")
+        return []
+    shown = Subject(content, frozenset(), None).examples
+    checked = ((index, _why_not(text, response.get("schema"))) for index, text in shown if not re.search("{[{%]", text))
+    return [(index, wrong) for index, wrong in checked if wrong]
 
 
 def strict_schema(subject: Subject) -> Iterator[Finding]:
     """What providers refuse in a strict schema: an object that leaves members open."""
     response = subject.content.get("response", {})
-    if response.get("strict"):
-        for pointer, schema in _objects(response["schema"], "/response/schema"):
-            properties = schema.get("properties", {})
-            if schema.get("additionalProperties") is not False:
-                sentence = "A strict schema needs additionalProperties: false in each object."
-                yield Finding("schema.not_strict", "error", sentence, pointer)
-            elif missing := sorted(properties.keys() - set(schema.get("required", ()))):
-                sentence = f"A strict schema requires all members; not required here: {', '.join(missing)}."
-                yield Finding("schema.not_strict", "error", sentence, pointer)
+    for pointer, schema in _objects(response.get("schema"), "/response/schema") if response.get("strict") else ():
+        properties, required = schema.get("properties"), schema.get("required")
+        named = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+        if schema.get("additionalProperties") is not False:
+            sentence = "A strict schema needs additionalProperties: false in each object."
+            yield Finding("schema.not_strict", "error", sentence, pointer)
+        elif missing := sorted((properties if isinstance(properties, dict) else {}).keys() - set(named)):
+            sentence = f"A strict schema requires all members; not required here: {', '.join(missing)[:300]}."
+            yield Finding("schema.not_strict", "error", sentence, pointer)
+
+
+def emptiness(subject: Subject) -> Iterator[Finding]:
+    """Messages that say nothing."""
+    for index, message in enumerate(subject.messages):
+        if message["role"] != "placeholder" and not message["content"].strip():
+            pointer = "/text" if "text" in subject.content else f"/messages/{index}/content"
+            yield Finding("text.empty", "warning", "This message is empty; the model gets it all the same.", pointer)
 
 
 RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
@@ -188,6 +208,7 @@ RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     repetition,
     examples,
     strict_schema,
+    emptiness,
 )
 
 
@@ -204,9 +225,9 @@ def _why_not(text: str, schema: Any) -> str | None:
         validator = jsonschema_rs.validator_for(
             schema, pattern_options=jsonschema_rs.RegexOptions(), retriever=_refuse_to_fetch
         )
+        wrong = next(validator.iter_errors(value), None)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
         return None
-    wrong = next(validator.iter_errors(value), None)
     return f"{wrong.message[:EXAMPLE_ERROR_LENGTH]}." if wrong else None
 
 
@@ -214,13 +235,24 @@ def _refuse_to_fetch(address: str) -> NoReturn:
     raise ValueError(f"{address} is not part of the schema")
 
 
+# Where a schema holds other schemas: as itself, in a list, or by name. Anything else in it is data.
+SCHEMA_MEMBERS = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
+SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+SCHEMA_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+
+
 def _objects(schema: Any, pointer: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every schema of an object below a schema, with its pointer."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "object" or "properties" in schema:
-            yield pointer, schema
-        for name, member in schema.items():
+    """Every schema of an object in a schema, with its pointer."""
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "object" or "properties" in schema:
+        yield pointer, schema
+    for name, member in schema.items():
+        if name in SCHEMA_MEMBERS:
             yield from _objects(member, f"{pointer}/{name}")
-    elif isinstance(schema, list):
-        for index, item in enumerate(schema):
-            yield from _objects(item, f"{pointer}/{index}")
+        elif name in SCHEMA_LISTS and isinstance(member, list):
+            for index, item in enumerate(member):
+                yield from _objects(item, f"{pointer}/{name}/{index}")
+        elif name in SCHEMA_MAPS and isinstance(member, dict):
+            for key, item in member.items():
+                yield from _objects(item, f"{pointer}/{name}/{escaped(key)}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from registry.diffing import opcodes, pair_messages, texts
+from registry.diffing import Budget, opcodes, pair_messages, texts
 
 Content = Mapping[str, Any]
 State = Literal["same", "theirs", "mine", "both", "merged", "conflict"]
@@ -42,9 +42,11 @@ class Part:
 
 def merge(base: Content, theirs: Content, mine: Content) -> list[Part]:
     """The parts of three contents of one prompt; `base` is what both sides started from."""
+    budget = Budget()
     if not base["kind"] == theirs["kind"] == mine["kind"]:
-        return [_part("", "The whole prompt: one side changed its kind", dict(base), dict(theirs), dict(mine))]
-    return [*_messages(base, theirs, mine), *_members(base, theirs, mine)]
+        return [_part("", "The whole prompt, of another kind", dict(base), dict(theirs), dict(mine), budget=budget)]
+    budget = Budget()
+    return [*_messages(base, theirs, mine, budget), *_members(base, theirs, mine, budget)]
 
 
 def assemble(kind: str, parts: Sequence[Part], choices: Mapping[str, Side] | None = None) -> dict[str, Any]:
@@ -70,10 +72,10 @@ def assemble(kind: str, parts: Sequence[Part], choices: Mapping[str, Side] | Non
     return content
 
 
-def merge_lines(base: str, theirs: str, mine: str) -> str | None:
+def merge_lines(base: str, theirs: str, mine: str, budget: Budget | None = None) -> str | None:
     """The text with both sides' changes, or None where they touch the same lines."""
-    lines = base.split("\n")
-    changes = sorted({*_changes(lines, theirs.split("\n")), *_changes(lines, mine.split("\n"))})
+    lines, budget = base.split("\n"), budget or Budget()
+    changes = sorted({*_changes(lines, theirs.split("\n"), budget), *_changes(lines, mine.split("\n"), budget)})
     for (_, end, _), (start, _, _) in pairwise(changes):
         # Touching counts as meeting: of two insertions at one place nobody knows the order.
         if start <= end:
@@ -83,12 +85,12 @@ def merge_lines(base: str, theirs: str, mine: str) -> str | None:
     return "\n".join(lines)
 
 
-def _changes(base: Sequence[str], other: Sequence[str]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+def _changes(base: Sequence[str], other: Sequence[str], budget: Budget) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """(start, end, new lines) of each stretch of `base` that is different in `other`."""
-    return ((a, b, tuple(other[c:d])) for tag, a, b, c, d in opcodes(base, other) if tag != "equal")
+    return ((a, b, tuple(other[c:d])) for tag, a, b, c, d in opcodes(base, other, budget) if tag != "equal")
 
 
-def _part(key: str, title: str, base: Any, theirs: Any, mine: Any) -> Part:
+def _part(key: str, title: str, base: Any, theirs: Any, mine: Any, *, budget: Budget) -> Part:
     state: State = "conflict"
     merged = mine
     if theirs == mine:
@@ -98,7 +100,7 @@ def _part(key: str, title: str, base: Any, theirs: Any, mine: Any) -> Part:
     elif mine == base:
         state, merged = "theirs", theirs
     elif _are_texts(base, theirs, mine):
-        text = merge_lines(base["content"], theirs["content"], mine["content"])
+        text = merge_lines(base["content"], theirs["content"], mine["content"], budget)
         if text is not None:
             state, merged = "merged", {**mine, "content": text}
     return Part(key, title, state, base, theirs, mine, merged)
@@ -111,16 +113,16 @@ def _are_texts(*messages: Any) -> bool:
     )
 
 
-def _members(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
+def _members(base: Content, theirs: Content, mine: Content, budget: Budget) -> Iterator[Part]:
     for member, kind in OPEN_MEMBERS.items():
         sides = [side.get(member, {}) for side in (base, theirs, mine)]
         for name in sorted({name for side in sides for name in side}):
             title = "Model" if (member, name) == ("model", "name") else f"{kind}{name}"
-            yield _part(f"/{member}/{name}", title, *(side.get(name) for side in sides))
+            yield _part(f"/{member}/{name}", title, *(side.get(name) for side in sides), budget=budget)
     for member in WHOLE_MEMBERS:
         three = [side.get(member) for side in (base, theirs, mine)]
         if any(value is not None for value in three):
-            yield _part(f"/{member}", member.capitalize(), *three)
+            yield _part(f"/{member}", member.capitalize(), *three, budget=budget)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class _Row:
     theirs: int | None
 
 
-def _messages(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
+def _messages(base: Content, theirs: Content, mine: Content, budget: Budget) -> Iterator[Part]:
     of_base, of_theirs, of_mine = (_listed(side) for side in (base, theirs, mine))
     for number, row in enumerate(_aligned(base, theirs, mine), start=1):
         three = (
@@ -141,7 +143,7 @@ def _messages(base: Content, theirs: Content, mine: Content) -> Iterator[Part]:
             of_mine[row.mine] if row.mine is not None else None,
         )
         role = next(one["role"] for one in three if one is not None)
-        yield _part(f"message-{number}", f"Message {number}, {role}" if role else "Text", *three)
+        yield _part(f"message-{number}", f"Message {number}, {role}" if role else "Text", *three, budget=budget)
 
 
 def _aligned(base: Content, theirs: Content, mine: Content) -> list[_Row]:

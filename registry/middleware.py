@@ -64,5 +64,13 @@ class RefuseUnreadableMiddleware:
             return self._refusal(Problem("request.length", "Send the body with a Content-Length."))
         return self.get_response(request)
 
+    def process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
+        """A form's fields, once they can be read; PostgreSQL's text has no NUL."""
+        if request.path.startswith("/api/"):
+            return None
+        if any("\0" in text for name, values in request.POST.lists() for text in (name, *values)):
+            return self._refusal(Problem("request.nul", "A field has a NUL character."))
+        return None
+
     def _refusal(self, problem: Problem) -> HttpResponse:
         return JsonResponse(problem.as_document(), status=problem.kind.status, content_type="application/problem+json")

@@ -9,6 +9,7 @@ from registry.problems import Fault, Problem
 from registry.request_id import request_id
 
 LONGEST_NAME = 150
+LONGEST_EMAIL = 254
 
 
 @transaction.atomic
@@ -24,6 +25,8 @@ def change_profile(user: User, *, first_name: str, last_name: str, email: str) -
             validate_email(email)
     except ValidationError:
         faults.append(Fault("/email", "email", "Is not an e-mail address."))
+    if len(email) > LONGEST_EMAIL:
+        faults.append(Fault("/email", "too_long", f"Must have at most {LONGEST_EMAIL} characters."))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     after = {"first_name": first_name, "last_name": last_name, "email": email}

@@ -137,7 +137,12 @@ def add_comment(actor: Actor, promotion: Promotion, *, comment: str) -> Review:
     """Say something without deciding; also after the decision."""
     actor.require(Right.EDIT)
     _require_text(comment, "/comment", "Write a comment.")
-    return _review(actor, _lock(promotion), Decision.COMMENT, comment)
+    locked = _lock(promotion)
+    last = locked.reviews.order_by("-id").first()
+    if last and (last.decision, last.by_name, last.comment) == (Decision.COMMENT, actor.name, comment):
+        # A form that was sent twice.
+        return last
+    return _review(actor, locked, Decision.COMMENT, comment)
 
 
 @transaction.atomic

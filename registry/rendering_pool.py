@@ -116,6 +116,11 @@ class RendererPool:
         problems = tuple(_raised_again(told) for told in result["problems"])
         return Survey(frozenset(result["variables"]), tuple(result["includes"]), problems)
 
+    def refused_examples(self, content: Content, *, owner: object = None) -> list[tuple[int, str]]:
+        """`registry.linting.refused_examples` under limits."""
+        found = self._call({"do": "refused_examples", "content": content}, owner)["refused"]
+        return [(index, why) for index, why in found]
+
     def render(
         self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], *, owner: object = None
     ) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
+from registry.linting import refused_examples
 from registry.problems import Problem
 from registry.rendering import analyse_content, render, survey
 
@@ -27,6 +28,8 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
         if job["do"] == "analyse":
             analysis = analyse_content(job["content"])
             return {"result": {"variables": sorted(analysis.variables), "includes": list(analysis.includes)}}
+        if job["do"] == "refused_examples":
+            return {"result": {"refused": refused_examples(job["content"])}}
         if job["do"] == "survey":
             found = survey(job["content"], job["partials"])
             problems = [told(problem) for problem in found.problems]

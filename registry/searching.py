@@ -86,9 +86,11 @@ def _by_text(project: Project, text: str, limit: int) -> Iterator[Hit]:
 
 
 def _excerpt(whole: str, text: str) -> tuple[str, str, str] | None:
-    """What stands before, the text as it stands there, and what stands after."""
-    match = re.search(re.escape(text), whole, re.IGNORECASE)
-    if match is None:
+    """What stands before, the text as it stands there, and what stands after; None where letters change in length."""
+    lowered = whole.lower()
+    start = lowered.find(text.lower())
+    if start < 0 or len(lowered) != len(whole):
         return None
-    before, after = whole[max(0, match.start() - AROUND) : match.start()], whole[match.end() : match.end() + AROUND]
-    return before.rpartition("\n")[2], match[0], after.partition("\n")[0]
+    end = start + len(text)
+    before, after = whole[max(0, start - AROUND) : start], whole[end : end + AROUND]
+    return before.rpartition("\n")[2], whole[start:end], after.partition("\n")[0]

@@ -54,8 +54,8 @@ def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) 
         Snippet(
             "langfuse",
             "Python, Langfuse’s client",
-            "Unchanged, pointed here. Its public key is the id in the key (cbk_ID_SECRET), its secret key the rest. It fills "
-            "in variables and nothing else; a prompt with conditions, loops or filters is refused in words.",
+            "Unchanged, pointed here: its public key is the id in the key (cbk_ID_SECRET), its secret key the rest. It "
+            "fills in variables and nothing else; a prompt with conditions, loops or filters is refused in words.",
             _langfuse(server, name, selector, kind, values),
         ),
     ]

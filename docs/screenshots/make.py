@@ -91,7 +91,8 @@ def take(browser: Browser, instance: Instance, shot: Shot) -> None:
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = page_of(Person(context, instance, who).sign_in())
     page.wait_for_load_state("networkidle")
-    page.evaluate("document.activeElement.matches('[role=combobox]') || (document.activeElement.blur(), scrollTo(0, 0))")
+    if page.locator("dialog[open]").count() == 0:
+        page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
     page.screenshot(path=HERE / f"{name}.png", animations="disabled", caret="hide")
     context.close()
 

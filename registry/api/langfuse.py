@@ -1,4 +1,4 @@
-"""The read of Langfuse's public API (v2): the same address, credentials and answer, so that its clients work unchanged."""
+"""The read of Langfuse's public API (v2): its address, credentials and answer, so that its clients work unchanged."""
 
 import base64
 import binascii

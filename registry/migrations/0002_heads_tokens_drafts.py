@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import registry.models.drafts
 from django.conf import settings
 from django.db import migrations, models
 
@@ -28,6 +29,9 @@ class Migration(migrations.Migration):
             name='tokens',
             field=models.PositiveIntegerField(null=True),
         ),
+        migrations.RunSQL(
+            "CREATE SEQUENCE registry_draft_revision", "DROP SEQUENCE registry_draft_revision"
+        ),
         migrations.CreateModel(
             name='PromptSample',
             fields=[
@@ -43,7 +47,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('document', models.JSONField()),
-                ('revision', models.PositiveIntegerField(default=1)),
+                ('revision', models.BigIntegerField(db_default=registry.models.drafts.NextRevision())),
                 ('window', models.CharField(blank=True, max_length=64)),
                 ('serial', models.PositiveIntegerField(default=0)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -2,7 +2,7 @@
 prompts, never the other way."""
 
 from registry.models.audit import AuditEntry
-from registry.models.drafts import PromptDraft, PromptSample
+from registry.models.drafts import NextRevision, PromptDraft, PromptSample
 from registry.models.governance import (
     UNDECIDED,
     CheckStatus,
@@ -27,6 +27,7 @@ __all__ = [
     "Environment",
     "Inclusion",
     "Membership",
+    "NextRevision",
     "Project",
     "Promotion",
     "PromotionStatus",

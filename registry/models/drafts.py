@@ -1,9 +1,16 @@
 from django.db import models
-from django.db.models import Q
+from django.db.models import Func, Q
 from django.db.models.functions import Now
 
 from registry.models.people import User
 from registry.models.prompts import Prompt, PromptVersion
+
+
+class NextRevision(Func):
+    """A number that was never given out."""
+
+    template = "nextval('registry_draft_revision')"
+    output_field = models.BigIntegerField()
 
 
 class PromptDraft(models.Model):
@@ -16,8 +23,9 @@ class PromptDraft(models.Model):
     # The newest version then: another one now means that somebody committed meanwhile.
     seen = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
     document = models.JSONField()
-    # Counted by each save, so that two windows cannot overwrite each other unseen.
-    revision = models.PositiveIntegerField(default=1)
+    # Another one at each save, and never one that any draft had before (NextRevision): a window that names an older one
+    # would overwrite what it has not seen.
+    revision = models.BigIntegerField(db_default=NextRevision())
     # The window that saved last, and which of its saves that was: a window may always overwrite itself, so that a save
     # whose answer was lost can be sent again.
     window = models.CharField(max_length=64, blank=True)

@@ -18,14 +18,15 @@ from registry.identity import canonical_bytes
 register = template.Library()
 # No HTML, and no images: a page asks no other host for anything.
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).disable("image")
-TEMPLATE_PART = re.compile(r"(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+# What is opened and not closed goes to the end: looking for its end again from every later opening would take minutes.
+TEMPLATE_PART = re.compile(r"(\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z))", re.DOTALL)
 KINDS_OF_PART = {"{{": "t-var", "{%": "t-tag", "{#": "t-note"}
 
 
 @register.filter
-def short_hash(value: str) -> str:
+def short_hash(value: object) -> str:
     """The 12 digits that a reference needs: `sha256:9f2c41d07a1b`."""
-    return value[: len("sha256:") + 12]
+    return str(value)[: len("sha256:") + 12]
 
 
 @register.filter

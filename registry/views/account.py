@@ -2,7 +2,7 @@
 
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UsernameField
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,7 +19,14 @@ from registry.views.frame import THEME_COOKIE, THEMES, done, errors_of, in_proje
 YEAR = 365 * 24 * 3600
 
 
+class SignInForm(AuthenticationForm):
+    """Refuses what can be nobody's name before anything looks for it."""
+
+    username = UsernameField(max_length=150)
+
+
 class SignIn(LoginView):
+    form_class = SignInForm
     template_name = "registry/sign_in.html"
     redirect_authenticated_user = True
 

@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST
 
-from registry import comparing, drafts, inspection, pricing, prompts, resolution
+from registry import comparing, diffing, drafts, inspection, pricing, prompts, resolution
 from registry.access import Actor, Right
 from registry.content import RESPONSE_FORMATS, ROLES, VARIABLE_TYPES
 from registry.inspection import Inspection
@@ -17,9 +17,10 @@ from registry.models import Prompt, PromptVersion
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.references import Number, Reference
-from registry.views.frame import done, errors_of, in_project, page, refused, to
+from registry.views.frame import done, errors_of, in_project, page, refused, to, whole
 
-MOST_SAVES = 2**31 - 1
+# Numbers that a browser holds exactly.
+MOST_SAVES = 2**53
 LONGEST_WINDOW = 64
 # Settings that have a field of their own; any other is kept and edited as JSON.
 USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
@@ -33,9 +34,8 @@ EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", 
 def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     actor.require(Right.EDIT)
     prompt = _writable(actor, name)
-    start = None
-    if request.GET.get("from", "").isdigit():
-        start = resolution.resolve(actor.project, Reference(name, Number(int(request.GET["from"][:9]))))
+    number = whole(request.GET.get("from", ""))
+    start = resolution.resolve(actor.project, Reference(name, Number(number))) if number else None
     sheet = drafts.open_sheet(actor, prompt, start)
     if start and sheet.draft and (sheet.base is None or sheet.base.pk != start.pk):
         context = {"section": "prompts", "prompt": prompt, "sheet": sheet, "start": start}
@@ -100,7 +100,8 @@ def _json(value: Any) -> str:
 def _messages(document: dict[str, Any]) -> list[dict[str, Any]]:
     if document.get("kind") == "text":
         return [{"role": "text", "content": document.get("text", "")}]
-    return [_object(message) for message in document.get("messages") or []]
+    messages = document.get("messages")
+    return [_object(message) for message in messages] if isinstance(messages, list) else []
 
 
 def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
@@ -116,9 +117,9 @@ def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
 def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Keep the draft (unless nothing was typed yet) and say what is to be said about it. Called while typing."""
     try:
-        asked = _asked(request)
-        prompt = _writable(actor, name)
         actor.require(Right.EDIT)
+        prompt = _writable(actor, name)
+        asked = _asked(request)
         revision: int = asked["revision"]
         if asked.get("save"):
             revision = drafts.save(
@@ -130,7 +131,7 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
                 base=asked.get("base"),
                 seen=asked.get("seen"),
             )
-            drafts.keep_samples(actor, prompt, _object(asked.get("samples")))
+            drafts.keep_samples(actor, prompt, _object(asked.get("sampled")))
         found = inspection.inspect(actor.project, prompt, asked.get("document"), _object(asked.get("samples")))
     except Problem as problem:
         return JsonResponse(problem.as_document(), status=problem.kind.status)
@@ -158,12 +159,12 @@ def _asked(request: HttpRequest) -> dict[str, Any]:
     faults += [
         Fault(f"/{name}", "type", f"A save has its {name}, a whole number.")
         for name in ("revision", "serial")
-        if not isinstance(asked.get(name), int) or not 0 <= asked[name] < MOST_SAVES
+        if type(asked.get(name)) is not int or not 0 <= asked[name] < MOST_SAVES
     ]
     faults += [
         Fault(f"/{name}", "type", "Must be a version's number or null.")
         for name in ("base", "seen")
-        if not isinstance(asked.get(name), int | None)
+        if asked.get(name) is not None and (type(asked[name]) is not int or not 0 < asked[name] < 2**31)
     ]
     if not isinstance(asked.get("window"), str) or not 1 <= len(asked["window"]) <= LONGEST_WINDOW:
         faults.append(Fault("/window", "type", "A save names its window."))
@@ -203,9 +204,13 @@ def _marks(found: Inspection) -> dict[str, Any]:
 @require_POST
 @in_project
 def draft_discard(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    drafts.discard(actor, prompts.named(actor.project, name))
-    if request.POST.get("next") == "edit" and request.POST.get("from", "").isdigit():
-        return redirect(f"{to('editor', actor, name)}?from={request.POST['from'][:9]}")
+    try:
+        drafts.discard(actor, prompts.named(actor.project, name), revision=whole(request.POST.get("revision", "")) or 0)
+    except Problem as problem:
+        return refused(request, problem, to("editor", actor, name))
+    number = whole(request.POST.get("from", ""))
+    if request.POST.get("next") == "edit" and number:
+        return redirect(f"{to('editor', actor, name)}?from={number}")
     return done(request, "The draft is gone.", to("prompt-detail", actor, name))
 
 
@@ -222,10 +227,9 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if request.method == "POST":
         context["message"] = request.POST.get("message", "")
         try:
-            revision = int(request.POST.get("revision", "0")[:9])
+            revision = whole(request.POST.get("revision", "")) or 0
             committed = drafts.commit(actor, prompt, revision=revision, message=context["message"].strip())
-        except (Problem, ValueError) as error:
-            problem = error if isinstance(error, Problem) else Problem("request.invalid", "The form is incomplete.")
+        except Problem as problem:
             context["errors"], status = errors_of(problem), problem.kind.status
         else:
             number = committed.version.number
@@ -257,21 +261,21 @@ def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             drafts.rebase(
                 actor,
                 prompt,
-                revision=int(request.POST.get("revision", "0")[:9] or 0),
-                newest=int(request.POST.get("newest", "0")[:9] or 0),
+                revision=whole(request.POST.get("revision", "")) or 0,
+                newest=whole(request.POST.get("newest", "")) or 0,
                 choices={key: cast(Side, side) for key, side in choices.items() if side in ("base", "theirs", "mine")},
             )
-        except (Problem, ValueError) as error:
-            problem = error if isinstance(error, Problem) else Problem("request.invalid", "The form is incomplete.")
+        except Problem as problem:
             return refused(request, problem, to("draft-merge", actor, name))
         sentence = f"Your draft now starts from version {prompt.head.number}."
         return done(request, sentence, to("editor", actor, name))
     parts = [part for part in drafts.three_way(draft) if part.is_changed]
+    budget = diffing.Budget()
     rows = [
         {
             "part": part,
-            "theirs": comparing.compare_texts(_as_text(part.base), _as_text(part.theirs)),
-            "mine": comparing.compare_texts(_as_text(part.base), _as_text(part.mine)),
+            "theirs": comparing.compare_texts(_as_text(part.base), _as_text(part.theirs), budget),
+            "mine": comparing.compare_texts(_as_text(part.base), _as_text(part.mine), budget),
         }
         for part in parts
     ]

@@ -21,6 +21,7 @@ THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 # A list of rows has as many as one scans; a history as many as one reads.
 PAGE_SIZE = 50
+LONGEST_NUMBER = 18
 
 
 def in_project(view: ProjectView) -> ProjectView:
@@ -34,8 +35,9 @@ def in_project(view: ProjectView) -> ProjectView:
             raise Http404
         try:
             actor = access.person(signed_in(request), found)
-        except Problem as problem:
-            return render(request, "problem.html", {"problem": problem}, status=problem.kind.status)
+        except Problem:
+            # The same words as where there is no such project.
+            raise Http404 from None
         if request.session.get(SESSION_PROJECT) != found.slug:
             request.session[SESSION_PROJECT] = found.slug
         try:
@@ -65,6 +67,11 @@ def page(
         "can": {right.name.lower(): actor.may(right) for right in Right},
     }
     return render(request, template, {**frame, **context}, status=status)
+
+
+def whole(text: str) -> int | None:
+    """A whole number that somebody sent, or None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
 
 
 def to(name: str, actor: Actor, *args: object) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,13 +18,14 @@ from registry import environments, keys, projects
 from registry.access import Actor, Right
 from registry.environments import Rules
 from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope, User
-from registry.problems import Problem
+from registry.problems import Fault, Problem
 from registry.references import quoted
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, refused, to
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, refused, to, whole
 
 # How long a new key lives unless somebody says otherwise; a key that never ends has to be chosen.
 LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never ends"))
 EXPORT_CHUNK = 1_000
+KEY_FORM = "key_form"
 
 
 # --- People ----------------------------------------------------------------------------------------------------------
@@ -111,10 +113,9 @@ def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRes
 
 
 def _rules(request: HttpRequest) -> Rules:
-    count = request.POST.get("required_approvals", "1").strip()
+    count = whole(request.POST.get("required_approvals", "1").strip())
     checks = [word.strip() for word in request.POST.get("required_checks", "").split(",") if word.strip()]
-    is_number = count.isascii() and count.isdigit() and len(count) < 4
-    return Rules(request.POST.get("protected") == "on", int(count) if is_number else 0, checks)
+    return Rules(request.POST.get("protected") == "on", count or 0, checks)
 
 
 @require_POST
@@ -147,19 +148,33 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
     status = 200
     if request.method == "POST":
+        if request.POST.get("form") != request.session.pop(KEY_FORM, None):
+            return refused(request, Problem("request.invalid", "This form was sent already."), to("keys", actor))
         try:
-            days = str(values["days"])
-            expires = timezone.now() + timedelta(days=int(days)) if days in dict(LIFETIMES) and days else None
-            chosen = request.POST.getlist("scopes")
             context["issued"], context["token"] = keys.issue(
-                actor, name=str(values["name"]), scopes=chosen, expires_at=expires
+                actor,
+                name=str(values["name"]),
+                scopes=request.POST.getlist("scopes"),
+                expires_at=_end(str(values["days"])),
             )
         except Problem as problem:
             fields = {"key.unknown_scope": "scopes", "key.invalid": "name"}
             context["errors"], status = errors_of(problem, fields), problem.kind.status
+        else:
+            context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0]}
+    # A form makes one key: loading the answer again, or going back and sending again, makes no second one.
+    request.session[KEY_FORM] = context["form"] = secrets.token_urlsafe(12)
     rows = APIKey.objects.filter(project=actor.project).select_related("created_by").order_by("-id")
     context |= {"rows": rows, "scopes": Scope.choices, "lifetimes": LIFETIMES}
     return page(request, actor, "registry/settings/keys.html", context, status=status)
+
+
+def _end(days: str) -> datetime | None:
+    """When a key ends; None is never, and has to be chosen."""
+    if days not in dict(LIFETIMES):
+        fault = Fault("/days", "choice", "Choose how long the key lives.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    return timezone.now() + timedelta(days=int(days)) if days else None
 
 
 @require_POST
@@ -181,9 +196,9 @@ def audit_log(request: HttpRequest, actor: Actor) -> HttpResponseBase:
     rows = _narrowed(AuditEntry.objects.filter(project=actor.project).order_by("-id"), asked)
     if request.GET.get("export") in EXPORTS:
         return _export(rows, request.GET["export"], actor.project.slug)
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        rows = rows.filter(pk__lt=int(before))
+    before = whole(request.GET.get("before", ""))
+    if before:
+        rows = rows.filter(pk__lt=before)
     shown = list(rows[: PAGE_SIZE + 1])
     context = {
         "section": "settings",
@@ -192,7 +207,7 @@ def audit_log(request: HttpRequest, actor: Actor) -> HttpResponseBase:
         "is_filtered": any(asked.values()),
         "rows": shown[:PAGE_SIZE],
         "older": shown[PAGE_SIZE - 1].pk if len(shown) > PAGE_SIZE else None,
-        "is_later_page": bool(before),
+        "is_later_page": before is not None,
     }
     return page(request, actor, "registry/settings/audit.html", context)
 

@@ -81,15 +81,18 @@ async function send() {
 async function exchange(options = {}) {
   const isSave = isDirty;
   isDirty = false;
-  const { revision, base, seen, samples } = state;
+  const { revision, base, seen } = state;
+  const { samples, sampled } = variables;
   serial += 1;
-  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, window: here, serial, save: isSave });
+  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, sampled, window: here, serial, save: isSave });
   try {
     const answer = await fetch(state.save, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-CSRFToken": token },
       body,
       ...options,
+      // A browser carries at most 64 KiB for a page that is gone; more than that is sent as usual and mostly arrives.
+      keepalive: Boolean(options.keepalive) && body.length < 60_000,
     });
     const said = await answer.json();
     failures = 0;
@@ -128,6 +131,7 @@ function link(address, text) {
 function show(said, isSave) {
   tell("");
   state.revision = said.revision;
+  document.querySelector("[data-revision]").value = said.revision;
   if (isSave && !isDirty) saved.textContent = "draft saved";
   document.querySelector("[data-discard]").hidden = !state.revision;
   // The server's own fragment, with every text escaped.

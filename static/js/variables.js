@@ -7,8 +7,11 @@ export class Variables {
     this.rows = root.querySelector("[data-variables]");
     this.none = root.querySelector("[data-no-variables]");
     this.template = document.getElementById("variable-row");
-    this.declared = declared;
-    this.samples = samples;
+    // Without a prototype: a variable may be called `constructor`.
+    this.declared = Object.assign(Object.create(null), declared);
+    this.samples = Object.assign(Object.create(null), samples);
+    // What was changed here and is for all: others may try other variables meanwhile.
+    this.sampled = Object.create(null);
     this.changed = changed;
     // What is declared is there at once; what the text uses, as soon as the server has read it.
     this.update(Object.keys(declared).map((name) => ({ name, used: true })));
@@ -75,5 +78,6 @@ export class Variables {
     const value = typed(row.querySelector("[data-sample]").value, row.querySelector("[data-variable-type]").value);
     if (value === undefined) delete this.samples[name];
     else this.samples[name] = value;
+    this.sampled[name] = value ?? null;
   }
 }

@@ -18,12 +18,15 @@ def refusal(call: Any, *arguments: Any, **options: Any) -> str:
     return caught.value.code
 
 
+def save(actor: Any, prompt: Any, text: str, revision: int = 0, **options: Any) -> int:
+    return drafts.save(actor, prompt, document=chat(text), revision=revision, **options)
+
+
 def test_a_draft_survives_and_is_its_writers_alone(stage: Stage):
     prompt = stage.prompt()
 
-    revision = drafts.save(stage.edith, prompt, document=chat("half a sent"), revision=0)
+    save(stage.edith, prompt, "half a sent")
 
-    assert revision == 1
     assert drafts.open_sheet(stage.edith, prompt).document == chat("half a sent")
     assert drafts.open_sheet(stage.rhea, prompt).document == drafts.NEW_DOCUMENT
     assert AuditEntry.objects.filter(action__startswith="draft").count() == 0
@@ -43,10 +46,10 @@ def test_what_cannot_be_committed_can_be_kept(stage: Stage):
     prompt = stage.prompt()
     broken = {"kind": "chat", "messages": [{"role": "user", "content": "{{ half"}], "response": {"schema": '{"typ'}}
 
-    drafts.save(stage.edith, prompt, document=broken, revision=0)
+    revision = drafts.save(stage.edith, prompt, document=broken, revision=0)
 
     assert drafts.open_sheet(stage.edith, prompt).document == broken
-    assert refusal(drafts.commit, stage.edith, prompt, revision=1, message="x") == "content.invalid"
+    assert refusal(drafts.commit, stage.edith, prompt, revision=revision, message="x") == "content.invalid"
     assert drafts.of(stage.edith, prompt) is not None
 
 
@@ -64,52 +67,61 @@ def test_what_the_database_cannot_hold_is_refused(stage: Stage, document: Any, c
 
 def test_two_windows_do_not_overwrite_each_other(stage: Stage):
     prompt = stage.prompt()
-    drafts.save(stage.edith, prompt, document=chat("first window"), revision=0)
-    drafts.save(stage.edith, prompt, document=chat("second window"), revision=1)
+    first = save(stage.edith, prompt, "first window")
+    save(stage.edith, prompt, "second window", first)
 
-    assert refusal(drafts.save, stage.edith, prompt, document=chat("stale"), revision=1) == "draft.changed_elsewhere"
-    assert refusal(drafts.save, stage.edith, prompt, document=chat("stale"), revision=0) == "draft.changed_elsewhere"
+    assert refusal(save, stage.edith, prompt, "stale", first) == "draft.changed_elsewhere"
+    assert refusal(save, stage.edith, prompt, "stale") == "draft.changed_elsewhere"
     assert drafts.open_sheet(stage.edith, prompt).document == chat("second window")
+
+
+def test_a_revision_never_comes_again(stage: Stage):
+    """A window that was opened before another one discarded, or committed, and began anew."""
+    prompt = stage.prompt()
+    stale = save(stage.edith, prompt, "from before")
+    drafts.discard(stage.edith, prompt, revision=stale)
+    save(stage.edith, prompt, "begun anew")
+
+    assert refusal(save, stage.edith, prompt, "stale", stale) == "draft.changed_elsewhere"
+    assert refusal(drafts.commit, stage.edith, prompt, revision=stale, message="old form") == "draft.changed_elsewhere"
+    assert refusal(drafts.discard, stage.edith, prompt, revision=stale) == "draft.changed_elsewhere"
+    assert drafts.open_sheet(stage.edith, prompt).document == chat("begun anew")
 
 
 def test_a_window_may_overwrite_itself_whatever_answer_it_got(stage: Stage):
     prompt = stage.prompt()
 
-    def save(text: str, serial: int, revision: int = 0, window: str = "a") -> int:
-        return drafts.save(
-            stage.edith, prompt, document=chat(text), revision=revision, window=drafts.Window(window, serial)
-        )
+    def send(text: str, serial: int, revision: int = 0, window: str = "a") -> int:
+        return save(stage.edith, prompt, text, revision, window=drafts.Window(window, serial))
 
-    assert save("first", 1) == 1
-    # Its answer was lost, so the window still names revision 0.
-    assert save("second", 2) == 2
+    send("first", 1)
+    # Its answer was lost, so the window still names no revision.
+    second = send("second", 2)
     # An earlier save that arrives late changes nothing.
-    assert save("first, late", 1) == 2
+    assert send("first, late", 1) == second
     assert drafts.open_sheet(stage.edith, prompt).document == chat("second")
-    with pytest.raises(Problem):
-        save("another window", 9, window="b")
-    assert save("another window that has read it", 9, revision=2, window="b") == 3
-    with pytest.raises(Problem):
-        save("the first window, stale", 10)
+    assert refusal(send, "another window", 9, window="b") == "draft.changed_elsewhere"
+    assert send("another window that has read it", 9, revision=second, window="b") > second
+    assert refusal(send, "the first window, stale", 10) == "draft.changed_elsewhere"
 
 
 def test_of_two_windows_that_save_at_once_one_wins(live_stage: Stage):
     prompt = live_stage.prompt()
-    drafts.save(live_stage.edith, prompt, document=chat("start"), revision=0)
+    revision = save(live_stage.edith, prompt, "start")
     outcomes: list[str] = []
     ready = threading.Barrier(2)
 
-    def save(text: str) -> None:
+    def send(text: str) -> None:
         ready.wait()
         try:
-            drafts.save(live_stage.edith, prompt, document=chat(text), revision=1)
+            save(live_stage.edith, prompt, text, revision)
             outcomes.append(text)
         except Problem as problem:
             outcomes.append(problem.code)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=save, args=[text]) for text in ("left", "right")]
+    threads = [threading.Thread(target=send, args=[text]) for text in ("left", "right")]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -123,9 +135,9 @@ def test_a_commit_ends_the_draft_and_names_its_parent(stage: Stage):
     prompt = stage.prompt()
     first = stage.commit(prompt, "one")
     stage.commit(prompt, "two")
-    drafts.save(stage.edith, prompt, document=chat("three"), revision=0, base=1, seen=2)
+    revision = save(stage.edith, prompt, "three", base=1, seen=2)
 
-    committed = drafts.commit(stage.edith, prompt, revision=1, message="From the first")
+    committed = drafts.commit(stage.edith, prompt, revision=revision, message="From the first")
 
     assert committed.created
     assert (committed.version.number, committed.version.parent) == (3, first)
@@ -137,25 +149,25 @@ def test_a_commit_ends_the_draft_and_names_its_parent(stage: Stage):
 
 def test_a_commit_of_something_else_than_was_looked_at_is_refused(stage: Stage):
     prompt = stage.prompt()
-    drafts.save(stage.edith, prompt, document=chat("one"), revision=0)
-    drafts.save(stage.edith, prompt, document=chat("two"), revision=1)
+    first = save(stage.edith, prompt, "one")
+    second = save(stage.edith, prompt, "two", first)
 
-    assert refusal(drafts.commit, stage.edith, prompt, revision=1, message="") == "draft.changed_elsewhere"
-    assert refusal(drafts.commit, stage.rhea, prompt, revision=1, message="") == "draft.not_found"
+    assert refusal(drafts.commit, stage.edith, prompt, revision=first, message="") == "draft.changed_elsewhere"
+    assert refusal(drafts.commit, stage.rhea, prompt, revision=second, message="") == "draft.not_found"
 
 
 def test_somebody_elses_commit_stops_mine_until_it_is_merged(stage: Stage):
     prompt = stage.prompt()
     stage.commit(prompt, "a\nb\nc")
-    drafts.save(stage.edith, prompt, document=chat("a\nb\nmine"), revision=0, base=1, seen=1)
+    revision = save(stage.edith, prompt, "a\nb\nmine", base=1, seen=1)
     versions.commit(stage.rhea, prompt, content=chat("theirs\nb\nc"))
     prompt.refresh_from_db()
 
     assert drafts.open_sheet(stage.edith, prompt).is_behind
-    assert refusal(drafts.commit, stage.edith, prompt, revision=1, message="") == "request.precondition"
+    assert refusal(drafts.commit, stage.edith, prompt, revision=revision, message="") == "request.precondition"
 
-    drafts.rebase(stage.edith, prompt, revision=1, newest=2, choices={})
-    committed = drafts.commit(stage.edith, prompt, revision=2, message="Both").version
+    revision = drafts.rebase(stage.edith, prompt, revision=revision, newest=2, choices={})
+    committed = drafts.commit(stage.edith, prompt, revision=revision, message="Both").version
 
     assert committed.content["messages"][0]["content"] == "theirs\nb\nmine"
     assert committed.parent is not None
@@ -165,21 +177,22 @@ def test_somebody_elses_commit_stops_mine_until_it_is_merged(stage: Stage):
 def test_a_merge_against_a_version_that_was_not_seen_is_refused(stage: Stage):
     prompt = stage.prompt()
     stage.commit(prompt, "one")
-    drafts.save(stage.edith, prompt, document=chat("mine"), revision=0, base=1, seen=1)
+    revision = save(stage.edith, prompt, "mine", base=1, seen=1)
     stage.commit(prompt, "two")
     stage.commit(prompt, "three")
     prompt.refresh_from_db()
 
-    assert refusal(drafts.rebase, stage.edith, prompt, revision=1, newest=2, choices={}) == "request.precondition"
+    call = drafts.rebase
+    assert refusal(call, stage.edith, prompt, revision=revision, newest=2, choices={}) == "request.precondition"
 
 
 def test_a_first_version_can_be_merged_with_somebody_elses_first_version(stage: Stage):
     prompt = stage.prompt()
-    drafts.save(stage.edith, prompt, document=chat("mine"), revision=0)
+    revision = save(stage.edith, prompt, "mine")
     stage.commit(prompt, "theirs")
     prompt.refresh_from_db()
 
-    drafts.rebase(stage.edith, prompt, revision=1, newest=1, choices={})
+    drafts.rebase(stage.edith, prompt, revision=revision, newest=1, choices={})
 
     texts = [message["content"] for message in drafts.open_sheet(stage.edith, prompt).document["messages"]]
     assert sorted(texts) == ["mine", "theirs"]
@@ -190,9 +203,10 @@ def test_pins_of_what_is_no_longer_included_are_dropped(stage: Stage):
     prompt = stage.prompt()
     version = stage.commit(prompt, 'Hello. {% include "shared.tone" %}')
     assert version.content["includes"]
-    drafts.save(stage.edith, prompt, document={**version.content, **chat("Hello.")}, revision=0, base=1, seen=1)
+    without = {**version.content, **chat("Hello.")}
+    revision = drafts.save(stage.edith, prompt, document=without, revision=0, base=1, seen=1)
 
-    committed = drafts.commit(stage.edith, prompt, revision=1, message="")
+    committed = drafts.commit(stage.edith, prompt, revision=revision, message="")
 
     assert "includes" not in committed.version.content
 
@@ -200,25 +214,26 @@ def test_pins_of_what_is_no_longer_included_are_dropped(stage: Stage):
 def test_viewers_write_no_drafts(stage: Stage):
     prompt = stage.prompt()
 
-    assert refusal(drafts.save, stage.vera, prompt, document=chat("x"), revision=0) == "access.denied"
+    assert refusal(save, stage.vera, prompt, "x") == "access.denied"
     assert refusal(drafts.keep_samples, stage.vera, prompt, {"a": 1}) == "access.denied"
 
 
 def test_samples_are_shared_by_all_who_edit(stage: Stage):
     prompt = stage.prompt()
-    drafts.keep_samples(stage.edith, prompt, {"ticket": "Help"})
-    drafts.keep_samples(stage.rhea, prompt, {"ticket": "Help!"})
+    drafts.keep_samples(stage.edith, prompt, {"ticket": "Help", "gone": 1})
+    drafts.keep_samples(stage.rhea, prompt, {"product": "Workbench"})
+    drafts.keep_samples(stage.rhea, prompt, {"gone": None})
 
-    assert drafts.samples(prompt) == {"ticket": "Help!"}
+    assert drafts.samples(prompt) == {"ticket": "Help", "product": "Workbench"}
     assert refusal(drafts.keep_samples, stage.edith, prompt, {"a": "\0"}) == "request.invalid"
     assert refusal(drafts.keep_samples, stage.edith, prompt, {"a": "x" * 300_000}) == "request.too_large"
 
 
 def test_discarding_twice_is_no_fault(stage: Stage):
     prompt = stage.prompt()
-    drafts.save(stage.edith, prompt, document=chat("x"), revision=0)
+    revision = save(stage.edith, prompt, "x")
 
-    drafts.discard(stage.edith, prompt)
-    drafts.discard(stage.edith, prompt)
+    drafts.discard(stage.edith, prompt, revision=revision)
+    drafts.discard(stage.edith, prompt, revision=revision)
 
     assert drafts.of(stage.edith, prompt) is None

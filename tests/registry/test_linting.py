@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from registry.content import normalise
-from registry.linting import Subject, lint
+from registry.linting import Subject, lint, refused_examples
 
 
 def found(
     document: dict[str, Any], *, used: set[str] = frozenset(), tokens: int = 10, inherited: set[str] = frozenset()
 ):  # type: ignore[assignment]
-    subject = Subject(normalise(document), frozenset(used), tokens, frozenset(inherited))
+    content = normalise(document)
+    subject = Subject(content, frozenset(used), tokens, frozenset(inherited), refused_examples(content))
     return {finding.code: finding for finding in lint(subject)}
 
 
@@ -129,6 +130,27 @@ def test_a_schema_is_never_fetched():
     schema = {"$ref": "http://127.0.0.1:9/schema.json"}
     shots = [("user", "q"), ("assistant", "{}"), ("user", "q")]
     document = {"kind": "chat", "messages": [{"role": role, "content": text} for role, text in shots]}
-    subject = Subject({**document, "response": {"format": "json_schema", "schema": schema}}, frozenset(), 1)
 
-    assert lint(subject) == []
+    assert refused_examples({**document, "response": {"format": "json_schema", "schema": schema}}) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": {"properties": 5, "additionalProperties": False}},
+        {"const": {"type": "object", "required": [[1]], "additionalProperties": False}},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"properties": {"type": "string"}},
+            "required": ["properties"],
+        },
+        {"enum": [{"type": "object"}]},
+    ],
+)
+def test_what_only_looks_like_a_schema_is_none(schema: dict[str, Any]):
+    assert found(chat("x", response={"format": "json_schema", "strict": True, "schema": schema})) == {}
+
+
+def test_a_message_that_says_nothing():
+    assert found(chat("x", " "))["text.empty"].pointer == "/messages/1/content"

@@ -210,8 +210,8 @@ LISTS = {
     "/p/paper/settings/members/": FRAME + 1,
     # 7. environments
     "/p/paper/settings/environments/": FRAME + 1,
-    # 7. keys
-    "/p/paper/settings/keys/": FRAME + 1,
+    # 7. keys; 8. to 10. the session that remembers which form may make a key
+    "/p/paper/settings/keys/": FRAME + 4,
     # 7. entries
     "/p/paper/settings/audit/": FRAME + 1,
     # 7. prompt; 8. its head's number; 9. versions; 10. releases; 11. tokens of the newest
@@ -464,11 +464,38 @@ def test_a_refused_environment_says_where(stage: Stage, fields: dict[str, str], 
     assert 'value="kept"' in text(response)
 
 
+def new_key(client: Client, **fields: Any) -> Any:
+    """Fill in the form that the page shows."""
+    page = "/p/paper/settings/keys/"
+    form = re.search(r'name="form" value="([^"]+)"', text(client.get(page)))[1]  # type: ignore[index]
+    return client.post(page, {"form": form, "name": "router", "scopes": ["read"], "days": "30", **fields})
+
+
+def test_a_form_makes_one_key_however_often_it_is_sent(stage: Stage):
+    ada = signed_in(stage.ada)
+    page = "/p/paper/settings/keys/"
+    form = re.search(r'name="form" value="([^"]+)"', text(ada.get(page)))[1]  # type: ignore[index]
+    fields = {"form": form, "name": "router", "scopes": ["read"], "days": "30"}
+
+    ada.post(page, fields)
+    again = ada.post(page, fields, follow=True)
+
+    assert "This form was sent already." in text(again)
+    assert stage.project.api_keys.count() == 1
+
+
+@pytest.mark.parametrize(("days", "status"), [("", 200), ("90", 200), ("31", 400), ("x", 400)])
+def test_only_a_key_that_was_chosen_to_never_ends(stage: Stage, days: str, status: int):
+    assert new_key(signed_in(stage.ada), days=days).status_code == status
+    endless = stage.project.api_keys.filter(expires_at=None).count()
+    assert endless == (1 if days == "" else 0)
+
+
 def test_a_key_is_shown_once_and_works_until_it_is_revoked(stage: Stage):
     ada = signed_in(stage.ada)
     page = "/p/paper/settings/keys/"
 
-    response = ada.post(page, {"name": "router", "scopes": ["read"], "days": "30"})
+    response = new_key(ada)
     token = re.search(r"cbk_\w{12}_\w{32}", text(response))[0]  # type: ignore[index]
 
     assert "no-store" in response["Cache-Control"]
@@ -480,7 +507,7 @@ def test_a_key_is_shown_once_and_works_until_it_is_revoked(stage: Stage):
 
 
 def test_a_key_without_a_scope_is_refused_with_the_name_kept(stage: Stage):
-    response = signed_in(stage.ada).post("/p/paper/settings/keys/", {"name": "router", "days": "x"})
+    response = new_key(signed_in(stage.ada), scopes=[])
 
     assert response.status_code == 400
     assert "at least one is needed" in text(response)
@@ -565,6 +592,93 @@ def test_the_palette_lists_prompts_and_places(triage: Stage):
     html = text(signed_in(triage.vera).get("/p/paper/search/?palette=1&q=new", headers=palette))
     assert "New prompt" not in html
     assert "New prompt" in text(signed_in(triage.edith).get("/p/paper/search/?palette=1&q=new pro", headers=palette))
+
+
+# --- Odd input ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("page", "field"),
+    [
+        ("/p/paper/new-prompt/", "description"),
+        (f"{TRIAGE}/about/", "description"),
+        (f"{TRIAGE}/promote/", "reason"),
+        (f"{TRIAGE}/rollback/", "reason"),
+        ("/p/paper/profile/", "first_name"),
+        ("/p/paper/settings/members/", "username"),
+        ("/p/paper/settings/environments/", "required_checks"),
+        ("/p/paper/settings/keys/", "name"),
+        ("/login/", "username"),
+    ],
+)
+def test_a_nul_in_a_field_is_refused(triage: Stage, page: str, field: str):
+    response = signed_in(triage.ada).post(page, {field: "a\0b"})
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "request.nul"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "chat", "messages": 5},
+        {"messages": True},
+        {"messages": [1, None]},
+        {"examples": {"set": 5}},
+        {"model": [], "response": 7, "tools": "x", "variables": [], "includes": 1},
+        {"kind": 4, "text": {}},
+    ],
+)
+def test_a_draft_of_any_shape_can_be_opened_saved_and_looked_at(triage: Stage, document: dict[str, Any]):
+    prompt = triage.project.prompts.get()
+    revision = drafts.save(triage.edith, prompt, document=document, revision=0)
+    edith = signed_in(triage.edith)
+    body = {"document": document, "revision": revision, "serial": 1, "window": "w", "save": True}
+
+    assert edith.get(f"{TRIAGE}/edit/").status_code == 200
+    assert edith.get(f"{TRIAGE}/edit/commit/").status_code == 200
+    assert edith.post(f"{TRIAGE}/edit/draft/", body, content_type="application/json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"revision": true, "serial": 1, "window": "w"}',
+        b'{"revision": 1, "serial": -1, "window": "w"}',
+        b'{"revision": 0, "serial": 1, "window": ""}',
+        b'{"revision": 0, "serial": 1, "window": "w", "base": "1"}',
+        b'{"revision": 0, "serial": 1, "window": "w", "document": "\\ud800", "save": true}',
+        b'{"revision": 0, "serial": 1, "window": "w", "document": ' + b"[" * 500 + b"]" * 500 + b"}",
+    ],
+)
+def test_a_save_that_makes_no_sense_is_refused_in_words(triage: Stage, body: bytes):
+    response = signed_in(triage.edith).post(f"{TRIAGE}/edit/draft/", body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.json()["code"] in {"request.malformed", "request.invalid", "content.invalid"}
+
+
+def test_a_viewer_is_refused_before_anything_is_read(triage: Stage):
+    response = signed_in(triage.vera).post(f"{TRIAGE}/edit/draft/", b"{", content_type="application/json")
+
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize("page", [f"{TRIAGE}/edit/?from=²", f"{TRIAGE}/edit/?from=", f"{TRIAGE}/edit/?from=1x"])
+def test_an_odd_start_is_no_start(triage: Stage, page: str):
+    assert signed_in(triage.edith).get(page).status_code == 200
+
+
+def test_a_name_that_nobody_can_have_is_just_wrong(stage: Stage):
+    assert Client().post("/login/", {"username": "x" * 300, "password": "y"}).status_code == 200
+
+
+def test_an_outsider_cannot_tell_a_project_from_none(triage: Stage, otis: Actor):
+    client = signed_in(otis)
+
+    assert text(client.get("/p/paper/prompts/")) == text(client.get("/p/never/prompts/"))
 
 
 # --- Signing in ------------------------------------------------------------------------------------------------------
