@@ -196,7 +196,7 @@ def _faults(detail: Any, pointer: str) -> list[Fault]:
 def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     """A problem outside DRF: a document below /api/, a page elsewhere."""
     status = problem.kind.status
-    if request.path.startswith("/api/"):
+    if request.path.startswith("/api/") or request.content_type == "application/json":
         return JsonResponse(problem.as_document(), status=status, content_type=PROBLEM_TYPE)
     return render(request, "problem.html", {"problem": problem}, status=status)
 

@@ -54,7 +54,8 @@ class Actor:
     def require(self, right: Right) -> None:
         """`access.denied` unless the actor has the right."""
         if right not in self.rights:
-            raise Problem("access.denied", f"{self.name} may not {right.value}.")
+            who = "You" if self.user else self.name
+            raise Problem("access.denied", f"{who} may not {right.value}.")
 
 
 def person(user: User, project: Project) -> Actor:

@@ -26,6 +26,8 @@ MAX_VARIABLES = 500
 ROLES = ("system", "developer", "user", "assistant")
 EXAMPLES_PLACEHOLDER = "examples"
 KINDS = ("chat", "text")
+# A member that no content can have; the editor keeps it in its drafts alone.
+ASIDE = "(aside)"
 VARIABLE_TYPES = ("string", "integer", "number", "boolean", "array", "object")
 RESPONSE_FORMATS = ("text", "json_object", "json_schema")
 SELECTIONS = ("fixed", "first", "similar", "balanced")
@@ -92,6 +94,13 @@ def templates(content: Mapping[str, Any]) -> dict[str, str]:
     if query is not None:
         found["/examples/query"] = query
     return found
+
+
+def without_aside(document: object) -> object:
+    """A draft without what its editor keeps beside the content (fields that are hidden just now)."""
+    if isinstance(document, dict):
+        return {name: member for name, member in document.items() if name != ASIDE}
+    return document
 
 
 def whole_text(content: Mapping[str, Any]) -> str:

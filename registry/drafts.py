@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from registry import merging, versions
 from registry.access import Actor, Right
-from registry.content import MAX_BYTES, normalise
+from registry.content import MAX_BYTES, normalise, without_aside
 from registry.identity import canonical_bytes
 from registry.merging import Part, Side
 from registry.models import NextRevision, Prompt, PromptDraft, PromptSample, PromptVersion, User
@@ -127,7 +127,7 @@ def discard(actor: Actor, prompt: Prompt, *, revision: int) -> None:
 
 def three_way(draft: PromptDraft) -> list[Part]:
     """What was committed since the draft was started, and what the draft changes, part by part."""
-    mine = normalise(draft.document)
+    mine = normalise(without_aside(draft.document))
     empty: dict[str, Any] = {"kind": mine["kind"], "messages" if mine["kind"] == "chat" else "text": []}
     if mine["kind"] == "text":
         empty["text"] = ""
@@ -147,7 +147,7 @@ def rebase(actor: Actor, prompt: Prompt, *, revision: int, newest: int, choices:
     if prompt.head is None or prompt.head.number != newest:
         raise Problem("request.precondition", "Somebody committed again; look at the difference once more.")
     parts = three_way(draft)
-    draft.document = merging.assemble(normalise(draft.document)["kind"], parts, choices)
+    draft.document = merging.assemble(normalise(without_aside(draft.document))["kind"], parts, choices)
     draft.base = draft.seen = prompt.head
     draft.revision = NextRevision()
     # An editor that is still open elsewhere must load this before it saves again.
@@ -177,7 +177,7 @@ def commit(actor: Actor, prompt: Prompt, *, revision: int, message: str) -> Comm
 
 def committable(document: object, *, owner: object = None) -> dict[str, Any]:
     """The document's normal form, with pins only of what is still included."""
-    content = normalise(document)
+    content = normalise(without_aside(document))
     if "includes" in content:
         included = renderers().survey(content, owner=owner).includes
         content["includes"] = {name: pinned for name, pinned in content["includes"].items() if name in included}

@@ -4,14 +4,15 @@ Nothing is stored. Whatever can be said is said: a broken schema does not hide t
 broken message does not hide the variables of the others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from registry import includes, linting, pricing, tokens
-from registry.content import normalise, templates
+from registry.content import has_type, normalise, templates, whole_text, without_aside
 from registry.linting import Finding
 from registry.models import Project, Prompt, PromptVersion
+from registry.plain_json import escaped
 from registry.pricing import CallPrice
 from registry.problems import Problem
 from registry.rendering import Survey
@@ -103,6 +104,7 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
         readable = {**readable, "includes": {name: version.content_hash for name, version in pinned.items()}}
     tried = _try(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
     inherited = _declared_by(partials.values())
+    variables = _variables(readable, survey, inherited)
     counted = tried.tokens.tokens if tried.tokens else None
     refused = _refused_examples(readable, owner=project.pk) if content else ()
     subject = linting.Subject(readable, survey.variables, counted, frozenset(inherited), refused)
@@ -110,8 +112,8 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
         tried,
         content=content,
         faults=faults,
-        findings=_findings(subject, survey) if content else (),
-        variables=_variables(readable, survey, inherited),
+        findings=[*(_findings(subject, survey) if content else ()), *_unfitting(variables, samples)],
+        variables=variables,
         included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
         example_count=subject.example_count,
     )
@@ -136,7 +138,7 @@ def _refused_examples(content: Mapping[str, Any], *, owner: int) -> list[tuple[i
 def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:
     """The normal form, or what is wrong with the document."""
     try:
-        return normalise(document), []
+        return normalise(without_aside(document)), []
     except Problem as problem:
         faults = [Finding(fault.code, "error", fault.message, fault.pointer) for fault in problem.faults]
         return None, faults or [_fault(problem)]
@@ -199,7 +201,7 @@ def _values(
     stand_ins = []
     placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
     for variable in variables:
-        if samples.get(variable.name) is not None:
+        if _fits(variable, samples.get(variable.name)):
             values[variable.name] = samples[variable.name]
         elif variable.name in placed:
             values[variable.name] = []
@@ -207,6 +209,18 @@ def _values(
             values[variable.name] = EMPTY_OF_TYPE.get(variable.type, STAND_IN.format(variable.name))
             stand_ins.append(variable.name)
     return values, stand_ins
+
+
+def _fits(variable: Variable, sample: Any) -> bool:
+    """Whether there is a sample of the variable's type; an undeclared variable takes any."""
+    return sample is not None and (variable.declared is None or has_type(sample, variable.type))
+
+
+def _unfitting(variables: Iterable[Variable], samples: Mapping[str, Any]) -> Iterator[Finding]:
+    for variable in variables:
+        if samples.get(variable.name) is not None and not _fits(variable, samples[variable.name]):
+            sentence = f"The sample value is not of type {variable.type}; the preview shows a stand-in."
+            yield Finding("sample.type", "warning", sentence, f"/variables/{escaped(variable.name)}")
 
 
 def _declared_by(partials: Iterable[PromptVersion]) -> dict[str, Mapping[str, Any]]:
@@ -221,16 +235,18 @@ def _declared_by(partials: Iterable[PromptVersion]) -> dict[str, Mapping[str, An
 def _variables(
     content: Mapping[str, Any], survey: Survey, inherited: Mapping[str, Mapping[str, Any]]
 ) -> list[Variable]:
-    """Declared variables in their order, then the others that the templates use."""
+    """All variables in the order in which the text names them; what it does not name comes last."""
     declared = content.get("variables", {})
     others = sorted(survey.variables - declared.keys())
-    return [
+    text = whole_text(content)
+    found = [
         *(
             Variable(name, variable, name in survey.variables or bool(survey.problems))
             for name, variable in declared.items()
         ),
         *(Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited) for name in others),
     ]
+    return sorted(found, key=lambda variable: (text.find(variable.name) + len(text) + 1) % (len(text) + 1))
 
 
 def _fault(problem: Problem) -> Finding:

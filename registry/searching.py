@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from textwrap import shorten
 
 from django.db.models import Q, QuerySet
 
@@ -13,9 +14,11 @@ from registry.references import parse_reference
 from registry.resolution import resolve
 
 # Fewer digits would fit by chance; sha256: in front may be left out.
-HASH_DIGITS = re.compile(r"(?:sha256:)?([0-9a-f]{6,64})")
+HASH_DIGITS = re.compile(r"(?:sha256:([0-9a-f]{4,64})|([0-9a-f]{6,64}))")
 SHORTEST_TEXT = 3
 AROUND = 60
+LONGEST_DETAIL = 120
+MOST_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,32 @@ def _hits(project: Project, text: str, limit: int) -> Iterator[Hit]:
         yield from _by_reference(project, text)
     digits = HASH_DIGITS.fullmatch(text)
     if digits:
-        yield from _by_hash(project, digits[1], limit)
-    names = _current(project).filter(name__icontains=text).order_by("name")
+        yield from _by_hash(project, digits[1] or digits[2], limit)
+    words = text.split()[:MOST_WORDS]
+    names = _current(project).filter(_all(words, "name")).order_by("name")
     first = list(names[: 5 * limit])
     # A name that starts so, or has a word that does, is likelier meant than one that has it inside.
     first.sort(key=lambda prompt: (not prompt.name.startswith(text), f".{text}" not in prompt.name, prompt.name))
-    yield from (Hit("name", prompt.name, detail=prompt.description.split("\n")[0][:120]) for prompt in first)
-    described = _current(project).filter(Q(description__icontains=text) | Q(tags__contains=[text]))
-    yield from (Hit("name", one.name, detail=one.description[:120]) for one in described.order_by("name")[:limit])
+    yield from (Hit("name", prompt.name, detail=_first_line(prompt.description)) for prompt in first)
+    described = _current(project).filter(_all(words, "description") | Q(tags__contains=[text]))
+    for prompt in described.order_by("name")[:limit]:
+        yield Hit(
+            "name", prompt.name, detail=_first_line(prompt.description), excerpt=_excerpt(prompt.description, words)
+        )
     if len(text) >= SHORTEST_TEXT:
-        yield from _by_text(project, text, limit)
+        yield from _by_text(project, words, limit)
+
+
+def _all(words: list[str], field: str) -> Q:
+    """All words stand in the field, wherever."""
+    condition = Q()
+    for word in words:
+        condition &= Q(**{f"{field}__icontains": word})
+    return condition
+
+
+def _first_line(text: str) -> str:
+    return shorten(text.split("\n")[0], LONGEST_DETAIL, placeholder=" …")
 
 
 def _current(project: Project) -> QuerySet[Prompt]:
@@ -79,18 +98,21 @@ def _by_hash(project: Project, digits: str, limit: int) -> Iterator[Hit]:
     yield from (Hit("hash", one.prompt.name, one.number, one.content_hash[:19]) for one in found)
 
 
-def _by_text(project: Project, text: str, limit: int) -> Iterator[Hit]:
-    found = Prompt.objects.filter(project=project, archived_at=None, head_text__icontains=text)
+def _by_text(project: Project, words: list[str], limit: int) -> Iterator[Hit]:
+    found = Prompt.objects.filter(_all(words, "head_text"), project=project, archived_at=None)
     for prompt in found.order_by("name")[:limit]:
-        yield Hit("text", prompt.name, excerpt=_excerpt(prompt.head_text, text))
+        yield Hit("text", prompt.name, excerpt=_excerpt(prompt.head_text, words))
 
 
-def _excerpt(whole: str, text: str) -> tuple[str, str, str] | None:
-    """What stands before, the text as it stands there, and what stands after; None where letters change in length."""
+def _excerpt(whole: str, words: list[str]) -> tuple[str, str, str] | None:
+    """The words together where they stand so, else the first: what is before, what was found, and what is after."""
     lowered = whole.lower()
-    start = lowered.find(text.lower())
+    wanted = " ".join(words).lower()
+    wanted = wanted if wanted in lowered else words[0].lower()
+    start = lowered.find(wanted)
+    # Where small letters are more or fewer than large ones, positions in the one are none in the other.
     if start < 0 or len(lowered) != len(whole):
         return None
-    end = start + len(text)
+    end = start + len(wanted)
     before, after = whole[max(0, start - AROUND) : start], whole[end : end + AROUND]
     return before.rpartition("\n")[2], whole[start:end], after.partition("\n")[0]

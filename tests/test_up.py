@@ -8,15 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry.snippets import snippets
 from tests.instance import ROOT, Instance, clean_environment, free_port, start
 from tests.servers import SETTINGS
 
@@ -71,6 +74,50 @@ def forget(home: Path) -> None:
     """Remove a database that had to be put outside the home."""
     if data_of(home) != str(home):
         shutil.rmtree(data_of(home))
+
+
+class Model(BaseHTTPRequestHandler):
+    """A model provider that answers with what it was asked."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = {"role": "assistant", "content": json.dumps(asked)}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": asked["model"], "choices": [choice]}
+        answer = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def model() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("key", ["curl", "render", "python", "openai", "langfuse"])
+def test_a_snippet_works_as_the_page_shows_it(instance: Instance, model: str, key: str):
+    path = "/api/v1/prompts/support.triage/versions/production"
+    content = instance.call("GET", path)[1]["content"]
+    shown = snippets(instance.address, "support.triage", "production", content)
+    code = next(snippet.code for snippet in shown if snippet.key == key)
+    secrets = {"CUEBOOK_KEY": instance.token, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model}
+
+    command = ["bash", "-ec", code] if key in {"curl", "render"} else [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=clean_environment(**secrets), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "You are a classification engine" in done.stdout
 
 
 def test_the_printed_curl_line_works_as_printed(instance: Instance):

@@ -14,6 +14,7 @@ from django.utils.timesince import timesince
 from markdown_it import MarkdownIt
 
 from registry.identity import canonical_bytes
+from registry.references import HASH
 
 register = template.Library()
 # No HTML, and no images: a page asks no other host for anything.
@@ -119,3 +120,11 @@ def pretty_json(value: Any) -> str:
 def grouped(number: int) -> str:
     """A number as people read it: 12,400."""
     return f"{number:,}"
+
+
+@register.filter
+def brief(value: Any) -> str:
+    """A member's value in a comparison: a hash by its first digits, anything else as JSON."""
+    if isinstance(value, str) and HASH.fullmatch(value):
+        return short_hash(value)
+    return as_json(value)

@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 
 from registry import comparing, prompts, resolution
 from registry.access import Actor
+from registry.models import PromptDraft
 from registry.references import Reference, parse_selector
 from registry.views.frame import in_project, page
 
@@ -25,6 +26,7 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
         "tab": "compare",
         "prompt": prompt,
         "version_count": newest,
+        "has_draft": PromptDraft.objects.filter(prompt=prompt, user=actor.user).exists(),
         "old": old,
         "new": new,
         "view": "split" if request.GET.get("view") == "split" else "inline",

@@ -6,18 +6,17 @@ from typing import Any, cast
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
-from django.views.decorators.http import require_POST
 
 from registry import comparing, diffing, drafts, inspection, pricing, prompts, resolution
 from registry.access import Actor, Right
-from registry.content import RESPONSE_FORMATS, ROLES, VARIABLE_TYPES
+from registry.content import ASIDE, RESPONSE_FORMATS, ROLES, VARIABLE_TYPES
 from registry.inspection import Inspection
 from registry.merging import Side
 from registry.models import Prompt, PromptVersion
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.references import Number, Reference
-from registry.views.frame import done, errors_of, in_project, page, refused, to, whole
+from registry.views.frame import done, errors_of, in_project, only_post, page, refused, to, whole
 
 # Numbers that a browser holds exactly.
 MOST_SAVES = 2**53
@@ -27,7 +26,7 @@ USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
 # Where the editor keeps "other settings" that are no JSON yet (static/js/document.js); no commit takes the name.
 UNREADABLE = "(unreadable)"
 # Members that have a place of their own in the editor; anything else of a document is carried along untouched.
-EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "includes")
+EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "includes", ASIDE)
 
 
 @in_project
@@ -41,7 +40,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         context = {"section": "prompts", "prompt": prompt, "sheet": sheet, "start": start}
         return page(request, actor, "registry/editor/draft_in_the_way.html", context)
     document = sheet.document
-    model = _object(document.get("model"))
+    model, aside = _object(document.get("model")), _object(document.get(ASIDE))
     context = {
         "section": "prompts",
         "prompt": prompt,
@@ -50,8 +49,8 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "messages_shown": _messages(document),
         "model": model,
         "other_settings": model.get(UNREADABLE) or _json({k: v for k, v in model.items() if k not in USUAL_SETTINGS}),
-        "response": _object(document.get("response")),
-        "schema": _json(_object(document.get("response")).get("schema")),
+        "response": {**aside, **_object(document.get("response"))},
+        "schema": _json(_object(document.get("response")).get("schema")) or aside.get("schema", ""),
         "tools": _json(document.get("tools")),
         "state": _state(actor, prompt, sheet),
         "blank_user": {"role": "user", "content": ""},
@@ -112,8 +111,8 @@ def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
     return [one for one in dict.fromkeys(names) if one]
 
 
-@require_POST
 @in_project
+@only_post
 def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Keep the draft (unless nothing was typed yet) and say what is to be said about it. Called while typing."""
     try:
@@ -201,8 +200,8 @@ def _marks(found: Inspection) -> dict[str, Any]:
     }
 
 
-@require_POST
 @in_project
+@only_post
 def draft_discard(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
         drafts.discard(actor, prompts.named(actor.project, name), revision=whole(request.POST.get("revision", "")) or 0)

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from registry import access, inbox
 from registry.access import Actor, Right
@@ -27,9 +29,10 @@ LONGEST_NUMBER = 18
 def in_project(view: ProjectView) -> ProjectView:
     """A page of one project, for its members; anybody else gets 404, as if there were no project."""
 
-    @login_required
     @wraps(view)
     def wrapped(request: HttpRequest, project: str, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
         found = Project.objects.filter(slug=project).first()
         if found is None:
             raise Http404
@@ -48,8 +51,33 @@ def in_project(view: ProjectView) -> ProjectView:
     return wrapped
 
 
+def only_post(view: ProjectView) -> ProjectView:
+    """An address that changes something; who comes to it by a link is told so. Stands below `in_project`."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, actor: Actor, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST":
+            raise Problem("request.method", "Nothing is to be seen here; this address only takes a form.")
+        return view(request, actor, **kwargs)
+
+    return wrapped
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Sign in, then come back: to the page of a form, where a form was sent. A script is told in JSON."""
+    if request.content_type == "application/json":
+        problem = Problem("auth.required", "You are signed out.")
+        return JsonResponse(problem.as_document(), status=problem.kind.status)
+    back = request.get_full_path()
+    if request.method != "GET":
+        sent_from = request.headers.get("Referer", "")
+        is_ours = url_has_allowed_host_and_scheme(sent_from, {request.get_host()}, require_https=request.is_secure())
+        back = urlsplit(sent_from).path if is_ours else reverse("registry:home")
+    return redirect_to_login(back)
+
+
 def signed_in(request: HttpRequest) -> User:
-    """The person behind a request that `login_required` let through."""
+    """The person behind a request that was let through."""
     if not isinstance(request.user, User):
         raise Http404
     return request.user

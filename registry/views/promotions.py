@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.http import require_POST
 
 from registry import (
     approvals,
@@ -23,7 +22,7 @@ from registry.access import Actor, Right
 from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, Prompt, PromptVersion, Release
 from registry.problems import Problem
 from registry.references import Number, Reference, parse_selector
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, to
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, signed_in, to
 
 
 @in_project
@@ -77,7 +76,7 @@ def promotion_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     }
     targets = _targets(actor, prompt, values["version"])
     if not values["environment"]:
-        values["environment"] = next((one["environment"].name for one in targets if not one["is_live"]), "")
+        values["environment"] = _next_target(targets)
     context = {
         "section": "prompts",
         "prompt": prompt,
@@ -116,6 +115,13 @@ def _targets(actor: Actor, prompt: Prompt, selector: str) -> list[dict[str, Any]
     return rows
 
 
+def _next_target(targets: list[dict[str, Any]]) -> str:
+    """The environment after the last one where the version is live, as a version usually travels; else the first."""
+    reached = max((index for index, one in enumerate(targets) if one["is_live"]), default=-1)
+    following = [*targets[reached + 1 :], *targets]
+    return next((one["environment"].name for one in following if not one["is_live"]), "")
+
+
 @in_project
 def promotion_detail(request: HttpRequest, actor: Actor, number: int) -> HttpResponse:
     return _review_page(request, actor, promotion.numbered(actor.project, number))
@@ -140,6 +146,7 @@ def _review_page(
         "hindered": hindrances.of_verbs(actor, row, state),
         "reviews": row.reviews.order_by("id"),
         "release": getattr(row, "release", None),
+        "is_mine": row.requested_by_id == signed_in(request).pk,
         "typed": typed,
         "errors": errors_of(problem) if problem else {},
     }
@@ -152,7 +159,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "approve": (lambda actor, row, text, seen: promotion.approve(actor, row, comment=text, seen=seen), "Approved."),
     "request-changes": (
         lambda actor, row, text, _: promotion.request_changes(actor, row, comment=text),
-        "Sent back; it waits until you approve it.",
+        "Sent back to who asked.",
     ),
     "reject": (lambda actor, row, text, _: promotion.reject(actor, row, comment=text), "Rejected."),
     "comment": (lambda actor, row, text, _: promotion.add_comment(actor, row, comment=text), "Said."),
@@ -167,8 +174,8 @@ VERBS: dict[str, tuple[Verb, str]] = {
 }
 
 
-@require_POST
 @in_project
+@only_post
 def promotion_act(request: HttpRequest, actor: Actor, number: int, verb: str) -> HttpResponse:
     """One verb with its comment. A refusal comes back with the page, and with what was typed."""
     row = promotion.numbered(actor.project, number)

@@ -7,14 +7,22 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_POST
 
-from registry import approvals, charts, comparing, linting, listing, prompts, resolution, snippets, timeline
+from registry import approvals, charts, comparing, linting, listing, prompts, releases, resolution, snippets, timeline
 from registry.access import Actor, Right
-from registry.models import UNDECIDED, Environment, Inclusion, Membership, Promotion, Prompt, PromptVersion
+from registry.models import (
+    UNDECIDED,
+    Environment,
+    Inclusion,
+    Membership,
+    Promotion,
+    Prompt,
+    PromptDraft,
+    PromptVersion,
+)
 from registry.problems import Problem
 from registry.references import Number, Reference, is_environment_name, parse_selector
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, refused, to
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, to
 
 # What a newcomer to a prompt wants to see at once; the rest is one click away.
 MOMENTS_SHOWN = 12
@@ -127,6 +135,7 @@ def _about(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
         "prompt": prompt,
         "tab": tab,
         "version_count": prompt.head.number if prompt.head else 0,
+        "has_draft": PromptDraft.objects.filter(prompt=prompt, user=actor.user).exists(),
     }
 
 
@@ -156,7 +165,11 @@ def _lanes(actor: Actor, prompt: Prompt) -> list[dict[str, Any]]:
     """Each environment with what is live there, and whether there is something to go back to."""
     live = {release.environment_id: release for release in listing.newest_releases().filter(prompt=prompt)}
     return [
-        {"environment": environment, "release": live.get(environment.pk)}
+        {
+            "environment": environment,
+            "release": live.get(environment.pk),
+            "has_earlier": environment.pk in live and releases.previous_version(live[environment.pk]) is not None,
+        }
         for environment in Environment.objects.filter(project=actor.project)
     ]
 
@@ -270,8 +283,8 @@ def prompt_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     return done(request, "Saved.", to("prompt-detail", actor, name))
 
 
-@require_POST
 @in_project
+@only_post
 def prompt_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompt = prompts.named(actor.project, name)
     try:
@@ -281,8 +294,8 @@ def prompt_archive(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
     return done(request, f"{name} is archived; nothing of it is deleted.", to("prompt-detail", actor, name))
 
 
-@require_POST
 @in_project
+@only_post
 def prompt_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompts.restore(actor, prompts.named(actor.project, name))
     return done(request, f"{name} is back.", to("prompt-detail", actor, name))

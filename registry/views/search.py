@@ -27,11 +27,14 @@ class Place:
 def search_page(request: HttpRequest, actor: Actor) -> HttpResponse:
     text = request.GET.get("q", "").strip()[:LONGEST]
     if request.GET.get("palette") and request.htmx:  # type: ignore[attr-defined]  # set by django-htmx
+        places = [place for place in _places(actor) if _fits(place, text)]
         context = {
             "project": actor.project,
             "text": text,
             "hits": search(actor.project, text, PALETTE_HITS),
-            "places": [place for place in _places(actor) if _fits(place, text)],
+            "places": places,
+            # A command that is called so is likelier meant than a prompt that has the word somewhere.
+            "places_first": bool(text) and any(place.title.lower().startswith(text.lower()) for place in places),
         }
         return render(request, "registry/_palette.html", context)
     context = {"section": "search", "text": text, "hits": search(actor.project, text, PAGE_HITS)}

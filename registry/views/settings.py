@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
 
 from registry import environments, keys, projects
 from registry.access import Actor, Right
@@ -20,7 +19,7 @@ from registry.environments import Rules
 from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope, User
 from registry.problems import Fault, Problem
 from registry.references import quoted
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, page, refused, to, whole
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, to, whole
 
 # How long a new key lives unless somebody says otherwise; a key that never ends has to be chosen.
 LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never ends"))
@@ -60,8 +59,8 @@ def _role(text: str) -> Role:
     return Role(text)
 
 
-@require_POST
 @in_project
+@only_post
 def member_remove(request: HttpRequest, actor: Actor, username: str) -> HttpResponse:
     try:
         projects.remove_member(actor, user=_person(actor, username))
@@ -101,6 +100,7 @@ def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRes
         "tab": "environments",
         "environment": environment,
         "values": values,
+        "is_used": environment.releases.exists() or environment.promotions.exists(),
     }
     if request.method != "POST":
         return page(request, actor, "registry/settings/environment.html", context)
@@ -118,8 +118,8 @@ def _rules(request: HttpRequest) -> Rules:
     return Rules(request.POST.get("protected") == "on", count or 0, checks)
 
 
-@require_POST
 @in_project
+@only_post
 def environment_move(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     step = -1 if request.POST.get("direction") == "up" else 1
     environment = environments.named(actor.project, name)
@@ -127,8 +127,8 @@ def environment_move(request: HttpRequest, actor: Actor, name: str) -> HttpRespo
     return done(request, "The order is saved.", to("environments", actor))
 
 
-@require_POST
 @in_project
+@only_post
 def environment_remove(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
         environments.remove(actor, environments.named(actor.project, name))
@@ -177,8 +177,8 @@ def _end(days: str) -> datetime | None:
     return timezone.now() + timedelta(days=int(days)) if days else None
 
 
-@require_POST
 @in_project
+@only_post
 def key_revoke(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
     actor.require(Right.ADMINISTER)
     key = APIKey.objects.filter(project=actor.project, key_id=key_id).first()

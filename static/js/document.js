@@ -3,6 +3,9 @@
 /** Where text that is no JSON is kept in `model`, so that it survives a closed tab; no commit takes it. */
 export const UNREADABLE = "(unreadable)";
 
+/** The member of a draft for what is no part of its content (registry.content.ASIDE). */
+export const ASIDE = "(aside)";
+
 export function readJson(text) {
   if (!text.trim()) return { value: undefined };
   try {
@@ -59,6 +62,14 @@ export function collectResponse(root, faults) {
   return response;
 }
 
+/** What is hidden just now but was typed: kept beside the content until the draft is committed. */
+export function aside(root) {
+  const schema = root.querySelector("[data-json='schema']").value;
+  if (root.querySelector("[data-response='format']").value === "json_schema" || !schema.trim()) return {};
+  const name = root.querySelector("[data-response='name']").value;
+  return { [ASIDE]: { schema, name, strict: root.querySelector("[data-response='strict']").checked } };
+}
+
 export function collectTools(root, faults) {
   const { value, fault } = readJson(root.querySelector("[data-json='tools']").value);
   if (fault) faults.push({ pointer: "/tools", severity: "error", ...fault });
@@ -69,8 +80,8 @@ export function collectTools(root, faults) {
 export function typed(text, type) {
   if (!text) return undefined;
   if (type === "string") return text;
-  const { value } = readJson(text);
-  return value;
+  // Of a variable that takes any type, what is no JSON is text.
+  return readJson(text).value;
 }
 
 export function shown(value) {

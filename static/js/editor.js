@@ -1,14 +1,14 @@
 // Writing a prompt: message blocks, a draft that is saved as it is typed, and a preview of what the provider will get.
 
-import { collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
+import { UNREADABLE, aside, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
 import { gravest, paint } from "./highlight.js";
 import { Variables } from "./variables.js";
 
 const PAUSE = 450;
 const LONGEST_PAUSE = 15000;
+const UNDO_FOR = 12000;
 const root = document.querySelector("[data-editor]");
 const state = JSON.parse(document.getElementById("editor-state").textContent);
-const token = document.querySelector("[name='csrfmiddlewaretoken']").value;
 const blocks = root.querySelector("[data-blocks]");
 const preview = root.querySelector("[data-preview]");
 const saved = document.querySelector("[data-saved]");
@@ -46,9 +46,15 @@ function collect() {
     tools: collectTools(root, faults),
     variables: variables.declared,
     includes: state.includes,
+    ...aside(root),
   };
   localFaults = faults;
   return content;
+}
+
+/** Read anew each time: signing in again, in another tab, brings another one. */
+function token() {
+  return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? document.querySelector("[name='csrfmiddlewaretoken']").value;
 }
 
 // --- Saving ----------------------------------------------------------------------------------------------------------
@@ -88,7 +94,7 @@ async function exchange(options = {}) {
   try {
     const answer = await fetch(state.save, {
       method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRFToken": token },
+      headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
       body,
       ...options,
       // A browser carries at most 64 KiB for a page that is gone; more than that is sent as usual and mostly arrives.
@@ -108,6 +114,13 @@ async function exchange(options = {}) {
 
 function refused(problem, isSave) {
   isDirty ||= isSave;
+  if (problem.code === "auth.required" || problem.code === "auth.csrf") {
+    tell("You are signed out; what you typed is still here. Sign in in another tab, and it is saved by itself: ");
+    const signIn = link("/login/", "sign in");
+    signIn.target = "_blank";
+    trouble.append(signIn);
+    return later(PAUSE * 8);
+  }
   tell(problem.detail ?? "The draft was refused.");
   if (problem.code === "draft.changed_elsewhere") {
     isStopped = true;
@@ -149,6 +162,9 @@ function show(said, isSave) {
 /** Each mark below the field that it is about, and its line coloured there. */
 function mark(marks) {
   for (const list of document.querySelectorAll(".marks")) list.replaceChildren();
+  // Where the text is no JSON yet, what the server says of it is about the text, not about what was meant.
+  const unread = localFaults.map((one) => (one.pointer === "settings" ? `/model/${UNREADABLE}` : one.pointer));
+  marks = marks.filter((one) => localFaults.includes(one) || !unread.some((pointer) => one.pointer.startsWith(pointer)));
   const lines = new Map();
   for (const one of marks) {
     const { list, field } = place(one.pointer);
@@ -163,7 +179,7 @@ function mark(marks) {
     }
   }
   for (const field of root.querySelectorAll(".code textarea")) paint(field, lines.get(field));
-  const refusals = marks.filter((one) => one.refused || one.pointer === "settings").length;
+  const refusals = marks.filter((one) => one.refused || localFaults.includes(one)).length;
   const hints = marks.length - refusals;
   const words = [refusals && `${refusals} to mend before it can be committed`, hints && `${hints} hint${hints > 1 ? "s" : ""}`];
   summary.textContent = words.filter(Boolean).join(" · ") || "Nothing to mend.";
@@ -174,7 +190,7 @@ function place(pointer) {
   const message = /^\/messages\/(\d+)/.exec(pointer);
   const block = pointer.startsWith("/text") ? allBlocks()[0] : message ? allBlocks()[Number(message[1])] : null;
   if (block) return { list: block.querySelector(".marks"), field: block.querySelector("[data-content]") };
-  const row = variables.row(/^\/variables\/(.+)$/.exec(pointer)?.[1]);
+  const row = variables.row(/^\/variables\/([^/]+)/.exec(pointer)?.[1]);
   if (row) return { list: row.querySelector(".marks") };
   const lists = [...root.querySelectorAll("[data-marks]")].filter((one) => pointer.startsWith(one.dataset.marks));
   const list = lists.sort((first, second) => second.dataset.marks.length - first.dataset.marks.length)[0];
@@ -217,11 +233,27 @@ blocks.addEventListener("click", (event) => {
   if (event.target.closest("[data-up]")) moveBlock(block, -1);
   else if (event.target.closest("[data-down]")) moveBlock(block, 1);
   else if (event.target.closest("[data-remove]")) {
-    (block.previousElementSibling ?? block.nextElementSibling)?.querySelector("textarea, input")?.focus();
-    block.remove();
-    changed();
+    removeBlock(block);
   }
 });
+
+/** Take a block away, and offer it back for a while. */
+function removeBlock(block) {
+  const next = block.nextElementSibling;
+  (block.previousElementSibling ?? next)?.querySelector("textarea, input")?.focus();
+  block.remove();
+  changed();
+  const offer = document.querySelector("[data-undo]");
+  offer.hidden = false;
+  offer.onclick = () => {
+    if (next?.isConnected) next.before(block);
+    else blocks.append(block);
+    block.querySelector("textarea, input")?.focus();
+    offer.hidden = true;
+    changed();
+  };
+  setTimeout(() => (offer.hidden = true), UNDO_FOR);
+}
 
 root.addEventListener("click", (event) => {
   const add = event.target.closest("[data-add]");
@@ -277,11 +309,19 @@ document.addEventListener("click", async (event) => {
   const go = event.target.closest("[data-go]");
   if (!go) return;
   event.preventDefault();
+  if (go.getAttribute("aria-disabled") === "true") return showFirstFault();
   // Review needs a draft: where nothing was changed, what is there becomes one.
   if (!state.revision) isDirty = true;
   if (isDirty || sending) await send();
   if (!isDirty && !isStopped) location.assign(go.href);
 });
+
+function showFirstFault() {
+  const fault = root.querySelector(".marks .error");
+  fault?.scrollIntoView({ block: "center" });
+  const around = fault?.closest("[data-block], [data-variable], .block, .card");
+  (around?.querySelector("textarea") ?? around?.querySelector("input, select"))?.focus({ preventScroll: true });
+}
 
 function flush() {
   clearTimeout(timer);
@@ -299,4 +339,5 @@ window.addEventListener("pageshow", (event) => event.persisted && location.reloa
 
 showSchemaFields();
 for (const field of root.querySelectorAll(".code textarea")) paint(field);
+root.querySelector("[data-content]")?.focus({ preventScroll: true });
 later(0);

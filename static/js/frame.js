@@ -30,11 +30,13 @@ document.addEventListener("change", (event) => {
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.dataset.confirm && !window.confirm(form.dataset.confirm)) {
+  const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+  if (question && !window.confirm(question)) {
     event.preventDefault();
     return;
   }
   if (form.matches("[data-submit-on-change][method='get'], [data-submit-on-change]:not([method])")) leaveOutEmpty(form);
+  if ("keep" in form.dataset) keepWords(form);
   if ("once" in form.dataset) {
     // After the browser has collected the fields: a disabled button would not be sent.
     setTimeout(() => form.querySelectorAll("button").forEach((button) => (button.disabled = true)));
@@ -53,6 +55,26 @@ window.addEventListener("pageshow", () => {
     if ("once" in form.dataset) form.querySelectorAll("button").forEach((button) => (button.disabled = false));
   }
 });
+
+// A tab that is off the edge of a phone is brought into sight.
+for (const one of document.querySelectorAll(".side [aria-current], .tabs [aria-current]")) {
+  one.parentElement.scrollLeft = one.offsetLeft - one.parentElement.clientWidth / 2 + one.offsetWidth / 2;
+}
+
+/** What was written in a form outlives a session that ended meanwhile; it is forgotten once it has arrived. */
+function keepWords(form) {
+  for (const field of form.querySelectorAll("textarea")) {
+    if (field.value) sessionStorage.setItem(`${location.pathname} ${field.name}`, field.value);
+  }
+}
+
+for (const form of document.querySelectorAll("form[data-keep]")) {
+  for (const field of form.querySelectorAll("textarea")) {
+    const key = `${location.pathname} ${field.name}`;
+    if (!document.querySelector(".note.good") && !field.value) field.value = sessionStorage.getItem(key) ?? "";
+    sessionStorage.removeItem(key);
+  }
+}
 
 function closeMenus() {
   for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;

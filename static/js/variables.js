@@ -42,7 +42,9 @@ export class Variables {
     const label = row.querySelector("[data-variable-name]");
     label.htmlFor = sample.id;
     label.textContent = name;
-    row.querySelector("[data-variable-type]").value = declared?.type ?? type ?? "string";
+    const kind = row.querySelector("[data-variable-type]");
+    // A declaration without a type is one of text; what nobody declared takes anything.
+    kind.value = declared ? (declared.type ?? "string") : inherited ? type : "";
     row.querySelector("[data-variable-required]").checked = declared ? (declared.required ?? !("default" in declared)) : (required ?? true);
     row.querySelector("[data-inherited]").hidden = !inherited;
     row.querySelector("[data-default]").value = shown(declared?.default);
@@ -50,7 +52,7 @@ export class Variables {
     sample.value = shown(this.samples[name]);
     row.addEventListener("input", (event) => {
       if (event.target.matches("[data-sample]")) this.keepSample(name, row);
-      else this.declare(name, row);
+      else this.declare(name, row, event);
       this.changed();
     });
     row.querySelector("[data-forget]").addEventListener("click", () => {
@@ -62,14 +64,23 @@ export class Variables {
     return row;
   }
 
-  declare(name, row) {
-    const type = row.querySelector("[data-variable-type]").value;
+  declare(name, row, event) {
+    const kind = row.querySelector("[data-variable-type]");
+    // Who says something else of a variable has declared it.
+    if (!kind.value && event.target !== kind) kind.value = "string";
+    const type = kind.value;
+    if (!type) {
+      delete this.declared[name];
+      return this.keepSample(name, row);
+    }
     const required = row.querySelector("[data-variable-required]").checked;
     const fallback = typed(row.querySelector("[data-default]").value, type);
     const declared = { type, required, description: row.querySelector("[data-description]").value };
     // A default says by itself that the variable may be left out.
     if (fallback !== undefined) Object.assign(declared, { default: fallback, required: null });
-    row.querySelector("[data-variable-required]").disabled = fallback !== undefined;
+    const box = row.querySelector("[data-variable-required]");
+    box.disabled = fallback !== undefined;
+    if (box.disabled) box.checked = false;
     this.declared[name] = declared;
     this.keepSample(name, row);
   }

@@ -85,11 +85,14 @@ class Person:
 
     def sign_in(self) -> "Person":
         self.page.goto(f"{self.instance.address}/login/")
+        self.fill_in_sign_in()
+        self.page.wait_for_url("**/prompts/")
+        return self
+
+    def fill_in_sign_in(self) -> None:
         self.page.get_by_label("Name").fill(self.name)
         self.page.get_by_label("Password").fill(self.instance.passwords[self.name])
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.wait_for_url("**/prompts/")
-        return self
 
     def open(self, path: str) -> Page:
         self.page.goto(f"{self.instance.address}/p/demo/{path}")

@@ -55,7 +55,8 @@ def test_variables_are_found_typed_and_tried(person_for: PersonFor, prompt: str)
     expect(page.get_by_label("Preview").get_by_text("input, OpenAI list")).to_be_visible()
 
     page.get_by_label("notes", exact=True).fill('"text"')
-    expect(page.get_by_label("Preview")).to_contain_text("Of the wrong type: notes")
+    expect(page.get_by_text("The sample value is not of type array")).to_be_visible()
+    expect(page.get_by_label("Preview")).to_contain_text("Help")
 
 
 def test_sample_values_are_kept_for_the_next_one_who_edits(person_for: PersonFor, prompt: str):
@@ -85,6 +86,10 @@ def test_blocks_are_added_moved_and_removed(person_for: PersonFor, prompt: str):
     page.get_by_label("Text of the message").nth(3).press("Alt+ArrowUp")
     expect(page.get_by_label("Text of the message").nth(2)).to_have_value("The question {{ ticket }}")
     expect(page.get_by_label("Text of the message").nth(2)).to_be_focused()
+    page.get_by_role("button", name="Remove this message").nth(3).click()
+    expect(roles).to_have_count(3)
+    page.get_by_role("button", name="Undo").click()
+    expect(roles).to_have_count(4)
     page.get_by_role("button", name="Remove this message").nth(3).click()
     expect(roles).to_have_count(3)
     saved(page)
@@ -185,6 +190,44 @@ def test_typing_goes_on_while_the_server_is_away(person_for: PersonFor, prompt: 
     saved(page)
     expect(page.get_by_role("alert")).to_have_count(0)
     editor.trouble.clear()
+
+
+def test_who_was_signed_out_signs_in_elsewhere_and_loses_nothing(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = write(editor, prompt, "Before {{ ticket }}")
+    editor.context.clear_cookies()
+    page.get_by_label("Text of the message").first.fill("Signed out meanwhile {{ ticket }}")
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out; what you typed is still here")
+
+    editor.page = editor.context.new_page()
+    editor.sign_in()
+
+    saved(page)
+    page.reload()
+    expect(page.get_by_label("Text of the message").first).to_have_value("Signed out meanwhile {{ ticket }}")
+
+
+def test_a_hidden_schema_is_kept(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_label("Format").select_option("json_schema")
+    page.get_by_label("JSON Schema").fill('{"type": "object"}')
+    page.get_by_label("Format").select_option("text")
+    saved(page)
+    page.reload()
+
+    page.get_by_label("Format").select_option("json_schema")
+    expect(page.get_by_label("JSON Schema")).to_have_value('{"type": "object"}')
+
+
+def test_a_commit_with_faults_leads_to_the_first_of_them(person_for: PersonFor, prompt: str):
+    page = write(person_for("editor"), prompt, "{{ broken")
+    expect(page.get_by_text("1 to mend")).to_be_visible()
+
+    # It says that it is disabled, and helps all the same.
+    page.get_by_role("link", name="Review and commit").click(force=True)
+
+    expect(page).to_have_url(re.compile("/edit/$"))
+    expect(page.get_by_label("Text of the message").first).to_be_focused()
 
 
 def test_a_partial_is_previewed_and_can_be_brought_up_to_date(person_for: PersonFor, prompt: str):

@@ -65,11 +65,11 @@ def ask_and_release(editor: Person, reviewer: Person, prompt: str, reason: str) 
 
     # The author is told plainly why the button is not theirs.
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
-    expect(page.get_by_text("editor may not approve or reject.")).to_be_visible()
+    expect(page.get_by_text("You may not approve or reject.")).to_be_visible()
 
     review = reviewer.open("inbox/")
     review.get_by_role("link", name=re.compile(re.escape(reason))).click()
-    review.get_by_label("Your words").fill("Read it")
+    review.get_by_label("Comment", exact=True).fill("Read it")
     review.get_by_role("button", name="Approve").click()
     expect(review.get_by_text("Approved.", exact=True)).to_be_visible()
 
@@ -111,11 +111,54 @@ def test_changes_are_asked_for_and_the_author_finds_it_in_the_inbox(person_for: 
     review = reviewer.page
     review.goto(page.url)
     review.get_by_role("button", name="Ask for changes").click()
-    expect(review.get_by_text("Say what should change.")).to_be_visible()
-    review.get_by_label("Your words").fill("Name the categories.")
+    expect(review.get_by_role("alert")).to_contain_text("Say what should change.")
+    expect(review.get_by_label("Comment")).to_be_focused()
+    review.get_by_label("Comment").fill("Name the categories.")
     review.get_by_role("button", name="Ask for changes").click()
 
     inbox = editor.open("inbox/")
     expect(inbox.get_by_role("heading", name="Sent back to you")).to_be_visible()
     inbox.get_by_role("link", name=re.compile(prompt)).first.click()
     expect(inbox.get_by_text("Name the categories.")).to_be_visible()
+
+
+def test_words_outlive_a_session_that_ended(person_for: PersonFor, prompt: str):
+    editor, reviewer = person_for("editor"), person_for("reviewer")
+    page = editor.open(f"prompts/{prompt}/promote/")
+    page.get_by_role("radio", name=re.compile("^Production")).check()
+    page.get_by_role("button", name="Ask for it").click()
+    review = reviewer.page
+    review.goto(page.url)
+    review.get_by_label("Comment", exact=True).fill("Name the categories, please.")
+    reviewer.context.clear_cookies(name="sessionid")
+
+    review.get_by_role("button", name="Ask for changes").click()
+    reviewer.fill_in_sign_in()
+
+    expect(review).to_have_url(page.url)
+    expect(review.get_by_label("Comment", exact=True)).to_have_value("Name the categories, please.")
+    review.get_by_role("button", name="Ask for changes").click()
+    expect(review.get_by_text("changes asked for")).to_be_visible()
+
+
+def test_checks_are_overridden_by_an_admin_with_a_reason(person_for: PersonFor, prompt: str):
+    editor, admin = person_for("editor"), person_for("admin")
+    call = editor.instance.call
+    rules = admin.open("settings/environments/")
+    rules.locator("[name=name]").fill("canary")
+    rules.get_by_label("Protected").check()
+    rules.get_by_label("Required checks").fill("evals")
+    rules.get_by_role("button", name="Add", exact=True).click()
+    asked = {"prompt": prompt, "version": 1, "environment": "canary"}
+    number = call("POST", "/api/v1/promotions", asked)[1]["id"]
+    page = person_for("reviewer").open(f"promotions/{number}/")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("approved, 1 check missing")).to_be_visible()
+
+    page = admin.open(f"promotions/{number}/")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_text("Override the checks").click()
+    page.get_by_label("Why it cannot wait").fill("The evaluation is down.")
+    page.get_by_role("button", name="Make it live without evals").click()
+
+    expect(page.get_by_text("admin overrode the checks: “The evaluation is down.”")).to_be_visible()

@@ -32,7 +32,7 @@ def test_without_a_sample_a_stand_in_shows_where_the_value_goes(look: Any):
     found = look(chat("{{ ticket }} {% if urgent %}now{% endif %}", variables={"urgent": {"type": "boolean"}}))
 
     assert found.rendered["messages"][0]["content"] == "⟨ticket⟩ "
-    assert found.stand_ins == ["urgent", "ticket"]
+    assert found.stand_ins == ["ticket", "urgent"]
 
 
 def test_every_faulty_message_is_marked_at_its_line(look: Any):
@@ -59,11 +59,24 @@ def test_a_broken_schema_does_not_hide_the_preview(look: Any):
     assert found.rendered["messages"][0]["content"] == "Hello you"
 
 
-def test_a_sample_of_the_wrong_type_is_said_in_the_preview(look: Any):
+def test_a_sample_of_the_wrong_type_is_marked_and_a_stand_in_is_shown(look: Any):
     found = look(chat("{{ n }}", variables={"n": {"type": "integer"}}), n="three")
 
-    assert found.rendered is None
-    assert "wrong type" in found.why_not_rendered
+    assert found.rendered["messages"][0]["content"] == "0"
+    assert [(one.code, one.pointer) for one in found.findings] == [("sample.type", "/variables/n")]
+
+
+def test_variables_stand_in_the_order_of_the_text(look: Any):
+    found = look(chat("{{ b }} {{ a }} {{ c }}", variables={"c": {}, "unused": {}}))
+
+    assert [variable.name for variable in found.variables] == ["b", "a", "c", "unused"]
+
+
+def test_what_the_editor_keeps_beside_the_content_is_no_part_of_it(look: Any):
+    found = look({**chat("x"), "(aside)": {"schema": "{"}})
+
+    assert found.can_be_committed
+    assert "(aside)" not in found.content
 
 
 def test_a_partial_is_shown_as_it_would_be_pinned(look: Any, stage: Stage):

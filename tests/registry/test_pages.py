@@ -78,7 +78,7 @@ def test_writing_is_for_editors(triage: Stage, page: str):
     assert signed_in(triage.edith).get(page).status_code == 200
     refused = signed_in(triage.vera).get(page)
     assert refused.status_code == 403
-    assert "vera may not edit prompts" in text(refused)
+    assert "You may not edit prompts" in text(refused)
 
 
 @pytest.mark.parametrize("page", ADMINS_PAGES)
@@ -115,7 +115,7 @@ def test_the_prompt_page_says_what_is_live_and_why(triage: Stage):
 
     assert "Sort &lt;b&gt;tickets&lt;/b&gt;" in html
     assert "Labels &lt;went&gt; missing" in html
-    assert "rolled back" in html
+    assert "Production went back to" in html
     assert not re.search(r"<script(?![^>]*\b(src|type=\"application/json\"))|\sstyle=|\son\w+=", html)
 
 
@@ -214,8 +214,8 @@ LISTS = {
     "/p/paper/settings/keys/": FRAME + 4,
     # 7. entries
     "/p/paper/settings/audit/": FRAME + 1,
-    # 7. prompt; 8. its head's number; 9. versions; 10. releases; 11. tokens of the newest
-    "/p/paper/prompts/folder.p-0/history/": FRAME + 5,
+    # 7. prompt; 8. its head; 9. versions; 10. releases; 11. whether there is a draft; 12. tokens of the newest
+    "/p/paper/prompts/folder.p-0/history/": FRAME + 6,
 }
 
 
@@ -326,7 +326,7 @@ def test_a_version_is_asked_for_reviewed_and_made_live(triage: Stage):
     page = edith.post(f"{TRIAGE}/promote/", form)["Location"]
     html = text(edith.get(page))
     assert "Fewer words" in html
-    assert "edith may not approve" in html
+    assert "You may not approve" in html
     assert ">Approve<" not in html
 
     html = text(rhea.get(page))
@@ -667,6 +667,23 @@ def test_a_viewer_is_refused_before_anything_is_read(triage: Stage):
 
 
 @pytest.mark.parametrize("page", [f"{TRIAGE}/edit/?from=²", f"{TRIAGE}/edit/?from=", f"{TRIAGE}/edit/?from=1x"])
+def test_who_was_signed_out_comes_back_to_the_page_of_the_form(triage: Stage):
+    sent = {"Referer": f"http://testserver{TRIAGE}/promote/"}
+    away = {"Referer": "http://elsewhere.example/x"}
+
+    assert Client().post(f"{TRIAGE}/promote/", headers=sent)["Location"] == f"/login/?next={TRIAGE}/promote/"
+    assert Client().post(f"{TRIAGE}/archive/", headers=away)["Location"] == "/login/?next=/"
+    saved = Client().post(f"{TRIAGE}/edit/draft/", b"{}", content_type="application/json")
+    assert (saved.status_code, saved.json()["code"]) == (401, "auth.required")
+
+
+def test_an_address_that_only_takes_forms_says_so_within_the_frame(triage: Stage):
+    response = signed_in(triage.edith).get(f"{TRIAGE}/archive/")
+
+    assert response.status_code == 405
+    assert 'aria-label="Main"' in text(response)
+
+
 def test_an_odd_start_is_no_start(triage: Stage, page: str):
     assert signed_in(triage.edith).get(page).status_code == 200
 

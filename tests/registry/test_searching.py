@@ -52,6 +52,13 @@ def test_words_of_the_newest_text_find_the_prompt_with_an_excerpt(library: Stage
     assert search(library.project, "answer kindly") == []
 
 
+def test_words_are_found_wherever_they_stand(library: Stage):
+    assert ("name", "support.triage", None) in names(library, "triage support")
+    assert ("text", "support.reply", None) in names(library, "kindly answer")
+    version = library.commit(Prompt.objects.get(name="support.reply"), "hashed again")
+    assert ("hash", "support.reply", 2) in names(library, version.content_hash[:11])
+
+
 def test_archived_prompts_and_other_projects_are_not_found(library: Stage, otis: object):
     prompts.archive(library.edith, Prompt.objects.get(name="old.triage"))
 
