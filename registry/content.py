@@ -96,6 +96,11 @@ def templates(content: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def nothing(kind: str) -> dict[str, Any]:
+    """A content without any text: what something that is all new is compared with."""
+    return {"kind": kind, "messages": []} if kind == "chat" else {"kind": kind, "text": ""}
+
+
 def without_aside(document: object) -> object:
     """A draft without what its editor keeps beside the content (fields that are hidden just now)."""
     if isinstance(document, dict):

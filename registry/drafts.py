@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from registry import merging, versions
 from registry.access import Actor, Right
-from registry.content import MAX_BYTES, normalise, without_aside
+from registry.content import MAX_BYTES, normalise, nothing, without_aside
 from registry.identity import canonical_bytes
 from registry.merging import Part, Side
 from registry.models import NextRevision, Prompt, PromptDraft, PromptSample, PromptVersion, User
@@ -59,7 +59,7 @@ def open_sheet(actor: Actor, prompt: Prompt, start: PromptVersion | None = None)
 def of(actor: Actor, prompt: Prompt) -> PromptDraft | None:
     """The person's draft of a prompt."""
     drafts = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
-    return drafts.select_related("base", "seen", "prompt__project").first()
+    return drafts.select_related("base", "seen", "prompt__project", "prompt__head").first()
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,17 @@ def save(
         raise _changed_elsewhere()
     if revision:
         raise _changed_elsewhere()
-    started = {
-        name: prompt.versions.filter(number=number).first() if number else None
-        for name, number in (("base", base), ("seen", seen))
-    }
+    return _start(actor, prompt, base, seen, document=kept, **by)
+
+
+def _start(actor: Actor, prompt: Prompt, base: int | None, seen: int | None, **columns: Any) -> int:
+    """Make the person's draft, unless another window did at this very moment; its revision."""
+    wanted = [number for number in (base, seen) if number]
+    versions = {version.number: version for version in prompt.versions.filter(number__in=wanted)}
+    started = {"base": versions.get(base or 0), "seen": versions.get(seen or 0)}
     try:
         with transaction.atomic():
-            draft = PromptDraft.objects.create(prompt=prompt, user=_writer(actor), document=kept, **started, **by)
+            draft = PromptDraft.objects.create(prompt=prompt, user=_writer(actor), **started, **columns)
     except IntegrityError:
         raise _changed_elsewhere() from None
     return draft.revision
@@ -128,10 +132,7 @@ def discard(actor: Actor, prompt: Prompt, *, revision: int) -> None:
 def three_way(draft: PromptDraft) -> list[Part]:
     """What was committed since the draft was started, and what the draft changes, part by part."""
     mine = normalise(without_aside(draft.document))
-    empty: dict[str, Any] = {"kind": mine["kind"], "messages" if mine["kind"] == "chat" else "text": []}
-    if mine["kind"] == "text":
-        empty["text"] = ""
-    before = draft.seen.content if draft.seen else empty
+    before = draft.seen.content if draft.seen else nothing(mine["kind"])
     return merging.merge(before, draft.prompt.head.content if draft.prompt.head else before, mine)
 
 

@@ -88,8 +88,8 @@ def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Enviro
 
 
 @transaction.atomic
-def move(actor: Actor, environment: Environment, *, by: int) -> None:
-    """Move an environment one place towards the beginning (-1) or the end (1); at the end it stays where it is.
+def move(actor: Actor, environment: Environment, *, to: int) -> None:
+    """Move an environment to a place in the order (1 is the first); beyond the last one it is the last.
 
     The order is how environments are shown. Nothing is released by it.
     """
@@ -97,8 +97,7 @@ def move(actor: Actor, environment: Environment, *, by: int) -> None:
     rows = list(Environment.objects.select_for_update(no_key=True).filter(project=actor.project).order_by("pk"))
     rows.sort(key=lambda row: row.position)
     names = [row.name for row in rows]
-    here = names.index(environment.name)
-    there = min(max(here + by, 0), len(rows) - 1)
+    here, there = names.index(environment.name), min(max(to, 1), len(rows)) - 1
     if here == there:
         return
     rows.insert(there, rows.pop(here))

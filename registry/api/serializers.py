@@ -221,13 +221,19 @@ class EnvironmentSerializer(serializers.ModelSerializer[Environment]):
         fields = ["name", "position", "protected", "required_approvals", "required_checks"]
 
 
-class EnvironmentChange(Input):
+class EnvironmentRules(Input):
     protected = serializers.BooleanField(required=False)
     required_approvals = serializers.IntegerField(required=False, min_value=1, max_value=20)
     required_checks = serializers.ListField(child=Text(max_length=100), required=False)
 
 
-class EnvironmentInput(EnvironmentChange):
+class EnvironmentChange(EnvironmentRules):
+    position = serializers.IntegerField(
+        required=False, min_value=1, max_value=1_000, help_text="Its place in the order; 1 is the first."
+    )
+
+
+class EnvironmentInput(EnvironmentRules):
     name = Text()
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -76,11 +77,16 @@ class EnvironmentDetail(APIView):
         responses=shapes.EnvironmentSerializer,
     )
     def patch(self, request: Request, environment: str) -> Response:
-        """Change an environment's rules; approvals given under the old ones are void."""
+        """Change an environment's rules or its place; approvals given under other rules are void."""
         asked = shapes.EnvironmentChange.read(request)
         actor = actor_of(request)
         row = environments.named(actor.project, environment)
-        changed = environments.change_rules(actor, row, replace(Rules.of(row), **asked))
+        position = asked.pop("position", None)
+        with transaction.atomic():
+            environments.change_rules(actor, row, replace(Rules.of(row), **asked))
+            if position:
+                environments.move(actor, row, to=position)
+        changed = environments.named(actor.project, environment)
         return Response(shapes.EnvironmentSerializer(changed).data)
 
     @extend_schema(operation_id="environments_remove", responses={204: None})

@@ -9,10 +9,10 @@ from django.template.loader import render_to_string
 
 from registry import comparing, diffing, drafts, inspection, pricing, prompts, resolution
 from registry.access import Actor, Right
-from registry.content import ASIDE, RESPONSE_FORMATS, ROLES, VARIABLE_TYPES
+from registry.content import ASIDE, RESPONSE_FORMATS, ROLES, VARIABLE_TYPES, nothing
 from registry.inspection import Inspection
 from registry.merging import Side
-from registry.models import Prompt, PromptVersion
+from registry.models import Prompt, PromptDraft, PromptVersion
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.references import Number, Reference
@@ -213,45 +213,52 @@ def draft_discard(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     return done(request, "The draft is gone.", to("prompt-detail", actor, name))
 
 
+def _draft_of(actor: Actor, name: str) -> PromptDraft:
+    """The person's draft of a prompt that can be written on."""
+    actor.require(Right.EDIT)
+    draft = drafts.of(actor, _writable(actor, name))
+    if draft is None:
+        raise Problem("draft.not_found", f"You have no draft of {name}; it may have been committed already.")
+    return draft
+
+
 @in_project
 def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """What the draft changes, and a message for it; then the commit."""
-    actor.require(Right.EDIT)
-    prompt = _writable(actor, name)
-    draft = drafts.of(actor, prompt)
-    if draft is None:
-        raise Problem("draft.not_found", f"You have no draft of {name}; it may have been committed already.")
-    context: dict[str, Any] = {"section": "prompts", "prompt": prompt, "draft": draft, "message": ""}
-    status = 200
+    message = request.POST.get("message", "")
+    problem: Problem | None = None
     if request.method == "POST":
-        context["message"] = request.POST.get("message", "")
+        revision = whole(request.POST.get("revision", "")) or 0
         try:
-            revision = whole(request.POST.get("revision", "")) or 0
-            committed = drafts.commit(actor, prompt, revision=revision, message=context["message"].strip())
-        except Problem as problem:
-            context["errors"], status = errors_of(problem), problem.kind.status
+            committed = drafts.commit(actor, _writable(actor, name), revision=revision, message=message.strip())
+        except Problem as refusal:
+            problem = refusal
         else:
             number = committed.version.number
             sentence = f"Version {number} is committed." if committed.created else f"That is version {number} already."
             return done(request, sentence, to("version-detail", actor, name, number))
-    prompt.refresh_from_db()
-    sheet = drafts.Sheet(draft.document, draft.base, draft.seen, draft.revision, draft)
-    found = inspection.inspect(actor.project, prompt, draft.document, drafts.samples(prompt))
-    context |= {"sheet": sheet, "found": found, "is_behind": draft.seen_id != prompt.head_id}
+    draft = _draft_of(actor, name)
+    found = inspection.inspect(actor.project, draft.prompt, draft.document, drafts.samples(draft.prompt))
+    context: dict[str, Any] = {
+        "section": "prompts",
+        "prompt": draft.prompt,
+        "draft": draft,
+        "found": found,
+        "is_behind": draft.seen_id != draft.prompt.head_id,
+        "message": message,
+        "errors": errors_of(problem) if problem else {},
+    }
     if found.as_committed:
-        before = draft.base.content if draft.base else {"kind": found.as_committed["kind"], "messages": [], "text": ""}
+        before = draft.base.content if draft.base else nothing(found.as_committed["kind"])
         context["comparison"] = comparing.compare(before, found.as_committed)
-    return page(request, actor, "registry/editor/commit.html", context, status=status)
+    return page(request, actor, "registry/editor/commit.html", context, status=problem.kind.status if problem else 200)
 
 
 @in_project
 def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """What somebody committed meanwhile, beside what the draft changes; each part can be chosen."""
-    actor.require(Right.EDIT)
-    prompt = _writable(actor, name)
-    draft = drafts.of(actor, prompt)
-    if draft is None:
-        raise Problem("draft.not_found", f"You have no draft of {name}.")
+    draft = _draft_of(actor, name)
+    prompt = draft.prompt
     if draft.seen_id == prompt.head_id or prompt.head is None:
         return done(request, "Your draft is up to date.", to("editor", actor, name))
     if request.method == "POST":

@@ -19,6 +19,7 @@ from registry import (
     resolution,
 )
 from registry.access import Actor, Right
+from registry.content import nothing
 from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, Prompt, PromptVersion, Release
 from registry.problems import Problem
 from registry.references import Number, Reference, parse_selector
@@ -134,7 +135,7 @@ def _review_page(
     is_decided = row.status not in UNDECIDED
     live = approvals.live_release(row.environment, row.prompt)
     against = (row.replaces.version if row.replaces else None) if is_decided else (live.version if live else None)
-    content = against.content if against else {"kind": row.version.content["kind"], "messages": [], "text": ""}
+    content = against.content if against else nothing(row.version.content["kind"])
     context = {
         "section": "promotions",
         "promotion": row,

@@ -121,9 +121,9 @@ def _rules(request: HttpRequest) -> Rules:
 @in_project
 @only_post
 def environment_move(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    step = -1 if request.POST.get("direction") == "up" else 1
-    environment = environments.named(actor.project, name)
-    environments.move(actor, environment, by=step)
+    position = whole(request.POST.get("position", ""))
+    if position is not None:
+        environments.move(actor, environments.named(actor.project, name), to=position)
     return done(request, "The order is saved.", to("environments", actor))
 
 

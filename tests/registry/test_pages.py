@@ -439,9 +439,10 @@ def test_environments_are_added_ordered_changed_and_removed(stage: Stage):
     canary = stage.environment("canary")
     assert (canary.protected, canary.required_approvals, canary.required_checks) == (True, 2, ["evals", "lint"])
 
-    ada.post(f"{page}canary/move/", {"direction": "up"})
+    ada.post(f"{page}canary/move/", {"position": "3"})
     assert list(stage.project.environments.values_list("name", flat=True))[2:] == ["canary", "production"]
-    ada.post(f"{page}development/move/", {"direction": "up"})
+    ada.post(f"{page}development/move/", {"position": "0"})
+    ada.post(f"{page}development/move/", {"position": "x"})
     assert stage.project.environments.first().name == "development"  # type: ignore[union-attr]
 
     ada.post(f"{page}canary/", {"required_approvals": "1", "required_checks": ""})
