@@ -127,6 +127,11 @@ class RendererPool:
         """`registry.rendering.render` under limits."""
         return self._call({"do": "render", "content": content, "variables": variables, "partials": partials}, owner)
 
+    def warm(self) -> None:
+        """Start all children now: they import what they need while nobody waits for them."""
+        with self._changed:
+            self._idle[:] = [renderer or _Renderer() for renderer in self._idle]
+
     def close(self) -> None:
         """End all idle children; the pool starts new ones when it is used again."""
         with self._changed:

@@ -667,7 +667,6 @@ def test_a_viewer_is_refused_before_anything_is_read(triage: Stage):
     assert response.status_code == 403
 
 
-@pytest.mark.parametrize("page", [f"{TRIAGE}/edit/?from=²", f"{TRIAGE}/edit/?from=", f"{TRIAGE}/edit/?from=1x"])
 def test_who_was_signed_out_comes_back_to_the_page_of_the_form(triage: Stage):
     sent = {"Referer": f"http://testserver{TRIAGE}/promote/"}
     away = {"Referer": "http://elsewhere.example/x"}
@@ -685,6 +684,7 @@ def test_an_address_that_only_takes_forms_says_so_within_the_frame(triage: Stage
     assert 'aria-label="Main"' in text(response)
 
 
+@pytest.mark.parametrize("page", [f"{TRIAGE}/edit/?from=²", f"{TRIAGE}/edit/?from=", f"{TRIAGE}/edit/?from=1x"])
 def test_an_odd_start_is_no_start(triage: Stage, page: str):
     assert signed_in(triage.edith).get(page).status_code == 200
 
