@@ -74,7 +74,14 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 
 
 def resident_bytes() -> int:
-    """The most memory that this process ever held; macOS counts in bytes, others in KiB."""
+    """The most memory that this process ever held.
+
+    Linux counts it anew from the start of a program in VmHWM; the peak of getrusage goes on from what the parent held
+    when it forked, so that a child of a large process would seem large from its birth. macOS counts in bytes.
+    """
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -151,6 +151,25 @@ def test_no_child_ever_held_half_a_gigabyte():
     assert kibibytes * 1024 < 512 * MEGABYTE
 
 
+LARGE_PARENT = """
+from registry.rendering_pool import RendererPool
+held = bytearray(600 * 1024 * 1024)
+pool = RendererPool(1)
+processes = set()
+for _ in range(3):
+    pool.render({"kind": "text", "text": "x"}, {}, {})
+    processes.add(pool._idle[0]._process.pid)
+pool.close()
+print(len(processes))
+"""
+
+
+def test_a_child_of_a_large_process_is_not_replaced_after_each_job():
+    done = subprocess.run([sys.executable, "-c", LARGE_PARENT], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "1"
+
+
 def test_one_project_never_holds_all_children():
     pool = RendererPool(2)
     attack = {"kind": "text", "text": SLOW}
