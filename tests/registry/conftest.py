@@ -1,0 +1,13 @@
+import pytest
+
+from tests.conftest import Stage
+
+
+@pytest.fixture
+def storied(stage: Stage) -> Stage:
+    """A prompt that went live twice and back once."""
+    prompt = stage.prompt()
+    stage.release(stage.commit(prompt, "Sort <b>tickets</b>"))
+    stage.release(stage.commit(prompt, "Sort <i>tickets</i>", model={"temperature": 0.1}))
+    stage.roll_back(prompt, reason="Labels <went> missing")
+    return stage
