@@ -4,9 +4,9 @@ from django.http import HttpRequest, HttpResponse
 
 from registry import comparing, prompts, resolution
 from registry.access import Actor
-from registry.models import PromptDraft
 from registry.references import Reference, parse_selector
 from registry.views.frame import in_project, page
+from registry.views.prompts import heading
 
 # Versions in the two menus; an older one can be named in the address.
 MOST_OFFERED = 200
@@ -22,11 +22,7 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
         for member, default in defaults.items()
     )
     context = {
-        "section": "prompts",
-        "tab": "compare",
-        "prompt": prompt,
-        "version_count": newest,
-        "has_draft": PromptDraft.objects.filter(prompt=prompt, user=actor.user).exists(),
+        **heading(actor, prompt, "compare"),
         "old": old,
         "new": new,
         "view": "split" if request.GET.get("view") == "split" else "inline",

@@ -113,7 +113,7 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     shown = _full(prompt, live or prompt.head)
     waiting = _waiting(prompt)
     context = {
-        **_about(actor, prompt, "overview"),
+        **heading(actor, prompt, "overview"),
         "lanes": lanes,
         "waiting_here": waiting,
         "change": _first_change(waiting),
@@ -128,7 +128,7 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     return page(request, actor, "registry/prompt_detail.html", context)
 
 
-def _about(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
+def heading(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
     """What the heading of all pages of a prompt shows."""
     return {
         "section": "prompts",
@@ -188,7 +188,7 @@ def prompt_history(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
     only = request.GET.get("show") == "releases"
     line = timeline.stretch(prompt, before=before, length=PAGE_SIZE, releases_only=only)
     context = {
-        **_about(actor, prompt, "history"),
+        **heading(actor, prompt, "history"),
         "line": line,
         "is_later_page": before is not None,
         "only_releases": only,
@@ -223,7 +223,7 @@ def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -
     numbers = prompt.versions.filter(number__lt=number).aggregate(before=Max("number"))
     released = prompt.releases.filter(version=version).select_related("environment").order_by("-id")
     context = {
-        **_about(actor, prompt, "version"),
+        **heading(actor, prompt, "version"),
         "version": version,
         "before": numbers["before"],
         "checks": actor.project.checks.filter(content_hash=version.content_hash)
@@ -250,7 +250,7 @@ def version_use(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         problem = found
         selector = selector if is_environment_name(selector) else "latest"
     context = {
-        **_about(actor, prompt, "use"),
+        **heading(actor, prompt, "use"),
         "selector": selector,
         "selectors": [*environments, "latest", *([str(version.number), version.content_hash] if version else [])],
         "version": version,
@@ -271,7 +271,7 @@ def prompt_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompt = prompts.named(actor.project, name)
     actor.require(Right.EDIT)
     values = {"description": prompt.description, "tags": ", ".join(prompt.tags)}
-    context: dict[str, Any] = {**_about(actor, prompt, "about"), "values": values}
+    context: dict[str, Any] = {**heading(actor, prompt, "about"), "values": values}
     if request.method != "POST":
         return page(request, actor, "registry/prompt_about.html", context)
     values |= {member: request.POST.get(member, "") for member in ("description", "tags")}
