@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
 .PHONY: install run test check lock openapi screenshots browser clean
 
@@ -40,13 +40,15 @@ screenshots: $(VENV)/.installed-dev browser
 openapi: $(VENV)/.installed-dev
 	$(PY) manage.py spectacular --validate --fail-on-warn --file openapi.yaml
 
-# The locks are resolved from pyproject.toml for every platform and Python we support.
+# The locks are resolved from pyproject.toml for every platform and Python we support. They are complete, so that
+# nothing beyond them is installed (see [tool.uv] there).
+EXTRAS := --extra embedded --extra embeddings
 lock: $(VENV)/.installed
 	$(PY) -m pip --disable-pip-version-check install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --python-version 3.11 --extra embedded pyproject.toml -o requirements.lock
+	  --custom-compile-command "make lock" --python-version 3.11 $(EXTRAS) pyproject.toml -o requirements.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --python-version 3.11 --extra embedded --extra dev pyproject.toml \
+	  --custom-compile-command "make lock" --python-version 3.11 $(EXTRAS) --extra dev pyproject.toml \
 	  -c requirements.lock -o requirements-dev.lock
 
 $(VENV)/bin/python:

@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "pgtrigger",
     "rest_framework",
+    "pgvector.django",
     "registry",
     "evaluations",
     "finetunes",
@@ -210,11 +211,21 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
+    "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
 
 # --- Rendering of templates ------------------------------------------------------------------------------------------
 # Child processes that render user-edited templates under limits, per web process.
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
+
+# --- Embeddings ------------------------------------------------------------------------------------------------------
+# A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook (registry.embedders).
+EMBEDDINGS_URL = env.text("EMBEDDINGS_URL")
+EMBEDDINGS_API_KEY = env.secret("EMBEDDINGS_API_KEY")
+EMBEDDINGS_MODEL = env.text("EMBEDDINGS_MODEL")
+EMBEDDINGS_DIMENSIONS = env.integer("EMBEDDINGS_DIMENSIONS", 0)
+if EMBEDDINGS_URL:
+    env.required("EMBEDDINGS_MODEL", EMBEDDINGS_MODEL, "the model that EMBEDDINGS_URL is asked for")
 
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

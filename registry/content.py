@@ -25,6 +25,7 @@ MAX_VARIABLES = 500
 
 ROLES = ("system", "developer", "user", "assistant")
 EXAMPLES_PLACEHOLDER = "examples"
+EXAMPLES_QUERY = "/examples/query"
 KINDS = ("chat", "text")
 # A member that no content can have; the editor keeps it in its drafts alone.
 ASIDE = "(aside)"
@@ -92,8 +93,20 @@ def templates(content: Mapping[str, Any]) -> dict[str, str]:
         found["/text"] = content["text"]
     query = content.get("examples", {}).get("query")
     if query is not None:
-        found["/examples/query"] = query
+        found[EXAMPLES_QUERY] = query
     return found
+
+
+def query_template(content: Mapping[str, Any]) -> str:
+    """The pointer of the template that says what examples are to be like: the content's own query, else what the user
+    says last."""
+    asked = [EXAMPLES_QUERY] if "query" in content.get("examples", {}) else []
+    said = [
+        f"/messages/{index}/content"
+        for index, message in enumerate(content.get("messages", ()))
+        if message["role"] == "user"
+    ]
+    return [*asked, *reversed(said), *templates(content)][0]
 
 
 def nothing(kind: str) -> dict[str, Any]:
@@ -109,8 +122,8 @@ def without_aside(document: object) -> object:
 
 
 def whole_text(content: Mapping[str, Any]) -> str:
-    """All text of a content's templates, a line end between them: what is searched and counted."""
-    return "\n".join(templates(content).values())
+    """All text that a model reads of a content's templates, a line end between them: what is searched and counted."""
+    return "\n".join(text for pointer, text in templates(content).items() if pointer != EXAMPLES_QUERY)
 
 
 def partial_source(content: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, templates
+from registry.choosing import messages as as_messages
+from registry.content import (
+    DEFAULTS,
+    EXAMPLES_PLACEHOLDER,
+    ROLES,
+    has_type,
+    partial_source,
+    query_template,
+    templates,
+)
+from registry.example_content import Shot
 from registry.problems import Fault, Problem
 from registry.templating import Analysis, PromptEnvironment, analyse
 
@@ -22,7 +32,8 @@ Content = Mapping[str, Any]
 
 
 def analyse_content(content: Content) -> Analysis:
-    """All variables and includes of a content's templates; the variables count what placeholders ask for."""
+    """All variables and includes of a content's templates; the variables count what placeholders ask for, and
+    `examples` only where a template goes through them itself."""
     analyses = [analyse(source, pointer) for pointer, source in templates(content).items()]
     variables = {name for analysis in analyses for name in analysis.variables}
     placeholders = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
@@ -42,7 +53,7 @@ class Survey:
 def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
     """As `analyse_content`, but every faulty template gives a problem and the others are analysed all the same.
 
-    The variables count what the partials use too.
+    The variables count what the partials use too, but not the examples that the content picks itself.
     """
     variables: set[str] = {
         message["name"]
@@ -61,23 +72,45 @@ def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
         includes |= dict.fromkeys(analysis.includes)
     for partial in partials:
         variables |= analyse_content(partial).variables
+    if "examples" in content:
+        variables.discard(EXAMPLES_PLACEHOLDER)
     return Survey(frozenset(variables), tuple(includes), tuple(problems))
 
 
-def render(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> dict[str, Any]:
+def places_examples(content: Content, variables: frozenset[str]) -> bool:
+    """Whether a content says itself where its examples go: by a placeholder, or in a template that names them."""
+    placed = any(message.get("name") == EXAMPLES_PLACEHOLDER for message in content.get("messages", ()))
+    return placed or EXAMPLES_PLACEHOLDER in variables
+
+
+def query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
+    """What examples are to be like, for these variables. Refuses as `render` does."""
+    values = bind(content.get("variables", {}), variables)
+    return _Writer(content, {**values, EXAMPLES_PLACEHOLDER: []}, partials).write(query_template(content))
+
+
+def render(
+    content: Content,
+    variables: Mapping[str, Any],
+    partials: Mapping[str, Content],
+    examples: Sequence[Shot] = (),
+) -> dict[str, Any]:
     """The provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
 
-    `partials` has every included version's content by hash, those of the partials too. Raises
-    `render.missing_variable`, `render.invalid_variable`, `template.failed` or `template.too_expensive`.
+    `partials` has every included version's content by hash, those of the partials too; `examples` is what was picked
+    (registry.choosing). Raises `render.missing_variable`, `render.invalid_variable`, `template.failed` or
+    `template.too_expensive`.
     """
     values = bind(content.get("variables", {}), variables)
+    if "examples" in content:
+        values[EXAMPLES_PLACEHOLDER] = [shot.as_dict() for shot in examples]
     writer = _Writer(content, values, partials)
     request: dict[str, Any] = {"model": dict(content.get("model", {}))}
     if content["kind"] == "text":
         request["text"] = writer.write("/text")
         request["messages"] = [{"role": "user", "content": request["text"]}]
     else:
-        request["messages"] = _messages(content, values, writer)
+        request["messages"] = _messages(content, values, writer, as_messages(examples))
     request["response_format"] = response_format(content.get("response", {}))
     if content.get("tools"):
         request["tools"] = content["tools"]
@@ -171,16 +204,32 @@ class _Writer:
             raise Problem("template.too_expensive", sentence)
 
 
-def _messages(content: Content, values: Mapping[str, Any], writer: _Writer) -> list[dict[str, Any]]:
+def _messages(
+    content: Content, values: Mapping[str, Any], writer: _Writer, examples: Sequence[dict[str, str]]
+) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
+    before = _unplaced(content) if examples else None
     for index, message in enumerate(content["messages"]):
-        if message["role"] != "placeholder":
-            messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
-        elif message["name"] != EXAMPLES_PLACEHOLDER:
+        is_placeholder = message["role"] == "placeholder"
+        if index == before or (is_placeholder and message["name"] == EXAMPLES_PLACEHOLDER):
+            placed: Sequence[dict[str, Any]] = examples
+        elif is_placeholder:
             placed = _placed_messages(message["name"], values)
-            writer.count("".join(one["content"] for one in placed))
-            messages.extend(placed)
+        else:
+            placed = ()
+        writer.count("".join(one["content"] for one in placed))
+        messages.extend(placed)
+        if not is_placeholder:
+            messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
     return messages
+
+
+def _unplaced(content: Content) -> int | None:
+    """Where examples go that the content has no place for: before what the user says last. None: it has one."""
+    if places_examples(content, analyse_content(content).variables):
+        return None
+    said = [index for index, message in enumerate(content["messages"]) if message["role"] == "user"]
+    return said[-1] if said else len(content["messages"]) - 1
 
 
 def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:

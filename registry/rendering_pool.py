@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from registry.example_content import Shot
 from registry.problems import Fault, Problem
 from registry.rendering import Content, Survey
 from registry.templating import Analysis
@@ -121,11 +122,25 @@ class RendererPool:
         found = self._call({"do": "refused_examples", "content": content}, owner)["refused"]
         return [(index, why) for index, why in found]
 
-    def render(
+    def query(
         self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], *, owner: object = None
+    ) -> str:
+        """`registry.rendering.query` under limits."""
+        job = {"do": "query", "content": content, "variables": variables, "partials": partials}
+        return str(self._call(job, owner)["query"])
+
+    def render(
+        self,
+        content: Content,
+        variables: Mapping[str, Any],
+        partials: Mapping[str, Content],
+        examples: Sequence[Shot] = (),
+        *,
+        owner: object = None,
     ) -> dict[str, Any]:
         """`registry.rendering.render` under limits."""
-        return self._call({"do": "render", "content": content, "variables": variables, "partials": partials}, owner)
+        job = {"do": "render", "content": content, "variables": variables, "partials": partials}
+        return self._call({**job, "examples": [shot.as_dict() for shot in examples]}, owner)
 
     def warm(self) -> None:
         """Start all children now: they import what they need while nobody waits for them."""

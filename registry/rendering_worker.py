@@ -11,9 +11,10 @@ import struct
 import sys
 from typing import Any, BinaryIO
 
+from registry.example_content import Shot
 from registry.linting import refused_examples
 from registry.problems import Problem
-from registry.rendering import analyse_content, render, survey
+from registry.rendering import analyse_content, query, render, survey
 
 MEMORY_BYTES = 400 * 1024 * 1024
 CPU_SECONDS_PER_JOB = 3
@@ -40,7 +41,10 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
                     "problems": problems,
                 }
             }
-        return {"result": render(job["content"], job["variables"], job["partials"])}
+        if job["do"] == "query":
+            return {"result": {"query": query(job["content"], job["variables"], job["partials"])}}
+        shots = [Shot(one["input"], one["output"], one.get("note", ""), one.get("tags", ())) for one in job["examples"]]
+        return {"result": render(job["content"], job["variables"], job["partials"], shots)}
     except Problem as problem:
         return {"problem": told(problem)}
     except MemoryError:

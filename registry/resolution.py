@@ -23,7 +23,9 @@ def deliverable(versions: QuerySet[PromptVersion]) -> QuerySet[PromptVersion]:
         .order_by("position")
     )
     # The text that lists search in is no part of a delivery.
-    whole = versions.select_related("prompt", "parent").defer("prompt__head_text", "parent__content")
+    whole = versions.select_related("prompt", "parent", "example_set__example_set").defer(
+        "prompt__head_text", "parent__content"
+    )
     return whole.annotate(live_in=ArraySubquery(environments.values("name")))
 
 

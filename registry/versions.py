@@ -8,12 +8,14 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from registry import audit, includes, tokens
+from registry import audit, embedders, examples, few_shot, includes, tokens
 from registry.access import Actor, Right
+from registry.choosing import BY_SIMILARITY
 from registry.content import normalise, whole_text
 from registry.identity import content_hash
-from registry.models import Inclusion, Prompt, PromptVersion
+from registry.models import ExampleSet, ExampleSetVersion, Inclusion, Project, Prompt, PromptVersion
 from registry.problems import Fault, Problem
+from registry.rendering import places_examples
 from registry.rendering_pool import RendererPool
 from registry.resolution import deliverable
 
@@ -26,6 +28,18 @@ class Committed:
 
     version: PromptVersion
     created: bool
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is to be committed, checked and pinned."""
+
+    content: dict[str, Any]
+    includes: Mapping[str, PromptVersion]
+    examples: ExampleSetVersion | None
+    message: str
+    parent: int | None
+    expected_latest: str | None
 
 
 @functools.cache
@@ -54,29 +68,71 @@ def commit(
         fault = Fault("/message", "too_long", f"Must have at most {MAX_MESSAGE} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     normal = normalise(content)
-    _refuse_unknown_examples(normal)
+    chosen = pin_examples(actor.project, normal)
     analysis = renderers().analyse(normal, owner=actor.project.pk)
+    if chosen and normal["kind"] == "text" and not places_examples(normal, analysis.variables):
+        raise unplaced_examples()
     with transaction.atomic():
         pinned = includes.pin(actor.project, prompt, analysis.includes, normal.get("includes", {}))
         locked = _lock(prompt, pinned)
         if pinned:
             normal["includes"] = {name: version.content_hash for name, version in pinned.items()}
-        return _insert(actor, prompt, locked, normal, pinned, message, parent, expected_latest)
+        return _insert(actor, prompt, locked, _Change(normal, pinned, chosen, message, parent, expected_latest))
+
+
+def pin_examples(project: Project, content: dict[str, Any]) -> ExampleSetVersion | None:
+    """The set's version that a content picks examples from; `content` gets the embedder that it is picked by.
+
+    Raises `content.unknown_example_set` or `embedder.unknown`.
+    """
+    asked = content.get("examples")
+    if asked is None:
+        return None
+    version = examples.pinned(project.pk, asked["set"])
+    if asked.get("select") in BY_SIMILARITY:
+        content["examples"] = {**asked, "embedder": asked.get("embedder", embedders.default())}
+        embedders.require(content["examples"]["embedder"])
+    return version
+
+
+def unplaced_examples() -> Problem:
+    """A text prompt has no messages that examples could stand between."""
+    sentence = "Say where the examples go: {% for example in examples %}…{{ example.input }}…{% endfor %}."
+    return Problem("content.invalid", sentence, faults=[Fault("/text", "examples", sentence)])
 
 
 def render(
     version: PromptVersion, variables: Mapping[str, Any], partials: Mapping[str, PromptVersion] | None = None
 ) -> dict[str, Any]:
-    """The request that a provider gets for a stored version and these variables."""
+    """The request that a provider gets for a stored version and these variables; `examples` says which were picked
+    and why, where the version picks some."""
     found = includes.partials_of([version]) if partials is None else partials
     contents = {key: partial.content for key, partial in found.items()}
-    return renderers().render(version.content, variables, contents, owner=version.prompt.project_id)
+    return request_for(version.prompt.project_id, version.content, variables, contents)
 
 
-def written_tokens(content: Mapping[str, Any], pinned: Iterable[PromptVersion]) -> int:
-    """The tokens of a content's text as it is written, with those of what it includes; variables come on top."""
+def request_for(
+    project_id: int, content: Mapping[str, Any], variables: Mapping[str, Any], partials: Mapping[str, Any]
+) -> dict[str, Any]:
+    """As `render`, for a content that may not be committed yet; `partials` has the contents of what it includes."""
+    asked = content.get("examples")
+    if asked is None:
+        return renderers().render(content, variables, partials, owner=project_id)
+    by_similarity = asked.get("select") in BY_SIMILARITY
+    query = renderers().query(content, variables, partials, owner=project_id) if by_similarity else None
+    picks = few_shot.pick(project_id, asked, query)
+    request = renderers().render(content, variables, partials, picks.shots, owner=project_id)
+    return {**request, "examples": picks.as_dict()}
+
+
+def written_tokens(
+    content: Mapping[str, Any], pinned: Iterable[PromptVersion], chosen: ExampleSetVersion | None = None
+) -> int:
+    """The tokens of a content's text as it is written, with those of what it includes and of the examples that it
+    picks (registry.examples.expected_tokens); variables come on top."""
     own = tokens.count(whole_text(content), str(content.get("model", {}).get("name", "")))
-    return own.tokens + sum(version.tokens for version in pinned)
+    shown = examples.expected_tokens(chosen, content["examples"]) if chosen else 0
+    return own.tokens + sum(version.tokens for version in pinned) + shown
 
 
 def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> dict[int, Prompt]:
@@ -86,29 +142,25 @@ def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> dict[int, Prom
     return {row.pk: row for row in rows}
 
 
-def _refuse_archived(prompt: Prompt, pinned: Mapping[str, PromptVersion], locked: Mapping[int, Prompt]) -> None:
+def _refuse_archived(prompt: Prompt, change: _Change, locked: Mapping[int, Prompt]) -> None:
     if locked[prompt.pk].archived_at:
         raise Problem("prompt.archived", f"{prompt.name} is archived; restore it to commit.")
-    for name, version in pinned.items():
+    for name, version in change.includes.items():
         if locked[version.prompt_id].archived_at:
             sentence = f"“{name}” cannot be included: it is archived."
             raise Problem("template.unknown_include", sentence, include=name)
+    if change.examples:
+        # Locked as well: it is not archived while a version that picks from it is being written.
+        example_set = ExampleSet.objects.select_for_update(no_key=True).get(pk=change.examples.example_set_id)
+        if example_set.archived_at:
+            raise Problem("example_set.archived", f"The example set {example_set.name} is archived; restore it first.")
 
 
-def _insert(
-    actor: Actor,
-    prompt: Prompt,
-    locked: Mapping[int, Prompt],
-    content: dict[str, Any],
-    pinned: Mapping[str, PromptVersion],
-    message: str,
-    parent: int | None,
-    expected_latest: str | None,
-) -> Committed:
-    digest = content_hash(content)
+def _insert(actor: Actor, prompt: Prompt, locked: Mapping[int, Prompt], change: _Change) -> Committed:
+    digest = content_hash(change.content)
     versions = prompt.versions.order_by("-number")
     latest = versions.only("number", "content_hash").first()
-    if expected_latest is not None and expected_latest != (latest.content_hash if latest else ""):
+    if change.expected_latest is not None and change.expected_latest != (latest.content_hash if latest else ""):
         raise Problem(
             "request.precondition",
             f"Somebody committed to {prompt.name} meanwhile.",
@@ -117,24 +169,27 @@ def _insert(
     same = deliverable(prompt.versions.filter(content_hash=digest)).first()
     if same:
         return Committed(same, created=False)
-    _refuse_archived(prompt, pinned, locked)
+    _refuse_archived(prompt, change, locked)
     version = PromptVersion.objects.create(
         prompt=prompt,
         number=latest.number + 1 if latest else 1,
-        content=content,
+        content=change.content,
         content_hash=digest,
-        tokens=written_tokens(content, pinned.values()),
-        message=message,
-        parent=_parent(prompt, parent) if parent is not None else latest,
+        tokens=written_tokens(change.content, change.includes.values(), change.examples),
+        example_set=change.examples,
+        message=change.message,
+        parent=_parent(prompt, change.parent) if change.parent is not None else latest,
         author=actor.user,
         author_key=actor.key,
         author_name=actor.name,
     )
     Inclusion.objects.bulk_create(
-        Inclusion(version=version, name=name, included=included) for name, included in pinned.items()
+        Inclusion(version=version, name=name, included=included) for name, included in change.includes.items()
     )
-    Prompt.objects.filter(pk=prompt.pk).update(head=version, head_text=whole_text(content))
-    audit.record(actor, "version.committed", version, after={"hash": digest, "message": message})
+    if change.examples and "embedder" in change.content["examples"]:
+        examples.await_embedding(change.examples, change.content["examples"]["embedder"])
+    Prompt.objects.filter(pk=prompt.pk).update(head=version, head_text=whole_text(change.content))
+    audit.record(actor, "version.committed", version, after={"hash": digest, "message": change.message})
     version.live_in = []  # type: ignore[attr-defined]  # as `deliverable` annotates it: a new version is live nowhere
     return Committed(version, created=True)
 
@@ -145,10 +200,3 @@ def _parent(prompt: Prompt, number: int) -> PromptVersion:
         fault = Fault("/parent", "unknown", f"{prompt.name} has no version {number}.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     return found
-
-
-def _refuse_unknown_examples(content: Mapping[str, Any]) -> None:
-    """Example sets are pinned by hash; a hash that the project does not have pins nothing."""
-    if "examples" in content:
-        wanted = content["examples"]["set"]
-        raise Problem("content.unknown_example_set", f"This project has no example set with the hash {wanted}.")

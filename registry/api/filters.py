@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from registry import listing
-from registry.models import AuditEntry, Promotion, PromotionStatus, Prompt, Release, ReleaseKind
+from registry.models import AuditEntry, ExampleSet, Promotion, PromotionStatus, Prompt, Release, ReleaseKind
 
 
 class PromptFilter(django_filters.FilterSet):
@@ -35,6 +35,22 @@ class PromptFilter(django_filters.FilterSet):
         return listing.live_in(queryset, value)
 
     def by_archived(self, queryset: QuerySet[Prompt], _name: str, value: bool) -> QuerySet[Prompt]:
+        return queryset.filter(archived_at__isnull=not value)
+
+
+class ExampleSetFilter(django_filters.FilterSet):
+    search = django_filters.CharFilter(field_name="name", lookup_expr="icontains", help_text="Part of the name.")
+    archived = django_filters.BooleanFilter(method="by_archived", help_text="Default: not archived.")
+
+    class Meta:
+        model = ExampleSet
+        fields: list[str] = []
+
+    def filter_queryset(self, queryset: QuerySet[ExampleSet]) -> QuerySet[ExampleSet]:
+        filtered: QuerySet[ExampleSet] = super().filter_queryset(queryset)
+        return filtered.filter(archived_at=None) if self.form.cleaned_data.get("archived") is None else filtered
+
+    def by_archived(self, queryset: QuerySet[ExampleSet], _name: str, value: bool) -> QuerySet[ExampleSet]:
         return queryset.filter(archived_at__isnull=not value)
 
 

@@ -87,6 +87,14 @@ class VersionSummarySerializer(serializers.ModelSerializer[PromptVersion]):
         fields = ["prompt", "number", "hash", "message", "author", "parent", "created_at", "environments"]
 
 
+class ExampleSetPointSerializer(serializers.Serializer[Any]):
+    """The version of an example set that a prompt picks from; `GET /example-sets/versions/{hash}` has it."""
+
+    name = serializers.CharField(source="example_set.name")
+    number = serializers.IntegerField()
+    hash = serializers.CharField(source="content_hash")
+
+
 class PartialSerializer(serializers.Serializer[PromptVersion]):
     prompt = serializers.CharField(source="prompt.name")
     number = serializers.IntegerField()
@@ -99,9 +107,14 @@ class VersionSerializer(VersionSummarySerializer):
     reference = serializers.SerializerMethodField()
     content = ObjectField()
     partials = serializers.SerializerMethodField()
+    example_set = serializers.SerializerMethodField()
 
     class Meta(VersionSummarySerializer.Meta):
-        fields = [*VersionSummarySerializer.Meta.fields, "reference", "content", "partials"]
+        fields = [*VersionSummarySerializer.Meta.fields, "reference", "content", "partials", "example_set"]
+
+    @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/ExampleSetPoint"}, {"type": "null"}]})
+    def get_example_set(self, version: PromptVersion) -> dict[str, Any] | None:
+        return dict(ExampleSetPointSerializer(version.example_set).data) if version.example_set else None
 
     def get_reference(self, version: PromptVersion) -> str:
         return f"{version.prompt.name}@{version.number}"
@@ -145,6 +158,10 @@ class RenderedSerializer(serializers.Serializer[Any]):
     response_format = ObjectField()
     tools = serializers.ListField(child=ObjectField(), required=False)
     text = serializers.CharField(required=False, allow_blank=True)
+    examples = ObjectField(
+        required=False,
+        help_text="Which examples were picked, in their order, and why.",
+    )
 
 
 class BatchInput(Input):

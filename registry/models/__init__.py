@@ -3,6 +3,15 @@ prompts, never the other way."""
 
 from registry.models.audit import AuditEntry
 from registry.models.drafts import NextRevision, PromptDraft, PromptSample
+from registry.models.examples import (
+    Embedding,
+    EmbeddingState,
+    Example,
+    ExamplePlace,
+    ExampleSet,
+    ExampleSetVersion,
+    ExampleVector,
+)
 from registry.models.governance import (
     UNDECIDED,
     CheckStatus,
@@ -24,7 +33,14 @@ __all__ = [
     "AuditEntry",
     "CheckStatus",
     "Decision",
+    "Embedding",
+    "EmbeddingState",
     "Environment",
+    "Example",
+    "ExamplePlace",
+    "ExampleSet",
+    "ExampleSetVersion",
+    "ExampleVector",
     "Inclusion",
     "Membership",
     "NextRevision",

@@ -68,6 +68,10 @@ class PromptVersion(models.Model):
     content_hash = models.CharField(max_length=71)
     # Of the text as written, partials included: how much of every call the prompt itself is. See registry.tokens.
     tokens = models.PositiveIntegerField()
+    # The few-shot examples that the content pins by hash, so that none of them is taken out of use.
+    example_set = models.ForeignKey(
+        "ExampleSetVersion", on_delete=models.PROTECT, null=True, editable=False, related_name="prompt_versions"
+    )
     message = models.CharField(max_length=500, blank=True)
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children")
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

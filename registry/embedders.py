@@ -1,0 +1,57 @@
+"""Which embedders this installation has, by name."""
+
+from django.conf import settings
+
+from registry import embedding, lexical
+from registry.embedding import Embedder
+from registry.problems import Problem
+from registry.references import quoted
+from registry.remote_embedder import remote
+
+
+def default() -> str:
+    """The name that a version pins where its author names none: the configured server's, else the model that is
+    installed with Cuebook, else nearness of wording."""
+    return names()[0]
+
+
+def names() -> list[str]:
+    """All that can be pinned here, the default first."""
+    found = [_remote().name] if settings.EMBEDDINGS_URL else []
+    if embedding.is_installed():
+        found.append(embedding.MiniLM.name)
+    return [*found, lexical.NAME]
+
+
+def is_lexical(name: str) -> bool:
+    """Whether `name` compares wording, without vectors."""
+    return name == lexical.NAME
+
+
+def named(name: str) -> Embedder:
+    """The embedder of that name; `embedder.unknown` where this installation has none."""
+    if settings.EMBEDDINGS_URL and name == _remote().name:
+        return _remote()
+    if name == embedding.MiniLM.name and embedding.is_installed():
+        return embedding.minilm()
+    raise unknown(name)
+
+
+def require(name: str) -> None:
+    """`embedder.unknown` unless this installation has it."""
+    if name not in names():
+        raise unknown(name)
+
+
+def unknown(name: str) -> Problem:
+    sentence = f"This installation has no embedder {quoted(name)}; it has {', '.join(names())}."
+    return Problem("embedder.unknown", sentence, embedders=names())
+
+
+def _remote() -> Embedder:
+    return remote(
+        settings.EMBEDDINGS_URL,
+        settings.EMBEDDINGS_API_KEY,
+        settings.EMBEDDINGS_MODEL,
+        settings.EMBEDDINGS_DIMENSIONS or None,
+    )
