@@ -211,6 +211,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
+    "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
+    "clear files of old imports": {"task": "evaluations.tasks.clear_old_files", "schedule": 24 * 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
 
@@ -226,6 +228,9 @@ EMBEDDINGS_MODEL = env.text("EMBEDDINGS_MODEL")
 EMBEDDINGS_DIMENSIONS = env.integer("EMBEDDINGS_DIMENSIONS", 0)
 if EMBEDDINGS_URL:
     env.required("EMBEDDINGS_MODEL", EMBEDDINGS_MODEL, "the model that EMBEDDINGS_URL is asked for")
+
+# --- The demo project ------------------------------------------------------------------------------------------------
+DEMO_SEEDS = ["registry.demo.seed", "evaluations.demo.seed"]
 
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -254,6 +259,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "ImportStateEnum": "evaluations.models.ImportState",
+        "ReportStateEnum": "evaluations.models.ReportState",
+        "ProposalStateEnum": "evaluations.models.ProposalState",
+        "RoundStateEnum": "evaluations.models.RoundState",
+    },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],
 }
 

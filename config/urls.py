@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", include("registry.api.urls")),
+    path("api/v1/", include("evaluations.api.urls")),
     path("api/public/v2/prompts/<str:name>", LangfusePrompt.as_view(), name="langfuse-prompt"),
     path("", include("registry.urls")),
     path("", include("evaluations.urls")),

@@ -76,6 +76,54 @@ def line_chart(
     )
 
 
+@dataclass(frozen=True)
+class Bar:
+    x: int
+    y: int
+    width: int
+    height: int
+    label: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """Bars side by side, for templates/parts/_bars.html."""
+
+    key: str
+    title: str
+    description: str
+    bars: Sequence[Bar]
+    ticks: Sequence[Level]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    bottom: int = BOTTOM
+
+
+def bar_chart(key: str, title: str, values: Sequence[tuple[str, float]], *, unit: str = "") -> BarChart:
+    """(label, value) pairs from left to right, the vertical axis from zero. `key` is unique on its page."""
+    highest = max((value for _, value in values), default=0) or 1
+    step = _round_up(highest / TICKS)
+    top = step * ceil(highest / step)
+    width = (RIGHT - LEFT) / max(1, len(values))
+    every = ceil(len(values) / (MOST_CAPTIONS // 2))
+    bars = [
+        Bar(
+            round(LEFT + index * width) + 1,
+            _y(value, top),
+            max(1, round(width) - 2),
+            BOTTOM - _y(value, top),
+            f"{label}: {value:,.0f} {unit}",
+            label if index % every == 0 else "",
+        )
+        for index, (label, value) in enumerate(values)
+    ]
+    ticks = [Level(_y(step * k, top), f"{step * k:,.0f}") for k in range(round(top / step) + 1)]
+    return BarChart(key, title, f"{title}: {', '.join(bar.label for bar in bars)}", bars, ticks)
+
+
 def _y(value: float, top: float) -> int:
     return round(BOTTOM - (BOTTOM - TOP) * value / top)
 

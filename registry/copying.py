@@ -11,7 +11,8 @@ from psycopg import sql
 def copy_rows(model: type[Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     """Write rows of a model's `fields` in the current transaction; returns how many. Constraints and triggers hold as
     for any insert; a column that is not named takes its default."""
-    columns = [str(model._meta.get_field(name).column) for name in fields]
+    own = {field.name: field for field in model._meta.concrete_fields}
+    columns = [str(own[name].column) for name in fields]
     return copy_into(str(model._meta.db_table), columns, rows)
 
 

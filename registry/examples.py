@@ -176,6 +176,39 @@ def commit(
     return Committed(version, created=True)
 
 
+@transaction.atomic
+def revise(
+    actor: Actor,
+    example_set: ExampleSet,
+    *,
+    changed: Mapping[int, object],
+    removed: Iterable[int] = (),
+    added: Sequence[object] = (),
+    message: str = "",
+) -> Committed:
+    """Commit the newest version with some examples changed (by key), some removed, and some added at the end.
+
+    What others committed meanwhile stays, unless it touched the same examples: `examples.changed_elsewhere`.
+    """
+    locked = lock(example_set)
+    current = [(place.example_id, shot(place.example)) for place in places(locked.head)] if locked.head else []
+    gone = set(removed)
+    lost = (gone | changed.keys()) - {key for key, _ in current}
+    if lost:
+        sentence = f"Somebody changed or removed {len(lost)} of these examples meanwhile; look at the newest version."
+        raise Problem("examples.changed_elsewhere", sentence)
+    kept = [changed.get(key, one.as_dict()) for key, one in current if key not in gone]
+    return commit(actor, locked, examples=[*kept, *added], message=message)
+
+
+@transaction.atomic
+def add(actor: Actor, example_set: ExampleSet, *, added: Sequence[Shot], replace: bool, message: str = "") -> Committed:
+    """Commit the newest version with examples from a file added at its end, or with these alone."""
+    locked = lock(example_set)
+    kept = list(shots(locked.head)) if locked.head and not replace else []
+    return commit(actor, locked, examples=[*kept, *added], message=message)
+
+
 def await_embedding(version: ExampleSetVersion, embedder: str) -> None:
     """Leave the work of embedding a version where workers find it; nothing to do where only wording is compared."""
     if not embedders.is_lexical(embedder):

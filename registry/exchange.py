@@ -3,6 +3,7 @@
 DIR/project.yaml                          which project this was
 DIR/support.triage.md                     a prompt: its newest version
 DIR/history/support.triage/0002.md        earlier versions: all with --history, else those that others include
+DIR/example-sets/support.tickets/0001.jsonl   the newest version of each example set, and those that prompts pick from
 """
 
 import re
@@ -14,11 +15,11 @@ from typing import Any
 import yaml
 from django.db import transaction
 
-from registry import prompt_file, prompts, versions
+from registry import example_file, examples, prompt_file, prompts, versions
 from registry.access import Actor
 from registry.content import normalise
 from registry.identity import content_hash
-from registry.models import Inclusion, Project, Prompt, PromptVersion
+from registry.models import ExampleSet, ExampleSetVersion, Inclusion, Project, Prompt, PromptVersion
 from registry.problems import Problem
 from registry.prompt_file import PromptFile
 from registry.references import is_prompt_name
@@ -26,7 +27,9 @@ from registry.references import is_prompt_name
 MANIFEST = "project.yaml"
 HISTORY = "history"
 SUFFIX = ".md"
-OWN_FILE = re.compile(rf"({HISTORY}/[a-z0-9._-]+/)?[a-z0-9._-]+\.md")
+EXAMPLE_SETS = "example-sets"
+EXAMPLES_SUFFIX = ".jsonl"
+OWN_FILE = re.compile(rf"({HISTORY}/[a-z0-9._-]+/)?[a-z0-9._-]+\.md|{EXAMPLE_SETS}/[a-z0-9._-]+/\d+\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def export_project(project: Project, directory: Path, *, history: bool = False) 
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = _manifest(directory).get("files", []) if _is_export(directory) else []
-    files = dict(_files(project, history=history))
+    files = dict(_files(project, history=history)) | dict(_example_files(project))
     for path, text in files.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,8 @@ def export_project(project: Project, directory: Path, *, history: bool = False) 
     text = yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False)
     (directory / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     earlier = sum(path.startswith(f"{HISTORY}/") for path in files)
-    return Exported(prompts=len(files) - earlier, earlier=earlier)
+    sets = sum(path.startswith(f"{EXAMPLE_SETS}/") for path in files)
+    return Exported(prompts=len(files) - earlier - sets, earlier=earlier)
 
 
 def _is_export(directory: Path) -> bool:
@@ -104,6 +108,7 @@ def import_directory(actor: Actor, directory: Path) -> Imported:
     if not files:
         raise Problem("exchange.unreadable", f"There is no prompt's file in {directory}.")
     done = Imported()
+    _import_examples(actor, directory)
     for file in _in_order(files):
         _import_file(actor, file, done)
     return done
@@ -124,6 +129,31 @@ def _files(project: Project, *, history: bool) -> Iterator[tuple[str, str]]:
                 f"{HISTORY}/{version.prompt.name}/{version.number:04}{SUFFIX}",
                 _text(version, describe=False),
             )
+
+
+def _example_files(project: Project) -> Iterator[tuple[str, str]]:
+    """The newest version of each example set in use, and every one that a prompt's version picks from."""
+    heads = ExampleSet.objects.filter(project=project, archived_at=None, head__isnull=False).values("head")
+    picked = PromptVersion.objects.filter(prompt__project=project, example_set__isnull=False).values("example_set")
+    wanted = ExampleSetVersion.objects.filter(pk__in=heads) | ExampleSetVersion.objects.filter(pk__in=picked)
+    for version in wanted.select_related("example_set").order_by("example_set__name", "number"):
+        path = f"{EXAMPLE_SETS}/{version.example_set.name}/{version.number:04}{EXAMPLES_SUFFIX}"
+        yield path, "".join(example_file.write_jsonl(examples.shots(version)))
+
+
+def _import_examples(actor: Actor, directory: Path) -> None:
+    """Commit the example sets' versions in their order; what is there already stays."""
+    for path in sorted(directory.glob(f"{EXAMPLE_SETS}/*/*{EXAMPLES_SUFFIX}")):
+        name = path.parent.name
+        try:
+            shots = example_file.read_file(path.read_bytes(), path.name)
+        except OSError as error:
+            raise Problem("exchange.unreadable", f"{path.relative_to(directory)}: {error}") from None
+        except Problem as problem:
+            sentence = f"{path.relative_to(directory)}: {problem.detail}"
+            raise Problem(problem.code, sentence, faults=problem.faults) from None
+        found = ExampleSet.objects.filter(project=actor.project, name=name).first()
+        examples.commit(actor, found or examples.create(actor, name=name), examples=shots, message="Imported")
 
 
 def _text(version: PromptVersion, *, describe: bool) -> str:

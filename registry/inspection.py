@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from registry import includes, linting, pricing, tokens
+from registry import includes, linting, pricing, tokens, versions
 from registry.content import has_type, normalise, templates, whole_text, without_aside
 from registry.linting import Finding
 from registry.models import Project, Prompt, PromptVersion
@@ -71,6 +71,11 @@ class Inspection:
     example_count: int = 0
 
     @property
+    def picked(self) -> list[dict[str, Any]]:
+        """The examples that were picked for these samples, as `registry.few_shot` tells them."""
+        return list((self.rendered or {}).get("examples", {}).get("chosen", ()))
+
+    @property
     def can_be_committed(self) -> bool:
         return self.content is not None and not self.faults
 
@@ -90,6 +95,9 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
         return Inspection(faults=faults, why_not_rendered="The messages cannot be read yet.")
     survey = renderers().survey(readable, owner=project.pk)
     faults += [_fault(problem) for problem in survey.problems]
+    readable, wrong = _with_examples(project, readable, survey)
+    faults += wrong
+    content = content and readable
     pinned: dict[str, PromptVersion] = {}
     try:
         given = {name: pin for name, pin in readable.get("includes", {}).items() if name in survey.includes}
@@ -115,8 +123,21 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
         findings=[*(_findings(subject, survey) if content else ()), *_unfitting(variables, samples)],
         variables=variables,
         included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
-        example_count=subject.example_count,
+        example_count=len(subject.examples) + len(tried.picked),
     )
+
+
+def _with_examples(project: Project, content: dict[str, Any], survey: Survey) -> tuple[dict[str, Any], list[Finding]]:
+    """The content with the embedder that a commit would pin, and what is wrong with its examples; where something is,
+    the preview goes without them."""
+    pinning = dict(content)
+    try:
+        if versions.pin_examples(project, pinning) and content["kind"] == "text" and not survey.places_examples:
+            raise versions.unplaced_examples()
+    except Problem as problem:
+        wrong = [Finding(problem.code, "error", problem.detail, "/examples")]
+        return {name: member for name, member in content.items() if name != "examples"}, wrong
+    return pinning, []
 
 
 def _findings(subject: linting.Subject, survey: Survey) -> list[Finding]:
@@ -178,7 +199,7 @@ def _try(
     contents = {pinned: version.content for pinned, version in partials.items()}
     values, stand_ins = _values(content, _variables(content, survey, _declared_by(partials.values())), samples)
     try:
-        rendered = renderers().render(content, values, contents, owner=owner)
+        rendered = versions.request_for(owner, content, values, contents)
     except Problem as problem:
         return Inspection(stand_ins=stand_ins, why_not_rendered=problem.detail)
     model = str(content.get("model", {}).get("name", ""))

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
+from registry.choosing import wanted
 from registry.plain_json import escaped
 
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
@@ -80,7 +81,8 @@ class Subject:
     @property
     def example_count(self) -> int:
         """Examples written out, and those that the version picks from its set."""
-        return len(self.examples) + int(self.content.get("examples", {}).get("k", 0))
+        asked = self.content.get("examples", {})
+        return len(self.examples) + ((wanted(asked) or 0) if asked else 0)
 
     def instructions(self) -> Iterator[tuple[str, int, str]]:
         """(pointer, line, text) of every line that instructs rather than shows an answer."""

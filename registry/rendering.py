@@ -48,6 +48,8 @@ class Survey:
     variables: frozenset[str]
     includes: tuple[str, ...]
     problems: tuple[Problem, ...]
+    # Whether the content says itself where the examples go that it picks.
+    places_examples: bool = True
 
 
 def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
@@ -72,9 +74,10 @@ def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
         includes |= dict.fromkeys(analysis.includes)
     for partial in partials:
         variables |= analyse_content(partial).variables
+    placed = places_examples(content, frozenset(variables))
     if "examples" in content:
         variables.discard(EXAMPLES_PLACEHOLDER)
-    return Survey(frozenset(variables), tuple(includes), tuple(problems))
+    return Survey(frozenset(variables), tuple(includes), tuple(problems), placed)
 
 
 def places_examples(content: Content, variables: frozenset[str]) -> bool:

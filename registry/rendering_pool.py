@@ -115,7 +115,7 @@ class RendererPool:
         """`registry.rendering.survey` under limits."""
         result = self._call({"do": "survey", "content": content, "partials": list(partials)}, owner)
         problems = tuple(_raised_again(told) for told in result["problems"])
-        return Survey(frozenset(result["variables"]), tuple(result["includes"]), problems)
+        return Survey(frozenset(result["variables"]), tuple(result["includes"]), problems, result["places_examples"])
 
     def refused_examples(self, content: Content, *, owner: object = None) -> list[tuple[int, str]]:
         """`registry.linting.refused_examples` under limits."""

@@ -39,6 +39,7 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
                     "variables": sorted(found.variables),
                     "includes": list(found.includes),
                     "problems": problems,
+                    "places_examples": found.places_examples,
                 }
             }
         if job["do"] == "query":

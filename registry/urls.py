@@ -1,10 +1,11 @@
 from django.urls import path
 
-from registry.views import account, compare, editor, promotions, prompts, search, settings
+from registry.views import account, compare, editor, examples, promotions, prompts, search, settings
 
 app_name = "registry"
 P = "p/<slug:project>"
 PROMPT = f"{P}/prompts/<str:name>"
+EXAMPLES = f"{P}/examples/<str:name>"
 urlpatterns = [
     path("", account.home, name="home"),
     path("login/", account.SignIn.as_view(), name="login"),
@@ -27,6 +28,17 @@ urlpatterns = [
     path(f"{PROMPT}/edit/merge/", editor.draft_merge, name="draft-merge"),
     path(f"{PROMPT}/promote/", promotions.promotion_new, name="promotion-new"),
     path(f"{PROMPT}/rollback/", promotions.rollback, name="rollback"),
+    path(f"{P}/examples/", examples.example_list, name="example-list"),
+    path(f"{P}/new-example-set/", examples.example_new, name="example-new"),
+    path(f"{EXAMPLES}/", examples.example_detail, name="example-detail"),
+    path(f"{EXAMPLES}/edit/", examples.example_edit, name="example-edit"),
+    path(f"{EXAMPLES}/add/", examples.example_add, name="example-add"),
+    path(f"{EXAMPLES}/history/", examples.example_history, name="example-history"),
+    path(f"{EXAMPLES}/versions/<int:number>/file/", examples.example_file_of, name="example-file"),
+    path(f"{EXAMPLES}/about/", examples.example_about, name="example-about"),
+    path(f"{EXAMPLES}/archive/", examples.example_archive, name="example-archive"),
+    path(f"{EXAMPLES}/restore/", examples.example_restore, name="example-restore"),
+    path(f"{EXAMPLES}/embed/", examples.example_embed, name="example-embed"),
     path(f"{P}/promotions/", promotions.promotion_list, name="promotion-list"),
     path(f"{P}/promotions/<int:number>/", promotions.promotion_detail, name="promotion-detail"),
     path(f"{P}/promotions/<int:number>/<str:verb>/", promotions.promotion_act, name="promotion-act"),

@@ -7,12 +7,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from registry import comparing, diffing, drafts, inspection, pricing, prompts, resolution
+from registry import comparing, diffing, drafts, embedders, inspection, pricing, prompts, resolution
 from registry.access import Actor, Right
-from registry.content import ASIDE, RESPONSE_FORMATS, ROLES, VARIABLE_TYPES, nothing
+from registry.choosing import DEFAULT_K
+from registry.content import ASIDE, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, nothing
 from registry.inspection import Inspection
 from registry.merging import Side
-from registry.models import Prompt, PromptDraft, PromptVersion
+from registry.models import ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.references import Number, Reference
@@ -26,7 +27,7 @@ USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
 # Where the editor keeps "other settings" that are no JSON yet (static/js/document.js); no commit takes the name.
 UNREADABLE = "(unreadable)"
 # Members that have a place of their own in the editor; anything else of a document is carried along untouched.
-EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "includes", ASIDE)
+EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "examples", "includes", ASIDE)
 
 
 @in_project
@@ -59,6 +60,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "formats": RESPONSE_FORMATS,
         "types": VARIABLE_TYPES,
         "models": _models(actor, model),
+        **_examples(actor, _object(document.get("examples"))),
     }
     return page(request, actor, "registry/editor/editor.html", context)
 
@@ -68,6 +70,25 @@ def _writable(actor: Actor, name: str) -> Prompt:
     if prompt.archived_at:
         raise Problem("prompt.archived", f"{name} is archived; restore it to write on it.")
     return prompt
+
+
+def _examples(actor: Actor, asked: dict[str, Any]) -> dict[str, Any]:
+    """What examples can be picked from: the newest version of each set in use, and the one that is pinned now."""
+    newest = ExampleSetVersion.objects.filter(
+        pk__in=ExampleSet.objects.filter(project=actor.project, archived_at=None, head__isnull=False).values("head")
+    )
+    pinned = ExampleSetVersion.objects.filter(
+        example_set__project=actor.project, content_hash=str(asked.get("set", ""))[:71]
+    )
+    choices = (newest | pinned).select_related("example_set").order_by("example_set__name", "-number")
+    names = embedders.names()
+    return {
+        "examples": asked,
+        "sets": list(choices),
+        "selections": SELECTIONS,
+        "default_k": DEFAULT_K,
+        "embedders": names if asked.get("embedder") in (None, *names) else [str(asked["embedder"]), *names],
+    }
 
 
 def _state(actor: Actor, prompt: Prompt, sheet: drafts.Sheet) -> dict[str, Any]:

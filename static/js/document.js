@@ -70,6 +70,22 @@ export function aside(root) {
   return { [ASIDE]: { schema, name, strict: root.querySelector("[data-response='strict']").checked } };
 }
 
+/** How examples are picked; null where no set is chosen. What does not apply to the way of choosing is left out. */
+export function collectExamples(root) {
+  const fields = new Map([...root.querySelectorAll("[data-pick]")].map((one) => [one.dataset.pick, one]));
+  const set = fields.get("set")?.value;
+  if (!set) return null;
+  const select = fields.get("select").value;
+  const picked = { set };
+  for (const [name, field] of fields) {
+    const modes = field.closest("[data-for]")?.dataset.for.split(" ");
+    if (name === "set" || (modes && !modes.includes(select))) continue;
+    const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+    if (value !== undefined) picked[name] = value;
+  }
+  return picked;
+}
+
 export function collectTools(root, faults) {
   const { value, fault } = readJson(root.querySelector("[data-json='tools']").value);
   if (fault) faults.push({ pointer: "/tools", severity: "error", ...fault });

@@ -1,6 +1,6 @@
 // Writing a prompt: message blocks, a draft that is saved as it is typed, and a preview of what the provider will get.
 
-import { UNREADABLE, aside, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
+import { UNREADABLE, aside, collectExamples, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
 import { gravest, paint } from "./highlight.js";
 import { Variables } from "./variables.js";
 
@@ -44,6 +44,7 @@ function collect() {
     model: collectModel(root, faults),
     response: collectResponse(root, faults),
     tools: collectTools(root, faults),
+    examples: collectExamples(root),
     variables: variables.declared,
     includes: state.includes,
     ...aside(root),
@@ -283,10 +284,19 @@ function showSchemaFields() {
   for (const one of root.querySelectorAll("[data-schema-only]")) one.hidden = !isSchema;
 }
 
+function showExampleFields() {
+  const isPicked = Boolean(root.querySelector("[data-pick='set']")?.value);
+  const select = root.querySelector("[data-pick='select']")?.value;
+  for (const one of root.querySelectorAll("[data-with-set]")) {
+    one.hidden = !isPicked || !(one.dataset.for ?? select).split(" ").includes(select);
+  }
+}
+
 root.addEventListener("input", (event) => {
   if (event.target.closest("[data-variable]")) return;
   if (event.target.matches(".code textarea")) paint(event.target);
   if (event.target.matches("[data-response='format']")) showSchemaFields();
+  if (event.target.matches("select[data-pick]")) showExampleFields();
   changed();
 });
 
@@ -338,6 +348,7 @@ window.addEventListener("beforeunload", (event) => {
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 showSchemaFields();
+showExampleFields();
 for (const field of root.querySelectorAll(".code textarea")) paint(field);
 root.querySelector("[data-content]")?.focus({ preventScroll: true });
 later(0);

@@ -1,0 +1,43 @@
+"""How far two annotators agree. Pure: usable without Django."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`kappa` is None where it has no answer: nothing was annotated twice, or both always said the same one thing."""
+
+    cases: int
+    agreed: int
+    kappa: float | None
+
+    @property
+    def share(self) -> float | None:
+        return self.agreed / self.cases if self.cases else None
+
+    @property
+    def words(self) -> str:
+        """Kappa in words, by Landis and Koch 1977 (a convention, not a law)."""
+        if self.kappa is None:
+            return "no answer yet"
+        if self.kappa < 0:
+            return "less than chance"
+        names = ("slight", "fair", "moderate", "substantial", "almost perfect")
+        return names[min(4, int(self.kappa * 5))]
+
+
+def cohen(pairs: Sequence[tuple[str, str]]) -> Agreement:
+    """Cohen's kappa (1960) of two labels a case: (observed - chance) / (1 - chance).
+
+    Chance is how often two would agree that gave each label as often as these, but at random.
+    """
+    total = len(pairs)
+    agreed = sum(first == second for first, second in pairs)
+    if not total:
+        return Agreement(0, 0, None)
+    firsts, seconds = Counter(first for first, _ in pairs), Counter(second for _, second in pairs)
+    chance = sum(firsts[label] * seconds[label] for label in firsts) / total**2
+    observed = agreed / total
+    return Agreement(total, agreed, (observed - chance) / (1 - chance) if chance < 1 else None)

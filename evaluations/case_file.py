@@ -1,0 +1,392 @@
+"""Datasets as files: JSON lines, CSV, Parquet and promptfoo's tests in; JSON lines and CSV out. Pure.
+
+A reader goes through its file once and gives one `Row` at a time, so a million rows need the memory of one. What a row
+is called in the file is brought to a case's members (`evaluations.cases`):
+
+* a row with `variables` (or `vars`, `inputs`, or an `input` that is an object) has them there;
+* a row with `messages` is an OpenAI training line: what the user says last is `input`, the answer after it is expected;
+* any other row is flat: its `expected` (or ideal, answer, output, completion, label, category, ...), `tags`, `group`,
+  `weight` and `split` are those, and every further column is a variable.
+"""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import yaml
+
+from evaluations.cases import LONGEST_LABEL, MEMBERS, has_only_text, is_normal_line
+from registry.example_file import guarded
+from registry.problems import Fault, Problem
+
+FORMATS = ("jsonl", "csv", "parquet", "promptfoo")
+ENDINGS = {
+    **dict.fromkeys(("jsonl", "ndjson", "json"), "jsonl"),
+    **dict.fromkeys(("csv", "tsv"), "csv"),
+    "parquet": "parquet",
+    **dict.fromkeys(("yaml", "yml"), "promptfoo"),
+}
+LONGEST_LINE = 1024 * 1024
+# A promptfoo file is read whole.
+MAX_YAML_BYTES = 16 * 1024 * 1024
+MOST_COMBINATIONS = 1_000
+PARQUET_BATCH = 1_000
+# In order: the first that a row has is what it expects.
+EXPECTED = (
+    "expected",
+    "expected_output",
+    "__expected",
+    "ideal",
+    "answer",
+    "output",
+    "outputs",
+    "completion",
+    "label",
+    "category",
+    "intent",
+    "target",
+)
+HOLDERS = ("variables", "vars", "inputs")
+OWN = frozenset({"tags", "group", "weight", "split"})
+CSV_COLUMNS = ("expected", "label", "tags", "group", "weight", "split")
+FORMULA_GUARD = "'"
+
+
+@dataclass(slots=True)
+class Row:
+    """A row at a line (or number, in Parquet) of its file: a case's document, or what is wrong with it."""
+
+    line: int
+    document: Any = None
+    fault: Fault | None = None
+    raw: Any = None
+    # Whether texts and numbers are in normal form already.
+    is_normal: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a file's own names differ from the usual: which column is what is expected, which one the group, and another
+    name for a variable (`{"input": "ticket"}`)."""
+
+    expected: str = ""
+    group: str = ""
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+USUAL = Columns()
+
+
+def format_of(name: str) -> str:
+    """The format that a file's name ends in; `dataset.unreadable` where it is none of ours."""
+    found = ENDINGS.get(name.rpartition(".")[2].lower())
+    if found is None:
+        sentence = "Datasets are read from .jsonl, .csv, .tsv, .parquet, and promptfoo's .yaml."
+        raise Problem("dataset.unreadable", sentence)
+    return found
+
+
+def read_rows(path: Path, form: str, columns: Columns | None = None, *, separator: str = "") -> Iterator[Row]:
+    """The rows of a file. Raises `dataset.unreadable` where the file as a whole cannot be read."""
+    columns = columns or USUAL
+    if form == "parquet":
+        yield from _parquet(path, columns)
+        return
+    # Surrogates stand for bytes that are not UTF-8: the row that has them is refused by its line.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
+        if form == "jsonl":
+            yield from _json_lines(handle, columns)
+        elif form == "csv":
+            yield from _csv(handle, separator or ("\t" if path.suffix.lower() == ".tsv" else ","), columns)
+        elif form == "promptfoo":
+            yield from promptfoo(handle.read(MAX_YAML_BYTES + 1))
+        else:
+            raise Problem("dataset.unreadable", f"There is no format {form!r}; there are {', '.join(FORMATS)}.")
+
+
+def _json_lines(handle: IO[str], columns: Columns) -> Iterator[Row]:
+    number = 0
+    while line := handle.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            while line and not line.endswith("\n"):
+                line = handle.readline(LONGEST_LINE)
+            yield Row(number, fault=Fault("", "too_large", f"The line has more than {LONGEST_LINE:,} characters."))
+            continue
+        if line.isspace():
+            continue
+        if number == 1 and line.lstrip().startswith("["):
+            raise Problem("dataset.unreadable", "This is one JSON list; a dataset's file has one JSON object a line.")
+        yield _json_row(number, line, columns)
+
+
+def _json_row(number: int, line: str, columns: Columns) -> Row:
+    if not line.isascii() and (fault := _not_utf8(line)):
+        return Row(number, fault=fault, raw=line.encode("utf-8", "replace").decode())
+    try:
+        document = orjson.loads(line)
+    except ValueError as error:
+        column = getattr(error, "colno", None)
+        where = f" (column {column})" if column else ""
+        return Row(number, fault=Fault("", "json", f"Cannot be read as JSON{where}: {error}"), raw=line.rstrip("\r\n"))
+    if not isinstance(document, dict):
+        return Row(number, fault=Fault("", "type", "The line is no JSON object."), raw=line.rstrip("\r\n"))
+    is_usual = columns is USUAL and document.keys() <= MEMBERS and "variables" in document
+    case = document if is_usual else as_case(document, columns)
+    return Row(number, case, raw=document, is_normal=is_normal_line(line) and has_only_text(case))
+
+
+def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
+    # The largest field that any file here may have; the module has one limit for the process.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+    reader = csv.reader(handle, delimiter=separator, strict=True)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise Problem("dataset.unreadable", f"The first line cannot be read as a table: {error}") from None
+    if not any(names):
+        raise Problem("dataset.unreadable", "The first line of a table names its columns; this one is empty.")
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise Problem("dataset.unreadable", f"Columns have the same name: {', '.join(twice)}.")
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(line, fault=Fault("", "csv", f"Cannot be read as a row: {error}"))
+            continue
+        if any(cells):
+            yield _csv_row(line, names, cells, columns)
+
+
+def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) -> Row:
+    if len(cells) > len(names) and any(cells[len(names) :]):
+        sentence = f"Has {len(cells)} columns, the first line {len(names)}. Is a quote missing?"
+        return Row(line, fault=Fault("", "columns", sentence), raw=cells)
+    # An empty cell is no value: a table has no other way to say so.
+    found: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=False) if name and cell}
+    for name, cell in found.items():
+        if not cell.isascii() and (fault := _not_utf8(cell)):
+            return Row(line, fault=Fault(f"/{name}", fault.code, fault.message), raw=cells)
+        if cell.startswith(FORMULA_GUARD):
+            found[name] = _unguarded(cell)
+    try:
+        document = as_case(_typed(found), columns)
+    except ValueError as error:
+        return Row(line, fault=Fault(f"/{error.args[0]}", "type", error.args[1]), raw=found)
+    return Row(line, document, raw=found)
+
+
+def _typed(found: dict[str, Any]) -> dict[str, Any]:
+    """Cells that are no text: tags, a weight, and what is expected where it is written as JSON."""
+    if "tags" in found:
+        found["tags"] = [tag.strip() for tag in found["tags"].split(";") if tag.strip()]
+    if "weight" in found:
+        try:
+            found["weight"] = float(found["weight"])
+        except ValueError:
+            raise ValueError("weight", f"{found['weight'][:40]!r} is no number.") from None
+    for name in ("expected", "variables"):
+        text = str(found.get(name, "")).strip()
+        if text[:1] in ("{", "["):
+            try:
+                found[name] = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+    return found
+
+
+def _unguarded(cell: str) -> str:
+    """A cell as it was before `guarded` wrote it for a spreadsheet."""
+    return cell[1:] if guarded(cell[1:]) == cell else cell
+
+
+def _parquet(path: Path, columns: Columns) -> Iterator[Row]:
+    # Imported here: fifty megabytes that only whoever reads Parquet pays for.
+    import pyarrow  # noqa: PLC0415
+    import pyarrow.parquet  # noqa: PLC0415
+
+    try:
+        with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
+                for document in batch.to_pylist():
+                    number += 1
+                    present = {name: value for name, value in document.items() if value is not None}
+                    yield Row(number, as_case(_read_dates(present), columns), raw=present)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise Problem("dataset.unreadable", f"The file cannot be read as Parquet: {str(error)[:300]}") from None
+
+
+def _read_dates(value: Any) -> Any:
+    """Parquet has types that JSON has not; a date or a decimal is its text."""
+    if isinstance(value, dict):
+        return {name: _read_dates(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_read_dates(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def promptfoo(text: str) -> Iterator[Row]:
+    """The tests of a promptfoo file: `vars` are variables, an `equals` assertion is what is expected.
+
+    A variable that is a list stands for one test each, as promptfoo has it; other assertions judge, and a case has no
+    judge of its own.
+    """
+    if len(text) > MAX_YAML_BYTES:
+        raise Problem("dataset.unreadable", f"A promptfoo file has at most {MAX_YAML_BYTES // 2**20} MB.")
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise Problem("dataset.unreadable", f"The file cannot be read as YAML: {str(error)[:300]}") from None
+    tests = document.get("tests") if isinstance(document, dict) else document
+    if not isinstance(tests, list):
+        raise Problem("dataset.unreadable", "The file has no list of tests; tests in other files are not read.")
+    shared = _object(document, "defaultTest")
+    number = 0
+    for test in tests:
+        for one in _combinations(test, shared):
+            number += 1
+            yield replace(one, line=number)
+
+
+def _combinations(test: Any, shared: Mapping[str, Any]) -> Iterator[Row]:
+    if not isinstance(test, dict):
+        yield Row(0, fault=Fault("", "type", "A test is an object with vars."), raw=test)
+        return
+    variables = {**_object(shared, "vars"), **_object(test, "vars")}
+    listed = {name: value for name, value in variables.items() if isinstance(value, list)}
+    document: dict[str, Any] = {"expected": _equals(test), "tags": [], "group": ""}
+    tags = _object(test, "metadata").get("tags")
+    document["tags"] = tags if isinstance(tags, list) else []
+    for count, values in enumerate(itertools.product(*listed.values())):
+        if count == MOST_COMBINATIONS:
+            yield Row(0, fault=Fault("/vars", "count", f"Stands for more than {MOST_COMBINATIONS:,} tests."), raw=test)
+            return
+        chosen = {**variables, **dict(zip(listed, values, strict=True))}
+        yield Row(0, {**document, "variables": chosen}, raw=test)
+
+
+def _equals(test: Mapping[str, Any]) -> Any:
+    """What a test's first `equals` assertion compares with."""
+    assertions = test.get("assert")
+    for assertion in assertions if isinstance(assertions, list) else ():
+        if isinstance(assertion, dict) and assertion.get("type") == "equals":
+            return assertion.get("value")
+    return None
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    member = value.get(name) if isinstance(value, Mapping) else None
+    return dict(member) if isinstance(member, dict) else {}
+
+
+def as_case(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """A file's row under the names that cases have."""
+    found = dict(row)
+    if columns.group and columns.group in found:
+        found["group"] = str(found.pop(columns.group))
+    if columns.expected and columns.expected in found:
+        found["expected"] = found.pop(columns.expected)
+    case = _from_messages(found) or _from_holder(found) or _from_columns(found)
+    variables = case["variables"]
+    if columns.renamed and isinstance(variables, dict):
+        names = dict(columns.renamed)
+        case["variables"] = {names.get(name, name): value for name, value in variables.items()}
+    return case
+
+
+def _from_messages(row: dict[str, Any]) -> dict[str, Any] | None:
+    """An OpenAI training line: the last question and the answer to it."""
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return None
+    said = [message for message in messages if isinstance(message, dict)]
+    answers = [index for index, message in enumerate(said) if message.get("role") == "assistant"]
+    questions = [message for message in said[: answers[-1] if answers else None] if message.get("role") == "user"]
+    case: dict[str, Any] = {name: row[name] for name in OWN & row.keys()}
+    case["variables"] = {"input": questions[-1].get("content")} if questions else {}
+    if answers:
+        case["expected"] = _parsed(said[answers[-1]].get("content"))
+    return case
+
+
+def _parsed(value: Any) -> Any:
+    """An answer that is a JSON object, as such; anything else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _from_holder(row: dict[str, Any]) -> dict[str, Any] | None:
+    holder = next((name for name in (*HOLDERS, "input") if isinstance(row.get(name), dict)), None)
+    if holder is None:
+        return None
+    case: dict[str, Any] = {name: row[name] for name in row.keys() & (OWN | {"label"})}
+    case["variables"] = row[holder]
+    expected = next((name for name in EXPECTED if name in row and name != "label"), None)
+    if expected is not None:
+        case["expected"] = row[expected]
+    elif "label" in row:
+        case["expected"] = case.pop("label")
+    return case
+
+
+def _from_columns(row: dict[str, Any]) -> dict[str, Any]:
+    case: dict[str, Any] = {name: row.pop(name) for name in OWN & row.keys()}
+    expected = next((name for name in EXPECTED if name in row), None)
+    if expected is not None:
+        case["expected"] = row.pop(expected)
+    label = row.get("label")
+    if isinstance(label, str) and len(label) <= LONGEST_LABEL:
+        case["label"] = row.pop("label")
+    # A table that we wrote has its variables as one column of JSON.
+    held = row.pop("variables", None)
+    case["variables"] = {**row, **held} if isinstance(held, dict) else row
+    return case
+
+
+def _not_utf8(text: str) -> Fault | None:
+    column = next((place for place, letter in enumerate(text, start=1) if "\ud800" <= letter <= "\udfff"), None)
+    return Fault("", "encoding", f"Is not UTF-8 (column {column}).") if column else None
+
+
+def write_jsonl(cases: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines that `read_rows` reads back as they were."""
+    for case in cases:
+        yield json.dumps(case, ensure_ascii=False) + "\n"
+
+
+def write_csv(cases: Iterable[Mapping[str, Any]], variables: list[str]) -> Iterator[str]:
+    """A table with a column for each variable; spreadsheets see no formula in it."""
+    line = io.StringIO(newline="")
+    writer = csv.writer(line, lineterminator="\r\n")
+    writer.writerow([*variables, *CSV_COLUMNS])
+    for case in cases:
+        cells = [case["variables"].get(name) for name in variables]
+        cells += [";".join(case.get("tags", ())) if name == "tags" else case.get(name) for name in CSV_COLUMNS]
+        writer.writerow([guarded(_cell(value)) for value in cells])
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+    yield line.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,250 @@
+"""Files on their way into a dataset: uploaded in parts, read by a worker, told about while it goes on."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from django.db import transaction
+from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models.functions import Length
+from django.utils import timezone
+
+from evaluations import loading
+from evaluations.case_file import Columns, Row, format_of, read_rows
+from evaluations.loading import Change, Loaded
+from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
+from registry import access, audit
+from registry.access import Actor, Right
+from registry.plain_json import MAX_FAULTS
+from registry.problems import Fault, Problem
+
+logger = logging.getLogger(__name__)
+
+# A part is a request's body; the limit on those is 2 MB.
+MAX_PART_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
+MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
+LONGEST_FILENAME = 200
+# A worker tells after each batch that it lives; one that was silent for so long is dead.
+SILENCE = timedelta(minutes=2)
+# An upload that nobody finished, and the file of one that was read, are kept this long.
+KEPT = timedelta(days=7)
+# Of a rejected row, as much as one needs to find and mend it.
+LONGEST_REJECTED = 4_000
+
+
+def begin(
+    actor: Actor,
+    dataset: Dataset,
+    *,
+    filename: str,
+    form: str = "",
+    columns: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    skip_bad: bool = False,
+    message: str = "",
+) -> DatasetImport:
+    """An import that waits for the parts of its file."""
+    actor.require(Right.EDIT)
+    if dataset.archived_at:
+        raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
+    if not 1 <= len(filename) <= LONGEST_FILENAME:
+        fault = Fault("/filename", "length", f"Must have 1 to {LONGEST_FILENAME} characters.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    if len(message) > loading.MAX_MESSAGE:
+        fault = Fault("/message", "too_long", f"Must have at most {loading.MAX_MESSAGE} characters.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    return DatasetImport.objects.create(
+        dataset=dataset,
+        filename=Path(filename).name or filename,
+        format=form or format_of(filename),
+        columns=dict(columns or {}),
+        replace=replace,
+        skip_bad=skip_bad,
+        message=message,
+        by=actor.user,
+        by_key=actor.key,
+        by_name=actor.name,
+    )
+
+
+def find(dataset: Dataset, key: int) -> DatasetImport:
+    found = DatasetImport.objects.filter(dataset=dataset, pk=key).select_related("version").first()
+    if found is None:
+        raise Problem("import.not_found", f"{dataset.name} has no import {key}.")
+    found.dataset = dataset
+    return found
+
+
+@transaction.atomic
+def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> DatasetImport:
+    """Keep a part of the file (1, 2, 3); sending one again replaces it."""
+    actor.require(Right.EDIT)
+    if not 1 <= number <= MAX_PARTS:
+        raise Problem("import.too_large", f"A file has at most {MAX_FILE_BYTES // 2**30} GB.")
+    if not 0 < len(data) <= MAX_PART_BYTES:
+        raise Problem("import.too_large", f"A part has 1 to {MAX_PART_BYTES:,} bytes.")
+    locked = _in_state(upload, ImportState.UPLOADING)
+    ImportPart.objects.update_or_create(of=locked, kind=PartKind.FILE, number=number, defaults={"data": data})
+    return locked
+
+
+@transaction.atomic
+def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
+    """The file is complete: leave it to a worker."""
+    actor.require(Right.EDIT)
+    locked = _in_state(upload, ImportState.UPLOADING)
+    parts = locked.parts.filter(kind=PartKind.FILE)
+    found = parts.aggregate(last=Max("number"), bytes=Sum(Length("data")))
+    if not found["last"]:
+        raise Problem("import.incomplete", "No part of the file has arrived.")
+    if parts.count() != found["last"]:
+        raise Problem("import.incomplete", f"Of {found['last']} parts, {found['last'] - parts.count()} are missing.")
+    locked.state, locked.bytes = ImportState.PENDING, found["bytes"]
+    locked.save(update_fields=["state", "bytes"])
+    audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "replace": locked.replace})
+    return locked
+
+
+def open_work() -> QuerySet[DatasetImport]:
+    """What waits for a worker, or was left by one that died."""
+    dead = timezone.now() - SILENCE
+    mine = Q(state=ImportState.PENDING) | Q(state=ImportState.RUNNING, beat_at__lt=dead)
+    return DatasetImport.objects.filter(mine).order_by("id")
+
+
+def perform(upload: DatasetImport) -> None:
+    """Read the file into the dataset; does nothing where another worker does it already."""
+    claimed = open_work().filter(pk=upload.pk)
+    if claimed.update(state=ImportState.RUNNING, beat_at=timezone.now(), rows_read=0, rows_bad=0) != 1:
+        return
+    upload.parts.filter(kind=PartKind.REJECTED).delete()
+    rejects = _Rejects(upload)
+    try:
+        with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
+            _write(upload, file)
+            actor = _actor(upload)
+            loaded = _load(actor, upload, Path(file.name), rejects)
+    except Problem as problem:
+        faults = [_told(fault) for fault in problem.faults[:MAX_FAULTS]]
+        _finish(upload, ImportState.FAILED, error=problem.detail[:1_000], faults=faults)
+    else:
+        rejects.close()
+        _finish(
+            upload,
+            ImportState.DONE,
+            version=loaded.version,
+            rows_read=loaded.read,
+            rows_added=loaded.added,
+            rows_known=loaded.known,
+            rows_bad=loaded.bad,
+            faults=rejects.first,
+        )
+
+
+def rejected(upload: DatasetImport) -> Iterator[bytes]:
+    """The file of rows that were left out: `{"line": 7, "faults": [...], "row": ...}` a line."""
+    for part in upload.parts.filter(kind=PartKind.REJECTED).order_by("number").iterator(chunk_size=4):
+        yield bytes(part.data)
+
+
+def clear_old() -> int:
+    """Remove the files of imports that are over or were never finished; what came of them stays."""
+    old = DatasetImport.objects.filter(created_at__lt=timezone.now() - KEPT).exclude(state__in=("pending", "running"))
+    return ImportPart.objects.filter(of__in=old).delete()[0]
+
+
+def columns_of(stated: Mapping[str, Any]) -> Columns:
+    """How a file's own names differ, as an import keeps it."""
+    renamed = stated.get("renamed") or {}
+    return Columns(str(stated.get("expected") or ""), str(stated.get("group") or ""), tuple(sorted(renamed.items())))
+
+
+def rejected_line(row: Row, faults: Sequence[Fault]) -> str:
+    """A line of the file of rejected rows."""
+    raw = json.dumps(row.raw, ensure_ascii=False, default=str)
+    shown = row.raw if len(raw) <= LONGEST_REJECTED else raw[:LONGEST_REJECTED]
+    told = [{"pointer": fault.pointer, "message": fault.message} for fault in faults]
+    return json.dumps({"line": row.line, "faults": told, "row": shown}, ensure_ascii=False, default=str) + "\n"
+
+
+class _Rejects:
+    """Rows that are left out, written into parts of a file as they come."""
+
+    def __init__(self, upload: DatasetImport) -> None:
+        self._upload = upload
+        self._lines: list[str] = []
+        self._size = self._parts = 0
+        self.first: list[dict[str, Any]] = []
+
+    def __call__(self, row: Row, faults: Sequence[Fault]) -> None:
+        if len(self.first) < MAX_FAULTS:
+            self.first += [_told(Fault(f"/lines/{row.line}{one.pointer}", one.code, one.message)) for one in faults]
+        self._lines.append(rejected_line(row, faults))
+        self._size += len(self._lines[-1])
+
+    def flush(self) -> None:
+        """Between two copies: no other statement may run within one."""
+        if self._size >= MAX_PART_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if self._lines:
+            self._parts += 1
+            data = "".join(self._lines).encode("utf-8", "replace")
+            ImportPart.objects.create(of=self._upload, kind=PartKind.REJECTED, number=self._parts, data=data)
+        self._lines, self._size = [], 0
+
+
+def _load(actor: Actor, upload: DatasetImport, path: Path, rejects: _Rejects) -> Loaded:
+    def tell(read: int, bad: int) -> None:
+        DatasetImport.objects.filter(pk=upload.pk).update(beat_at=timezone.now(), rows_read=read, rows_bad=bad)
+        rejects.flush()
+
+    separator = "\t" if upload.filename.lower().endswith(".tsv") else ","
+    rows = read_rows(path, upload.format, columns_of(upload.columns), separator=separator)
+    change = Change(replace=upload.replace, message=upload.message or f"From {upload.filename}")
+    return loading.load(actor, upload.dataset, rows, change, reject=rejects if upload.skip_bad else None, tell=tell)
+
+
+def _actor(upload: DatasetImport) -> Actor:
+    """Who started it, with the rights of now."""
+    if upload.by:
+        return access.person(upload.by, upload.dataset.project)
+    if upload.by_key:
+        return access.machine(upload.by_key)
+    return access.command_line(upload.dataset.project)
+
+
+def _write(upload: DatasetImport, file: IO[bytes]) -> None:
+    for part in upload.parts.filter(kind=PartKind.FILE).order_by("number").iterator(chunk_size=4):
+        file.write(part.data)
+    file.flush()
+
+
+def _finish(upload: DatasetImport, state: ImportState, **members: Any) -> None:
+    DatasetImport.objects.filter(pk=upload.pk).update(state=state, finished_at=timezone.now(), **members)
+    upload.parts.filter(kind=PartKind.FILE).delete()
+    logger.info("import.%s import=%s", state, upload.pk)
+
+
+def _in_state(upload: DatasetImport, state: ImportState) -> DatasetImport:
+    locked = DatasetImport.objects.select_for_update().get(pk=upload.pk)
+    locked.dataset = upload.dataset
+    if locked.state != state:
+        raise Problem("import.wrong_state", f"This import is {ImportState(locked.state).label.lower()}.")
+    return locked
+
+
+def _told(fault: Fault) -> dict[str, Any]:
+    _, _, line, *members = [*fault.pointer.split("/"), "", ""][: max(3, fault.pointer.count("/") + 1)]
+    return {
+        "line": int(line) if line.isdigit() else None,
+        "pointer": "".join(f"/{member}" for member in members if member),
+        "code": fault.code,
+        "message": fault.message,
+    }

@@ -1,0 +1,30 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from evaluations import case_file, datasets
+from evaluations.models import Split
+from registry.management.project_command import ProjectCommand
+
+
+class Command(ProjectCommand):
+    """Writes a dataset's cases to standard output."""
+
+    help = "Write the cases of DATASET or DATASET@VERSION as JSON lines or CSV."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("dataset", metavar="DATASET[@VERSION]")
+        parser.add_argument("--as", dest="form", choices=("jsonl", "csv"), default="jsonl")
+        parser.add_argument("--split", choices=Split.values, default="")
+
+    def run(self, *, project: str, dataset: str, form: str, split: str, **options: Any) -> None:
+        name, _, selector = dataset.partition("@")
+        version = datasets.selected(self.actor_in(project).project, name, selector or "latest")
+        cases = datasets.documents(version, split=split)
+        lines = (
+            case_file.write_csv(cases, datasets.variable_names(version))
+            if form == "csv"
+            else case_file.write_jsonl(cases)
+        )
+        for line in lines:
+            self.stdout.write(line, ending="")

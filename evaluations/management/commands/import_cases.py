@@ -1,0 +1,75 @@
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from django.core.management.base import CommandError
+
+from evaluations import datasets, imports, loading
+from evaluations.case_file import Columns, Row, format_of, read_rows
+from evaluations.loading import Change
+from evaluations.models import Dataset
+from registry.management.project_command import ProjectCommand
+from registry.problems import Fault
+
+TELL_EVERY = 100_000
+
+
+class Command(ProjectCommand):
+    """Reads a file into a dataset; a file of any size, in this process."""
+
+    help = (
+        "Read cases from FILE (.jsonl, .csv, .tsv, .parquet, or promptfoo's .yaml) into a dataset of the project, "
+        "which is made if it is not there. All of them or none, unless --skip-bad."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("dataset", metavar="DATASET")
+        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument("--replace", action="store_true", help="the file is the whole dataset")
+        parser.add_argument(
+            "--skip-bad",
+            nargs="?",
+            const="",
+            metavar="REJECTED",
+            help="leave bad rows out, and write them with the reasons to REJECTED (default: FILE.rejected.jsonl)",
+        )
+        parser.add_argument("--expected", default="", metavar="COLUMN", help="the column that is expected")
+        parser.add_argument("--group", default="", metavar="COLUMN", help="the column that groups cases")
+        parser.add_argument("--rename", action="append", default=[], metavar="COLUMN=VARIABLE")
+        parser.add_argument("--message", default="")
+
+    def run(self, *, project: str, dataset: str, file: Path, **options: Any) -> None:
+        if not file.is_file():
+            raise CommandError(f"There is no file {file}.")
+        actor = self.actor_in(project)
+        wanted = Dataset.objects.filter(project=actor.project, name=dataset).first()
+        target = datasets.named(actor.project, dataset) if wanted else datasets.create(actor, name=dataset)
+        renamed = tuple(sorted(tuple(pair.split("=", 1)) for pair in options["rename"] if "=" in pair))
+        columns = Columns(options["expected"], options["group"], renamed)
+        rows = read_rows(file, format_of(file.name), columns)
+        change = Change(replace=options["replace"], message=options["message"] or f"From {file.name}")
+        if options["skip_bad"] is None:
+            loaded = loading.load(actor, target, rows, change, tell=self._tell)
+        else:
+            rejected = Path(options["skip_bad"] or f"{file}.rejected.jsonl")
+            with rejected.open("w", encoding="utf-8") as handle:
+                loaded = loading.load(actor, target, rows, change, reject=_writer(handle), tell=self._tell)
+            self.stdout.write(f"{loaded.bad:,} rows left out, in {rejected}")
+        self.stdout.write(
+            f"{dataset}@{loaded.version.number}: {loaded.read:,} rows read, {loaded.added:,} added, "
+            f"{loaded.known:,} there already; {loaded.version.size:,} cases, {loaded.version.content_hash}"
+        )
+
+    def _tell(self, read: int, bad: int) -> None:
+        if read and read % TELL_EVERY == 0 and sys.stderr.isatty():
+            self.stderr.write(f"{read:,} rows read, {bad:,} bad")
+
+
+def _writer(handle: IO[str]) -> Any:
+    def reject(row: Row, faults: Sequence[Fault]) -> None:
+        handle.write(imports.rejected_line(row, faults))
+
+    return reject

@@ -1,0 +1,85 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models.datasets import Dataset, DatasetVersion
+from registry.models import APIKey, User
+
+
+class ImportState(models.TextChoices):
+    UPLOADING = "uploading", "Uploading"
+    PENDING = "pending", "Waiting"
+    RUNNING = "running", "Under way"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+IMPORT_OPEN = (ImportState.PENDING, ImportState.RUNNING)
+
+
+class DatasetImport(models.Model):
+    """A file on its way into a dataset: uploaded in parts, then read by a worker. The row is the message."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="imports")
+    state = models.CharField(max_length=10, choices=ImportState.choices, default=ImportState.UPLOADING)
+    filename = models.CharField(max_length=200)
+    format = models.CharField(max_length=10)
+    # {"expected": "...", "group": "...", "renamed": {...}}: registry of the file's own names.
+    columns = models.JSONField(default=dict)
+    replace = models.BooleanField(default=False)
+    skip_bad = models.BooleanField(default=False)
+    message = models.CharField(max_length=500, blank=True)
+    bytes = models.BigIntegerField(default=0)
+    rows_read = models.PositiveIntegerField(default=0)
+    rows_added = models.PositiveIntegerField(default=0)
+    rows_known = models.PositiveIntegerField(default=0)
+    rows_bad = models.PositiveIntegerField(default=0)
+    # The first ones: [{"line": 7, "pointer": "/tags", "code": "tags", "message": "..."}].
+    faults = models.JSONField(default=list)
+    error = models.CharField(max_length=1_000, blank=True)
+    version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, null=True, related_name="imports")
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    beat_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=ImportState.values), name="import_state_is_known"),
+        ]
+        indexes = [
+            models.Index(fields=["dataset", "-id"], name="import_of_dataset"),
+            # The sweep looks at open rows only.
+            models.Index(fields=["id"], condition=Q(state__in=IMPORT_OPEN), name="import_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.filename} into {self.dataset}"
+
+
+class PartKind(models.TextChoices):
+    FILE = "file", "Of the file"
+    REJECTED = "rejected", "Of the rejected rows"
+
+
+class ImportPart(models.Model):
+    """A piece of the uploaded file, or of the file of rows that were rejected. Web and worker may be two machines, so
+    the database carries it; the file's own parts go when it was read."""
+
+    of = models.ForeignKey(DatasetImport, on_delete=models.CASCADE, related_name="parts")
+    kind = models.CharField(max_length=10, choices=PartKind.choices, default=PartKind.FILE)
+    number = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        ordering = ["of", "kind", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["of", "kind", "number"], name="import_part_once"),
+            models.CheckConstraint(condition=Q(kind__in=PartKind.values), name="import_part_kind_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"part {self.number} of {self.of_id}"

@@ -1,0 +1,60 @@
+"""Small pieces of text and pictures on the pages of datasets."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import template
+
+from evaluations.cases import SPLITS, input_text
+from evaluations.models import Case
+
+register = template.Library()
+WIDTH = 1_000
+
+
+@register.filter
+def shown_input(case: Case) -> str:
+    """What a case asks; with several variables each is named."""
+    if len(case.variables) == 1:
+        return input_text(case.variables)
+    return "\n".join(f"{name}: {_plain(value)}" for name, value in case.variables.items())
+
+
+@register.filter
+def as_typed(value: Any) -> str:
+    """An answer as somebody would type it."""
+    return _plain(value)
+
+
+@register.filter
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+@register.inclusion_tag("evaluations/datasets/_splits.html")
+def split_bar(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many cases are on each side, as one bar with its legend."""
+    total = sum(one["count"] for one in splits)
+    return {"splits": splits, "bars": _bars([(one["name"], one["count"]) for one in splits], total or 1)}
+
+
+@register.inclusion_tag("evaluations/datasets/_label_bar.html")
+def label_bar(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A label's cases by side, as long as they are many beside the commonest label's."""
+    return {"bars": _bars([(one["split"], one["count"]) for one in row["parts"]], row["most"] or 1), "row": row}
+
+
+def _bars(counts: Sequence[tuple[str, int]], total: int) -> list[dict[str, Any]]:
+    """Where each side's stretch of a bar is, in thousandths."""
+    bars, before = [], 0
+    for split, count in counts:
+        start, end = round(WIDTH * before / total), round(WIDTH * (before + count) / total)
+        if end > start and split in SPLITS:
+            bars.append({"split": split, "x": start, "width": end - start})
+        before += count
+    return bars
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,296 @@
+"""Pages of datasets: the list, a new one, what one has, its cases, its history, and what it is about."""
+
+import json
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from evaluations import datasets, reports, tasks
+from evaluations.api.datasets import file_answer
+from evaluations.cases import SPLITS
+from evaluations.models import Case, CaseProposal, Dataset, DatasetVersion, Report, ReportKind, ReportState, Split
+from evaluations.proposals import UNDECIDED
+from evaluations.splits import DEFAULT_SEED, DEFAULT_SHARES, SMALL
+from evaluations.views.addresses import to
+from registry.access import Actor, Right
+from registry.problems import Fault, Problem
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, whole
+
+LABELS_SHOWN = 14
+LONGEST_SEARCH = 200
+FEW_CASES = 5
+
+
+@in_project
+def dataset_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    is_archive = request.GET.get("archived") == "1"
+    search = request.GET.get("search", "").strip()[:LONGEST_SEARCH]
+    rows = Dataset.objects.filter(project=actor.project, archived_at__isnull=not is_archive)
+    rows = rows.filter(name__icontains=search) if search else rows
+    shown = Paginator(rows.select_related("head").order_by("name"), PAGE_SIZE).get_page(request.GET.get("page"))
+    heads = [one.head_id for one in shown if one.head_id]
+    found = Report.objects.filter(version__in=heads, state=ReportState.DONE).order_by("id")
+    context = {
+        "section": "datasets",
+        "page": shown,
+        "search": search,
+        "is_archive": is_archive,
+        "leakage": {one.version_id: one for one in found if one.kind == ReportKind.LEAKAGE},
+        "readiness": {one.version_id: one for one in found if one.kind == ReportKind.READINESS},
+    }
+    return page(request, actor, "evaluations/datasets/dataset_list.html", context)
+
+
+@in_project
+def dataset_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    actor.require(Right.EDIT)
+    values = {name: request.POST.get(name, "") for name in ("name", "description")}
+    values |= _dealing_values(request, DEFAULT_SEED, DEFAULT_SHARES)
+    context: dict[str, Any] = {"section": "datasets", "values": values, "splits": SPLITS}
+    if request.method != "POST":
+        return page(request, actor, "evaluations/datasets/dataset_new.html", context)
+    try:
+        made = datasets.create(
+            actor, name=values["name"].strip(), description=values["description"], **_dealing(values)
+        )
+    except Problem as problem:
+        at = dict.fromkeys(("dataset.invalid_name", "dataset.name_taken"), "name")
+        context["errors"] = errors_of(problem, at)
+        return page(request, actor, "evaluations/datasets/dataset_new.html", context, status=problem.kind.status)
+    return done(request, f"{made.name} is there. Bring in its cases.", to("import-new", actor, made.name))
+
+
+def _dealing_values(request: HttpRequest, seed: int, shares: Any) -> dict[str, str]:
+    """The seed and the shares as they are typed."""
+    typed = {name: request.POST.get(name, str(shares.get(name, 0))) for name in SPLITS}
+    return {"seed": request.POST.get("seed", str(seed)), **typed}
+
+
+def _dealing(values: dict[str, str]) -> dict[str, Any]:
+    shares = {name: number if (number := whole(values[name].strip())) is not None else values[name] for name in SPLITS}
+    seed = whole(values["seed"].strip())
+    if seed is None:
+        fault = Fault("/seed", "type", "Must be a whole number.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    return {"seed": seed, "shares": shares}
+
+
+def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
+    """What the heading of all pages of a dataset shows."""
+    dataset = datasets.named(actor.project, name)
+    waiting = CaseProposal.objects.filter(dataset=dataset, state__in=UNDECIDED).count()
+    return {"section": "datasets", "dataset": dataset, "tab": tab, "waiting_proposals": waiting}
+
+
+def chosen_version(request: HttpRequest, actor: Actor, dataset: Dataset) -> DatasetVersion | None:
+    """The version that the address names, else the newest."""
+    number = whole(request.GET.get("version", ""))
+    version = datasets.selected(actor.project, dataset.name, str(number)) if number else dataset.head
+    if version:
+        version.dataset = dataset
+    return version
+
+
+@in_project
+def dataset_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "overview")
+    dataset: Dataset = context["dataset"]
+    version = chosen_version(request, actor, dataset)
+    context |= {"version": version, "imports": dataset.imports.select_related("version").order_by("-id")[:3]}
+    if version:
+        labels = datasets.labels_by_split(version)
+        context |= {
+            "splits": [{"name": name, "count": version.sizes.get(name, 0)} for name in SPLITS],
+            "labels": _label_rows(labels),
+            "label_count": len([label for label in labels if label]),
+            "is_small": version.size < SMALL,
+            "standing": reports.standing(version),
+            "readiness": reports.newest(version, ReportKind.READINESS),
+            "leakage": reports.newest(version, ReportKind.LEAKAGE),
+            "few": Case.objects.of(version).order_by("id")[:FEW_CASES],
+        }
+    return page(request, actor, "evaluations/datasets/dataset_detail.html", context)
+
+
+def _label_rows(labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """The commonest labels with their cases on each side, as parts of the commonest one's."""
+    totals = {label: sum(counts.values()) for label, counts in labels.items()}
+    most = max(totals.values(), default=1)
+    names = sorted(totals, key=lambda label: (-totals[label], label))[:LABELS_SHOWN]
+    return [
+        {
+            "label": label,
+            "total": totals[label],
+            "parts": [{"split": split, "count": labels[label].get(split, 0)} for split in SPLITS],
+            "most": most,
+        }
+        for label in names
+    ]
+
+
+@in_project
+def case_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "cases")
+    version = chosen_version(request, actor, context["dataset"])
+    asked = {key: request.GET.get(key, "").strip()[:LONGEST_SEARCH] for key in ("split", "label", "tag", "search")}
+    context |= {"version": version, "asked": asked, "is_filtered": any(asked.values()), "split_names": SPLITS}
+    if version:
+        cases = _narrowed(Case.objects.of(version), asked)
+        context["page"] = Paginator(cases.order_by("id"), PAGE_SIZE).get_page(request.GET.get("page"))
+        context["labels"] = sorted(label for label in datasets.labels_by_split(version) if label)[:100]
+        context["leaked"] = reports.leaked_cases(version)
+    return page(request, actor, "evaluations/datasets/case_list.html", context)
+
+
+def _narrowed(cases: Any, asked: dict[str, str]) -> Any:
+    if asked["split"] in Split.values:
+        cases = cases.filter(split=asked["split"])
+    if asked["label"]:
+        cases = cases.filter(label=asked["label"])
+    if asked["tag"]:
+        cases = cases.filter(tags__contains=[asked["tag"]])
+    if asked["search"]:
+        text = asked["search"]
+        cases = cases.filter(Q(variables__icontains=text) | Q(expected__icontains=text))
+    return cases
+
+
+@in_project
+def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = None) -> HttpResponse:
+    """One case: to look at, to change, to remove; or a new one."""
+    context = heading(actor, name, "cases")
+    dataset: Dataset = context["dataset"]
+    case = _case(dataset, key) if key else None
+    values = _case_values(request, case, dataset)
+    context |= {"case": case, "values": values, "split_names": SPLITS}
+    if request.method != "POST":
+        return page(request, actor, "evaluations/datasets/case_edit.html", context)
+    actor.require(Right.EDIT)
+    try:
+        if case and request.POST.get("do") == "remove":
+            loaded = datasets.change(actor, dataset, removed=[case.pk], message=values["message"] or "Removed a case")
+        else:
+            document = _case_document(values)
+            asked: dict[str, Any] = {"changed": {case.pk: document}} if case else {"added": [document]}
+            message = values["message"] or ("Changed a case" if case else "Added a case")
+            loaded = datasets.change(actor, dataset, message=message, **asked)
+    except Problem as problem:
+        context["errors"] = _case_errors(problem)
+        return page(request, actor, "evaluations/datasets/case_edit.html", context, status=problem.kind.status)
+    tasks.report_soon(loaded.version)
+    sentence = f"Version {loaded.version.number} has it." if loaded.created else "Nothing was changed."
+    return done(request, sentence, to("case-list", actor, name))
+
+
+def _case(dataset: Dataset, key: int) -> Case:
+    found = Case.objects.filter(dataset=dataset, pk=key).first()
+    if found is None:
+        raise Problem("cases.not_found", f"{dataset.name} has no case {key}.")
+    return found
+
+
+def _case_values(request: HttpRequest, case: Case | None, dataset: Dataset) -> dict[str, str]:
+    """The form's fields: as they were typed, as the case has them, or blank for a new one."""
+    if request.method == "POST":
+        fields = ("variables", "expected", "tags", "group", "split", "message")
+        return {name: request.POST.get(name, "").replace("\r\n", "\n") for name in fields}
+    if case is None:
+        names = datasets.variable_names(dataset.head, sample=50) if dataset.head else ["input"]
+        return {"variables": datasets.pretty(dict.fromkeys(names, ""))}
+    expected = case.expected
+    return {
+        "variables": datasets.pretty(case.variables),
+        "expected": expected if isinstance(expected, str) else "" if expected is None else datasets.pretty(expected),
+        "tags": ", ".join(case.tags),
+        "group": case.group_key,
+        "split": case.split if case.is_placed else "",
+        "message": "",
+    }
+
+
+def _case_document(values: dict[str, str]) -> dict[str, Any]:
+    """A case from the form; what starts like JSON and is none is refused, not taken for text."""
+    try:
+        variables = json.loads(values["variables"])
+    except (ValueError, RecursionError) as error:
+        sentence = f"Variables are a JSON object: {error}"
+        raise Problem("cases.invalid", sentence, faults=[Fault("/0/variables", "json", sentence)]) from None
+    document: dict[str, Any] = {"variables": variables, "group": values["group"].strip(), "split": values["split"]}
+    document["tags"] = [tag.strip() for tag in values["tags"].split(",") if tag.strip()]
+    document["expected"] = typed_answer(values["expected"])
+    return document
+
+
+def typed_answer(text: str) -> Any:
+    """What somebody typed as an answer: JSON where it starts like an object or a list, else text; None for nothing."""
+    stripped = text.strip()
+    if stripped[:1] not in ("{", "["):
+        return text if stripped else None
+    try:
+        return json.loads(stripped)
+    except (ValueError, RecursionError) as error:
+        sentence = f"This starts like JSON but is none: {error}"
+        raise Problem("cases.invalid", sentence, faults=[Fault("/0/expected", "json", sentence)]) from None
+
+
+def _case_errors(problem: Problem) -> dict[str, str]:
+    faults = {fault.pointer.split("/")[2]: fault.message for fault in problem.faults if fault.pointer.count("/") > 1}
+    return faults or {"": problem.detail}
+
+
+@in_project
+def dataset_history(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "history")
+    rows = context["dataset"].versions.order_by("-number")
+    context["page"] = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    return page(request, actor, "evaluations/datasets/dataset_history.html", context)
+
+
+@in_project
+def dataset_file(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
+    version = datasets.selected(actor.project, name, str(number))
+    asked = request.GET
+    return file_answer(version, as_csv=asked.get("as") == "csv", split=asked.get("split", ""))
+
+
+@in_project
+def dataset_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    actor.require(Right.EDIT)
+    context = heading(actor, name, "about")
+    dataset: Dataset = context["dataset"]
+    values = {"description": request.POST.get("description", dataset.description).replace("\r\n", "\n")}
+    values |= _dealing_values(request, dataset.seed, dataset.shares)
+    context |= {"values": values, "splits": SPLITS}
+    if request.method == "POST":
+        try:
+            if request.POST.get("do") == "resplit":
+                loaded = datasets.resplit(actor, dataset, **_dealing(values))
+                tasks.report_soon(loaded.version)
+                sentence = f"Version {loaded.version.number} is dealt anew."
+            else:
+                datasets.describe(actor, dataset, description=values["description"])
+                sentence = "Saved."
+        except Problem as problem:
+            context["errors"] = errors_of(problem)
+            return page(request, actor, "evaluations/datasets/dataset_about.html", context, status=problem.kind.status)
+        return done(request, sentence, to("dataset-detail", actor, name))
+    return page(request, actor, "evaluations/datasets/dataset_about.html", context)
+
+
+@in_project
+@only_post
+def dataset_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    try:
+        datasets.archive(actor, datasets.named(actor.project, name))
+    except Problem as problem:
+        return refused(request, problem, to("dataset-about", actor, name))
+    return done(request, f"{name} is archived.", to("dataset-list", actor))
+
+
+@in_project
+@only_post
+def dataset_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    datasets.restore(actor, datasets.named(actor.project, name))
+    return done(request, f"{name} is in use again.", to("dataset-detail", actor, name))

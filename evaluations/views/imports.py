@@ -1,0 +1,86 @@
+"""Pages of imports: choosing a file, and how it goes."""
+
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django_htmx.http import HttpResponseStopPolling
+
+from evaluations import datasets, imports, tasks
+from evaluations.api.imports import rejected_answer
+from evaluations.models import Dataset, DatasetImport, ImportState
+from evaluations.views.addresses import to
+from evaluations.views.datasets import heading
+from registry.access import Actor, Right
+from registry.problems import Problem
+from registry.tasks import start
+from registry.views.frame import errors_of, in_project, page
+
+# Without scripts a file comes in one piece.
+MAX_IN_ONE_PIECE = 32 * 1024 * 1024
+FIELDS = ("expected", "group", "rename", "message", "mode", "skip_bad")
+
+
+@in_project
+def import_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Choose a file. With scripts it goes up in parts over the API, with a progress bar; without, as it is."""
+    actor.require(Right.EDIT)
+    context = heading(actor, name, "import")
+    values = {key: request.POST.get(key, "") for key in FIELDS}
+    context |= {"values": values, "part_size": imports.MAX_PART_BYTES}
+    if request.method != "POST":
+        return page(request, actor, "evaluations/datasets/import_new.html", context)
+    try:
+        upload = _receive(request, actor, context["dataset"], values)
+    except Problem as problem:
+        context["errors"] = errors_of(problem, {"dataset.unreadable": "file", "import.too_large": "file"})
+        return page(request, actor, "evaluations/datasets/import_new.html", context, status=problem.kind.status)
+    return redirect(to("import-detail", actor, name, upload.pk))
+
+
+def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[str, str]) -> DatasetImport:
+    file = request.FILES.get("file")
+    if not isinstance(file, UploadedFile) or not file.name:
+        raise Problem("dataset.unreadable", "Choose a file.")
+    if (file.size or 0) > MAX_IN_ONE_PIECE:
+        limit = MAX_IN_ONE_PIECE // 2**20
+        sentence = f"Without scripts a file has at most {limit} MB; turn them on, or use the command."
+        raise Problem("import.too_large", sentence)
+    renamed = (pair.partition("=") for pair in values["rename"].split(",") if "=" in pair)
+    upload = imports.begin(
+        actor,
+        dataset,
+        filename=file.name,
+        columns={
+            "expected": values["expected"].strip(),
+            "group": values["group"].strip(),
+            "renamed": {before.strip(): after.strip() for before, _, after in renamed},
+        },
+        replace=values["mode"] == "replace",
+        skip_bad=bool(values["skip_bad"]),
+        message=values["message"].strip(),
+    )
+    for number, part in enumerate(file.chunks(imports.MAX_PART_BYTES), start=1):
+        imports.put_part(actor, upload, number, part)
+    started = imports.start(actor, upload)
+    start(tasks.read_import, started.pk)
+    return started
+
+
+@in_project
+def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    """How an import goes; while it does, its panel asks again by itself."""
+    context = heading(actor, name, "import")
+    upload = imports.find(context["dataset"], key)
+    context |= {"import": upload, "is_over": upload.state in (ImportState.DONE, ImportState.FAILED)}
+    if getattr(request, "htmx", None):
+        answer = render(request, "evaluations/datasets/_import.html", {**context, "project": actor.project})
+        return HttpResponseStopPolling(answer.content) if context["is_over"] else answer
+    return page(request, actor, "evaluations/datasets/import_detail.html", context)
+
+
+@in_project
+def import_rejected(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponseBase:
+    found: Any = imports.find(datasets.named(actor.project, name), key)
+    return rejected_answer(found)

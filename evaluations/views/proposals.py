@@ -1,0 +1,76 @@
+"""The page of proposed cases: look, edit, take in or turn away."""
+
+import json
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+
+from evaluations import proposals, tasks
+from evaluations.models import CaseProposal, Dataset, ProposalState
+from evaluations.views.addresses import to
+from evaluations.views.datasets import heading
+from registry.access import Actor
+from registry.problems import Fault, Problem
+from registry.views.frame import done, in_project, page, whole
+
+SHOWN = 20
+
+
+@in_project
+def proposal_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "proposals")
+    dataset: Dataset = context["dataset"]
+    is_decided = request.GET.get("show") == "decided"
+    states = (ProposalState.ACCEPTED, ProposalState.REJECTED) if is_decided else proposals.UNDECIDED
+    rows = dataset.proposals.filter(state__in=states).order_by("-decided_at", "id" if not is_decided else "-id")
+    shown = Paginator(rows.select_related("version"), SHOWN).get_page(request.GET.get("page"))
+    context |= {"page": shown, "is_decided": is_decided, "rows": [_row(one) for one in shown]}
+    if request.method == "POST":
+        names = [name for name in request.POST if name.startswith("case:")]
+        typed = {whole(name.removeprefix("case:")): _posted(request, name) for name in names}
+        chosen = [key for text in request.POST.getlist("chosen") if (key := whole(text)) is not None]
+        try:
+            sentence = _decide(request, actor, dataset, chosen, typed)
+        except Problem as problem:
+            context |= {"problem": problem, "chosen": chosen}
+            context["rows"] = [{**row, "text": typed.get(row["proposal"].pk, row["text"])} for row in context["rows"]]
+            status = problem.kind.status
+            return page(request, actor, "evaluations/datasets/proposal_list.html", context, status=status)
+        return done(request, sentence, to("proposal-list", actor, name))
+    return page(request, actor, "evaluations/datasets/proposal_list.html", context)
+
+
+def _posted(request: HttpRequest, name: str) -> str:
+    return str(request.POST.get(name, "")).replace("\r\n", "\n")
+
+
+def _row(proposal: CaseProposal) -> dict[str, Any]:
+    return {"proposal": proposal, "text": _text(proposal)}
+
+
+def _text(proposal: CaseProposal) -> str:
+    return json.dumps(proposal.document, indent=2, ensure_ascii=False)
+
+
+def _decide(
+    request: HttpRequest, actor: Actor, dataset: Dataset, chosen: list[int], typed: dict[int | None, str]
+) -> str:
+    if not chosen:
+        raise Problem("proposal.not_found", "Choose at least one.")
+    if request.POST.get("do") == "reject":
+        count = proposals.reject(actor, dataset, keys=chosen, reason=request.POST.get("reason", ""))
+        return f"{count} turned away."
+    stored = {one.pk: one for one in dataset.proposals.filter(pk__in=chosen)}
+    edited = {key: _read(key, typed[key]) for key, one in stored.items() if key in typed and typed[key] != _text(one)}
+    loaded = proposals.accept(actor, dataset, keys=chosen, edited=edited)
+    tasks.report_soon(loaded.version)
+    return f"{loaded.added} taken in as version {loaded.version.number}."
+
+
+def _read(key: int, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        sentence = f"Proposal {key} is no JSON: {error}"
+        raise Problem("cases.invalid", sentence, faults=[Fault(f"/{key}", "json", sentence)]) from None

@@ -1,0 +1,86 @@
+"""Pages of reports: is the data good enough, and has test data leaked?"""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+
+from evaluations import datasets, reports, tasks
+from evaluations.api.reports import shown_examples
+from evaluations.models import FindingKind, ReportKind
+from evaluations.views.addresses import to
+from evaluations.views.datasets import chosen_version, heading
+from registry import charts
+from registry.access import Actor
+from registry.problems import Problem
+from registry.tasks import start
+from registry.views.frame import done, in_project, only_post, page, refused
+
+FINDINGS_SHOWN = 20
+
+
+@in_project
+def readiness(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "readiness")
+    version = chosen_version(request, actor, context["dataset"])
+    report = reports.newest(version, ReportKind.READINESS) if version else None
+    context |= {"version": version, "report": report}
+    if report and report.result:
+        bars = [(_range(one), one["count"]) for one in report.result["lengths"]]
+        context["lengths"] = charts.bar_chart("lengths", "Length of the input, in characters", bars, unit="cases")
+    return page(request, actor, "evaluations/datasets/readiness.html", context)
+
+
+def _range(bar: dict[str, int]) -> str:
+    return f"{bar['from']:,}" if bar["to"] <= bar["from"] else f"{bar['from']:,} to {bar['to']:,}"
+
+
+@in_project
+def leakage(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "leakage")
+    version = chosen_version(request, actor, context["dataset"])
+    context["version"] = version
+    if version:
+        kind = request.GET.get("kind", "")
+        kind = kind if kind in FindingKind.values else ""
+        report = reports.done(version, ReportKind.LEAKAGE)
+        context |= {
+            "newest": reports.newest(version, ReportKind.LEAKAGE),
+            "report": report,
+            "standing": reports.standing(version),
+            "kind": kind,
+            "kinds": _kinds(report.result["counts"]) if report else [],
+        }
+        if report:
+            rows = report.findings.select_related("held", "other").order_by("-is_leak", "id")
+            rows = rows.filter(kind=kind) if kind else rows
+            shown = Paginator(rows, FINDINGS_SHOWN).get_page(request.GET.get("page"))
+            found = shown_examples(shown)
+            pairs = [(one, found.get((one.example_set_id or 0, one.position or 0))) for one in shown]
+            context |= {"page": shown, "pairs": pairs}
+    return page(request, actor, "evaluations/datasets/leakage.html", context)
+
+
+def _kinds(counts: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"kind": kind.value, "label": kind.label, "count": counts.get(kind.value, 0)} for kind in FindingKind]
+
+
+@in_project
+@only_post
+def leakage_ask(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Look again."""
+    version = datasets.selected(actor.project, name, "latest")
+    report = reports.ask(actor, version, ReportKind.LEAKAGE)
+    start(tasks.make_report, report.pk)
+    return done(request, "Looking again.", to("leakage", actor, name))
+
+
+@in_project
+@only_post
+def leakage_override(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    version = datasets.selected(actor.project, name, "latest")
+    try:
+        reports.override(actor, version, reason=request.POST.get("reason", ""))
+    except Problem as problem:
+        return refused(request, problem, to("leakage", actor, name))
+    return done(request, "It may be used in spite of the leaks; the reason stays here.", to("leakage", actor, name))

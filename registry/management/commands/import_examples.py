@@ -1,0 +1,40 @@
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from registry import example_file, examples, tasks
+from registry.management.project_command import ProjectCommand
+from registry.models import ExampleSet
+
+
+class Command(ProjectCommand):
+    """Reads a file of few-shot examples into a set."""
+
+    help = (
+        "Read examples from FILE (.jsonl, .json, .csv, .tsv) into an example set of the project, which is made if it "
+        "is not there. They are added at the end, or with --replace are the whole set."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("set", metavar="SET")
+        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument("--replace", action="store_true", help="the file is the whole set")
+        parser.add_argument("--message", default="")
+
+    def run(self, *, project: str, file: Path, replace: bool, message: str, **options: Any) -> None:
+        name: str = options["set"]
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+        actor = self.actor_in(project)
+        added = example_file.read_file(data, file.name)
+        is_there = ExampleSet.objects.filter(project=actor.project, name=name).exists()
+        target = examples.named(actor.project, name) if is_there else examples.create(actor, name=name)
+        done = examples.add(actor, target, added=added, replace=replace, message=message or f"From {file.name}")
+        tasks.embed_soon(done.version)
+        known = "" if done.created else " (there already)"
+        self.stdout.write(f"{done.version}: {done.version.size:,} examples, {done.version.content_hash}{known}")

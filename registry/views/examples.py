@@ -1,0 +1,300 @@
+"""Pages of example sets: the list, a new one, its examples, the table editor, files, history, and what it is about."""
+
+from collections import Counter
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.core.paginator import Paginator
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from registry import embedders, example_file, examples, few_shot, tasks, vectors
+from registry.access import Actor, Right
+from registry.api.examples import file_answer
+from registry.example_content import Shot, read_example
+from registry.models import Embedding, EmbeddingState, ExamplePlace, ExampleSet, ExampleSetVersion
+from registry.problems import Problem
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, to, whole
+
+ROWS_EDITED = 25
+BLANK_ROWS = 3
+MOST_FOUND = 20
+LABELS_SHOWN = 12
+LONGEST_QUERY = 4_000
+FIELDS = ("input", "output", "tags", "note")
+
+
+@in_project
+def example_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    is_archive = request.GET.get("archived") == "1"
+    search = request.GET.get("search", "").strip()[:200]
+    rows = ExampleSet.objects.filter(project=actor.project, archived_at__isnull=not is_archive)
+    rows = rows.filter(name__icontains=search) if search else rows
+    shown = Paginator(rows.select_related("head").order_by("name"), PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "section": "examples",
+        "page": shown,
+        "search": search,
+        "is_archive": is_archive,
+        "embeddings": _embeddings([one.head_id for one in shown if one.head_id]),
+        "users": _uses(actor, shown.object_list),
+    }
+    return page(request, actor, "registry/examples/example_list.html", context)
+
+
+def _embeddings(version_ids: list[int]) -> dict[int, Embedding]:
+    """The newest work of embedding each version."""
+    rows = Embedding.objects.filter(version__in=version_ids).order_by("id")
+    return {row.version_id: row for row in rows}
+
+
+def _uses(actor: Actor, sets: Any) -> dict[int, int]:
+    """How many prompts' newest versions pick from each set."""
+    rows = actor.project.prompts.current().filter(head__example_set__example_set__in=[one.pk for one in sets])
+    counted = rows.values("head__example_set__example_set").annotate(count=Count("pk"))
+    return {row["head__example_set__example_set"]: row["count"] for row in counted}
+
+
+@in_project
+def example_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    actor.require(Right.EDIT)
+    values = {name: request.POST.get(name, "") for name in ("name", "description")}
+    context: dict[str, Any] = {"section": "examples", "values": values}
+    if request.method != "POST":
+        return page(request, actor, "registry/examples/example_new.html", context)
+    try:
+        made = examples.create(actor, name=values["name"].strip(), description=values["description"])
+    except Problem as problem:
+        at_name = dict.fromkeys(("example_set.invalid_name", "example_set.name_taken"), "name")
+        context["errors"] = errors_of(problem, at_name)
+        return page(request, actor, "registry/examples/example_new.html", context, status=problem.kind.status)
+    return done(request, f"{made.name} is there. Give it its first examples.", to("example-add", actor, made.name))
+
+
+def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
+    """What the heading of all pages of a set shows."""
+    return {"section": "examples", "set": examples.named(actor.project, name), "tab": tab}
+
+
+@in_project
+def example_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """A version's examples, or those nearest to a text."""
+    context = heading(actor, name, "examples")
+    example_set: ExampleSet = context["set"]
+    number = whole(request.GET.get("version", ""))
+    version = examples.selected(actor.project, name, str(number)) if number else example_set.head
+    context["version"] = version
+    if version is not None:
+        context |= _shown(request, version)
+        context["used_by"] = examples.used_by(example_set)
+    return page(request, actor, "registry/examples/example_detail.html", context)
+
+
+def _shown(request: HttpRequest, version: ExampleSetVersion) -> dict[str, Any]:
+    near = request.GET.get("near", "").strip()[:LONGEST_QUERY]
+    embedder = request.GET.get("by", "")
+    embedder = embedder if embedder in embedders.names() else embedders.default()
+    context: dict[str, Any] = {
+        "near": near,
+        "embedder": embedder,
+        "embedders": embedders.names(),
+        "work": version.embeddings.filter(embedder=embedders.default()).first(),
+        "labels": _labels(version),
+        "page": Paginator(examples.places(version), PAGE_SIZE).get_page(request.GET.get("page")),
+    }
+    if near:
+        try:
+            choice = few_shot.by_similarity(version, {"select": "similar", "k": MOST_FOUND}, near, embedder)
+            context["found"] = choice.picked
+        except Problem as problem:
+            context["why_not_found"] = problem.detail
+    return context
+
+
+def _labels(version: ExampleSetVersion) -> list[dict[str, Any]]:
+    """How many examples each label has; the rarest are told together."""
+    rows: QuerySet[Any] = version.places.values("example__label").annotate(count=Count("pk"))
+    counted = Counter({row["example__label"]: row["count"] for row in rows})
+    shown = [{"label": label, "count": count} for label, count in counted.most_common(LABELS_SHOWN)]
+    rest = version.size - sum(row["count"] for row in shown)
+    return [*shown, {"label": f"{len(counted) - LABELS_SHOWN:,} others", "count": rest}] if rest else shown
+
+
+@in_project
+def example_edit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """The table editor: a page of rows, and blank ones below."""
+    actor.require(Right.EDIT)
+    context = heading(actor, name, "edit")
+    example_set: ExampleSet = context["set"]
+    rows = examples.places(example_set.head) if example_set.head else ExamplePlace.objects.none()
+    shown = Paginator(rows, ROWS_EDITED).get_page(request.GET.get("page"))
+    stored = [{"key": str(place.example_id), **_fields(examples.shot(place.example))} for place in shown]
+    blank = [{"key": f"new{index}", **dict.fromkeys(FIELDS, "")} for index in range(1, BLANK_ROWS + 1)]
+    context |= {"page": shown, "rows": stored, "blank": blank, "message": request.POST.get("message", "")}
+    if request.method == "POST":
+        typed = _typed(request)
+        try:
+            committed = _revise(actor, example_set, typed, stored, context["message"])
+        except Problem as problem:
+            context |= {"rows": [row for row in typed if not row["key"].startswith("new")], "problem": problem}
+            context["blank"] = [row for row in typed if row["key"].startswith("new")] or blank
+            context["errors"] = _by_row(problem, typed)
+            return page(request, actor, "registry/examples/example_edit.html", context, status=problem.kind.status)
+        return _committed(request, actor, name, committed)
+    return page(request, actor, "registry/examples/example_edit.html", context)
+
+
+def _fields(shot: Shot) -> dict[str, str]:
+    """An example as the editor's fields have it."""
+    return {"input": shot.input, "output": shot.output, "tags": ", ".join(shot.tags), "note": shot.note}
+
+
+def _typed(request: HttpRequest) -> list[dict[str, Any]]:
+    """Every row of the form, as it was typed."""
+    keys = [name.removeprefix("input:") for name in request.POST if name.startswith("input:")]
+    return [
+        {
+            "key": key,
+            **{field: request.POST.get(f"{field}:{key}", "").replace("\r\n", "\n") for field in FIELDS},
+            "removed": f"remove:{key}" in request.POST,
+        }
+        for key in keys
+    ]
+
+
+def _document(row: dict[str, Any]) -> dict[str, Any]:
+    tags = [tag.strip() for tag in row["tags"].split(",") if tag.strip()]
+    return {"input": row["input"], "output": row["output"], "note": row["note"], "tags": tags}
+
+
+def _revise(
+    actor: Actor, example_set: ExampleSet, typed: list[dict[str, Any]], stored: list[dict[str, Any]], message: str
+) -> examples.Committed:
+    before = {row["key"]: row for row in stored}
+    changed = {
+        key: _document(row)
+        for row in typed
+        if (key := whole(row["key"])) is not None
+        and not row["removed"]
+        and any(row[field] != before.get(row["key"], {}).get(field) for field in FIELDS)
+    }
+    removed = [key for row in typed if row["removed"] and (key := whole(row["key"])) is not None]
+    added = [
+        _document(row) for row in typed if row["key"].startswith("new") and (row["input"] or row["output"].strip())
+    ]
+    return examples.revise(actor, example_set, changed=changed, removed=removed, added=added, message=message.strip())
+
+
+def _by_row(problem: Problem, typed: list[dict[str, Any]]) -> dict[str, str]:
+    """Faults at the rows that they are about: a row is found again by checking it alone."""
+    errors: dict[str, str] = {}
+    if problem.code == "examples.invalid":
+        for row in typed:
+            if row["removed"] or (row["key"].startswith("new") and not row["input"] and not row["output"]):
+                continue
+            faults: list[Any] = []
+            read_example(_document(row), faults)
+            if faults:
+                errors[row["key"]] = " ".join(fault.message for fault in faults)
+    return errors
+
+
+def _committed(request: HttpRequest, actor: Actor, name: str, committed: examples.Committed) -> HttpResponse:
+    tasks.embed_soon(committed.version)
+    number = committed.version.number
+    sentence = (
+        f"Version {number} has {committed.version.size:,} examples."
+        if committed.created
+        else f"That is version {number} already."
+    )
+    return done(request, sentence, to("example-detail", actor, name))
+
+
+@in_project
+def example_add(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Many at once: pasted, or from a file."""
+    actor.require(Right.EDIT)
+    context = heading(actor, name, "add")
+    values = {key: request.POST.get(key, "") for key in ("pasted", "message", "mode")}
+    context["values"] = values
+    if request.method != "POST":
+        return page(request, actor, "registry/examples/example_add.html", context)
+    try:
+        added = _given(request, values["pasted"])
+        committed = examples.add(
+            actor, context["set"], added=added, replace=values["mode"] == "replace", message=values["message"].strip()
+        )
+    except Problem as problem:
+        context |= {"problem": problem, "errors": {"": problem.detail}, "faults": problem.faults[1:]}
+        return page(request, actor, "registry/examples/example_add.html", context, status=problem.kind.status)
+    return _committed(request, actor, name, committed)
+
+
+def _given(request: HttpRequest, pasted: str) -> list[Shot]:
+    upload = request.FILES.get("file")
+    if isinstance(upload, UploadedFile) and upload.name:
+        if (upload.size or 0) > example_file.MAX_BYTES:
+            raise Problem("examples.too_large", f"A file has at most {example_file.MAX_BYTES // 2**20} MB.")
+        return example_file.read_file(upload.read(), upload.name)
+    if not pasted.strip():
+        raise Problem("examples.unreadable", "Paste examples, or choose a file.")
+    return example_file.read_pasted(pasted)
+
+
+@in_project
+def example_history(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    context = heading(actor, name, "history")
+    rows = context["set"].versions.order_by("-number")
+    context["page"] = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    return page(request, actor, "registry/examples/example_history.html", context)
+
+
+@in_project
+def example_file_of(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
+    version = examples.selected(actor.project, name, str(number))
+    return file_answer(version, as_csv=request.GET.get("as") == "csv")
+
+
+@in_project
+def example_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    actor.require(Right.EDIT)
+    context = heading(actor, name, "about")
+    description = request.POST.get("description", context["set"].description)
+    context["values"] = {"description": description}
+    if request.method == "POST":
+        try:
+            examples.describe(actor, context["set"], description=description.replace("\r\n", "\n"))
+        except Problem as problem:
+            context["errors"] = errors_of(problem)
+            return page(request, actor, "registry/examples/example_about.html", context, status=problem.kind.status)
+        return done(request, "Saved.", to("example-detail", actor, name))
+    return page(request, actor, "registry/examples/example_about.html", context)
+
+
+@in_project
+@only_post
+def example_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    try:
+        examples.archive(actor, examples.named(actor.project, name))
+    except Problem as problem:
+        return refused(request, problem, to("example-about", actor, name))
+    return done(request, f"{name} is archived.", to("example-list", actor))
+
+
+@in_project
+@only_post
+def example_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    examples.restore(actor, examples.named(actor.project, name))
+    return done(request, f"{name} is in use again.", to("example-detail", actor, name))
+
+
+@in_project
+@only_post
+def example_embed(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Try again what failed to be embedded."""
+    actor.require(Right.EDIT)
+    head = examples.named(actor.project, name).head
+    for work in head.embeddings.filter(state=EmbeddingState.FAILED) if head else ():
+        vectors.again(work)
+        tasks.start(tasks.embed, work.pk)
+    return done(request, "Embedding goes on.", to("example-detail", actor, name))

@@ -1,0 +1,24 @@
+// The annotation queue by keyboard: number keys choose a label, S skips, Ctrl Enter saves what is typed.
+
+const form = document.querySelector("[data-annotate]");
+
+document.addEventListener("keydown", (event) => {
+  if (!form || event.altKey || event.metaKey) return;
+  const isTyping = event.target.matches("textarea, input:not([type='radio'])");
+  if (event.key === "Enter" && event.ctrlKey) {
+    event.preventDefault();
+    form.requestSubmit(form.querySelector("[name='do'][value='typed']"));
+  } else if (!isTyping && !event.ctrlKey) {
+    const button = form.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    if (button) {
+      event.preventDefault();
+      form.requestSubmit(button);
+    }
+  }
+});
+
+// Sent once: a key that is held down must not answer the next case.
+form?.addEventListener("submit", (event) => {
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "1";
+});

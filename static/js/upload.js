@@ -1,0 +1,73 @@
+// A dataset's file goes up in parts over the API: a progress bar, no limit of a request, and a part that fails is sent again.
+
+const form = document.querySelector("[data-upload]");
+const bar = form.querySelector("[data-progress]");
+const trouble = form.querySelector("[data-trouble]");
+const button = form.querySelector("button");
+const TRIES = 5;
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const file = form.elements.file.files[0];
+  if (!file) return;
+  trouble.hidden = true;
+  button.disabled = true;
+  try {
+    const begun = await call("POST", form.dataset.upload, JSON.stringify(asked(file)), "application/json");
+    await sendParts(file, `${form.dataset.upload}/${begun.id}`);
+    await call("POST", `${form.dataset.upload}/${begun.id}/start`, "{}", "application/json");
+    location.assign(`../imports/${begun.id}/`);
+  } catch (error) {
+    trouble.textContent = error.message;
+    trouble.hidden = false;
+    button.disabled = false;
+    bar.hidden = true;
+  }
+});
+
+function asked(file) {
+  const fields = form.elements;
+  const pairs = fields.rename.value.split(",").filter((pair) => pair.includes("="));
+  return {
+    filename: file.name,
+    expected_column: fields.expected.value.trim(),
+    group_column: fields.group.value.trim(),
+    rename: Object.fromEntries(pairs.map((pair) => pair.split("=").map((name) => name.trim()).slice(0, 2))),
+    replace: form.querySelector("[name='mode']:checked")?.value === "replace",
+    skip_bad: fields.skip_bad.checked,
+    message: fields.message.value.trim(),
+  };
+}
+
+async function sendParts(file, address) {
+  const size = Number(form.dataset.part);
+  bar.hidden = false;
+  for (let start = 0, number = 1; start < file.size || number === 1; start += size, number += 1) {
+    await call("PUT", `${address}/parts/${number}`, file.slice(start, start + size), "application/octet-stream");
+    const sent = Math.min(file.size, start + size);
+    bar.querySelector("progress").value = file.size ? sent / file.size : 1;
+    bar.querySelector("[data-sent]").textContent = `${(sent / 1048576).toFixed(1)} of ${(file.size / 1048576).toFixed(1)} MB sent`;
+  }
+}
+
+/** A call of the API; what the network loses is tried again, what the server refuses is said. */
+async function call(method, address, body, type) {
+  for (let attempt = 1; ; attempt += 1) {
+    let answer;
+    try {
+      answer = await fetch(address, {
+        method,
+        body,
+        headers: { "Content-Type": type, "X-CSRFToken": form.elements.csrfmiddlewaretoken.value, "X-Cuebook-Project": form.dataset.project },
+      });
+    } catch {
+      // Beginning twice would leave an import behind that nobody finishes; parts may be sent again.
+      if (method !== "PUT" || attempt === TRIES) throw new Error("The server cannot be reached. Nothing is lost; try again.");
+      await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
+      continue;
+    }
+    const said = await answer.json().catch(() => ({}));
+    if (answer.ok) return said;
+    throw new Error(said.detail ?? `The server answered ${answer.status}.`);
+  }
+}
