@@ -24,6 +24,7 @@ OUTLYING = 5.0
 EXAMPLES = 5
 LONGEST_SHOWN = 160
 SMALLEST_FOR_OUTLIERS = 30
+FEWEST_DIGITS_OF_PHONE = 9
 
 # What UTF-8 read as Latin-1 or Windows-1252 leaves behind, the replacement character, and control characters.
 BROKEN = re.compile("\ufffd|\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u0080-\u2122]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -94,7 +95,7 @@ class Survey:
         found = False
         for name, pattern in PII.items():
             match = pattern.search(text)
-            if match and (name != "card" or passes_luhn(match[0])):
+            if match and _is_meant(name, match[0]):
                 found = True
                 self.pii_counts[name] += 1
                 _keep(self.pii.setdefault(name, []), key, f"…{text[max(0, match.start() - 30) : match.end() + 10]}…")
@@ -208,6 +209,13 @@ def passes_luhn(text: str) -> bool:
     digits = [int(character) for character in text if character.isdigit()]
     doubled = (digit * 2 - 9 * (digit > 4) if index % 2 else digit for index, digit in enumerate(reversed(digits)))
     return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0
+
+
+def _is_meant(kind: str, text: str) -> bool:
+    """Whether what looks like personal data is likely to be: numbers of invoices look like telephone numbers too."""
+    if kind == "card":
+        return passes_luhn(text)
+    return kind != "phone" or sum(character.isdigit() for character in text) >= FEWEST_DIGITS_OF_PHONE
 
 
 def _keep(found: list[dict[str, Any]], key: int, text: str) -> None:
