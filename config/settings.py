@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.urls import reverse_lazy
+from kombu import Queue
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
@@ -207,6 +208,13 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600}
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_TASK_SOFT_TIME_LIMIT = 570
+# What takes minutes waits in a queue of its own, so that an import of ten rows does not wait behind it. A worker that
+# is told nothing takes from both.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("long")]
+CELERY_TASK_ROUTES = {
+    "registry.tasks.embed": {"queue": "long"},
+    "evaluations.tasks.make_report": {"queue": "long"},
+}
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {

@@ -138,4 +138,4 @@ class AnnotationItemAdmin(ReadOnlyAdmin):
 
 @admin.register(Annotation)
 class AnnotationAdmin(ReadOnlyAdmin):
-    list_display = ("item_id", "by_name", "label", "decides", "created_at")
+    list_display = ("item_id", "by_name", "label", "created_at")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Agreement:
         if self.kappa < 0:
             return "less than chance"
         names = ("slight", "fair", "moderate", "substantial", "almost perfect")
-        return names[min(4, int(self.kappa * 5))]
+        return names[max(0, ceil(self.kappa * 5) - 1)]
 
 
 def cohen(pairs: Sequence[tuple[str, str]]) -> Agreement:

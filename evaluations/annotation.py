@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from evaluations import datasets
@@ -120,63 +120,107 @@ def _round_faults(
 def next_item(actor: Actor, round_: AnnotationRound, *, skip: Sequence[int] = ()) -> AnnotationItem | None:
     """The next case for a person, held for some minutes; None where nothing is left for them.
 
-    First what they hold already, then what has one annotation of the two it needs, then what has none.
+    First what they hold already, then what nobody holds. What others hold comes last, and only where it needs two
+    answers anyway: one person's open page must not keep the other from working.
     """
     user = _annotator(actor, round_)
     now = timezone.now()
     mine = Annotation.objects.filter(by=user, item__round=round_).values("item")
-    free = Q(held_until=None) | Q(held_until__lt=now) | Q(held_by=user)
-    waiting = round_.items.filter(free, given__lt=round_.annotators).exclude(pk__in=mine).exclude(pk__in=list(skip))
-    held_first = waiting.filter(held_by=user, held_until__gte=now).order_by("id")
-    item = (held_first.select_for_update(skip_locked=True, of=("self",)).first()) or (
-        waiting.order_by("-given", "id").select_for_update(skip_locked=True, of=("self",)).first()
-    )
-    if item is not None:
-        item.held_by, item.held_until = user, now + HELD
-        item.save(update_fields=["held_by", "held_until"])
-    return item
+    waiting = round_.items.filter(given__lt=round_.annotators).exclude(pk__in=mine).exclude(pk__in=list(skip))
+    held = Q(held_until__gte=now)
+    choices = [
+        waiting.filter(held, held_by=user).order_by("id"),
+        waiting.exclude(held).order_by("-given", "id"),
+        waiting.filter(given=0).order_by("id") if round_.annotators == 2 else waiting.none(),
+    ]
+    for rows in choices:
+        item = rows.select_for_update(skip_locked=True, of=("self",)).first()
+        if item is not None:
+            item.held_by, item.held_until = user, now + HELD
+            item.save(update_fields=["held_by", "held_until"])
+            return item
+    return None
+
+
+def held_by_others(round_: AnnotationRound, user: User | None) -> list[str]:
+    """Who else has a case of the round open just now."""
+    held = round_.items.filter(held_until__gte=timezone.now(), held_by__isnull=False).exclude(held_by=user)
+    return sorted(set(held.values_list("held_by__username", flat=True)))
 
 
 @transaction.atomic
-def annotate(
-    actor: Actor, round_: AnnotationRound, item_key: int, *, expected: object, note: str = "", decides: bool = False
-) -> Annotation:
-    """Say what a good answer to a case is. Saying it again corrects oneself while the round is open.
-
-    `decides` settles a case whose two annotators disagree; anybody may who may annotate.
-    """
+def annotate(actor: Actor, round_: AnnotationRound, item_key: int, *, expected: object, note: str = "") -> Annotation:
+    """Say what a good answer to a case is. Saying it again corrects oneself while the round is open."""
     user = _annotator(actor, round_)
-    faults: list[Fault] = []
-    answer = plain(expected, faults)
-    if answer in (None, ""):
-        faults.append(Fault("/expected", "required", "Give an answer, or skip the case."))
-    if len(note) > LONGEST_NOTE:
-        faults.append(Fault("/note", "too_long", f"Must have at most {LONGEST_NOTE:,} characters."))
-    if faults:
-        raise Problem("annotation.invalid", faults[0].message, faults=faults)
-    # The item's row is the lock: two people never make a third annotation of a case that needs two.
-    item = AnnotationItem.objects.select_for_update().filter(round=round_, pk=item_key).first()
-    if item is None:
-        raise Problem("annotation.not_yours", "This case is not in the round.")
-    values = {"expected": answer, "label": label_of(answer), "note": note, "by_name": user.username}
-    own = Annotation.objects.filter(item=item, by=user).first()
-    if own is None and item.given >= round_.annotators and not decides:
+    answer = _checked(expected, note)
+    item = _locked_item(round_, item_key)
+    is_mine = Annotation.objects.filter(item=item, by=user).exists()
+    if not is_mine and item.given >= round_.annotators:
         raise Problem("annotation.not_yours", "Others have annotated this case meanwhile; take the next one.")
-    made, is_new = Annotation.objects.update_or_create(
-        item=item, by=user, defaults={**values, "decides": decides or (own.decides if own else False)}
-    )
-    if decides:
-        item.annotations.exclude(pk=made.pk).update(decides=False)
-    if is_new and not decides:
-        item.given = F("given") + 1
+    values = {"expected": answer, "label": label_of(answer), "note": note, "by_name": user.username}
+    made, _ = Annotation.objects.update_or_create(item=item, by=user, defaults=values)
+    item.given += not is_mine
     item.held_by = item.held_until = None
     item.save(update_fields=["given", "held_by", "held_until"])
     return made
 
 
+@transaction.atomic
+def take_back(actor: Actor, round_: AnnotationRound, item_key: int) -> AnnotationItem:
+    """Undo one's own answer: the case is one's own again."""
+    user = _annotator(actor, round_)
+    item = _locked_item(round_, item_key)
+    if not Annotation.objects.filter(item=item, by=user).delete()[0]:
+        raise Problem("annotation.not_yours", "You have not annotated this case.")
+    item.given -= 1
+    item.held_by, item.held_until = user, timezone.now() + HELD
+    item.save(update_fields=["given", "held_by", "held_until"])
+    return item
+
+
+@transaction.atomic
+def decide(actor: Actor, round_: AnnotationRound, item_key: int, *, expected: object) -> AnnotationItem:
+    """Settle a case that was answered differently. What the two said stays, and so does how far they agree."""
+    user = _annotator(actor, round_)
+    answer = _checked(expected, "")
+    item = _locked_item(round_, item_key)
+    item.decided, item.decided_by_name = answer, user.username
+    item.save(update_fields=["decided", "decided_by_name"])
+    return item
+
+
+def _checked(expected: object, note: str) -> Any:
+    faults: list[Fault] = []
+    answer = plain(expected, faults)
+    if answer in (None, "", {}, []):
+        faults.append(Fault("/expected", "required", "Give an answer, or skip the case."))
+    if len(note) > LONGEST_NOTE:
+        faults.append(Fault("/note", "too_long", f"Must have at most {LONGEST_NOTE:,} characters."))
+    if faults:
+        raise Problem("annotation.invalid", faults[0].message, faults=faults)
+    return answer
+
+
+def _locked_item(round_: AnnotationRound, item_key: int) -> AnnotationItem:
+    """The item's row is the lock: two people never make a third annotation of a case that needs two."""
+    rows = AnnotationItem.objects.select_for_update(of=("self",)).select_related("round")
+    item = rows.filter(round=round_, pk=item_key).first()
+    if item is None:
+        raise Problem("annotation.not_yours", "This case is not in the round.")
+    # As it is now: the round may have ended since its page was opened.
+    _require_open(item.round)
+    return item
+
+
 def disputed(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
     """Cases that two people answered differently, and nobody has decided."""
     return round_.items.filter(pk__in=_disputed_keys(round_)).order_by("id").prefetch_related("annotations")
+
+
+def answered(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
+    """Cases that have all the answers they need."""
+    rows = round_.items.filter(given__gte=round_.annotators).order_by("id")
+    return rows.select_related("case").prefetch_related("annotations")
 
 
 def progress(round_: AnnotationRound, user: User | None = None) -> Progress:
@@ -204,14 +248,14 @@ def apply(actor: Actor, round_: AnnotationRound) -> Loaded:
         raise Problem("round.wrong_state", "Two people answered some cases differently; decide on those first.")
     changed: dict[int, object] = {}
     there = set(Case.objects.of(round_.dataset.head).values_list("pk", flat=True)) if round_.dataset.head else set()
-    items = round_.items.filter(given__gt=0).select_related("case").prefetch_related("annotations")
+    items = list(answered(round_))
     for item in items:
-        answer = _answer(list(item.annotations.all()))
+        answer = item.decided if item.decided is not None else item.annotations.all()[0].expected
         # A case that somebody changed or removed meanwhile keeps what they did.
-        if answer is not None and item.case_id in there and answer.expected != item.case.expected:
+        if item.case_id in there and answer != item.case.expected:
             changed[item.case_id] = _answered(item.case, answer)
     if not items:
-        raise Problem("round.wrong_state", "Nothing has been annotated yet.")
+        raise Problem("round.wrong_state", "No case has all its answers yet.")
     loaded = _in_parts(actor, round_.dataset, changed, f"Annotated: {round_.title}"[:500])
     locked.state, locked.result = RoundState.APPLIED, loaded.version
     locked.save(update_fields=["state", "result"])
@@ -242,15 +286,18 @@ def _annotator(actor: Actor, round_: AnnotationRound) -> User:
     actor.require(Right.EDIT)
     if actor.user is None:
         raise Problem("annotation.not_yours", "A person annotates, not a key.")
+    _require_open(round_)
+    return actor.user
+
+
+def _require_open(round_: AnnotationRound) -> None:
     if round_.state != RoundState.OPEN:
         raise Problem("round.wrong_state", f"This round is {RoundState(round_.state).label.lower()}.")
-    return actor.user
 
 
 def _locked_open(round_: AnnotationRound) -> AnnotationRound:
     locked = AnnotationRound.objects.select_for_update().get(pk=round_.pk)
-    if locked.state != RoundState.OPEN:
-        raise Problem("round.wrong_state", f"This round is {RoundState(locked.state).label.lower()}.")
+    _require_open(locked)
     return locked
 
 
@@ -260,24 +307,19 @@ def _disputed_keys(round_: AnnotationRound) -> list[int]:
             """
             SELECT annotation.item_id FROM evaluations_annotation annotation
             JOIN evaluations_annotationitem item ON item.id = annotation.item_id
-            WHERE item.round_id = %s GROUP BY annotation.item_id
-            HAVING count(DISTINCT annotation.expected) > 1 AND NOT bool_or(annotation.decides)
+            WHERE item.round_id = %s
+              AND item.decided IS NULL
+            GROUP BY annotation.item_id HAVING count(DISTINCT annotation.expected) > 1
             """,
             [round_.pk],
         )
         return [key for (key,) in cursor.fetchall()]
 
 
-def _answer(annotations: Sequence[Annotation]) -> Annotation | None:
-    """What a case's annotations come to: the decision, or what all of them say."""
-    decided = next((one for one in annotations if one.decides), None)
-    return decided or (annotations[0] if annotations else None)
-
-
-def _answered(case: Case, answer: Annotation) -> dict[str, Any]:
+def _answered(case: Case, answer: Any) -> dict[str, Any]:
     """A case with its new answer. Its label follows the answer, and it stays where it stands."""
     document = {name: value for name, value in datasets.document(case).items() if name in MEMBERS}
-    document["expected"] = answer.expected
+    document["expected"] = answer
     document.pop("label", None)
     if not case.is_placed:
         document.pop("split", None)

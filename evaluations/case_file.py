@@ -34,9 +34,13 @@ ENDINGS = {
 }
 LONGEST_LINE = 1024 * 1024
 # A promptfoo file is read whole.
-MAX_YAML_BYTES = 16 * 1024 * 1024
+MAX_YAML_BYTES = 4 * 1024 * 1024
+MAX_YAML_NODES = 500_000
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_COMBINATIONS = 1_000
-PARQUET_BATCH = 1_000
+# Few rows at a time: a file of some hundred bytes can stand for gigabytes.
+PARQUET_BATCH = 64
+MAX_BATCH_BYTES = 128 * 1024 * 1024
 # In order: the first that a row has is what it expects.
 EXPECTED = (
     "expected",
@@ -53,8 +57,8 @@ EXPECTED = (
     "target",
 )
 HOLDERS = ("variables", "vars", "inputs")
-OWN = frozenset({"tags", "group", "weight", "split"})
-CSV_COLUMNS = ("expected", "label", "tags", "group", "weight", "split")
+OWN = frozenset({"tags", "group", "weight", "split", "dealt"})
+CSV_COLUMNS = ("expected", "label", "tags", "group", "weight", "split", "dealt")
 FORMULA_GUARD = "'"
 
 
@@ -145,13 +149,16 @@ def _json_row(number: int, line: str, columns: Columns) -> Row:
 def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
     # The largest field that any file here may have; the module has one limit for the process.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    reader = csv.reader(handle, delimiter=separator, strict=True)
+    reader = csv.reader(_bounded(handle), delimiter=separator, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
         raise Problem("dataset.unreadable", f"The first line cannot be read as a table: {error}") from None
     if not any(names):
         raise Problem("dataset.unreadable", "The first line of a table names its columns; this one is empty.")
+    odd = [name for name in names if "\0" in name or _not_utf8(name)]
+    if odd:
+        raise Problem("dataset.unreadable", "The names of the columns are not UTF-8. Save the table as UTF-8.")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise Problem("dataset.unreadable", f"Columns have the same name: {', '.join(twice)}.")
@@ -168,12 +175,24 @@ def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
             yield _csv_row(line, names, cells, columns)
 
 
+def _bounded(handle: IO[str]) -> Iterator[str]:
+    """The lines of a table, none of which may be very long: a row is in memory as a whole."""
+    number = 0
+    while line := handle.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise Problem("dataset.unreadable", f"Line {number} has more than {LONGEST_LINE:,} characters.")
+        yield line
+
+
 def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) -> Row:
     if len(cells) > len(names) and any(cells[len(names) :]):
         sentence = f"Has {len(cells)} columns, the first line {len(names)}. Is a quote missing?"
         return Row(line, fault=Fault("", "columns", sentence), raw=cells)
-    # An empty cell is no value: a table has no other way to say so.
+    # An empty cell is no value: a table has no other way to say so. Where a column is called expected, it alone is.
     found: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=False) if name and cell}
+    if "expected" in names:
+        found.setdefault("expected", "")
     for name, cell in found.items():
         if not cell.isascii() and (fault := _not_utf8(cell)):
             return Row(line, fault=Fault(f"/{name}", fault.code, fault.message), raw=cells)
@@ -181,6 +200,8 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) ->
             found[name] = _unguarded(cell)
     try:
         document = as_case(_typed(found), columns)
+        if document.get("expected") == "":
+            document["expected"] = None
     except ValueError as error:
         return Row(line, fault=Fault(f"/{error.args[0]}", "type", error.args[1]), raw=found)
     return Row(line, document, raw=found)
@@ -189,7 +210,9 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) ->
 def _typed(found: dict[str, Any]) -> dict[str, Any]:
     """Cells that are no text: tags, a weight, and what is expected where it is written as JSON."""
     if "tags" in found:
-        found["tags"] = [tag.strip() for tag in found["tags"].split(";") if tag.strip()]
+        found["tags"] = _tags(found["tags"])
+    if "dealt" in found:
+        found["dealt"] = found["dealt"].strip().lower() == "true"
     if "weight" in found:
         try:
             found["weight"] = float(found["weight"])
@@ -203,6 +226,18 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
             except (ValueError, RecursionError):
                 continue
     return found
+
+
+def _tags(cell: str) -> list[str]:
+    """Tags separated by semicolons; as a JSON list where one of them has a semicolon itself."""
+    if cell.startswith("["):
+        try:
+            found = json.loads(cell)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, list):
+            return [str(tag) for tag in found]
+    return [tag.strip() for tag in cell.split(";") if tag.strip()]
 
 
 def _unguarded(cell: str) -> str:
@@ -219,11 +254,14 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Row]:
         with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
             number = 0
             for batch in file.iter_batches(batch_size=PARQUET_BATCH):
+                if batch.nbytes > MAX_BATCH_BYTES:
+                    raise Problem("dataset.unreadable", f"Rows from {number + 1} on are too large.")
                 for document in batch.to_pylist():
                     number += 1
                     present = {name: value for name, value in document.items() if value is not None}
                     yield Row(number, as_case(_read_dates(present), columns), raw=present)
-    except (pyarrow.ArrowException, OSError) as error:
+    # Times beyond Python's calendar and finer than its clock are ValueErrors of many kinds.
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise Problem("dataset.unreadable", f"The file cannot be read as Parquet: {str(error)[:300]}") from None
 
 
@@ -246,10 +284,7 @@ def promptfoo(text: str) -> Iterator[Row]:
     """
     if len(text) > MAX_YAML_BYTES:
         raise Problem("dataset.unreadable", f"A promptfoo file has at most {MAX_YAML_BYTES // 2**20} MB.")
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Problem("dataset.unreadable", f"The file cannot be read as YAML: {str(error)[:300]}") from None
+    document = _read_yaml(text)
     tests = document.get("tests") if isinstance(document, dict) else document
     if not isinstance(tests, list):
         raise Problem("dataset.unreadable", "The file has no list of tests; tests in other files are not read.")
@@ -259,6 +294,31 @@ def promptfoo(text: str) -> Iterator[Row]:
         for one in _combinations(test, shared):
             number += 1
             yield replace(one, line=number)
+
+
+def _read_yaml(text: str) -> Any:
+    """A YAML document, unless its aliases unfold to very much, or to no end."""
+    try:
+        root = yaml.compose(text, Loader=YAML_LOADER)
+        if root is not None and _unfolded(root, {}) > MAX_YAML_NODES:
+            raise Problem("dataset.unreadable", f"The file stands for more than {MAX_YAML_NODES:,} values.")
+        return yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - the safe loader, in C where it is there
+    except Problem:
+        raise
+    # PyYAML raises whatever the constructors of its own types do: KeyError, AttributeError, ValueError.
+    except Exception as error:
+        raise Problem("dataset.unreadable", f"The file cannot be read as YAML: {str(error)[:300]}") from None
+
+
+def _unfolded(node: Any, known: dict[int, int]) -> int:
+    """How many values a node stands for with all its aliases written out; a node within itself stands for too many."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = MAX_YAML_NODES + 1
+    value = node.value if isinstance(node.value, list) else []
+    parts = [part for item in value for part in (item if isinstance(item, tuple) else (item,))]
+    known[id(node)] = size = 1 + sum(_unfolded(part, known) for part in parts)
+    return size
 
 
 def _combinations(test: Any, shared: Mapping[str, Any]) -> Iterator[Row]:
@@ -336,6 +396,9 @@ def _from_holder(row: dict[str, Any]) -> dict[str, Any] | None:
     holder = next((name for name in (*HOLDERS, "input") if isinstance(row.get(name), dict)), None)
     if holder is None:
         return None
+    if holder == "variables":
+        # Our own shape: a member that is not ours is a mistake, and is told as one.
+        return {**row, "expected": row["expected"]} if "expected" in row else _with_expected(row)
     case: dict[str, Any] = {name: row[name] for name in row.keys() & (OWN | {"label"})}
     case["variables"] = row[holder]
     expected = next((name for name in EXPECTED if name in row and name != "label"), None)
@@ -344,6 +407,14 @@ def _from_holder(row: dict[str, Any]) -> dict[str, Any] | None:
     elif "label" in row:
         case["expected"] = case.pop("label")
     return case
+
+
+def _with_expected(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with variables whose answer has another usual name."""
+    name = next((name for name in EXPECTED if name in row and name != "label"), None)
+    if name is None:
+        return row
+    return {("expected" if member == name else member): value for member, value in row.items()}
 
 
 def _from_columns(row: dict[str, Any]) -> dict[str, Any]:
@@ -371,19 +442,36 @@ def write_jsonl(cases: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield json.dumps(case, ensure_ascii=False) + "\n"
 
 
-def write_csv(cases: Iterable[Mapping[str, Any]], variables: list[str]) -> Iterator[str]:
-    """A table with a column for each variable; spreadsheets see no formula in it."""
+def write_csv(cases: Iterable[Mapping[str, Any]], variables: list[str] | None) -> Iterator[str]:
+    """A table with a column for each variable, or (None) with all of them as JSON in one; spreadsheets see no formula.
+
+    What a table cannot say is lost: that a number or a truth value is none but a text.
+    """
     line = io.StringIO(newline="")
     writer = csv.writer(line, lineterminator="\r\n")
-    writer.writerow([*variables, *CSV_COLUMNS])
+    writer.writerow(
+        [*(guarded(name) for name in (variables if variables is not None else ["variables"])), *CSV_COLUMNS]
+    )
     for case in cases:
-        cells = [case["variables"].get(name) for name in variables]
-        cells += [";".join(case.get("tags", ())) if name == "tags" else case.get(name) for name in CSV_COLUMNS]
+        held = case["variables"]
+        cells = [held] if variables is None else [held.get(name) for name in variables]
+        cells += [_tags_cell(case.get(name)) if name == "tags" else case.get(name) for name in CSV_COLUMNS]
         writer.writerow([guarded(_cell(value)) for value in cells])
         yield line.getvalue()
         line.seek(0)
         line.truncate()
     yield line.getvalue()
+
+
+def fits_columns(name: str) -> bool:
+    """Whether a variable can be a column of its own: no other column has its name, and no spreadsheet minds it."""
+    return name not in {*CSV_COLUMNS, *EXPECTED, *HOLDERS, "messages"} and guarded(name) == name == name.strip() != ""
+
+
+def _tags_cell(tags: Any) -> Any:
+    if not tags:
+        return None
+    return tags if any(";" in tag or tag.startswith("[") for tag in tags) else ";".join(tags)
 
 
 def _cell(value: Any) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 import rfc8785
 
-from registry.plain_json import plain
+from registry.plain_json import LONGEST_NAME, plain
 from registry.problems import Fault
 
 SPLITS = ("train", "validation", "test", "general")
-MEMBERS = frozenset({"variables", "expected", "label", "tags", "group", "weight", "split"})
+MEMBERS = frozenset({"variables", "expected", "label", "tags", "group", "weight", "split", "dealt"})
 # Where an expected output is an object, its label is the first of these that it has as text, number or truth value.
 LABEL_MEMBERS = ("label", "category", "class", "intent", "sentiment")
 LONGEST_LABEL = 100
@@ -30,9 +30,17 @@ MAX_TAGS = 20
 MAX_VARIABLES = 200
 MAX_BYTES = 256 * 1024
 HEAVIEST = 1_000_000
-NOT_WORD = re.compile(r"[\W_]+")
-# ASCII letters in lower case and digits; a space for anything else.
-PLAIN_WORDS = bytes(ord(chr(code).lower()) if chr(code).isalnum() else 32 for code in range(128)) + b" " * 128
+# What ends, quotes or brackets words says nothing about what is asked; signs such as + # and emoji do, and so do the
+# marks that are vowels in the scripts of India.
+DROPPED = ".,;:!?\"'()[]{}`"
+NOT_MEANT = re.compile(rf"[\s{re.escape(DROPPED)}…«»“”‘’„‚‹›、。，．！？；：（）「」『』【】〈〉《》・¿¡–—]+")
+# Chinese and Japanese have no spaces between words: one stands there for punctuation only.
+GAP = re.compile("(?<=[\u3040-\u30ff\u3400-\u9fff]) (?=[\u3040-\u30ff\u3400-\u9fff])")
+# ASCII in lower case; a space for what is dropped and for control characters.
+PLAIN_WORDS = bytes(
+    32 if code < 33 or code == 127 or chr(code) in DROPPED else ord(chr(code).lower()) for code in range(128)
+)
+PLAIN_WORDS += b" " * 128
 DEEPEST = 20
 
 
@@ -49,6 +57,8 @@ class Case:
     group: str
     weight: float
     split: str
+    # The side that it was dealt to elsewhere, and takes here unless its group stands on another; no part of the digest.
+    side: str
     digest: bytes
     group_hash: int
     input_hash: int
@@ -69,12 +79,15 @@ def read_case(document: object, faults: list[Fault], *, is_normal: bool = False)
     expected = document.get("expected")
     stated = document.get("label") or ""
     group, split = document.get("group") or "", document.get("split") or ""
+    side, split = (split, "") if document.get("dealt") else (split, split)
     weight = document.get("weight")
     tags = list(dict.fromkeys(tag.strip() for tag in document.get("tags") or ()))
     as_text = _canonical(variables)
     expected_text = None if expected is None else _canonical(expected)
     canonical = _members(as_text, expected_text, stated, tags, group, weight, split)
-    input_hash = hash64(compared(input_text(variables)))
+    text = input_text(variables)
+    # What is all punctuation is compared as it is.
+    input_hash = hash64(compared(text) or text)
     if len(canonical) > MAX_BYTES:
         faults.append(Fault("", "too_large", f"Has more than {MAX_BYTES:,} bytes."))
         return None
@@ -86,6 +99,7 @@ def read_case(document: object, faults: list[Fault], *, is_normal: bool = False)
         group=group,
         weight=1.0 if weight is None else float(weight),
         split=split,
+        side=side,
         digest=hashlib.sha256(canonical.encode()).digest(),
         group_hash=hash64(f"group {group}") if group else input_hash,
         input_hash=input_hash,
@@ -115,10 +129,12 @@ def input_text(variables: Mapping[str, Any]) -> str:
 
 
 def compared(text: str) -> str:
-    """A text without what does not make it another one: case, width of letters, punctuation, white space."""
+    """A text without what does not make it another one: case, width of letters, white space, and the punctuation that
+    ends, quotes or brackets words."""
     if text.isascii():
         return b" ".join(text.encode().translate(PLAIN_WORDS).split()).decode()
-    return NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    words = NOT_MEANT.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return GAP.sub("", words)
 
 
 def hash64(text: str) -> int:
@@ -159,6 +175,8 @@ def _check(document: object, faults: list[Fault]) -> None:
     variables = document.get("variables")
     if not isinstance(variables, dict) or not variables:
         faults.append(Fault("/variables", "required", "A case needs at least one variable."))
+    elif max(map(len, variables)) > LONGEST_NAME:
+        faults.append(Fault("/variables", "name", f"A variable's name has at most {LONGEST_NAME:,} characters."))
     elif len(variables) > MAX_VARIABLES:
         faults.append(Fault("/variables", "count", f"Has more than {MAX_VARIABLES} variables."))
     elif not any(value is not None and value != "" for value in variables.values()):
@@ -174,6 +192,8 @@ def _check(document: object, faults: list[Fault]) -> None:
         isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= HEAVIEST
     ):
         faults.append(Fault("/weight", "range", f"Must be a number above 0 and at most {HEAVIEST:,}."))
+    if document.get("dealt") not in (None, True, False):
+        faults.append(Fault("/dealt", "type", "Must be true or false."))
     if document.get("split") and document["split"] not in SPLITS:
         faults.append(Fault("/split", "choice", f"Must be one of: {', '.join(SPLITS)}."))
 

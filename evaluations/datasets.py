@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Count
 from django.utils import timezone
 
 from evaluations import loading
-from evaluations.case_file import Row
+from evaluations.case_file import Row, fits_columns
+from evaluations.cases import label_of, read_case
 from evaluations.loading import Change, Loaded
 from evaluations.models import Case, Dataset, DatasetVersion
 from evaluations.splits import DEFAULT_SEED, DEFAULT_SHARES, LARGEST_SEED, Group, checked_shares, folds
@@ -23,6 +24,7 @@ MAX_DESCRIPTION = 20_000
 # More than these come as a file, which is read by a worker.
 MOST_AT_ONCE = 2_000
 MOST_IN_FOLDS = 10_000
+MOST_COLUMNS = 200
 BATCH = 2_000
 
 
@@ -84,7 +86,7 @@ def create(
 def describe(actor: Actor, dataset: Dataset, *, description: str) -> Dataset:
     actor.require(Right.EDIT)
     _check_description(description)
-    locked = _lock(dataset)
+    locked = loading.lock(dataset)
     if locked.description != description:
         before = {"description": locked.description}
         locked.description = description
@@ -97,7 +99,7 @@ def describe(actor: Actor, dataset: Dataset, *, description: str) -> Dataset:
 def archive(actor: Actor, dataset: Dataset) -> Dataset:
     """Take a dataset out of use; nothing is deleted."""
     actor.require(Right.EDIT)
-    locked = _lock(dataset)
+    locked = loading.lock(dataset)
     if not locked.archived_at:
         locked.archived_at = timezone.now()
         locked.save(update_fields=["archived_at"])
@@ -108,7 +110,7 @@ def archive(actor: Actor, dataset: Dataset) -> Dataset:
 @transaction.atomic
 def restore(actor: Actor, dataset: Dataset) -> Dataset:
     actor.require(Right.EDIT)
-    locked = _lock(dataset)
+    locked = loading.lock(dataset)
     if locked.archived_at:
         locked.archived_at = None
         locked.save(update_fields=["archived_at"])
@@ -136,8 +138,10 @@ def change(
     if len(added) + len(changed) > MOST_AT_ONCE or len(removed) > MOST_AT_ONCE:
         sentence = f"At most {MOST_AT_ONCE:,} cases at once; import a file for more."
         raise Problem("cases.too_many", sentence)
+    there = Case.objects.filter(pk__in=changed, dataset=dataset).in_bulk()
+    changed = {key: one for key, one in changed.items() if key not in there or not _is_same(there[key], one)}
     documents = [*added, *changed.values()]
-    sides = dict(Case.objects.filter(pk__in=changed, dataset=dataset).values_list("pk", "split"))
+    sides = {key: one.split for key, one in there.items()}
     places = {len(added) + index: sides[key] for index, key in enumerate(changed) if key in sides}
     asked = Change(
         removed=[*removed, *changed],
@@ -153,11 +157,25 @@ def change(
 
 
 @transaction.atomic
+def deal_by(actor: Actor, dataset: Dataset, *, seed: int, shares: Mapping[str, object]) -> Dataset:
+    """Say how the first cases will be dealt; `dataset.already_dealt` once there are some (see `resplit`)."""
+    actor.require(Right.EDIT)
+    locked = loading.lock(dataset)
+    if locked.head is not None:
+        raise Problem("dataset.already_dealt", f"{locked.name} has cases; dealing them anew makes a new version.")
+    before = {"seed": locked.seed, "shares": locked.shares}
+    locked.seed, locked.shares = _checked_seed(seed), checked_shares(shares)
+    locked.save(update_fields=["seed", "shares"])
+    audit.record(actor, "dataset.described", locked, before=before, after={"seed": seed, "shares": locked.shares})
+    return locked
+
+
+@transaction.atomic
 def resplit(actor: Actor, dataset: Dataset, *, seed: int, shares: Mapping[str, object], message: str = "") -> Loaded:
     """Deal every case anew: the one way in which cases change sides, and so a version of its own. Results on the old
     sides cannot be compared with those on the new ones."""
     actor.require(Right.EDIT)
-    locked = _lock(dataset)
+    locked = loading.lock(dataset)
     if locked.archived_at:
         raise Problem("dataset.archived", f"{locked.name} is archived; restore it to change it.")
     before = {"seed": locked.seed, "shares": locked.shares}
@@ -169,7 +187,7 @@ def resplit(actor: Actor, dataset: Dataset, *, seed: int, shares: Mapping[str, o
     try:
         staged = loading.stage_again(locked, locked.shares)
         everything = list(Case.objects.of(locked.head).values_list("pk", flat=True))
-        asked = Change(removed=everything, message=message or "Dealt anew")
+        asked = Change(removed=everything, message=message or "Dealt anew", is_dealt_anew=True)
         loaded = loading.apply(actor, locked, asked, added=staged)
     finally:
         loading.drop_staging()
@@ -178,12 +196,18 @@ def resplit(actor: Actor, dataset: Dataset, *, seed: int, shares: Mapping[str, o
     return loaded
 
 
+def _is_same(case: Case, changed: object) -> bool:
+    """Whether a changed case is as it was; then nothing is to be done."""
+    found = read_case(changed, [])
+    return found is not None and found.digest == bytes(case.digest)
+
+
 def document(case: Case) -> dict[str, Any]:
     """A case as it is exported, and as it is imported again."""
     found: dict[str, Any] = {"variables": case.variables}
     if case.expected is not None:
         found["expected"] = case.expected
-    if case.label:
+    if case.label and case.label != label_of(case.expected):
         found["label"] = case.label
     if case.tags:
         found["tags"] = case.tags
@@ -191,7 +215,11 @@ def document(case: Case) -> dict[str, Any]:
         found["group"] = case.group_key
     if case.weight != 1:
         found["weight"] = case.weight
-    return {**found, "split": case.split}
+    found["split"] = case.split
+    if not case.is_placed:
+        # It comes back to this side without being the other case that says so itself.
+        found["dealt"] = True
+    return found
 
 
 def documents(version: DatasetVersion, *, split: str = "") -> Iterator[dict[str, Any]]:
@@ -213,6 +241,22 @@ def variable_names(version: DatasetVersion, sample: int = 1_000) -> list[str]:
         for name in variables:
             counted[name] = counted.get(name, 0) + 1
     return sorted(counted, key=lambda name: (-counted[name], name))
+
+
+def table_columns(version: DatasetVersion) -> list[str] | None:
+    """The variables that are columns of an exported table; None where they have to be written as JSON, because one of
+    them is no text or has a name that a table cannot have."""
+    there, values = Case.objects.of(version).values("variables").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT member.key, bool_and(jsonb_typeof(member.value) = 'string') "  # noqa: S608 - our own query
+            f"FROM ({there}) there, jsonb_each(there.variables) member GROUP BY 1 ORDER BY count(*) DESC, 1",
+            values,
+        )
+        found = cursor.fetchall()
+    names = [name for name, _ in found]
+    is_plain = all(are_texts and fits_columns(name) for name, are_texts in found)
+    return names if is_plain and len(names) <= MOST_COLUMNS else None
 
 
 def labels_by_split(version: DatasetVersion) -> dict[str, dict[str, int]]:
@@ -245,12 +289,6 @@ def _groups(rows: Iterable[tuple[int, int, str]]) -> list[Group]:
         label_of[group] = min(label_of.get(group, label), label)
         sizes[group] = sizes.get(group, 0) + 1
     return [Group(group, label_of[group], size) for group, size in sizes.items()]
-
-
-def _lock(dataset: Dataset) -> Dataset:
-    locked = Dataset.objects.select_for_update(no_key=True, of=("self",)).select_related("head").get(pk=dataset.pk)
-    locked.project = dataset.project
-    return locked
 
 
 def _checked_seed(seed: object) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models import F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -17,7 +17,7 @@ from evaluations import loading
 from evaluations.case_file import Columns, Row, format_of, read_rows
 from evaluations.loading import Change, Loaded
 from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
-from registry import access, audit
+from registry import access, audit, keys
 from registry.access import Actor, Right
 from registry.plain_json import MAX_FAULTS
 from registry.problems import Fault, Problem
@@ -30,7 +30,8 @@ MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
 MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
 LONGEST_FILENAME = 200
 # A worker tells after each batch that it lives; one that was silent for so long is dead.
-SILENCE = timedelta(minutes=2)
+SILENCE = timedelta(minutes=10)
+MOST_ATTEMPTS = 3
 # An upload that nobody finished, and the file of one that was read, are kept this long.
 KEPT = timedelta(days=7)
 # Of a rejected row, as much as one needs to find and mend it.
@@ -110,6 +111,20 @@ def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
     return locked
 
 
+@transaction.atomic
+def again(actor: Actor, upload: DatasetImport, *, skip_bad: bool) -> DatasetImport:
+    """Read a refused file once more, for example without its bad rows; it need not be sent again."""
+    actor.require(Right.EDIT)
+    locked = _in_state(upload, ImportState.FAILED)
+    if not locked.parts.filter(kind=PartKind.FILE).exists():
+        raise Problem("import.incomplete", "The file is not kept any more; send it again.")
+    locked.state, locked.skip_bad, locked.error, locked.faults = ImportState.PENDING, skip_bad, "", []
+    locked.attempts = 0
+    locked.save(update_fields=["state", "skip_bad", "error", "faults", "attempts"])
+    audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "skip_bad": skip_bad})
+    return locked
+
+
 def open_work() -> QuerySet[DatasetImport]:
     """What waits for a worker, or was left by one that died."""
     dead = timezone.now() - SILENCE
@@ -120,18 +135,29 @@ def open_work() -> QuerySet[DatasetImport]:
 def perform(upload: DatasetImport) -> None:
     """Read the file into the dataset; does nothing where another worker does it already."""
     claimed = open_work().filter(pk=upload.pk)
-    if claimed.update(state=ImportState.RUNNING, beat_at=timezone.now(), rows_read=0, rows_bad=0) != 1:
+    taken = {"beat_at": timezone.now(), "attempts": F("attempts") + 1, "rows_read": 0, "rows_bad": 0}
+    if claimed.update(state=ImportState.RUNNING, **taken) != 1:
         return
+    upload.refresh_from_db(fields=["attempts"])
     upload.parts.filter(kind=PartKind.REJECTED).delete()
     rejects = _Rejects(upload)
     try:
+        if upload.attempts > MOST_ATTEMPTS:
+            raise Problem("import.wrong_state", f"{MOST_ATTEMPTS} workers ended over this file without finishing it.")
         with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
             _write(upload, file)
-            actor = _actor(upload)
-            loaded = _load(actor, upload, Path(file.name), rejects)
-    except Problem as problem:
-        faults = [_told(fault) for fault in problem.faults[:MAX_FAULTS]]
-        _finish(upload, ImportState.FAILED, error=problem.detail[:1_000], faults=faults)
+            loaded = _load(_actor(upload), upload, Path(file.name), rejects)
+    except _LostError:
+        logger.warning("import.lost import=%s", upload.pk)
+    except Exception as error:
+        # Whatever a file makes its reader do, the person who sent it is told, and nobody tries again for ever.
+        problem = error if isinstance(error, Problem) else None
+        if problem is None:
+            logger.exception("import.broken import=%s", upload.pk)
+        told = problem.detail if problem else "Something went wrong on our side while it was read; the log has it."
+        faults = [_told(fault) for fault in problem.faults[:MAX_FAULTS]] if problem else []
+        rejects.close()
+        _finish(upload, ImportState.FAILED, error=printable(told)[:1_000], faults=faults or rejects.first)
     else:
         rejects.close()
         _finish(
@@ -144,6 +170,10 @@ def perform(upload: DatasetImport) -> None:
             rows_bad=loaded.bad,
             faults=rejects.first,
         )
+
+
+class _LostError(Exception):
+    """Another worker took the import over, because this one seemed dead."""
 
 
 def rejected(upload: DatasetImport) -> Iterator[bytes]:
@@ -166,10 +196,21 @@ def columns_of(stated: Mapping[str, Any]) -> Columns:
 
 def rejected_line(row: Row, faults: Sequence[Fault]) -> str:
     """A line of the file of rejected rows."""
-    raw = json.dumps(row.raw, ensure_ascii=False, default=str)
-    shown = row.raw if len(raw) <= LONGEST_REJECTED else raw[:LONGEST_REJECTED]
-    told = [{"pointer": fault.pointer, "message": fault.message} for fault in faults]
-    return json.dumps({"line": row.line, "faults": told, "row": shown}, ensure_ascii=False, default=str) + "\n"
+    try:
+        shown = json.dumps(row.raw, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        # A file can hold what JSON cannot: dates as names, lists within themselves, numbers without end.
+        shown = "null"
+    if len(shown) > LONGEST_REJECTED:
+        shown = json.dumps(shown[:LONGEST_REJECTED], ensure_ascii=False)
+    told = [{"pointer": printable(fault.pointer), "message": printable(fault.message)} for fault in faults]
+    head = json.dumps({"line": row.line, "faults": told}, ensure_ascii=False)
+    return f'{head[:-1]}, "row": {printable(shown)}}}\n'
+
+
+def printable(text: str) -> str:
+    """A text as the database and UTF-8 can hold it: no NUL, and no half of a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 class _Rejects:
@@ -202,7 +243,9 @@ class _Rejects:
 
 def _load(actor: Actor, upload: DatasetImport, path: Path, rejects: _Rejects) -> Loaded:
     def tell(read: int, bad: int) -> None:
-        DatasetImport.objects.filter(pk=upload.pk).update(beat_at=timezone.now(), rows_read=read, rows_bad=bad)
+        mine = DatasetImport.objects.filter(pk=upload.pk, attempts=upload.attempts)
+        if mine.update(beat_at=timezone.now(), rows_read=read, rows_bad=bad) != 1:
+            raise _LostError
         rejects.flush()
 
     separator = "\t" if upload.filename.lower().endswith(".tsv") else ","
@@ -216,6 +259,7 @@ def _actor(upload: DatasetImport) -> Actor:
     if upload.by:
         return access.person(upload.by, upload.dataset.project)
     if upload.by_key:
+        keys.require_usable(upload.by_key)
         return access.machine(upload.by_key)
     return access.command_line(upload.dataset.project)
 
@@ -227,8 +271,12 @@ def _write(upload: DatasetImport, file: IO[bytes]) -> None:
 
 
 def _finish(upload: DatasetImport, state: ImportState, **members: Any) -> None:
-    DatasetImport.objects.filter(pk=upload.pk).update(state=state, finished_at=timezone.now(), **members)
-    upload.parts.filter(kind=PartKind.FILE).delete()
+    mine = DatasetImport.objects.filter(pk=upload.pk, attempts=upload.attempts)
+    if mine.update(state=state, finished_at=timezone.now(), **members) != 1:
+        logger.warning("import.lost import=%s", upload.pk)
+        return
+    if state == ImportState.DONE:
+        upload.parts.filter(kind=PartKind.FILE).delete()
     logger.info("import.%s import=%s", state, upload.pk)
 
 
@@ -244,7 +292,7 @@ def _told(fault: Fault) -> dict[str, Any]:
     _, _, line, *members = [*fault.pointer.split("/"), "", ""][: max(3, fault.pointer.count("/") + 1)]
     return {
         "line": int(line) if line.isdigit() else None,
-        "pointer": "".join(f"/{member}" for member in members if member),
+        "pointer": printable("".join(f"/{member}" for member in members if member)),
         "code": fault.code,
-        "message": fault.message,
+        "message": printable(fault.message),
     }

@@ -20,18 +20,21 @@ from evaluations.models import Case, DatasetVersion, Finding, FindingKind, Repor
 from evaluations.near_duplicates import Signatures, confirmed
 from registry import embedders, examples
 from registry.copying import copy_rows
-from registry.models import ExampleSet, ExampleSetVersion
+from registry.models import ExampleSetVersion
 from registry.problems import Problem
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 5_000
+LETTERS_A_CHUNK = 1_500_000
+# Of a longer text the beginning is compared: it is what two long texts share, if they share anything.
+LONGEST_TEXT = 50_000
 # Of each kind so many pairs are kept to be looked at; all are counted.
 KEPT = 1_000
 # Held-out cases whose runs are in memory at a time.
 HELD_AT_ONCE = 200_000
-# Embedding takes some 10 ms a text: above this many texts it is left out, and the report says so.
-MOST_EMBEDDED = 1_500
+# Embedding takes 10 to 50 ms a text: above this many texts it is left out, and the report says so.
+MOST_EMBEDDED = 2_000
 MEANING = 0.95
 # Sides that must not be seen, and what must not show them.
 HELD = {"test": ("train", "validation", "general"), "validation": ("train", "general"), "general": ("train",)}
@@ -72,10 +75,11 @@ class Search:
         self._tell("Comparing inputs")
         self._same_inputs()
         self._contradictions()
-        self._tell("Comparing runs of words")
-        self._contained(sets)
+        # Nearly the same comes first: of two texts of one length neither contains the other.
         self._tell("Comparing letters")
         self._nearly_same(sets)
+        self._tell("Comparing runs of words")
+        self._contained(sets)
         self._tell("Comparing meanings")
         self._same_meaning(sets)
         return {
@@ -139,32 +143,31 @@ class Search:
                 self._pair(FindingKind.NEAR, pair.first, pair.second, pair.similarity, split_of, sets)
 
     def _same_meaning(self, sets: Sequence[ExampleSetVersion]) -> None:
-        size = sum(count for split, count in self._version.sizes.items() if split != "general")
+        """Compare what the texts mean. Those that are the same in words were found before, so each is embedded once."""
         embedder = embedders.default()
         if embedders.is_lexical(embedder):
             self.skipped.append("Meaning was not compared: no embedder is installed.")
             return
-        if size > MOST_EMBEDDED:
-            self.skipped.append(f"Meaning was not compared: {size:,} cases are more than {MOST_EMBEDDED:,}.")
-            return
-        held = [pair for keys, texts in _chunks(self._version, ["test"]) for pair in zip(keys, texts, strict=True)]
-        shown = [
-            pair
-            for keys, texts in _chunks(self._version, ["train", "validation"])
-            for pair in zip(keys, texts, strict=True)
-        ]
+        held = _by_text(_chunks(self._version, ["test"]))
+        shown = _by_text(_chunks(self._version, ["train", "validation"]), len(held))
         for number, one in enumerate(sets):
-            shown += [pair for keys, texts in _shots(one, number) for pair in zip(keys, texts, strict=True)]
-        if not held or not shown or len(shown) > 2 * MOST_EMBEDDED:
+            shown |= _by_text(_shots(one, number), len(held) + len(shown))
+        if len(held) + len(shown) > MOST_EMBEDDED:
+            self.skipped.append(f"Meaning was not compared: there are more than {MOST_EMBEDDED:,} different texts.")
+            return
+        if not held or not shown:
             return
         try:
             embed = embedders.named(embedder).embed
-            near = embed([text for _, text in held]) @ embed([text for _, text in shown]).T
+            rows = embed(list(held))
+            self._tell("Comparing meanings")
+            near = rows @ embed(list(shown)).T
         except Problem as problem:
             self.skipped.append(f"Meaning was not compared: {problem.detail}")
             return
+        held_keys, shown_keys = list(held.values()), list(shown.values())
         for row, column in np.argwhere(near >= MEANING).tolist():
-            key, other = held[row][0], shown[column][0]
+            key, other = held_keys[row], shown_keys[column]
             self._pair(FindingKind.MEANING, key, other, float(near[row, column]), {key: "test"}, sets, is_held=True)
 
     def _pair(
@@ -231,17 +234,21 @@ def near_to(version: DatasetVersion, documents: Sequence[Any]) -> dict[int, list
     def note(kind: FindingKind, key: int, case: int, score: float) -> None:
         found.setdefault(-1 - key, {}).setdefault(case, {"kind": kind.value, "case": case, "score": round(score, 3)})
 
+    contained = []
     for split in SIDES:
         for others, compared_texts in _chunks(version, [split]):
-            for pair in held.against(others, compared_texts):
-                note(FindingKind.CONTAINED, pair.held, pair.other, pair.share)
+            contained += list(held.against(others, compared_texts))
             signatures.add(others, 0, compared_texts)
     for near in confirmed(signatures.candidates(), lambda wanted: _texts_beside(wanted, text_of)):
         kind = FindingKind.EXACT if near.similarity == 1 else FindingKind.NEAR
         note(kind, min(near.first, near.second), max(near.first, near.second), near.similarity)
+    for pair in contained:
+        note(FindingKind.CONTAINED, pair.held, pair.other, pair.share)
     split_of = _splits(case for own in found.values() for case in own)
     return {
-        index: [{**one, "split": split_of[one["case"]]} for one in list(own.values())[:5]]
+        index: [
+            {**one, "split": split_of[one["case"]]} for one in sorted(own.values(), key=lambda one: -one["score"])[:5]
+        ]
         for index, own in found.items()
     }
 
@@ -255,35 +262,62 @@ LARGEST_SET = 1_000_000
 
 
 def _sets_in_use(version: DatasetVersion) -> list[ExampleSetVersion]:
-    heads = ExampleSet.objects.filter(project=version.dataset.project_id, archived_at=None, head__isnull=False)
-    return list(ExampleSetVersion.objects.filter(pk__in=heads.values("head")).select_related("example_set"))
+    return list(examples.shown_versions(version.dataset.project).select_related("example_set").order_by("pk"))
 
 
 def _chunks(version: DatasetVersion, splits: Iterable[str]) -> Iterator[tuple[list[int], list[str]]]:
-    """Keys and compared texts of the cases on some sides, CHUNK at a time."""
+    """Keys and compared texts of the cases on some sides, so many at a time that memory is bounded."""
     cases = Case.objects.of(version).filter(split__in=list(splits)).order_by("id")
-    rows = cases.values_list("pk", "variables").iterator(chunk_size=CHUNK)
-    while batch := list(islice(rows, CHUNK)):
-        yield [key for key, _ in batch], [compared(input_text(variables)) for _, variables in batch]
+    rows = cases.values_list("pk", "variables").iterator(chunk_size=CHUNK // 5)
+    return _bounded((key, input_text(variables)) for key, variables in rows)
+
+
+def _bounded(texts: Iterable[tuple[int, str]]) -> Iterator[tuple[list[int], list[str]]]:
+    """Chunks of at most CHUNK texts and LETTERS_A_CHUNK letters; of a very long text the beginning is compared."""
+    keys: list[int] = []
+    chunk: list[str] = []
+    letters = 0
+    for key, text in texts:
+        keys.append(key)
+        chunk.append(compared(text[:LONGEST_TEXT]))
+        letters += len(chunk[-1])
+        if len(keys) == CHUNK or letters >= LETTERS_A_CHUNK:
+            yield keys, chunk
+            keys, chunk, letters = [], [], 0
+    if keys:
+        yield keys, chunk
+
+
+def _by_text(chunks: Iterable[tuple[list[int], list[str]]], before: int = 0) -> dict[str, int]:
+    """The first key of each text, up to what is embedded at all."""
+    found: dict[str, int] = {}
+    for keys, texts in chunks:
+        for key, text in zip(keys, texts, strict=True):
+            found.setdefault(text, key)
+        if before + len(found) > MOST_EMBEDDED:
+            break
+    return found
 
 
 def _shots(version: ExampleSetVersion, number: int) -> Iterator[tuple[list[int], list[str]]]:
     """As `_chunks`, for the inputs of an example set."""
-    rows = examples.places(version).values_list("position", "example__input").iterator(chunk_size=CHUNK)
-    while batch := list(islice(rows, CHUNK)):
-        keys = [-1 - position - number * LARGEST_SET for position, _ in batch]
-        yield keys, [compared(text) for _, text in batch]
+    rows = examples.places(version).values_list("position", "example__input").iterator(chunk_size=CHUNK // 5)
+    return _bounded((-1 - position - number * LARGEST_SET, text) for position, text in rows)
 
 
 def _texts(keys: Sequence[int], sets: Sequence[ExampleSetVersion]) -> dict[int, str]:
     """Compared texts by key."""
     cases = Case.objects.filter(pk__in=[key for key in keys if key > 0]).values_list("pk", "variables")
-    found = {key: compared(input_text(variables)) for key, variables in cases}
+    found = {key: compared(input_text(variables)[:LONGEST_TEXT]) for key, variables in cases}
+    of_set: dict[int, list[int]] = {}
     for key in keys:
         if key < 0:
             number, position = divmod(-key - 1, LARGEST_SET)
-            place = examples.places(sets[number]).filter(position=position).first()
-            found[key] = compared(place.example.input) if place else ""
+            of_set.setdefault(number, []).append(position)
+    for number, positions in of_set.items():
+        rows = examples.places(sets[number]).filter(position__in=positions)
+        for position, text in rows.values_list("position", "example__input"):
+            found[-1 - position - number * LARGEST_SET] = compared(text[:LONGEST_TEXT])
     return found
 
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from evaluations.case_file import Row
 from evaluations.cases import SPLITS, Case, read_case
 from evaluations.models import Case as StoredCase
-from evaluations.models import Dataset, DatasetVersion, Report, ReportKind
+from evaluations.models import Dataset, DatasetVersion, Report, ReportKind, ReportState
 from evaluations.splits import Shares, plan
 from registry import audit
 from registry.access import Actor, Right
@@ -93,6 +93,8 @@ class Change:
     stay: Mapping[int, str] = field(default_factory=dict)
     message: str = ""
     expected_latest: str | None = None
+    # Whether even groups that had a side are dealt again.
+    is_dealt_anew: bool = False
 
 
 def load(
@@ -202,7 +204,7 @@ class _Stage:
             faults = [row.fault] if row.fault else []
             case = None if faults else read_case(row.document, faults, is_normal=row.is_normal)
             if case is not None:
-                lines.append(_line(self.read, case, self._stay.get(row.line, "")))
+                lines.append(_line(self.read, case, self._stay.get(row.line, case.side)))
             else:
                 self._turn_away(row, faults)
         if self.read - self.bad > MAX_CASES:
@@ -243,13 +245,22 @@ def _array(texts: Sequence[str]) -> str:
 def _refusal(faults: list[Fault], bad: int) -> Problem:
     _, _, line, *members = faults[0].pointer.split("/")
     where = f"Line {line}{', ' + '/'.join(members) if members else ''}"
-    more = f" ({bad - 1:,} more rows have faults.)" if bad > 1 else ""
+    more = {1: "", 2: " (1 more row has faults.)"}.get(bad, f" ({bad - 1:,} more rows have faults.)")
     return Problem("cases.invalid", f"{where}: {faults[0].message}{more}", faults=faults)
 
 
-def _lock(dataset: Dataset, change: Change) -> Dataset:
-    locked = Dataset.objects.select_for_update(no_key=True, of=("self",)).select_related("head").get(pk=dataset.pk)
+def lock(dataset: Dataset) -> Dataset:
+    """The dataset's row, locked until the transaction ends.
+
+    Its head is asked for afterwards: joined to the row that is waited for, it would be what it was before the wait.
+    """
+    locked = Dataset.objects.select_for_update(no_key=True).get(pk=dataset.pk)
     locked.project = dataset.project
+    return locked
+
+
+def _lock(dataset: Dataset, change: Change) -> Dataset:
+    locked = lock(dataset)
     latest = locked.head
     if change.expected_latest is not None and change.expected_latest != (latest.content_hash if latest else ""):
         sentence = f"Somebody changed {locked.name} meanwhile."
@@ -315,11 +326,14 @@ class _Step:
         )
 
     def _deal(self) -> None:
-        """Give every group without a side one."""
+        """Give every group without a side one. A group that ever had one comes back to it, removed or not: what was
+        tested once must not be trained on later."""
+        self._values["anew"] = self._change.is_dealt_anew
         self._execute("CREATE TEMPORARY TABLE dealt (group_hash bigint, split varchar) ON COMMIT DROP")
         self._execute(
-            f"""INSERT INTO dealt SELECT DISTINCT ON (there.group_hash) there.group_hash, there.split {THERE}
-            AND there.group_hash IN (SELECT group_hash FROM {STAGED}) ORDER BY there.group_hash, there.id"""
+            f"""INSERT INTO dealt SELECT DISTINCT ON (ever.group_hash) ever.group_hash, ever.split
+            FROM evaluations_case ever WHERE ever.dataset_id = %(dataset)s AND NOT %(anew)s
+            AND ever.group_hash IN (SELECT group_hash FROM {STAGED}) ORDER BY ever.group_hash, ever.id DESC"""
         )
         self._execute(
             f"""INSERT INTO dealt SELECT DISTINCT ON (group_hash) group_hash, split FROM {STAGED}
@@ -356,6 +370,8 @@ class _Step:
     def _version(self) -> DatasetVersion:
         self._values["number"] = self._before + 1
         sizes = dict.fromkeys(SPLITS, 0) | dict(self._rows(f"SELECT there.split, count(*) {THERE} GROUP BY 1"))
+        if sum(sizes.values()) > MAX_CASES:
+            raise Problem("cases.too_many", f"A dataset has at most {MAX_CASES:,} cases.")
         if not sum(sizes.values()):
             raise Problem("dataset.no_cases", "No case would be left in it.")
         version = DatasetVersion.objects.create(
@@ -372,6 +388,10 @@ class _Step:
             author_name=self._actor.name,
         )
         Dataset.objects.filter(pk=self._dataset.pk).update(head=version)
+        # What was to be found out about the version before is not worth finding out any more; one can still ask.
+        Report.objects.filter(version__dataset=self._dataset, state=ReportState.PENDING).update(
+            state=ReportState.FAILED, error=f"Version {version.number} came before this was looked at."
+        )
         Report.objects.bulk_create(Report(version=version, kind=kind) for kind in ReportKind.values)
         after = {"hash": version.content_hash, "sizes": sizes, "message": version.message}
         audit.record(self._actor, "dataset.committed", version, after=after)

@@ -46,11 +46,13 @@ class Signatures:
 
     def add(self, keys: Sequence[int], side: int, texts: Sequence[str]) -> None:
         """Texts as `compared` leaves them, all of one side (a small number)."""
-        if not keys:
+        # Two texts of nothing but punctuation have nothing in common.
+        said = [(key, text) for key, text in zip(keys, texts, strict=True) if text]
+        if not said:
             return
-        self._keys.append(np.array(keys, np.int64))
-        self._sides.append(np.full(len(keys), side, np.int16))
-        self._bands.append(_bands(Chunk(texts), len(texts)))
+        self._keys.append(np.array([key for key, _ in said], np.int64))
+        self._sides.append(np.full(len(said), side, np.int16))
+        self._bands.append(_bands(Chunk([text for _, text in said]), len(said)))
 
     def candidates(self) -> Iterator[tuple[int, int]]:
         """Pairs of keys from different sides that share a band, each once."""
@@ -90,7 +92,9 @@ def jaccard(first: str, second: str) -> float:
 
 
 def _pieces(text: str) -> set[str]:
-    return {text[start : start + LETTERS] for start in range(max(1, len(text) - LETTERS + 1))}
+    if len(text) < LETTERS:
+        return {text} - {""}
+    return {text[start : start + LETTERS] for start in range(len(text) - LETTERS + 1)}
 
 
 def _confirm(

@@ -63,9 +63,11 @@ def unchecked() -> QuerySet[CaseProposal]:
     return CaseProposal.objects.filter(state=ProposalState.CHECKING).order_by("id")
 
 
+@transaction.atomic
 def check(dataset: Dataset) -> int:
-    """Hold the dataset's unchecked proposals against its cases and against each other's sides; returns how many."""
-    waiting = list(unchecked().filter(dataset=dataset)[:MOST_AT_ONCE])
+    """Hold the dataset's unchecked proposals against its cases; returns how many. What another worker holds is its."""
+    mine = unchecked().filter(dataset=dataset).select_for_update(skip_locked=True)
+    waiting = list(mine[:MOST_AT_ONCE])
     # As it is now: the dataset may have grown since it was asked for.
     head = DatasetVersion.objects.filter(dataset=dataset).order_by("-number").first()
     found = leakage.near_to(head, [one.document for one in waiting]) if head else {}
@@ -90,6 +92,9 @@ def accept(
     message = f"{len(chosen)} proposed: {names}"[:500]
     loaded = datasets.change(actor, dataset, added=documents, message=message)
     _decide(actor, chosen, ProposalState.ACCEPTED, version=loaded.version)
+    for one in chosen:
+        if one.pk in edited:
+            CaseProposal.objects.filter(pk=one.pk).update(edited=edited[one.pk])
     after = {"proposals": [one.pk for one in chosen], "edited": sorted(edited)}
     audit.record(actor, "proposals.accepted", loaded.version, after=after)
     return loaded

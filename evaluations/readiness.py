@@ -30,8 +30,9 @@ FEWEST_DIGITS_OF_PHONE = 9
 BROKEN = re.compile("\ufffd|\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u0080-\u2122]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 PII: Mapping[str, re.Pattern[str]] = {
     "e-mail": re.compile(r"\b[\w.+-]{1,64}@(?!example\.)[\w-]{1,63}(?:\.[\w-]{2,63})+\b"),
+    # International or with a leading zero, or as it is written in North America.
     "phone": re.compile(
-        r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?)?\d{3,4}[ .-]\d{3,4}(?:[ .-]\d{2,4})?(?![\w.])"
+        r"(?<![\w.])(?:\+|00?)\d[\d ()/.-]{6,17}\d(?!\w)|(?<![\w.-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"
     ),
     "card": re.compile(r"(?<!\d)(?:\d[ -]?){13,19}(?!\d)"),
     "key": re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[abp]|cbk|AKIA|eyJ)[-_A-Za-z0-9]{16,}\b"),
@@ -75,10 +76,12 @@ class Survey:
     pii: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pii_counts: Counter[str] = field(default_factory=Counter)
     pii_cases: int = 0
+    tested: Counter[str] = field(default_factory=Counter)
 
-    def add(self, key: int, variables: Mapping[str, Any], expected: Any, label: str) -> None:
+    def add(self, key: int, variables: Mapping[str, Any], expected: Any, label: str, split: str = "train") -> None:
         text = input_text(variables)
         self.size += 1
+        self.tested[label] += split == "test"
         self.unanswered += expected is None
         self.labels[label] += 1
         self.lengths.append(len(text))
@@ -94,8 +97,8 @@ class Survey:
             return
         found = False
         for name, pattern in PII.items():
-            match = pattern.search(text)
-            if match and _is_meant(name, match[0]):
+            match = next((one for one in pattern.finditer(text) if _is_meant(name, one[0])), None)
+            if match:
                 found = True
                 self.pii_counts[name] += 1
                 _keep(self.pii.setdefault(name, []), key, f"…{text[max(0, match.start() - 30) : match.end() + 10]}…")
@@ -158,6 +161,12 @@ def _imbalance(survey: Survey) -> Iterable[Trouble]:
     counts = {label: count for label, count in survey.labels.items() if label}
     if len(counts) < 2 or len(counts) > survey.size / 2:
         return
+    untested = sorted((label for label in counts if not survey.tested[label]), key=lambda label: -counts[label])
+    if untested:
+        named = ", ".join(untested[:5])
+        advice = f"Collect more of them, or give test a larger share: nothing is measured on {named}."
+        count = sum(counts[label] for label in untested)
+        yield _by_share("untested", f"{len(untested)} labels have no test case", count, survey.size, 40, advice)
     most = max(counts.values())
     rare = sorted((label for label, count in counts.items() if count < RARE * most), key=lambda label: counts[label])
     if rare:

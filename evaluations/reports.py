@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from evaluations import readiness
@@ -19,6 +19,7 @@ from registry.problems import Problem
 logger = logging.getLogger(__name__)
 
 SILENCE = timedelta(minutes=10)
+MOST_ATTEMPTS = 3
 BATCH = 5_000
 OPEN = (ReportState.PENDING, ReportState.RUNNING)
 REPEATED = """
@@ -126,9 +127,13 @@ def open_work() -> QuerySet[Report]:
 
 def perform(report: Report) -> None:
     """Make a report; does nothing where another worker does it already."""
-    if open_work().filter(pk=report.pk).update(state=ReportState.RUNNING, beat_at=timezone.now()) != 1:
+    mine = open_work().filter(pk=report.pk)
+    if mine.update(state=ReportState.RUNNING, beat_at=timezone.now(), attempts=F("attempts") + 1) != 1:
         return
+    report.refresh_from_db(fields=["attempts"])
     try:
+        if report.attempts > MOST_ATTEMPTS:
+            raise Problem("report.not_found", f"{MOST_ATTEMPTS} workers ended over this report without finishing it.")
         search = Search(report, lambda words: _tell(report, words)) if report.kind == ReportKind.LEAKAGE else None
         result = search.run() if search else _readiness(report)
         # The findings and that they are all there: a worker that dies leaves no half of them behind.
@@ -138,6 +143,10 @@ def perform(report: Report) -> None:
             _finish(report, ReportState.DONE, result=result)
     except Problem as problem:
         _finish(report, ReportState.FAILED, error=problem.detail[:1_000])
+    except Exception:
+        # A report that cannot be made says so; tried again for ever, it would keep a worker busy for ever.
+        logger.exception("report.broken report=%s", report.pk)
+        _finish(report, ReportState.FAILED, error="Something went wrong on our side; the log has it.")
 
 
 def _tell(report: Report, words: str) -> None:
@@ -151,9 +160,9 @@ def _finish(report: Report, state: ReportState, **members: Any) -> None:
 
 def _readiness(report: Report) -> dict[str, Any]:
     survey = readiness.Survey()
-    cases = Case.objects.of(report.version).order_by("id").values_list("pk", "variables", "expected", "label")
-    for key, variables, expected, label in cases.iterator(chunk_size=BATCH):
-        survey.add(key, variables, expected, label)
+    cases = Case.objects.of(report.version).order_by("id").values_list("pk", "variables", "expected", "label", "split")
+    for key, variables, expected, label, split in cases.iterator(chunk_size=BATCH):
+        survey.add(key, variables, expected, label, split)
     there, values = Case.objects.of(report.version).values("input_hash", "expected").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(REPEATED.format(there=there), values)

@@ -112,9 +112,10 @@ def bar_chart(key: str, title: str, values: Sequence[tuple[str, float]], *, unit
     bars = [
         Bar(
             round(LEFT + index * width) + 1,
-            _y(value, top),
+            min(_y(value, top), BOTTOM - 2) if value else BOTTOM,
             max(1, round(width) - 2),
-            BOTTOM - _y(value, top),
+            # A bar that stands for something is seen.
+            max(BOTTOM - _y(value, top), 2 if value else 0),
             f"{label}: {value:,.0f} {unit}",
             label if index % every == 0 else "",
         )

@@ -18,6 +18,16 @@ TITLES = {
     "includes": "Partials",
 }
 
+PICKING = {
+    "set": "Set",
+    "select": "Which of them",
+    "k": "How many",
+    "per_label": "Of each label at most",
+    "token_budget": "Token budget",
+    "embedder": "Compared by",
+    "query": "Near to what",
+}
+
 Line = Mapping[str, Any]
 
 
@@ -80,8 +90,17 @@ def compare(old: diffing.Content, new: diffing.Content, *, whole: bool = False) 
         for message in difference["messages"]
         if whole or message["change"] != "same"
     ]
-    members = [(title, difference[name]) for name, title in TITLES.items() if difference[name]]
+    members = [(title, _named(name, difference[name])) for name, title in TITLES.items() if difference[name]]
     return Comparison(difference["identical"], difference["added"], difference["removed"], messages, members)
+
+
+def _named(member: str, changes: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Changes of how examples are picked under the names that the editor gives its fields."""
+    if member != "examples":
+        return changes
+    return [
+        {**one, "pointer": PICKING.get(one["pointer"].removeprefix("/examples/"), one["pointer"])} for one in changes
+    ]
 
 
 def compare_texts(old: str | None, new: str | None, budget: diffing.Budget | None = None) -> list[Row]:

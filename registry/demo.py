@@ -106,11 +106,6 @@ def _tell_story(demo: Project) -> None:
     _release(editor, reviewer, third, "staging", "Schema and examples; trying it on yesterday's tickets.")
     (extraction,) = _commit_all(editor, "billing.extract-invoice")
     _release(editor, reviewer, extraction, "production", "Replaces the regular expressions.")
-    shots = example_file.read_file((PROMPTS / "support.tickets.jsonl").read_bytes(), "support.tickets.jsonl")
-    tickets = examples.create(editor, name="support.tickets", description="Tickets of each team, answered by hand.")
-    examples.commit(editor, tickets, examples=shots, message="Six of each team")
-    (route,) = _commit_all(editor, "support.route")
-    _release(editor, reviewer, route, "staging", "Picks its examples; to be measured against support.triage.")
     draft, better_draft = _commit_all(editor, "support.reply")
     _release(editor, reviewer, draft, "production", "Drafts for the support desk.")
     promotion.request(
@@ -120,6 +115,11 @@ def _tell_story(demo: Project) -> None:
         production,
         reason="Stops promising dates that nobody agreed to.",
     )
+    shots = example_file.read_file((PROMPTS / "support.tickets.jsonl").read_bytes(), "support.tickets.jsonl")
+    tickets = examples.create(editor, name="support.tickets", description="Tickets of each team, answered by hand.")
+    examples.commit(editor, tickets, examples=shots, message="Six of each team")
+    (route,) = _commit_all(editor, "support.route")
+    _release(editor, reviewer, route, "staging", "Picks its examples; to be measured against support.triage.")
 
 
 def _commit_all(editor: Actor, name: str) -> list[PromptVersion]:

@@ -1,13 +1,14 @@
 """Example sets as files: JSONL, CSV, and rows pasted from a spreadsheet. Pure: usable without Django.
 
 JSONL has one example a line. CSV has a header; its columns are `input` (or prompt, question, text), `output` (or
-answer, completion, label, expected), `note` and `tags` (separated by ;). A pasted table is CSV or has tabs; without a
-header its columns are input, output, note, tags.
+answer, completion, label, expected), `note` and `tags` (separated by ; or ,). A pasted table is CSV or has tabs;
+without a header its columns are input, output, note, tags.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -100,8 +101,13 @@ def _row(names: Iterable[str], cells: list[str]) -> Any:
     if len(cells) > len(columns) and any(cells[len(columns) :]):
         return Fault("", "columns", f"Has {len(cells)} columns; {len(columns)} are expected. Is a quote missing?")
     row: dict[str, Any] = {name: _unguarded(cell) for name, cell in zip(columns, cells, strict=False) if name}
-    row["tags"] = [tag.strip() for tag in str(row.get("tags", "")).split(";") if tag.strip()]
+    row["tags"] = split_tags(str(row.get("tags", "")))
     return row
+
+
+def split_tags(text: str) -> list[str]:
+    """Tags as people write them in one field: separated by semicolons or commas."""
+    return [tag.strip() for tag in re.split("[;,]", text) if tag.strip()]
 
 
 def _shots(rows: Iterable[tuple[int, Any]]) -> list[Shot]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Avg, Exists, F, OuterRef, QuerySet, Sum
+from django.db.models import Avg, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from registry import audit, choosing, embedders, tokens
 from registry.access import Actor, Right
 from registry.copying import copy_rows
-from registry.example_content import Shot, read_examples, set_hash
+from registry.example_content import MAX_EXAMPLES, Shot, read_examples, set_hash
 from registry.models import (
     Embedding,
     Example,
@@ -146,7 +146,7 @@ def commit(
     message: str = "",
     expected_latest: str | None = None,
 ) -> Committed:
-    """Add examples as the set's next version, or find the version that has just these already.
+    """Add examples as the set's next version, or find that the newest has just these.
 
     `examples` is a list of documents or of examples in normal form. `expected_latest` is the newest version's hash as
     the author saw it: `request.precondition` where it has changed. What embeds them is waiting when this returns.
@@ -156,6 +156,10 @@ def commit(
         fault = Fault("/message", "too_long", f"Must have at most {MAX_MESSAGE} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     shots = _normal(examples)
+    if not shots:
+        raise Problem(
+            "examples.invalid", "A set has at least one example.", faults=[Fault("", "required", "Is empty.")]
+        )
     digest = set_hash(shots)
     with transaction.atomic():
         locked = lock(example_set)
@@ -163,10 +167,10 @@ def commit(
         if expected_latest is not None and expected_latest != (latest.content_hash if latest else ""):
             sentence = f"Somebody committed to {locked.name} meanwhile."
             raise Problem("request.precondition", sentence, latest=latest and latest.number)
-        same = locked.versions.filter(content_hash=digest).first()
-        if same:
-            same.example_set = locked
-            return Committed(same, created=False)
+        # An earlier version that had them is none: going back to it is a step forward, as it is for everything here.
+        if latest and latest.content_hash == digest:
+            latest.example_set = locked
+            return Committed(latest, created=False)
         if locked.archived_at:
             raise Problem("example_set.archived", f"{locked.name} is archived; restore it to commit.")
         version = _insert(actor, locked, shots, digest, message)
@@ -248,6 +252,19 @@ def used_by(example_set: ExampleSet) -> list[str]:
     return sorted(set(in_use.values_list("prompt__name", flat=True)))
 
 
+def shown_versions(project: Project) -> QuerySet[ExampleSetVersion]:
+    """What prompts may show just now: the newest version of each set in use, and what the newest or a live version of a
+    prompt in use picks from."""
+    heads = ExampleSet.objects.filter(project=project, archived_at=None, head__isnull=False).values("head")
+    newer = Release.objects.filter(
+        environment=OuterRef("environment"), prompt=OuterRef("prompt"), number__gt=OuterRef("number")
+    )
+    live = Release.objects.filter(~Exists(newer), version=OuterRef("pk"))
+    pinning = PromptVersion.objects.filter(prompt__project=project, prompt__archived_at=None, example_set__isnull=False)
+    picked = pinning.filter(Exists(live)) | pinning.filter(prompt__head=F("pk"))
+    return ExampleSetVersion.objects.filter(Q(pk__in=heads) | Q(pk__in=picked.values("example_set")))
+
+
 def expected_tokens(version: ExampleSetVersion, asked: Mapping[str, Any]) -> int:
     """The tokens that a prompt's choice of examples adds to a call: exact where the choice is always the same, else
     as many examples of the set's mean length; never more than the budget."""
@@ -304,6 +321,8 @@ def _row(example_set: ExampleSet, one: Shot) -> tuple[Any, ...]:
 def _normal(examples: object) -> list[Shot]:
     """Examples that were read from a file are in normal form already."""
     if isinstance(examples, list) and examples and all(isinstance(one, Shot) for one in examples):
+        if len(examples) > MAX_EXAMPLES:
+            raise Problem("examples.too_many", f"A set has at most {MAX_EXAMPLES:,} examples.")
         return list(dict.fromkeys(examples))
     return read_examples(examples)
 

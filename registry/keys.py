@@ -80,6 +80,12 @@ def authenticate(token: str) -> APIKey:
     raise Problem("auth.invalid_key", "The API key is unknown, revoked or past its end.")
 
 
+def require_usable(key: APIKey) -> None:
+    """`auth.invalid_key` where a key was revoked or has expired since it was used."""
+    if not key.is_usable:
+        raise Problem("auth.invalid_key", f"The key {key.name} is revoked or past its end.")
+
+
 def note_use(key: APIKey, at: datetime | None = None) -> None:
     """Remember that the key was used, with at most one write per NOTE_USE_EVERY."""
     now = at or timezone.now()

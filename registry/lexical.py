@@ -8,7 +8,8 @@ without case and accents, and their runs of four letters, so that plurals and ty
 import math
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from array import array
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,34 +24,40 @@ class Lexicon:
     """Texts that can be asked which of them are worded most like a query."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        counted = [Counter(terms(text)) for text in texts]
-        frequency = Counter(term for counts in counted for term in counts)
-        total = len(counted)
-        self._size = total
-        self._idf = {term: 1 + math.log((1 + total) / (1 + often)) for term, often in frequency.items()}
-        postings: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-        for index, counts in enumerate(counted):
-            for term, weight in self._weights(counts).items():
-                postings[term][0].append(index)
-                postings[term][1].append(weight)
-        self._postings = {
-            term: (np.array(where, np.int32), np.array(weights, np.float32))
-            for term, (where, weights) in postings.items()
-        }
+        self._size = len(texts)
+        self._numbers: dict[str, int] = {}
+        terms_of, text_of, often = array("i"), array("i"), array("i")
+        for index, text in enumerate(texts):
+            for term, count in Counter(terms(text)).items():
+                terms_of.append(self._numbers.setdefault(term, len(self._numbers)))
+                text_of.append(index)
+                often.append(count)
+        found = np.array(terms_of, np.int32)
+        where = np.array(text_of, np.int32)
+        frequency = np.bincount(found, minlength=len(self._numbers))
+        self._idf = 1 + np.log((1 + self._size) / (1 + frequency))
+        weights = (1 + np.log(np.array(often, np.float64))) * self._idf[found]
+        lengths = np.sqrt(np.bincount(where, weights**2, minlength=self._size))
+        # Sorted by term: a term's texts and their weights are one stretch of two arrays.
+        order = np.argsort(found, kind="stable")
+        self._where = where[order]
+        self._weight = (weights / np.maximum(lengths[where], 1e-12))[order].astype(np.float32)
+        self._ends = np.cumsum(frequency)
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """The cosine of the query with each text, 0 to 1."""
         found = np.zeros(self._size, np.float32)
-        for term, weight in self._weights(Counter(terms(query))).items():
-            where, weights = self._postings[term]
-            found[where] += np.float32(weight) * weights
+        for number, weight in self._weights(Counter(terms(query))).items():
+            stretch = slice(int(self._ends[number - 1]) if number else 0, int(self._ends[number]))
+            found[self._where[stretch]] += np.float32(weight) * self._weight[stretch]
         return found
 
-    def _weights(self, counts: Counter[str]) -> dict[str, float]:
-        """The weights of a text's known terms, of unit length."""
-        raw = {term: (1 + math.log(often)) * self._idf[term] for term, often in counts.items() if term in self._idf}
+    def _weights(self, counts: Counter[str]) -> dict[int, float]:
+        """The weights of a query's known terms, by number, of unit length."""
+        known = {self._numbers[term]: often for term, often in counts.items() if term in self._numbers}
+        raw = {number: (1 + math.log(often)) * float(self._idf[number]) for number, often in known.items()}
         length = math.sqrt(sum(weight * weight for weight in raw.values())) or 1.0
-        return {term: weight / length for term, weight in raw.items()}
+        return {number: weight / length for number, weight in raw.items()}
 
 
 def terms(text: str) -> list[str]:

@@ -50,6 +50,8 @@ class RemoteEmbedder:
         if self.dimensions and found.shape[1] != self.dimensions:
             sentence = f"The embedder {self.name} answered {found.shape[1]} dimensions, not {self.dimensions}."
             raise Problem("embedder.failed", sentence)
+        if not found.any(axis=1).all():
+            raise Problem("embedder.failed", f"The embedder {self.name} answered zeros, which are near to nothing.")
         return unit(found)
 
 

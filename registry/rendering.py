@@ -106,14 +106,18 @@ def render(
     """
     values = bind(content.get("variables", {}), variables)
     if "examples" in content:
-        values[EXAMPLES_PLACEHOLDER] = [shot.as_dict() for shot in examples]
+        # With all four members: a template that shows notes must not fail at the first example without one.
+        values[EXAMPLES_PLACEHOLDER] = [
+            {"input": shot.input, "output": shot.output, "note": shot.note, "tags": list(shot.tags)}
+            for shot in examples
+        ]
     writer = _Writer(content, values, partials)
     request: dict[str, Any] = {"model": dict(content.get("model", {}))}
     if content["kind"] == "text":
         request["text"] = writer.write("/text")
         request["messages"] = [{"role": "user", "content": request["text"]}]
     else:
-        request["messages"] = _messages(content, values, writer, as_messages(examples))
+        request["messages"] = _messages(content, values, writer, as_messages(examples), partials)
     request["response_format"] = response_format(content.get("response", {}))
     if content.get("tools"):
         request["tools"] = content["tools"]
@@ -208,10 +212,14 @@ class _Writer:
 
 
 def _messages(
-    content: Content, values: Mapping[str, Any], writer: _Writer, examples: Sequence[dict[str, str]]
+    content: Content,
+    values: Mapping[str, Any],
+    writer: _Writer,
+    examples: Sequence[dict[str, str]],
+    partials: Mapping[str, Content],
 ) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
-    before = _unplaced(content) if examples else None
+    before = _unplaced(content, partials) if examples else None
     for index, message in enumerate(content["messages"]):
         is_placeholder = message["role"] == "placeholder"
         if index == before or (is_placeholder and message["name"] == EXAMPLES_PLACEHOLDER):
@@ -227,9 +235,10 @@ def _messages(
     return messages
 
 
-def _unplaced(content: Content) -> int | None:
+def _unplaced(content: Content, partials: Mapping[str, Content]) -> int | None:
     """Where examples go that the content has no place for: before what the user says last. None: it has one."""
-    if places_examples(content, analyse_content(content).variables):
+    used = [analyse_content(one).variables for one in (content, *partials.values())]
+    if places_examples(content, frozenset().union(*used)):
         return None
     said = [index for index, message in enumerate(content["messages"]) if message["role"] == "user"]
     return said[-1] if said else len(content["messages"]) - 1

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Length
 from django.utils import timezone
 from pgvector import Vector
 
@@ -34,9 +35,13 @@ from registry.problems import Problem
 logger = logging.getLogger(__name__)
 
 EXACT_UP_TO = 10_000
+# What an index of pgvector can hold; longer vectors are compared one by one, however many there are.
+MOST_INDEXED = 2_000
 BATCH = 64
 # Fewer than these are embedded on the spot when somebody searches; more are waited for.
 EMBEDDED_AT_ONCE = 32
+# The words of a set are counted in the process that searches; more would take seconds and much memory.
+MOST_LETTERS = 4_000_000
 # A worker tells after each batch that it lives; one that was silent for so long is dead.
 SILENCE = timedelta(minutes=2)
 MOST_RESULTS = 1_000
@@ -104,6 +109,10 @@ def fill(work: Embedding) -> None:
         _index(work.version, work.embedder)
     except Problem as problem:
         _finish(work, EmbeddingState.FAILED, problem.detail)
+    except Exception:
+        # Tried again for ever, it would keep a worker busy for ever.
+        logger.exception("embedding.broken version=%s", work.version_id)
+        _finish(work, EmbeddingState.FAILED, "Something went wrong on our side; the log has it.")
     else:
         _finish(work, EmbeddingState.DONE)
 
@@ -124,7 +133,8 @@ def again(work: Embedding) -> None:
 
 def _claim(work: Embedding) -> bool:
     mine = open_work().filter(pk=work.pk)
-    return mine.update(state=EmbeddingState.RUNNING, beat_at=timezone.now(), error="") == 1
+    taken = {"beat_at": timezone.now(), "attempts": F("attempts") + 1, "error": ""}
+    return mine.update(state=EmbeddingState.RUNNING, **taken) == 1
 
 
 def _tell(work: Embedding) -> None:
@@ -167,19 +177,25 @@ def _await_vectors(version: ExampleSetVersion, embedder: str) -> None:
 
 def _by_vector(version: ExampleSetVersion, embedder: str, query: str, dimensions: int, limit: int) -> list[Candidate]:
     statement = NEAREST
-    if version.size > EXACT_UP_TO:
+    by_index = version.size > EXACT_UP_TO and dimensions <= MOST_INDEXED
+    if by_index:
         statement = NEAREST_BY_INDEX.format(
             dimensions=dimensions, example_set=version.example_set_id, embedder=_literal(embedder)
         )
     values: dict[str, str | int] = {"query": query, "embedder": embedder, "version": version.pk, "limit": limit}
     values["example_set"] = version.example_set_id
     with transaction.atomic(), connection.cursor() as cursor:
-        if version.size > EXACT_UP_TO:
+        if by_index:
             # Older versions of the set share the index: go on until enough of this version are found.
             cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
             cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, max(100, 2 * limit))}")
+            cursor.execute("SET LOCAL hnsw.max_scan_tuples = 200000")
         cursor.execute(statement, values)
         rows = cursor.fetchall()
+        if by_index and len(rows) < min(limit, version.size):
+            # The index gave up among what only older versions have: look at all.
+            cursor.execute(NEAREST, values)
+            rows = cursor.fetchall()
     examples = Example.objects.in_bulk([example_id for example_id, _, _ in rows])
     return [
         Candidate(position, shot(examples[example_id]), examples[example_id].tokens, float(score))
@@ -200,6 +216,8 @@ def _index(version: ExampleSetVersion, embedder: str) -> None:
     if first is None:
         return
     dimensions = len(first.vector)
+    if dimensions > MOST_INDEXED:
+        return
     serial = Embedding.objects.filter(version__example_set=version.example_set_id, embedder=embedder).order_by("id")
     name = f"example_vectors_{version.example_set_id}_{serial.values_list('pk', flat=True)[0]}"
     with connection.cursor() as cursor:
@@ -225,10 +243,14 @@ def _by_wording(version: ExampleSetVersion, query: str, limit: int) -> list[Cand
     ]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=4)
 def _lexicon(version_id: int) -> Lexicon:
     """A version never changes, so what was counted of it stays true."""
     rows = ExamplePlace.objects.filter(version_id=version_id).order_by("position")
+    letters = rows.aggregate(sum=Sum(Length("example__input")))["sum"] or 0
+    if letters > MOST_LETTERS:
+        sentence = f"Wording is compared up to {MOST_LETTERS:,} letters; this version has {letters:,}. Use an embedder."
+        raise Problem("examples.too_many", sentence)
     return Lexicon(list(rows.values_list("example__input", flat=True)))
 
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from registry import audit, embedders, examples, few_shot, includes, tokens
 from registry.access import Actor, Right
 from registry.choosing import BY_SIMILARITY
-from registry.content import normalise, whole_text
+from registry.content import EXAMPLES_PLACEHOLDER, normalise, whole_text
 from registry.identity import content_hash
 from registry.models import ExampleSet, ExampleSetVersion, Inclusion, Project, Prompt, PromptVersion
 from registry.problems import Fault, Problem
@@ -70,10 +70,10 @@ def commit(
     normal = normalise(content)
     chosen = pin_examples(actor.project, normal)
     analysis = renderers().analyse(normal, owner=actor.project.pk)
-    if chosen and normal["kind"] == "text" and not places_examples(normal, analysis.variables):
-        raise unplaced_examples()
     with transaction.atomic():
         pinned = includes.pin(actor.project, prompt, analysis.includes, normal.get("includes", {}))
+        if chosen and normal["kind"] == "text" and not places_examples(normal, analysis.variables):
+            _require_place([version.content for version in pinned.values()])
         locked = _lock(prompt, pinned)
         if pinned:
             normal["includes"] = {name: version.content_hash for name, version in pinned.items()}
@@ -89,10 +89,19 @@ def pin_examples(project: Project, content: dict[str, Any]) -> ExampleSetVersion
     if asked is None:
         return None
     version = examples.pinned(project.pk, asked["set"])
+    if asked.get("select", "fixed") == "fixed" and version.size > few_shot.MOST_IN_ORDER:
+        sentence = f"{version} has {version.size:,} examples; at most {few_shot.MOST_IN_ORDER:,} are shown as they are."
+        raise Problem("content.invalid", sentence, faults=[Fault("/examples/select", "choice", sentence)])
     if asked.get("select") in BY_SIMILARITY:
         content["examples"] = {**asked, "embedder": asked.get("embedder", embedders.default())}
         embedders.require(content["examples"]["embedder"])
     return version
+
+
+def _require_place(partials: Iterable[Mapping[str, Any]]) -> None:
+    """A text that does not go through the examples itself includes something that does."""
+    if not any(EXAMPLES_PLACEHOLDER in whole_text(content) for content in partials):
+        raise unplaced_examples()
 
 
 def unplaced_examples() -> Problem:

@@ -107,7 +107,7 @@ class Supervisor:
         }
 
     def _programs(self, child_environment: dict[str, str]) -> list[Child]:
-        """Web, worker and beat, in the order in which they start."""
+        """Web, workers and beat, in the order in which they start."""
         celery = (sys.executable, "-m", "celery", "--app", "config")
         web = (
             *(
@@ -123,6 +123,7 @@ class Supervisor:
             *("--port", str(self._port), "--workers", "1", "--blocking-threads", "16", "--no-ws"),
             *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
         )
+        worker = (*celery, "worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
         beat_schedule = self._home.run / "beat-schedule"
 
         def program(name: str, *command: str, **extra: str) -> Child:
@@ -131,7 +132,8 @@ class Supervisor:
 
         return [
             program("web", *web, DATABASE_POOL_SIZE="16"),
-            program("worker", *celery, "worker", "--concurrency", "2", "--loglevel", "info", "--without-gossip"),
+            program("worker", *worker, "--concurrency", "2", "--queues", "celery", "--hostname", "worker@%h"),
+            program("worker-long", *worker, "--concurrency", "1", "--queues", "long", "--hostname", "long@%h"),
             program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
         ]
 

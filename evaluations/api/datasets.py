@@ -223,7 +223,7 @@ def file_answer(version: DatasetVersion, *, as_csv: bool, split: str = "") -> St
     """A version, or one of its sides, as a download; a million cases need no memory."""
     split = split if split in Split.values else ""
     cases = datasets.documents(version, split=split)
-    lines = case_file.write_csv(cases, datasets.variable_names(version)) if as_csv else case_file.write_jsonl(cases)
+    lines = case_file.write_csv(cases, datasets.table_columns(version)) if as_csv else case_file.write_jsonl(cases)
     ending, kind = ("csv", "text/csv") if as_csv else ("jsonl", "application/jsonl")
     name = ".".join(part for part in (version.dataset.name, str(version.number), split, ending) if part)
     return StreamingHttpResponse(

@@ -108,6 +108,17 @@ class ImportStart(APIView):
         return Response(import_document(started))
 
 
+class ImportAgain(APIView):
+    @extend_schema(operation_id="imports_again", request=shapes.ImportAgainInput, responses=shapes.ImportSerializer)
+    def post(self, request: Request, name: str, key: int) -> Response:
+        """Read a refused file once more, for example without its bad rows; it need not be sent again."""
+        asked = shapes.ImportAgainInput.read(request)
+        actor = actor_of(request)
+        upload = imports.again(actor, imports.find(datasets.named(actor.project, name), key), **asked)
+        start(tasks.read_import, upload.pk)
+        return Response(import_document(upload))
+
+
 class ImportRejected(APIView):
     @extend_schema(operation_id="imports_rejected", responses={(200, "application/jsonl"): OpenApiTypes.STR})
     def get(self, request: Request, name: str, key: int) -> StreamingHttpResponse:

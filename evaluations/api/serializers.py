@@ -133,6 +133,10 @@ class ImportInput(Input):
     message = Text(required=False, default="")
 
 
+class ImportAgainInput(Input):
+    skip_bad = serializers.BooleanField()
+
+
 class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
     dataset = serializers.CharField(source="dataset.name")
     version = serializers.IntegerField(source="version.number", default=None, allow_null=True)

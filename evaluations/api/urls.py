@@ -23,6 +23,7 @@ urlpatterns = [
     path(f"{DATASET}/imports/<int:key>", imports.ImportDetail.as_view()),
     path(f"{DATASET}/imports/<int:key>/parts/<int:part>", imports.ImportPartDetail.as_view()),
     path(f"{DATASET}/imports/<int:key>/start", imports.ImportStart.as_view()),
+    path(f"{DATASET}/imports/<int:key>/again", imports.ImportAgain.as_view()),
     path(f"{DATASET}/imports/<int:key>/rejected", imports.ImportRejected.as_view()),
     path(f"{DATASET}/proposals", proposals.ProposalList.as_view()),
     path(f"{DATASET}/proposals/accept", proposals.ProposalsAccept.as_view()),

@@ -48,6 +48,9 @@ class AnnotationItem(models.Model):
     given = models.PositiveSmallIntegerField(default=0)
     held_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     held_until = models.DateTimeField(null=True)
+    # What settles a case that two people answered differently; their own answers stay as they are.
+    decided = models.JSONField(null=True)
+    decided_by_name = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ["round", "id"]
@@ -62,7 +65,7 @@ class AnnotationItem(models.Model):
 
 
 class Annotation(models.Model):
-    """What one person says a good answer to a case is. `decides`: it settles what two others disagree on."""
+    """What one person says a good answer to a case is."""
 
     item = models.ForeignKey(AnnotationItem, on_delete=models.CASCADE, related_name="annotations")
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
@@ -70,7 +73,6 @@ class Annotation(models.Model):
     expected = models.JSONField(null=True)
     label = models.CharField(max_length=100, blank=True)
     note = models.CharField(max_length=1_000, blank=True)
-    decides = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -42,6 +42,8 @@ class DatasetImport(models.Model):
     by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
     by_name = models.CharField(max_length=200)
     beat_at = models.DateTimeField(null=True)
+    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
+    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

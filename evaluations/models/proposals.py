@@ -19,6 +19,8 @@ class CaseProposal(models.Model):
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="proposals")
     document = models.JSONField()
+    # As it was taken in, where somebody edited it.
+    edited = models.JSONField(null=True)
     origin = models.CharField(max_length=200)
     state = models.CharField(max_length=10, choices=ProposalState.choices, default=ProposalState.CHECKING)
     # [{"kind": "near", "case": 7, "split": "test", "score": 0.9}]: what it is too near to.

@@ -33,6 +33,8 @@ class Report(models.Model):
     result = models.JSONField(default=dict)
     error = models.CharField(max_length=1_000, blank=True)
     beat_at = models.DateTimeField(null=True)
+    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
+    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 
@@ -53,7 +55,7 @@ class Report(models.Model):
 
 class FindingKind(models.TextChoices):
     EXACT = "exact", "The same input"
-    CONTAINED = "contained", "Contained in another"
+    CONTAINED = "contained", "Largely repeated in another"
     NEAR = "near", "Nearly the same"
     MEANING = "meaning", "The same meaning"
     CONTRADICTION = "contradiction", "Contradictory answers"

@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 
 from evaluations import annotation, datasets, tasks
 from evaluations.cases import SPLITS, label_of
-from evaluations.models import AnnotationItem, AnnotationRound, Dataset
+from evaluations.models import Annotation, AnnotationItem, AnnotationRound, Dataset, RoundState
 from evaluations.views.addresses import to
 from evaluations.views.datasets import heading, typed_answer
 from registry.access import Actor, Right
@@ -17,6 +17,7 @@ from registry.views.frame import done, errors_of, in_project, only_post, page, r
 ROUNDS_SHOWN = 50
 DISPUTED_SHOWN = 20
 SKIPPED = "annotation-skipped"
+UNDOABLE = "annotation-last"
 MOST_SKIPPED = 500
 
 
@@ -76,10 +77,12 @@ def round_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
     context = heading(actor, name, "annotate")
     found = annotation.find(context["dataset"], key)
     disputed = annotation.disputed(found).select_related("case")[:DISPUTED_SHOWN]
+    answered = annotation.answered(found)[:DISPUTED_SHOWN] if found.state != RoundState.OPEN else ()
     context |= {
         "round": found,
         "progress": annotation.progress(found, actor.user),
         "disputed": [{"item": item, "annotations": item.annotations.all()} for item in disputed],
+        "answered": [{"item": item, "annotations": item.annotations.all()} for item in answered],
     }
     return page(request, actor, "evaluations/datasets/round_detail.html", context)
 
@@ -89,11 +92,15 @@ def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRes
     """The queue: one case at a time. Number keys choose a label, Enter saves, S skips."""
     context = heading(actor, name, "annotate")
     found = annotation.find(context["dataset"], key)
+    if found.state != RoundState.OPEN:
+        return done(request, "This round is over.", to("round-detail", actor, name, key))
     skipped: list[int] = request.session.get(SKIPPED, {}).get(str(key), [])
     typed = request.POST.get("expected", "")
     errors: dict[str, str] = {}
     if request.method == "POST":
         item_key = whole(request.POST.get("item", "")) or 0
+        if request.POST.get("do") == "undo":
+            return _undo(request, actor, found, item_key)
         if request.POST.get("do") == "skip":
             _skip(request, key, [*skipped, item_key])
             return redirect(to("annotate", actor, name, key))
@@ -105,6 +112,7 @@ def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRes
                 return refused(request, problem, to("annotate", actor, name, key))
             errors = errors_of(problem) or {"": problem.detail}
         else:
+            request.session[UNDOABLE] = [key, item_key]
             return redirect(to("annotate", actor, name, key))
     item = annotation.next_item(actor, found, skip=skipped)
     context |= {
@@ -114,8 +122,28 @@ def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRes
         "errors": errors,
         "progress": annotation.progress(found, actor.user),
         "skipped": len(skipped),
+        "held_by": annotation.held_by_others(found, actor.user) if item is None else [],
+        "undoable": _undoable(request, found, actor),
     }
     return page(request, actor, "evaluations/datasets/annotate.html", context, status=400 if errors else 200)
+
+
+def _undoable(request: HttpRequest, found: AnnotationRound, actor: Actor) -> Any:
+    """The answer that was just given and can be taken back, if it is of this round."""
+    key, item_key = request.session.get(UNDOABLE, [0, 0])
+    if key != found.pk:
+        return None
+    return Annotation.objects.filter(item=item_key, item__round=found, by=actor.user).select_related("item").first()
+
+
+def _undo(request: HttpRequest, actor: Actor, found: AnnotationRound, item_key: int) -> HttpResponse:
+    back = to("annotate", actor, found.dataset.name, found.pk)
+    try:
+        annotation.take_back(actor, found, item_key)
+    except Problem as problem:
+        return refused(request, problem, back)
+    request.session.pop(UNDOABLE, None)
+    return redirect(back)
 
 
 def _skip(request: HttpRequest, key: int, skipped: list[int]) -> None:
@@ -153,14 +181,8 @@ def decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRespo
     """Settle a case whose two annotators disagree."""
     found = annotation.find(datasets.named(actor.project, name), key)
     try:
-        annotation.annotate(
-            actor,
-            found,
-            whole(request.POST.get("item", "")) or 0,
-            expected=typed_answer(request.POST.get("expected", "")),
-            note=request.POST.get("note", ""),
-            decides=True,
-        )
+        item = whole(request.POST.get("item", "")) or 0
+        annotation.decide(actor, found, item, expected=typed_answer(request.POST.get("expected", "")))
     except Problem as problem:
         return refused(request, problem, to("round-detail", actor, name, key))
     return done(request, f"Decided by {signed_in(request).username}.", to("round-detail", actor, name, key))
@@ -180,5 +202,5 @@ def round_end(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRe
         return refused(request, problem, to("round-detail", actor, name, key))
     tasks.report_soon(loaded.version)
     number = loaded.version.number
-    sentence = f"Version {number} has the answers." if loaded.created else "All answers were there already."
+    sentence = f"Version {number} has the answers." if loaded.created else "Every case had its answer already."
     return done(request, sentence, to("dataset-detail", actor, name))

@@ -1,6 +1,7 @@
 """Pages of datasets: the list, a new one, what one has, its cases, its history, and what it is about."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -10,7 +11,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from evaluations import datasets, reports, tasks
 from evaluations.api.datasets import file_answer
 from evaluations.cases import SPLITS
-from evaluations.models import Case, CaseProposal, Dataset, DatasetVersion, Report, ReportKind, ReportState, Split
+from evaluations.loading import Loaded
+from evaluations.models import (
+    Case,
+    CaseProposal,
+    CaseRemoval,
+    Dataset,
+    DatasetVersion,
+    LeakageOverride,
+    Report,
+    ReportKind,
+    ReportState,
+    Split,
+)
 from evaluations.proposals import UNDECIDED
 from evaluations.splits import DEFAULT_SEED, DEFAULT_SHARES, SMALL
 from evaluations.views.addresses import to
@@ -37,6 +50,7 @@ def dataset_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "page": shown,
         "search": search,
         "is_archive": is_archive,
+        "allowed": set(LeakageOverride.objects.filter(version__in=heads).values_list("report", flat=True)),
         "leakage": {one.version_id: one for one in found if one.kind == ReportKind.LEAKAGE},
         "readiness": {one.version_id: one for one in found if one.kind == ReportKind.READINESS},
     }
@@ -105,6 +119,7 @@ def dataset_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
             "splits": [{"name": name, "count": version.sizes.get(name, 0)} for name in SPLITS],
             "labels": _label_rows(labels),
             "label_count": len([label for label in labels if label]),
+            "untested": len([label for label, counts in labels.items() if label and not counts.get("test")]),
             "is_small": version.size < SMALL,
             "standing": reports.standing(version),
             "readiness": reports.newest(version, ReportKind.READINESS),
@@ -139,7 +154,7 @@ def case_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if version:
         cases = _narrowed(Case.objects.of(version), asked)
         context["page"] = Paginator(cases.order_by("id"), PAGE_SIZE).get_page(request.GET.get("page"))
-        context["labels"] = sorted(label for label in datasets.labels_by_split(version) if label)[:100]
+        context["labels"] = sorted(label for label in datasets.labels_by_split(version) if label)
         context["leaked"] = reports.leaked_cases(version)
     return page(request, actor, "evaluations/datasets/case_list.html", context)
 
@@ -152,7 +167,8 @@ def _narrowed(cases: Any, asked: dict[str, str]) -> Any:
     if asked["tag"]:
         cases = cases.filter(tags__contains=[asked["tag"]])
     if asked["search"]:
-        text = asked["search"]
+        # As it stands in JSON, where quotes and line ends are written with a backslash.
+        text = json.dumps(asked["search"], ensure_ascii=False)[1:-1]
         cases = cases.filter(Q(variables__icontains=text) | Q(expected__icontains=text))
     return cases
 
@@ -165,6 +181,9 @@ def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = N
     case = _case(dataset, key) if key else None
     values = _case_values(request, case, dataset)
     context |= {"case": case, "values": values, "split_names": SPLITS}
+    if case:
+        removal = CaseRemoval.objects.filter(case=case).first()
+        context["removed_in"] = removal.removed_in if removal else None
     if request.method != "POST":
         return page(request, actor, "evaluations/datasets/case_edit.html", context)
     actor.require(Right.EDIT)
@@ -172,7 +191,7 @@ def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = N
         if case and request.POST.get("do") == "remove":
             loaded = datasets.change(actor, dataset, removed=[case.pk], message=values["message"] or "Removed a case")
         else:
-            document = _case_document(values)
+            document = _case_document(values, case)
             asked: dict[str, Any] = {"changed": {case.pk: document}} if case else {"added": [document]}
             message = values["message"] or ("Changed a case" if case else "Added a case")
             loaded = datasets.change(actor, dataset, message=message, **asked)
@@ -180,8 +199,19 @@ def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = N
         context["errors"] = _case_errors(problem)
         return page(request, actor, "evaluations/datasets/case_edit.html", context, status=problem.kind.status)
     tasks.report_soon(loaded.version)
-    sentence = f"Version {loaded.version.number} has it." if loaded.created else "Nothing was changed."
-    return done(request, sentence, to("case-list", actor, name))
+    return done(request, _told(request, case, loaded), to("case-list", actor, name))
+
+
+def _told(request: HttpRequest, case: Case | None, loaded: Loaded) -> str:
+    number = loaded.version.number
+    if not loaded.created:
+        return f"Nothing changed; version {number} stays."
+    if case and request.POST.get("do") == "remove":
+        return f"Case {case.pk} is left out from version {number} on."
+    new = Case.objects.filter(dataset=loaded.version.dataset_id, added_in=number).order_by("-id").first()
+    return (
+        f"Version {number} has it as case {new.pk}, on the side of {new.split}." if new else f"Version {number} has it."
+    )
 
 
 def _case(dataset: Dataset, key: int) -> Case:
@@ -191,36 +221,78 @@ def _case(dataset: Dataset, key: int) -> Case:
     return found
 
 
+CASE_FIELDS = ("variables", "expected", "label", "tags", "group", "weight", "split", "message")
+
+
 def _case_values(request: HttpRequest, case: Case | None, dataset: Dataset) -> dict[str, str]:
     """The form's fields: as they were typed, as the case has them, or blank for a new one."""
     if request.method == "POST":
-        fields = ("variables", "expected", "tags", "group", "split", "message")
-        return {name: request.POST.get(name, "").replace("\r\n", "\n") for name in fields}
+        return {name: str(request.POST.get(name, "")).replace("\r\n", "\n") for name in CASE_FIELDS}
     if case is None:
         names = datasets.variable_names(dataset.head, sample=50) if dataset.head else ["input"]
         return {"variables": datasets.pretty(dict.fromkeys(names, ""))}
+    return _stored_values(case)
+
+
+def _stored_values(case: Case) -> dict[str, str]:
+    document = datasets.document(case)
     expected = case.expected
     return {
         "variables": datasets.pretty(case.variables),
         "expected": expected if isinstance(expected, str) else "" if expected is None else datasets.pretty(expected),
-        "tags": ", ".join(case.tags),
+        "label": document.get("label", ""),
+        "tags": json.dumps(case.tags, ensure_ascii=False)
+        if any("," in tag for tag in case.tags)
+        else ", ".join(case.tags),
         "group": case.group_key,
+        "weight": f"{case.weight:g}" if case.weight != 1 else "",
         "split": case.split if case.is_placed else "",
         "message": "",
     }
 
 
-def _case_document(values: dict[str, str]) -> dict[str, Any]:
-    """A case from the form; what starts like JSON and is none is refused, not taken for text."""
-    try:
-        variables = json.loads(values["variables"])
-    except (ValueError, RecursionError) as error:
-        sentence = f"Variables are a JSON object: {error}"
-        raise Problem("cases.invalid", sentence, faults=[Fault("/0/variables", "json", sentence)]) from None
-    document: dict[str, Any] = {"variables": variables, "group": values["group"].strip(), "split": values["split"]}
-    document["tags"] = [tag.strip() for tag in values["tags"].split(",") if tag.strip()]
-    document["expected"] = typed_answer(values["expected"])
+def _shown_tags(tags: list[str]) -> str:
+    """Tags as people type them; as a JSON list where one of them has a comma itself."""
+    has_comma = any("," in tag or tag.startswith("[") for tag in tags)
+    return json.dumps(tags, ensure_ascii=False) if has_comma else ", ".join(tags)
+
+
+def _case_document(values: dict[str, str], case: Case | None) -> dict[str, Any]:
+    """A case from the form. What was not touched stays as it is stored: a number is not made a text by being shown."""
+    stored = _stored_values(case) if case else {}
+    document: dict[str, Any] = datasets.document(case) if case else {}
+    for name in ("split", "dealt"):
+        document.pop(name, None)
+    if values["split"]:
+        document["split"] = values["split"]
+    for name, read in READERS.items():
+        if name in values and values[name] != stored.get(name, "" if name != "variables" else None):
+            document[name] = read(values[name])
     return document
+
+
+def _read_variables(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        sentence = f'This is not JSON; write {{"ticket": "…"}}: {error}'
+        raise Problem("cases.invalid", sentence, faults=[Fault("/0/variables", "json", sentence)]) from None
+
+
+def _read_tags(text: str) -> Any:
+    if text.strip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
+
+
+def _read_weight(text: str) -> Any:
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        return text
 
 
 def typed_answer(text: str) -> Any:
@@ -233,6 +305,16 @@ def typed_answer(text: str) -> Any:
     except (ValueError, RecursionError) as error:
         sentence = f"This starts like JSON but is none: {error}"
         raise Problem("cases.invalid", sentence, faults=[Fault("/0/expected", "json", sentence)]) from None
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "variables": _read_variables,
+    "expected": typed_answer,
+    "label": str.strip,
+    "tags": _read_tags,
+    "group": str.strip,
+    "weight": _read_weight,
+}
 
 
 def _case_errors(problem: Problem) -> dict[str, str]:
@@ -265,7 +347,10 @@ def dataset_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     context |= {"values": values, "splits": SPLITS}
     if request.method == "POST":
         try:
-            if request.POST.get("do") == "resplit":
+            if request.POST.get("do") == "resplit" and dataset.head is None:
+                datasets.deal_by(actor, dataset, **_dealing(values))
+                sentence = "Saved. The first cases will be dealt so."
+            elif request.POST.get("do") == "resplit":
                 loaded = datasets.resplit(actor, dataset, **_dealing(values))
                 tasks.report_soon(loaded.version)
                 sentence = f"Version {loaded.version.number} is dealt anew."

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django_htmx.http import HttpResponseStopPolling
+from django_htmx.http import HttpResponseClientRefresh
 
 from evaluations import datasets, imports, tasks
 from evaluations.api.imports import rejected_answer
@@ -15,7 +15,7 @@ from evaluations.views.datasets import heading
 from registry.access import Actor, Right
 from registry.problems import Problem
 from registry.tasks import start
-from registry.views.frame import errors_of, in_project, page
+from registry.views.frame import errors_of, in_project, only_post, page, refused
 
 # Without scripts a file comes in one piece.
 MAX_IN_ONE_PIECE = 32 * 1024 * 1024
@@ -47,6 +47,8 @@ def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[
         limit = MAX_IN_ONE_PIECE // 2**20
         sentence = f"Without scripts a file has at most {limit} MB; turn them on, or use the command."
         raise Problem("import.too_large", sentence)
+    if not file.size:
+        raise Problem("dataset.unreadable", f"{file.name} is empty. Choose a file with rows.")
     renamed = (pair.partition("=") for pair in values["rename"].split(",") if "=" in pair)
     upload = imports.begin(
         actor,
@@ -76,8 +78,22 @@ def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Ht
     context |= {"import": upload, "is_over": upload.state in (ImportState.DONE, ImportState.FAILED)}
     if getattr(request, "htmx", None):
         answer = render(request, "evaluations/datasets/_import.html", {**context, "project": actor.project})
-        return HttpResponseStopPolling(answer.content) if context["is_over"] else answer
+        # Over: the whole page is loaded again, whose heading counts what came in.
+        return HttpResponseClientRefresh() if context["is_over"] else answer
     return page(request, actor, "evaluations/datasets/import_detail.html", context)
+
+
+@in_project
+@only_post
+def import_again(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    """Read a refused file once more, without its bad rows."""
+    upload = imports.find(datasets.named(actor.project, name), key)
+    try:
+        imports.again(actor, upload, skip_bad=True)
+    except Problem as problem:
+        return refused(request, problem, to("import-new", actor, name))
+    start(tasks.read_import, upload.pk)
+    return redirect(to("import-detail", actor, name, key))
 
 
 @in_project

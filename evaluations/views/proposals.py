@@ -50,14 +50,16 @@ def _row(proposal: CaseProposal) -> dict[str, Any]:
 
 
 def _text(proposal: CaseProposal) -> str:
-    return json.dumps(proposal.document, indent=2, ensure_ascii=False)
+    """A proposal as it was made; once taken in, as that was done."""
+    document = proposal.document if proposal.edited is None else proposal.edited
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def _decide(
     request: HttpRequest, actor: Actor, dataset: Dataset, chosen: list[int], typed: dict[int | None, str]
 ) -> str:
     if not chosen:
-        raise Problem("proposal.not_found", "Choose at least one.")
+        raise Problem("request.invalid", "Choose at least one.")
     if request.POST.get("do") == "reject":
         count = proposals.reject(actor, dataset, keys=chosen, reason=request.POST.get("reason", ""))
         return f"{count} turned away."

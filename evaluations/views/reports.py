@@ -4,10 +4,12 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
 
 from evaluations import datasets, reports, tasks
 from evaluations.api.reports import shown_examples
-from evaluations.models import FindingKind, ReportKind
+from evaluations.models import FindingKind, ReportKind, ReportState
 from evaluations.views.addresses import to
 from evaluations.views.datasets import chosen_version, heading
 from registry import charts
@@ -17,6 +19,17 @@ from registry.tasks import start
 from registry.views.frame import done, in_project, only_post, page, refused
 
 FINDINGS_SHOWN = 20
+
+
+@in_project
+def report_panel(request: HttpRequest, actor: Actor, name: str, kind: str) -> HttpResponse:
+    """What a report is doing, for a page that waits for it; when it is done the page is loaded again."""
+    version = datasets.selected(actor.project, name, "latest")
+    report = reports.newest(version, ReportKind(kind)) if kind in ReportKind.values else None
+    if report is None or report.state in (ReportState.DONE, ReportState.FAILED):
+        return HttpResponseClientRefresh()
+    context = {"project": actor.project, "dataset": version.dataset, "report": report}
+    return render(request, "evaluations/datasets/_report_wait.html", context)
 
 
 @in_project
@@ -32,7 +45,7 @@ def readiness(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 
 def _range(bar: dict[str, int]) -> str:
-    return f"{bar['from']:,}" if bar["to"] <= bar["from"] else f"{bar['from']:,} to {bar['to']:,}"
+    return f"from {bar['from']:,}"
 
 
 @in_project

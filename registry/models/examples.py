@@ -55,7 +55,6 @@ class ExampleSetVersion(models.Model):
         ordering = ["example_set", "-number"]
         constraints = [
             models.UniqueConstraint(fields=["example_set", "number"], name="example_set_version_number_once"),
-            models.UniqueConstraint(fields=["example_set", "content_hash"], name="example_set_version_content_once"),
             models.CheckConstraint(condition=Q(number__gt=0), name="example_set_version_number_positive"),
             models.CheckConstraint(condition=Q(content_hash__regex=CONTENT_HASH), name="example_set_hash_is_sha256"),
         ]
@@ -146,6 +145,8 @@ class Embedding(models.Model):
     error = models.CharField(max_length=1_000, blank=True)
     # A running row whose beat is old belongs to a worker that died.
     beat_at = models.DateTimeField(null=True)
+    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
+    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -163,7 +163,7 @@ def _typed(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
-    tags = [tag.strip() for tag in row["tags"].split(",") if tag.strip()]
+    tags = example_file.split_tags(row["tags"])
     return {"input": row["input"], "output": row["output"], "note": row["note"], "tags": tags}
 
 
@@ -205,7 +205,7 @@ def _committed(request: HttpRequest, actor: Actor, name: str, committed: example
     sentence = (
         f"Version {number} has {committed.version.size:,} examples."
         if committed.created
-        else f"That is version {number} already."
+        else f"Nothing changed; version {number} stays."
     )
     return done(request, sentence, to("example-detail", actor, name))
 

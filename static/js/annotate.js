@@ -1,11 +1,16 @@
-// The annotation queue by keyboard: number keys choose a label, S skips, Ctrl Enter saves what is typed.
+// The annotation queue by keyboard: number keys choose a label, S skips, U undoes, Ctrl Enter saves what is typed.
 
 const form = document.querySelector("[data-annotate]");
+const undo = document.querySelector("[data-key='u']");
 
 document.addEventListener("keydown", (event) => {
-  if (!form || event.altKey || event.metaKey) return;
+  if (event.altKey || event.metaKey) return;
   const isTyping = event.target.matches("textarea, input:not([type='radio'])");
-  if (event.key === "Enter" && event.ctrlKey) {
+  if (undo && !isTyping && !event.ctrlKey && event.key.toLowerCase() === "u") {
+    event.preventDefault();
+    undo.form.requestSubmit(undo);
+  } else if (!form) return;
+  else if (event.key === "Enter" && event.ctrlKey) {
     event.preventDefault();
     form.requestSubmit(form.querySelector("[name='do'][value='typed']"));
   } else if (!isTyping && !event.ctrlKey) {

@@ -10,6 +10,9 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const file = form.elements.file.files[0];
   if (!file) return;
+  if (!file.size) return tell(`${file.name} is empty. Choose a file with rows.`);
+  const odd = form.elements.rename.value.split(",").find((pair) => pair.trim() && !pair.includes("="));
+  if (odd) return tell(`Write other names as old=new, for example text=ticket, not “${odd.trim()}”.`);
   trouble.hidden = true;
   button.disabled = true;
   try {
@@ -18,12 +21,16 @@ form.addEventListener("submit", async (event) => {
     await call("POST", `${form.dataset.upload}/${begun.id}/start`, "{}", "application/json");
     location.assign(`../imports/${begun.id}/`);
   } catch (error) {
-    trouble.textContent = error.message;
-    trouble.hidden = false;
+    tell(error.message);
     button.disabled = false;
     bar.hidden = true;
   }
 });
+
+function tell(sentence) {
+  trouble.textContent = sentence;
+  trouble.hidden = false;
+}
 
 function asked(file) {
   const fields = form.elements;

@@ -34,6 +34,7 @@ def test_the_demo_tells_a_story(db: None, tmp_path: Path):
         "billing.extract-invoice": 1,
         "shared.tone": 1,
         "support.reply": 2,
+        "support.route": 1,
         "support.triage": 3,
     }
     production = Release.objects.filter(environment__name="production", prompt__name="support.triage")

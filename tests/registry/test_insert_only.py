@@ -6,12 +6,40 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, connection, transaction
 
-from registry import checks, promotion
+from evaluations import datasets, reports
+from evaluations.models import Case, CaseRemoval, DatasetVersion, Finding, LeakageOverride, Report
+from registry import checks, examples, promotion
 from registry.access import SCOPE_RIGHTS, Actor
-from registry.models import AuditEntry, Inclusion, PromptVersion, Release, Review, Scope, VersionCheck
+from registry.models import (
+    AuditEntry,
+    Example,
+    ExamplePlace,
+    ExampleSetVersion,
+    Inclusion,
+    PromptVersion,
+    Release,
+    Review,
+    Scope,
+    VersionCheck,
+)
 from tests.conftest import Stage
 
-INSERT_ONLY = [AuditEntry, Inclusion, PromptVersion, Release, Review, VersionCheck]
+INSERT_ONLY = [
+    AuditEntry,
+    Case,
+    CaseRemoval,
+    DatasetVersion,
+    Example,
+    ExamplePlace,
+    ExampleSetVersion,
+    Finding,
+    Inclusion,
+    LeakageOverride,
+    PromptVersion,
+    Release,
+    Review,
+    VersionCheck,
+]
 
 
 @pytest.fixture
@@ -24,6 +52,16 @@ def history(stage: Stage) -> None:
     checks.record(robot, version, name="quality", status="passed")
     asked = promotion.request(stage.edith, version.prompt, version, stage.environment("staging"))
     promotion.add_comment(stage.edith, asked, comment="Hello")
+    examples.commit(stage.edith, examples.create(stage.edith, name="shots"), examples=[{"input": "a", "output": "b"}])
+    dataset = datasets.create(stage.edith, name="tickets")
+    same = {"variables": {"ticket": "The export hangs"}}
+    loaded = datasets.change(stage.edith, dataset, added=[{**same, "split": split} for split in ("train", "test")])
+    report = Report.objects.get(version=loaded.version, kind="leakage")
+    reports.perform(report)
+    reports.override(stage.ada, loaded.version, reason="A test")
+    first = Case.objects.filter(dataset=dataset).first()
+    assert first
+    datasets.change(stage.edith, dataset, removed=[first.pk])
 
 
 @pytest.mark.parametrize("model", INSERT_ONLY)
@@ -52,7 +90,10 @@ def test_postgresql_refuses_to_change_history(model: Any, act: str):
 
 def test_every_insert_only_model_is_in_this_list():
     guarded = {
-        model for model in apps.get_app_config("registry").get_models() if getattr(model._meta, "triggers", None)
+        model
+        for app in ("registry", "evaluations", "finetunes")
+        for model in apps.get_app_config(app).get_models()
+        if getattr(model._meta, "triggers", None)
     }
 
     assert guarded == set(INSERT_ONLY)

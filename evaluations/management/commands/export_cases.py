@@ -22,7 +22,7 @@ class Command(ProjectCommand):
         version = datasets.selected(self.actor_in(project).project, name, selector or "latest")
         cases = datasets.documents(version, split=split)
         lines = (
-            case_file.write_csv(cases, datasets.variable_names(version))
+            case_file.write_csv(cases, datasets.table_columns(version))
             if form == "csv"
             else case_file.write_jsonl(cases)
         )
