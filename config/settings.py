@@ -233,6 +233,8 @@ RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 EMBEDDINGS_URL = env.text("EMBEDDINGS_URL")
 EMBEDDINGS_API_KEY = env.secret("EMBEDDINGS_API_KEY")
 EMBEDDINGS_MODEL = env.text("EMBEDDINGS_MODEL")
+# The model that is installed with Cuebook costs a process that embeds 180 MB; without it wording is compared.
+EMBEDDINGS_LOCAL = env.boolean("EMBEDDINGS_LOCAL", default=True)
 EMBEDDINGS_DIMENSIONS = env.integer("EMBEDDINGS_DIMENSIONS", 0)
 if EMBEDDINGS_URL:
     env.required("EMBEDDINGS_MODEL", EMBEDDINGS_MODEL, "the model that EMBEDDINGS_URL is asked for")

@@ -6,7 +6,6 @@ from registry import embedding, lexical
 from registry.embedding import Embedder
 from registry.problems import Problem
 from registry.references import quoted
-from registry.remote_embedder import remote
 
 
 def default() -> str:
@@ -18,7 +17,7 @@ def default() -> str:
 def names() -> list[str]:
     """All that can be pinned here, the default first."""
     found = [_remote().name] if settings.EMBEDDINGS_URL else []
-    if embedding.is_installed():
+    if _has_model():
         found.append(embedding.MiniLM.name)
     return [*found, lexical.NAME]
 
@@ -32,7 +31,7 @@ def named(name: str) -> Embedder:
     """The embedder of that name; `embedder.unknown` where this installation has none."""
     if settings.EMBEDDINGS_URL and name == _remote().name:
         return _remote()
-    if name == embedding.MiniLM.name and embedding.is_installed():
+    if name == embedding.MiniLM.name and _has_model():
         return embedding.minilm()
     raise unknown(name)
 
@@ -48,7 +47,14 @@ def unknown(name: str) -> Problem:
     return Problem("embedder.unknown", sentence, embedders=names())
 
 
+def _has_model() -> bool:
+    return settings.EMBEDDINGS_LOCAL and embedding.is_installed()
+
+
 def _remote() -> Embedder:
+    # Imported here: half a second and 60 MB, for those alone who have such a server.
+    from registry.remote_embedder import remote  # noqa: PLC0415
+
     return remote(
         settings.EMBEDDINGS_URL,
         settings.EMBEDDINGS_API_KEY,

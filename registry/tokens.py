@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import bpe_openai
-
 # Longest prefix wins. Fine-tunes ("ft:gpt-4o-mini-...:acme::x") count as what they were made from.
 VOCABULARIES = {
     "gpt-6": "o200k_base",
@@ -67,6 +65,9 @@ def vocabulary_of(model: str) -> str | None:
 
 @functools.cache
 def _encoding(name: str) -> Any:
+    # Imported here: it loads its vocabularies at once, half a second that commands and beat need not spend.
+    import bpe_openai  # noqa: PLC0415
+
     return bpe_openai.get_encoding(name)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from celery import Celery
 
@@ -124,16 +125,29 @@ class Supervisor:
             *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
         )
         worker = (*celery, "worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
+        # What takes minutes is not waited for: its row says what is left to do, and the next start goes on with it.
+        cold: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
         beat_schedule = self._home.run / "beat-schedule"
 
-        def program(name: str, *command: str, **extra: str) -> Child:
+        def program(name: str, *command: str, extra: dict[str, str] | None = None, **how: Any) -> Child:
             log = self._home.log / f"{name}.log"
-            return Child(name, command, log=log, environment={**child_environment, **extra}, directory=CHECKOUT)
+            environment = {**child_environment, **(extra or {})}
+            return Child(name, command, log=log, environment=environment, directory=CHECKOUT, **how)
 
         return [
-            program("web", *web, DATABASE_POOL_SIZE="16"),
-            program("worker", *worker, "--concurrency", "2", "--queues", "celery", "--hostname", "worker@%h"),
-            program("worker-long", *worker, "--concurrency", "1", "--queues", "long", "--hostname", "long@%h"),
+            program("web", *web, extra={"DATABASE_POOL_SIZE": "16"}),
+            program(
+                "worker",
+                *worker,
+                "--concurrency",
+                "2",
+                "--queues",
+                "celery",
+                "--hostname",
+                "worker@%h",
+                stop_seconds=10,
+            ),
+            program("worker-long", *worker, "--concurrency", "1", "--queues", "long", "--hostname", "long@%h", **cold),
             program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
         ]
 

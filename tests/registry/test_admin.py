@@ -34,7 +34,7 @@ def root(stage: Stage) -> Client:
 
 def address(model: type, page: str = "changelist", *args: int) -> str:
     tail = {"changelist": "", "add": "add/", "change": f"{args[0]}/change/" if args else ""}[page]
-    return f"/admin/registry/{model.__name__.lower()}/{tail}"
+    return f"/admin/{model._meta.label_lower.replace('.', '/')}/{tail}"
 
 
 @pytest.fixture
