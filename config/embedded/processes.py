@@ -58,10 +58,12 @@ class Child:
         self._stop_signal = stop_signal
         self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_asked = False
 
     def start(self) -> None:
         """Start in a session of its own, so that Ctrl-C reaches the supervisor alone and it decides the order."""
         self._end_session()
+        self._is_asked = False
         account = self._account
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the commands are ours
@@ -88,10 +90,16 @@ class Child:
         """The exit code once the process has ended, None while it runs."""
         return self._process.poll() if self._process else None
 
+    def ask_to_stop(self) -> None:
+        """Tell it to end, and do not wait: several that are told at once end at once."""
+        if self._process is not None and self._process.poll() is None and not self._is_asked:
+            self._is_asked = True
+            self._process.send_signal(self._stop_signal)
+
     def stop(self) -> None:
         """Ask, wait, then end the whole session; safe to call twice."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(self._stop_signal)
+            self.ask_to_stop()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._stop_seconds)
         self._end_session()

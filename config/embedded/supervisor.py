@@ -67,6 +67,8 @@ class Supervisor:
             if not self._stopping:
                 on_ready()
             self._watch([*children, *programs])
+            for program in programs:
+                program.ask_to_stop()
 
     def _start_servers(self, stack: ExitStack) -> list[Child]:
         children = []
