@@ -27,7 +27,7 @@ def test_a_file_goes_up_in_parts_and_bad_rows_are_left_out_afterwards(person_for
     page.get_by_role("button", name="Import").click()
 
     expect(page.get_by_text("Refused")).to_be_visible()
-    expect(page.get_by_text("Has 3 columns")).to_be_visible()
+    expect(page.get_by_role("cell", name="Has 3 columns")).to_be_visible()
     page.get_by_role("button", name="Import it without the bad rows").click()
     expect(page.get_by_text("800 added")).to_be_visible()
     expect(page.get_by_role("link", name="Cases 800")).to_be_visible()
