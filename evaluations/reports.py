@@ -12,6 +12,7 @@ from django.utils import timezone
 from evaluations import readiness
 from evaluations.leakage import Search
 from evaluations.models import Case, DatasetVersion, LeakageOverride, Report, ReportKind, ReportState
+from evaluations.models.reports import REPORT_OPEN
 from registry import audit
 from registry.access import Actor, Right
 from registry.problems import Problem
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 SILENCE = timedelta(minutes=10)
 MOST_ATTEMPTS = 3
 BATCH = 5_000
-OPEN = (ReportState.PENDING, ReportState.RUNNING)
 REPEATED = """
 SELECT coalesce(sum(often - 1), 0), coalesce(sum(often) FILTER (WHERE answers > 1), 0) FROM (
     SELECT count(*) AS often, count(DISTINCT there.expected) AS answers FROM ({there}) there
@@ -91,7 +91,7 @@ def leaked_cases(version: DatasetVersion) -> set[int]:
 def ask(actor: Actor, version: DatasetVersion, kind: ReportKind) -> Report:
     """Have a report made anew, for example because an example set has changed; one that is under way is the answer."""
     actor.require(Right.EDIT)
-    open_one = Report.objects.select_for_update().filter(version=version, kind=kind, state__in=OPEN).first()
+    open_one = Report.objects.select_for_update().filter(version=version, kind=kind, state__in=REPORT_OPEN).first()
     return open_one or Report.objects.create(version=version, kind=kind)
 
 

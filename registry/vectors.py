@@ -26,7 +26,6 @@ from registry.models import (
     EmbeddingState,
     Example,
     ExamplePlace,
-    ExampleSet,
     ExampleSetVersion,
     ExampleVector,
 )
@@ -45,7 +44,6 @@ MOST_LETTERS = 4_000_000
 # A worker tells after each batch that it lives; one that was silent for so long is dead.
 SILENCE = timedelta(minutes=2)
 MOST_RESULTS = 1_000
-OPEN = (EmbeddingState.PENDING, EmbeddingState.RUNNING)
 
 NEAREST = """
 SELECT place.example_id, place.position, 1 - (stored.vector <=> %(query)s::vector) AS score
@@ -252,10 +250,3 @@ def _lexicon(version_id: int) -> Lexicon:
         sentence = f"Wording is compared up to {MOST_LETTERS:,} letters; this version has {letters:,}. Use an embedder."
         raise Problem("examples.too_many", sentence)
     return Lexicon(list(rows.values_list("example__input", flat=True)))
-
-
-def sets_with_open_work(project_id: int) -> QuerySet[ExampleSet]:
-    """The project's sets that workers are at, or that failed."""
-    return ExampleSet.objects.filter(
-        project=project_id, versions__embeddings__state__in=(*OPEN, EmbeddingState.FAILED)
-    ).distinct()

@@ -71,6 +71,33 @@ def palette(person: Person) -> Page:
     return page
 
 
+def nearest(person: Person) -> Page:
+    page = person.open("examples/support.tickets/?near=You+took+my+money+two+times")
+    expect(page.get_by_text("Nearest first")).to_be_visible()
+    return page
+
+
+def picking(person: Person) -> Page:
+    page = person.open("prompts/support.route/edit/")
+    page.locator("[data-sample]").first.fill("Someone signed in as me from another country")
+    expect(page.get_by_label("Examples picked")).to_contain_text("Compared with: Someone signed in")
+    page.get_by_label("Examples picked").scroll_into_view_if_needed()
+    return page
+
+
+def dataset(person: Person) -> Page:
+    page = person.open("datasets/support.tickets/")
+    # The demo's tickets are compared by a worker, which takes a while.
+    while page.get_by_text("no test case is shown elsewhere").count() == 0:
+        page.wait_for_timeout(2_000)
+        page.reload()
+    return page
+
+
+def readiness(person: Person) -> Page:
+    return person.open("datasets/support.tickets/readiness/")
+
+
 Shot = tuple[str, str, Callable[[Person], Page], tuple[int, int], str]
 SHOTS: list[Shot] = [
     ("prompts", "editor", prompts, WIDE, "light"),
@@ -83,6 +110,10 @@ SHOTS: list[Shot] = [
     ("compare", "editor", compare, WIDE, "light"),
     ("merge", "editor", merge, WIDE, "light"),
     ("palette", "editor", palette, WIDE, "light"),
+    ("examples", "editor", nearest, WIDE, "light"),
+    ("editor-examples", "editor", picking, WIDE, "light"),
+    ("dataset", "editor", dataset, WIDE, "light"),
+    ("readiness-dark", "editor", readiness, WIDE, "dark"),
 ]
 
 
@@ -100,7 +131,7 @@ def take(browser: Browser, instance: Instance, shot: Shot) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cuebook-screenshots-") as directory, sync_playwright() as playwright:
         Path(directory).chmod(0o755)
-        instance = start(Path(directory) / "home")
+        instance = start(Path(directory) / "home", EMBEDDINGS_LOCAL="1")
         try:
             browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
             for shot in SHOTS:

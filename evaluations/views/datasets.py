@@ -241,9 +241,7 @@ def _stored_values(case: Case) -> dict[str, str]:
         "variables": datasets.pretty(case.variables),
         "expected": expected if isinstance(expected, str) else "" if expected is None else datasets.pretty(expected),
         "label": document.get("label", ""),
-        "tags": json.dumps(case.tags, ensure_ascii=False)
-        if any("," in tag for tag in case.tags)
-        else ", ".join(case.tags),
+        "tags": _shown_tags(case.tags),
         "group": case.group_key,
         "weight": f"{case.weight:g}" if case.weight != 1 else "",
         "split": case.split if case.is_placed else "",
