@@ -73,7 +73,8 @@ LOOKS = [(1440, "light"), (390, "dark")]
 def faults(page: Page) -> list[str]:
     """What axe-core finds serious, in the page as it is."""
     page.evaluate(AXE)
-    found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
+    run = "axe.run({ resultTypes: ['violations'] }).then((result) => result.violations)"
+    found: list[dict[str, Any]] = page.evaluate(run)
     return [
         f"{one['id']} ({one['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
         for one in found
