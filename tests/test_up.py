@@ -296,6 +296,11 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     content = {"kind": "chat", "messages": [{"role": "user", "content": "Kept {{ x }}"}]}
     first = start(home)
     number = first.call("POST", versions, {"content": content})[1]["number"]
+    # A worker that can react to nothing, as one that says goodbye to a broker that has gone.
+    workers = [process for process, command in processes_of(home).items() if "--queues long" in command]
+    assert len(workers) == 2, "the worker and its pool's one process"
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
     first.process.kill()
     first.process.wait(10)
     assert wait_until_gone(home) == []

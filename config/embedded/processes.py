@@ -1,41 +1,28 @@
 """Child processes that never outlive the supervisor."""
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from config.embedded.accounts import Account
+from config.lifeline import die_with_parent
 
-PR_SET_PDEATHSIG = 1
 LOG_TAIL_LINES = 15
-# Bound before any fork: a lookup between fork and exec could deadlock on another thread's lock.
-LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ChildError(Exception):
     """A child process did not start or ended unexpectedly; the message has the end of its log."""
 
 
-def die_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
-    """What a child does before exec so that the kernel signals it when the supervisor dies; Linux alone has it."""
-    if LIBC is None:
-        return None
-    prctl = LIBC.prctl
-
-    def arrange() -> None:
-        prctl(PR_SET_PDEATHSIG, death_signal)
-
-    return arrange
-
-
 class Child:
-    """One supervised process with its log file and the signal that stops it cleanly."""
+    """One supervised process with its log file and the signal that stops it cleanly.
+
+    `death_signal` is what the kernel sends it when the supervisor is killed: the same, unless something else is said.
+    """
 
     def __init__(
         self,
@@ -48,6 +35,7 @@ class Child:
         account: Account | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         stop_seconds: float = 15,
+        death_signal: signal.Signals | None = None,
     ) -> None:
         self.name = name
         self.command = [str(part) for part in command]
@@ -57,6 +45,7 @@ class Child:
         self._account = account
         self._stop_signal = stop_signal
         self._stop_seconds = stop_seconds
+        self._death_signal = death_signal or stop_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._is_asked = False
 
@@ -77,7 +66,7 @@ class Child:
                 user=account.uid if account else None,
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
-                preexec_fn=die_with_parent(self._stop_signal),
+                preexec_fn=die_with_parent(self._death_signal),
             )
 
     @property

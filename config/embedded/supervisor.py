@@ -129,6 +129,8 @@ class Supervisor:
         worker = (*celery, "worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
         # What takes minutes is not waited for: its row says what is left to do, and the next start goes on with it.
         cold: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
+        # Without a supervisor, broker and database end too, and a worker that says goodbye to them may wait for ever.
+        at_once: dict[str, Any] = {"death_signal": signal.SIGKILL}
         beat_schedule = self._home.run / "beat-schedule"
 
         def program(name: str, *command: str, extra: dict[str, str] | None = None, **how: Any) -> Child:
@@ -148,8 +150,20 @@ class Supervisor:
                 "--hostname",
                 "worker@%h",
                 stop_seconds=10,
+                **at_once,
             ),
-            program("worker-long", *worker, "--concurrency", "1", "--queues", "long", "--hostname", "long@%h", **cold),
+            program(
+                "worker-long",
+                *worker,
+                "--concurrency",
+                "1",
+                "--queues",
+                "long",
+                "--hostname",
+                "long@%h",
+                **cold,
+                **at_once,
+            ),
             program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
         ]
 
