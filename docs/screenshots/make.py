@@ -5,6 +5,7 @@ make screenshots
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,17 @@ from tests.browser.conftest import FLAGS, Person, chromium
 from tests.instance import Instance, start
 
 HERE = Path(__file__).resolve().parent
-WIDE, PHONE = (1440, 900), (390, 844)
+WIDE, TALL, PHONE = (1440, 900), (1440, 1500), (390, 844)
+
+
+def reload_until(page: Page, ready: Callable[[], bool]) -> None:
+    """A worker embeds and compares the demo's tickets, which takes it a while; five minutes at most."""
+    deadline = time.monotonic() + 300
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{page.url} still waits for the worker.")
+        page.wait_for_timeout(2_000)
+        page.reload()
 
 
 def prompts(person: Person) -> Page:
@@ -73,7 +84,7 @@ def palette(person: Person) -> Page:
 
 def nearest(person: Person) -> Page:
     page = person.open("examples/support.tickets/?near=You+took+my+money+two+times")
-    expect(page.get_by_text("Nearest first")).to_be_visible()
+    reload_until(page, lambda: page.get_by_text("Nearest first").count() > 0)
     return page
 
 
@@ -81,16 +92,12 @@ def picking(person: Person) -> Page:
     page = person.open("prompts/support.route/edit/")
     page.locator("[data-sample]").first.fill("Someone signed in as me from another country")
     expect(page.get_by_label("Examples picked")).to_contain_text("Compared with: Someone signed in")
-    page.get_by_label("Examples picked").scroll_into_view_if_needed()
     return page
 
 
 def dataset(person: Person) -> Page:
     page = person.open("datasets/support.tickets/")
-    # The demo's tickets are compared by a worker, which takes a while.
-    while page.get_by_text("no test case is shown elsewhere").count() == 0:
-        page.wait_for_timeout(2_000)
-        page.reload()
+    reload_until(page, lambda: page.get_by_text("no test case is shown elsewhere").count() > 0)
     return page
 
 
@@ -111,7 +118,7 @@ SHOTS: list[Shot] = [
     ("merge", "editor", merge, WIDE, "light"),
     ("palette", "editor", palette, WIDE, "light"),
     ("examples", "editor", nearest, WIDE, "light"),
-    ("editor-examples", "editor", picking, WIDE, "light"),
+    ("editor-examples", "editor", picking, TALL, "light"),
     ("dataset", "editor", dataset, WIDE, "light"),
     ("readiness-dark", "editor", readiness, WIDE, "dark"),
 ]
