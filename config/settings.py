@@ -5,6 +5,7 @@ Two ways to run, one code path. Embedded (DATABASE_URL is not set): addresses an
 missing one stops the start with a sentence. docs/configuration.md lists the variables.
 """
 
+import hashlib
 import secrets
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,9 @@ CELERY_TASK_QUEUES = [Queue("celery"), Queue("long")]
 CELERY_TASK_ROUTES = {
     "registry.tasks.embed": {"queue": "long"},
     "evaluations.tasks.make_report": {"queue": "long"},
+    "evaluations.tasks.drive_run": {"queue": "long"},
+    "evaluations.tasks.sum_up_run": {"queue": "long"},
+    "evaluations.tasks.compare_runs": {"queue": "long"},
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -227,6 +231,13 @@ CELERY_BEAT_SCHEDULE = {
 # --- Rendering of templates ------------------------------------------------------------------------------------------
 # Child processes that render user-edited templates under limits, per web process.
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
+
+# --- Model providers -------------------------------------------------------------------------------------------------
+# Hosts (`localhost`) or hosts with a port (`10.0.0.5:8000`) that providers may have although they are not public.
+PROVIDER_PRIVATE_HOSTS = env.words("PROVIDER_PRIVATE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,::1")
+# The stand-in for a model provider (evaluations.sandbox): where it runs, and the key that it wants to see.
+SANDBOX_URL = env.text("SANDBOX_URL") or (INSTANCE.sandbox_url if INSTANCE else "")
+SANDBOX_KEY = hashlib.sha256(f"sandbox {SECRET_KEY}".encode()).hexdigest()
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
 # A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook (registry.embedders).
@@ -296,5 +307,5 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "axes": {"level": "WARNING"}},
+    "loggers": {"django.request": {"level": "ERROR"}, "axes": {"level": "WARNING"}, "httpx2": {"level": "WARNING"}},
 }

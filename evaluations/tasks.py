@@ -3,8 +3,8 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import imports, proposals, reports
-from evaluations.models import Dataset, DatasetImport, DatasetVersion, Report
+from evaluations import comparisons, imports, proposals, providers, reports, runs
+from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from registry.tasks import start
 
 HOUR = 3_600
@@ -38,6 +38,48 @@ def check_proposals(dataset_id: int) -> None:
         start(check_proposals, dataset_id)
 
 
+@shared_task(name="evaluations.tasks.try_provider", time_limit=120, soft_time_limit=110)
+def try_provider(provider_id: int, model: str) -> None:
+    """Ask a provider for its models, and one of them for a word."""
+    provider = Provider.objects.select_related("project").filter(pk=provider_id).first()
+    if provider:
+        providers.try_out(provider, model)
+
+
+@shared_task(name="evaluations.tasks.drive_run", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+def drive_run(run_id: int) -> None:
+    """Take a turn at a run; what is left over is another turn, after whatever else waits."""
+    # Imported here: who only sends tasks needs neither scipy nor the client.
+    from evaluations.driving import Turn, drive  # noqa: PLC0415
+
+    run = runs.loaded().filter(pk=run_id).first()
+    if run is None:
+        return
+    match drive(run):
+        case Turn.AGAIN:
+            start(drive_run, run_id)
+        case Turn.OVER:
+            start(sum_up_run, run_id)
+
+
+@shared_task(name="evaluations.tasks.sum_up_run", time_limit=HOUR + 60, soft_time_limit=HOUR)
+def sum_up_run(run_id: int) -> None:
+    """Work out what a run came to."""
+    from evaluations.summaries import sum_up  # noqa: PLC0415
+
+    run = runs.unsummed().filter(pk=run_id).first()
+    if run:
+        sum_up(run)
+
+
+@shared_task(name="evaluations.tasks.compare_runs", time_limit=HOUR + 60, soft_time_limit=HOUR)
+def compare_runs(comparison_id: int) -> None:
+    """Hold two runs against each other."""
+    comparison = comparisons.loaded().filter(pk=comparison_id).first()
+    if comparison:
+        comparisons.perform(comparison)
+
+
 @shared_task(name="evaluations.tasks.sweep", time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what waits: its own task was lost, or its worker died."""
@@ -45,6 +87,12 @@ def sweep() -> None:
         start(read_import, key)
     for key in reports.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(make_report, key)
+    for key in runs.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(drive_run, key)
+    for key in runs.unsummed().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(sum_up_run, key)
+    for key in comparisons.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(compare_runs, key)
     for key in proposals.unchecked().order_by("dataset").values_list("dataset", flat=True).distinct()[:MOST_SWEPT]:
         start(check_proposals, key)
 
@@ -53,6 +101,11 @@ def sweep() -> None:
 def clear_old_files() -> None:
     """Remove files of imports that are over for days."""
     imports.clear_old()
+
+
+def drive_soon(run: Run) -> None:
+    """Start a run that was just created or taken up again."""
+    start(drive_run, run.pk)
 
 
 def report_soon(version: DatasetVersion) -> None:

@@ -298,7 +298,7 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     number = first.call("POST", versions, {"content": content})[1]["number"]
     # A worker that can react to nothing, as one that says goodbye to a broker that has gone.
     workers = [process for process, command in processes_of(home).items() if "--queues long" in command]
-    assert len(workers) == 2, "the worker and its pool's one process"
+    assert len(workers) == 3, "the worker and its pool's two processes"
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     first.process.kill()

@@ -30,6 +30,7 @@ class Instance:
     address: str
     database_url: str
     broker_url: str
+    sandbox_url: str = ""
 
 
 @dataclass(frozen=True)

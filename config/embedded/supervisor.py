@@ -46,6 +46,7 @@ class Supervisor:
         self._database_url = environment.secret("DATABASE_URL")
         self._broker_url = environment.secret("BROKER_URL")
         self.address = f"http://{HOST}:{port}"
+        self._sandbox_port = 0
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Start everything, call `on_ready` when the first request would be answered, and stay until told to stop."""
@@ -54,6 +55,7 @@ class Supervisor:
         self._home.prepare()
         with self._home.lock(), ExitStack() as stack:
             refuse_taken_port(self._port)
+            self._sandbox_port = free_port()
             children = self._start_servers(stack)
             child_environment = self._announce(stack)
             run_command(child_environment, "migrate", "--no-input", "--verbosity", "0")
@@ -99,6 +101,7 @@ class Supervisor:
                 address=self.address,
                 database_url=self._database_url,
                 broker_url=self._broker_url,
+                sandbox_url=f"http://{HOST}:{self._sandbox_port}/v1",
             )
         )
         stack.callback(self._home.withdraw)
@@ -156,7 +159,7 @@ class Supervisor:
                 "worker-long",
                 *worker,
                 "--concurrency",
-                "1",
+                "2",
                 "--queues",
                 "long",
                 "--hostname",
@@ -164,6 +167,7 @@ class Supervisor:
                 **cold,
                 **at_once,
             ),
+            program("sandbox", sys.executable, "manage.py", "sandbox", "--port", str(self._sandbox_port), **at_once),
             program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
         ]
 
@@ -215,6 +219,13 @@ def run_command(child_environment: dict[str, str], *arguments: str) -> None:
     )
     if done.returncode:
         raise ChildError(f"manage.py {arguments[0]} failed.\n{done.stderr.strip() or done.stdout.strip()}")
+
+
+def free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def refuse_taken_port(port: int) -> None:

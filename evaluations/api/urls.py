@@ -1,8 +1,10 @@
 from django.urls import path
 
-from evaluations.api import annotation, datasets, imports, proposals, reports
+from evaluations.api import annotation, comparisons, datasets, imports, proposals, providers, reports, runs
 
 DATASET = "datasets/<str:name>"
+PROVIDER = "providers/<str:name>"
+RUN = "evaluations/<int:key>"
 VERSION = f"{DATASET}/versions/<str:selector>"
 urlpatterns = [
     path("datasets", datasets.DatasetList.as_view()),
@@ -32,4 +34,23 @@ urlpatterns = [
     path(f"{DATASET}/rounds/<int:key>", annotation.RoundDetail.as_view()),
     path(f"{DATASET}/rounds/<int:key>/apply", annotation.RoundApply.as_view()),
     path(f"{DATASET}/rounds/<int:key>/close", annotation.RoundClose.as_view()),
+    path("providers", providers.ProviderList.as_view()),
+    path(PROVIDER, providers.ProviderDetail.as_view()),
+    path(f"{PROVIDER}/archive", providers.ProviderArchive.as_view()),
+    path(f"{PROVIDER}/restore", providers.ProviderRestore.as_view()),
+    path(f"{PROVIDER}/test", providers.ProviderTest.as_view()),
+    path(f"{PROVIDER}/models", providers.ProviderModels.as_view()),
+    path(f"{PROVIDER}/prices", providers.ProviderPrices.as_view()),
+    path("evaluations", runs.RunList.as_view()),
+    path("evaluations/scorers", runs.ScorerList.as_view()),
+    path("evaluations/estimate", runs.RunEstimate.as_view()),
+    path(RUN, runs.RunDetail.as_view()),
+    path(f"{RUN}/cancel", runs.RunCancel.as_view()),
+    path(f"{RUN}/resume", runs.RunResume.as_view()),
+    path(f"{RUN}/judge", runs.RunJudge.as_view()),
+    path(f"{RUN}/results", runs.RunResults.as_view()),
+    path(f"{RUN}/results/<int:result>/mark", runs.ResultMark.as_view()),
+    path(f"{RUN}/file", runs.RunFile.as_view()),
+    path("comparisons", comparisons.ComparisonList.as_view()),
+    path("comparisons/<int:key>", comparisons.ComparisonDetail.as_view()),
 ]

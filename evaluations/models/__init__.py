@@ -1,18 +1,37 @@
 """The evaluations' tables. Import from `evaluations.models`."""
 
 from evaluations.models.annotation import Annotation, AnnotationItem, AnnotationRound, RoundState
+from evaluations.models.comparisons import Comparison, ComparisonState
 from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersion, Split
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
 from evaluations.models.proposals import CaseProposal, ProposalState
+from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel
 from evaluations.models.reports import Finding, FindingKind, LeakageOverride, Report, ReportKind, ReportState
+from evaluations.models.runs import (
+    RUN_OPEN,
+    BatchState,
+    CachedAnswer,
+    Result,
+    ResultMark,
+    Run,
+    RunBatch,
+    RunState,
+    Sweep,
+)
 
 __all__ = [
+    "RUN_OPEN",
     "Annotation",
     "AnnotationItem",
     "AnnotationRound",
+    "BatchState",
+    "CachedAnswer",
+    "Capability",
     "Case",
     "CaseProposal",
     "CaseRemoval",
+    "Comparison",
+    "ComparisonState",
     "Dataset",
     "DatasetImport",
     "DatasetVersion",
@@ -21,11 +40,20 @@ __all__ = [
     "ImportPart",
     "ImportState",
     "LeakageOverride",
+    "ModelPrice",
     "PartKind",
     "ProposalState",
+    "Provider",
+    "ProviderModel",
     "Report",
     "ReportKind",
     "ReportState",
+    "Result",
+    "ResultMark",
     "RoundState",
+    "Run",
+    "RunBatch",
+    "RunState",
     "Split",
+    "Sweep",
 ]

@@ -5,6 +5,20 @@ import pgtrigger
 REFUSE = "RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;"
 
 
+def frozen(*fields: str) -> list[pgtrigger.Trigger]:
+    """Triggers that refuse to change these members, and to delete: what was agreed on stays."""
+    return [
+        pgtrigger.Trigger(
+            name="refuse_refit",
+            when=pgtrigger.Before,
+            operation=pgtrigger.Update,
+            condition=pgtrigger.AnyChange(*fields),
+            func=f"RAISE EXCEPTION '% of % never change', '{', '.join(fields)}', TG_TABLE_NAME;",
+        ),
+        pgtrigger.Protect(name="refuse_delete", operation=pgtrigger.Delete),
+    ]
+
+
 def insert_only() -> list[pgtrigger.Trigger]:
     """Triggers that refuse UPDATE, DELETE and TRUNCATE."""
     return [

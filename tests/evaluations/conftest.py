@@ -1,10 +1,16 @@
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evaluations import datasets
-from evaluations.models import Dataset
+from evaluations import datasets, providers, runs
+from evaluations.models import Dataset, ProviderModel, Run
+from evaluations.planning import Asked
+from registry import versions
+from registry.models import PromptVersion
 from tests.conftest import Stage
+from tests.sandbox import Running, running
 
 LABELS = ("incident", "billing", "how-to")
 
@@ -25,3 +31,60 @@ def tickets(stage: Stage) -> Dataset:
     made = datasets.create(stage.edith, name="support.tickets")
     datasets.change(stage.edith, made, added=cases(60))
     return datasets.named(stage.project, "support.tickets")
+
+
+@pytest.fixture
+def sandbox(settings: Any, tmp_path: Path) -> Iterator[Running]:
+    """A provider to ask over HTTP: what it answers is a simulation, what it goes through is not."""
+    with running(tmp_path / "sandbox", settings.SANDBOX_KEY) as found:
+        settings.SANDBOX_URL = found.url
+        yield found
+
+
+@pytest.fixture
+def model(stage: Stage, sandbox: Running) -> ProviderModel:
+    """A model of the sandbox, with a price."""
+    return make_model(stage)
+
+
+def make_model(stage: Stage) -> ProviderModel:
+    provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
+    made = providers.add_model(stage.ada, provider, "sandbox-small")
+    providers.set_price(stage.ada, made, {"input": "1", "output": "4"})
+    return made
+
+
+def routing(**members: Any) -> dict[str, Any]:
+    """A prompt that sorts tickets, with an example of each class."""
+    shots = [("The site is down", "incident"), ("I was charged twice", "billing"), ("How do I export?", "how-to")]
+    return {
+        "kind": "chat",
+        "messages": [
+            {"role": "system", "content": "Sort the ticket.\n- incident: down\n- billing: money\n- how-to: questions"},
+            *(
+                {"role": role, "content": text}
+                for said, label in shots
+                for role, text in (("user", said), ("assistant", label))
+            ),
+            {"role": "user", "content": "{{ ticket }}"},
+        ],
+        "model": {"name": "sandbox-small", "temperature": 0},
+        **members,
+    }
+
+
+@pytest.fixture
+def version(stage: Stage) -> PromptVersion:
+    return versions.commit(stage.edith, stage.prompt("support.route"), content=routing(), message="first").version
+
+
+@pytest.fixture
+def run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel) -> Run:
+    """A run on all sixty tickets, that waits."""
+    return make_run(stage, version, tickets, model)
+
+
+def make_run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, **asked: Any) -> Run:
+    assert tickets.head
+    given = {"split": "", "scorers": ["label"], **asked}
+    return runs.create(stage.edith, Asked(version=version, dataset_version=tickets.head, model=model, **given))

@@ -1,0 +1,212 @@
+"""The shapes of providers, runs and comparisons. Every rule is in the domain function that is called."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from evaluations.api.serializers import AnyField
+from evaluations.models import Capability, Comparison, ModelPrice, Provider, ProviderModel, Result, Run
+from registry.api.fields import Input, ObjectField, Text
+
+# --- Providers -------------------------------------------------------------------------------------------------------
+
+
+class ProviderSerializer(serializers.ModelSerializer[Provider]):
+    key = serializers.CharField(source="key_hint", help_text="The key's last characters; it is never shown whole.")
+    archived = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Provider
+        fields = [
+            *("name", "base_url", "key", "capabilities", "max_concurrency", "requests_per_minute"),
+            *("tokens_per_minute", "timeout_seconds", "is_simulation", "archived", "tested_at", "test_passed"),
+            *("test_result", "synced_at", "created_at"),
+        ]
+
+    def get_archived(self, provider: Provider) -> bool:
+        return provider.archived_at is not None
+
+
+class ProviderSettings(Input):
+    base_url = Text(required=False)
+    key = Text(required=False, help_text="With another address it has to be sent again.")
+    capabilities = serializers.ListField(child=serializers.ChoiceField(Capability.choices), required=False)
+    max_concurrency = serializers.IntegerField(required=False, help_text="Calls in the air at once, 1 to 256.")
+    requests_per_minute = serializers.IntegerField(required=False, allow_null=True)
+    tokens_per_minute = serializers.IntegerField(required=False, allow_null=True)
+    timeout_seconds = serializers.IntegerField(required=False)
+
+
+class ProviderInput(ProviderSettings):
+    name = Text(allow_blank=False)
+    base_url = Text(required=False, default="")
+    is_simulation = serializers.BooleanField(
+        required=False, default=False, help_text="This installation's sandbox: it has no address and no key."
+    )
+
+
+class ProviderTest(Input):
+    model = Text(required=False, default="", help_text="Ask this model for a word as well.")
+
+
+class PriceSerializer(serializers.ModelSerializer[ModelPrice]):
+    class Meta:
+        model = ModelPrice
+        fields = ["valid_from", "input", "cached_input", "output", "source"]
+
+
+class ModelSerializer(serializers.ModelSerializer[ProviderModel]):
+    provider = serializers.CharField(source="provider.name")
+    price = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ProviderModel
+        fields = ["provider", "name", "is_listed", "shutdown_date", "price"]
+
+    @extend_schema_field(PriceSerializer(allow_null=True))
+    def get_price(self, model: ProviderModel) -> dict[str, Any] | None:
+        prices: list[ModelPrice] = getattr(model, "current_prices", [])
+        return dict(PriceSerializer(prices[0]).data) if prices else None
+
+
+class ModelInput(Input):
+    name = Text(allow_blank=False)
+
+
+class PriceInput(Input):
+    """US dollars for a million tokens."""
+
+    model = Text(allow_blank=False)
+    input = serializers.DecimalField(max_digits=12, decimal_places=6)
+    output = serializers.DecimalField(max_digits=12, decimal_places=6)
+    cached_input = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+    valid_from = serializers.DateField(required=False, allow_null=True, help_text="Today where it is not given.")
+
+
+# --- Runs ------------------------------------------------------------------------------------------------------------
+
+SCORERS_HELP = 'Names, or {"scorer", "name", "parameters", "weight", "threshold", "negate"}; GET /evaluations/scorers.'
+
+
+class RunInput(Input):
+    prompt = Text(allow_blank=False, help_text="support.route@production")
+    dataset = Text(allow_blank=False, help_text="support.tickets, or a version: support.tickets@3")
+    split = Text(required=False, default="test", help_text="train, validation, test, general; empty for all.")
+    # The base class has an attribute of this name in its stubs.
+    model = Text(allow_blank=False, help_text="provider/model")
+    scorers = serializers.ListField(child=AnyField(), help_text=SCORERS_HELP)
+    parameters = ObjectField(required=False, help_text="Model settings in place of the version's own.")
+    repeats = serializers.IntegerField(required=False, default=1)
+    limit = serializers.IntegerField(required=False, allow_null=True, help_text="At most so many cases.")
+    leaked = serializers.ChoiceField(["mark", "exclude"], required=False, default="mark")
+    budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+
+
+class EstimateSerializer(serializers.Serializer[Any]):
+    cases = serializers.IntegerField()
+    excluded = serializers.IntegerField(help_text="Leaked cases that are left out.")
+    answers = serializers.IntegerField()
+    tokens_in = serializers.IntegerField()
+    tokens_out = serializers.IntegerField()
+    cost_usd = serializers.CharField(allow_null=True, help_text="Null where nobody has said what the model costs.")
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    prompt = serializers.CharField(source="version.prompt.name")
+    version = serializers.IntegerField(source="version.number")
+    hash = serializers.CharField(source="version.content_hash")
+    dataset = serializers.CharField(source="dataset_version.dataset.name")
+    dataset_version = serializers.IntegerField(source="dataset_version.number")
+    provider = serializers.CharField(source="provider_name")
+    model = serializers.CharField(source="model_name")
+    planned = serializers.IntegerField()
+    by = serializers.CharField(source="by_name")
+    answers_of = serializers.IntegerField(source="answers_of_id", allow_null=True)
+    scorers = serializers.ListField(child=ObjectField())
+    parameters = ObjectField()
+    price = ObjectField(allow_null=True)
+    estimate = ObjectField()
+    summary = ObjectField(allow_null=True)
+
+    class Meta:
+        model = Run
+        fields = [
+            *("id", "state", "prompt", "version", "hash", "dataset", "dataset_version", "split", "provider", "model"),
+            *("is_simulation", "parameters", "scorers", "repeats", "cases", "excluded", "leaked", "price", "estimate"),
+            *("budget_usd", "answers_of", "planned", "answered", "failed", "from_cache", "asked_again", "tokens_in"),
+            *("tokens_out", "cost_usd", "error", "note", "not_before", "summary", "by", "created_at", "started_at"),
+            "finished_at",
+        ]
+
+
+class ResumeInput(Input):
+    budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+
+
+class JudgeAgainInput(Input):
+    scorers = serializers.ListField(child=AnyField(), help_text=SCORERS_HELP)
+
+
+class ResultSerializer(serializers.ModelSerializer[Result]):
+    case = serializers.IntegerField(source="case_id")
+    variables = ObjectField(source="case.variables")
+    expected = AnyField(source="case.expected", allow_null=True)
+    # The base class has a property of this name.
+    label = serializers.CharField(source="case.label")  # type: ignore[assignment]
+    tags = serializers.ListField(child=serializers.CharField(), source="case.tags")
+    tool_calls = serializers.ListField(child=ObjectField(), allow_null=True)
+    scores = ObjectField()
+    from_cache = serializers.BooleanField(source="is_from_cache")
+    leaked = serializers.BooleanField(source="is_leaked")
+
+    class Meta:
+        model = Result
+        fields = [
+            *("id", "case", "repeat", "variables", "expected", "label", "tags", "output", "tool_calls", "refusal"),
+            *("finish_reason", "error", "error_detail", "scores", "quality", "passed", "latency_ms", "tokens_in"),
+            *("tokens_out", "cost_usd", "from_cache", "leaked", "request_id"),
+        ]
+
+
+class MarkInput(Input):
+    is_right = serializers.BooleanField()
+
+
+class ScorerParameterSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    title = serializers.CharField()
+    required = serializers.BooleanField()  # type: ignore[assignment]
+    default = AnyField(allow_null=True)
+    choices = serializers.ListField(child=serializers.CharField())
+
+
+class ScorerSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    about = serializers.CharField()
+    kind = serializers.CharField(help_text="score: 0 to 1, more is better; measure: in a unit, less is better.")
+    unit = serializers.CharField()
+    threshold = serializers.FloatField(help_text="What passes where nobody says otherwise.")
+    parameters = ScorerParameterSerializer(many=True)
+
+
+# --- Comparisons -----------------------------------------------------------------------------------------------------
+
+
+class ComparisonInput(Input):
+    baseline = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+    candidate = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+    margin = serializers.FloatField(
+        required=False, default=0.02, help_text="How much worse in quality one would put up with, 0 to 1."
+    )
+
+
+class ComparisonSerializer(serializers.ModelSerializer[Comparison]):
+    result = ObjectField(allow_null=True)
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = Comparison
+        fields = ["id", "state", "baseline", "candidate", "margin", "seed", "result", "error", "by", "created_at"]

@@ -1,0 +1,106 @@
+"""What scorers may ask for outside: nearness of meaning, and a model as a judge."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Self
+
+from evaluations import planning, providers
+from evaluations.asking import messages_of
+from evaluations.calling import Caller
+from evaluations.chat import CallError, Price, Remedy, request_of
+from evaluations.models import ProviderModel, Run
+from evaluations.openai_chat import connected
+from evaluations.scorers.base import Parameters
+from evaluations.scoring import Spec
+from registry import embedders, includes, versions
+from registry.lexical import Lexicon
+from registry.models import PromptVersion
+
+
+class JudgeError(Exception):
+    """A judge that cannot be asked now; `cause` is the call that failed."""
+
+    def __init__(self, cause: CallError) -> None:
+        super().__init__(f"The judge did not answer: {cause.detail}")
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class _Judge:
+    rubric: PromptVersion
+    partials: Mapping[str, Any]
+    model: ProviderModel
+    price: Price | None
+
+
+class Judges:
+    """Use as a context manager. `ask` may be called by many threads; `spent` is what it has cost since it was read."""
+
+    def __init__(self, run: Run, specs: Sequence[Spec]) -> None:
+        self._run = run
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._callers: dict[int, Caller] = {}
+        self._spent = Decimal(0)
+        self._has_answered = False
+        self._embedder = embedders.default()
+        self._judges = {
+            (str(spec.parameters["prompt"]), str(spec.parameters["model"])): self._judge(spec)
+            for spec in specs
+            if spec.definition.asks_model
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def take_spent(self) -> Decimal:
+        """What judges have cost since the last time."""
+        with self._lock:
+            spent, self._spent = self._spent, Decimal(0)
+        return spent
+
+    def nearness(self, first: str, second: str) -> float:
+        """The cosine of two texts by the installation's embedder; of their wording where it has none."""
+        if embedders.is_lexical(self._embedder):
+            return float(Lexicon([first]).scores(second)[0])
+        one, other = embedders.named(self._embedder).embed([first, second])
+        return float(one @ other)
+
+    def ask(self, parameters: Parameters, variables: Mapping[str, Any]) -> str:
+        """The judge's answer. JudgeError where it cannot be asked now; what it will not answer is no judgement. A
+        Problem where its rubric cannot be rendered."""
+        judge = self._judges[str(parameters["prompt"]), str(parameters["model"])]
+        rendered = versions.request_for(self._run.project_id, judge.rubric.content, variables, judge.partials)
+        request = request_of(messages_of(rendered), judge.model.name, {})
+        try:
+            answer = self._caller(judge.model).submit(request).result()
+        except CallError as error:
+            if error.remedy == Remedy.GIVE_UP or (error.remedy == Remedy.RETRY and self._has_answered):
+                return error.detail
+            raise JudgeError(error) from error
+        with self._lock:
+            self._has_answered = True
+            if judge.price:
+                self._spent += judge.price.of(answer.tokens_in, answer.tokens_cached, answer.tokens_out)
+        return answer.text
+
+    def _judge(self, spec: Spec) -> _Judge:
+        rubric = planning.rubric_of(self._run.project, str(spec.parameters["prompt"]))
+        model = providers.model_named(self._run.project, str(spec.parameters["model"]))
+        partials = {key: version.content for key, version in includes.partials_of([rubric]).items()}
+        return _Judge(rubric, partials, model, providers.price_of(model))
+
+    def _caller(self, model: ProviderModel) -> Caller:
+        provider = model.provider
+        with self._lock:
+            if provider.pk not in self._callers:
+                reached, allowed = providers.endpoint(provider), providers.destinations()
+                caller = Caller(lambda: connected(reached, allowed), provider.max_concurrency)
+                self._callers[provider.pk] = self._stack.enter_context(caller)
+            return self._callers[provider.pk]

@@ -1,0 +1,117 @@
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from registry.models import Project
+from registry.models.insert_only import insert_only
+from registry.models.prompts import PROMPT_NAME
+
+
+class Capability(models.TextChoices):
+    CHAT = "chat", "Chat"
+    JSON_SCHEMA = "json_schema", "Answers by JSON Schema"
+    TOOLS = "tools", "Tools"
+    EMBEDDINGS = "embeddings", "Embeddings"
+    FINE_TUNING = "fine_tuning", "Fine-tuning"
+
+
+class Provider(models.Model):
+    """A server that speaks OpenAI's protocol. Its key is encrypted and never shown again."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="providers")
+    name = models.CharField(max_length=60)
+    base_url = models.CharField(max_length=500)
+    encrypted_key = models.TextField(blank=True, editable=False)
+    # The last four characters of the key, by which people tell keys apart.
+    key_hint = models.CharField(max_length=4, blank=True, editable=False)
+    capabilities: "ArrayField[list[str], list[str]]" = ArrayField(
+        models.CharField(max_length=20, choices=Capability.choices), default=list, blank=True
+    )
+    max_concurrency = models.PositiveSmallIntegerField(
+        default=16, validators=[MinValueValidator(1), MaxValueValidator(256)]
+    )
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    timeout_seconds = models.PositiveSmallIntegerField(default=60)
+    # Whether its answers are made up by a program: every page that shows figures from it says so.
+    is_simulation = models.BooleanField(default=False, editable=False)
+    # What the workers share of its limits (evaluations.pace).
+    blocked_until = models.DateTimeField(null=True, editable=False)
+    next_request_at = models.DateTimeField(null=True, editable=False)
+    next_token_at = models.DateTimeField(null=True, editable=False)
+    tested_at = models.DateTimeField(null=True, editable=False)
+    test_result = models.CharField(max_length=1_000, blank=True, editable=False)
+    test_passed = models.BooleanField(null=True, editable=False)
+    synced_at = models.DateTimeField(null=True, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_by_name = models.CharField(max_length=200, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["project", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"],
+                name="provider_name_once",
+                violation_error_message="A provider with this name exists.",
+            ),
+            models.CheckConstraint(condition=Q(name__regex=PROMPT_NAME), name="provider_name_is_words"),
+            models.CheckConstraint(
+                condition=Q(max_concurrency__gte=1, max_concurrency__lte=256), name="provider_concurrency_1_to_256"
+            ),
+            models.CheckConstraint(
+                condition=Q(timeout_seconds__gte=1, timeout_seconds__lte=600), name="provider_timeout_1_to_600"
+            ),
+            models.CheckConstraint(
+                condition=Q(capabilities__contained_by=Capability.values), name="provider_capabilities_are_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ProviderModel(models.Model):
+    """A model that a provider has, or had: results name it for good."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="models")
+    name = models.CharField(max_length=200)
+    # Whether the provider's own list had it when it was asked last.
+    is_listed = models.BooleanField(default=False)
+    shutdown_date = models.DateField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["provider", "name"]
+        constraints = [models.UniqueConstraint(fields=["provider", "name"], name="model_name_once_per_provider")]
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}/{self.name}"
+
+
+class ModelPrice(models.Model):
+    """What a model costs from a day on, in US dollars for a million tokens; the newest row of that day or before
+    counts. A run copies what it was priced by."""
+
+    model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="prices")
+    valid_from = models.DateField()
+    input = models.DecimalField(max_digits=12, decimal_places=6)
+    cached_input = models.DecimalField(max_digits=12, decimal_places=6)
+    output = models.DecimalField(max_digits=12, decimal_places=6)
+    source = models.CharField(max_length=100)
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["model", "-valid_from", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(input__gte=0, cached_input__gte=0, output__gte=0), name="price_is_not_negative"
+            )
+        ]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.model} from {self.valid_from}"

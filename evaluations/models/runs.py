@@ -1,0 +1,229 @@
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models.datasets import Case, DatasetVersion
+from evaluations.models.providers import Provider, ProviderModel
+from registry.models import APIKey, Project, PromptVersion, User
+from registry.models.insert_only import frozen, insert_only
+
+
+class RunState(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    RUNNING = "running", "Under way"
+    DONE = "done", "Done"
+    STOPPED = "stopped", "Stopped at its budget"
+    CANCELLED = "cancelled", "Cancelled"
+    FAILED = "failed", "Failed"
+
+
+RUN_OPEN = (RunState.PENDING, RunState.RUNNING)
+
+
+class Sweep(models.Model):
+    """One version measured on several models: a set of runs that share a budget."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="sweeps")
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
+    budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"sweep {self.pk}"
+
+
+class Run(models.Model):
+    """A version measured on cases with a model. What is measured is frozen when the run is created; what came of it is
+    counted while it goes on, and summed up at its end."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="runs")
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="runs")
+    # Empty: the cases of all sides.
+    split = models.CharField(max_length=10, blank=True)
+    model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="runs")
+    provider_name = models.CharField(max_length=60)
+    model_name = models.CharField(max_length=200)
+    is_simulation = models.BooleanField()
+    # What goes with every request beside the messages: {"temperature": 0, "max_tokens": 100}.
+    parameters = models.JSONField()
+    scorers = models.JSONField()
+    repeats = models.PositiveSmallIntegerField(default=1)
+    # Which cases: their number, and a hash of their digests in order. Runs with the same hash compare case by case.
+    cases = models.PositiveIntegerField()
+    cases_hash = models.CharField(max_length=71)
+    leaked = models.CharField(max_length=10, default="mark")
+    excluded = models.PositiveIntegerField(default=0)
+    # US dollars for a million tokens, as of the day: {"input": "0.15", "cached_input": "0.075", "output": "0.6"}.
+    price = models.JSONField(null=True)
+    estimate = models.JSONField()
+    budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    # The run whose answers are judged again: nothing is asked.
+    answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="judged_again")
+    sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, null=True, related_name="runs")
+
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.PENDING)
+    error = models.CharField(max_length=1_000, blank=True)
+    # What is going on, for who looks; and until when the provider is left alone.
+    note = models.CharField(max_length=500, blank=True)
+    not_before = models.DateTimeField(null=True)
+    setbacks = models.PositiveSmallIntegerField(default=0)
+    answered = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    from_cache = models.PositiveIntegerField(default=0)
+    # Calls that were under way when a worker died: a provider that does not know them again was paid twice.
+    asked_again = models.PositiveIntegerField(default=0)
+    tokens_in = models.PositiveBigIntegerField(default=0)
+    tokens_out = models.PositiveBigIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=8, default=0)
+    summary = models.JSONField(null=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_is_known"),
+            models.CheckConstraint(condition=Q(repeats__gte=1, repeats__lte=20), name="run_repeats_1_to_20"),
+            models.CheckConstraint(condition=Q(leaked__in=("mark", "exclude")), name="run_leaked_is_known"),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="run_of_project"),
+            models.Index(fields=["version", "-id"], name="run_of_version"),
+            # The sweep looks at what is open alone.
+            models.Index(fields=["id"], condition=Q(state__in=RUN_OPEN), name="run_open"),
+        ]
+        triggers = frozen(
+            *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
+            *("is_simulation", "parameters", "scorers", "repeats", "cases", "cases_hash", "leaked", "price"),
+            *("answers_of", "sweep", "by_name", "created_at"),
+        )
+
+    def __str__(self) -> str:
+        return f"run {self.pk}"
+
+    @property
+    def planned(self) -> int:
+        """How many answers it will have."""
+        return self.cases * self.repeats
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in RUN_OPEN
+
+
+class BatchState(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    CLAIMED = "claimed", "Under way"
+    DONE = "done", "Done"
+
+
+class RunBatch(models.Model):
+    """Some of a run's cases, which one worker takes at a time."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="batches")
+    number = models.PositiveIntegerField()
+    cases: "ArrayField[list[int], list[int]]" = ArrayField(models.BigIntegerField())
+    state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.PENDING)
+    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
+    attempts = models.PositiveSmallIntegerField(default=0)
+    beat_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["run", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "number"], name="batch_number_once"),
+            models.CheckConstraint(condition=Q(state__in=BatchState.values), name="batch_state_is_known"),
+        ]
+        indexes = [models.Index(fields=["run", "number"], condition=~Q(state=BatchState.DONE), name="batch_open")]
+
+    def __str__(self) -> str:
+        return f"{self.run}, batch {self.number}"
+
+
+class Result(models.Model):
+    """One answer to one case, and what every scorer said of it: {"label": {"value": 1, "passed": true}}."""
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="results")
+    case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="results")
+    repeat = models.PositiveSmallIntegerField(default=1)
+    output = models.TextField(blank=True)
+    tool_calls = models.JSONField(null=True)
+    refusal = models.TextField(blank=True)
+    finish_reason = models.CharField(max_length=30, blank=True)
+    # Why there is no answer: a stable code, and the sentence. Empty where there is one.
+    error = models.CharField(max_length=60, blank=True)
+    error_detail = models.CharField(max_length=1_000, blank=True)
+    latency_ms = models.FloatField(null=True)
+    tokens_in = models.PositiveIntegerField(default=0)
+    tokens_cached = models.PositiveIntegerField(default=0)
+    tokens_out = models.PositiveIntegerField(default=0)
+    # What such a call costs, None where nobody knows the price. One from the cache was not paid for again: what a run
+    # has spent is counted on the run.
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
+    is_from_cache = models.BooleanField(default=False)
+    is_leaked = models.BooleanField(default=False)
+    request_id = models.CharField(max_length=100, blank=True)
+    scores = models.JSONField(default=dict)
+    quality = models.FloatField(null=True)
+    passed = models.BooleanField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["run", "id"]
+        constraints = [
+            # What makes doing it again harmless: there is one answer, whoever brings it.
+            models.UniqueConstraint(fields=["run", "case", "repeat"], name="result_once"),
+        ]
+        indexes = [
+            # Worst first, and what failed.
+            models.Index(fields=["run", "quality", "id"], name="result_worst_first"),
+        ]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.run}, case {self.case_id}"
+
+
+class ResultMark(models.Model):
+    """What a person thinks of an answer: what judges are held against."""
+
+    result = models.ForeignKey(Result, on_delete=models.PROTECT, related_name="marks")
+    is_right = models.BooleanField()
+    by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["result", "by"], name="mark_once_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.result}: {'right' if self.is_right else 'wrong'}"
+
+
+class CachedAnswer(models.Model):
+    """What a model answered to exactly this request, so that it need not be paid for again."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="cached_answers")
+    key = models.BinaryField(max_length=32)
+    answer = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["provider", "key"], name="cached_answer_once")]
+        indexes = [models.Index(fields=["created_at"], name="cached_answer_age")]
+
+    def __str__(self) -> str:
+        return f"answer {self.pk} of {self.provider}"

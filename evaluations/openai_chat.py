@@ -1,0 +1,288 @@
+"""Chat with any server that speaks OpenAI's protocol, and every way in which that goes wrong. Pure.
+
+The client does not look at what a server says: 200 with an HTML page, with half a JSON document or with no choices are
+answers to it. Here they are errors. Nothing is tried again here: who knows what a second call would cost decides that.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import httpx2
+import openai
+import orjson
+from httpx_aiohttp.httpx2 import AiohttpTransport
+
+from evaluations.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
+from evaluations.outbound import Destinations, GuardedResolver
+
+CONNECT_SECONDS = 5.0
+LONGEST_DETAIL = 500
+# An answer beyond this is no answer to a prompt; it would only fill the memory.
+MAX_ANSWER_CHARACTERS = 2_000_000
+NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+
+
+@asynccontextmanager
+async def connected(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator["OpenAIChat"]:
+    """A client whose connections are closed at the end. It follows no redirect and asks no proxy: both would go where
+    nobody checked."""
+    destinations.require(endpoint.base_url)
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=endpoint.connections, resolver=GuardedResolver(destinations))
+        # Cookies of one provider's answers are nobody's business later.
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    http = httpx2.AsyncClient(
+        transport=AiohttpTransport(client=session),
+        timeout=httpx2.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS),
+        follow_redirects=False,
+        trust_env=False,
+    )
+    client = openai.AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, http_client=http
+    )
+    async with client:
+        yield OpenAIChat(client)
+
+
+class OpenAIChat:
+    def __init__(self, client: openai.AsyncOpenAI) -> None:
+        self._client = client
+
+    async def complete(self, request: ChatRequest, *, key: str = "") -> Completion:
+        """The model's answer, or a CallError. `key` names the call: a server that knows such names answers the same
+        call again without doing, or charging, it again."""
+        started = time.perf_counter()
+        try:
+            raw = await self._client.chat.completions.with_raw_response.create(
+                **request.body(), extra_headers={"Idempotency-Key": key} if key else None
+            )
+            text = raw.text
+        except Exception as error:
+            raise translated(error) from error
+        latency = (time.perf_counter() - started) * 1000
+        return read_completion(text, latency, raw.headers.get("x-request-id") or "")
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[str | Completion]:
+        """The pieces of an answer as they come, then the answer."""
+        started = time.perf_counter()
+        gathered = _Gathered()
+        try:
+            chunks = await self._client.chat.completions.create(
+                **request.body(), stream=True, stream_options={"include_usage": True}
+            )
+            async for chunk in chunks:
+                if piece := gathered.add(chunk):
+                    yield piece
+        except CallError:
+            raise
+        except Exception as error:
+            raise translated(error) from error
+        yield gathered.completion((time.perf_counter() - started) * 1000)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the server says it has: `{"name": ..., "shutdown_date": ... or None}`."""
+        try:
+            raw = await self._client.models.with_raw_response.list()
+            listed = _object(raw.text).get("data")
+        except CallError:
+            raise
+        except Exception as error:
+            raise translated(error) from error
+        if not isinstance(listed, list):
+            raise garbled("The answer to GET /models has no list of models.")
+        return [
+            {"name": str(one["id"])[:200], "shutdown_date": one.get("shutdown_date")}
+            for one in listed
+            if isinstance(one, dict) and one.get("id")
+        ]
+
+
+class _Gathered:
+    """The pieces of a streamed answer, put together."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._size = 0
+        self._finish = ""
+        self._usage: Any = None
+        self._model = self._id = ""
+
+    def add(self, chunk: Any) -> str:
+        """The text that a chunk adds. A chunk may have any shape at all."""
+        self._model, self._id = str(getattr(chunk, "model", "") or ""), str(getattr(chunk, "id", "") or "")
+        self._usage = getattr(chunk, "usage", None) or self._usage
+        choices = getattr(chunk, "choices", None)
+        if not isinstance(choices, list) or not choices:
+            return ""
+        self._finish = str(getattr(choices[0], "finish_reason", None) or self._finish)
+        delta = getattr(choices[0], "delta", None)
+        for call in getattr(delta, "tool_calls", None) or ():
+            function = getattr(call, "function", None)
+            kept = self._calls.setdefault(int(call.index or 0), {"name": "", "arguments": ""})
+            kept["name"] += getattr(function, "name", None) or ""
+            kept["arguments"] += getattr(function, "arguments", None) or ""
+        if refusal := getattr(delta, "refusal", None):
+            self._refusals.append(str(refusal))
+        piece = getattr(delta, "content", None)
+        if not isinstance(piece, str):
+            return ""
+        self._texts.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_ANSWER_CHARACTERS:
+            raise garbled("The answer does not end.")
+        return piece
+
+    def completion(self, latency: float) -> Completion:
+        if not (self._texts or self._calls or self._refusals or self._finish):
+            raise garbled("The stream ended without an answer.")
+        usage = self._usage.to_dict() if self._usage is not None else {}
+        return Completion(
+            text="".join(self._texts),
+            refusal="".join(self._refusals),
+            finish_reason=self._finish[:30],
+            tool_calls=[self._calls[place] for place in sorted(self._calls)] or None,
+            latency_ms=latency,
+            request_id=self._id[:100],
+            model=self._model,
+            **_tokens(usage),
+        )
+
+
+def read_completion(text: str, latency_ms: float, request_id: str) -> Completion:
+    """A 200's body as an answer; CallError where it is none."""
+    if len(text) > MAX_ANSWER_CHARACTERS:
+        raise garbled("The answer is too long.", request_id)
+    document = _object(text, request_id)
+    choices = document.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    if not isinstance(first, dict) or not isinstance(message, dict):
+        if isinstance(document.get("error"), dict):
+            raise garbled(f"Answered 200 with an error: {document['error'].get('message')!s}", request_id)
+        raise garbled("The answer has no choices.", request_id)
+    content, refusal = message.get("content"), message.get("refusal")
+    calls = message.get("tool_calls")
+    if not isinstance(content, str) and not refusal and not calls:
+        if content is not None:
+            raise garbled("The answer's content is no text.", request_id)
+        if first.get("finish_reason") == "content_filter":
+            raise CallError("call.filtered", "The provider's content filter withheld the answer.", Remedy.GIVE_UP)
+    return Completion(
+        text=content if isinstance(content, str) else "",
+        refusal=str(refusal or ""),
+        finish_reason=str(first.get("finish_reason") or "")[:30],
+        tool_calls=_calls(calls),
+        latency_ms=latency_ms,
+        request_id=(request_id or str(document.get("id") or ""))[:100],
+        model=str(document.get("model") or ""),
+        **_tokens(document.get("usage")),
+    )
+
+
+def _object(text: str, request_id: str = "") -> Mapping[str, Any]:
+    try:
+        document = orjson.loads(text)
+    except ValueError:
+        start = text.lstrip()[:80]
+        what = "an HTML page" if start.startswith("<") else "something that is not JSON"
+        raise garbled(f"Answered 200 with {what}: {start!r}", request_id) from None
+    if not isinstance(document, dict):
+        raise garbled("The answer is no JSON object.", request_id)
+    return document
+
+
+def _calls(calls: Any) -> list[dict[str, Any]] | None:
+    if not isinstance(calls, list):
+        return None
+    functions = [one.get("function") for one in calls if isinstance(one, dict)]
+    found = [
+        {"name": str(one.get("name", "")), "arguments": str(one.get("arguments", ""))}
+        for one in functions
+        if isinstance(one, dict)
+    ]
+    return found or None
+
+
+def _tokens(usage: Any) -> dict[str, int]:
+    """What a server counted, 0 where it counted nothing."""
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    found = {
+        "tokens_in": usage.get("prompt_tokens"),
+        "tokens_cached": cached,
+        "tokens_out": usage.get("completion_tokens"),
+    }
+    return {name: value if isinstance(value, int) and 0 <= value < 2**31 else 0 for name, value in found.items()}
+
+
+def garbled(detail: str, request_id: str = "") -> CallError:
+    return CallError("call.garbled", detail[:LONGEST_DETAIL], Remedy.RETRY, request_id=request_id)
+
+
+def translated(error: Exception) -> CallError:
+    """Any error of the client as ours: with what is to be done about it."""
+    if isinstance(error, CallError):
+        return error
+    if isinstance(error, openai.APITimeoutError):
+        return CallError("call.timeout", "The provider did not answer in time.", Remedy.RETRY)
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__ or error
+        return CallError("call.unreachable", f"The provider cannot be reached: {cause}"[:LONGEST_DETAIL], Remedy.RETRY)
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error)
+    if isinstance(error, ValueError | TypeError | AttributeError | openai.OpenAIError):
+        return garbled(f"The answer cannot be read: {error}")
+    if isinstance(error, OSError | httpx2.HTTPError | aiohttp.ClientError | TimeoutError):
+        return CallError("call.unreachable", f"The connection broke: {error}"[:LONGEST_DETAIL], Remedy.RETRY)
+    raise error
+
+
+def _of_status(error: openai.APIStatusError) -> CallError:
+    status, code = error.status_code, str(error.code or "")
+    said = f"{status}: {_said(error)}"[:LONGEST_DETAIL]
+    request_id = str(error.request_id or "")[:100]
+
+    def told(name: str, remedy: Remedy, retry_after: float | None = None) -> CallError:
+        return CallError(name, said, remedy, retry_after, request_id)
+
+    if code in NO_CREDIT or error.type in NO_CREDIT:
+        return told("call.no_credit", Remedy.CONFIGURE)
+    if status == 429:
+        return told("call.rate_limited", Remedy.RETRY, retry_after(error.response.headers))
+    if status in (401, 403):
+        return told("call.not_allowed", Remedy.CONFIGURE)
+    if status == 404 or code == "model_not_found":
+        return told("call.unknown_model", Remedy.CONFIGURE)
+    if 300 <= status < 400:
+        return told("call.redirected", Remedy.CONFIGURE)
+    if status in (408, 409, 425) or status >= 500:
+        return told("call.overloaded", Remedy.RETRY, retry_after(error.response.headers))
+    return told("call.refused", Remedy.GIVE_UP)
+
+
+def _said(error: openai.APIStatusError) -> str:
+    body = error.body
+    if isinstance(body, dict) and isinstance(body.get("message"), str):
+        return str(body["message"])
+    text = str(body) if body else str(error.message)
+    return "an HTML page" if text.lstrip().startswith("<") else text
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a provider asks to be left alone for; it may name milliseconds, or nothing one can read."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            found = float(headers.get(name, "")) / unit
+        except ValueError:
+            continue
+        if 0 <= found < 86_400:
+            return found
+    return None

@@ -1,0 +1,104 @@
+"""What can go wrong with a provider, on demand."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+KINDS = (
+    *("slow", "hang", "drop", "rate_limited", "overloaded", "unauthorized", "no_credit", "refused"),
+    *("html", "broken_json", "empty", "wrong_types", "model_refuses", "cut_off"),
+)
+# Faults that are only in the answer: the call is done, and charged.
+IN_THE_ANSWER = frozenset({"slow", "html", "broken_json", "empty", "wrong_types", "model_refuses", "cut_off"})
+HANGS_SECONDS = 3_600
+
+
+@dataclass
+class Fault:
+    """`count` calls have it (None: all until told otherwise), each with the chance `share`."""
+
+    kind: str
+    count: int | None = None
+    share: float = 1.0
+    seconds: float = 1.0
+    retry_after: float | None = None
+
+
+class Faults:
+    """The faults that are on, the newest first."""
+
+    def __init__(self) -> None:
+        self._on: list[Fault] = []
+
+    def put(self, document: Mapping[str, Any]) -> None:
+        fault = Fault(**document)
+        if fault.kind not in KINDS:
+            raise ValueError(f"There is no fault {fault.kind!r}; there are {', '.join(KINDS)}.")
+        self._on.insert(0, fault)
+
+    def clear(self) -> None:
+        self._on.clear()
+
+    def draw(self) -> Fault | None:
+        """The fault that the next call has."""
+        for fault in self._on:
+            if fault.count == 0 or random.random() >= fault.share:  # noqa: S311 - no secret
+                continue
+            if fault.count is not None:
+                fault.count -= 1
+            return fault
+        return None
+
+
+async def before_answer(fault: Fault, request: web.Request) -> web.StreamResponse | None:
+    """What a faulty provider does instead of answering; None where it does answer."""
+    match fault.kind:
+        case "hang":
+            await asyncio.sleep(HANGS_SECONDS)
+        case "drop":
+            if request.transport:
+                request.transport.close()
+            return web.Response(status=500)
+        case "rate_limited":
+            headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+            return error(429, "Rate limit reached.", "rate_limit_exceeded", headers)
+        case "no_credit":
+            return error(429, "You exceeded your current quota.", "insufficient_quota")
+        case "overloaded":
+            return error(503, "The server is overloaded.", "server_error")
+        case "unauthorized":
+            return error(401, "Incorrect API key provided.", "invalid_api_key")
+        case "refused":
+            return error(400, "This model's maximum context length is 8192 tokens.", "context_length_exceeded")
+    return None
+
+
+async def in_answer(fault: Fault, document: dict[str, Any]) -> web.StreamResponse | None:
+    """What a faulty provider makes of its answer; None where it goes out as it is (perhaps changed)."""
+    message, choice = document["choices"][0]["message"], document["choices"][0]
+    match fault.kind:
+        case "slow":
+            await asyncio.sleep(fault.seconds)
+        case "html":
+            return web.Response(text="<html><body>502 Bad Gateway</body></html>", content_type="text/html")
+        case "broken_json":
+            return web.Response(text='{"id": "x", "choices": [{"mess', content_type="application/json")
+        case "empty":
+            document["choices"] = []
+        case "wrong_types":
+            document["choices"] = "none"
+        case "model_refuses":
+            message.update(content=None, refusal="I can't help with that.")
+        case "cut_off":
+            message["content"], choice["finish_reason"] = message["content"][: len(message["content"]) // 2], "length"
+    return None
+
+
+def error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    kind = "insufficient_quota" if code == "insufficient_quota" else "invalid_request_error"
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return web.json_response(body, status=status, headers=headers)

@@ -1,0 +1,32 @@
+"""The output has certain texts in it."""
+
+from evaluations.scorers.base import Outside, Parameter, Parameters, Sample, Score, Scorer, clipped
+
+
+def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
+    wanted = [str(text) for text in parameters.get("texts") or ()]
+    if not wanted:
+        if sample.expected is None:
+            return None
+        wanted = [sample.expected_text]
+    ignores_case = not parameters.get("case_sensitive", False)
+    output = sample.output.casefold() if ignores_case else sample.output
+    missing = [text for text in wanted if (text.casefold() if ignores_case else text) not in output]
+    if parameters.get("need", "all") == "any":
+        return Score(1.0) if len(missing) < len(wanted) else Score(0.0, f"Has none of: {clipped(', '.join(wanted))}.")
+    if not missing:
+        return Score(1.0)
+    return Score(1 - len(missing) / len(wanted), f"Does not have: {clipped(', '.join(missing))}.")
+
+
+SCORER = Scorer(
+    "Contains",
+    "The output has certain texts in it; where none are given, the expected answer.",
+    score,
+    (
+        Parameter("texts", "texts", "Texts, one a line"),
+        Parameter("need", "text", "How many of them", "all", choices=("all", "any")),
+        Parameter("case_sensitive", "boolean", "Upper and lower case count", False),
+    ),
+    place=20,
+)

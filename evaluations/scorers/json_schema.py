@@ -1,0 +1,47 @@
+"""The output keeps to a JSON Schema: the prompt's own, or another."""
+
+import functools
+import json
+from typing import Any
+
+import jsonschema_rs
+
+from evaluations.scorers.base import MISSING, Outside, Parameter, Parameters, Sample, Score, Scorer, clipped
+
+
+@functools.lru_cache(maxsize=64)
+def _validator(schema: str) -> Any:
+    # Nothing outside the schema is fetched, and expressions that take for ever are not run.
+    return jsonschema_rs.validator_for(
+        json.loads(schema), retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
+    )
+
+
+def _refuse(address: str) -> Any:
+    raise ValueError(f"{address} is not fetched")
+
+
+def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
+    schema = parameters.get("schema") or sample.schema
+    if schema is None:
+        return None
+    if sample.parsed is MISSING:
+        return Score(0.0, "The output is not JSON.")
+    try:
+        validator = _validator(json.dumps(schema, sort_keys=True))
+    except (ValueError, jsonschema_rs.ValidationError) as error:
+        return Score(0.0, f"The schema cannot be used: {clipped(str(error))}")
+    first = next(validator.iter_errors(sample.parsed), None)
+    if first is None:
+        return Score(1.0)
+    where = "/".join(str(step) for step in first.instance_path) or "the whole"
+    return Score(0.0, clipped(f"{where}: {first.message}"))
+
+
+SCORER = Scorer(
+    "Keeps to the schema",
+    "The output is JSON that keeps to the prompt's own schema, or to the one given here.",
+    score,
+    (Parameter("schema", "schema", "JSON Schema; the prompt's own where empty"),),
+    place=31,
+)

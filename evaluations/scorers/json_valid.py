@@ -1,0 +1,20 @@
+"""The output is JSON and nothing else."""
+
+from evaluations.scorers.base import MISSING, Outside, Parameter, Parameters, Sample, Score, Scorer
+
+
+def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score:
+    if sample.parsed is MISSING:
+        return Score(0.0, "The output is not JSON.")
+    if parameters.get("object", False) and not isinstance(sample.parsed, dict):
+        return Score(0.0, "The output is JSON, but no object.")
+    return Score(1.0)
+
+
+SCORER = Scorer(
+    "Valid JSON",
+    "The output is JSON and nothing else.",
+    score,
+    (Parameter("object", "boolean", "It must be an object", False),),
+    place=30,
+)

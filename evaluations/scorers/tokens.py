@@ -1,0 +1,18 @@
+"""How many tokens the answer has, by the provider's count."""
+
+from evaluations.scorers.base import Kind, Outside, Parameters, Sample, Score, Scorer
+
+
+def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+    return Score(float(sample.tokens_out))
+
+
+SCORER = Scorer(
+    "Tokens",
+    "How many tokens the answer has, by the provider's count.",
+    score,
+    threshold=500,
+    kind=Kind.MEASURE,
+    unit="tokens",
+    place=72,
+)
