@@ -28,6 +28,7 @@ class Figure:
     name: str
     value: Value
     is_measure: bool = False
+    unit: str = ""
     among: Among = lambda _answer: True
 
 
@@ -46,6 +47,7 @@ class _Found:
         wins, losses = (found.wins, found.losses) if is_score else (found.losses, found.wins)
         return {
             "name": self.figure.name,
+            "unit": self.figure.unit,
             "higher_is_better": is_score,
             "baseline": self.baseline,
             "candidate": self.candidate,
@@ -82,8 +84,8 @@ class Pair:
         that changed most. Probabilities of figures that are looked at together are adjusted together (Holm): among
         twenty of them one would be called different by chance alone."""
         quality = self._found(Figure("quality", _quality))
-        figures = [Figure(spec.name, _of(spec.name), spec.kind == Kind.MEASURE) for spec in specs]
-        figures += [Figure("latency", _latency, True), Figure("cost", _cost, True)]
+        figures = [Figure(spec.name, _of(spec.name), spec.kind == Kind.MEASURE, spec.definition.unit) for spec in specs]
+        figures += [Figure("latency", _latency, True, "ms"), Figure("cost", _cost, True, "USD")]
         labels = sorted({answer.label for answer in self._baseline if answer.label})[:MOST_SLICES]
         tags = sorted({tag for answer in self._baseline for tag in answer.tags})[:MOST_SLICES]
         return {

@@ -1,19 +1,23 @@
-"""The demo project's dataset: 364 support tickets written for this project (demo_data/README.md)."""
+"""The demo project's dataset, 364 support tickets written for this project (demo_data/README.md), and runs on it."""
 
 from pathlib import Path
 
 from django.db import transaction
 
 from config.embedded.home import Home
-from evaluations import datasets, loading
+from evaluations import datasets, loading, providers, runs
 from evaluations.case_file import read_rows
 from evaluations.loading import Change
-from evaluations.models import Dataset
+from evaluations.models import Dataset, DatasetVersion
+from evaluations.planning import Asked
 from registry import demo
-from registry.access import person
-from registry.models import Project, User
+from registry.access import Actor, person
+from registry.models import Project, Prompt, User
 
 DATASET = "support.tickets"
+PROMPT = "support.route"
+# Made up, like the models.
+PRICES = {"sandbox-small": {"input": "0.1", "output": "0.4"}, "sandbox-large": {"input": "2", "output": "8"}}
 TICKETS = Path(__file__).parent / "demo_data" / "support.tickets.jsonl"
 DESCRIPTION = """Tickets to the support desk of a software company, each with the team that it belongs to.
 
@@ -31,5 +35,19 @@ def seed(_home: Home) -> bool:
         return False
     editor = person(User.objects.get(username="editor"), project)
     dataset = datasets.create(editor, name=DATASET, description=DESCRIPTION)
-    loading.load(editor, dataset, read_rows(TICKETS, "jsonl"), Change(message="Tickets of seven teams"))
+    loaded = loading.load(editor, dataset, read_rows(TICKETS, "jsonl"), Change(message="Tickets of seven teams"))
+    _measure(project, editor, loaded.version)
     return True
+
+
+def _measure(project: Project, editor: Actor, version: DatasetVersion) -> None:
+    """The sandbox as a provider, and two runs on it, which the workers take up when they are there."""
+    admin = person(User.objects.get(username="admin"), project)
+    sandbox = providers.create(admin, name="sandbox", is_simulation=True)
+    prompt = Prompt.objects.select_related("head").get(project=project, name=PROMPT)
+    for name, prices in PRICES.items():
+        model = providers.add_model(admin, sandbox, name)
+        providers.set_price(admin, model, prices)
+        if prompt.head:
+            asked = Asked(version=prompt.head, dataset_version=version, scorers=["label", "json_schema"], model=model)
+            runs.create(editor, asked)

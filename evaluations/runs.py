@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from evaluations import planning, providers
+from evaluations.agreement import cohen
 from evaluations.models import RUN_OPEN, BatchState, Result, ResultMark, Run, RunBatch, RunState, Sweep
 from evaluations.planning import Asked, Plan
 from registry import audit
@@ -177,6 +178,21 @@ def mark(actor: Actor, result: Result, *, is_right: bool) -> ResultMark:
         result=result, by=actor.user, defaults={"is_right": is_right, "by_name": actor.name}
     )
     return made
+
+
+def agreement(run: Run) -> list[dict[str, Any]]:
+    """How far each scorer agrees with what people say of the same answers: Cohen's kappa, by scorer."""
+    marked = (
+        ResultMark.objects.filter(result__run=run).order_by("id").values_list("result", "is_right", "result__scores")
+    )
+    newest = {result: (is_right, scores) for result, is_right, scores in marked}
+    found = []
+    for scorer in run.scorers:
+        name = scorer["name"]
+        pairs = [(str(is_right), str(scores[name]["passed"])) for is_right, scores in newest.values() if name in scores]
+        if pairs:
+            found.append({"name": name, "agreement": cohen(pairs)})
+    return found
 
 
 def result_of(run: Run, number: int) -> Result:

@@ -1,10 +1,12 @@
 from django.urls import path
 
-from evaluations.views import annotation, datasets, imports, panels, proposals, reports
+from evaluations.views import annotation, comparisons, datasets, imports, panels, proposals, providers, reports, runs
 
 app_name = "evaluations"
 P = "p/<slug:project>"
 PROMPT = f"{P}/prompts/<str:name>"
+RUN = f"{P}/evaluations/<int:key>"
+PROVIDER = f"{P}/settings/providers/<str:name>"
 DATASET = f"{P}/datasets/<str:name>"
 urlpatterns = [
     path(f"{PROMPT}/evaluations/panel/", panels.prompt_panel, name="prompt-panel"),
@@ -37,4 +39,23 @@ urlpatterns = [
     path(f"{DATASET}/rounds/<int:key>/unskip/", annotation.unskip, name="round-unskip"),
     path(f"{DATASET}/rounds/<int:key>/decide/", annotation.decide, name="round-decide"),
     path(f"{DATASET}/rounds/<int:key>/end/", annotation.round_end, name="round-end"),
+    path(f"{P}/evaluations/", runs.run_list, name="run-list"),
+    path(f"{P}/new-evaluation/", runs.run_new, name="run-new"),
+    path(f"{RUN}/", runs.run_detail, name="run-detail"),
+    path(f"{RUN}/progress/", runs.run_progress, name="run-progress"),
+    path(f"{RUN}/cancel/", runs.run_cancel, name="run-cancel"),
+    path(f"{RUN}/resume/", runs.run_resume, name="run-resume"),
+    path(f"{RUN}/judge/", runs.run_judge, name="run-judge"),
+    path(f"{RUN}/file/", runs.run_file, name="run-file"),
+    path(f"{RUN}/results/<int:result>/mark/", runs.result_mark, name="result-mark"),
+    path(f"{P}/new-comparison/", comparisons.comparison_new, name="comparison-new"),
+    path(f"{P}/comparisons/<int:key>/", comparisons.comparison_detail, name="comparison-detail"),
+    path(f"{P}/comparisons/<int:key>/wait/", comparisons.comparison_wait, name="comparison-wait"),
+    path(f"{P}/settings/providers/", providers.provider_list, name="provider-list"),
+    path(f"{PROVIDER}/", providers.provider_detail, name="provider-detail"),
+    path(f"{PROVIDER}/test/", providers.provider_test, name="provider-test"),
+    path(f"{PROVIDER}/wait/", providers.provider_wait, name="provider-wait"),
+    path(f"{PROVIDER}/end/", providers.provider_end, name="provider-end"),
+    path(f"{PROVIDER}/models/", providers.model_new, name="model-new"),
+    path(f"{PROVIDER}/prices/", providers.model_price, name="model-price"),
 ]

@@ -2,6 +2,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from evaluations.models.datasets import Case, DatasetVersion
 from evaluations.models.providers import Provider, ProviderModel
@@ -120,6 +121,28 @@ class Run(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in RUN_OPEN
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take, going on as it went; None where nothing can be said."""
+        if self.state != RunState.RUNNING or not self.answered or self.started_at is None or self.note:
+            return None
+        gone = (timezone.now() - self.started_at).total_seconds()
+        return gone / self.answered * (self.planned - self.answered)
+
+    @property
+    def time_left(self) -> str:
+        """The same for people."""
+        seconds = self.seconds_left
+        if seconds is None:
+            return ""
+        return (
+            f"{seconds:.0f} s"
+            if seconds < 90
+            else f"{seconds / 60:.0f} min"
+            if seconds < 5_400
+            else f"{seconds / 3_600:.0f} h"
+        )
 
 
 class BatchState(models.TextChoices):

@@ -1,4 +1,4 @@
-"""Small pieces of text and pictures on the pages of datasets."""
+"""Small pieces of text and pictures on the pages of datasets and evaluations."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from django import template
 
 from evaluations.cases import SPLITS, input_text
 from evaluations.models import Case
+from registry.templatetags.registry_text import dollars
 
 register = template.Library()
 WIDTH = 1_000
@@ -30,6 +31,44 @@ def as_typed(value: Any) -> str:
 @register.filter
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+@register.filter
+def measured(estimate: Mapping[str, Any] | None, unit: str = "") -> str:
+    """A figure with its interval, as people read it: 0.91 (0.87 to 0.94)."""
+    if estimate is None:
+        return "–"
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    if low is None and high is None:
+        return amount(value, unit)
+    bounds = f"{'?' if low is None else amount(low, '')} to {'?' if high is None else amount(high, '')}"
+    return f"{amount(value, unit)} ({bounds})"
+
+
+@register.filter
+def amount(value: object, unit: str = "") -> str:
+    """A number with as many places as matter; `unit` ms, USD, or nothing for a share. What is no number is a dash."""
+    if not isinstance(value, int | float):
+        return "–"
+    if unit == "USD":
+        return dollars(value)
+    if unit:
+        return f"{value:,.0f} {unit}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.2f}"
+
+
+@register.filter
+def matrix_rows(labels: Mapping[str, Any]) -> list[tuple[str, list[tuple[int, bool]]]]:
+    """A confusion matrix's rows: the expected label, and for each that was said how often, and whether it is right."""
+    return [
+        (row, [(count, column == row) for count, column in zip(counts, labels["columns"], strict=True)])
+        for row, counts in zip(labels["rows"], labels["matrix"], strict=True)
+    ]
+
+
+@register.filter
+def signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}"
 
 
 @register.inclusion_tag("evaluations/datasets/_splits.html")

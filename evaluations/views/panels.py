@@ -3,8 +3,9 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from evaluations.views.runs import of_prompt
 from registry import listing, prompts
-from registry.access import Actor
+from registry.access import Actor, Right
 from registry.views.frame import in_project
 
 VERSIONS_SHOWN = 10
@@ -16,7 +17,13 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     versions = list(prompt.versions.defer("content").order_by("-number")[: 5 * VERSIONS_SHOWN])
     found = listing.check_summaries(actor.project, [version.content_hash for version in versions])
     rows = [(version, found[version.content_hash]) for version in versions if version.content_hash in found]
-    context = {"project": actor.project, "prompt": prompt, "rows": rows[:VERSIONS_SHOWN]}
+    context = {
+        "project": actor.project,
+        "prompt": prompt,
+        "rows": rows[:VERSIONS_SHOWN],
+        "runs": of_prompt(prompt, VERSIONS_SHOWN),
+        "can": {"edit": actor.may(Right.EDIT)},
+    }
     return render(request, "evaluations/_prompt_panel.html", context)
 
 

@@ -1,0 +1,51 @@
+"""Pages of comparisons."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
+
+from evaluations import comparisons, runs, tasks
+from evaluations.models import Case, ComparisonState
+from evaluations.views.addresses import to
+from registry.access import Actor
+from registry.problems import Problem
+from registry.tasks import start
+from registry.views.frame import done, in_project, only_post, page, refused, whole
+
+
+@in_project
+@only_post
+def comparison_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """Hold a run against another; the form is on the run's page."""
+    candidate = whole(request.POST.get("candidate", "")) or 0
+    baseline = whole(request.POST.get("baseline", "")) or 0
+    try:
+        margin = float(request.POST.get("margin", "") or comparisons.DEFAULT_MARGIN)
+    except ValueError:
+        margin = -1.0
+    try:
+        sides = (runs.numbered(actor.project, baseline), runs.numbered(actor.project, candidate))
+        made = comparisons.create(actor, *sides, margin=margin)
+    except Problem as problem:
+        return refused(request, problem, to("run-detail", actor, candidate) if candidate else to("run-list", actor))
+    start(tasks.compare_runs, made.pk)
+    return done(request, "The two runs are being compared.", to("comparison-detail", actor, made.pk))
+
+
+@in_project
+def comparison_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    comparison = comparisons.numbered(actor.project, key)
+    context = {"section": "evaluations", "comparison": comparison}
+    if comparison.result:
+        changed = [*comparison.result["worse"], *comparison.result["better"]]
+        context["cases"] = Case.objects.in_bulk([one["case"] for one in changed])
+    return page(request, actor, "evaluations/comparisons/comparison_detail.html", context)
+
+
+@in_project
+def comparison_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    comparison = comparisons.numbered(actor.project, key)
+    if comparison.state != ComparisonState.PENDING:
+        return HttpResponseClientRefresh()
+    context = {"project": actor.project, "comparison": comparison}
+    return render(request, "evaluations/comparisons/_wait.html", context)
