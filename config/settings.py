@@ -218,6 +218,7 @@ CELERY_TASK_ROUTES = {
     "evaluations.tasks.drive_run": {"queue": "long"},
     "evaluations.tasks.sum_up_run": {"queue": "long"},
     "evaluations.tasks.compare_runs": {"queue": "long"},
+    "evaluations.tasks.settle_gate": {"queue": "long"},
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

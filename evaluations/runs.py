@@ -1,8 +1,6 @@
 """Runs: a version measured on cases. What people and machines do with them; evaluations.driving has the work itself."""
 
-from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -11,7 +9,7 @@ from django.utils import timezone
 
 from evaluations import planning, providers
 from evaluations.agreement import cohen
-from evaluations.models import RUN_OPEN, BatchState, Result, ResultMark, Run, RunBatch, RunState, Sweep
+from evaluations.models import RUN_OPEN, BatchState, Result, ResultMark, Run, RunBatch, RunState
 from evaluations.planning import Asked, Plan
 from registry import audit
 from registry.access import Actor, Right
@@ -28,13 +26,13 @@ RESUMABLE = (RunState.STOPPED, RunState.CANCELLED, RunState.FAILED)
 
 
 @transaction.atomic
-def create(actor: Actor, asked: Asked, *, sweep: Sweep | None = None, answers_of: Run | None = None) -> Run:
+def create(actor: Actor, asked: Asked) -> Run:
     """Freeze what is to be measured and leave it to the workers."""
     actor.require(Right.EDIT)
-    return _insert(actor, asked, planning.plan(actor.project, asked), sweep=sweep, answers_of=answers_of)
+    return _insert(actor, asked, planning.plan(actor.project, asked))
 
 
-def _insert(actor: Actor, asked: Asked, plan: Plan, *, sweep: Sweep | None, answers_of: Run | None) -> Run:
+def _insert(actor: Actor, asked: Asked, plan: Plan, *, answers_of: Run | None = None) -> Run:
     if Run.objects.filter(project=actor.project, state__in=RUN_OPEN).count() >= MOST_OPEN:
         raise Problem("run.too_many", f"{MOST_OPEN} runs are under way in this project; wait for some, or cancel them.")
     model = asked.model
@@ -58,7 +56,6 @@ def _insert(actor: Actor, asked: Asked, plan: Plan, *, sweep: Sweep | None, answ
         estimate=plan.estimate() if answers_of is None else {"tokens_in": 0, "tokens_out": 0, "cost_usd": "0"},
         budget_usd=plan.budget_usd,
         answers_of=answers_of,
-        sweep=sweep,
         by=actor.user,
         by_key=actor.key,
         by_name=actor.name,
@@ -102,13 +99,13 @@ def judge_again(actor: Actor, run: Run, scorers: object) -> Run:
         leaked=run.leaked,
     )
     plan = planning.plan_of_answers(actor.project, asked, keys)
-    return _insert(actor, asked, plan, sweep=None, answers_of=source)
+    return _insert(actor, asked, plan, answers_of=source)
 
 
 def loaded() -> QuerySet[Run]:
     """Runs with what they are about."""
     return Run.objects.select_related(
-        "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of", "sweep"
+        "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of"
     )
 
 
@@ -247,10 +244,6 @@ def results_of(run: Run, *, only: str = "", scorer: str = "", label: str = "", t
     if tag:
         rows = rows.filter(case__tags__contains=[tag])
     return rows.order_by("quality", "id")
-
-
-def spent(runs: Sequence[Run]) -> Decimal:
-    return sum((run.cost_usd for run in runs), Decimal(0))
 
 
 def document(result: Result) -> dict[str, Any]:

@@ -3,7 +3,7 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import comparisons, imports, proposals, providers, reports, runs
+from evaluations import comparisons, gates, imports, proposals, providers, reports, runs
 from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from registry.tasks import start
 
@@ -80,6 +80,14 @@ def compare_runs(comparison_id: int) -> None:
         comparisons.perform(comparison)
 
 
+@shared_task(name="evaluations.tasks.settle_gate", time_limit=HOUR + 60, soft_time_limit=HOUR)
+def settle_gate(gate_run_id: int) -> None:
+    """Say whether a version passes a gate."""
+    found = gates.unsettled().filter(pk=gate_run_id).first()
+    if found:
+        gates.settle(found)
+
+
 @shared_task(name="evaluations.tasks.sweep", time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what waits: its own task was lost, or its worker died."""
@@ -87,6 +95,10 @@ def sweep() -> None:
         start(read_import, key)
     for key in reports.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(make_report, key)
+    for run in gates.look():
+        start(drive_run, run.pk)
+    for key in gates.unsettled().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(settle_gate, key)
     for key in runs.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(drive_run, key)
     for key in runs.unsummed().values_list("pk", flat=True)[:MOST_SWEPT]:

@@ -1,6 +1,17 @@
 from django.urls import path
 
-from evaluations.views import annotation, comparisons, datasets, imports, panels, proposals, providers, reports, runs
+from evaluations.views import (
+    annotation,
+    comparisons,
+    datasets,
+    gates,
+    imports,
+    panels,
+    proposals,
+    providers,
+    reports,
+    runs,
+)
 
 app_name = "evaluations"
 P = "p/<slug:project>"
@@ -58,4 +69,8 @@ urlpatterns = [
     path(f"{PROVIDER}/end/", providers.provider_end, name="provider-end"),
     path(f"{PROVIDER}/models/", providers.model_new, name="model-new"),
     path(f"{PROVIDER}/prices/", providers.model_price, name="model-price"),
+    path(f"{P}/settings/gates/", gates.gate_list, name="gate-list"),
+    path(f"{P}/settings/gates/<int:key>/remove/", gates.gate_remove, name="gate-remove"),
+    path(f"{P}/settings/levels/", gates.levels_set, name="levels-set"),
+    path(f"{P}/gates/evidence/<int:key>/", gates.evidence_panel, name="evidence-panel"),
 ]

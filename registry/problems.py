@@ -139,6 +139,9 @@ CATALOGUE: dict[str, Kind] = {
     "run.budget": Kind(400, "The budget is spent already"),
     "run.wrong_state": Kind(409, "The run is not in a state for this"),
     "result.not_found": Kind(404, "There is no such result"),
+    "gate.not_found": Kind(404, "There is no such gate"),
+    "gate.name_taken": Kind(409, "The environment has a gate of this name"),
+    "gate.asks_nothing": Kind(400, "The gate would ask for nothing"),
     "comparison.not_found": Kind(404, "There is no such comparison"),
     "comparison.not_comparable": Kind(400, "These runs cannot be compared"),
     # Drafts

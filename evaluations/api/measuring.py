@@ -6,7 +6,19 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from evaluations.api.serializers import AnyField
-from evaluations.models import Capability, Comparison, ModelPrice, Provider, ProviderModel, Result, Run
+from evaluations.models import (
+    Capability,
+    Comparison,
+    Gate,
+    GateRun,
+    ModelPrice,
+    Provider,
+    ProviderModel,
+    Result,
+    Run,
+    ServiceLevels,
+    Split,
+)
 from registry.api.fields import Input, ObjectField, Text
 
 # --- Providers -------------------------------------------------------------------------------------------------------
@@ -151,7 +163,7 @@ class JudgeAgainInput(Input):
 class ResultSerializer(serializers.ModelSerializer[Result]):
     case = serializers.IntegerField(source="case_id")
     variables = ObjectField(source="case.variables")
-    expected = AnyField(source="case.expected", allow_null=True)
+    expected = AnyField(source="case.expected")
     # The base class has a property of this name.
     label = serializers.CharField(source="case.label")  # type: ignore[assignment]
     tags = serializers.ListField(child=serializers.CharField(), source="case.tags")
@@ -178,7 +190,7 @@ class ScorerParameterSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
     title = serializers.CharField()
     required = serializers.BooleanField()  # type: ignore[assignment]
-    default = AnyField(allow_null=True)
+    default = AnyField()
     choices = serializers.ListField(child=serializers.CharField())
 
 
@@ -210,3 +222,67 @@ class ComparisonSerializer(serializers.ModelSerializer[Comparison]):
     class Meta:
         model = Comparison
         fields = ["id", "state", "baseline", "candidate", "margin", "seed", "result", "error", "by", "created_at"]
+
+
+# --- Gates -----------------------------------------------------------------------------------------------------------
+
+
+class GateInput(Input):
+    environment = Text(allow_blank=False)
+    name = Text(allow_blank=False, help_text="The check that it writes on versions.")
+    prompts = Text(required=False, default="", help_text="A prompt's name, or the start of names: support.")
+    dataset = Text(allow_blank=False, help_text="Its newest version counts, whenever a promotion is asked for.")
+    split = serializers.ChoiceField(Split.choices, required=False, default="test")
+    model = Text(allow_blank=False, help_text="provider/model")
+    scorers = serializers.ListField(child=AnyField(), help_text=SCORERS_HELP)
+    repeats = serializers.IntegerField(required=False, default=1, min_value=1, max_value=20)
+    least_quality = serializers.FloatField(required=False, allow_null=True)
+    not_worse = serializers.BooleanField(required=False, default=True)
+    margin = serializers.FloatField(required=False, default=0.02)
+    keeps_levels = serializers.BooleanField(required=False, default=True)
+    budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+
+
+class GateSerializer(serializers.ModelSerializer[Gate]):
+    environment = serializers.CharField(source="environment.name")
+    dataset = serializers.CharField(source="dataset.name")
+    model = serializers.SerializerMethodField()
+    scorers = serializers.ListField(child=ObjectField())
+    created_by = serializers.CharField(source="created_by_name")
+
+    class Meta:
+        model = Gate
+        fields = [
+            *("id", "environment", "name", "prompts", "dataset", "split", "model", "scorers", "repeats"),
+            *("least_quality", "not_worse", "margin", "keeps_levels", "budget_usd", "created_by", "created_at"),
+        ]
+
+    def get_model(self, gate: Gate) -> str:
+        return str(gate.model)
+
+
+class GateRunSerializer(serializers.ModelSerializer[GateRun]):
+    prompt = serializers.CharField(source="version.prompt.name")
+    version = serializers.IntegerField(source="version.number")
+    dataset_version = serializers.IntegerField(source="dataset_version.number")
+    reasons = serializers.ListField(child=ObjectField())
+
+    class Meta:
+        model = GateRun
+        fields = [
+            *("id", "state", "prompt", "version", "dataset_version", "run", "baseline", "comparison", "reasons"),
+            *("created_at", "finished_at"),
+        ]
+
+
+class ServiceLevelsSerializer(serializers.ModelSerializer[ServiceLevels]):
+    class Meta:
+        model = ServiceLevels
+        fields = ["p99_latency_ms", "cost_per_call_usd", "format_adherence", "quality"]
+
+
+class ServiceLevelsInput(Input):
+    p99_latency_ms = serializers.IntegerField(required=False, allow_null=True)
+    cost_per_call_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+    format_adherence = serializers.FloatField(required=False, allow_null=True)
+    quality = serializers.FloatField(required=False, allow_null=True)

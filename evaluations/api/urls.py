@@ -1,6 +1,6 @@
 from django.urls import path
 
-from evaluations.api import annotation, comparisons, datasets, imports, proposals, providers, reports, runs
+from evaluations.api import annotation, comparisons, datasets, gates, imports, proposals, providers, reports, runs
 
 DATASET = "datasets/<str:name>"
 PROVIDER = "providers/<str:name>"
@@ -51,6 +51,10 @@ urlpatterns = [
     path(f"{RUN}/results", runs.RunResults.as_view()),
     path(f"{RUN}/results/<int:result>/mark", runs.ResultMark.as_view()),
     path(f"{RUN}/file", runs.RunFile.as_view()),
+    path("gates", gates.GateList.as_view()),
+    path("gates/<int:key>/remove", gates.GateRemove.as_view()),
+    path("gates/<int:key>/runs", gates.GateRuns.as_view()),
+    path("service-levels", gates.ServiceLevelsView.as_view()),
     path("comparisons", comparisons.ComparisonList.as_view()),
     path("comparisons/<int:key>", comparisons.ComparisonDetail.as_view()),
 ]

@@ -3,6 +3,7 @@
 from evaluations.models.annotation import Annotation, AnnotationItem, AnnotationRound, RoundState
 from evaluations.models.comparisons import Comparison, ComparisonState
 from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersion, Split
+from evaluations.models.gates import Gate, GateRun, GateState, ServiceLevels
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
 from evaluations.models.proposals import CaseProposal, ProposalState
 from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel
@@ -16,7 +17,6 @@ from evaluations.models.runs import (
     Run,
     RunBatch,
     RunState,
-    Sweep,
 )
 
 __all__ = [
@@ -37,6 +37,9 @@ __all__ = [
     "DatasetVersion",
     "Finding",
     "FindingKind",
+    "Gate",
+    "GateRun",
+    "GateState",
     "ImportPart",
     "ImportState",
     "LeakageOverride",
@@ -54,6 +57,6 @@ __all__ = [
     "Run",
     "RunBatch",
     "RunState",
+    "ServiceLevels",
     "Split",
-    "Sweep",
 ]

@@ -22,23 +22,6 @@ class RunState(models.TextChoices):
 RUN_OPEN = (RunState.PENDING, RunState.RUNNING)
 
 
-class Sweep(models.Model):
-    """One version measured on several models: a set of runs that share a budget."""
-
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="sweeps")
-    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
-    budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
-    by_name = models.CharField(max_length=200)
-    created_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        ordering = ["-id"]
-        triggers = insert_only()
-
-    def __str__(self) -> str:
-        return f"sweep {self.pk}"
-
-
 class Run(models.Model):
     """A version measured on cases with a model. What is measured is frozen when the run is created; what came of it is
     counted while it goes on, and summed up at its end."""
@@ -67,7 +50,6 @@ class Run(models.Model):
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     # The run whose answers are judged again: nothing is asked.
     answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="judged_again")
-    sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, null=True, related_name="runs")
 
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.PENDING)
     error = models.CharField(max_length=1_000, blank=True)
@@ -107,7 +89,7 @@ class Run(models.Model):
         triggers = frozen(
             *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
             *("is_simulation", "parameters", "scorers", "repeats", "cases", "cases_hash", "leaked", "price"),
-            *("answers_of", "sweep", "by_name", "created_at"),
+            *("answers_of", "by_name", "created_at"),
         )
 
     def __str__(self) -> str:

@@ -60,7 +60,7 @@ def run_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     source = request.POST if request.method == "POST" else request.GET
     values: dict[str, Any] = {name: source.get(name, NEW.get(name, ""))[:20_000] for name in FIELDS}
     values["scorers"] = source.getlist("scorers")[:50]
-    context: dict[str, Any] = {"section": "evaluations", "values": values, **_offered(actor)}
+    context: dict[str, Any] = {"section": "evaluations", "values": values, **offered(actor)}
     if request.method != "POST":
         return page(request, actor, "evaluations/runs/run_new.html", context)
     try:
@@ -76,7 +76,8 @@ def run_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     return done(request, f"Run {made.pk} waits for a worker.", to("run-detail", actor, made.pk))
 
 
-def _offered(actor: Actor) -> dict[str, Any]:
+def offered(actor: Actor) -> dict[str, Any]:
+    """What forms offer to choose from."""
     models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
     return {
         "prompts": Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MOST_OFFERED],

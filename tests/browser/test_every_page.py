@@ -44,6 +44,7 @@ PAGES = [
     "evaluations/1/",
     "settings/providers/",
     "settings/providers/sandbox/",
+    "settings/gates/",
     "datasets/",
     "new-dataset/",
     "datasets/support.tickets/",

@@ -1,0 +1,102 @@
+"""Settings: gates and service levels; and the evidence on a promotion's page."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from evaluations import gates
+from evaluations.models import Split
+from evaluations.views.addresses import to
+from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of
+from registry import environments, promotion
+from registry.access import Actor, Right
+from registry.models import Environment
+from registry.problems import Fault, Problem
+from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
+
+TYPED = (
+    *("environment", "name", "prompts", "dataset", "split", "model", "least_quality", "margin", "budget_usd"),
+    "repeats",
+)
+FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name"}
+NEW = {"split": "test", "repeats": "1", "margin": "0.02", "environment": "production"}
+
+
+@in_project
+def gate_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    values: dict[str, Any] = {name: request.POST.get(name, NEW.get(name, "")).strip()[:2_000] for name in TYPED}
+    values |= {"scorers": request.POST.getlist("scorers")[:50], "scorers_json": request.POST.get("scorers_json", "")}
+    for name in ("not_worse", "keeps_levels"):
+        values[name] = request.POST.get(name) == "on" or request.method != "POST"
+    context: dict[str, Any] = {"section": "settings", "tab": "gates", "values": values, **offered(actor)}
+    status = 200
+    if request.method == "POST":
+        try:
+            actor.require(Right.ADMINISTER)
+            environment = environments.named(actor.project, values["environment"])
+            made = gates.create(actor, environment, **gates.asked_for(actor.project, _document(values)))
+        except Problem as problem:
+            context["errors"], status = (
+                errors_of(problem, {**DOMAIN_FIELDS, "gate.name_taken": "name"}),
+                problem.kind.status,
+            )
+        else:
+            return done(request, f"{environment.name} requires {made.name} now.", to("gate-list", actor))
+    context |= {
+        "rows": gates.of_project(actor.project),
+        "levels": gates.levels_of(actor.project),
+        "environments": Environment.objects.filter(project=actor.project),
+        "splits": [choice for choice in Split.choices if choice[0] != Split.TRAIN],
+    }
+    return page(request, actor, "evaluations/gates/gate_list.html", context, status=status)
+
+
+def _document(values: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: values[name] for name in ("name", "prompts", "dataset", "split", "model")}
+    found |= {name: values[name] for name in ("not_worse", "keeps_levels")}
+    found["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
+    found["least_quality"] = number(values["least_quality"], "least_quality")
+    found["margin"] = number(values["margin"], "margin") or 0.0
+    found["budget_usd"] = values["budget_usd"] or None
+    found["repeats"] = min(20, max(1, whole(values["repeats"]) or 1))
+    return found
+
+
+def number(text: str, name: str) -> float | None:
+    """What somebody typed as a number, None where the field is empty."""
+    if not text.strip():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise Problem(
+            "request.invalid", "Must be a number.", faults=[Fault(f"/{name}", "type", "Must be a number.")]
+        ) from None
+
+
+@in_project
+@only_post
+def gate_remove(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    gate = gates.numbered(actor.project, key)
+    gates.remove(actor, gate)
+    return done(request, f"{gate.name} is not required any more.", to("gate-list", actor))
+
+
+@in_project
+@only_post
+def levels_set(request: HttpRequest, actor: Actor) -> HttpResponse:
+    try:
+        given = {name: number(request.POST.get(name, ""), name) for name in gates.LEVELS}
+        gates.set_levels(actor, given)
+    except Problem as problem:
+        return refused(request, problem, to("gate-list", actor))
+    return done(request, "The service levels are saved.", to("gate-list", actor))
+
+
+@in_project
+def evidence_panel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """What gates have found on a promotion's version."""
+    found = promotion.numbered(actor.project, key)
+    context = {"project": actor.project, "rows": gates.evidence(found)}
+    return render(request, "evaluations/gates/_evidence.html", context)
