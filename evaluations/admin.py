@@ -1,4 +1,4 @@
-"""The administration site's view of datasets: to look at. Changes are made on the pages, the API and the commands."""
+"""The administration site's view of datasets and evaluations: to look at. Changes are made on the pages and the API."""
 
 from typing import Any
 
@@ -14,14 +14,25 @@ from evaluations.models import (
     Case,
     CaseProposal,
     CaseRemoval,
+    Comparison,
     Dataset,
     DatasetImport,
     DatasetVersion,
     Finding,
+    Gate,
+    GateRun,
     ImportPart,
     LeakageOverride,
+    ModelPrice,
+    Provider,
+    ProviderModel,
     Report,
     ReportKind,
+    Result,
+    ResultMark,
+    Run,
+    RunBatch,
+    ServiceLevels,
 )
 from registry.admin import ReadOnlyAdmin, operator_in, told
 from registry.tasks import start
@@ -139,3 +150,74 @@ class AnnotationItemAdmin(ReadOnlyAdmin):
 @admin.register(Annotation)
 class AnnotationAdmin(ReadOnlyAdmin):
     list_display = ("item_id", "by_name", "label", "created_at")
+
+
+@admin.register(Provider)
+class ProviderAdmin(ReadOnlyAdmin):
+    list_display = ("name", "project", "base_url", "is_simulation", "tested_at", "test_passed", "archived_at")
+    list_filter = ("project", "is_simulation")
+    list_select_related = ("project",)
+    exclude = ("encrypted_key",)
+
+
+@admin.register(ProviderModel)
+class ProviderModelAdmin(ReadOnlyAdmin):
+    list_display = ("name", "provider", "is_listed", "shutdown_date")
+    list_select_related = ("provider",)
+    search_fields = ("name",)
+
+
+@admin.register(ModelPrice)
+class ModelPriceAdmin(ReadOnlyAdmin):
+    list_display = ("model", "valid_from", "input", "cached_input", "output", "source", "by_name")
+    list_select_related = ("model__provider",)
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "version", "model_name", "state", "answered", "failed", "cost_usd", "created_at")
+    list_filter = ("state", "is_simulation")
+    list_select_related = ("project", "version__prompt")
+
+
+@admin.register(RunBatch)
+class RunBatchAdmin(ReadOnlyAdmin):
+    list_display = ("run_id", "number", "state", "attempts", "beat_at")
+    list_filter = ("state",)
+
+
+@admin.register(Result)
+class ResultAdmin(ReadOnlyAdmin):
+    list_display = ("id", "run_id", "case_id", "repeat", "quality", "passed", "error", "latency_ms", "cost_usd")
+    list_filter = ("passed", "is_leaked")
+
+
+@admin.register(ResultMark)
+class ResultMarkAdmin(ReadOnlyAdmin):
+    list_display = ("result_id", "is_right", "by_name", "created_at")
+
+
+@admin.register(Comparison)
+class ComparisonAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "baseline_id", "candidate_id", "margin", "state", "by_name", "created_at")
+    list_filter = ("state",)
+    list_select_related = ("project",)
+
+
+@admin.register(Gate)
+class GateAdmin(ReadOnlyAdmin):
+    list_display = ("name", "environment", "dataset", "split", "model", "created_by_name", "removed_at")
+    list_select_related = ("environment__project", "dataset", "model__provider")
+
+
+@admin.register(GateRun)
+class GateRunAdmin(ReadOnlyAdmin):
+    list_display = ("id", "gate", "version", "state", "created_at", "finished_at")
+    list_filter = ("state",)
+    list_select_related = ("gate__environment", "version__prompt")
+
+
+@admin.register(ServiceLevels)
+class ServiceLevelsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "p99_latency_ms", "cost_per_call_usd", "format_adherence", "quality")
+    list_select_related = ("project",)

@@ -231,10 +231,12 @@ def translated(error: Exception) -> CallError:
     """Any error of the client as ours: with what is to be done about it."""
     if isinstance(error, CallError):
         return error
-    if isinstance(error, openai.APITimeoutError):
+    cause = error.__cause__ or error
+    # The transport calls every failed connection a timeout; what lies below says which it was.
+    is_late = isinstance(error, openai.APITimeoutError) and not isinstance(cause.__cause__, aiohttp.ClientOSError)
+    if is_late and not isinstance(cause.__cause__, aiohttp.ServerDisconnectedError):
         return CallError("call.timeout", "The provider did not answer in time.", Remedy.RETRY)
     if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__ or error
         return CallError("call.unreachable", f"The provider cannot be reached: {cause}"[:LONGEST_DETAIL], Remedy.RETRY)
     if isinstance(error, openai.APIStatusError):
         return _of_status(error)

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from evaluations import tasks
+from evaluations import providers, tasks
 from evaluations.models import Comparison, Dataset, Provider, ProviderModel, Run, RunState
 from registry.access import Actor
 from registry.models import PromptVersion
@@ -193,3 +193,20 @@ def test_a_command_measures_and_says_so(
         call_command("evaluate", "support.route@latest", here=True, at_least=0.999, **options)
     with pytest.raises(CommandError, match="no model"):
         call_command("evaluate", "support.route@latest", here=True, **{**options, "model": "sandbox/none"})
+
+
+def test_the_administration_shows_everything_but_keys(stage: Stage, run: Run, sandbox: Running, django_user_model: Any):
+    finish(run.pk)
+    root = django_user_model.objects.create_superuser("root", password="correct horse")
+    secret = "sk-very-secret-0123456789"
+    providers.create(stage.ada, name="openai", base_url="https://api.openai.com/v1", key=secret)
+    stored = Provider.objects.get(name="openai")
+    client = Client()
+    client.force_login(root)
+    names = ("provider", "providermodel", "modelprice", "run", "runbatch", "result", "comparison", "gate", "gaterun")
+    for name in (*names, "resultmark", "servicelevels"):
+        assert client.get(f"/admin/evaluations/{name}/").status_code == 200, name
+    shown = text(client.get(f"/admin/evaluations/provider/{stored.pk}/change/"))
+    assert "https://api.openai.com/v1" in shown
+    assert stored.encrypted_key not in shown
+    assert client.get(f"/admin/evaluations/run/{run.pk}/change/").status_code == 200
