@@ -8,12 +8,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
@@ -35,8 +36,8 @@ logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 60.0
 # Results are kept when there are so many of them, or when the oldest is so old.
-KEPT_ROWS = 50
-KEPT_SECONDS = 0.25
+KEPT_ROWS = 100
+KEPT_SECONDS = 0.5
 BEAT_SECONDS = 5.0
 # A provider that does not answer is left alone for 5 s, then twice as long each time; after so many times the run ends.
 FIRST_PAUSE = timedelta(seconds=5)
@@ -108,6 +109,7 @@ class _Drive:
         self.held: list[Held] = []
         self.ready: deque[Ask] = deque()
         self.in_air: dict[Future[Completion], Asked] = {}
+        self.done: SimpleQueue[Future[Any]] = SimpleQueue()
         self.judged: dict[Future[Judged], tuple[Ask, Completion]] = {}
         self.found: list[Found] = []
         self.kept_at = self.beat_at = time.monotonic()
@@ -206,6 +208,7 @@ class _Drive:
             key = f"cuebook-run-{self.run.pk}-{ask.case.pk}-{ask.repeat}"
             future = self.caller.submit(ask.request, key=key, not_before=self._turn())
             self.in_air[future] = Asked(ask, time.monotonic())
+            future.add_done_callback(self.done.put)
 
     def _turn(self) -> float:
         """When a call's turn comes under limits that all workers share (time.time())."""
@@ -219,13 +222,15 @@ class _Drive:
     # --- What comes back ---------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        waited: list[Future[Any]] = [*self.in_air, *self.judged]
-        done, _ = wait(waited, timeout=KEPT_SECONDS, return_when=FIRST_COMPLETED)
-        for future in done:
-            if future in self.in_air:
-                self._answered(future)
-            else:
-                self._was_judged(future)
+        # A queue, and not `wait`: that would take hold of every future in the air each time.
+        try:
+            future = self.done.get(timeout=KEPT_SECONDS)
+        except Empty:
+            return
+        if future in self.in_air:
+            self._answered(future)
+        else:
+            self._was_judged(future)
 
     def _answered(self, future: "Future[Completion]") -> None:
         asked = self.in_air.pop(future)
@@ -254,7 +259,9 @@ class _Drive:
     def _judge(self, ask: Ask, answer: Completion) -> None:
         sample = self.recorder.sample(ask, answer)
         if self.asks_judges:
-            self.judged[self.threads.submit(scoring.judge, sample, self.specs, self.judges)] = (ask, answer)
+            future = self.threads.submit(scoring.judge, sample, self.specs, self.judges)
+            self.judged[future] = (ask, answer)
+            future.add_done_callback(self.done.put)
         else:
             self.found.append(self.recorder.found(ask, answer, scoring.judge(sample, self.specs, self.judges)))
 

@@ -1,0 +1,128 @@
+"""A run, with scoring and storing, beside a bare loop over the `openai` client: the same server, cases and concurrency.
+
+    .venv/bin/python benchmarks/evaluate.py [cases]
+
+The server answers after 50 ms, in a process of its own. The two take turns, and the median of three counts. The bar
+(issue): as many cases a second as the bare loop, which renders, judges and stores nothing.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.database import fresh_database
+
+CASES = 2_000
+CONCURRENCY = 64
+ROUNDS = 3
+ANSWER_SECONDS = 0.05
+BODY = {
+    "id": "x",
+    "object": "chat.completion",
+    "created": 0,
+    "model": "bench",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "billing"}}],
+    "usage": {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22},
+}
+
+
+def serve(ready: Connection) -> None:
+    """A server that takes 50 ms over every answer; tells its port."""
+    from aiohttp import web  # noqa: PLC0415
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        await asyncio.sleep(ANSWER_SECONDS)
+        return web.json_response(BODY)
+
+    async def work() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        ready.send(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(work())
+
+
+def bare(url: str, cases: int) -> float:
+    """Cases a second of a plain loop with the client's own transport."""
+    import openai  # noqa: PLC0415
+
+    async def work() -> None:
+        gate = asyncio.Semaphore(CONCURRENCY)
+        async with openai.AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
+
+            async def ask(number: int) -> None:
+                async with gate:
+                    message = {"role": "user", "content": f"Ticket number {number}: I was charged twice"}
+                    await client.chat.completions.create(model="bench", messages=[message], temperature=1)  # type: ignore[list-item]
+
+            await asyncio.gather(*(ask(number) for number in range(cases)))
+
+    started = time.perf_counter()
+    asyncio.run(work())
+    return cases / (time.perf_counter() - started)
+
+
+def ours(url: str, cases: int, round_: int) -> float:
+    """Cases a second of a run: rendered, asked, judged and stored."""
+    # Django's models can be imported only now.
+    from evaluations import datasets, providers, runs  # noqa: PLC0415
+    from evaluations.driving import drive  # noqa: PLC0415
+    from evaluations.planning import Asked  # noqa: PLC0415
+    from registry import projects, prompts, versions  # noqa: PLC0415
+    from registry.access import command_line  # noqa: PLC0415
+
+    actor = command_line(projects.create_project(slug=f"bench{round_}", name="Bench"))
+    dataset = datasets.create(actor, name="tickets")
+    rows = [
+        {"variables": {"ticket": f"Ticket number {number}: I was charged twice"}, "expected": "billing"}
+        for number in range(cases)
+    ]
+    loaded = datasets.change(actor, dataset, added=rows)
+    content = {"kind": "chat", "messages": [{"role": "user", "content": "{{ ticket }}"}], "model": {"temperature": 1}}
+    version = versions.commit(actor, prompts.create(actor, name="triage"), content=content, message="x").version
+    provider = providers.create(actor, name="bench", base_url=url)
+    providers.change(actor, provider, max_concurrency=CONCURRENCY)
+    model = providers.add_model(actor, provider, "bench")
+    asked = Asked(version, loaded.version, ["exact", "latency"], model, split="")
+    run = runs.numbered(actor.project, runs.create(actor, asked).pk)
+    started = time.perf_counter()
+    drive(run, seconds=600)
+    seconds = time.perf_counter() - started
+    done = runs.numbered(actor.project, run.pk)
+    if (done.state, done.answered, done.failed) != ("done", cases, 0):
+        raise SystemExit(f"the run did not go well: {done.state}, {done.answered}, {done.error}")
+    return cases / seconds
+
+
+def main() -> int:
+    cases = int(sys.argv[1]) if len(sys.argv) > 1 else CASES
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{here.recv()}/v1"
+    os.environ["PROVIDER_PRIVATE_HOSTS"] = "127.0.0.1"
+    with fresh_database():
+        rounds = [(bare(url, cases), ours(url, cases, number)) for number in range(ROUNDS)]
+    server.terminate()
+    loop, run = (statistics.median(column) for column in zip(*rounds, strict=True))
+    print(f"| {cases:,} cases, {CONCURRENCY} at once, 50 ms each | cases/s |")
+    print("|---|---|")
+    print(f"| bare loop over AsyncOpenAI | {loop:,.0f} |")
+    print(f"| a run, judged and stored | {run:,.0f} ({run / loop:.0%}) |")
+    return 0 if run >= loop else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
