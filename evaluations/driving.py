@@ -48,6 +48,8 @@ FIRST_ERRORS = 20
 # Under a budget so many calls go first, which show what a call costs.
 FIRST_CALLS = 4
 JUDGING_THREADS = 16
+# Why a case cannot be rendered now, but can in a moment.
+PASSING = frozenset({"examples.not_embedded", "render.busy"})
 # How long a database that is away is waited for before a turn is given up.
 DATABASE_SECONDS = 120.0
 T = TypeVar("T")
@@ -200,7 +202,9 @@ class _Drive:
         return True
 
     def _take_up(self, ask: Ask) -> None:
-        if ask.error[0]:
+        if ask.error[0] in PASSING:
+            self._stop(Why.SETBACK, ask.error[1])
+        elif ask.error[0]:
             self.found.append(self.recorder.failed(ask, CallError(*ask.error, Remedy.GIVE_UP)))
         elif ask.known is not None:
             self._judge(ask, ask.known)

@@ -281,6 +281,23 @@ def test_a_case_that_cannot_be_rendered_is_an_error_of_its_own(
     assert odd.results.exclude(error="").get().error == "render.missing_variable"
 
 
+def test_examples_that_are_still_being_embedded_are_waited_for(
+    run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+):
+    def not_yet(*_: Any) -> Any:
+        raise Problem("examples.not_embedded", "42 of 42 examples are still being embedded.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("registry.versions.request_for", not_yet)
+        assert drive(run) == Turn.WAITING
+    waiting = again(run)
+    assert (waiting.state, waiting.answered) == (RunState.RUNNING, 0)
+    assert "still being embedded" in waiting.note
+    Run.objects.filter(pk=run.pk).update(not_before=None)
+    assert drive(again(run)) == Turn.OVER
+    assert (again(run).answered, again(run).failed) == (60, 0)
+
+
 def test_a_judge_is_a_registered_prompt(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
