@@ -7,6 +7,7 @@ has: a name that meant a public server yesterday may mean our own network today.
 import ipaddress
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -57,11 +58,10 @@ class Destinations:
 def _is_private_literal(host: str) -> bool:
     if host.lower() == "localhost" or host.lower().endswith(".localhost"):
         return True
-    try:
-        # Every way of writing an IPv4 address that a resolver understands: 127.1, 0x7f000001, 2130706433.
+    # Every way of writing an IPv4 address that a resolver understands: 127.1, 0x7f000001, 2130706433. What is none of
+    # them may be an IPv6 address, or a name, which is checked when it is resolved.
+    with suppress(OSError, UnicodeError):
         return not is_public(socket.inet_ntoa(socket.inet_aton(host)))
-    except (OSError, UnicodeError):
-        pass
     try:
         return not is_public(host.strip("[]"))
     except ValueError:
