@@ -210,8 +210,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600}
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_TASK_SOFT_TIME_LIMIT = 570
 # What takes minutes waits in a queue of its own, so that an import of ten rows does not wait behind it. A worker that
-# is told nothing takes from both.
-CELERY_TASK_QUEUES = [Queue("celery"), Queue("long")]
+# is told nothing takes from all. What somebody looks at while it comes has a queue as well: it waits for nothing else.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("long"), Queue("playground")]
 CELERY_TASK_ROUTES = {
     "registry.tasks.embed": {"queue": "long"},
     "evaluations.tasks.make_report": {"queue": "long"},
@@ -219,13 +219,14 @@ CELERY_TASK_ROUTES = {
     "evaluations.tasks.sum_up_run": {"queue": "long"},
     "evaluations.tasks.compare_runs": {"queue": "long"},
     "evaluations.tasks.settle_gate": {"queue": "long"},
+    "evaluations.tasks.try_prompt": {"queue": "playground"},
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
     "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
-    "clear files of old imports": {"task": "evaluations.tasks.clear_old_files", "schedule": 24 * 3600},
+    "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
 
@@ -286,6 +287,7 @@ SPECTACULAR_SETTINGS = {
         "ReportStateEnum": "evaluations.models.ReportState",
         "ProposalStateEnum": "evaluations.models.ProposalState",
         "RoundStateEnum": "evaluations.models.RoundState",
+        "TrialStateEnum": "evaluations.models.TrialState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],
 }

@@ -10,6 +10,9 @@ from evaluations.models import CachedAnswer, Case, Result, Run
 from registry import includes, versions
 from registry.problems import Problem
 
+# Why something cannot be rendered now, but can in a moment.
+PASSING = frozenset({"examples.not_embedded", "render.busy"})
+
 
 @dataclass(frozen=True)
 class Ask:

@@ -21,7 +21,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from evaluations import batches, pace, providers, scoring
-from evaluations.asking import Ask, Preparation
+from evaluations.asking import PASSING, Ask, Preparation
 from evaluations.batches import Found, Held
 from evaluations.calling import LONGEST_RETRY_AFTER, Caller, Withdrawn
 from evaluations.chat import CallError, Completion, Remedy
@@ -48,8 +48,6 @@ FIRST_ERRORS = 20
 # Under a budget so many calls go first, which show what a call costs.
 FIRST_CALLS = 4
 JUDGING_THREADS = 16
-# Why a case cannot be rendered now, but can in a moment.
-PASSING = frozenset({"examples.not_embedded", "render.busy"})
 # How long a database that is away is waited for before a turn is given up.
 DATABASE_SECONDS = 120.0
 T = TypeVar("T")

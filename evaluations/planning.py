@@ -102,7 +102,7 @@ def plan(project: Project, asked: Asked) -> Plan:
         faults.append(Fault("/leaked", "choice", "Must be mark or exclude."))
     if asked.limit is not None and not 1 <= asked.limit <= MOST_CASES:
         faults.append(Fault("/limit", "range", f"Must be from 1 to {MOST_CASES:,}."))
-    parameters = _parameters(asked.parameters or {}, faults)
+    parameters = read_parameters(asked.parameters or {}, faults)
     budget = read_budget(asked.budget_usd, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
@@ -222,7 +222,8 @@ def _expected_tokens(asked: Asked, parameters: Mapping[str, Any], keys: Sequence
     return own, min(usual, int(most)) if isinstance(most, int) else usual
 
 
-def _parameters(given: object, faults: list[Fault]) -> dict[str, Any]:
+def read_parameters(given: object, faults: list[Fault]) -> dict[str, Any]:
+    """A run's own model settings; what is wrong with them is added to `faults`."""
     if not isinstance(given, Mapping) or len(given) > LONGEST_PARAMETERS:
         faults.append(Fault("/parameters", "type", "Must be an object of model settings."))
         return {}

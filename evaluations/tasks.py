@@ -3,7 +3,7 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import comparisons, gates, imports, proposals, providers, reports, runs
+from evaluations import comparisons, gates, imports, playground, proposals, providers, reports, runs
 from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from registry.tasks import start
 
@@ -62,6 +62,16 @@ def drive_run(run_id: int) -> None:
             start(sum_up_run, run_id)
 
 
+@shared_task(name="evaluations.tasks.try_prompt", time_limit=420, soft_time_limit=400)
+def try_prompt(trial_id: int) -> None:
+    """Ask what somebody in the playground waits for."""
+    from evaluations.streaming import perform  # noqa: PLC0415
+
+    trial = playground.loaded().filter(pk=trial_id).first()
+    if trial:
+        perform(trial)
+
+
 @shared_task(name="evaluations.tasks.sum_up_run", time_limit=HOUR + 60, soft_time_limit=HOUR)
 def sum_up_run(run_id: int) -> None:
     """Work out what a run came to."""
@@ -105,14 +115,18 @@ def sweep() -> None:
         start(sum_up_run, key)
     for key in comparisons.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(compare_runs, key)
+    playground.give_up_silent()
+    for key in playground.unheard().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(try_prompt, key)
     for key in proposals.unchecked().order_by("dataset").values_list("dataset", flat=True).distinct()[:MOST_SWEPT]:
         start(check_proposals, key)
 
 
-@shared_task(name="evaluations.tasks.clear_old_files", time_limit=600, soft_time_limit=570)
-def clear_old_files() -> None:
-    """Remove files of imports that are over for days."""
+@shared_task(name="evaluations.tasks.clear_old", time_limit=600, soft_time_limit=570)
+def clear_old() -> None:
+    """Remove files of imports, and trials, that are over for days."""
     imports.clear_old()
+    playground.clear_old()
 
 
 def drive_soon(run: Run) -> None:

@@ -7,6 +7,7 @@ from evaluations.views import (
     gates,
     imports,
     panels,
+    playground,
     proposals,
     providers,
     reports,
@@ -21,6 +22,11 @@ PROVIDER = f"{P}/settings/providers/<str:name>"
 DATASET = f"{P}/datasets/<str:name>"
 urlpatterns = [
     path(f"{PROMPT}/evaluations/panel/", panels.prompt_panel, name="prompt-panel"),
+    path(f"{PROMPT}/playground/", playground.playground_page, name="playground"),
+    path(f"{PROMPT}/playground/panel/", playground.panel, name="playground-panel"),
+    path(f"{PROMPT}/playground/<int:key>/wait/", playground.trial_wait, name="trial-wait"),
+    path(f"{PROMPT}/playground/<int:key>/cancel/", playground.trial_cancel, name="trial-cancel"),
+    path(f"{PROMPT}/playground/<int:key>/answers/<int:answer>/keep/", playground.answer_keep, name="answer-keep"),
     path(f"{PROMPT}/usage/panel/", panels.usage_panel, name="usage-panel"),
     path(f"{P}/datasets/", datasets.dataset_list, name="dataset-list"),
     path(f"{P}/new-dataset/", datasets.dataset_new, name="dataset-new"),

@@ -7,6 +7,7 @@ is refused too.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.db.models import Sum, TextField
@@ -72,6 +73,16 @@ def partials_of(versions: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
     wanted = {included_id for _, included_id in _edges(roots)}
     found = PromptVersion.objects.select_related("prompt").filter(pk__in=wanted)
     return {version.content_hash: version for version in found}
+
+
+def partials_of_content(project_id: int, content: Mapping[str, Any]) -> dict[str, PromptVersion]:
+    """The same for a content that is no version: by what it is pinned to."""
+    wanted = content.get("includes", {}).values()
+    if not wanted:
+        return {}
+    pinned = PromptVersion.objects.filter(prompt__project=project_id, content_hash__in=wanted).select_related("prompt")
+    direct = {version.content_hash: version for version in pinned}
+    return direct | partials_of(direct.values())
 
 
 def _version_for(project: Project, name: str, pinned_hash: str | None) -> PromptVersion:

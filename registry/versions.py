@@ -18,6 +18,7 @@ from registry.problems import Fault, Problem
 from registry.rendering import places_examples
 from registry.rendering_pool import RendererPool
 from registry.resolution import deliverable
+from registry.templating import Analysis
 
 MAX_MESSAGE = 500
 
@@ -71,13 +72,30 @@ def commit(
     chosen = pin_examples(actor.project, normal)
     analysis = renderers().analyse(normal, owner=actor.project.pk)
     with transaction.atomic():
-        pinned = includes.pin(actor.project, prompt, analysis.includes, normal.get("includes", {}))
-        if chosen and normal["kind"] == "text" and not places_examples(normal, analysis.variables):
-            _require_place([version.content for version in pinned.values()])
+        pinned = _pin_includes(actor.project, prompt, normal, analysis, picks=chosen is not None)
         locked = _lock(prompt, pinned)
-        if pinned:
-            normal["includes"] = {name: version.content_hash for name, version in pinned.items()}
         return _insert(actor, prompt, locked, _Change(normal, pinned, chosen, message, parent, expected_latest))
+
+
+def uncommitted(project: Project, prompt: Prompt, content: object) -> dict[str, Any]:
+    """What a commit would make of this content now, with all its pins; refuses what a commit would. Nothing is kept."""
+    normal = normalise(content)
+    chosen = pin_examples(project, normal)
+    analysis = renderers().analyse(normal, owner=project.pk)
+    _pin_includes(project, prompt, normal, analysis, picks=chosen is not None)
+    return normal
+
+
+def _pin_includes(
+    project: Project, prompt: Prompt, content: dict[str, Any], analysis: Analysis, *, picks: bool
+) -> dict[str, PromptVersion]:
+    """The version of each include, which `content` is pinned to; what `picks` examples has to have a place for them."""
+    pinned = includes.pin(project, prompt, analysis.includes, content.get("includes", {}))
+    if picks and content["kind"] == "text" and not places_examples(content, analysis.variables):
+        _require_place([version.content for version in pinned.values()])
+    if pinned:
+        content["includes"] = {name: version.content_hash for name, version in pinned.items()}
+    return pinned
 
 
 def pin_examples(project: Project, content: dict[str, Any]) -> ExampleSetVersion | None:

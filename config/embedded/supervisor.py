@@ -167,6 +167,21 @@ class Supervisor:
                 **cold,
                 **at_once,
             ),
+            # It waits for models, not for the processor: threads do, and nobody waits behind somebody else.
+            program(
+                "worker-playground",
+                *worker,
+                "--pool",
+                "threads",
+                "--concurrency",
+                "8",
+                "--queues",
+                "playground",
+                "--hostname",
+                "playground@%h",
+                **cold,
+                **at_once,
+            ),
             program("sandbox", sys.executable, "manage.py", "sandbox", "--port", str(self._sandbox_port), **at_once),
             program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
         ]

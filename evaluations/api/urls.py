@@ -1,10 +1,22 @@
 from django.urls import path
 
-from evaluations.api import annotation, comparisons, datasets, gates, imports, proposals, providers, reports, runs
+from evaluations.api import (
+    annotation,
+    comparisons,
+    datasets,
+    gates,
+    imports,
+    playground,
+    proposals,
+    providers,
+    reports,
+    runs,
+)
 
 DATASET = "datasets/<str:name>"
 PROVIDER = "providers/<str:name>"
 RUN = "evaluations/<int:key>"
+TRIALS = "prompts/<str:name>/trials"
 VERSION = f"{DATASET}/versions/<str:selector>"
 urlpatterns = [
     path("datasets", datasets.DatasetList.as_view()),
@@ -51,6 +63,10 @@ urlpatterns = [
     path(f"{RUN}/results", runs.RunResults.as_view()),
     path(f"{RUN}/results/<int:result>/mark", runs.ResultMark.as_view()),
     path(f"{RUN}/file", runs.RunFile.as_view()),
+    path(TRIALS, playground.TrialList.as_view()),
+    path(f"{TRIALS}/<int:key>", playground.TrialDetail.as_view()),
+    path(f"{TRIALS}/<int:key>/cancel", playground.TrialCancel.as_view()),
+    path(f"{TRIALS}/<int:key>/answers/<int:answer>/keep", playground.TrialKeep.as_view()),
     path("gates", gates.GateList.as_view()),
     path("gates/<int:key>/remove", gates.GateRemove.as_view()),
     path("gates/<int:key>/runs", gates.GateRuns.as_view()),

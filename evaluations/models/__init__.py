@@ -5,6 +5,7 @@ from evaluations.models.comparisons import Comparison, ComparisonState
 from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersion, Split
 from evaluations.models.gates import Gate, GateRun, GateState, ServiceLevels
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
+from evaluations.models.playground import TRIAL_OPEN, Trial, TrialAnswer, TrialState
 from evaluations.models.proposals import CaseProposal, ProposalState
 from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel
 from evaluations.models.reports import Finding, FindingKind, LeakageOverride, Report, ReportKind, ReportState
@@ -21,6 +22,7 @@ from evaluations.models.runs import (
 
 __all__ = [
     "RUN_OPEN",
+    "TRIAL_OPEN",
     "Annotation",
     "AnnotationItem",
     "AnnotationRound",
@@ -59,4 +61,7 @@ __all__ = [
     "RunState",
     "ServiceLevels",
     "Split",
+    "Trial",
+    "TrialAnswer",
+    "TrialState",
 ]

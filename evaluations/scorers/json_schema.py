@@ -10,8 +10,8 @@ from evaluations.scorers.base import MISSING, Outside, Parameter, Parameters, Sa
 
 
 @functools.lru_cache(maxsize=64)
-def _validator(schema: str) -> Any:
-    # Nothing outside the schema is fetched, and expressions that take for ever are not run.
+def validator(schema: str) -> Any:
+    """What checks by a schema (JSON text); nothing outside it is fetched, and no expression takes for ever."""
     return jsonschema_rs.validator_for(
         json.loads(schema), retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
     )
@@ -28,14 +28,19 @@ def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | 
     if sample.parsed is MISSING:
         return Score(0.0, "The output is not JSON.")
     try:
-        validator = _validator(json.dumps(schema, sort_keys=True))
+        checks = validator(json.dumps(schema, sort_keys=True))
     except (ValueError, jsonschema_rs.ValidationError) as error:
         return Score(0.0, f"The schema cannot be used: {clipped(str(error))}")
-    first = next(validator.iter_errors(sample.parsed), None)
+    first = next(checks.iter_errors(sample.parsed), None)
     if first is None:
         return Score(1.0)
-    where = "/".join(str(step) for step in first.instance_path) or "the whole"
-    return Score(0.0, clipped(f"{where}: {first.message}"))
+    return Score(0.0, clipped(told(first)))
+
+
+def told(error: Any) -> str:
+    """A schema's refusal in words: where, and what."""
+    where = "/".join(str(step) for step in error.instance_path) or "the whole"
+    return f"{where}: {error.message}"
 
 
 SCORER = Scorer(

@@ -7,6 +7,11 @@ REFUSE = "RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;"
 
 def frozen(*fields: str) -> list[pgtrigger.Trigger]:
     """Triggers that refuse to change these members, and to delete: what was agreed on stays."""
+    return [*frozen_while_kept(*fields), pgtrigger.Protect(name="refuse_delete", operation=pgtrigger.Delete)]
+
+
+def frozen_while_kept(*fields: str) -> list[pgtrigger.Trigger]:
+    """A trigger that refuses to change these members of rows which may go one day."""
     return [
         pgtrigger.Trigger(
             name="refuse_refit",
@@ -14,8 +19,7 @@ def frozen(*fields: str) -> list[pgtrigger.Trigger]:
             operation=pgtrigger.Update,
             condition=pgtrigger.AnyChange(*fields),
             func=f"RAISE EXCEPTION '% of % never change', '{', '.join(fields)}', TG_TABLE_NAME;",
-        ),
-        pgtrigger.Protect(name="refuse_delete", operation=pgtrigger.Delete),
+        )
     ]
 
 

@@ -1,6 +1,7 @@
 """Small pieces of text in templates."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -105,9 +106,11 @@ def template_marks(text: str) -> SafeString:
 
 @register.filter
 def dollars(amount: Any) -> str:
-    """US dollars with as many places as matter: 0.15, 12.40, 0.0042."""
+    """US dollars with as many places as matter: 0.15, 12.40, 0.0042, 0.000064."""
     value = float(amount)
-    return f"${value:,.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
+    if value >= 0.1 or value == 0:
+        return f"${value:,.2f}"
+    return f"${value:.{1 - math.floor(math.log10(value))}f}" if value > 0 else f"-{dollars(-value)}"
 
 
 @register.filter

@@ -326,6 +326,17 @@ document.addEventListener("click", async (event) => {
   if (!isDirty && !isStopped) location.assign(go.href);
 });
 
+// --- The playground beside it ------------------------------------------------------------------------------------------
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-try]");
+  if (!form) return;
+  event.preventDefault();
+  // What is tried is the draft, so what was typed is saved first; where nothing was changed, what is there becomes one.
+  if (!state.revision) isDirty = true;
+  if (isDirty || sending) await send();
+  if (!isDirty && !isStopped) form.dispatchEvent(new CustomEvent("try"));
+});
+
 function showFirstFault() {
   const fault = root.querySelector(".marks .error");
   fault?.scrollIntoView({ block: "center" });

@@ -24,6 +24,8 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("change", (event) => {
+  // What this choice decides is elsewhere on the page: the server knows it.
+  if (event.target.matches("select[data-reload]")) location.search = `?${event.target.name}=${encodeURIComponent(event.target.value)}`;
   const form = event.target.closest("form[data-submit-on-change]");
   if (form && event.target.matches("select")) form.requestSubmit();
 });

@@ -6,6 +6,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Person, PersonFor, commit
 
+SORTING = "Sort the ticket.\n- incident: something is down\n- billing: money, {{ ticket }}"
+
 
 def saved(page: Page) -> None:
     expect(page.locator("[data-saved]")).to_have_text("draft saved")
@@ -253,3 +255,25 @@ def test_a_partial_is_previewed_and_can_be_brought_up_to_date(person_for: Person
     page.get_by_role("button", name="Use the one in use now").click()
 
     expect(page.get_by_label("Preview")).to_contain_text("New voice.")
+
+
+def test_the_draft_is_tried_while_it_is_written(person_for: PersonFor, prompt: str):
+    page = write(person_for("editor"), prompt, SORTING)
+    page.get_by_label("ticket", exact=True).fill("I was charged twice")
+    page.get_by_role("tab", name="Preview").focus()
+    page.keyboard.press("ArrowRight")
+
+    page.get_by_role("button", name="Try it").click()
+
+    answer = page.locator("article.said")
+    expect(answer.get_by_text("tokens")).to_be_visible()
+    expect(answer.get_by_label("What it said")).not_to_be_empty()
+    expect(page.get_by_text("A simulation.")).to_be_visible()
+    answer.get_by_text("What it was sent").click()
+    expect(answer).to_contain_text("- billing: money, I was charged twice")
+    answer.get_by_role("button", name="Keep as a case").click()
+    expect(answer.get_by_text("It is a case of support.tickets@")).to_be_visible()
+
+    page.get_by_label("Text of the message").first.fill("{{ broken")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("#answers").get_by_role("alert")).to_be_visible()

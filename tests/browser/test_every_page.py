@@ -25,6 +25,7 @@ PAGES = [
     f"{TRIAGE}/use/",
     f"{TRIAGE}/about/",
     f"{TRIAGE}/edit/",
+    f"{TRIAGE}/playground/",
     f"{TRIAGE}/promote/",
     f"{TRIAGE}/compare/?from=2&to=3",
     f"{TRIAGE}/compare/?from=2&to=3&view=split&whole=1",

@@ -17,6 +17,7 @@ from evaluations.models import (
     Report,
     Result,
     Run,
+    Trial,
 )
 from evaluations.planning import Asked
 from registry import checks, examples, promotion
@@ -54,7 +55,7 @@ INSERT_ONLY = [
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [Run]
+FROZEN = [Run, Trial]
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_keys_are_for_admins_alone(storied: Stage):
 
 def pages_of_a_project() -> list[str]:
     filled = {"<slug:project>": "paper", "<str:name>": "support.triage", "<int:number>": "1", "<int:key>": "1"}
-    filled |= {"<int:result>": "1"}
+    filled |= {"<int:result>": "1", "<int:answer>": "1"}
     filled["<str:verb>"] = "approve"
     found = []
     for address in addresses(get_resolver()):

@@ -1,0 +1,64 @@
+"""The shapes of trials. Every rule is in the domain function that is called."""
+
+from rest_framework import serializers
+
+from evaluations.models import Trial, TrialAnswer
+from registry.api.fields import Input, ObjectField, SelectorField, Text
+
+
+class TrialInput(Input):
+    selector = SelectorField(required=False, default="latest", help_text="The version that is tried.")
+    content = ObjectField(required=False, help_text="What is tried instead of a version; it need not be committed.")
+    models = serializers.ListField(child=Text(), help_text="From 1 to 6: openai/gpt-4.1-mini")
+    variables = ObjectField(required=False, default=dict)
+    dataset = Text(required=False, default="", help_text="Try on cases instead: support.tickets or support.tickets@3")
+    cases = serializers.ListField(child=serializers.IntegerField(), required=False, default=list, max_length=20)
+    split = Text(required=False, default="", help_text="train, validation, test or general; any where it is empty.")
+    count = serializers.IntegerField(required=False, default=1, help_text="So many cases by chance, without `cases`.")
+    parameters = ObjectField(required=False, default=dict, help_text="Model settings in place of the content's own.")
+
+
+class TrialAnswerSerializer(serializers.ModelSerializer[TrialAnswer]):
+    model = serializers.CharField()
+    is_simulation = serializers.BooleanField(source="model.provider.is_simulation")
+    case = serializers.IntegerField(source="case_id", allow_null=True)
+    variables = ObjectField()
+    request = ObjectField(allow_null=True)
+    tool_calls = serializers.ListField(child=ObjectField(), allow_null=True)
+    faults = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = TrialAnswer
+        fields = [
+            *("id", "model", "is_simulation", "case", "variables", "state", "request", "output", "tool_calls"),
+            *(
+                "refusal",
+                "finish_reason",
+                "faults",
+                "is_expected",
+                "error",
+                "error_detail",
+                "first_piece_ms",
+                "latency_ms",
+            ),
+            *("tokens_in", "tokens_out", "cost_usd", "kept"),
+        ]
+
+
+class TrialSerializer(serializers.ModelSerializer[Trial]):
+    prompt = serializers.CharField(source="prompt.name")
+    version = serializers.IntegerField(
+        source="version.number", allow_null=True, help_text="Null where the content was not committed."
+    )
+    parameters = ObjectField()
+    by = serializers.CharField(source="by_name")
+    answers = TrialAnswerSerializer(many=True)
+
+    class Meta:
+        model = Trial
+        fields = ["id", "state", "prompt", "version", "parameters", "by", "created_at", "finished_at", "answers"]
+
+
+class KeepInput(Input):
+    dataset = Text(required=False, default="", help_text="Keep it as a case of this dataset.")
+    example_set = Text(required=False, default="", help_text="Or as an example of this set.")

@@ -1,0 +1,292 @@
+"""The playground's page, its panel in the editor, and the answers as they come."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+
+from evaluations import datasets, playground, providers, tasks
+from evaluations.models import Dataset, ProviderModel, Split, Trial, TrialAnswer
+from evaluations.playground import Asked, Input
+from evaluations.views.addresses import to
+from registry import drafts, examples, inspection, prompts, resolution
+from registry.access import Actor, Right
+from registry.content import has_type
+from registry.inspection import Variable
+from registry.models import ExampleSet, Prompt, PromptVersion
+from registry.problems import Fault, Problem
+from registry.references import Number, Reference
+from registry.tasks import start
+from registry.views.frame import done, in_project, only_post, page, refused, whole
+from registry.views.prompts import heading
+
+MOST_OFFERED = 200
+EARLIER_SHOWN = 8
+COLUMNS = 3
+# What was written while the page asked may not have been seen yet; sending it twice does no harm.
+SLACK = timedelta(seconds=1)
+LONGEST_VALUE = 256 * 1024
+WITH_CASES = "cases"
+DRAFT = "draft"
+
+
+@in_project
+def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Try a version, or one's draft, on typed values or on cases."""
+    actor.require(Right.EDIT)
+    prompt = prompts.named(actor.project, name)
+    trial = None
+    if number := whole(request.GET.get("trial", "")):
+        trial = playground.numbered(actor.project, number)
+    at = request.POST.get("at") or request.GET.get("at") or (_origin(trial.version) if trial else "")
+    source, document = _source(actor, prompt, at)
+    context = {
+        **heading(actor, prompt, "playground"),
+        "source": source,
+        "numbers": prompt.versions.order_by("-number").values_list("number", flat=True)[:MOST_OFFERED],
+        "earlier": _earlier(actor, prompt),
+        **_form(actor, prompt, document),
+    }
+    typed = _typed_before(trial) if trial else {}
+    context["fields"] = _fields(actor, prompt, document, {**drafts.samples(prompt), **typed})
+    if request.method == "POST":
+        return _start(request, actor, prompt, source, context)
+    if trial:
+        context |= answers_context(trial)
+    return page(request, actor, "evaluations/playground/playground.html", context)
+
+
+@in_project
+def panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """The playground inside the editor: the draft as it stands, with the sample values that stand there."""
+    actor.require(Right.EDIT)
+    prompt = prompts.named(actor.project, name)
+    source, document = _source(actor, prompt, DRAFT)
+    context = {"project": actor.project, "prompt": prompt, "source": source, **_form(actor, prompt, document)}
+    return render(request, "evaluations/playground/_panel.html", context)
+
+
+def _source(actor: Actor, prompt: Prompt, at: str) -> tuple[PromptVersion | None, Mapping[str, Any]]:
+    """What is tried: a version, or None and the person's draft (the newest version where there is neither)."""
+    draft = drafts.of(actor, prompt)
+    if at == DRAFT or (not at and prompt.head is None):
+        return None, draft.document if draft else drafts.open_sheet(actor, prompt).document
+    number = whole(at) or (prompt.head.number if prompt.head else 0)
+    version = resolution.resolve(actor.project, Reference(prompt.name, Number(number)))
+    return version, version.content
+
+
+def _form(actor: Actor, prompt: Prompt, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form offers to choose from."""
+    models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
+    offered = list(models.select_related("provider")[:MOST_OFFERED])
+    settings = document.get("model")
+    own = str(settings.get("name") or "") if isinstance(settings, dict) else ""
+    chosen = next((model for model in offered if model.name == own), offered[0] if offered else None)
+    return {
+        "models": offered,
+        "chosen_model": chosen,
+        "columns": range(COLUMNS),
+        "datasets": _datasets(actor),
+        "splits": [("", "Any side"), *Split.choices],
+        "example_sets": ExampleSet.objects.filter(project=actor.project, archived_at=None)[:MOST_OFFERED],
+        "most_inputs": playground.MOST_INPUTS,
+        "last": _last_dataset(prompt),
+        "errors": {},
+    }
+
+
+def _datasets(actor: Actor) -> list[Dataset]:
+    return list(Dataset.objects.filter(project=actor.project, archived_at=None)[:MOST_OFFERED])
+
+
+def _last_dataset(prompt: Prompt) -> str:
+    """The dataset that the prompt was last run on: what people most likely mean."""
+    names = prompt.versions.filter(runs__isnull=False).order_by("-runs__id")
+    return names.values_list("runs__dataset_version__dataset__name", flat=True).first() or ""
+
+
+def _fields(
+    actor: Actor, prompt: Prompt, document: Mapping[str, Any], values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    found = inspection.inspect(actor.project, prompt, document, values)
+    return [
+        {"variable": one, "name": one.name, "value": _shown(values.get(one.name)), "error": ""}
+        for one in found.variables
+        if one.is_used
+    ]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _typed_before(trial: Trial) -> Mapping[str, Any]:
+    """The values of a trial whose input was typed."""
+    first = next(iter(trial.answers.all()), None)
+    return first.variables if first and first.case_id is None else {}
+
+
+def _earlier(actor: Actor, prompt: Prompt) -> list[Trial]:
+    rows = Trial.objects.filter(prompt=prompt, by=actor.user).select_related("version")
+    return list(rows.prefetch_related("answers__model__provider")[:EARLIER_SHOWN])
+
+
+def _start(
+    request: HttpRequest, actor: Actor, prompt: Prompt, source: PromptVersion | None, context: dict[str, Any]
+) -> HttpResponse:
+    is_part = "HX-Request" in request.headers
+    try:
+        trial = playground.start(actor, prompt, _asked(request, actor, prompt, source, context["fields"]))
+    except Problem as problem:
+        if is_part:
+            told = {"project": actor.project, "prompt": prompt, "problem": problem}
+            return render(request, "evaluations/playground/_refused.html", told)
+        context["problem"] = problem
+        return page(request, actor, "evaluations/playground/playground.html", context, status=problem.kind.status)
+    start(tasks.try_prompt, trial.pk)
+    if not is_part:
+        return redirect(f"{to('playground', actor, prompt.name)}?trial={trial.pk}&at={_origin(source)}")
+    context = part_context(prompt, playground.numbered(actor.project, trial.pk))
+    return render(request, "evaluations/playground/_trial.html", {**_form(actor, prompt, trial.content), **context})
+
+
+def _origin(version: PromptVersion | None) -> str:
+    """What was tried, as the page's address has it."""
+    return str(version.number) if version else DRAFT
+
+
+def _asked(
+    request: HttpRequest,
+    actor: Actor,
+    prompt: Prompt,
+    source: PromptVersion | None,
+    fields: list[dict[str, Any]],
+) -> Asked:
+    names = dict.fromkeys(name for name in request.POST.getlist("models") if name)
+    models = [providers.model_named(actor.project, name[:300]) for name in names]
+    if request.POST.get("on") == WITH_CASES:
+        version = datasets.selected(actor.project, request.POST.get("dataset", ""), "latest")
+        count = whole(request.POST.get("count", "")) or 1
+        inputs = playground.of_cases(version, split=request.POST.get("split", ""), count=count)
+    elif request.POST.get("values") == "samples":
+        inputs = [Input(drafts.samples(prompt))]
+    else:
+        inputs = [Input(_values(request, fields))]
+    if source is None:
+        draft = drafts.of(actor, prompt)
+        content = drafts.committable(draft.document if draft else {}, owner=actor.project.pk)
+        return Asked(content, inputs, models)
+    return Asked(source, inputs, models)
+
+
+def _values(request: HttpRequest, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was typed for each variable, as its type wants it; an empty field gives nothing."""
+    faults: list[Fault] = []
+    found: dict[str, Any] = {}
+    for one in fields:
+        one["value"] = request.POST.get(f"variable:{one['name']}", "")[:LONGEST_VALUE]
+        try:
+            value = typed_value(one["value"], one["variable"])
+        except ValueError as error:
+            one["error"] = str(error)
+            faults.append(Fault(f"/variables/{one['name']}", "type", f"{one['name']}: {error}"))
+        else:
+            if value is not None:
+                found[one["name"]] = value
+    if faults:
+        raise Problem("request.invalid", faults[0].message, faults=faults)
+    return found
+
+
+def typed_value(text: str, variable: Variable) -> Any:
+    """A typed text as a value of the variable's type: None where nothing was typed, ValueError where it is none."""
+    if not text.strip():
+        return None
+    if variable.type == "string":
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if not has_type(value, variable.type):
+        raise ValueError(f"This is no {variable.type}, as JSON.")
+    return value
+
+
+def part_context(prompt: Prompt, trial: Trial) -> dict[str, Any]:
+    """What a part of the page shows that is asked for by itself."""
+    return {"project": trial.project, "prompt": prompt, **answers_context(trial)}
+
+
+def answers_context(trial: Trial) -> dict[str, Any]:
+    """What the answers' part of the page shows: by input, one model beside the other."""
+    answers = list(trial.answers.all())
+    groups = [list(group) for _, group in groupby(answers, key=lambda answer: answer.place)]
+    return {
+        "trial": trial,
+        "groups": groups,
+        "is_simulation": any(answer.model.provider.is_simulation for answer in answers),
+        "open_count": sum(answer.is_open for answer in answers),
+        "seen": timezone.now().timestamp(),
+    }
+
+
+@in_project
+def trial_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    """What has changed since the page asked last."""
+    prompt = prompts.named(actor.project, name)
+    trial = playground.numbered(actor.project, key)
+    changed = [answer for answer in trial.answers.all() if answer.changed_at >= _since(request)]
+    return render(
+        request, "evaluations/playground/_trial_wait.html", {**part_context(prompt, trial), "changed": changed}
+    )
+
+
+def _since(request: HttpRequest) -> datetime:
+    try:
+        return datetime.fromtimestamp(float(request.GET.get("seen", "")), tz=timezone.get_current_timezone()) - SLACK
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, tz=timezone.get_current_timezone())
+
+
+@in_project
+@only_post
+def trial_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    trial = playground.cancel(actor, playground.numbered(actor.project, key))
+    if "HX-Request" not in request.headers:
+        return done(request, "Nothing more is asked.", f"{to('playground', actor, name)}?trial={key}")
+    context = {**part_context(trial.prompt, trial), "changed": trial.answers.all()}
+    return render(request, "evaluations/playground/_trial_wait.html", context)
+
+
+@in_project
+@only_post
+def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer: int) -> HttpResponse:
+    """Keep an answer as a case or as an example, in the set that is chosen above the answers."""
+    trial = playground.numbered(actor.project, key)
+    back = f"{to('playground', actor, name)}?trial={key}"
+    problem: Problem | None = None
+    try:
+        _keep(request, actor, playground.answer_of(trial, answer))
+    except Problem as found:
+        problem = found
+    if "HX-Request" not in request.headers:
+        return refused(request, problem, back) if problem else done(request, "It is kept.", back)
+    kept = playground.answer_of(playground.numbered(actor.project, key), answer)
+    context = {"project": actor.project, "prompt": trial.prompt, "trial": trial, "answer": kept, "refusal": problem}
+    return render(request, "evaluations/playground/_answer.html", context)
+
+
+def _keep(request: HttpRequest, actor: Actor, answer: TrialAnswer) -> None:
+    if request.POST.get("as") == "example":
+        playground.keep_as_example(actor, answer, examples.named(actor.project, request.POST.get("example_set", "")))
+    else:
+        playground.keep_as_case(actor, answer, datasets.named(actor.project, request.POST.get("keep_in", "")))
