@@ -218,6 +218,7 @@ CELERY_TASK_ROUTES = {
     "evaluations.tasks.drive_run": {"queue": "long"},
     "evaluations.tasks.sum_up_run": {"queue": "long"},
     "evaluations.tasks.compare_runs": {"queue": "long"},
+    "evaluations.tasks.line_up": {"queue": "long"},
     "evaluations.tasks.settle_gate": {"queue": "long"},
     "evaluations.tasks.try_prompt": {"queue": "playground"},
 }
@@ -287,6 +288,7 @@ SPECTACULAR_SETTINGS = {
         "ReportStateEnum": "evaluations.models.ReportState",
         "ProposalStateEnum": "evaluations.models.ProposalState",
         "RoundStateEnum": "evaluations.models.RoundState",
+        "LineupStateEnum": "evaluations.models.LineupState",
         "TrialStateEnum": "evaluations.models.TrialState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],

@@ -23,6 +23,8 @@ from evaluations.models import (
     GateRun,
     ImportPart,
     LeakageOverride,
+    Lineup,
+    LineupRun,
     ModelPrice,
     Provider,
     ProviderModel,
@@ -33,6 +35,8 @@ from evaluations.models import (
     Run,
     RunBatch,
     ServiceLevels,
+    Trial,
+    TrialAnswer,
 )
 from registry.admin import ReadOnlyAdmin, operator_in, told
 from registry.tasks import start
@@ -221,3 +225,29 @@ class GateRunAdmin(ReadOnlyAdmin):
 class ServiceLevelsAdmin(ReadOnlyAdmin):
     list_display = ("project", "p99_latency_ms", "cost_per_call_usd", "format_adherence", "quality")
     list_select_related = ("project",)
+
+
+@admin.register(Lineup)
+class LineupAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "swept", "state", "budget_usd", "by_name", "created_at")
+    list_filter = ("state", "project")
+    list_select_related = ("project", "swept__prompt")
+
+
+@admin.register(LineupRun)
+class LineupRunAdmin(ReadOnlyAdmin):
+    list_display = ("lineup", "place", "run")
+    list_select_related = ("lineup", "run")
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin):
+    list_display = ("id", "prompt", "version", "state", "by_name", "created_at")
+    list_filter = ("state", "project")
+    list_select_related = ("prompt", "version__prompt")
+
+
+@admin.register(TrialAnswer)
+class TrialAnswerAdmin(ReadOnlyAdmin):
+    list_display = ("trial", "model", "state", "error", "cost_usd")
+    list_select_related = ("trial", "model__provider")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from evaluations.models import BatchState, CachedAnswer, Result, Run, RunBatch, RunState
@@ -93,6 +93,15 @@ def keep(run: Run, found: Sequence[Found]) -> Run:
     if fresh:
         _count(locked, fresh)
     return locked
+
+
+def spent_beside(run: Run) -> Decimal:
+    """What the other runs of the run's sweep have cost, in US dollars."""
+    if run.sweep_id is None:
+        return Decimal(0)
+    others = Run.objects.filter(sweep=run.sweep_id).exclude(pk=run.pk)
+    found: Decimal = others.aggregate(all=Sum("cost_usd"))["all"] or Decimal(0)
+    return found
 
 
 def is_complete(run: Run) -> bool:

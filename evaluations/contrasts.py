@@ -1,7 +1,7 @@
 """Two runs' answers to the same cases: each figure compared, and what changed most. Pure: usable without Django."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,17 @@ class _Found:
         }
 
 
+def against(
+    baseline: Sequence[Answer], others: Iterable[tuple[int, Sequence[Answer]]], *, margin: float, seed: int = 0
+) -> dict[int, dict[str, Any]]:
+    """How the quality of each of several runs differs from one's, by key; their probabilities are adjusted together
+    (Holm): of twenty that are no better, one would look it by chance alone."""
+    pairs = ((key, Pair(baseline, answers, margin=margin, seed=seed).quality()) for key, answers in others)
+    found = {key: one for key, one in pairs if one}
+    adjusted = holm([one.difference.p for one in found.values()])
+    return {key: one.told(p) for (key, one), p in zip(found.items(), adjusted, strict=True)}
+
+
 class Pair:
     """Both runs' answers. `margin` is how much worse in quality one would put up with."""
 
@@ -83,7 +94,7 @@ class Pair:
         """The quality, on which the verdict rests; each scorer, latency and cost; the parts of the cases; and the cases
         that changed most. Probabilities of figures that are looked at together are adjusted together (Holm): among
         twenty of them one would be called different by chance alone."""
-        quality = self._found(Figure("quality", _quality))
+        quality = self.quality()
         figures = [Figure(spec.name, _of(spec.name), spec.kind == Kind.MEASURE, spec.definition.unit) for spec in specs]
         figures += [Figure("latency", _latency, True, "ms"), Figure("cost", _cost, True, "USD")]
         labels = sorted({answer.label for answer in self._baseline if answer.label})[:MOST_SLICES]
@@ -96,6 +107,10 @@ class Pair:
             "better": self._changed(1),
             "worse": self._changed(-1),
         }
+
+    def quality(self) -> _Found | None:
+        """How the candidate's quality differs; None where no case was judged in both."""
+        return self._found(Figure("quality", _quality))
 
     def _family(self, figures: Sequence[Figure]) -> list[dict[str, Any]]:
         found = [one for one in map(self._found, figures) if one and one.difference.n >= LEAST_IN_SLICE]

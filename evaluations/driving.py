@@ -115,6 +115,8 @@ class _Drive:
         self.kept_at = self.beat_at = time.monotonic()
         self.succeeded_at = 0.0
         self.dearest: Decimal | None = None
+        # What other runs have spent of a budget that is shared with them.
+        self.spent_beside = batches.spent_beside(run)
         self.blocked_until = 0.0
         self.first_errors: set[str] = set()
         self.why: Why | None = None
@@ -170,18 +172,22 @@ class _Drive:
 
     def _can_pay(self) -> bool:
         """Whether another call fits into the budget, with all that are in the air."""
-        run = self.run
-        if run.budget_usd is None:
+        run, budget = self.run, self._budget()
+        if budget is None:
             return True
-        spent = run.cost_usd + sum((one.spent for one in self.found), Decimal(0))
+        spent = run.cost_usd + self.spent_beside + sum((one.spent for one in self.found), Decimal(0))
         call = self._cost_of_a_call()
         in_air = len(self.in_air) + len(self.judged)
-        if spent + call > run.budget_usd and not in_air:
+        if spent + call > budget and not in_air:
             self._stop(Why.BUDGET)
             return False
         if self.dearest is None and in_air >= FIRST_CALLS:
             return False
-        return spent + call * (in_air + 1) <= run.budget_usd
+        return spent + call * (in_air + 1) <= budget
+
+    def _budget(self) -> Decimal | None:
+        """The run's own, or that of its sweep, which all runs of the sweep spend of."""
+        return self.run.sweep.budget_usd if self.run.sweep else self.run.budget_usd
 
     def _cost_of_a_call(self) -> Decimal:
         """As much as the dearest so far; before there is one, as was estimated."""
@@ -312,6 +318,7 @@ class _Drive:
         """What others did to the run meanwhile: ended it, or spent of its budget."""
         self.run.cost_usd, self.run.answered, self.run.from_cache = now.cost_usd, now.answered, now.from_cache
         self.run.setbacks = now.setbacks
+        self.spent_beside = self._surely(lambda: batches.spent_beside(self.run))
         if now.state != RunState.RUNNING:
             self._stop(Why.TAKEN)
 
@@ -366,8 +373,9 @@ class _Drive:
             case Why.TAKEN:
                 return Turn.OVER
             case Why.BUDGET:
+                whose = "the sweep's " if run.sweep_id else "the "
                 return _end(
-                    run, RunState.STOPPED, f"The next answer might have cost more than the ${run.budget_usd:f}."
+                    run, RunState.STOPPED, f"The next answer might have cost more than {whose}${self._budget():f}."
                 )
             case Why.FAILED:
                 return _end(run, RunState.FAILED, self.error)

@@ -28,6 +28,7 @@ from evaluations.models import (
     Split,
 )
 from evaluations.planning import Asked
+from evaluations.service_levels import NAMES, SHARES, TITLES, UNITS, Finding, findings
 from registry import approvals, audit, checks, environments
 from registry.access import Actor, Right, command_line
 from registry.environments import Rules
@@ -38,10 +39,6 @@ from registry.references import is_prompt_name, quoted
 
 logger = logging.getLogger(__name__)
 
-LEVELS = ("p99_latency_ms", "cost_per_call_usd", "format_adherence", "quality")
-SHARES = ("format_adherence", "quality")
-# The scorer that tells whether an answer keeps to its format.
-FORMAT_SCORERS = ("json_schema", "json_valid")
 LONGEST_NAME = 60
 OUT_OF_DATE = "Being measured"
 
@@ -152,22 +149,33 @@ def levels_of(project: Project) -> ServiceLevels:
 def set_levels(actor: Actor, given: Mapping[str, Any]) -> ServiceLevels:
     """Say what prompts have to keep to; a member that is None asks for nothing."""
     actor.require(Right.ADMINISTER)
-    faults = [
-        Fault(f"/{name}", "range", "Must be from 0 to 1." if name in SHARES else "Must be above 0.")
-        for name in LEVELS
-        if (value := given.get(name)) is not None and not (0 < value <= (1 if name in SHARES else 1_000_000))
-    ]
-    if faults:
-        raise Problem("request.invalid", faults[0].message, faults=faults)
-    before = _told(levels_of(actor.project))
-    wanted = {name: given.get(name) for name in LEVELS}
+    wanted = read_levels(given)
+    before = told(levels_of(actor.project))
     made, _ = ServiceLevels.objects.update_or_create(project=actor.project, defaults=wanted)
-    audit.record(actor, "service_levels.set", made, before=before, after=_told(made))
+    audit.record(actor, "service_levels.set", made, before=before, after=told(made))
     return made
 
 
-def _told(levels: ServiceLevels) -> dict[str, Any]:
-    return {name: None if (value := getattr(levels, name)) is None else float(value) for name in LEVELS}
+def read_levels(given: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
+    """Levels as they are written, each of them or None; refuses what cannot be one."""
+    faults = [Fault(f"{pointer}/{name}", "unknown", "There is no such level.") for name in given.keys() - {*NAMES}]
+    for name in NAMES:
+        highest = 1 if name in SHARES else 1_000_000
+        if (value := given.get(name)) is not None and not (is_number(value) and 0 < value <= highest):
+            sentence = "Must be from 0 to 1." if name in SHARES else "Must be above 0."
+            faults.append(Fault(f"{pointer}/{name}", "range", sentence))
+    if faults:
+        raise Problem("request.invalid", faults[0].message, faults=faults)
+    return {name: given.get(name) for name in NAMES}
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def told(levels: ServiceLevels) -> dict[str, float | None]:
+    """Levels by name."""
+    return {name: None if (value := getattr(levels, name)) is None else float(value) for name in NAMES}
 
 
 # --- Measuring -------------------------------------------------------------------------------------------------------
@@ -289,39 +297,26 @@ def settle(found: GateRun) -> GateRun:
 
 def _own_reasons(gate: Gate, run: Run) -> list[dict[str, Any]]:
     summary = run.summary or {}
-    quality = summary.get("quality") or {}
-    value = quality.get("value")
-    wanted = [("quality", gate.least_quality)] if gate.least_quality is not None else []
-    levels = levels_of(gate.environment.project) if gate.keeps_levels else ServiceLevels()
     reasons = []
-    if levels.quality is not None:
-        wanted.append(("quality, by the service levels", levels.quality))
-    for name, least in wanted:
-        said = "none" if value is None else f"{value:.3f}"
-        met = value is not None and value >= least
-        reasons.append({"met": met, "text": f"{name.capitalize()} {said}, at least {least:g}."})
-    measured = (summary.get("latency_ms") or {}).get("p99") or {}
-    for name, most, found, unit in (
-        ("p99 latency", levels.p99_latency_ms, measured.get("value"), "ms"),
-        ("Cost of a call", levels.cost_per_call_usd, (summary.get("cost_per_call_usd") or {}).get("value"), "USD"),
-    ):
-        if most is not None:
-            said = "unknown" if found is None else f"{found:.6g} {unit}"
-            met = found is not None and found <= float(most)
-            reasons.append({"met": met, "text": f"{name} {said}, at most {Decimal(most).normalize():f} {unit}."})
-    if levels.format_adherence is not None:
-        share = _format(summary)
-        said = "not measured: add the scorer json_schema" if share is None else f"{share:.1%}"
-        met = share is not None and share >= levels.format_adherence
-        reasons.append({"met": met, "text": f"Format adherence {said}, at least {levels.format_adherence:.1%}."})
+    if gate.least_quality is not None:
+        (found,) = findings(summary, {"quality": gate.least_quality})
+        reasons.append({"met": found.is_met, "text": f"{_said(found)}."})
+    levels = told(levels_of(gate.environment.project)) if gate.keeps_levels else {}
+    for found in findings(summary, levels):
+        whose = ", by the service levels" if found.name == "quality" else ""
+        reasons.append({"met": found.is_met, "text": f"{_said(found)}{whose}."})
     return reasons
 
 
-def _format(summary: Mapping[str, Any]) -> float | None:
-    for scorer in summary.get("scorers", ()):
-        if scorer["scorer"] in FORMAT_SCORERS and scorer["passed"]:
-            return float(scorer["passed"]["value"])
-    return None
+def _said(found: Finding) -> str:
+    """A level and its figure in words: Quality 0.912, at least 0.9."""
+    bound = "at least" if found.name in SHARES else "at most"
+    level, unit = f"{Decimal(str(found.level)).normalize():f}", UNITS.get(found.name, "")
+    if found.value is None:
+        missing = "not measured: add the scorer json_schema" if found.name == "format_adherence" else "unknown"
+        return f"{TITLES[found.name]} {missing}, {bound} {level} {unit}".rstrip()
+    figure = f"{found.value:.3f}" if found.name in SHARES else f"{found.value:.6g} {unit}"
+    return f"{TITLES[found.name]} {figure}, {bound} {level} {unit}".rstrip()
 
 
 def _against_live(gate: Gate, candidate: Run, baseline: Run) -> tuple[Comparison, dict[str, Any]]:

@@ -13,6 +13,8 @@ from scipy import stats
 
 Values = NDArray[np.float64]
 CONFIDENCE = 0.95
+# How an estimate says that all values were the same.
+NO_SPREAD = "no spread"
 RESAMPLES = 9_999
 # Beyond as many, the mean of a resample is normal for all that one can see, and drawing ten thousand of them is slow.
 MOST_RESAMPLED = 3_000
@@ -55,7 +57,7 @@ def mean(values: Sequence[float] | Values, groups: Sequence[int] | None = None, 
         return proportion(int(found.sum()), n)
     value = float(found.mean())
     if n < 2 or np.ptp(found) == 0:
-        return Estimate(value, None, None, n, "no spread")
+        return Estimate(value, None, None, n, NO_SPREAD)
     if n > MOST_RESAMPLED:
         low, high = student(value, float(found.std(ddof=1)) / n**0.5, n - 1)
         return Estimate(value, low, high, n, "t")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from evaluations import planning, providers
 from evaluations.agreement import cohen
-from evaluations.models import RUN_OPEN, BatchState, Result, ResultMark, Run, RunBatch, RunState
+from evaluations.models import RUN_OPEN, BatchState, Lineup, Result, ResultMark, Run, RunBatch, RunState
 from evaluations.planning import Asked, Plan
 from registry import audit
 from registry.access import Actor, Right
@@ -29,10 +29,13 @@ RESUMABLE = (RunState.STOPPED, RunState.CANCELLED, RunState.FAILED)
 def create(actor: Actor, asked: Asked) -> Run:
     """Freeze what is to be measured and leave it to the workers."""
     actor.require(Right.EDIT)
-    return _insert(actor, asked, planning.plan(actor.project, asked))
+    return insert(actor, asked, planning.plan(actor.project, asked))
 
 
-def _insert(actor: Actor, asked: Asked, plan: Plan, *, answers_of: Run | None = None) -> Run:
+def insert(
+    actor: Actor, asked: Asked, plan: Plan, *, answers_of: Run | None = None, sweep: Lineup | None = None
+) -> Run:
+    """A run as it was planned; of a sweep, or of answers that are there."""
     if Run.objects.filter(project=actor.project, state__in=RUN_OPEN).count() >= MOST_OPEN:
         raise Problem("run.too_many", f"{MOST_OPEN} runs are under way in this project; wait for some, or cancel them.")
     model = asked.model
@@ -56,6 +59,7 @@ def _insert(actor: Actor, asked: Asked, plan: Plan, *, answers_of: Run | None = 
         estimate=plan.estimate() if answers_of is None else {"tokens_in": 0, "tokens_out": 0, "cost_usd": "0"},
         budget_usd=plan.budget_usd,
         answers_of=answers_of,
+        sweep=sweep,
         by=actor.user,
         by_key=actor.key,
         by_name=actor.name,
@@ -99,13 +103,13 @@ def judge_again(actor: Actor, run: Run, scorers: object) -> Run:
         leaked=run.leaked,
     )
     plan = planning.plan_of_answers(actor.project, asked, keys)
-    return _insert(actor, asked, plan, answers_of=source)
+    return insert(actor, asked, plan, answers_of=source)
 
 
 def loaded() -> QuerySet[Run]:
     """Runs with what they are about."""
     return Run.objects.select_related(
-        "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of"
+        "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of", "sweep"
     )
 
 

@@ -3,7 +3,7 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import comparisons, gates, imports, playground, proposals, providers, reports, runs
+from evaluations import comparisons, gates, imports, lineups, playground, proposals, providers, reports, runs
 from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from registry.tasks import start
 
@@ -80,6 +80,8 @@ def sum_up_run(run_id: int) -> None:
     run = runs.unsummed().filter(pk=run_id).first()
     if run:
         sum_up(run)
+        if run.sweep_id:
+            start(line_up, run.sweep_id)
 
 
 @shared_task(name="evaluations.tasks.compare_runs", time_limit=HOUR + 60, soft_time_limit=HOUR)
@@ -88,6 +90,14 @@ def compare_runs(comparison_id: int) -> None:
     comparison = comparisons.loaded().filter(pk=comparison_id).first()
     if comparison:
         comparisons.perform(comparison)
+
+
+@shared_task(name="evaluations.tasks.line_up", time_limit=HOUR + 60, soft_time_limit=HOUR)
+def line_up(lineup_id: int) -> None:
+    """Put runs side by side, when all of them are over."""
+    lineup = lineups.loaded().filter(pk=lineup_id).first()
+    if lineup:
+        lineups.perform(lineup)
 
 
 @shared_task(name="evaluations.tasks.settle_gate", time_limit=HOUR + 60, soft_time_limit=HOUR)
@@ -115,6 +125,8 @@ def sweep() -> None:
         start(sum_up_run, key)
     for key in comparisons.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(compare_runs, key)
+    for key in lineups.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(line_up, key)
     playground.give_up_silent()
     for key in playground.unheard().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(try_prompt, key)

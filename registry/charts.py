@@ -1,12 +1,15 @@
 """Lines as SVG, computed on the server: they need no script, print well, and say in words what they show. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 640, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 632, 14, 160
 TICKS = 4
+SCATTER_HEIGHT, SCATTER_BOTTOM = 300, 262
+# Room for the name of a spot at the right edge.
+MARGIN = 18
 # More captions than these below one line run into each other.
 MOST_CAPTIONS = 12
 
@@ -133,3 +136,109 @@ def _round_up(value: float) -> float:
     """The next of 1, 2, 5, 10, 20, 50, ...: steps that people count in."""
     power = 10.0 ** floor(log10(value))
     return next(power * nice for nice in (1.0, 2.0, 5.0, 10.0) if power * nice >= value)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Something at a place of its own; `low` and `high` are the ends of its vertical interval, where it has one."""
+
+    x: int
+    y: int
+    low: int | None
+    high: int | None
+    name: str
+    label: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    x: int
+    label: str
+
+
+@dataclass(frozen=True)
+class ScatterChart:
+    """Spots by two figures, for templates/parts/_scatter.html."""
+
+    key: str
+    title: str
+    description: str
+    across: str
+    spots: Sequence[Spot]
+    levels: Sequence[Level]
+    steps: Sequence[Step]
+    limit: Level | None
+    width: int = WIDTH
+    height: int = SCATTER_HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    bottom: int = SCATTER_BOTTOM
+
+
+@dataclass(frozen=True)
+class Point:
+    """`x` from zero on; `y` a share from 0 to 1, with its interval."""
+
+    name: str
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    label: str
+    is_chosen: bool = False
+
+
+def scatter_chart(
+    key: str, title: str, points: Sequence[Point], *, across: str, form: str, limit: tuple[str, float] | None = None
+) -> ScatterChart:
+    """Points by a share (upwards) and a figure from zero on (`across`, told by the format `form`); `limit` is a
+    labelled level. The vertical axis shows as much of 0 to 1 as there is to see."""
+    ends = [end for one in points for end in (one.low, one.high, one.y) if end is not None]
+    ends += [limit[1]] if limit else []
+    floor_, ceiling = max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02)
+    furthest = max(one.x for one in points) or 1.0
+    step = _round_up(furthest / TICKS)
+    reach = step * ceil(furthest / step)
+
+    def y(value: float) -> int:
+        share = (value - floor_) / ((ceiling - floor_) or 1.0)
+        return round(SCATTER_BOTTOM - (SCATTER_BOTTOM - TOP) * share)
+
+    def x(value: float) -> int:
+        return round(LEFT + (RIGHT - LEFT - MARGIN) * value / reach)
+
+    spots = [
+        Spot(
+            x(one.x),
+            y(one.y),
+            None if one.low is None else y(one.low),
+            None if one.high is None else y(one.high),
+            one.name,
+            one.label,
+            one.is_chosen,
+        )
+        for one in points
+    ]
+    spots = [
+        replace(
+            spot,
+            name=", ".join(other.name for other in spots if (other.x, other.y) == (spot.x, spot.y)),
+            is_chosen=any(other.is_chosen for other in spots if (other.x, other.y) == (spot.x, spot.y)),
+        )
+        for index, spot in enumerate(spots)
+        # What stands on one another is one spot with all its names.
+        if not any((other.x, other.y) == (spot.x, spot.y) for other in spots[:index])
+    ]
+    marks = [floor_ + (ceiling - floor_) * k / TICKS for k in range(TICKS + 1)]
+    return ScatterChart(
+        key,
+        title,
+        f"{title}: {'; '.join(f'{spot.name}: {spot.label}' for spot in spots)}",
+        across,
+        spots,
+        [Level(y(value), f"{value:.2f}") for value in marks],
+        [Step(x(step * k), form.format(step * k)) for k in range(round(reach / step) + 1)],
+        Level(y(limit[1]), limit[0]) if limit else None,
+    )

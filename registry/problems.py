@@ -142,6 +142,7 @@ CATALOGUE: dict[str, Kind] = {
     "gate.not_found": Kind(404, "There is no such gate"),
     "gate.name_taken": Kind(409, "The environment has a gate of this name"),
     "gate.asks_nothing": Kind(400, "The gate would ask for nothing"),
+    "lineup.not_found": Kind(404, "There is no such lineup"),
     "trial.not_found": Kind(404, "There is no such trial"),
     "trial.too_many": Kind(409, "Too many trials are under way"),
     "trial.no_answer": Kind(409, "There is no answer to keep"),

@@ -11,6 +11,7 @@ from evaluations.models import (
     Comparison,
     Gate,
     GateRun,
+    Lineup,
     ModelPrice,
     Provider,
     ProviderModel,
@@ -101,18 +102,43 @@ class PriceInput(Input):
 SCORERS_HELP = 'Names, or {"scorer", "name", "parameters", "weight", "threshold", "negate"}; GET /evaluations/scorers.'
 
 
-class RunInput(Input):
+class MeasuredInput(Input):
     prompt = Text(allow_blank=False, help_text="support.route@production")
     dataset = Text(allow_blank=False, help_text="support.tickets, or a version: support.tickets@3")
     split = Text(required=False, default="test", help_text="train, validation, test, general; empty for all.")
-    # The base class has an attribute of this name in its stubs.
-    model = Text(allow_blank=False, help_text="provider/model")
     scorers = serializers.ListField(child=AnyField(), help_text=SCORERS_HELP)
     parameters = ObjectField(required=False, help_text="Model settings in place of the version's own.")
     repeats = serializers.IntegerField(required=False, default=1)
     limit = serializers.IntegerField(required=False, allow_null=True, help_text="At most so many cases.")
     leaked = serializers.ChoiceField(["mark", "exclude"], required=False, default="mark")
     budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+
+
+class RunInput(MeasuredInput):
+    model = Text(allow_blank=False, help_text="provider/model")
+
+
+class SweepInput(MeasuredInput):
+    models = serializers.ListField(
+        child=Text(allow_blank=False), help_text="The first is what the others are held against."
+    )
+    temperatures = serializers.ListField(
+        child=serializers.FloatField(), required=False, default=list, help_text="The version's own where it is empty."
+    )
+    budget_usd = serializers.DecimalField(
+        max_digits=12, decimal_places=6, required=False, allow_null=True, help_text="For all runs together."
+    )
+    margin = serializers.FloatField(required=False, default=0.02, help_text="How much worse in quality is put up with.")
+    levels = ObjectField(required=False, help_text="Service levels in place of the project's own.")
+
+
+class SweepEstimateSerializer(serializers.Serializer[Any]):
+    runs = serializers.IntegerField()
+    cases = serializers.IntegerField()
+    answers = serializers.IntegerField()
+    tokens_in = serializers.IntegerField()
+    tokens_out = serializers.IntegerField()
+    cost_usd = serializers.CharField(allow_null=True)
 
 
 class EstimateSerializer(serializers.Serializer[Any]):
@@ -150,6 +176,37 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             *("tokens_out", "cost_usd", "error", "note", "not_before", "summary", "by", "created_at", "started_at"),
             "finished_at",
         ]
+
+
+class LineupSerializer(serializers.ModelSerializer[Lineup]):
+    prompt = serializers.SerializerMethodField(help_text="The version that was swept; null where runs were chosen.")
+    runs = serializers.SerializerMethodField()
+    levels = ObjectField()
+    result = ObjectField(
+        allow_null=True,
+        help_text="`rows` by run, with each level and how its quality differs from the first's; `shown` and `met` are"
+        " the runs of the cheapest that is shown to keep all levels, and of the cheapest whose figures do.",
+    )
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = Lineup
+        fields = [
+            *("id", "state", "prompt", "runs", "budget_usd", "margin", "levels", "result", "error", "by", "created_at")
+        ]
+
+    def get_prompt(self, lineup: Lineup) -> str | None:
+        return str(lineup.swept) if lineup.swept else None
+
+    @extend_schema_field(RunSerializer(many=True))
+    def get_runs(self, lineup: Lineup) -> list[dict[str, Any]]:
+        return [dict(RunSerializer(place.run).data) for place in lineup.places.all()]
+
+
+class LineupInput(Input):
+    runs = serializers.ListField(child=serializers.IntegerField(), help_text="The others are held against the first.")
+    margin = serializers.FloatField(required=False, default=0.02)
+    levels = ObjectField(required=False, help_text="Service levels in place of the project's own.")
 
 
 class ResumeInput(Input):

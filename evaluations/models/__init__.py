@@ -5,6 +5,7 @@ from evaluations.models.comparisons import Comparison, ComparisonState
 from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersion, Split
 from evaluations.models.gates import Gate, GateRun, GateState, ServiceLevels
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
+from evaluations.models.lineups import Lineup, LineupRun, LineupState
 from evaluations.models.playground import TRIAL_OPEN, Trial, TrialAnswer, TrialState
 from evaluations.models.proposals import CaseProposal, ProposalState
 from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel
@@ -45,6 +46,9 @@ __all__ = [
     "ImportPart",
     "ImportState",
     "LeakageOverride",
+    "Lineup",
+    "LineupRun",
+    "LineupState",
     "ModelPrice",
     "PartKind",
     "ProposalState",

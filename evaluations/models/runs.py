@@ -50,6 +50,8 @@ class Run(models.Model):
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     # The run whose answers are judged again: nothing is asked.
     answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="judged_again")
+    # The sweep that it was made for, whose budget it shares.
+    sweep = models.ForeignKey("Lineup", on_delete=models.PROTECT, null=True, related_name="swept_runs")
 
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.PENDING)
     error = models.CharField(max_length=1_000, blank=True)
@@ -89,7 +91,7 @@ class Run(models.Model):
         triggers = frozen(
             *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
             *("is_simulation", "parameters", "scorers", "repeats", "cases", "cases_hash", "leaked", "price"),
-            *("answers_of", "by_name", "created_at"),
+            *("answers_of", "sweep", "by_name", "created_at"),
         )
 
     def __str__(self) -> str:

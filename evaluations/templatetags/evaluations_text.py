@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 
+from evaluations import service_levels
 from evaluations.cases import SPLITS, input_text
 from evaluations.models import Case
 from registry.templatetags.registry_text import dollars
@@ -67,8 +68,35 @@ def matrix_rows(labels: Mapping[str, Any]) -> list[tuple[str, list[tuple[int, bo
 
 
 @register.filter
+def thousandfold(value: float) -> float:
+    """What a thousand calls cost, of what one does."""
+    return 1_000 * value
+
+
+@register.filter
+def level_title(name: str) -> str:
+    """A service level as people call it."""
+    return service_levels.TITLES.get(name, name)
+
+
+@register.filter
+def level_bound(name: str, level: float) -> str:
+    """A service level in words: at least 0.8."""
+    bound = "at least" if name in service_levels.SHARES else "at most"
+    return f"{bound} {amount(level, service_levels.UNITS.get(name, ''))}"
+
+
+@register.filter
+def level_figure(finding: Mapping[str, Any]) -> str:
+    """What was measured of a level, with its interval."""
+    if finding["value"] is None:
+        return "not measured"
+    return measured(finding, service_levels.UNITS.get(finding["name"], ""))
+
+
+@register.filter
 def signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3g}"
+    return "–" if value is None else f"{value:+.3f}" if abs(value) < 1 else f"{value:+,.3g}"
 
 
 @register.inclusion_tag("evaluations/datasets/_splits.html")

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from evaluations import gates
+from evaluations import gates, service_levels
 from evaluations.models import Split
 from evaluations.views.addresses import to
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of
@@ -87,7 +87,7 @@ def gate_remove(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 @only_post
 def levels_set(request: HttpRequest, actor: Actor) -> HttpResponse:
     try:
-        given = {name: number(request.POST.get(name, ""), name) for name in gates.LEVELS}
+        given = {name: number(request.POST.get(name, ""), name) for name in service_levels.NAMES}
         gates.set_levels(actor, given)
     except Problem as problem:
         return refused(request, problem, to("gate-list", actor))

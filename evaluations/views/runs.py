@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import planning, runs, tasks
+from evaluations import lineups, planning, runs, tasks
 from evaluations.api.runs import file_answer
 from evaluations.models import Dataset, ProviderModel, ResultMark, Run, Split
 from evaluations.scorers import all_scorers
@@ -22,6 +22,7 @@ from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_po
 
 ANSWERS_SHOWN = 20
 MOST_OFFERED = 200
+LINEUPS_SHOWN = 3
 ONLY = {"": "All", "wrong": "Wrong", "failed": "No answer", "leaked": "Leaked", "marked": "Marked"}
 FIELDS = (
     *("prompt", "dataset", "split", "model", "repeats", "limit", "leaked", "budget_usd", "scorers_json"),
@@ -46,10 +47,13 @@ def run_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     prompt = request.GET.get("prompt", "")[:200]
     rows = runs.loaded().filter(project=actor.project)
     rows = rows.filter(version__prompt__name=prompt) if prompt else rows
+    newest = lineups.loaded().filter(project=actor.project).order_by("-id")
+    newest = newest.filter(places__run__version__prompt__name=prompt).distinct() if prompt else newest
     context = {
         "section": "evaluations",
         "page": Paginator(rows.order_by("-id"), PAGE_SIZE).get_page(request.GET.get("page")),
         "prompt": prompt,
+        "lineups": newest[:LINEUPS_SHOWN],
     }
     return page(request, actor, "evaluations/runs/run_list.html", context)
 
@@ -100,7 +104,7 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name in ("prompt", "dataset", "model"):
         if not document[name]:
-            raise _fault(name, "Choose one.")
+            raise sentence_at(name, "Choose one.")
     document["repeats"] = whole(values["repeats"].strip()) or 0
     if values["limit"].strip():
         document["limit"] = whole(values["limit"].strip()) or 0
@@ -109,7 +113,7 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
         try:
             document["parameters"] = {"temperature": float(values["temperature"])}
         except ValueError:
-            raise _fault("temperature", "Must be a number.") from None
+            raise sentence_at("temperature", "Must be a number.") from None
     document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
     return document
 
@@ -121,13 +125,14 @@ def scorers_of(text: str) -> list[Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise _fault("scorers_json", f"This is not JSON: {error}") from None
+        raise sentence_at("scorers_json", f"This is not JSON: {error}") from None
     if not isinstance(found, list):
-        raise _fault("scorers_json", "Must be a list of scorers.")
+        raise sentence_at("scorers_json", "Must be a list of scorers.")
     return found
 
 
-def _fault(name: str, message: str) -> Problem:
+def sentence_at(name: str, message: str) -> Problem:
+    """What is wrong with a field of a form."""
     return Problem("request.invalid", message, faults=[Fault(f"/{name}", "invalid", message)])
 
 

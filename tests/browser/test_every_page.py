@@ -43,6 +43,8 @@ PAGES = [
     "evaluations/",
     "new-evaluation/?prompt=support.route@latest",
     "evaluations/1/",
+    "new-sweep/?prompt=support.route@latest",
+    "new-lineup/?run=1",
     "settings/providers/",
     "settings/providers/sandbox/",
     "settings/gates/",

@@ -13,6 +13,8 @@ from evaluations.models import (
     DatasetVersion,
     Finding,
     LeakageOverride,
+    Lineup,
+    LineupRun,
     ModelPrice,
     Report,
     Result,
@@ -47,6 +49,7 @@ INSERT_ONLY = [
     Finding,
     Inclusion,
     LeakageOverride,
+    LineupRun,
     ModelPrice,
     PromptVersion,
     Release,
@@ -55,7 +58,7 @@ INSERT_ONLY = [
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [Run, Trial]
+FROZEN = [Lineup, Run, Trial]
 
 
 @pytest.fixture
@@ -82,6 +85,8 @@ def history(stage: Stage) -> None:
     providers.set_price(stage.ada, model, {"input": 1, "output": 2})
     run = runs.create(stage.edith, Asked(version, loaded.version, ["exact"], model))
     Result.objects.create(run=run, case=first)
+    lineup = Lineup.objects.create(project=stage.project, margin=0.02, by_name="edith")
+    LineupRun.objects.create(lineup=lineup, run=run, place=0)
 
 
 @pytest.mark.parametrize("model", INSERT_ONLY)
