@@ -30,7 +30,7 @@ def main() -> int:
     with fresh_database():
         # Django's models can be imported only now.
         from evaluations import datasets, loading, reports  # noqa: PLC0415
-        from evaluations.case_file import Row  # noqa: PLC0415
+        from evaluations.case_row import Row  # noqa: PLC0415
         from evaluations.models import Report  # noqa: PLC0415
         from registry import projects  # noqa: PLC0415
         from registry.access import command_line  # noqa: PLC0415

@@ -11,16 +11,16 @@ is called in the file is brought to a case's members (`evaluations.cases`):
 
 import csv
 import io
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
-import yaml
 
+from evaluations import promptfoo
+from evaluations.case_row import Row
 from evaluations.cases import LONGEST_LABEL, MEMBERS, has_only_text, is_normal_line
 from registry.example_file import guarded
 from registry.problems import Fault, Problem
@@ -33,11 +33,6 @@ ENDINGS = {
     **dict.fromkeys(("yaml", "yml"), "promptfoo"),
 }
 LONGEST_LINE = 1024 * 1024
-# A promptfoo file is read whole.
-MAX_YAML_BYTES = 4 * 1024 * 1024
-MAX_YAML_NODES = 500_000
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MOST_COMBINATIONS = 1_000
 # Few rows at a time: a file of some hundred bytes can stand for gigabytes.
 PARQUET_BATCH = 64
 MAX_BATCH_BYTES = 128 * 1024 * 1024
@@ -60,18 +55,6 @@ HOLDERS = ("variables", "vars", "inputs")
 OWN = frozenset({"tags", "group", "weight", "split", "dealt"})
 CSV_COLUMNS = ("expected", "label", "tags", "group", "weight", "split", "dealt")
 FORMULA_GUARD = "'"
-
-
-@dataclass(slots=True)
-class Row:
-    """A row at a line (or number, in Parquet) of its file: a case's document, or what is wrong with it."""
-
-    line: int
-    document: Any = None
-    fault: Fault | None = None
-    raw: Any = None
-    # Whether texts and numbers are in normal form already.
-    is_normal: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +92,7 @@ def read_rows(path: Path, form: str, columns: Columns | None = None, *, separato
         elif form == "csv":
             yield from _csv(handle, separator or ("\t" if path.suffix.lower() == ".tsv" else ","), columns)
         elif form == "promptfoo":
-            yield from promptfoo(handle.read(MAX_YAML_BYTES + 1))
+            yield from promptfoo.rows(handle.read(promptfoo.MAX_BYTES + 1))
         else:
             raise Problem("dataset.unreadable", f"There is no format {form!r}; there are {', '.join(FORMATS)}.")
 
@@ -274,82 +257,6 @@ def _read_dates(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def promptfoo(text: str) -> Iterator[Row]:
-    """The tests of a promptfoo file: `vars` are variables, an `equals` assertion is what is expected.
-
-    A variable that is a list stands for one test each, as promptfoo has it; other assertions judge, and a case has no
-    judge of its own.
-    """
-    if len(text) > MAX_YAML_BYTES:
-        raise Problem("dataset.unreadable", f"A promptfoo file has at most {MAX_YAML_BYTES // 2**20} MB.")
-    document = _read_yaml(text)
-    tests = document.get("tests") if isinstance(document, dict) else document
-    if not isinstance(tests, list):
-        raise Problem("dataset.unreadable", "The file has no list of tests; tests in other files are not read.")
-    shared = _object(document, "defaultTest")
-    number = 0
-    for test in tests:
-        for one in _combinations(test, shared):
-            number += 1
-            yield replace(one, line=number)
-
-
-def _read_yaml(text: str) -> Any:
-    """A YAML document, unless its aliases unfold to very much, or to no end."""
-    try:
-        root = yaml.compose(text, Loader=YAML_LOADER)
-        if root is not None and _unfolded(root, {}) > MAX_YAML_NODES:
-            raise Problem("dataset.unreadable", f"The file stands for more than {MAX_YAML_NODES:,} values.")
-        return yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - the safe loader, in C where it is there
-    except Problem:
-        raise
-    # PyYAML raises whatever the constructors of its own types do: KeyError, AttributeError, ValueError.
-    except Exception as error:
-        raise Problem("dataset.unreadable", f"The file cannot be read as YAML: {str(error)[:300]}") from None
-
-
-def _unfolded(node: Any, known: dict[int, int]) -> int:
-    """How many values a node stands for with all its aliases written out; a node within itself stands for too many."""
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = MAX_YAML_NODES + 1
-    value = node.value if isinstance(node.value, list) else []
-    parts = [part for item in value for part in (item if isinstance(item, tuple) else (item,))]
-    known[id(node)] = size = 1 + sum(_unfolded(part, known) for part in parts)
-    return size
-
-
-def _combinations(test: Any, shared: Mapping[str, Any]) -> Iterator[Row]:
-    if not isinstance(test, dict):
-        yield Row(0, fault=Fault("", "type", "A test is an object with vars."), raw=test)
-        return
-    variables = {**_object(shared, "vars"), **_object(test, "vars")}
-    listed = {name: value for name, value in variables.items() if isinstance(value, list)}
-    document: dict[str, Any] = {"expected": _equals(test), "tags": [], "group": ""}
-    tags = _object(test, "metadata").get("tags")
-    document["tags"] = tags if isinstance(tags, list) else []
-    for count, values in enumerate(itertools.product(*listed.values())):
-        if count == MOST_COMBINATIONS:
-            yield Row(0, fault=Fault("/vars", "count", f"Stands for more than {MOST_COMBINATIONS:,} tests."), raw=test)
-            return
-        chosen = {**variables, **dict(zip(listed, values, strict=True))}
-        yield Row(0, {**document, "variables": chosen}, raw=test)
-
-
-def _equals(test: Mapping[str, Any]) -> Any:
-    """What a test's first `equals` assertion compares with."""
-    assertions = test.get("assert")
-    for assertion in assertions if isinstance(assertions, list) else ():
-        if isinstance(assertion, dict) and assertion.get("type") == "equals":
-            return assertion.get("value")
-    return None
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
-    member = value.get(name) if isinstance(value, Mapping) else None
-    return dict(member) if isinstance(member, dict) else {}
 
 
 def as_case(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from django.db.models import Count
 from django.utils import timezone
 
 from evaluations import loading
-from evaluations.case_file import Row, fits_columns
+from evaluations.case_file import fits_columns
+from evaluations.case_row import Row
 from evaluations.cases import label_of, read_case
 from evaluations.loading import Change, Loaded
 from evaluations.models import Case, Dataset, DatasetVersion

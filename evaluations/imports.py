@@ -13,8 +13,9 @@ from django.db.models import F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from evaluations import loading
-from evaluations.case_file import Columns, Row, format_of, read_rows
+from evaluations import loading, promptfoo
+from evaluations.case_file import Columns, format_of, read_rows
+from evaluations.case_row import Row
 from evaluations.loading import Change, Loaded
 from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
 from registry import access, audit, keys
@@ -146,7 +147,9 @@ def perform(upload: DatasetImport) -> None:
             raise Problem("import.wrong_state", f"{MOST_ATTEMPTS} workers ended over this file without finishing it.")
         with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
             _write(upload, file)
-            loaded = _load(_actor(upload), upload, Path(file.name), rejects)
+            path = Path(file.name)
+            loaded = _load(_actor(upload), upload, path, rejects)
+            plan = promptfoo.planned_of(path) if upload.format == "promptfoo" else None
     except _LostError:
         logger.warning("import.lost import=%s", upload.pk)
     except Exception as error:
@@ -169,6 +172,8 @@ def perform(upload: DatasetImport) -> None:
             rows_known=loaded.known,
             rows_bad=loaded.bad,
             faults=rejects.first,
+            scorers=list(plan.scorers) if plan else [],
+            left_out=[printable(sentence) for sentence in plan.left_out] if plan else [],
         )
 
 

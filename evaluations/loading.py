@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from evaluations.case_file import Row
+from evaluations.case_row import Row
 from evaluations.cases import SPLITS, Case, read_case
 from evaluations.models import Case as StoredCase
 from evaluations.models import Dataset, DatasetVersion, Report, ReportKind, ReportState

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema_rs
 import regex
 
+from evaluations import promptfoo
 from evaluations.scorers import all_scorers
 from evaluations.scorers.base import Kind, Outside, Parameter, Sample, Scorer
 from registry.plain_json import MAX_FAULTS
@@ -123,7 +124,8 @@ def counts(spec: Spec) -> bool:
 
 
 def read_specs(document: object, pointer: str = "/scorers") -> list[Spec]:
-    """Scorers as people and files name them: `[{"scorer": "contains", "parameters": {"texts": ["refund"]}}, "label"]`.
+    """Scorers as people and files name them: `[{"scorer": "contains", "parameters": {"texts": ["refund"]}}, "label"]`;
+    an object with a `type` is an assertion of promptfoo: `{"type": "icontains", "value": "refund"}`.
 
     Raises `scorers.invalid`, with each fault at its place.
     """
@@ -156,6 +158,12 @@ MEMBERS = frozenset({"scorer", "name", "parameters", "weight", "threshold", "neg
 def _read(one: object, pointer: str, faults: list[Fault]) -> Spec | None:
     document: dict[str, Any] = {"scorer": one} if isinstance(one, str) else one if isinstance(one, dict) else {}
     before = len(faults)
+    if "type" in document and "scorer" not in document:
+        try:
+            document = promptfoo.scorer_of(document, is_own=document.get("value") is None)
+        except promptfoo.UnmappedError as error:
+            faults.append(Fault(f"{pointer}/type", "choice", f"{str(document['type'])[:100]} {error}."))
+            return None
     definition = all_scorers().get(str(document.get("scorer")))
     if definition is None:
         known = ", ".join(all_scorers())

@@ -141,13 +141,18 @@ class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
     dataset = serializers.CharField(source="dataset.name")
     version = serializers.IntegerField(source="version.number", default=None, allow_null=True)
     faults = serializers.ListField(child=ObjectField(), help_text="The first ones, with line, pointer and message.")
+    scorers = serializers.ListField(
+        child=ObjectField(), help_text="What a run judges by to judge as the file's assertions do (promptfoo)."
+    )
+    left_out = serializers.ListField(child=serializers.CharField(), help_text="Assertions without a scorer, and why.")
     by = serializers.CharField(source="by_name")
 
     class Meta:
         model = DatasetImport
         fields = [
             *("id", "dataset", "filename", "format", "state", "replace", "skip_bad", "message", "bytes"),
-            *("rows_read", "rows_added", "rows_known", "rows_bad", "faults", "error", "version", "by"),
+            *("rows_read", "rows_added", "rows_known", "rows_bad", "faults", "scorers", "left_out"),
+            *("error", "version", "by"),
             *("created_at", "finished_at"),
         ]
 

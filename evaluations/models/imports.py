@@ -36,6 +36,9 @@ class DatasetImport(models.Model):
     rows_bad = models.PositiveIntegerField(default=0)
     # The first ones: [{"line": 7, "pointer": "/tags", "code": "tags", "message": "..."}].
     faults = models.JSONField(default=list)
+    # Scorers that the file's own assertions stand for, and sentences on those that have none (promptfoo).
+    scorers = models.JSONField(default=list)
+    left_out = models.JSONField(default=list)
     error = models.CharField(max_length=1_000, blank=True)
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, null=True, related_name="imports")
     by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

@@ -8,7 +8,8 @@ def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | 
     if not wanted:
         if sample.expected is None:
             return None
-        wanted = [sample.expected_text]
+        is_list = isinstance(sample.expected, list) and bool(sample.expected)
+        wanted = [str(text) for text in sample.expected] if is_list else [sample.expected_text]
     ignores_case = not parameters.get("case_sensitive", False)
     output = sample.output.casefold() if ignores_case else sample.output
     missing = [text for text in wanted if (text.casefold() if ignores_case else text) not in output]
@@ -21,7 +22,7 @@ def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | 
 
 SCORER = Scorer(
     "Contains",
-    "The output has certain texts in it; where none are given, the expected answer.",
+    "The output has certain texts in it; where none are given, the expected one or ones.",
     score,
     (
         Parameter("texts", "texts", "Texts, one a line"),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow
 import pyarrow.parquet
@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluations.case_file import Columns, Row, as_case, format_of, promptfoo, read_rows, write_csv, write_jsonl
+from evaluations import promptfoo, scoring
+from evaluations.case_file import Columns, as_case, format_of, read_rows, write_csv, write_jsonl
+from evaluations.case_row import Row
 from evaluations.cases import read_case
+from evaluations.scorers.base import Sample
 from registry.problems import Fault, Problem
 
 CELL = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
@@ -113,7 +116,7 @@ tests:
 
 
 def test_promptfoo_tests():
-    found = list(promptfoo(PROMPTFOO))
+    found = list(promptfoo.rows(PROMPTFOO))
 
     assert found[0].document == {
         "variables": {"lang": "en", "question": "Hi"},
@@ -130,13 +133,13 @@ def test_promptfoo_tests():
 @pytest.mark.parametrize("text", ["tests: file.csv", "- [", "{}", "a: &a [*a, *a]"])
 def test_a_promptfoo_file_without_tests_is_refused(text: str):
     with pytest.raises(Problem) as refused:
-        list(promptfoo(text))
+        list(promptfoo.rows(text))
     assert refused.value.code == "dataset.unreadable"
 
 
 def test_a_promptfoo_file_cannot_stand_for_a_million_tests():
     many = list(range(100))
-    rows = list(promptfoo(json.dumps({"tests": [{"vars": {"a": many, "b": many, "c": many}}]})))
+    rows = list(promptfoo.rows(json.dumps({"tests": [{"vars": {"a": many, "b": many, "c": many}}]})))
 
     assert len(rows) == 1_001
     assert rows[-1].fault
@@ -225,3 +228,74 @@ def test_what_is_exported_has_the_digest_of_what_was_imported(tmp_path: Path):
 
     assert after
     assert after.digest == before.digest
+
+
+# --- Assertions of promptfoo -----------------------------------------------------------------------------------------
+
+ASSERTED = """
+defaultTest:
+  assert: [{type: latency, threshold: 900}, {type: llm-rubric, value: is polite}]
+tests:
+  - vars: {q: a}
+    assert: [{type: icontains, value: refund, weight: 2}, {type: is-json}, {type: not-contains, value: sorry}]
+  - vars: {q: b}
+    assert:
+      - {type: icontains, value: invoice}
+      - {type: is-json}
+      - {type: not-contains, value: sorry}
+      - {type: python, value: x}
+  - vars: {q: c}
+    assert: [{type: assert-set, assert: [{type: is-json}, {type: not-contains, value: sorry}]}]
+"""
+
+
+def test_shared_assertions_are_scorers_and_one_kind_of_values_is_what_is_expected():
+    plan = promptfoo.planned(promptfoo.read(ASSERTED))
+
+    assert plan.own == "icontains"
+    assert [row.document["expected"] for row in promptfoo.rows(ASSERTED)] == ["refund", "invoice", None]
+    specs = {spec.name: spec for spec in scoring.read_specs(list(plan.scorers))}
+    assert list(specs) == ["latency", "is-json", "not-contains", "icontains"]
+    assert specs["latency"].threshold == 900
+    assert (specs["not-contains"].negate, specs["not-contains"].parameters["texts"]) == (True, ["sorry"])
+    assert specs["icontains"].weight == 2
+    assert "texts" not in specs["icontains"].parameters
+    assert plan.left_out == [
+        'llm-rubric "is polite" asks a model by a rubric: register the rubric as a prompt, and use the scorer judge',
+        'python "x" judges 1 of 3 tests; a scorer judges every case',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("assertion", "output", "expected", "passes"),
+    [
+        ({"type": "equals"}, "a", "a", True),
+        ({"type": "not-equals"}, "a", "a", False),
+        ({"type": "contains-any", "value": ["x", "y"]}, "has y", None, True),
+        ({"type": "contains-all", "value": ["x", "y"]}, "has y", None, False),
+        ({"type": "contains-all"}, "x and y", ["x", "y"], True),
+        ({"type": "contains", "value": "Refund"}, "refund", None, False),
+        ({"type": "icontains", "value": "Refund"}, "refund", None, True),
+        ({"type": "starts-with", "value": "a.b"}, "a.b c", None, True),
+        ({"type": "starts-with", "value": "a.b"}, "axb", None, False),
+        ({"type": "regex", "value": "^\\d+$"}, "12", None, True),
+        ({"type": "is-json", "value": {"type": "object", "required": ["a"]}}, '{"a": 1}', None, True),
+        ({"type": "is-json"}, "no", None, False),
+        ({"type": "not-is-refusal"}, "Here you are.", None, True),
+        ({"type": "levenshtein", "threshold": 5}, "kitten", "kitten", True),
+    ],
+)
+def test_an_assertion_judges_under_its_own_name(assertion: Any, output: str, expected: Any, passes: bool):
+    specs = scoring.read_specs([assertion])
+
+    judged = scoring.judge(Sample(output=output, expected=expected), specs, cast("Any", None))
+
+    assert judged.passed is passes
+
+
+@pytest.mark.parametrize("assertion", [{"type": "python", "value": "1"}, {"type": "equals", "value": "a"}, {"type": 7}])
+def test_what_cannot_be_mapped_is_refused_at_its_place(assertion: Any):
+    with pytest.raises(Problem) as refused:
+        scoring.read_specs(["exact", assertion])
+
+    assert refused.value.faults[0].pointer == "/scorers/1/type"

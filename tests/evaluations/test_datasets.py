@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluations import datasets, loading
-from evaluations.case_file import Row, read_rows, write_csv, write_jsonl
+from evaluations.case_file import read_rows, write_csv, write_jsonl
+from evaluations.case_row import Row
 from evaluations.loading import Change
 from evaluations.models import Case, Dataset, DatasetVersion, Report
 from evaluations.splits import DEFAULT_SHARES, SPLITS, Group, deal

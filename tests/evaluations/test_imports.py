@@ -1,5 +1,6 @@
 """Files on their way into a dataset: parts, workers, and what goes wrong on the way."""
 
+import io
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from registry.models import User
 from registry.problems import Problem
 from tests.conftest import Stage
 from tests.evaluations.conftest import cases
+from tests.evaluations.test_run_pages import client_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -354,3 +356,30 @@ def test_progress_is_told_while_it_goes_on(stage: Stage, tickets: Dataset, tmp_p
     loading.load(stage.edith, tickets, rows, tell=lambda read, bad: heard.append((read, bad)))
 
     assert heard == [(20_000, 0), (40_000, 0), (50_000, 0)]
+
+
+PROMPTFOO = b"""
+tests:
+  - {vars: {ticket: I want my money back}, assert: [{type: icontains, value: refund}, {type: is-json}]}
+  - {vars: {ticket: The site is down}, assert: [{type: icontains, value: incident}, {type: is-json}]}
+  - {vars: {ticket: Hello}, assert: [{type: is-json}, {type: javascript, value: output.length}]}
+"""
+
+
+def test_a_promptfoo_file_comes_with_its_assertions(stage: Stage, tickets: Dataset, tmp_path: Path):
+    done = performed(upload(stage, tickets, PROMPTFOO, "promptfooconfig.yaml"))
+
+    assert done.state == "done"
+    assert [one["name"] for one in done.scorers] == ["is-json", "icontains"]
+    assert done.left_out == ['javascript "output.length" judges 1 of 3 tests; a scorer judges every case']
+    expected = tickets.cases.filter(variables__ticket="I want my money back").values_list("expected", flat=True)
+    assert list(expected) == ["refund"]
+    shown = client_of(stage.edith).get(f"/p/paper/datasets/{tickets.name}/imports/{done.pk}/").content.decode()
+    assert "Evaluate by them" in shown
+    assert "judges 1 of 3 tests" in shown
+    path = tmp_path / "config.yaml"
+    path.write_bytes(PROMPTFOO)
+    said = io.StringIO()
+    call_command("import_cases", "another", str(path), "--project", "paper", stdout=said)
+    assert '"scorer": "json_valid"' in said.getvalue()
+    assert "left out: javascript" in said.getvalue()

@@ -1,3 +1,4 @@
+import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -6,8 +7,9 @@ from typing import IO, Any
 
 from django.core.management.base import CommandError
 
-from evaluations import datasets, imports, loading
-from evaluations.case_file import Columns, Row, format_of, read_rows
+from evaluations import datasets, imports, loading, promptfoo
+from evaluations.case_file import Columns, format_of, read_rows
+from evaluations.case_row import Row
 from evaluations.loading import Change
 from evaluations.models import Dataset
 from registry.management.project_command import ProjectCommand
@@ -62,6 +64,14 @@ class Command(ProjectCommand):
             f"{dataset}@{loaded.version.number}: {loaded.read:,} rows read, {loaded.added:,} added, "
             f"{loaded.known:,} there already; {loaded.version.size:,} cases, {loaded.version.content_hash}"
         )
+
+        if format_of(file.name) == "promptfoo":
+            self._tell_assertions(promptfoo.planned_of(file))
+
+    def _tell_assertions(self, plan: promptfoo.Plan) -> None:
+        self.stdout.write(f"Its assertions as scorers: {json.dumps(plan.scorers)}")
+        for sentence in plan.left_out:
+            self.stdout.write(f"left out: {sentence}")
 
     def _tell(self, read: int, bad: int) -> None:
         if read and read % TELL_EVERY == 0 and sys.stderr.isatty():
