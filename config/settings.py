@@ -219,6 +219,7 @@ CELERY_TASK_ROUTES = {
     "evaluations.tasks.sum_up_run": {"queue": "long"},
     "evaluations.tasks.compare_runs": {"queue": "long"},
     "evaluations.tasks.line_up": {"queue": "long"},
+    "evaluations.tasks.write_cases": {"queue": "long"},
     "evaluations.tasks.settle_gate": {"queue": "long"},
     "evaluations.tasks.try_prompt": {"queue": "playground"},
 }
@@ -289,6 +290,7 @@ SPECTACULAR_SETTINGS = {
         "ProposalStateEnum": "evaluations.models.ProposalState",
         "RoundStateEnum": "evaluations.models.RoundState",
         "LineupStateEnum": "evaluations.models.LineupState",
+        "SynthesisStateEnum": "evaluations.models.SynthesisState",
         "TrialStateEnum": "evaluations.models.TrialState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],

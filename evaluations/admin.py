@@ -35,6 +35,7 @@ from evaluations.models import (
     Run,
     RunBatch,
     ServiceLevels,
+    Synthesis,
     Trial,
     TrialAnswer,
 )
@@ -251,3 +252,9 @@ class TrialAdmin(ReadOnlyAdmin):
 class TrialAnswerAdmin(ReadOnlyAdmin):
     list_display = ("trial", "model", "state", "error", "cost_usd")
     list_select_related = ("trial", "model__provider")
+
+
+@admin.register(Synthesis)
+class SynthesisAdmin(ReadOnlyAdmin):
+    list_display = ("id", "dataset", "model", "state", "wanted", "proposed", "cost_usd", "by_name")
+    list_select_related = ("dataset", "model__provider")

@@ -18,7 +18,7 @@ from evaluations.case_file import Columns, format_of, read_rows
 from evaluations.case_row import Row
 from evaluations.loading import Change, Loaded
 from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
-from registry import access, audit, keys
+from registry import audit, keys
 from registry.access import Actor, Right
 from registry.plain_json import MAX_FAULTS
 from registry.problems import Fault, Problem
@@ -148,7 +148,8 @@ def perform(upload: DatasetImport) -> None:
         with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
             _write(upload, file)
             path = Path(file.name)
-            loaded = _load(_actor(upload), upload, path, rejects)
+            actor = keys.starter(upload, upload.dataset.project)
+            loaded = _load(actor, upload, path, rejects)
             plan = promptfoo.planned_of(path) if upload.format == "promptfoo" else None
     except _LostError:
         logger.warning("import.lost import=%s", upload.pk)
@@ -257,16 +258,6 @@ def _load(actor: Actor, upload: DatasetImport, path: Path, rejects: _Rejects) ->
     rows = read_rows(path, upload.format, columns_of(upload.columns), separator=separator)
     change = Change(replace=upload.replace, message=upload.message or f"From {upload.filename}")
     return loading.load(actor, upload.dataset, rows, change, reject=rejects if upload.skip_bad else None, tell=tell)
-
-
-def _actor(upload: DatasetImport) -> Actor:
-    """Who started it, with the rights of now."""
-    if upload.by:
-        return access.person(upload.by, upload.dataset.project)
-    if upload.by_key:
-        keys.require_usable(upload.by_key)
-        return access.machine(upload.by_key)
-    return access.command_line(upload.dataset.project)
 
 
 def _write(upload: DatasetImport, file: IO[bytes]) -> None:

@@ -3,7 +3,7 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import comparisons, gates, imports, lineups, playground, proposals, providers, reports, runs
+from evaluations import comparisons, gates, imports, lineups, playground, proposals, providers, reports, runs, synthesis
 from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from registry.tasks import start
 
@@ -36,6 +36,15 @@ def check_proposals(dataset_id: int) -> None:
     dataset = Dataset.objects.select_related("head").filter(pk=dataset_id).first()
     if dataset and proposals.check(dataset) == proposals.MOST_AT_ONCE:
         start(check_proposals, dataset_id)
+
+
+@shared_task(name="evaluations.tasks.write_cases", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+def write_cases(synthesis_id: int) -> None:
+    """Have a model make up cases, and hold them against those that are there."""
+    work = synthesis.loaded().filter(pk=synthesis_id).first()
+    if work:
+        synthesis.perform(work)
+        start(check_proposals, work.dataset_id)
 
 
 @shared_task(name="evaluations.tasks.try_provider", time_limit=120, soft_time_limit=110)
@@ -125,6 +134,8 @@ def sweep() -> None:
         start(sum_up_run, key)
     for key in comparisons.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(compare_runs, key)
+    for key in synthesis.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(write_cases, key)
     for key in lineups.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(line_up, key)
     playground.give_up_silent()

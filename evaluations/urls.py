@@ -50,6 +50,7 @@ urlpatterns = [
     path(f"{DATASET}/leakage/ask/", reports.leakage_ask, name="leakage-ask"),
     path(f"{DATASET}/leakage/override/", reports.leakage_override, name="leakage-override"),
     path(f"{DATASET}/proposals/", proposals.proposal_list, name="proposal-list"),
+    path(f"{DATASET}/syntheses/<int:key>/wait/", proposals.synthesis_wait, name="synthesis-wait"),
     path(f"{DATASET}/rounds/", annotation.round_list, name="round-list"),
     path(f"{DATASET}/rounds/new/", annotation.round_new, name="round-new"),
     path(f"{DATASET}/rounds/<int:key>/", annotation.round_detail, name="round-detail"),

@@ -7,14 +7,15 @@ import secrets
 import string
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from registry import audit
+from registry import access, audit
 from registry.access import Actor, Right
-from registry.models import APIKey, Scope, User
+from registry.models import APIKey, Project, Scope, User
 from registry.problems import Problem
 
 ALPHABET = string.ascii_letters + string.digits
@@ -101,3 +102,20 @@ def _digest(secret: str) -> str:
 
 def _random(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+class Started(Protocol):
+    """A row of work that somebody started."""
+
+    by: User | None
+    by_key: APIKey | None
+
+
+def starter(row: Started, project: Project) -> Actor:
+    """Who started it, with the rights of now: a worker acts for nobody who may not any more."""
+    if row.by:
+        return access.person(row.by, project)
+    if row.by_key:
+        require_usable(row.by_key)
+        return access.machine(row.by_key)
+    return access.command_line(project)

@@ -24,6 +24,7 @@ PURE = [
     "evaluations.case_row",
     "evaluations.promptfoo",
     "evaluations.service_levels",
+    "evaluations.synthesis_chat",
     "evaluations.cases",
     "evaluations.adherence",
     "evaluations.chat",

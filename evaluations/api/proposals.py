@@ -8,11 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import datasets, proposals, tasks
+from evaluations import datasets, proposals, providers, synthesis, tasks
 from evaluations.api import serializers as shapes
 from evaluations.api.datasets import keyed, loaded_answer
 from evaluations.api.filters import ProposalFilter
-from evaluations.models import CaseProposal
+from evaluations.models import CaseProposal, Synthesis
 from registry.access import Right
 from registry.api.authentication import actor_of
 from registry.tasks import start
@@ -74,3 +74,50 @@ class ProposalsReject(APIView):
         dataset = datasets.named(actor.project, name)
         count = proposals.reject(actor, dataset, keys=asked["ids"], reason=asked["reason"])
         return Response({"count": count})
+
+
+class SynthesisList(generics.GenericAPIView[Synthesis]):
+    queryset = Synthesis.objects.none()
+    serializer_class = shapes.SynthesisSerializer
+    filter_backends = ()
+    ordering = ("-id",)
+
+    @extend_schema(operation_id="syntheses_list", responses=shapes.SynthesisSerializer(many=True))
+    def get(self, request: Request, name: str) -> Response:
+        """What models were asked to write for a dataset, newest first."""
+        actor = actor_of(request)
+        actor.require(Right.SEE)
+        rows = synthesis.loaded().filter(dataset=datasets.named(actor.project, name)).order_by("-id")
+        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+
+    @extend_schema(
+        operation_id="syntheses_create", request=shapes.SynthesisInput, responses={201: shapes.SynthesisSerializer}
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Have a model make up cases. They become proposals, on which a person decides."""
+        asked = shapes.SynthesisInput.read(request)
+        actor = actor_of(request)
+        dataset = datasets.named(actor.project, name)
+        made = synthesis.start(
+            actor,
+            dataset,
+            model=providers.model_named(actor.project, asked["model"]),
+            wanted=asked["count"],
+            about=asked["about"],
+            variables=asked["variables"],
+            budget_usd=asked.get("budget_usd"),
+        )
+        start(tasks.write_cases, made.pk)
+        headers = {"Location": f"/api/v1/datasets/{name}/syntheses/{made.pk}"}
+        document = shapes.SynthesisSerializer(synthesis.numbered(dataset, made.pk)).data
+        return Response(document, status=201, headers=headers)
+
+
+class SynthesisDetail(APIView):
+    @extend_schema(operation_id="syntheses_read", responses=shapes.SynthesisSerializer)
+    def get(self, request: Request, name: str, key: int) -> Response:
+        """How far a model has come with writing cases."""
+        actor = actor_of(request)
+        actor.require(Right.SEE)
+        found = synthesis.numbered(datasets.named(actor.project, name), key)
+        return Response(shapes.SynthesisSerializer(found).data)

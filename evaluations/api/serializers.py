@@ -14,6 +14,7 @@ from evaluations.models import (
     DatasetVersion,
     Finding,
     Report,
+    Synthesis,
 )
 from registry.api.fields import Input, ObjectField, Text
 
@@ -222,6 +223,32 @@ class ProposalSerializer(serializers.ModelSerializer[CaseProposal]):
         fields = [
             *("id", "case", "origin", "state", "findings", "proposed_by", "created_at"),
             *("decided_by", "decided_at", "reason", "version"),
+        ]
+
+
+class SynthesisInput(Input):
+    model = Text(allow_blank=False, help_text="provider/model: a stronger one than what is measured.")
+    count = serializers.IntegerField(help_text="How many cases, 1 to 200.")
+    about = Text(required=False, default="", help_text="What they are for, and what is missing.")
+    variables = serializers.ListField(
+        child=Text(), required=False, default=list, help_text="The dataset's own where it is empty."
+    )
+    budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+
+
+class SynthesisSerializer(serializers.ModelSerializer[Synthesis]):
+    dataset = serializers.CharField(source="dataset.name")
+    model = serializers.CharField()
+    count = serializers.IntegerField(source="wanted")
+    variables = serializers.ListField(child=serializers.CharField())
+    is_simulation = serializers.BooleanField(source="model.provider.is_simulation")
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = Synthesis
+        fields = [
+            *("id", "dataset", "model", "is_simulation", "count", "about", "variables", "budget_usd", "state"),
+            *("proposed", "refused", "calls", "cost_usd", "error", "by", "created_at", "finished_at"),
         ]
 
 

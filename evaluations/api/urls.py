@@ -43,6 +43,8 @@ urlpatterns = [
     path(f"{DATASET}/proposals", proposals.ProposalList.as_view()),
     path(f"{DATASET}/proposals/accept", proposals.ProposalsAccept.as_view()),
     path(f"{DATASET}/proposals/reject", proposals.ProposalsReject.as_view()),
+    path(f"{DATASET}/syntheses", proposals.SynthesisList.as_view()),
+    path(f"{DATASET}/syntheses/<int:key>", proposals.SynthesisDetail.as_view()),
     path(f"{DATASET}/rounds", annotation.RoundList.as_view()),
     path(f"{DATASET}/rounds/<int:key>", annotation.RoundDetail.as_view()),
     path(f"{DATASET}/rounds/<int:key>/apply", annotation.RoundApply.as_view()),

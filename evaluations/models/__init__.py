@@ -20,9 +20,11 @@ from evaluations.models.runs import (
     RunBatch,
     RunState,
 )
+from evaluations.models.synthesis import SYNTHESIS_OPEN, Synthesis, SynthesisState
 
 __all__ = [
     "RUN_OPEN",
+    "SYNTHESIS_OPEN",
     "TRIAL_OPEN",
     "Annotation",
     "AnnotationItem",
@@ -65,6 +67,8 @@ __all__ = [
     "RunState",
     "ServiceLevels",
     "Split",
+    "Synthesis",
+    "SynthesisState",
     "Trial",
     "TrialAnswer",
     "TrialState",

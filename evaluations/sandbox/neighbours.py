@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -31,6 +31,7 @@ WRITTEN_PAIR = re.compile(
 )
 LISTED = re.compile(r"^\s*[-*]\s*`?(?P<name>[a-z][\w-]*)`?\s*[:–-]\s*(?P<about>.+)$", re.MULTILINE)
 LONGEST_TEXT = 20_000
+MOST_COMPOSED = 20
 MOST_PAIRS = 20_000
 EMBEDDING_SIZE = 256
 
@@ -88,6 +89,8 @@ class Neighbours:
         if known is None:
             known = _guess(asked, schema)
         if schema is not None:
+            if _asks_for_cases(schema):
+                return json.dumps({"cases": _composed(asked, schema, lot)}, ensure_ascii=False)
             return json.dumps(_fitted(known, schema, asked), ensure_ascii=False)
         wants_json = (body.get("response_format") or {}).get("type") == "json_object"
         if wants_json and _as_json(known) is None:
@@ -189,6 +192,43 @@ def _schema_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     named = form.get("json_schema") or {}
     schema = named.get("schema") if form.get("type") == "json_schema" else None
     return schema if isinstance(schema, dict) else None
+
+
+def _asks_for_cases(schema: Mapping[str, Any]) -> bool:
+    """Whether this is the form in which Cuebook has cases made up."""
+    return list(schema.get("properties") or {}) == ["cases"] and any(True for _ in _asked_variables(schema))
+
+
+def _asked_variables(schema: Mapping[str, Any]) -> Iterator[str]:
+    item = schema["properties"]["cases"].get("items") or {}
+    yield from ((item.get("properties") or {}).get("variables") or {}).get("properties") or {}
+
+
+def _composed(asked: _Asked, schema: Mapping[str, Any], lot: random.Random) -> list[dict[str, Any]]:
+    """Cases put together from two of those that were shown: the first half of one, the second of another, and what the
+    first expects. No model would call that new; it shows what becomes of cases that one writes."""
+    shown = [one for _, answer in asked.pairs for one in (_as_json(answer) or {}).get("cases", ())]
+    number = re.search(r"\d+", asked.query)
+    count = min(int(number.group()) if number else 1, MOST_COMPOSED)
+    names = list(_asked_variables(schema))
+    made = []
+    for place in range(count):
+        if len(shown) < 2:
+            words = asked.instructions.split()
+            lot.shuffle(words)
+            variables = {name: " ".join(words[:12]) for name in names}
+            made.append({"variables": variables, "expected": f"made up {place + 1}"})
+            continue
+        first, second = lot.sample(shown, 2)
+        one, other = first["variables"], second["variables"]
+        variables = {name: _halves(one.get(name), other.get(name)) for name in names}
+        made.append({"variables": variables, "expected": first["expected"]})
+    return made
+
+
+def _halves(first: Any, second: Any) -> str:
+    one, other = str(first or "").split(), str(second or "").split()
+    return " ".join([*one[: (len(one) + 1) // 2], *other[len(other) // 2 :]])
 
 
 def _enum_of(schema: Mapping[str, Any]) -> list[str]:

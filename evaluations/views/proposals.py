@@ -5,16 +5,22 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import proposals, tasks
-from evaluations.models import CaseProposal, Dataset, ProposalState
+from evaluations import datasets, proposals, providers, synthesis, tasks
+from evaluations.models import CaseProposal, Dataset, ProposalState, ProviderModel
 from evaluations.views.addresses import to
 from evaluations.views.datasets import heading
 from registry.access import Actor
 from registry.problems import Fault, Problem
-from registry.views.frame import done, in_project, page, whole
+from registry.tasks import start
+from registry.views.frame import done, errors_of, in_project, page, whole
 
 SHOWN = 20
+MOST_OFFERED = 200
+SYNTHESES_SHOWN = 3
+FIELDS = ("model", "count", "about", "variables", "budget_usd")
 
 
 @in_project
@@ -25,7 +31,14 @@ def proposal_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     states = (ProposalState.ACCEPTED, ProposalState.REJECTED) if is_decided else proposals.UNDECIDED
     rows = dataset.proposals.filter(state__in=states).order_by("-decided_at", "id" if not is_decided else "-id")
     shown = Paginator(rows.select_related("version"), SHOWN).get_page(request.GET.get("page"))
-    context |= {"page": shown, "is_decided": is_decided, "rows": [_row(one) for one in shown]}
+    context |= {
+        "page": shown,
+        "is_decided": is_decided,
+        "rows": [_row(one) for one in shown],
+        **_writing(actor, dataset),
+    }
+    if request.method == "POST" and request.POST.get("do") == "write":
+        return _write(request, actor, dataset, context)
     if request.method == "POST":
         names = [name for name in request.POST if name.startswith("case:")]
         typed = {whole(name.removeprefix("case:")): _posted(request, name) for name in names}
@@ -76,3 +89,45 @@ def _read(key: int, text: str) -> Any:
     except (ValueError, RecursionError) as error:
         sentence = f"Proposal {key} is no JSON: {error}"
         raise Problem("cases.invalid", sentence, faults=[Fault(f"/{key}", "json", sentence)]) from None
+
+
+def _writing(actor: Actor, dataset: Dataset) -> dict[str, Any]:
+    """What the form for made-up cases offers, and how those go that were asked for."""
+    models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
+    newest = synthesis.loaded().filter(dataset=dataset).order_by("-id")
+    return {
+        "models": models.select_related("provider")[:MOST_OFFERED],
+        "syntheses": newest[:SYNTHESES_SHOWN],
+        "values": {"count": "10"},
+    }
+
+
+def _write(request: HttpRequest, actor: Actor, dataset: Dataset, context: dict[str, Any]) -> HttpResponse:
+    values = {name: request.POST.get(name, "")[:20_000] for name in FIELDS}
+    try:
+        made = synthesis.start(
+            actor,
+            dataset,
+            model=providers.model_named(actor.project, values["model"]),
+            wanted=whole(values["count"].strip()) or 0,
+            about=values["about"],
+            variables=values["variables"].replace(",", " ").split(),
+            budget_usd=values["budget_usd"].strip() or None,
+        )
+    except Problem as problem:
+        context |= {"values": values, "errors": errors_of(problem, {"model.not_found": "model"})}
+        status = problem.kind.status
+        return page(request, actor, "evaluations/datasets/proposal_list.html", context, status=status)
+    start(tasks.write_cases, made.pk)
+    sentence = f"{made.model} writes {made.wanted} cases; they come in here."
+    return done(request, sentence, to("proposal-list", actor, dataset.name))
+
+
+@in_project
+def synthesis_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    """How far a model has come, for a page that waits; with its cases the page is loaded again."""
+    found = synthesis.numbered(datasets.named(actor.project, name), key)
+    if not found.is_open:
+        return HttpResponseClientRefresh()
+    context = {"project": actor.project, "dataset": found.dataset, "one": found}
+    return render(request, "evaluations/datasets/_synthesis.html", context)

@@ -19,6 +19,7 @@ from evaluations.models import (
     Report,
     Result,
     Run,
+    Synthesis,
     Trial,
 )
 from evaluations.planning import Asked
@@ -58,7 +59,7 @@ INSERT_ONLY = [
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [Lineup, Run, Trial]
+FROZEN = [Lineup, Run, Synthesis, Trial]
 
 
 @pytest.fixture

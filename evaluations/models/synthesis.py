@@ -1,0 +1,66 @@
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models.datasets import Dataset
+from evaluations.models.providers import ProviderModel
+from registry.models import APIKey, User
+from registry.models.insert_only import frozen
+
+
+class SynthesisState(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    RUNNING = "running", "Under way"
+    DONE = "done", "Done"
+    STOPPED = "stopped", "Stopped at its budget"
+    FAILED = "failed", "Failed"
+
+
+SYNTHESIS_OPEN = (SynthesisState.PENDING, SynthesisState.RUNNING)
+
+
+class Synthesis(models.Model):
+    """Cases that a model makes up: they become proposals, on which a person decides. The row is the message."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="syntheses")
+    model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="+")
+    wanted = models.PositiveSmallIntegerField()
+    about = models.TextField(blank=True)
+    variables: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=1_000))
+    budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    state = models.CharField(max_length=10, choices=SynthesisState.choices, default=SynthesisState.PENDING)
+    proposed = models.PositiveSmallIntegerField(default=0)
+    # What the model gave that is no case.
+    refused = models.PositiveSmallIntegerField(default=0)
+    calls = models.PositiveSmallIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
+    error = models.CharField(max_length=1_000, blank=True)
+    beat_at = models.DateTimeField(null=True)
+    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
+    attempts = models.PositiveSmallIntegerField(default=0)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "syntheses"
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=SynthesisState.values), name="synthesis_state_is_known"),
+            models.CheckConstraint(condition=Q(wanted__gte=1, wanted__lte=200), name="synthesis_wanted_1_to_200"),
+        ]
+        indexes = [
+            models.Index(fields=["dataset", "-id"], name="synthesis_of_dataset"),
+            models.Index(fields=["id"], condition=Q(state__in=SYNTHESIS_OPEN), name="synthesis_open"),
+        ]
+        triggers = frozen("dataset", "model", "wanted", "about", "variables", "budget_usd", "by_name", "created_at")
+
+    def __str__(self) -> str:
+        return f"synthesis {self.pk} for {self.dataset}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in SYNTHESIS_OPEN
