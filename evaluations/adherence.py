@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from evaluations.chat import Completion
+from evaluations.chat import Completion, storable
 from evaluations.scorers import json_schema
 
 MOST_FAULTS = 10
@@ -63,4 +63,8 @@ def _against(schema: Mapping[str, Any], document: Any) -> Iterator[str]:
     except (ValueError, jsonschema_rs.ValidationError) as error:
         yield f"The schema cannot be used: {error}"[:300]
         return
-    yield from (json_schema.told(error)[:300] for error in checks.iter_errors(document))
+    try:
+        yield from [storable(json_schema.told(error))[:300] for error in checks.iter_errors(document)]
+    except ValueError as error:
+        # Nested so deeply that the validator gives up.
+        yield f"The answer cannot be held against the schema: {error}"[:300]

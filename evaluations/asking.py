@@ -35,6 +35,8 @@ class Preparation:
         self._run = run
         # Where a judge may fail after the answer is paid for, every answer is kept, whatever the temperature.
         self._keeps_all = keeps_all
+        # Another server may stand behind the same provider one day, and answer otherwise.
+        self._server = run.model.provider.base_url
         partials = includes.partials_of([run.version])
         self._partials = {key: version.content for key, version in partials.items()}
 
@@ -53,7 +55,8 @@ class Preparation:
         if run.answers_of_id:
             yield from self._given(held, wanted)
             return
-        asks = [self._rendered(held, case, repeat) for case, repeat in wanted]
+        rendered = self._rendered({case.pk: case for case, _ in wanted})
+        asks = [self._ask(held, case, repeat, rendered[case.pk]) for case, repeat in wanted]
         keys = [one.key for one in asks if one.key]
         rows = CachedAnswer.objects.filter(provider=run.model.provider_id, key__in=keys).values_list("key", "answer")
         known = {bytes(key): Completion(**answer) for key, answer in rows}
@@ -61,19 +64,25 @@ class Preparation:
             answer = known.get(one.key) if one.key else None
             yield one if answer is None else Ask(one.held, one.case, one.repeat, key=None, known=answer)
 
-    def _rendered(self, held: Held, case: Case, repeat: int) -> Ask:
-        run = self._run
+    def _rendered(self, cases: Mapping[int, Case]) -> Mapping[int, Mapping[str, Any] | Problem]:
+        """Each case's request, or the problem with it."""
+        run, every = self._run, [case.variables for case in cases.values()]
         try:
-            content = run.version.content
-            rendered = versions.request_for(run.project_id, content, case.variables, self._partials)
+            found = versions.requests_for(run.project_id, run.version.content, every, self._partials)
         except Problem as problem:
-            return Ask(held, case, repeat, error=(problem.code, problem.detail[:1_000]))
+            return dict.fromkeys(cases, problem)
+        return dict(zip(cases, found, strict=True))
+
+    def _ask(self, held: Held, case: Case, repeat: int, rendered: Mapping[str, Any] | Problem) -> Ask:
+        run = self._run
+        if isinstance(rendered, Problem):
+            return Ask(held, case, repeat, error=(rendered.code, rendered.detail[:1_000]))
         request = request_of(messages_of(rendered), run.model.name, run.parameters)
         key = None
         if request.is_deterministic:
-            key = request.key(repeat)
+            key = request.key(repeat, of=self._server)
         elif self._keeps_all:
-            key = request.key(repeat, of=f"run {run.pk}")
+            key = request.key(repeat, of=f"run {run.pk} {self._server}")
         return Ask(held, case, repeat, request, key)
 
     def _given(self, held: Held, wanted: list[tuple[Case, int]]) -> Iterator[Ask]:

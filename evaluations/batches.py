@@ -2,14 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
+import orjson
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from evaluations.models import BatchState, CachedAnswer, Result, Run, RunBatch, RunState
 from evaluations.runs import SILENCE
+from registry.copying import copy_rows
+
+# How long an answer to exactly the same request stands for a new one.
+ANSWERS_KEPT = timedelta(days=90)
+KEYS = ("run_id", "case_id")
+PLAIN_COLUMNS = (
+    *("run_id", "case_id", "repeat", "output", "refusal", "finish_reason", "error", "error_detail", "latency_ms"),
+    *("tokens_in", "tokens_cached", "tokens_out", "cost_usd", "is_from_cache", "is_leaked", "request_id", "quality"),
+    "passed",
+)
+COLUMNS = (*(name.removesuffix("_id") if name in KEYS else name for name in PLAIN_COLUMNS), "tool_calls", "scores")
 
 
 @dataclass
@@ -84,7 +98,7 @@ def keep(run: Run, found: Sequence[Found]) -> Run:
     cases = {one.result.case_id for one in found}
     there = set(Result.objects.filter(run=run, case__in=cases).values_list("case", "repeat"))
     fresh = [one for one in found if (one.result.case_id, one.result.repeat) not in there]
-    Result.objects.bulk_create([one.result for one in fresh])
+    copy_rows(Result, COLUMNS, (_columns(one.result) for one in fresh))
     CachedAnswer.objects.bulk_create([one.answer for one in found if one.answer], ignore_conflicts=True)
     for held in {id(one.held): one.held for one in found}.values():
         held.left -= sum(one.held is held for one in found)
@@ -95,6 +109,12 @@ def keep(run: Run, found: Sequence[Found]) -> Run:
     return locked
 
 
+def _columns(result: Result) -> tuple[Any, ...]:
+    found = [getattr(result, name) for name in PLAIN_COLUMNS]
+    calls = None if result.tool_calls is None else orjson.dumps(result.tool_calls).decode()
+    return (*found, calls, orjson.dumps(result.scores).decode())
+
+
 def spent_beside(run: Run) -> Decimal:
     """What the other runs of the run's sweep have cost, in US dollars."""
     if run.sweep_id is None:
@@ -102,6 +122,20 @@ def spent_beside(run: Run) -> Decimal:
     others = Run.objects.filter(sweep=run.sweep_id).exclude(pk=run.pk)
     found: Decimal = others.aggregate(all=Sum("cost_usd"))["all"] or Decimal(0)
     return found
+
+
+def forget_old_answers() -> int:
+    """Remove answers that were kept for so long that asking anew is worth its price; how many."""
+    old = CachedAnswer.objects.filter(created_at__lt=timezone.now() - ANSWERS_KEPT)
+    return old.delete()[0]
+
+
+@transaction.atomic
+def keep_unjudged(run: Run, answer: CachedAnswer, cost: Decimal | None) -> None:
+    """Keep an answer that was paid for and could not be judged: it is free when its case comes again."""
+    CachedAnswer.objects.bulk_create([answer], ignore_conflicts=True)
+    if cost:
+        Run.objects.filter(pk=run.pk).update(cost_usd=F("cost_usd") + cost)
 
 
 def is_complete(run: Run) -> bool:

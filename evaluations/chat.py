@@ -34,8 +34,8 @@ class ChatRequest:
         return found
 
     def key(self, repeat: int = 1, *, of: str = "") -> bytes:
-        """What tells this request from every other one. Repeats are asked anew each: that they differ is measured. With
-        `of`, its answer is one run's own: above temperature 0 no other may pass it off as a draw."""
+        """What tells this request from every other one. Repeats are asked anew each: that they differ is measured. `of`
+        says whose answer it is: a server's, or above temperature 0 one run's, which may not pass as another draw."""
         return hashlib.sha256(canonical_bytes({"body": self.body(), "repeat": repeat, "of": of})).digest()
 
     @property
@@ -74,6 +74,13 @@ class Completion:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def storable(text: str) -> str:
+    """A text as PostgreSQL and UTF-8 can hold it: a model may answer with NUL, or with half of a surrogate pair."""
+    if text.isprintable():
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,12 @@ def drive(run: Run, *, seconds: float = TURN_SECONDS) -> Turn:
     except Problem as problem:
         # What the run needs is not there any more: its provider's key, a judge.
         return _end(run, RunState.FAILED, problem.detail)
+    except (OperationalError, InterfaceError):
+        # The database is away for longer than it is waited for; the sweep goes on when it is back.
+        raise
+    except Exception:
+        logger.exception("run.broken run=%s", run.pk)
+        return _end(run, RunState.FAILED, "Something went wrong on our side; the log has it.")
 
 
 def _end(run: Run, state: RunState, error: str = "") -> Turn:
@@ -164,7 +170,8 @@ class _Drive:
 
     def _may_ask(self) -> bool:
         if self.why is None and time.monotonic() > self.until:
-            self.why = Why.TIME
+            # Calls whose turn has not come are for the next turn; those in the air arrive.
+            self._stop(Why.TIME)
         if self.why is not None:
             return False
         most = 2 * self.caller.limit if self.caller else 2 * JUDGING_THREADS
@@ -279,7 +286,8 @@ class _Drive:
             judged = future.result()
         except JudgeError as error:
             if ask.key and ask.known is None:
-                self._surely(lambda: self.recorder.cached(ask, answer).save())
+                kept, cost = self.recorder.cached(ask, answer), self.recorder.cost(answer)
+                self._surely(lambda: batches.keep_unjudged(self.run, kept, cost))
             why = Why.FAILED if error.cause.remedy == Remedy.CONFIGURE else Why.SETBACK
             self._stop(why, str(error), error.cause.retry_after or 0.0)
         except Problem as problem:
@@ -298,8 +306,10 @@ class _Drive:
         found, self.found = self.found, []
         if not found:
             return
+        paid = [one.spent for one in found if one.spent > 0]
         extra = self.judges.take_spent()
         if extra:
+            paid.append(max(paid, default=Decimal(0)) + extra / len(found))
             found[0] = Found(found[0].held, found[0].result, found[0].spent + extra, found[0].answer)
         left = {id(one.held): one.held.left for one in found}
 
@@ -308,7 +318,9 @@ class _Drive:
                 one.held.left = left[id(one.held)]
             return batches.keep(self.run, found)
 
-        self.dearest = max(self.dearest or Decimal(0), *(one.spent for one in found))
+        # What was free, from the cache or for want of an answer, says nothing of what a call costs.
+        if paid:
+            self.dearest = max(self.dearest or Decimal(0), *paid)
         now = self._surely(keep)
         self.held = [one for one in self.held if one.left > 0]
         self._follow(now)

@@ -7,6 +7,7 @@ and writes the check on the version's hash. Promotion itself knows checks alone.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -40,7 +41,10 @@ from registry.references import is_prompt_name, quoted
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 60
+LONGEST_PROMPTS = 200
 OUT_OF_DATE = "Being measured"
+# A gate whose runs ended early (a provider that was down, a spent budget) is measured again after so long.
+ERRORED_AGAIN = timedelta(minutes=10)
 
 
 @transaction.atomic
@@ -69,9 +73,16 @@ def create(
     for pointer, share in (("/least_quality", least_quality), ("/margin", margin)):
         if share is not None and not 0 <= share <= 1:
             faults.append(Fault(pointer, "range", "Must be a number from 0 to 1."))
+    if split and split not in Split.values:
+        faults.append(Fault("/split", "choice", f"Must be one of: {', '.join(Split.values)}, or empty for all."))
+    if len(prompts.strip()) > LONGEST_PROMPTS or "\0" in prompts:
+        faults.append(Fault("/prompts", "length", f"Must have at most {LONGEST_PROMPTS} characters."))
     budget = planning.read_budget(budget_usd, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
+    if name in environment.required_checks:
+        # Also one of somebody's CI: with the gate, the requirement would go one day.
+        raise Problem("gate.name_taken", f"{environment.name} requires a check {quoted(name)} already.")
     if least_quality is None and not not_worse and not keeps_levels:
         raise Problem("gate.asks_nothing", "This gate would ask for nothing: say at least one condition.")
     specs = planning.pinned(actor.project, scoring.read_specs(scorers), model)
@@ -210,24 +221,49 @@ def _begin(gate: Gate, version: PromptVersion) -> list[Run]:
         return []
     dataset_version.dataset = gate.dataset
     rows = GateRun.objects.filter(gate=gate, version=version)
-    if rows.filter(dataset_version=dataset_version).exists() or rows.filter(state=GateState.RUNNING).exists():
+    if rows.filter(state=GateState.RUNNING).exists():
+        return []
+    live = _live(gate, version)
+    measured = rows.filter(dataset_version=dataset_version).select_related("baseline", "run").order_by("-id").first()
+    if measured and _holds(measured, live):
         return []
     try:
         with transaction.atomic():
-            return _start(gate, version, dataset_version)
+            return _start(gate, version, dataset_version, live)
     except Problem as problem:
-        _check(gate, version, passed=False, summary=f"Cannot be measured: {problem.detail}")
-        logger.warning("gate.not_begun gate=%s version=%s %s", gate.pk, version.pk, problem.detail)
+        said = f"Cannot be measured: {problem.detail}"[:1_000]
+        # It is tried every few seconds; the trail says once what is the matter.
+        newest = approvals.newest_checks(project.pk, version.content_hash, [gate.name])[gate.name]
+        if newest is None or newest.summary != said:
+            _check(gate, version, passed=False, summary=said)
+            logger.warning("gate.not_begun gate=%s version=%s %s", gate.pk, version.pk, problem.detail)
         return []
 
 
-def _start(gate: Gate, version: PromptVersion, dataset_version: DatasetVersion) -> list[Run]:
+def _live(gate: Gate, version: PromptVersion) -> PromptVersion | None:
+    """What a version must not be worse than: what is live, unless that is the version itself or the gate asks not."""
+    release = approvals.live_release(gate.environment, version.prompt) if gate.not_worse else None
+    return release.version if release and release.version_id != version.pk else None
+
+
+def _holds(measured: GateRun, live: PromptVersion | None) -> bool:
+    """Whether what was measured still counts. Another version may be live by now; and where a run ended early, somebody
+    may have taken it up again, or it is tried once more after a while."""
+    if measured.state == GateState.ERRORED:
+        was = measured.finished_at or measured.created_at
+        return timezone.now() - was < ERRORED_AGAIN
+    against = measured.baseline.version_id if measured.baseline else None
+    return against == (live.pk if live else None)
+
+
+def _start(
+    gate: Gate, version: PromptVersion, dataset_version: DatasetVersion, live: PromptVersion | None
+) -> list[Run]:
     actor = _actor(gate)
     candidate = runs.create(actor, _asked(gate, version, dataset_version))
-    live = approvals.live_release(gate.environment, version.prompt) if gate.not_worse else None
     baseline = None
-    if live is not None and live.version_id != version.pk:
-        baseline = runs.create(actor, _asked(gate, live.version, dataset_version))
+    if live is not None:
+        baseline = runs.create(actor, _asked(gate, live, dataset_version))
     GateRun.objects.create(
         gate=gate, version=version, dataset_version=dataset_version, run=candidate, baseline=baseline
     )

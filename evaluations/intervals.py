@@ -64,6 +64,10 @@ def mean(values: Sequence[float] | Values, groups: Sequence[int] | None = None, 
     interval = stats.bootstrap(
         (found,), np.mean, n_resamples=RESAMPLES, method="BCa", batch=500, rng=np.random.default_rng(seed)
     ).confidence_interval
+    if not (np.isfinite(interval.low) and np.isfinite(interval.high)):
+        # Values that are nearly all the same: the acceleration divides by their spread.
+        low, high = student(value, float(found.std(ddof=1)) / n**0.5, n - 1)
+        return Estimate(value, low, high, n, "t")
     return Estimate(value, float(interval.low), float(interval.high), n, "bootstrap (BCa)")
 
 

@@ -67,6 +67,9 @@ def create(
         if run.state != RunState.DONE:
             said = RunState(run.state).label.lower()
             raise Problem("comparison.not_comparable", f"Run {run.pk} is {said}; only runs that are done are compared.")
+        if run.scorers != wanted[0].scorers:
+            sentence = f"Runs {wanted[0].pk} and {run.pk} were not judged by the same scorers."
+            raise Problem("comparison.not_comparable", sentence)
         if run.cases_hash != wanted[0].cases_hash:
             sentence = f"Runs {wanted[0].pk} and {run.pk} are not on the same cases: nothing could be paired."
             raise Problem("comparison.not_comparable", sentence)
@@ -113,7 +116,6 @@ def estimated(project: Project, grid: Grid, budget_usd: object = None) -> dict[s
 def _planned(project: Project, grid: Grid, budget_usd: object) -> tuple[Decimal | None, list[tuple[Asked, Plan]]]:
     faults: list[Fault] = []
     budget = planning.read_budget(budget_usd, faults)
-    cells = grid.cells()
     if len(grid.temperatures) > MOST_TEMPERATURES:
         faults.append(Fault("/temperatures", "count", f"At most {MOST_TEMPERATURES} temperatures."))
     faults += [
@@ -123,6 +125,7 @@ def _planned(project: Project, grid: Grid, budget_usd: object) -> tuple[Decimal 
     ]
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
+    cells = grid.cells()
     _check_count(len(cells))
     plans = [(asked, planning.plan(project, asked)) for asked in cells]
     without = [str(asked.model) for asked, plan in plans if budget is not None and plan.price is None]
@@ -177,10 +180,23 @@ def resume(actor: Actor, lineup: Lineup, *, budget_usd: object = None) -> tuple[
     ended = list(locked.swept_runs.filter(state__in=runs.RESUMABLE).select_related("project", "model__provider"))
     if not ended:
         raise Problem("run.wrong_state", "None of these runs ended early.")
+    if locked.budget_usd is not None:
+        _require_budget(locked, ended)
     locked.state, locked.result, locked.error, locked.attempts, locked.beat_at = LineupState.PENDING, None, "", 0, None
     locked.save(update_fields=["budget_usd", "state", "result", "error", "attempts", "beat_at"])
-    went_on = [runs.resume(actor, run) for run in ended]
+    went_on = [runs.resume(actor, run, of_sweep=True) for run in ended]
     return numbered(lineup.project, lineup.pk), went_on
+
+
+def _require_budget(lineup: Lineup, ended: Sequence[Run]) -> None:
+    without = [str(run.model) for run in ended if run.price is None]
+    if without:
+        sentence = f"Nobody had said what {without[0]} costs when this was made, so a budget cannot be kept."
+        raise Problem("run.no_price", sentence, faults=[Fault("/budget_usd", "price", sentence)])
+    already = spent(lineup)
+    if lineup.budget_usd is not None and lineup.budget_usd <= already:
+        sentence = f"The sweep has cost ${already:.4f} already; its budget must be more than that."
+        raise Problem("run.budget", sentence, faults=[Fault("/budget_usd", "range", sentence)])
 
 
 def spent(lineup: Lineup) -> Decimal:
@@ -209,7 +225,7 @@ def loaded() -> QuerySet[Lineup]:
 
 def open_work() -> QuerySet[Lineup]:
     """Lineups whose runs are all over and summed up, and that nobody works on."""
-    unready = LineupRun.objects.filter(Q(run__state__in=RUN_OPEN) | Q(run__summary=None), lineup=OuterRef("pk"))
+    unready = LineupRun.objects.filter(Q(run__state__in=RUN_OPEN) | Q(run__summary__isnull=True), lineup=OuterRef("pk"))
     dead = timezone.now() - SILENCE
     waiting = Lineup.objects.filter(Q(beat_at=None) | Q(beat_at__lt=dead), state=LineupState.PENDING)
     return waiting.filter(~Exists(unready)).order_by("id")
@@ -238,7 +254,9 @@ def perform(lineup: Lineup) -> None:
 
 
 def _finish(lineup: Lineup, state: LineupState, **members: Any) -> None:
-    Lineup.objects.filter(pk=lineup.pk, state=LineupState.PENDING).update(state=state, **members)
+    mine = Lineup.objects.filter(pk=lineup.pk, state=LineupState.PENDING, attempts=lineup.attempts)
+    # Where its runs were taken up again meanwhile, nobody works on it now, and this is not its result any more.
+    mine.filter(beat_at__isnull=False).update(state=state, **members)
 
 
 def worked_out(lineup: Lineup) -> dict[str, Any]:
@@ -279,7 +297,7 @@ def _candidate(run: Run, levels: service_levels.Levels) -> Candidate:
 
 def asked_for(project: Project, document: Mapping[str, Any]) -> Grid:
     """A sweep as it is written: as one run, with `models` and `temperatures` in place of `model`."""
-    models = [providers.model_named(project, str(reference)) for reference in document["models"]]
+    models = [providers.model_named(project, str(reference)) for reference in document["models"][: MOST + 1]]
     if not models:
         raise Problem("request.invalid", "Choose some models.", faults=[Fault("/models", "required", "Choose some.")])
     asked = planning.asked_for(project, {**document, "model": str(models[0])})

@@ -48,8 +48,9 @@ class Figures:
     def summary(self) -> dict[str, Any]:
         """Everything that a run's page shows, as JSON."""
         answers = self.answers
-        costs = [one.cost_usd for one in answers if one.cost_usd is not None]
         answered = [one for one in answers if not one.failed]
+        # What did not come is not charged for, or nobody knows what it cost; it says nothing of what an answer costs.
+        costs = [one.cost_usd for one in answered if one.cost_usd is not None]
         latencies = [one.latency_ms for one in answered if one.latency_ms is not None]
         return {
             "answers": len(answers),
@@ -65,8 +66,8 @@ class Figures:
             "tokens_in": told(intervals.mean([float(one.tokens_in) for one in answered])),
             "tokens_out": told(intervals.mean([float(one.tokens_out) for one in answered])),
             # One call without a known price makes the sum a lower bound; then there is none.
-            "cost_usd": sum(costs) if len(costs) == len(answers) else None,
-            "cost_per_call_usd": told(intervals.mean(costs)) if costs and len(costs) == len(answers) else None,
+            "cost_usd": sum(costs) if len(costs) == len(answered) else None,
+            "cost_per_call_usd": told(_cost_per_call(answered)) if len(costs) == len(answered) else None,
             "by_label": _slices(answers, lambda one: [one.label] if one.label else []),
             "by_tag": _slices(answers, lambda one: one.tags),
         }
@@ -95,6 +96,10 @@ class Figures:
         if spec.scorer == "fields":
             said["fields"] = of_fields([one.scores[spec.name].get("found", {}) for one in there])
         return said
+
+
+def _cost_per_call(answered: Sequence[Answer]) -> Estimate | None:
+    return of_cases(answered, lambda one: one.cost_usd)
 
 
 def _pair(score: Mapping[str, Any], label: str) -> tuple[str, str]:

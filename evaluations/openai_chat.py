@@ -4,6 +4,7 @@ The client does not look at what a server says: 200 with an HTML page, with half
 answers to it. Here they are errors. Nothing is tried again here: who knows what a second call would cost decides that.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,10 +16,12 @@ import openai
 import orjson
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
-from evaluations.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
+from evaluations.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.outbound import Destinations, GuardedResolver
 
 CONNECT_SECONDS = 5.0
+# How many times the provider's timeout a whole answer may take.
+MOST_TIMEOUTS = 3
 LONGEST_DETAIL = 500
 # An answer beyond this is no answer to a prompt; it would only fill the memory.
 MAX_ANSWER_CHARACTERS = 2_000_000
@@ -46,22 +49,31 @@ async def connected(endpoint: Endpoint, destinations: Destinations) -> AsyncIter
         base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, http_client=http
     )
     async with client:
-        yield OpenAIChat(client)
+        yield OpenAIChat(client, endpoint.timeout_seconds)
 
 
 class OpenAIChat:
-    def __init__(self, client: openai.AsyncOpenAI) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, seconds: float) -> None:
         self._client = client
+        # For all of an answer, from the first byte sent to the last one received.
+        self._seconds = MOST_TIMEOUTS * seconds
 
     async def complete(self, request: ChatRequest, *, key: str = "") -> Completion:
         """The model's answer, or a CallError. `key` names the call: a server that knows such names answers the same
         call again without doing, or charging, it again."""
         started = time.perf_counter()
         try:
-            raw = await self._client.chat.completions.with_raw_response.create(
-                **request.body(), extra_headers={"Idempotency-Key": key} if key else None
-            )
-            text = raw.text
+            # The body is the protocol's already, so the client need not go through it member by member: half the time
+            # of a call, where many are made.
+            # A server that sends a byte now and then is late as well: the transport counts from byte to byte.
+            async with asyncio.timeout(self._seconds):
+                raw = await self._client.post(
+                    "/chat/completions",
+                    cast_to=httpx2.Response,
+                    body=request.body(),
+                    options={"headers": {"Idempotency-Key": key}} if key else {},
+                )
+                text = raw.text
         except Exception as error:
             raise translated(error) from error
         latency = (time.perf_counter() - started) * 1000
@@ -126,28 +138,37 @@ class _Gathered:
         for call in getattr(delta, "tool_calls", None) or ():
             function = getattr(call, "function", None)
             kept = self._calls.setdefault(int(call.index or 0), {"name": "", "arguments": ""})
-            kept["name"] += getattr(function, "name", None) or ""
-            kept["arguments"] += getattr(function, "arguments", None) or ""
+            name, arguments = (str(getattr(function, one, None) or "") for one in ("name", "arguments"))
+            kept["name"] += name
+            kept["arguments"] += arguments
+            self._grow(len(name) + len(arguments))
         if refusal := getattr(delta, "refusal", None):
             self._refusals.append(str(refusal))
+            self._grow(len(str(refusal)))
         piece = getattr(delta, "content", None)
         if not isinstance(piece, str):
             return ""
         self._texts.append(piece)
-        self._size += len(piece)
+        self._grow(len(piece))
+        return piece
+
+    def _grow(self, size: int) -> None:
+        self._size += size
         if self._size > MAX_ANSWER_CHARACTERS:
             raise garbled("The answer does not end.")
-        return piece
 
     def completion(self, latency: float) -> Completion:
         if not (self._texts or self._calls or self._refusals or self._finish):
             raise garbled("The stream ended without an answer.")
         usage = self._usage.to_dict() if self._usage is not None else {}
         return Completion(
-            text="".join(self._texts),
-            refusal="".join(self._refusals),
-            finish_reason=self._finish[:30],
-            tool_calls=[self._calls[place] for place in sorted(self._calls)] or None,
+            text=storable("".join(self._texts)),
+            refusal=storable("".join(self._refusals)),
+            finish_reason=storable(self._finish)[:30],
+            tool_calls=[
+                {name: storable(value) for name, value in self._calls[place].items()} for place in sorted(self._calls)
+            ]
+            or None,
             latency_ms=latency,
             request_id=self._id[:100],
             model=self._model,
@@ -175,13 +196,13 @@ def read_completion(text: str, latency_ms: float, request_id: str) -> Completion
         if first.get("finish_reason") == "content_filter":
             raise CallError("call.filtered", "The provider's content filter withheld the answer.", Remedy.GIVE_UP)
     return Completion(
-        text=content if isinstance(content, str) else "",
-        refusal=str(refusal or ""),
-        finish_reason=str(first.get("finish_reason") or "")[:30],
+        text=storable(content) if isinstance(content, str) else "",
+        refusal=storable(str(refusal or "")),
+        finish_reason=storable(str(first.get("finish_reason") or ""))[:30],
         tool_calls=_calls(calls),
         latency_ms=latency_ms,
-        request_id=(request_id or str(document.get("id") or ""))[:100],
-        model=str(document.get("model") or ""),
+        request_id=storable(request_id or str(document.get("id") or ""))[:100],
+        model=storable(str(document.get("model") or "")),
         **_tokens(document.get("usage")),
     )
 
@@ -203,7 +224,7 @@ def _calls(calls: Any) -> list[dict[str, Any]] | None:
         return None
     functions = [one.get("function") for one in calls if isinstance(one, dict)]
     found = [
-        {"name": str(one.get("name", "")), "arguments": str(one.get("arguments", ""))}
+        {"name": storable(str(one.get("name", ""))), "arguments": storable(str(one.get("arguments", "")))}
         for one in functions
         if isinstance(one, dict)
     ]
@@ -224,13 +245,15 @@ def _tokens(usage: Any) -> dict[str, int]:
 
 
 def garbled(detail: str, request_id: str = "") -> CallError:
-    return CallError("call.garbled", detail[:LONGEST_DETAIL], Remedy.RETRY, request_id=request_id)
+    return CallError("call.garbled", storable(detail[:LONGEST_DETAIL]), Remedy.RETRY, request_id=request_id)
 
 
 def translated(error: Exception) -> CallError:
     """Any error of the client as ours: with what is to be done about it."""
     if isinstance(error, CallError):
         return error
+    if isinstance(error, TimeoutError):
+        return CallError("call.timeout", "The provider did not finish its answer in time.", Remedy.RETRY)
     cause = error.__cause__ or error
     # The transport calls every failed connection a timeout; what lies below says which it was.
     is_late = isinstance(error, openai.APITimeoutError) and not isinstance(cause.__cause__, aiohttp.ClientOSError)
@@ -242,7 +265,7 @@ def translated(error: Exception) -> CallError:
         return _of_status(error)
     if isinstance(error, ValueError | TypeError | AttributeError | openai.OpenAIError):
         return garbled(f"The answer cannot be read: {error}")
-    if isinstance(error, OSError | httpx2.HTTPError | aiohttp.ClientError | TimeoutError):
+    if isinstance(error, OSError | httpx2.HTTPError | aiohttp.ClientError):
         return CallError("call.unreachable", f"The connection broke: {error}"[:LONGEST_DETAIL], Remedy.RETRY)
     raise error
 

@@ -16,6 +16,8 @@ from aiohttp.resolver import ThreadedResolver
 from registry.problems import Fault, Problem
 
 LONGEST_URL = 500
+# Translated for a local network (RFC 8215), and site-local addresses, which Python counts as global.
+NOT_PUBLIC = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
 
 
 class Destinations:
@@ -45,6 +47,9 @@ class Destinations:
             return "This is no address."
         if parts.scheme not in ("http", "https") or not host:
             return "Must start with https:// and name a host."
+        if not host.isascii():
+            # Other scripts have full stops and digits that a client reads as ours; a name can be written in Punycode.
+            return "Write the host in ASCII (a name of another script as xn--…)."
         if parts.username or parts.password or parts.query or parts.fragment:
             return "An address has no password, query or fragment; a key has a field of its own."
         is_private = self.allows_private(host, port or {"http": 80, "https": 443}[parts.scheme])
@@ -77,6 +82,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if found in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if any(found in network for network in NOT_PUBLIC):
+            return False
     return found.is_global and not found.is_multicast
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,9 @@ from evaluations.scorers import judge
 from evaluations.scorers.base import Sample
 from evaluations.scoring import Spec
 from registry import resolution, tokens, versions
+from registry.content import normalise
 from registry.models import Project, PromptVersion
+from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.references import HashPrefix, Reference, parse_reference
 
@@ -218,8 +220,9 @@ def _expected_tokens(asked: Asked, parameters: Mapping[str, Any], keys: Sequence
     own = asked.version.tokens + round(sum(given) / max(1, len(given)))
     model = {**asked.version.content.get("model", {}), **parameters}
     most = model.get("max_tokens") or model.get("max_completion_tokens") or USUAL_ANSWER_TOKENS
-    usual = max(1, round(sum(said) / len(said))) if said else int(most)
-    return own, min(usual, int(most)) if isinstance(most, int) else usual
+    longest = most if isinstance(most, int) else USUAL_ANSWER_TOKENS
+    usual = max(1, round(sum(said) / len(said))) if said else longest
+    return own, min(usual, longest) if isinstance(most, int) else usual
 
 
 def read_parameters(given: object, faults: list[Fault]) -> dict[str, Any]:
@@ -228,8 +231,19 @@ def read_parameters(given: object, faults: list[Fault]) -> dict[str, Any]:
         faults.append(Fault("/parameters", "type", "Must be an object of model settings."))
         return {}
     sentence = f"A run sets: {', '.join(sorted(PARAMETERS))}."
-    faults.extend(Fault(f"/parameters/{name}", "unknown", sentence) for name in given.keys() - PARAMETERS)
-    return dict(given)
+    unknown = [name for name in given if name not in PARAMETERS]
+    faults.extend(Fault(f"/parameters/{name}", "unknown", sentence) for name in unknown)
+    own: list[Fault] = []
+    found = plain({name: value for name, value in given.items() if name in PARAMETERS}, own)
+    faults.extend(replace(fault, pointer=f"/parameters{fault.pointer}") for fault in own)
+    if faults or not isinstance(found, dict):
+        return {}
+    try:
+        normalise({"kind": "text", "text": "x", "model": found})
+    except Problem as problem:
+        its = (fault for fault in problem.faults if fault.pointer.startswith("/model/"))
+        faults.extend(replace(fault, pointer=f"/parameters{fault.pointer.removeprefix('/model')}") for fault in its)
+    return found
 
 
 def read_budget(given: object, faults: list[Fault]) -> Decimal | None:

@@ -30,7 +30,7 @@ from evaluations.models import (
 from registry import audit, examples, versions
 from registry.access import Actor, Right
 from registry.content import without_aside
-from registry.models import ExampleSet, Project, Prompt, PromptVersion
+from registry.models import ExampleSet, Prompt, PromptVersion
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 
@@ -141,7 +141,7 @@ def cancel(actor: Actor, trial: Trial) -> Trial:
         answers = TrialAnswer.objects.filter(trial=trial, state__in=TRIAL_OPEN)
         answers.update(state=TrialState.CANCELLED, changed_at=timezone.now())
         audit.record(actor, "trial.cancelled", trial)
-    return numbered(trial.project, trial.pk)
+    return numbered(actor, trial.pk)
 
 
 @transaction.atomic
@@ -191,9 +191,15 @@ def _as_json(text: str) -> Any:
         return text
 
 
-def numbered(project: Project, number: int) -> Trial:
-    """The project's trial with this number and its answers, or `trial.not_found`."""
-    found = loaded().filter(project=project, pk=number).first()
+def seen_by(actor: Actor) -> QuerySet[Trial]:
+    """Trials that somebody may see: of committed versions everybody's, of drafts their own."""
+    own = Q(by=actor.user) if actor.user else Q(by_key=actor.key) if actor.key else Q(by=None, by_key=None)
+    return loaded().filter(own | Q(version__isnull=False), project=actor.project)
+
+
+def numbered(actor: Actor, number: int) -> Trial:
+    """The trial with this number and its answers, or `trial.not_found`."""
+    found = seen_by(actor).filter(pk=number).first()
     if found is None:
         raise Problem("trial.not_found", f"There is no trial {number}; they are kept for {KEPT_DAYS} days.")
     return found
@@ -202,7 +208,8 @@ def numbered(project: Project, number: int) -> Trial:
 def loaded() -> QuerySet[Trial]:
     """Trials with all that is shown of them."""
     answers = TrialAnswer.objects.select_related("model__provider", "case").order_by("place", "column")
-    return Trial.objects.select_related("project", "prompt", "version").prefetch_related(Prefetch("answers", answers))
+    whole = Trial.objects.select_related("project", "prompt", "version").defer("prompt__head_text", "version__content")
+    return whole.prefetch_related(Prefetch("answers", answers))
 
 
 def answer_of(trial: Trial, key: int) -> TrialAnswer:

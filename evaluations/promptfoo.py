@@ -42,7 +42,7 @@ COMPARES: Mapping[str, str] = {
     "equals": "exact",
     "similar": "similarity",
     "levenshtein": "levenshtein",
-    "rouge-n": "rouge_l",
+    "rouge-l": "rouge_l",
     **dict.fromkeys(CONTAINS, "contains"),
 }
 MEASURES: Mapping[str, str] = {"latency": "latency", "cost": "cost"}
@@ -68,23 +68,39 @@ def scorer_of(assertion: Mapping[str, Any], *, is_own: bool = False) -> dict[str
     """One assertion as a scorer; with `is_own` it compares with what the case expects. Raises UnmappedError."""
     stated = str(assertion.get("type") or "")
     name = stated.removeprefix(NOT)
+    is_negated = stated.startswith(NOT)
+    for member in ("transform", "provider", "config", "rubricPrompt"):
+        if member in assertion:
+            raise UnmappedError(f"has a {member}, which is not read here")
+    if is_negated and name in ("similar", "levenshtein", "rouge-l", "contains-all", "icontains-all"):
+        raise UnmappedError("means the opposite of a score, and scores are turned round here")
+    if name == "levenshtein" and "threshold" in assertion:
+        raise UnmappedError("counts letters; the scorer levenshtein judges by a share of them")
+    _require_plain(assertion.get("value"))
     found: dict[str, Any] = {**_judge(name, None if is_own else assertion.get("value")), "name": stated}
-    if stated.startswith(NOT):
+    if is_negated:
         found["negate"] = True
     if isinstance(weight := assertion.get("weight"), int | float):
         found["weight"] = weight
     threshold = assertion.get("threshold")
-    if name == "levenshtein":
-        # promptfoo counts letters, ours is a share: the number means something else.
-        threshold = None
     if isinstance(threshold, int | float):
         found["threshold"] = threshold
     return found
 
 
+def _require_plain(value: Any) -> None:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if isinstance(text, str) and ("{{" in text or text.startswith("file://")):
+            raise UnmappedError("is filled in or read from a file by promptfoo; write the value out")
+
+
 def _judge(name: str, value: Any) -> dict[str, Any]:
     if name in CONTAINS:
         need, is_exact = CONTAINS[name]
+        if isinstance(value, str) and _takes_several(name):
+            # promptfoo reads several texts out of one that is separated by commas.
+            value = [text.strip() for text in value.split(",")]
         texts = {"texts": _texts(value)} if value is not None else {}
         return {"scorer": "contains", "parameters": {**texts, "need": need, "case_sensitive": is_exact}}
     if name in COMPARES:
@@ -96,8 +112,11 @@ def _judge(name: str, value: Any) -> dict[str, Any]:
             raise UnmappedError("has no text to look for")
         return {"scorer": "regex", "parameters": {"pattern": value if name == "regex" else rf"\A{re.escape(value)}"}}
     if name == "is-json":
-        if isinstance(value, dict):
-            return {"scorer": "json_schema", "parameters": {"schema": value}}
+        schema = _read_yaml(value) if isinstance(value, str) else value
+        if isinstance(schema, dict):
+            return {"scorer": "json_schema", "parameters": {"schema": schema}}
+        if schema is not None:
+            raise UnmappedError("has a schema that cannot be read")
         return {"scorer": "json_valid"}
     if name in MEASURES:
         return {"scorer": MEASURES[name]}
@@ -110,11 +129,13 @@ def _judge(name: str, value: Any) -> dict[str, Any]:
     raise UnmappedError("has no scorer here")
 
 
+def _takes_several(name: str) -> bool:
+    """Whether an assertion takes a list of texts."""
+    return name.endswith(("-all", "-any"))
+
+
 def _texts(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return [str(one) for one in value]
-    # promptfoo takes several texts separated by commas as well; one with a comma stays whole here.
-    return [str(value)]
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def planned(document: Any) -> Plan:
@@ -137,6 +158,9 @@ def planned(document: Any) -> Plan:
         if count != len(by_test) or len(by_test) == 1
         if first[key]["type"] != own
     ]
+    twice = sum(sum(one["type"] == own for one in found) > 1 for found in by_test) if own else 0
+    if twice:
+        left_out.append(f"{own} stands more than once in {twice} of {len(by_test)} tests; the first one counts")
     left_out += [
         f"{_shown(one)} judges {count} of {len(by_test)} tests; a scorer judges every case"
         for one, count in partial[: MOST_TOLD + 1]
@@ -175,7 +199,7 @@ def _add(
 
 
 def _key(assertion: Mapping[str, Any]) -> str:
-    return json.dumps(assertion, sort_keys=True, default=str)
+    return repr(sorted(assertion.items(), key=str))
 
 
 def _shown(assertion: Mapping[str, Any]) -> str:
@@ -191,10 +215,10 @@ def _assertions(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     for one in listed if isinstance(listed, list) else ():
         if not isinstance(one, dict) or not isinstance(one.get("type"), str):
             continue
-        if one["type"] == "assert-set":
+        if one["type"] == "assert-set" and "threshold" not in one:
             flat += _assertions(one)
         else:
-            flat.append({name: value for name, value in one.items() if name != "metric"})
+            flat.append({str(name): value for name, value in one.items() if name != "metric"})
     return flat
 
 

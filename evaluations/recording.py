@@ -29,7 +29,7 @@ class Recorder:
 
     def sample(self, ask: Ask, answer: Completion) -> Sample:
         """An answer as scorers see it."""
-        cost = self._cost(answer)
+        cost = self.cost(answer)
         return Sample(
             output=answer.text,
             expected=ask.case.expected,
@@ -45,7 +45,7 @@ class Recorder:
 
     def found(self, ask: Ask, answer: Completion, judged: Judged) -> Found:
         """An answer that was judged."""
-        cost, is_known = self._cost(answer), ask.known is not None
+        cost, is_known = self.cost(answer), ask.known is not None
         result = self._result(ask, judged)
         result.output, result.refusal, result.finish_reason = answer.text, answer.refusal, answer.finish_reason
         result.tool_calls, result.latency_ms = answer.tool_calls, answer.latency_ms
@@ -67,7 +67,8 @@ class Recorder:
         """An answer for whoever asks the same."""
         return CachedAnswer(provider_id=self._run.model.provider_id, key=ask.key, answer=answer.as_dict())
 
-    def _cost(self, answer: Completion) -> Decimal | None:
+    def cost(self, answer: Completion) -> Decimal | None:
+        """US dollars; None where nobody knows the price."""
         tokens = (answer.tokens_in, answer.tokens_cached, answer.tokens_out)
         return self._price.of(*tokens) if self._price else None
 

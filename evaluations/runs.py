@@ -138,9 +138,12 @@ def cancel(actor: Actor, run: Run) -> Run:
 
 
 @transaction.atomic
-def resume(actor: Actor, run: Run, *, budget_usd: object = None) -> Run:
-    """Go on with a run that ended early: what it has it keeps. With a budget, that is the run's new one."""
+def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool = False) -> Run:
+    """Go on with a run that ended early: what it has it keeps. With a budget, that is the run's new one. A sweep's runs
+    go on together (evaluations.lineups)."""
     actor.require(Right.EDIT)
+    if run.sweep_id and not of_sweep:
+        raise Problem("run.wrong_state", f"This run is of sweep {run.sweep_id}, and goes on with it, under its budget.")
     faults: list[Fault] = []
     budget = planning.read_budget(budget_usd, faults)
     if faults:

@@ -10,9 +10,10 @@ import jsonschema_rs
 import regex
 
 from evaluations import promptfoo
+from evaluations.chat import storable
 from evaluations.scorers import all_scorers
-from evaluations.scorers.base import Kind, Outside, Parameter, Sample, Scorer
-from registry.plain_json import MAX_FAULTS
+from evaluations.scorers.base import Kind, Outside, Parameter, Sample, Score, Scorer
+from registry.plain_json import MAX_FAULTS, plain
 from registry.problems import Fault, Problem
 
 MOST_SCORERS = 20
@@ -20,6 +21,9 @@ LONGEST_NAME = 100
 LONGEST_TEXT = 20_000
 MOST_TEXTS = 100
 LARGEST_WEIGHT = 1_000.0
+# A page that goes through scores by name asks a mapping for these.
+TAKEN_NAMES = frozenset({"items", "keys", "values"})
+LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,26 @@ def judge(sample: Sample, specs: Sequence[Spec], outside: Outside) -> Judged:
     """One answer by all scorers."""
     scores: dict[str, Scored] = {}
     for spec in specs:
-        found = spec.definition.score(sample, spec.parameters, outside)
+        found = _scored(spec, sample, outside)
         if found is None:
             continue
         value = 1 - found.value if spec.negate and spec.kind == Kind.SCORE else found.value
         note = "" if spec.negate and found.value <= 0 else found.note
         scores[spec.name] = Scored(value, passes(spec, value), note, found.found)
     return Judged(scores, _quality(scores, specs), all(one.passed for one in scores.values()) if scores else None)
+
+
+def _scored(spec: Spec, sample: Sample, outside: Outside) -> Score | None:
+    """What a scorer says. An answer can be so odd that a scorer breaks over it (nested a thousand deep, a number of
+    four hundred digits): then the answer fails, and the others go on."""
+    try:
+        found = spec.definition.score(sample, spec.parameters, outside)
+    except (ValueError, ArithmeticError, RecursionError, TypeError) as error:
+        return Score(0.0, f"Cannot be judged: {type(error).__name__}: {str(error)[:LONGEST_REASON]}")
+    if found is None:
+        return None
+    kept = {name: storable(value) if isinstance(value, str) else value for name, value in found.found.items()}
+    return Score(found.value, storable(found.note), kept)
 
 
 def failed(specs: Sequence[Spec], sample: Sample) -> Judged:
@@ -129,6 +146,11 @@ def read_specs(document: object, pointer: str = "/scorers") -> list[Spec]:
 
     Raises `scorers.invalid`, with each fault at its place.
     """
+    unkeepable: list[Fault] = []
+    document = plain(document, unkeepable)
+    if unkeepable:
+        sentence = unkeepable[0].message
+        raise Problem("scorers.invalid", sentence, faults=[Fault(pointer + unkeepable[0].pointer, "text", sentence)])
     if not isinstance(document, list) or not 1 <= len(document) <= MOST_SCORERS:
         sentence = f"Give a list of 1 to {MOST_SCORERS} scorers."
         raise Problem("scorers.invalid", sentence, faults=[Fault(pointer, "length", sentence)])
@@ -175,7 +197,7 @@ def _read(one: object, pointer: str, faults: list[Fault]) -> Spec | None:
         for member in document.keys() - MEMBERS
     )
     name = document.get("name") or scorer
-    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or name in TAKEN_NAMES:
         faults.append(Fault(f"{pointer}/name", "length", f"Must be a text of 1 to {LONGEST_NAME} characters."))
     weight = _number(document.get("weight", 1), f"{pointer}/weight", faults, high=LARGEST_WEIGHT)
     high = 1.0 if definition.kind == Kind.SCORE else 1e12
@@ -193,8 +215,8 @@ def _number(value: object, pointer: str, faults: list[Fault], *, high: float) ->
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not math.isfinite(value)
         or not 0 <= value <= high
+        or not math.isfinite(value)
     ):
         faults.append(Fault(pointer, "range", f"Must be a number from 0 to {high:g}."))
         return 0.0

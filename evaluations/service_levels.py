@@ -18,6 +18,7 @@ UNITS = {"p99_latency_ms": "ms", "cost_per_call_usd": "USD"}
 SHARES = frozenset({"quality", "format_adherence"})
 # The scorers that tell whether an answer keeps to its format, the stricter one first.
 FORMAT_SCORERS = ("json_schema", "json_valid")
+FEWEST_ALIKE = 20
 Levels = Mapping[str, float | None]
 
 
@@ -65,10 +66,14 @@ def _finding(name: str, level: float, estimate: Mapping[str, Any] | None) -> Fin
     if not estimate:
         return Finding(name, level, None)
     value = float(estimate["value"])
-    if estimate.get("method") == NO_SPREAD:
-        # Every case has the same: there is nothing to be unsure of that these cases could tell.
+    low, high = estimate.get("low"), estimate.get("high")
+    if estimate.get("method") == NO_SPREAD and name == "cost_per_call_usd" and estimate.get("n", 0) >= FEWEST_ALIKE:
+        # A price is what it is: where so many calls cost the same, the next one does.
         return Finding(name, level, value, value, value)
-    return Finding(name, level, value, estimate.get("low"), estimate.get("high"))
+    if low is not None and low == high:
+        # Cases that were all alike, in groups, say little of others; an interval without width shows nothing.
+        low = high = None
+    return Finding(name, level, value, low, high)
 
 
 def _format(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:

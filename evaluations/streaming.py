@@ -18,7 +18,7 @@ from django.utils import timezone
 from evaluations import adherence, pace, providers
 from evaluations.asking import PASSING, messages_of
 from evaluations.calling import LONGEST_RETRY_AFTER, Caller
-from evaluations.chat import CallError, ChatRequest, Completion, Remedy, request_of
+from evaluations.chat import CallError, ChatRequest, Completion, Remedy, request_of, storable
 from evaluations.models import TRIAL_OPEN, Provider, Trial, TrialAnswer, TrialState
 from evaluations.openai_chat import OpenAIChat, connected, garbled
 from evaluations.planning import USUAL_ANSWER_TOKENS
@@ -147,6 +147,7 @@ class _Work:
         caller = self._caller(model.provider, stack)
         key, turn = str(answer.pk), _turn(model.provider, request)
         answer.error_detail = ""
+        _sent(answer)
         self.open[key] = _Open(answer)
         future = caller.submit(request, key=key, not_before=turn)
         future.add_done_callback(lambda found: self.events.put((key, found)))
@@ -193,7 +194,7 @@ class _Work:
         try:
             found = future.result()
         except CallError as error:
-            one.answer.output = "".join(one.pieces)
+            one.answer.output = storable("".join(one.pieces))
             self._failed(one.answer, error.code, error.detail)
         else:
             self._answered(one.answer, found)
@@ -217,7 +218,7 @@ class _Work:
         for one in self.open.values():
             if one.is_new:
                 one.is_new = False
-                one.answer.state, one.answer.output = TrialState.RUNNING, "".join(one.pieces)
+                one.answer.state, one.answer.output = TrialState.RUNNING, storable("".join(one.pieces))
                 _store(one.answer)
 
     def _is_wanted(self) -> bool:
@@ -235,21 +236,16 @@ def _is_expected(answer: TrialAnswer) -> bool | None:
     return exact.is_same(Sample(output=answer.output, expected=answer.case.expected))
 
 
+def _sent(answer: TrialAnswer) -> None:
+    """Keep what the model is sent: once, because it may be large."""
+    TrialAnswer.objects.filter(pk=answer.pk).update(request=answer.request, changed_at=timezone.now())
+
+
 def _store(answer: TrialAnswer) -> None:
     """Keep an answer as it is now, unless somebody cancelled it."""
     names = (
-        *(
-            "state",
-            "request",
-            "output",
-            "tool_calls",
-            "refusal",
-            "finish_reason",
-            "faults",
-            "is_expected",
-            "error",
-            "error_detail",
-        ),
+        *("state", "output", "tool_calls", "refusal", "finish_reason", "faults", "is_expected"),
+        *("error", "error_detail"),
         *("first_piece_ms", "latency_ms", "tokens_in", "tokens_out", "cost_usd"),
     )
     changed: dict[str, Any] = {name: getattr(answer, name) for name in names}

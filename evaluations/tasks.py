@@ -3,7 +3,19 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import comparisons, gates, imports, lineups, playground, proposals, providers, reports, runs, synthesis
+from evaluations import (
+    batches,
+    comparisons,
+    gates,
+    imports,
+    lineups,
+    playground,
+    proposals,
+    providers,
+    reports,
+    runs,
+    synthesis,
+)
 from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from registry.tasks import start
 
@@ -147,9 +159,10 @@ def sweep() -> None:
 
 @shared_task(name="evaluations.tasks.clear_old", time_limit=600, soft_time_limit=570)
 def clear_old() -> None:
-    """Remove files of imports, and trials, that are over for days."""
+    """Remove files of imports and trials that are over for days, and answers that were kept for months."""
     imports.clear_old()
     playground.clear_old()
+    batches.forget_old_answers()
 
 
 def drive_soon(run: Run) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import Template
+
 from registry.choosing import messages as as_messages
 from registry.content import (
     DEFAULTS,
@@ -89,7 +91,9 @@ def places_examples(content: Content, variables: frozenset[str]) -> bool:
 def query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
     """What examples are to be like, for these variables. Refuses as `render` does."""
     values = bind(content.get("variables", {}), variables)
-    return _Writer(content, {**values, EXAMPLES_PLACEHOLDER: []}, partials).write(query_template(content))
+    writer = _Writer(content, partials)
+    writer.fill({**values, EXAMPLES_PLACEHOLDER: []})
+    return writer.write(query_template(content))
 
 
 def render(
@@ -104,24 +108,43 @@ def render(
     (registry.choosing). Raises `render.missing_variable`, `render.invalid_variable`, `template.failed` or
     `template.too_expensive`.
     """
-    values = bind(content.get("variables", {}), variables)
-    if "examples" in content:
-        # With all four members: a template that shows notes must not fail at the first example without one.
-        values[EXAMPLES_PLACEHOLDER] = [
-            {"input": shot.input, "output": shot.output, "note": shot.note, "tags": list(shot.tags)}
-            for shot in examples
-        ]
-    writer = _Writer(content, values, partials)
-    request: dict[str, Any] = {"model": dict(content.get("model", {}))}
-    if content["kind"] == "text":
-        request["text"] = writer.write("/text")
-        request["messages"] = [{"role": "user", "content": request["text"]}]
-    else:
-        request["messages"] = _messages(content, values, writer, as_messages(examples), partials)
-    request["response_format"] = response_format(content.get("response", {}))
-    if content.get("tools"):
-        request["tools"] = content["tools"]
-    return request
+    return Rendering(content, partials, examples).request(variables)
+
+
+class Rendering:
+    """A content that is rendered for several variables one after the other: its templates are compiled once."""
+
+    def __init__(self, content: Content, partials: Mapping[str, Content], examples: Sequence[Shot] = ()) -> None:
+        self._content = content
+        self._writer = _Writer(content, partials)
+        self._shots = examples
+        self._examples = as_messages(examples)
+        # Where they go that the content has no place for; looked for when it matters.
+        self._before: int | None = None
+        if examples and content["kind"] != "text":
+            self._before = _unplaced(content, partials)
+
+    def request(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """As `render`."""
+        content = self._content
+        values = bind(content.get("variables", {}), variables)
+        if "examples" in content:
+            # With all four members: a template that shows notes must not fail at the first example without one.
+            values[EXAMPLES_PLACEHOLDER] = [
+                {"input": shot.input, "output": shot.output, "note": shot.note, "tags": list(shot.tags)}
+                for shot in self._shots
+            ]
+        self._writer.fill(values)
+        request: dict[str, Any] = {"model": dict(content.get("model", {}))}
+        if content["kind"] == "text":
+            request["text"] = self._writer.write("/text")
+            request["messages"] = [{"role": "user", "content": request["text"]}]
+        else:
+            request["messages"] = _messages(content, values, self._writer, self._examples, self._before)
+        request["response_format"] = response_format(content.get("response", {}))
+        if content.get("tools"):
+            request["tools"] = content["tools"]
+        return request
 
 
 def bind(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +183,7 @@ def response_format(response: Mapping[str, Any]) -> dict[str, Any]:
 class _Writer:
     """Renders a content's templates one after the other within one limit on their output."""
 
-    def __init__(self, content: Content, values: Mapping[str, Any], partials: Mapping[str, Content]) -> None:
+    def __init__(self, content: Content, partials: Mapping[str, Content]) -> None:
         sources = {f"{ROOT}{pointer}": source for pointer, source in templates(content).items()}
         sources |= {
             pinned: source for pinned, partial in partials.items() if (source := partial_source(partial)) is not None
@@ -168,13 +191,18 @@ class _Writer:
         pins = {ROOT: content.get("includes", {})}
         pins |= {pinned: partial.get("includes", {}) for pinned, partial in partials.items()}
         # A partial's own defaults hold where the including prompt says nothing.
-        defaults: dict[str, Any] = {}
+        self._defaults: dict[str, Any] = {}
         for partial in partials.values():
             for name, variable in partial.get("variables", {}).items():
                 if "default" in variable:
-                    defaults.setdefault(name, variable["default"])
+                    self._defaults.setdefault(name, variable["default"])
         self._environment = PromptEnvironment(sources, pins)
-        self._values = {**defaults, **values}
+        self._compiled: dict[str, Template] = {}
+        self.fill({})
+
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Begin anew, with these values."""
+        self._values = {**self._defaults, **values}
         self._left = MAX_OUTPUT_CHARACTERS
 
     def write(self, pointer: str) -> str:
@@ -195,7 +223,9 @@ class _Writer:
 
     def _generate(self, pointer: str) -> str:
         pieces = []
-        for piece in self._environment.get_template(f"{ROOT}{pointer}").generate(self._values):
+        if pointer not in self._compiled:
+            self._compiled[pointer] = self._environment.get_template(f"{ROOT}{pointer}")
+        for piece in self._compiled[pointer].generate(self._values):
             self.count(piece)
             pieces.append(piece)
         text = "".join(pieces)
@@ -216,10 +246,9 @@ def _messages(
     values: Mapping[str, Any],
     writer: _Writer,
     examples: Sequence[dict[str, str]],
-    partials: Mapping[str, Content],
+    before: int | None,
 ) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
-    before = _unplaced(content, partials) if examples else None
     for index, message in enumerate(content["messages"]):
         is_placeholder = message["role"] == "placeholder"
         if index == before or (is_placeholder and message["name"] == EXAMPLES_PLACEHOLDER):

@@ -25,6 +25,7 @@ from registry.templating import Analysis
 # Ordinary templates take a millisecond. Waiting for a child and its work together stay under 2 s.
 WALL_SECONDS = 1.0
 WAIT_SECONDS = 0.7
+MOST_IN_A_JOB = 50
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
@@ -141,6 +142,45 @@ class RendererPool:
         """`registry.rendering.render` under limits."""
         job = {"do": "render", "content": content, "variables": variables, "partials": partials}
         return self._call({**job, "examples": [shot.as_dict() for shot in examples]}, owner)
+
+    def render_all(
+        self,
+        content: Content,
+        every: Sequence[Mapping[str, Any]],
+        partials: Mapping[str, Content],
+        examples: Sequence[Shot] = (),
+        *,
+        owner: object = None,
+    ) -> list[dict[str, Any] | Problem]:
+        """As `render` for each of many variables, in few jobs; what one of them exceeds is its own problem."""
+        shots = [shot.as_dict() for shot in examples]
+        answers: list[dict[str, Any] | Problem] = []
+        while len(answers) < len(every):
+            wanted = every[len(answers) : len(answers) + MOST_IN_A_JOB]
+            job = {"do": "render_all", "content": content, "all": wanted, "partials": partials, "examples": shots}
+            try:
+                found = self._call(job, owner)["answers"]
+            except Problem as problem:
+                if problem.code != "template.too_expensive":
+                    raise
+                # One of them took it all: each by itself, then.
+                answers += [self._rendered(content, one, partials, examples, owner) for one in wanted]
+            else:
+                answers += [one["result"] if "result" in one else _raised_again(one["problem"]) for one in found]
+        return answers
+
+    def _rendered(
+        self,
+        content: Content,
+        variables: Mapping[str, Any],
+        partials: Mapping[str, Content],
+        examples: Sequence[Shot],
+        owner: object,
+    ) -> dict[str, Any] | Problem:
+        try:
+            return self.render(content, variables, partials, examples, owner=owner)
+        except Problem as problem:
+            return problem
 
     def warm(self) -> None:
         """Start all children now: they import what they need while nobody waits for them."""

@@ -9,18 +9,21 @@ import resource
 import signal
 import struct
 import sys
+import time
 from typing import Any, BinaryIO
 
 from registry.example_content import Shot
 from registry.linting import refused_examples
 from registry.problems import Problem
-from registry.rendering import analyse_content, query, render, survey
+from registry.rendering import Rendering, analyse_content, query, render, survey
 
 MEMORY_BYTES = 400 * 1024 * 1024
 CPU_SECONDS_PER_JOB = 3
 # Freed memory does not always go back to the system: a child that grew is replaced.
 RETIRE_BYTES = 160 * 1024 * 1024
 RECURSION_LIMIT = 600
+# How long one job may go on with another of many renderings.
+SHARE_SECONDS = 0.3
 
 
 def perform(job: dict[str, Any]) -> dict[str, Any]:
@@ -44,12 +47,33 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
             }
         if job["do"] == "query":
             return {"result": {"query": query(job["content"], job["variables"], job["partials"])}}
-        shots = [Shot(one["input"], one["output"], one.get("note", ""), one.get("tags", ())) for one in job["examples"]]
+        if job["do"] == "render_all":
+            return {"result": render_all(job)}
+        shots = [read_shot(one) for one in job["examples"]]
         return {"result": render(job["content"], job["variables"], job["partials"], shots)}
     except Problem as problem:
         return {"problem": told(problem)}
     except MemoryError:
         return {"problem": {"code": "template.too_expensive", "detail": "The template needs too much memory."}}
+
+
+def render_all(job: dict[str, Any]) -> dict[str, Any]:
+    """Answers for as many of the variables as fit into a share of the time; each is a result or a problem."""
+    until = time.monotonic() + SHARE_SECONDS
+    rendering = Rendering(job["content"], job["partials"], [read_shot(one) for one in job["examples"]])
+    answers: list[dict[str, Any]] = []
+    for variables in job["all"]:
+        try:
+            answers.append({"result": rendering.request(variables)})
+        except Problem as problem:
+            answers.append({"problem": told(problem)})
+        if time.monotonic() > until:
+            break
+    return {"answers": answers}
+
+
+def read_shot(document: dict[str, Any]) -> Shot:
+    return Shot(document["input"], document["output"], document.get("note", ""), document.get("tags", ()))
 
 
 def told(problem: Problem) -> dict[str, Any]:

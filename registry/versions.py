@@ -1,7 +1,7 @@
 """Committing content as a version, and rendering a stored one."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,36 @@ def request_for(
     picks = few_shot.pick(project_id, asked, query)
     request = renderers().render(content, variables, partials, picks.shots, owner=project_id)
     return {**request, "examples": picks.as_dict()}
+
+
+def requests_for(
+    project_id: int,
+    content: Mapping[str, Any],
+    every: Sequence[Mapping[str, Any]],
+    partials: Mapping[str, Any],
+) -> list[dict[str, Any] | Problem]:
+    """As `request_for` for each of many variables, or the problem with it; much faster than one after the other."""
+    asked = content.get("examples")
+    if asked is not None and asked.get("select") in BY_SIMILARITY:
+        return [_request_or_problem(project_id, content, variables, partials) for variables in every]
+    if asked is None:
+        return renderers().render_all(content, every, partials, owner=project_id)
+    try:
+        picks = few_shot.pick(project_id, asked, None)
+    except Problem as problem:
+        return [problem for _ in every]
+    found = renderers().render_all(content, every, partials, picks.shots, owner=project_id)
+    told = picks.as_dict()
+    return [one if isinstance(one, Problem) else {**one, "examples": told} for one in found]
+
+
+def _request_or_problem(
+    project_id: int, content: Mapping[str, Any], variables: Mapping[str, Any], partials: Mapping[str, Any]
+) -> dict[str, Any] | Problem:
+    try:
+        return request_for(project_id, content, variables, partials)
+    except Problem as problem:
+        return problem
 
 
 def written_tokens(

@@ -123,7 +123,11 @@ class SweepInput(MeasuredInput):
         child=Text(allow_blank=False), help_text="The first is what the others are held against."
     )
     temperatures = serializers.ListField(
-        child=serializers.FloatField(), required=False, default=list, help_text="The version's own where it is empty."
+        child=serializers.FloatField(),
+        required=False,
+        default=list,
+        max_length=6,
+        help_text="The version's own where it is empty.",
     )
     budget_usd = serializers.DecimalField(
         max_digits=12, decimal_places=6, required=False, allow_null=True, help_text="For all runs together."
@@ -204,7 +208,9 @@ class LineupSerializer(serializers.ModelSerializer[Lineup]):
 
 
 class LineupInput(Input):
-    runs = serializers.ListField(child=serializers.IntegerField(), help_text="The others are held against the first.")
+    runs = serializers.ListField(
+        child=serializers.IntegerField(), max_length=24, help_text="The others are held against the first."
+    )
     margin = serializers.FloatField(required=False, default=0.02)
     levels = ObjectField(required=False, help_text="Service levels in place of the project's own.")
 

@@ -34,21 +34,22 @@ class TrialList(generics.GenericAPIView[Trial]):
 
     @extend_schema(operation_id="trials_list", responses=shapes.TrialSerializer(many=True))
     def get(self, request: Request, name: str) -> Response:
-        """What was tried on a prompt in the last days, newest first."""
+        """What was tried on a prompt in the last days, newest first; of drafts only one's own."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        rows = playground.loaded().filter(prompt=prompts.named(actor.project, name)).order_by("-id")
+        rows = playground.seen_by(actor).filter(prompt=prompts.named(actor.project, name)).order_by("-id")
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
     @extend_schema(operation_id="trials_create", request=shapes.TrialInput, responses={201: shapes.TrialSerializer})
     def post(self, request: Request, name: str) -> Response:
         """Ask models what they say to a version or to content that is not committed. Read the trial to see it come."""
         actor = actor_of(request)
+        actor.require(Right.EDIT)
         prompt = prompts.named(actor.project, name)
         made = playground.start(actor, prompt, _asked(actor, prompt, shapes.TrialInput.read(request)))
         start(tasks.try_prompt, made.pk)
         headers = {"Location": f"/api/v1/prompts/{name}/trials/{made.pk}"}
-        return Response(trial_document(playground.numbered(actor.project, made.pk)), status=201, headers=headers)
+        return Response(trial_document(playground.numbered(actor, made.pk)), status=201, headers=headers)
 
 
 def _asked(actor: Actor, prompt: Prompt, document: dict[str, Any]) -> Asked:
@@ -77,7 +78,7 @@ class TrialDetail(APIView):
 
 
 def _found(actor: Actor, name: str, key: int) -> Trial:
-    trial = playground.numbered(actor.project, key)
+    trial = playground.numbered(actor, key)
     if trial.prompt.name != name:
         raise Problem("trial.not_found", f"Trial {key} is not of {name}.")
     return trial

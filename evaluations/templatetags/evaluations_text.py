@@ -83,7 +83,9 @@ def level_title(name: str) -> str:
 def level_bound(name: str, level: float) -> str:
     """A service level in words: at least 0.8."""
     bound = "at least" if name in service_levels.SHARES else "at most"
-    return f"{bound} {amount(level, service_levels.UNITS.get(name, ''))}"
+    unit = service_levels.UNITS.get(name, "")
+    # As it was set: rounding would say another level.
+    return f"{bound} {level:g}" if not unit else f"{bound} {amount(level, unit)}"
 
 
 @register.filter

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -42,7 +43,7 @@ def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     prompt = prompts.named(actor.project, name)
     trial = None
     if number := whole(request.GET.get("trial", "")):
-        trial = playground.numbered(actor.project, number)
+        trial = playground.numbered(actor, number)
     at = request.POST.get("at") or request.GET.get("at") or (_origin(trial.version) if trial else "")
     source, document = _source(actor, prompt, at)
     context = {
@@ -135,8 +136,8 @@ def _typed_before(trial: Trial) -> Mapping[str, Any]:
 
 
 def _earlier(actor: Actor, prompt: Prompt) -> list[Trial]:
-    rows = Trial.objects.filter(prompt=prompt, by=actor.user).select_related("version")
-    return list(rows.prefetch_related("answers__model__provider")[:EARLIER_SHOWN])
+    rows = Trial.objects.filter(prompt=prompt, by=actor.user).annotate(count=Count("answers"))
+    return list(rows.select_related("version").defer("version__content", "content")[:EARLIER_SHOWN])
 
 
 def _start(
@@ -154,7 +155,7 @@ def _start(
     start(tasks.try_prompt, trial.pk)
     if not is_part:
         return redirect(f"{to('playground', actor, prompt.name)}?trial={trial.pk}&at={_origin(source)}")
-    context = part_context(prompt, playground.numbered(actor.project, trial.pk))
+    context = part_context(prompt, playground.numbered(actor, trial.pk))
     return render(request, "evaluations/playground/_trial.html", {**_form(actor, prompt, trial.content), **context})
 
 
@@ -243,7 +244,7 @@ def answers_context(trial: Trial) -> dict[str, Any]:
 def trial_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """What has changed since the page asked last."""
     prompt = prompts.named(actor.project, name)
-    trial = playground.numbered(actor.project, key)
+    trial = playground.numbered(actor, key)
     changed = [answer for answer in trial.answers.all() if answer.changed_at >= _since(request)]
     return render(
         request, "evaluations/playground/_trial_wait.html", {**part_context(prompt, trial), "changed": changed}
@@ -260,7 +261,7 @@ def _since(request: HttpRequest) -> datetime:
 @in_project
 @only_post
 def trial_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    trial = playground.cancel(actor, playground.numbered(actor.project, key))
+    trial = playground.cancel(actor, playground.numbered(actor, key))
     if "HX-Request" not in request.headers:
         return done(request, "Nothing more is asked.", f"{to('playground', actor, name)}?trial={key}")
     context = {**part_context(trial.prompt, trial), "changed": trial.answers.all()}
@@ -271,7 +272,7 @@ def trial_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
 @only_post
 def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer: int) -> HttpResponse:
     """Keep an answer as a case or as an example, in the set that is chosen above the answers."""
-    trial = playground.numbered(actor.project, key)
+    trial = playground.numbered(actor, key)
     back = f"{to('playground', actor, name)}?trial={key}"
     problem: Problem | None = None
     try:
@@ -280,7 +281,7 @@ def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer:
         problem = found
     if "HX-Request" not in request.headers:
         return refused(request, problem, back) if problem else done(request, "It is kept.", back)
-    kept = playground.answer_of(playground.numbered(actor.project, key), answer)
+    kept = playground.answer_of(playground.numbered(actor, key), answer)
     context = {"project": actor.project, "prompt": trial.prompt, "trial": trial, "answer": kept, "refusal": problem}
     return render(request, "evaluations/playground/_answer.html", context)
 

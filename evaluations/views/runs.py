@@ -124,7 +124,7 @@ def scorers_of(text: str) -> list[Any]:
         return []
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise sentence_at("scorers_json", f"This is not JSON: {error}") from None
     if not isinstance(found, list):
         raise sentence_at("scorers_json", "Must be a list of scorers.")

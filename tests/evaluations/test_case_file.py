@@ -282,7 +282,8 @@ def test_shared_assertions_are_scorers_and_one_kind_of_values_is_what_is_expecte
         ({"type": "is-json", "value": {"type": "object", "required": ["a"]}}, '{"a": 1}', None, True),
         ({"type": "is-json"}, "no", None, False),
         ({"type": "not-is-refusal"}, "Here you are.", None, True),
-        ({"type": "levenshtein", "threshold": 5}, "kitten", "kitten", True),
+        ({"type": "contains-any", "value": "x, y"}, "has y", None, True),
+        ({"type": "is-json", "value": "{type: array}"}, "[1]", None, True),
     ],
 )
 def test_an_assertion_judges_under_its_own_name(assertion: Any, output: str, expected: Any, passes: bool):
@@ -293,7 +294,20 @@ def test_an_assertion_judges_under_its_own_name(assertion: Any, output: str, exp
     assert judged.passed is passes
 
 
-@pytest.mark.parametrize("assertion", [{"type": "python", "value": "1"}, {"type": "equals", "value": "a"}, {"type": 7}])
+@pytest.mark.parametrize(
+    "assertion",
+    [
+        {"type": "python", "value": "1"},
+        {"type": "equals", "value": "a"},
+        {"type": 7},
+        {"type": "levenshtein", "threshold": 5},
+        {"type": "not-similar", "threshold": 0.75},
+        {"type": "contains", "value": "{{ name }}"},
+        {"type": "is-json", "value": "file://schema.json"},
+        {"type": "contains", "value": "x", "transform": "output.trim()"},
+        {"type": "rouge-n"},
+    ],
+)
 def test_what_cannot_be_mapped_is_refused_at_its_place(assertion: Any):
     with pytest.raises(Problem) as refused:
         scoring.read_specs(["exact", assertion])

@@ -1,5 +1,6 @@
 """Runs, driven by a worker against a real server: what comes of them when all goes well, and when it does not."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.db import ProgrammingError
 
 from evaluations import batches, datasets, driving, runs
 from evaluations.driving import Turn, drive
-from evaluations.models import BatchState, Dataset, ProviderModel, Result, Run, RunBatch, RunState
+from evaluations.models import BatchState, Dataset, Provider, ProviderModel, Result, Run, RunBatch, RunState
 from evaluations.summaries import sum_up
 from registry import versions
 from registry.models import PromptVersion
@@ -288,7 +289,7 @@ def test_examples_that_are_still_being_embedded_are_waited_for(
         raise Problem("examples.not_embedded", "42 of 42 examples are still being embedded.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("registry.versions.request_for", not_yet)
+        patch.setattr("registry.versions.requests_for", not_yet)
         assert drive(run) == Turn.WAITING
     waiting = again(run)
     assert (waiting.state, waiting.answered) == (RunState.RUNNING, 0)
@@ -340,3 +341,57 @@ def test_a_judge_is_a_registered_prompt(
 def test_frozen_is_frozen(run: Run):
     with pytest.raises(ProgrammingError, match="never change"):
         Run.objects.filter(pk=run.pk).update(repeats=3)
+
+
+def test_a_run_that_breaks_ends_and_is_not_asked_again(run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: Any) -> Any:
+        raise ValueError("never thought of")
+
+    monkeypatch.setattr(batches, "keep", broken)
+
+    assert drive(run) == Turn.OVER
+
+    assert again(run).state == RunState.FAILED
+    assert "the log has it" in again(run).error
+    asked = len(sandbox.calls())
+    assert drive(again(run)) == Turn.OVER
+    assert len(sandbox.calls()) == asked
+
+
+def test_what_is_free_says_nothing_of_what_a_call_costs(
+    stage: Stage, run: Run, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
+):
+    drive(make_run(stage, version, tickets, model, limit=5))
+    asked = len(sandbox.calls())
+
+    tight = make_run(stage, version, tickets, model, budget_usd="0.0005")
+    drive(tight)
+
+    stopped = again(tight)
+    assert stopped.state == RunState.STOPPED
+    assert stopped.from_cache == 5
+    assert stopped.cost_usd <= Decimal("0.0006")
+    assert len(sandbox.calls()) - asked <= 12
+
+
+def test_a_turn_takes_back_what_is_queued_for_later(run: Run, model: ProviderModel, sandbox: Running):
+    Provider.objects.filter(pk=model.provider_id).update(requests_per_minute=60)
+    started = time.monotonic()
+
+    assert drive(again(run), seconds=1.0) == Turn.AGAIN
+
+    assert time.monotonic() - started < 15, "Sixty calls at one a second were not waited for."
+    assert 0 < len(sandbox.calls()) < 60
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"max_tokens": "abc"}, {"temperature": "hot"}, {"temperature": 1e999}, {"n": 2}]
+)
+def test_settings_that_no_provider_takes_are_refused(
+    stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, parameters: Any
+):
+    with pytest.raises(Problem) as refusal:
+        make_run(stage, version, tickets, model, parameters=parameters)
+
+    assert refusal.value.code == "request.invalid"
+    assert refusal.value.faults[0].pointer.startswith("/parameters")

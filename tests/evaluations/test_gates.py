@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from evaluations import datasets, gates, tasks
+from evaluations import datasets, gates, providers, runs, tasks
 from evaluations.models import Dataset, Gate, GateRun, GateState, ProviderModel, Run
 from registry import approvals, promotion
 from registry.models import PromptVersion, VersionCheck
@@ -40,8 +41,10 @@ def ask(stage: Stage, version: PromptVersion) -> Any:
     return promotion.request(stage.edith, version.prompt, version, stage.environment("production"))
 
 
-def newest(stage: Stage, version: PromptVersion) -> VersionCheck | None:
-    return approvals.newest_checks(stage.project.pk, version.content_hash, ["tickets"])["tickets"]
+def newest(stage: Stage, version: PromptVersion) -> VersionCheck:
+    found = approvals.newest_checks(stage.project.pk, version.content_hash, ["tickets"])["tickets"]
+    assert found is not None
+    return found
 
 
 def test_a_gate_is_a_required_check(stage: Stage, gate: Gate):
@@ -112,6 +115,54 @@ def test_a_new_dataset_version_makes_old_results_count_no_more(
     check = newest(stage, version)
     assert check is not None
     assert (check.status, check.summary.startswith(gates.OUT_OF_DATE)) == ("failed", True)
+
+
+def test_what_is_live_now_is_what_it_must_not_be_worse_than(
+    stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
+):
+    ask(stage, version)
+    measure()
+    assert gates.look() == []
+    other = stage.commit(version.prompt, "Say billing: {{ ticket }}", model={"name": "sandbox-small"})
+    hurried = ask(stage, other)
+    promotion.approve(stage.rhea, hurried)
+    promotion.apply(stage.ada, hurried, override=promotion.Override("It burns"))
+
+    assert len(gates.look()) == 2, "The version again, and what is live now."
+
+    assert newest(stage, version).summary.startswith(gates.OUT_OF_DATE)
+    measure()
+    assert GateRun.objects.filter(version=version, baseline__version=other).exists()
+    assert gates.look() == []
+
+
+def test_what_could_not_be_measured_is_measured_again_after_a_while(
+    stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
+):
+    ask(stage, version)
+    (run,) = gates.look()
+    runs.cancel(stage.edith, run)
+    tasks.sum_up_run(run.pk)
+    gates.settle(gates.unsettled().get())
+    assert GateRun.objects.get().state == GateState.ERRORED
+    assert gates.look() == [], "not at once"
+
+    GateRun.objects.update(finished_at=timezone.now() - gates.ERRORED_AGAIN)
+    measure()
+
+    assert [one.state for one in GateRun.objects.order_by("id")] == [GateState.ERRORED, GateState.PASSED]
+    assert newest(stage, version).status == "passed"
+
+
+def test_a_gate_that_cannot_begin_says_so_once(stage: Stage, gate: Gate, version: PromptVersion):
+    ask(stage, version)
+    providers.archive(stage.ada, gate.model.provider)
+
+    gates.look()
+    gates.look()
+
+    assert VersionCheck.objects.filter(name=gate.name).count() == 1
+    assert "Cannot be measured" in newest(stage, version).summary
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from evaluations import gates, lineups, planning, providers, service_levels, tasks
+from evaluations import gates, lineups, planning, providers, runs, service_levels, tasks
 from evaluations.intervals import NO_SPREAD
 from evaluations.lineups import Grid
 from evaluations.models import Dataset, Lineup, LineupState, ProviderModel, Run, RunState
@@ -100,6 +100,40 @@ def test_one_budget_is_for_all_runs_together_and_can_be_raised(stage: Stage, gri
     assert len(sandbox.calls()) == 120
     assert before < 120
     assert done.state == LineupState.DONE
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_lineup_waits_for_the_figures_of_all_its_runs(stage: Stage, grid: Grid):
+    lineup = lineups.sweep(stage.edith, grid)
+    first, second = lineup.swept_runs.order_by("id")
+    finish(first.pk)
+    tasks.drive_run(second.pk)
+
+    tasks.line_up(lineup.pk)
+
+    assert lineups.numbered(lineup.project, lineup.pk).state == LineupState.PENDING
+    tasks.sum_up_run(second.pk)
+    tasks.line_up(lineup.pk)
+    done = lineups.numbered(lineup.project, lineup.pk)
+    assert done.result is not None
+    assert len(done.result["rows"]) == 2
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_budget_that_could_not_be_kept_is_refused_when_a_sweep_goes_on(
+    stage: Stage, grid: Grid, model: ProviderModel
+):
+    unpriced = providers.add_model(stage.ada, model.provider, "sandbox-retired")
+    lineup = lineups.sweep(stage.edith, Grid(grid.asked, [model, unpriced]))
+    for run in lineup.swept_runs.all():
+        runs.cancel(stage.edith, run)
+
+    with pytest.raises(Problem) as refusal:
+        lineups.resume(stage.edith, lineup, budget_usd="1")
+    assert refusal.value.code == "run.no_price"
+    with pytest.raises(Problem) as alone:
+        runs.resume(stage.edith, lineup.swept_runs.first(), budget_usd="1")
+    assert alone.value.code == "run.wrong_state"
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -285,7 +319,7 @@ def test_findings_take_the_bad_end_of_each_interval():
     summary = {
         "quality": {"value": 0.9, "low": 0.85, "high": 0.95, "method": "BCa"},
         "latency_ms": {"p99": {"value": 500.0, "low": 450.0, "high": None, "method": "order"}},
-        "cost_per_call_usd": {"value": 0.01, "low": None, "high": None, "method": NO_SPREAD},
+        "cost_per_call_usd": {"value": 0.01, "low": None, "high": None, "method": NO_SPREAD, "n": 20},
         "scorers": [{"scorer": "json_valid", "passed": {"value": 1.0, "low": 0.9, "high": 1.0, "method": "Wilson"}}],
     }
     levels = {"quality": 0.88, "p99_latency_ms": 600, "cost_per_call_usd": 0.01, "format_adherence": 0.9}
@@ -299,6 +333,10 @@ def test_findings_take_the_bad_end_of_each_interval():
         "cost_per_call_usd": (True, True),
     }
     assert findings({}, {"quality": 0.5})[0].is_met is False
+    alike = {"value": 1.0, "low": 1.0, "high": 1.0, "method": "t over 2 groups"}
+    assert findings({"quality": alike}, {"quality": 0.9})[0].is_shown is False, (
+        "Two groups that are alike show nothing."
+    )
     assert service_levels.NO_SPREAD == NO_SPREAD
 
 

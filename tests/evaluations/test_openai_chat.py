@@ -1,6 +1,7 @@
 """Everything that a server may say in place of an answer, over HTTP and through the client that everybody uses."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from evaluations.calling import Caller
-from evaluations.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
+from evaluations.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.openai_chat import OpenAIChat, connected, read_completion
 from evaluations.outbound import Destinations
 from tests.sandbox import Running, running
@@ -166,3 +167,16 @@ def test_the_same_name_is_charged_once(server: Running):
     second = with_chat(server, lambda chat: chat.complete(HELLO, key="one"))
     assert first.request_id == second.request_id
     assert len(server.calls()) == 1
+
+
+def test_what_a_database_cannot_hold_is_replaced():
+    body = {
+        "id": "a\0",
+        "choices": [{"finish_reason": "st\0p", "message": {"content": "one\0two", "tool_calls": None}}],
+    }
+
+    answer = read_completion(json.dumps(body), 1.0, "")
+
+    assert (answer.text, answer.finish_reason, answer.request_id) == ("one\ufffdtwo", "st\ufffdp", "a\ufffd")
+    assert storable("a\ud800") == "a?"
+    assert storable("plain\n") == "plain\n"

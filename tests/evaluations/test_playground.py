@@ -38,7 +38,7 @@ def large(stage: Stage, model: ProviderModel) -> ProviderModel:
 
 def tried(trial: Trial) -> Trial:
     tasks.try_prompt(trial.pk)
-    return playground.numbered(trial.project, trial.pk)
+    return playground.loaded().get(pk=trial.pk)
 
 
 def only_answer(trial: Trial) -> TrialAnswer:
@@ -127,7 +127,7 @@ def test_pieces_are_seen_as_they_come_and_stopping_keeps_them(live_stage: Stage,
         finally:
             worker.join(30)
         assert not worker.is_alive()
-        stopped = playground.numbered(trial.project, trial.pk)
+        stopped = playground.loaded().get(pk=trial.pk)
         assert stopped.state == TrialState.CANCELLED
         (kept,) = stopped.answers.all()
         assert kept.state == TrialState.CANCELLED
@@ -162,7 +162,7 @@ def test_a_trial_whose_worker_died_ends_and_is_not_paid_twice(
     tasks.sweep()
     tasks.try_prompt(trial.pk)
 
-    lost = playground.numbered(trial.project, trial.pk)
+    lost = playground.loaded().get(pk=trial.pk)
     assert lost.state == TrialState.FAILED
     assert lost.answers.get().error == "call.lost"
     assert sandbox.calls() == []
@@ -230,6 +230,22 @@ def test_who_may_only_look_tries_nothing(stage: Stage, version: PromptVersion, m
     refused = api_for(stage.edith, scopes=["read"]).post("/api/v1/prompts/support.route/trials", asked, format="json")
 
     assert (refused.status_code, refused.json()["code"]) == (403, "access.denied")
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_draft_that_was_tried_is_seen_by_who_tried_it_alone(
+    stage: Stage, version: PromptVersion, model: ProviderModel, api_for: ApiFor
+):
+    own = playground.start(stage.edith, version.prompt, Asked(routing(), [Input(TICKET)], [model]))
+    shared = playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model]))
+
+    seen = {one.pk for one in playground.seen_by(stage.ada)}
+
+    assert seen == {shared.pk}
+    assert {one.pk for one in playground.seen_by(stage.edith)} == {own.pk, shared.pk}
+    others = api_for(stage.ada)
+    assert others.get(f"/api/v1/prompts/support.route/trials/{own.pk}").json()["code"] == "trial.not_found"
+    assert client_of(stage.ada).get(f"{PLACE}?trial={own.pk}").status_code == 404
 
 
 @pytest.mark.usefixtures("sandbox", "version", "model")

@@ -70,6 +70,7 @@ def test_a_key_is_encrypted_and_never_shown(stage: Stage, api_for: ApiFor):
     "address",
     [
         *("http://169.254.169.254/latest", "https://169.254.169.254/", "http://[::1]:8000/v1", "https://10.0.0.1/v1"),
+        *("https://169。254。169。254/v1", "https://[64:ff9b:1::7f00:1]/v1", "https://[fec0::1]/v1"),
         *("https://2130706433/v1", "https://0x7f.1/v1", "file:///etc/passwd", "https://user:pw@api.openai.com/v1"),
         *("https://[::ffff:127.0.0.1]/v1", "http://api.openai.com/v1", "https://localhost/v1", "nonsense"),
     ],

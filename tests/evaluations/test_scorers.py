@@ -1,6 +1,7 @@
 """What each scorer says of an answer."""
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import pytest
 
@@ -173,3 +174,18 @@ def test_a_judge_that_compares_does_not_know_who_is_who():
         for compares in (True, False):
             found = read(nonsense, compares=compares, is_first=True)
             assert (found.value, found.found.get("unread")) == (0.0, True)
+
+
+DEEP = "[" * 500 + "]" * 500
+
+
+@pytest.mark.parametrize("scorer", ["json_schema", "fields", "label", "numeric", "exact", "json_valid"])
+@pytest.mark.parametrize("output", [DEEP, '{"t": 1' + "0" * 400 + "}", '{"label": "\\u0000"}', '{"label": "\\ud800"}'])
+def test_no_answer_is_so_odd_that_a_run_breaks_over_it(scorer: str, output: str):
+    sample = Sample(output=output, expected={"label": "a", "t": 1}, schema={"type": "object"})
+
+    judged = scoring.judge(sample, scoring.read_specs([scorer]), cast("Any", None))
+
+    kept = json.dumps({name: one.as_dict() for name, one in judged.scores.items()}, ensure_ascii=False)
+    assert "\0" not in kept
+    kept.encode()

@@ -210,3 +210,35 @@ def test_a_template_that_was_slow_once_does_not_slow_the_next(pool: RendererPool
 
     for _ in range(5):
         assert pool.render(content, {"xs": list(range(50_000))}, {})["text"] == "50000"
+
+
+def test_many_are_rendered_as_each_would_be_by_itself(pool: RendererPool):
+    content = normalise({"kind": "text", "text": "{{ word }}{% if extra %}!{% endif %}", "variables": DECLARED})
+    every: list[dict[str, Any]] = [{"word": str(number)} for number in range(120)]
+    every[7] = {}
+    every[9] = {"word": "nine", "extra": True}
+
+    found = pool.render_all(content, every, {})
+
+    assert [one["text"] for one in found if isinstance(one, dict)][:8] == [*"0123456", "8"]
+    assert isinstance(found[7], Problem)
+    assert found[7].code == "render.missing_variable"
+    assert isinstance(found[9], dict)
+    assert found[9]["text"] == "nine!"
+    assert len(found) == 120
+
+
+def test_one_that_takes_all_the_time_does_not_take_the_others_along(pool: RendererPool):
+    content = normalise({"kind": "text", "text": SLOW + "{{ xs | length }}"})
+
+    found = pool.render_all(content, [{"xs": [1]}, {"xs": list(range(30_000))}, {"xs": [1, 2]}], {})
+
+    first, second, third = found
+    assert isinstance(first, dict)
+    assert isinstance(third, dict)
+    assert (first["text"], third["text"]) == ("1", "2")
+    assert isinstance(second, Problem)
+    assert second.code == "template.too_expensive"
+
+
+DECLARED = {"word": {"type": "string", "required": True}, "extra": {"type": "boolean", "default": False}}
