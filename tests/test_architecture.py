@@ -185,3 +185,15 @@ def test_no_inline_script_or_style_in_templates():
     for path in (ROOT / "templates").rglob("*.html"):
         text = path.read_text()
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", text), path
+
+
+def test_a_web_process_imports_neither_scipy_nor_the_client():
+    """They are for workers: each would cost every web process tens of megabytes and a second of its start."""
+    program = (
+        "import sys, config.wsgi; from django.urls import get_resolver; get_resolver().url_patterns;"
+        "print([name for name in ('scipy', 'openai', 'pyarrow.compute') if name in sys.modules])"
+    )
+
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr[-2_000:]

@@ -105,6 +105,37 @@ def readiness(person: Person) -> Page:
     return person.open("datasets/support.tickets/readiness/")
 
 
+def playground(person: Person) -> Page:
+    page = person.open("prompts/support.route/playground/")
+    page.get_by_label("Model 2").select_option("sandbox/sandbox-small")
+    page.get_by_label("some cases, drawn by chance").check()
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("#trial-wait").get_by_text("done")).to_be_visible(timeout=120_000)
+    return page
+
+
+def run(person: Person) -> Page:
+    page = person.open("evaluations/2/")
+    reload_until(page, lambda: page.get_by_text("All scorers passed").count() > 0)
+    return page
+
+
+def sweep(person: Person) -> Page:
+    asked = {
+        "prompt": "support.route@latest",
+        "dataset": "support.tickets",
+        "models": ["sandbox/sandbox-large", "sandbox/sandbox-small"],
+        "temperatures": [0, 0.7],
+        "scorers": ["label", "json_schema"],
+        "levels": {"quality": 0.6, "format_adherence": 0.9},
+        "budget_usd": "2",
+    }
+    made = person.instance.call("POST", "/api/v1/sweeps", asked)[1]
+    page = person.open(f"lineups/{made['id']}/")
+    reload_until(page, lambda: page.get_by_text("service levels").count() > 0 and page.locator(".scatter").count() > 0)
+    return page
+
+
 Shot = tuple[str, str, Callable[[Person], Page], tuple[int, int], str]
 SHOTS: list[Shot] = [
     ("prompts", "editor", prompts, WIDE, "light"),
@@ -121,6 +152,9 @@ SHOTS: list[Shot] = [
     ("editor-examples", "editor", picking, TALL, "light"),
     ("dataset", "editor", dataset, WIDE, "light"),
     ("readiness-dark", "editor", readiness, WIDE, "dark"),
+    ("playground", "editor", playground, WIDE, "light"),
+    ("run", "editor", run, WIDE, "light"),
+    ("sweep-dark", "editor", sweep, WIDE, "dark"),
 ]
 
 
