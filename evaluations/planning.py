@@ -123,6 +123,8 @@ def plan(project: Project, asked: Asked) -> Plan:
     if budget is not None and price is None:
         sentence = f"Nobody has said what {asked.model} costs, so a budget cannot be kept. Enter its price first."
         raise Problem("run.no_price", sentence, faults=[Fault("/budget_usd", "price", sentence)])
+    if budget is not None:
+        _require_judges_prices(project, specs)
     tokens_in, tokens_out = _expected_tokens(asked, parameters, keys)
     count = len(keys) * asked.repeats
     return Plan(
@@ -137,6 +139,20 @@ def plan(project: Project, asked: Asked) -> Plan:
         cost_usd=price.of(tokens_in * count, 0, tokens_out * count) if price else None,
         budget_usd=budget,
     )
+
+
+def _require_judges_prices(project: Project, specs: Sequence[Spec]) -> None:
+    """Judges spend of a run's budget as well."""
+    for place, spec in enumerate(specs):
+        if not spec.definition.asks_model:
+            continue
+        judging = providers.model_named(project, str(spec.parameters["model"]))
+        if providers.price_of(judging) is None:
+            sentence = (
+                f"Nobody has said what the judge {judging} costs, so a budget cannot be kept. Enter its price first."
+            )
+            pointer = f"/scorers/{place}/parameters/model"
+            raise Problem("run.no_price", sentence, faults=[Fault(pointer, "price", sentence)])
 
 
 def plan_of_answers(project: Project, asked: Asked, keys: Sequence[int]) -> Plan:

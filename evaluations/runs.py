@@ -56,7 +56,7 @@ def insert(
         leaked=asked.leaked,
         excluded=plan.excluded,
         price=plan.price.as_dict() if plan.price else None,
-        estimate=plan.estimate() if answers_of is None else {"tokens_in": 0, "tokens_out": 0, "cost_usd": "0"},
+        estimate=plan.estimate() if answers_of is None else _estimate_of_judging(plan),
         budget_usd=plan.budget_usd,
         answers_of=answers_of,
         sweep=sweep,
@@ -82,9 +82,15 @@ def insert(
     return run
 
 
+def _estimate_of_judging(plan: Plan) -> dict[str, Any]:
+    """Answers that are there cost nothing; what a judge will take, nobody knows beforehand."""
+    asks = any(spec.definition.asks_model for spec in plan.specs)
+    return {"tokens_in": 0, "tokens_out": 0, "cost_usd": None if asks else "0"}
+
+
 @transaction.atomic
 def judge_again(actor: Actor, run: Run, scorers: object) -> Run:
-    """The same answers by other scorers; no model that answered is asked, and nothing is paid for it."""
+    """The same answers by other scorers; no model that answered is asked again. Judges are, and are paid."""
     actor.require(Right.EDIT)
     if run.is_open:
         raise Problem("run.wrong_state", "This run is still under way.")

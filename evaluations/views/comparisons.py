@@ -1,16 +1,20 @@
 """Pages of comparisons."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
 from evaluations import comparisons, runs, tasks
-from evaluations.models import Case, ComparisonState
+from evaluations.models import Case, Comparison, ComparisonState, Result
 from evaluations.views.addresses import to
 from registry.access import Actor
 from registry.problems import Problem
 from registry.tasks import start
 from registry.views.frame import done, in_project, only_post, page, refused, whole
+
+SIDES = (("baseline", "Baseline"), ("candidate", "Candidate"))
 
 
 @in_project
@@ -35,11 +39,22 @@ def comparison_new(request: HttpRequest, actor: Actor) -> HttpResponse:
 @in_project
 def comparison_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     comparison = comparisons.numbered(actor.project, key)
-    context = {"section": "evaluations", "comparison": comparison}
+    context: dict[str, Any] = {"section": "evaluations", "comparison": comparison, "sides": SIDES}
     if comparison.result:
         changed = [*comparison.result["worse"], *comparison.result["better"]]
-        context["cases"] = Case.objects.in_bulk([one["case"] for one in changed])
+        keys = [one["case"] for one in changed]
+        context["cases"] = Case.objects.in_bulk(keys)
+        context["said"] = _said(comparison, keys)
     return page(request, actor, "evaluations/comparisons/comparison_detail.html", context)
+
+
+def _said(comparison: Comparison, keys: list[int]) -> dict[int, dict[str, Result]]:
+    """What both runs first answered to these cases, by case: `baseline` and `candidate`."""
+    sides = {comparison.baseline_id: "baseline", comparison.candidate_id: "candidate"}
+    found: dict[int, dict[str, Result]] = {}
+    for result in Result.objects.filter(run__in=sides, case__in=keys, repeat=1).defer("scores"):
+        found.setdefault(result.case_id, {})[sides[result.run_id]] = result
+    return found
 
 
 @in_project
