@@ -1,6 +1,6 @@
 """The pictures of the documentation, from a fresh instance with the demo project.
 
-make screenshots
+make screenshots        # all of them; some: docs/screenshots/make.py run sweep-dark
 """
 
 import sys
@@ -131,9 +131,12 @@ def sweep(person: Person) -> Page:
         "budget_usd": "2",
     }
     made = person.instance.call("POST", "/api/v1/sweeps", asked)[1]
-    page = person.open(f"lineups/{made['id']}/")
-    reload_until(page, lambda: page.get_by_text("service levels").count() > 0 and page.locator(".scatter").count() > 0)
-    return page
+    deadline = time.monotonic() + 300
+    while person.instance.call("GET", f"/api/v1/lineups/{made['id']}")[1]["state"] == "pending":
+        if time.monotonic() > deadline:
+            raise TimeoutError("The sweep does not end.")
+        time.sleep(1)
+    return person.open(f"lineups/{made['id']}/")
 
 
 Shot = tuple[str, str, Callable[[Person], Page], tuple[int, int], str]
@@ -175,7 +178,8 @@ def main() -> None:
         instance = start(Path(directory) / "home", EMBEDDINGS_LOCAL="1")
         try:
             browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-            for shot in SHOTS:
+            wanted = sys.argv[1:]
+            for shot in [one for one in SHOTS if not wanted or one[0] in wanted]:
                 take(browser, instance, shot)
             browser.close()
         finally:
