@@ -274,7 +274,8 @@ class _Drive:
     def _judge(self, ask: Ask, answer: Completion) -> None:
         sample = self.recorder.sample(ask, answer)
         if self.asks_judges:
-            future = self.threads.submit(scoring.judge, sample, self.specs, self.judges)
+            outside = self._surely(self.judges.for_one)
+            future = self.threads.submit(scoring.judge, sample, self.specs, outside)
             self.judged[future] = (ask, answer)
             future.add_done_callback(self.done.put)
         else:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from evaluations import planning, providers
+from evaluations import pace, planning, providers
 from evaluations.asking import messages_of
 from evaluations.calling import Caller
 from evaluations.chat import CallError, Price, Remedy, request_of
 from evaluations.models import ProviderModel, Run
 from evaluations.openai_chat import connected
-from evaluations.scorers.base import Parameters
+from evaluations.scorers.base import Outside, Parameters
 from evaluations.scoring import Spec
 from registry import embedders, includes, versions
 from registry.lexical import Lexicon
 from registry.models import PromptVersion
+
+# What a judgement takes, for limits on tokens: a rubric, what is judged, and a short answer.
+TOKENS_A_CALL = 1_000
 
 
 class JudgeError(Exception):
@@ -65,6 +68,16 @@ class Judges:
             spent, self._spent = self._spent, Decimal(0)
         return spent
 
+    def for_one(self) -> "Outside":
+        """What the scorers of one answer may ask: its calls have their turn under limits that all workers share. Called
+        by the thread that has the database."""
+        turns = {}
+        for judge in self._judges.values():
+            provider = judge.model.provider
+            if pace.is_limited(provider):
+                turns[judge.model.pk] = pace.reserve(provider, requests=1, tokens=TOKENS_A_CALL).timestamp()
+        return _ForOne(self, turns)
+
     def nearness(self, first: str, second: str) -> float:
         """The cosine of two texts by the installation's embedder; of their wording where it has none."""
         if embedders.is_lexical(self._embedder):
@@ -72,14 +85,17 @@ class Judges:
         one, other = embedders.named(self._embedder).embed([first, second])
         return float(one @ other)
 
-    def ask(self, parameters: Parameters, variables: Mapping[str, Any]) -> str:
+    def ask(
+        self, parameters: Parameters, variables: Mapping[str, Any], turns: Mapping[int, float] | None = None
+    ) -> str:
         """The judge's answer. JudgeError where it cannot be asked now; what it will not answer is no judgement. A
         Problem where its rubric cannot be rendered."""
         judge = self._judges[str(parameters["prompt"]), str(parameters["model"])]
         rendered = versions.request_for(self._run.project_id, judge.rubric.content, variables, judge.partials)
         request = request_of(messages_of(rendered), judge.model.name, {})
         try:
-            answer = self._caller(judge.model).submit(request).result()
+            turn = (turns or {}).get(judge.model.pk, 0.0)
+            answer = self._caller(judge.model).submit(request, not_before=turn).result()
         except CallError as error:
             if error.remedy == Remedy.GIVE_UP or (error.remedy == Remedy.RETRY and self._has_answered):
                 return error.detail
@@ -104,3 +120,15 @@ class Judges:
                 caller = Caller(lambda: connected(reached, allowed), provider.max_concurrency)
                 self._callers[provider.pk] = self._stack.enter_context(caller)
             return self._callers[provider.pk]
+
+
+@dataclass(frozen=True)
+class _ForOne:
+    judges: Judges
+    turns: Mapping[int, float]
+
+    def nearness(self, first: str, second: str) -> float:
+        return self.judges.nearness(first, second)
+
+    def ask(self, parameters: Parameters, variables: Mapping[str, Any]) -> str:
+        return self.judges.ask(parameters, variables, self.turns)

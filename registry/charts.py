@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor, log10
+from math import ceil, floor, log10, sqrt
 
 WIDTH, HEIGHT = 640, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 632, 14, 160
 TICKS = 4
 SCATTER_HEIGHT, SCATTER_BOTTOM = 300, 262
+SMALLEST, LARGEST = 4, 11
 # Room for the name of a spot at the right edge.
 MARGIN = 18
 # More captions than these below one line run into each other.
@@ -149,6 +150,7 @@ class Spot:
     name: str
     label: str
     is_chosen: bool
+    radius: float
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class ScatterChart:
 
 @dataclass(frozen=True)
 class Point:
-    """`x` from zero on; `y` a share from 0 to 1, with its interval."""
+    """`x` from zero on; `y` a share from 0 to 1, with its interval; `size` from zero on is how large the spot is."""
 
     name: str
     x: float
@@ -188,6 +190,7 @@ class Point:
     high: float | None
     label: str
     is_chosen: bool = False
+    size: float = 0.0
 
 
 def scatter_chart(
@@ -198,7 +201,7 @@ def scatter_chart(
     ends = [end for one in points for end in (one.low, one.high, one.y) if end is not None]
     ends += [limit[1]] if limit else []
     floor_, ceiling = max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02)
-    furthest = max(one.x for one in points) or 1.0
+    furthest, largest = max(one.x for one in points) or 1.0, max(one.size for one in points) or 1.0
     step = _round_up(furthest / TICKS)
     reach = step * ceil(furthest / step)
 
@@ -218,6 +221,8 @@ def scatter_chart(
             one.name,
             one.label,
             one.is_chosen,
+            # People compare areas, so it is the area that grows with the size.
+            round(SMALLEST + (LARGEST - SMALLEST) * sqrt(one.size / largest), 1),
         )
         for one in points
     ]

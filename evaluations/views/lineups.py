@@ -175,6 +175,7 @@ def _chart(lineup: Lineup, rows: list[dict[str, Any]]) -> ScatterChart | None:
                 quality["high"],
                 told,
                 row["run"].pk == chosen,
+                figures["latency"] or 0.0,
             )
         )
     least = lineup.levels.get("quality")

@@ -1,5 +1,6 @@
 """Settings: the servers that models are asked through."""
 
+import time
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +17,7 @@ from registry.problems import Problem
 from registry.tasks import start
 from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
 
+LOST_SECONDS = 150
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds")
 FIELDS = dict.fromkeys(("provider.invalid_name", "provider.name_taken"), "name")
 
@@ -56,6 +58,7 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
         "models": list(with_prices(provider.models.all())),
         "values": values,
         "waits": request.GET.get("tested") == "1",
+        "waiting_since": int(time.time()),
     }
     if request.method != "POST":
         return page(request, actor, "evaluations/providers/provider_detail.html", context)
@@ -86,7 +89,11 @@ def provider_wait(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     provider = providers.named(actor.project, name)
     if provider.tested_at:
         return HttpResponseClientRefresh()
-    return render(request, "evaluations/providers/_wait.html", {"project": actor.project, "provider": provider})
+    since = whole(request.GET.get("since", "")) or int(time.time())
+    context = {"project": actor.project, "provider": provider, "waiting_since": since}
+    # Longer than the task may take: nobody is at it any more, or nobody began.
+    context["is_lost"] = time.time() - since > LOST_SECONDS
+    return render(request, "evaluations/providers/_wait.html", context)
 
 
 @in_project

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PersonFor
 
@@ -36,6 +36,12 @@ def test_a_file_goes_up_in_parts_and_bad_rows_are_left_out_afterwards(person_for
     expect(page.get_by_text("version 1, ").first).to_be_visible()
 
 
+def press(page: Page, key: str) -> None:
+    """Press a key once the page's script listens: its text can be seen before that."""
+    page.wait_for_load_state("load")
+    page.keyboard.press(key)
+
+
 def test_a_round_is_worked_through_with_the_keyboard(person_for: PersonFor):
     person = person_for("editor")
     page = person.open("datasets/support.tickets/rounds/new/")
@@ -44,17 +50,17 @@ def test_a_round_is_worked_through_with_the_keyboard(person_for: PersonFor):
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("You answered 0 of 2")).to_be_visible()
 
-    page.keyboard.press("1")
+    press(page, "1")
     expect(page.get_by_text("You answered 1 of 2")).to_be_visible()
-    page.keyboard.press("u")
+    press(page, "u")
     expect(page.get_by_text("You answered 0 of 2")).to_be_visible()
-    page.keyboard.press("s")
+    press(page, "s")
     expect(page.get_by_text("You answered 0 of 2")).to_be_visible()
-    page.keyboard.press("2")
+    press(page, "2")
     expect(page.get_by_text("Only skipped ones are left")).to_be_visible()
     page.get_by_role("button", name="Look at them again").click()
     expect(page.get_by_role("group", name="What is it?")).to_be_visible()
-    page.keyboard.press("3")
+    press(page, "3")
     expect(page.get_by_text("Nothing is left for you here")).to_be_visible()
 
 

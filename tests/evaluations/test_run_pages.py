@@ -1,5 +1,6 @@
 """Pages of evaluations, comparisons and providers, as people use them."""
 
+import time
 from typing import Any
 
 import pytest
@@ -210,3 +211,14 @@ def test_the_administration_shows_everything_but_keys(stage: Stage, run: Run, sa
     assert "https://api.openai.com/v1" in shown
     assert stored.encrypted_key not in shown
     assert client.get(f"/admin/evaluations/run/{run.pk}/change/").status_code == 200
+
+
+def test_a_test_that_no_worker_took_up_is_not_waited_for_for_ever(stage: Stage, model: ProviderModel):
+    admin = client_of(stage.ada)
+    place = f"/p/paper/settings/providers/{model.provider.name}/wait/"
+
+    assert "A worker asks it" in text(admin.get(f"{place}?since={int(time.time())}"))
+    lost = text(admin.get(f"{place}?since=1"))
+
+    assert "No worker has said what came of it" in lost
+    assert "hx-get" not in lost

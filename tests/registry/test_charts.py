@@ -39,7 +39,7 @@ def test_spots_stand_where_their_figures_are_and_say_them_in_words():
         "Quality against cost",
         [
             Point("a", 0.0, 0.5, 0.4, 0.6, "0.50, $0.00"),
-            Point("b", 2.0, 0.9, None, None, "0.90, $2.00", is_chosen=True),
+            Point("b", 2.0, 0.9, None, None, "0.90, $2.00", is_chosen=True, size=400.0),
             Point("c", 2.0, 0.9, None, None, "0.90, $2.00"),
         ],
         across="US dollars",
@@ -57,3 +57,4 @@ def test_spots_stand_where_their_figures_are_and_say_them_in_words():
     assert second.y < chart.limit.y < first.y
     assert [step.label for step in chart.steps] == ["$0", "$0.5", "$1", "$1.5", "$2"]
     assert "a: 0.50, $0.00" in chart.description
+    assert (first.radius, second.radius) == (4.0, 11.0)
