@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -30,6 +29,7 @@ from evaluations.models import Run, RunState
 from evaluations.openai_chat import connected
 from evaluations.recording import Recorder
 from evaluations.scoring import Judged
+from evaluations.spending import NOTHING, May, Spending
 from registry.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ LONGEST_PAUSE = timedelta(minutes=5)
 MOST_SETBACKS = 8
 # A run whose first answers all fail for one reason would fail to the end.
 FIRST_ERRORS = 20
-# Under a budget so many calls go first, which show what a call costs.
-FIRST_CALLS = 4
+# Calls are queued no further than this many seconds ahead of their turn.
+LOOK_AHEAD = 2.0
 JUDGING_THREADS = 16
 # How long a database that is away is waited for before a turn is given up.
 DATABASE_SECONDS = 120.0
@@ -120,10 +120,9 @@ class _Drive:
         self.found: list[Found] = []
         self.kept_at = self.beat_at = time.monotonic()
         self.succeeded_at = 0.0
-        self.dearest: Decimal | None = None
-        # What other runs have spent of a budget that is shared with them.
-        self.spent_beside = batches.spent_beside(run)
-        self.blocked_until = 0.0
+        self.spending = Spending(run)
+        # Until when the provider is left alone, and when the turn of the last call came (time.time()).
+        self.blocked_until = self.last_turn = 0.0
         self.first_errors: set[str] = set()
         self.why: Why | None = None
         self.error = ""
@@ -175,31 +174,19 @@ class _Drive:
         if self.why is not None:
             return False
         most = 2 * self.caller.limit if self.caller else 2 * JUDGING_THREADS
-        return len(self.in_air) + len(self.judged) < most and self._can_pay()
+        if len(self.in_air) + len(self.judged) >= most:
+            return False
+        if self.in_air and self.last_turn > time.time() + LOOK_AHEAD:
+            # A turn that is reserved and not used is lost for every worker.
+            return False
+        return self._can_pay()
 
     def _can_pay(self) -> bool:
-        """Whether another call fits into the budget, with all that are in the air."""
-        run, budget = self.run, self._budget()
-        if budget is None:
-            return True
-        spent = run.cost_usd + self.spent_beside + sum((one.spent for one in self.found), Decimal(0))
-        call = self._cost_of_a_call()
-        in_air = len(self.in_air) + len(self.judged)
-        if spent + call > budget and not in_air:
+        unkept = sum((one.spent for one in self.found), NOTHING)
+        may = self.spending.another(unkept, len(self.in_air) + len(self.judged))
+        if may == May.END:
             self._stop(Why.BUDGET)
-            return False
-        if self.dearest is None and in_air >= FIRST_CALLS:
-            return False
-        return spent + call * (in_air + 1) <= budget
-
-    def _budget(self) -> Decimal | None:
-        """The run's own, or that of its sweep, which all runs of the sweep spend of."""
-        return self.run.sweep.budget_usd if self.run.sweep else self.run.budget_usd
-
-    def _cost_of_a_call(self) -> Decimal:
-        """As much as the dearest so far; before there is one, as was estimated."""
-        estimate = Decimal(self.run.estimate.get("cost_usd") or 0) / max(1, self.run.planned)
-        return estimate if self.dearest is None else self.dearest
+        return may == May.ASK
 
     def _claim(self) -> bool:
         held = self._surely(lambda: batches.claim(self.run))
@@ -232,7 +219,8 @@ class _Drive:
             return self.blocked_until
         estimate = self.run.estimate
         tokens = (estimate["tokens_in"] + estimate["tokens_out"]) // max(1, self.run.planned)
-        return self._surely(lambda: pace.reserve(provider, requests=1, tokens=tokens)).timestamp()
+        self.last_turn = self._surely(lambda: pace.reserve(provider, requests=1, tokens=tokens)).timestamp()
+        return self.last_turn
 
     # --- What comes back ---------------------------------------------------------------------------------------------
 
@@ -310,7 +298,7 @@ class _Drive:
         paid = [one.spent for one in found if one.spent > 0]
         extra = self.judges.take_spent()
         if extra:
-            paid.append(max(paid, default=Decimal(0)) + extra / len(found))
+            paid.append(max(paid, default=NOTHING) + extra / len(found))
             found[0] = Found(found[0].held, found[0].result, found[0].spent + extra, found[0].answer)
         left = {id(one.held): one.held.left for one in found}
 
@@ -319,9 +307,7 @@ class _Drive:
                 one.held.left = left[id(one.held)]
             return batches.keep(self.run, found)
 
-        # What was free, from the cache or for want of an answer, says nothing of what a call costs.
-        if paid:
-            self.dearest = max(self.dearest or Decimal(0), *paid)
+        self.spending.learn(paid)
         now = self._surely(keep)
         self.held = [one for one in self.held if one.left > 0]
         self._follow(now)
@@ -331,7 +317,7 @@ class _Drive:
         """What others did to the run meanwhile: ended it, or spent of its budget."""
         self.run.cost_usd, self.run.answered, self.run.from_cache = now.cost_usd, now.answered, now.from_cache
         self.run.setbacks = now.setbacks
-        self.spent_beside = self._surely(lambda: batches.spent_beside(self.run))
+        self._surely(self.spending.look_beside)
         if now.state != RunState.RUNNING:
             self._stop(Why.TAKEN)
 
@@ -387,9 +373,8 @@ class _Drive:
                 return Turn.OVER
             case Why.BUDGET:
                 whose = "the sweep's " if run.sweep_id else "the "
-                return _end(
-                    run, RunState.STOPPED, f"The next answer might have cost more than {whose}${self._budget():f}."
-                )
+                said = f"The next answer might have cost more than {whose}${self.spending.budget:f}."
+                return _end(run, RunState.STOPPED, said)
             case Why.FAILED:
                 return _end(run, RunState.FAILED, self.error)
             case Why.SETBACK:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import ProgrammingError
+from django.utils import timezone
 
 from evaluations import batches, datasets, driving, runs
 from evaluations.driving import Turn, drive
@@ -382,6 +383,8 @@ def test_a_turn_takes_back_what_is_queued_for_later(run: Run, model: ProviderMod
 
     assert time.monotonic() - started < 15, "Sixty calls at one a second were not waited for."
     assert 0 < len(sandbox.calls()) < 60
+    ahead = (Provider.objects.get(pk=model.provider_id).next_request_at - timezone.now()).total_seconds()
+    assert ahead < driving.LOOK_AHEAD + 3, "Turns that nobody uses are lost to all; few are reserved ahead."
 
 
 @pytest.mark.parametrize(
