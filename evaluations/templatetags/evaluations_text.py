@@ -98,7 +98,10 @@ def level_figure(finding: Mapping[str, Any]) -> str:
 
 @register.filter
 def signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}" if abs(value) < 1 else f"{value:+,.3g}"
+    if value is None:
+        return "–"
+    # Shares with three places; what is smaller, such as dollars, or larger with as many as matter.
+    return f"{value:+.3f}" if value == 0 or 0.001 <= abs(value) < 1 else f"{value:+,.3g}"
 
 
 @register.inclusion_tag("evaluations/datasets/_splits.html")
