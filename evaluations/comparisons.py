@@ -1,6 +1,5 @@
 """Comparisons: two runs on the same cases, held against each other once, by a worker, and kept."""
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -8,16 +7,14 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from evaluations import attempts
 from evaluations.models import Comparison, ComparisonState, Run, RunState
 from registry import audit
 from registry.access import Actor, Right
 from registry.models import Project
 from registry.problems import Fault, Problem
 
-logger = logging.getLogger(__name__)
-
 SILENCE = timedelta(minutes=10)
-MOST_ATTEMPTS = 3
 DEFAULT_MARGIN = 0.02
 
 
@@ -82,19 +79,16 @@ def perform(comparison: Comparison) -> None:
     if mine.update(beat_at=timezone.now(), attempts=F("attempts") + 1) != 1:
         return
     comparison.refresh_from_db(fields=["attempts"])
-    try:
-        if comparison.attempts > MOST_ATTEMPTS:
-            raise Problem("server.error", f"{MOST_ATTEMPTS} workers ended over this comparison.")
-        _finish(comparison, ComparisonState.DONE, result=compared(comparison))
-    except Problem as problem:
-        _finish(comparison, ComparisonState.FAILED, error=problem.detail)
-    except Exception:
-        logger.exception("comparison.broken comparison=%s", comparison.pk)
-        _finish(comparison, ComparisonState.FAILED, error="Something went wrong on our side; the log has it.")
+    attempts.carry_out(
+        comparison,
+        lambda: _finish(comparison, ComparisonState.DONE, result=compared(comparison)),
+        lambda sentence: _finish(comparison, ComparisonState.FAILED, error=sentence),
+    )
 
 
 def _finish(comparison: Comparison, state: ComparisonState, **members: Any) -> None:
-    Comparison.objects.filter(pk=comparison.pk).update(state=state, **members)
+    mine = Comparison.objects.filter(pk=comparison.pk, state=ComparisonState.PENDING, attempts=comparison.attempts)
+    mine.update(state=state, **members)
 
 
 def compared(comparison: Comparison) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from evaluations import batches, pace, providers, scoring
+from evaluations import attempts, batches, pace, providers, scoring
 from evaluations.asking import PASSING, Ask, Preparation
 from evaluations.batches import Found, Held
 from evaluations.calling import LONGEST_RETRY_AFTER, Caller, Withdrawn
@@ -91,7 +91,7 @@ def drive(run: Run, *, seconds: float = TURN_SECONDS) -> Turn:
         raise
     except Exception:
         logger.exception("run.broken run=%s", run.pk)
-        return _end(run, RunState.FAILED, "Something went wrong on our side; the log has it.")
+        return _end(run, RunState.FAILED, attempts.BROKEN)
 
 
 def _end(run: Run, state: RunState, error: str = "") -> Turn:

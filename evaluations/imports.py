@@ -13,7 +13,7 @@ from django.db.models import F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from evaluations import loading, promptfoo
+from evaluations import attempts, loading, promptfoo
 from evaluations.case_file import Columns, format_of, read_rows
 from evaluations.case_row import Row
 from evaluations.loading import Change, Loaded
@@ -32,7 +32,6 @@ MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
 LONGEST_FILENAME = 200
 # A worker tells after each batch that it lives; one that was silent for so long is dead.
 SILENCE = timedelta(minutes=10)
-MOST_ATTEMPTS = 3
 # An upload that nobody finished, and the file of one that was read, are kept this long.
 KEPT = timedelta(days=7)
 # Of a rejected row, as much as one needs to find and mend it.
@@ -143,8 +142,8 @@ def perform(upload: DatasetImport) -> None:
     upload.parts.filter(kind=PartKind.REJECTED).delete()
     rejects = _Rejects(upload)
     try:
-        if upload.attempts > MOST_ATTEMPTS:
-            raise Problem("import.wrong_state", f"{MOST_ATTEMPTS} workers ended over this file without finishing it.")
+        if upload.attempts > attempts.MOST:
+            raise Problem("import.wrong_state", f"{attempts.MOST} workers ended over this file without finishing it.")
         with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
             _write(upload, file)
             path = Path(file.name)
@@ -158,7 +157,7 @@ def perform(upload: DatasetImport) -> None:
         problem = error if isinstance(error, Problem) else None
         if problem is None:
             logger.exception("import.broken import=%s", upload.pk)
-        told = problem.detail if problem else "Something went wrong on our side while it was read; the log has it."
+        told = problem.detail if problem else attempts.BROKEN
         faults = [_told(fault) for fault in problem.faults[:MAX_FAULTS]] if problem else []
         rejects.close()
         _finish(upload, ImportState.FAILED, error=printable(told)[:1_000], faults=faults or rejects.first)

@@ -4,7 +4,6 @@ Each run is held against the first, case by case, and against the service levels
 the one that is shown to by its intervals, and the one whose figures do.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 
-from evaluations import gates, planning, providers, runs, service_levels
+from evaluations import attempts, gates, planning, providers, runs, service_levels
 from evaluations.comparisons import DEFAULT_MARGIN
 from evaluations.models import RUN_OPEN, Lineup, LineupRun, LineupState, ProviderModel, Run, RunState
 from evaluations.planning import Asked, Plan
@@ -25,11 +24,8 @@ from registry.access import Actor, Right
 from registry.models import Project
 from registry.problems import Fault, Problem
 
-logger = logging.getLogger(__name__)
-
 FEWEST, MOST = 2, 24
 SILENCE = timedelta(minutes=10)
-MOST_ATTEMPTS = 3
 MOST_TEMPERATURES = 6
 
 
@@ -234,23 +230,14 @@ def open_work() -> QuerySet[Lineup]:
 def perform(lineup: Lineup) -> None:
     """Work a lineup out; does nothing where its runs are not over, or another worker does it."""
     mine = open_work().filter(pk=lineup.pk)
-    if (
-        Lineup.objects.filter(pk__in=list(mine.values_list("pk", flat=True)), beat_at=lineup.beat_at).update(
-            beat_at=timezone.now(), attempts=F("attempts") + 1
-        )
-        != 1
-    ):
+    if mine.update(beat_at=timezone.now(), attempts=F("attempts") + 1) != 1:
         return
     lineup.refresh_from_db(fields=["attempts"])
-    try:
-        if lineup.attempts > MOST_ATTEMPTS:
-            raise Problem("server.error", f"{MOST_ATTEMPTS} workers ended over this lineup.")
-        _finish(lineup, LineupState.DONE, result=worked_out(lineup))
-    except Problem as problem:
-        _finish(lineup, LineupState.FAILED, error=problem.detail)
-    except Exception:
-        logger.exception("lineup.broken lineup=%s", lineup.pk)
-        _finish(lineup, LineupState.FAILED, error="Something went wrong on our side; the log has it.")
+    attempts.carry_out(
+        lineup,
+        lambda: _finish(lineup, LineupState.DONE, result=worked_out(lineup)),
+        lambda sentence: _finish(lineup, LineupState.FAILED, error=sentence),
+    )
 
 
 def _finish(lineup: Lineup, state: LineupState, **members: Any) -> None:

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
-from evaluations import readiness
+from evaluations import attempts, readiness
 from evaluations.leakage import Search
 from evaluations.models import Case, DatasetVersion, LeakageOverride, Report, ReportKind, ReportState
 from evaluations.models.reports import REPORT_OPEN
@@ -20,7 +20,6 @@ from registry.problems import Problem
 logger = logging.getLogger(__name__)
 
 SILENCE = timedelta(minutes=10)
-MOST_ATTEMPTS = 3
 BATCH = 5_000
 REPEATED = """
 SELECT coalesce(sum(often - 1), 0), coalesce(sum(often) FILTER (WHERE answers > 1), 0) FROM (
@@ -131,22 +130,21 @@ def perform(report: Report) -> None:
     if mine.update(state=ReportState.RUNNING, beat_at=timezone.now(), attempts=F("attempts") + 1) != 1:
         return
     report.refresh_from_db(fields=["attempts"])
-    try:
-        if report.attempts > MOST_ATTEMPTS:
-            raise Problem("report.not_found", f"{MOST_ATTEMPTS} workers ended over this report without finishing it.")
-        search = Search(report, lambda words: _tell(report, words)) if report.kind == ReportKind.LEAKAGE else None
-        result = search.run() if search else _readiness(report)
-        # The findings and that they are all there: a worker that dies leaves no half of them behind.
-        with transaction.atomic():
-            if search:
-                search.keep()
-            _finish(report, ReportState.DONE, result=result)
-    except Problem as problem:
-        _finish(report, ReportState.FAILED, error=problem.detail[:1_000])
-    except Exception:
-        # A report that cannot be made says so; tried again for ever, it would keep a worker busy for ever.
-        logger.exception("report.broken report=%s", report.pk)
-        _finish(report, ReportState.FAILED, error="Something went wrong on our side; the log has it.")
+    attempts.carry_out(
+        report,
+        lambda: _make(report),
+        lambda sentence: _finish(report, ReportState.FAILED, error=sentence),
+    )
+
+
+def _make(report: Report) -> None:
+    search = Search(report, lambda words: _tell(report, words)) if report.kind == ReportKind.LEAKAGE else None
+    result = search.run() if search else _readiness(report)
+    # The findings and that they are all there: a worker that dies leaves no half of them behind.
+    with transaction.atomic():
+        if search:
+            search.keep()
+        _finish(report, ReportState.DONE, result=result)
 
 
 def _tell(report: Report, words: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from evaluations import adherence, pace, providers
+from evaluations import adherence, attempts, pace, providers
 from evaluations.asking import PASSING, messages_of
 from evaluations.calling import LONGEST_RETRY_AFTER, Caller
 from evaluations.chat import CallError, ChatRequest, Completion, Remedy, request_of, storable
@@ -47,7 +47,7 @@ def perform(trial: Trial) -> None:
         work.go()
     except Exception:
         logger.exception("trial.broken trial=%s", trial.pk)
-        work.end("server.error", "Something went wrong on our side; the log has it.")
+        work.end("server.error", attempts.BROKEN)
     else:
         work.end("call.timeout", f"There was no whole answer within {LONGEST_SECONDS:.0f} s.")
 

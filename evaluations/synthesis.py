@@ -4,7 +4,6 @@ Each call asks for a few cases and shows some of the training side. What comes b
 against the cases that are there, and carries its origin.
 """
 
-import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from evaluations import datasets, pace, planning, proposals, providers, synthesis_chat
+from evaluations import attempts, datasets, pace, planning, proposals, providers, synthesis_chat
 from evaluations.cases import read_case
 from evaluations.chat import CallError, ChatRequest, Completion
 from evaluations.models import SYNTHESIS_OPEN, Case, Dataset, ProviderModel, Split, Synthesis, SynthesisState
@@ -24,8 +23,6 @@ from registry import audit, keys
 from registry.access import Actor, Right
 from registry.plain_json import LONGEST_NAME
 from registry.problems import Fault, Problem
-
-logger = logging.getLogger(__name__)
 
 MOST = 200
 MOST_OPEN = 5
@@ -39,7 +36,6 @@ MOST_RARE = 8
 TEMPERATURE = 1.0
 TOKENS_A_CASE = 400
 SILENCE = timedelta(minutes=3)
-MOST_ATTEMPTS = 3
 
 
 @transaction.atomic
@@ -120,20 +116,16 @@ def perform(work: Synthesis) -> None:
     if open_work().filter(pk=work.pk).update(**taken) != 1:
         return
     work.refresh_from_db(fields=["attempts", "proposed", "calls", "cost_usd"])
-    try:
-        if work.attempts > MOST_ATTEMPTS:
-            raise Problem("server.error", f"{MOST_ATTEMPTS} workers ended over this.")
-        _end(work, _write(work))
-    except (Problem, CallError) as error:
-        _end(work, SynthesisState.FAILED, error.detail)
-    except Exception:
-        logger.exception("synthesis.broken synthesis=%s", work.pk)
-        _end(work, SynthesisState.FAILED, "Something went wrong on our side; the log has it.")
+    attempts.carry_out(
+        work,
+        lambda: _end(work, _write(work)),
+        lambda sentence: _end(work, SynthesisState.FAILED, sentence),
+    )
 
 
 def _end(work: Synthesis, state: SynthesisState, error: str = "") -> None:
     mine = Synthesis.objects.filter(pk=work.pk, attempts=work.attempts, state=SynthesisState.RUNNING)
-    mine.update(state=state, error=error[:1_000], finished_at=timezone.now())
+    mine.update(state=state, error=error, finished_at=timezone.now())
 
 
 def _write(work: Synthesis) -> SynthesisState:
@@ -153,7 +145,10 @@ def _write(work: Synthesis) -> SynthesisState:
             count = min(CASES_A_CALL, work.wanted - work.proposed)
             turn = pace.reserve(provider, requests=1, tokens=count * TOKENS_A_CASE).timestamp()
             key = f"cuebook-synthesis-{work.pk}-{work.calls + 1}"
-            answer = caller.submit(_request(work, count), key=key, not_before=turn).result()
+            try:
+                answer = caller.submit(_request(work, count), key=key, not_before=turn).result()
+            except CallError as error:
+                raise Problem("synthesis.no_cases", error.detail) from error
             if not _keep(actor, work, answer, count):
                 # Somebody else has it.
                 return SynthesisState.RUNNING

@@ -29,6 +29,15 @@ LOOK_EVERY_SECONDS = 0.5
 # A child that ends is started again after a growing pause; one that ran this long starts with a clean record.
 RESTART_PAUSES = (0.5, 1, 2, 5, 10, 30)
 SETTLED_SECONDS = 60
+CELERY = (sys.executable, "-m", "celery", "--app", "config")
+WORKER = ("worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
+GRANIAN = (
+    *(sys.executable, "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--host", HOST),
+    *("--workers", "1", "--blocking-threads", "16", "--no-ws"),
+    *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
+)
+# What takes minutes is not waited for: its row says what is left to do, and the next start goes on with it.
+COLD: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
 
 
 class Supervisor:
@@ -113,77 +122,28 @@ class Supervisor:
         }
 
     def _programs(self, child_environment: dict[str, str]) -> list[Child]:
-        """Web, workers and beat, in the order in which they start."""
-        celery = (sys.executable, "-m", "celery", "--app", "config")
-        web = (
-            *(
-                sys.executable,
-                "-m",
-                "granian",
-                "--interface",
-                "wsgi",
-                "config.wsgi:application",
-                "--host",
-                HOST,
-            ),
-            *("--port", str(self._port), "--workers", "1", "--blocking-threads", "16", "--no-ws"),
-            *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
-        )
-        worker = (*celery, "worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
-        # What takes minutes is not waited for: its row says what is left to do, and the next start goes on with it.
-        cold: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
-        # Without a supervisor, broker and database end too, and a worker that says goodbye to them may wait for ever.
-        at_once: dict[str, Any] = {"death_signal": signal.SIGKILL}
-        beat_schedule = self._home.run / "beat-schedule"
+        """Web, workers, sandbox and beat, in the order in which they start."""
 
         def program(name: str, *command: str, extra: dict[str, str] | None = None, **how: Any) -> Child:
             log = self._home.log / f"{name}.log"
             environment = {**child_environment, **(extra or {})}
             return Child(name, command, log=log, environment=environment, directory=CHECKOUT, **how)
 
+        def worker(name: str, queue: str, *flags: str, **how: Any) -> Child:
+            own = ("--queues", queue, "--hostname", f"{name.removeprefix('worker-')}@%h", *flags)
+            # Without a supervisor, broker and database end too, and a worker that says goodbye may wait for ever.
+            return program(name, *CELERY, *WORKER, *own, death_signal=signal.SIGKILL, **how)
+
+        sandbox = (sys.executable, "manage.py", "sandbox", "--port", str(self._sandbox_port))
+        schedule = self._home.run / "beat-schedule"
         return [
-            program("web", *web, extra={"DATABASE_POOL_SIZE": "16"}),
-            program(
-                "worker",
-                *worker,
-                "--concurrency",
-                "2",
-                "--queues",
-                "celery",
-                "--hostname",
-                "worker@%h",
-                stop_seconds=10,
-                **at_once,
-            ),
-            program(
-                "worker-long",
-                *worker,
-                "--concurrency",
-                "2",
-                "--queues",
-                "long",
-                "--hostname",
-                "long@%h",
-                **cold,
-                **at_once,
-            ),
+            program("web", *GRANIAN, "--port", str(self._port), extra={"DATABASE_POOL_SIZE": "16"}),
+            worker("worker", "celery", "--concurrency", "2", stop_seconds=10),
+            worker("worker-long", "long", "--concurrency", "2", **COLD),
             # It waits for models, not for the processor: threads do, and nobody waits behind somebody else.
-            program(
-                "worker-playground",
-                *worker,
-                "--pool",
-                "threads",
-                "--concurrency",
-                "8",
-                "--queues",
-                "playground",
-                "--hostname",
-                "playground@%h",
-                **cold,
-                **at_once,
-            ),
-            program("sandbox", sys.executable, "manage.py", "sandbox", "--port", str(self._sandbox_port), **at_once),
-            program("beat", *celery, "beat", "--loglevel", "info", "--schedule", str(beat_schedule)),
+            worker("worker-playground", "playground", "--pool", "threads", "--concurrency", "8", **COLD),
+            program("sandbox", *sandbox, death_signal=signal.SIGKILL),
+            program("beat", *CELERY, "beat", "--loglevel", "info", "--schedule", str(schedule)),
         ]
 
     def _answers(self) -> bool:

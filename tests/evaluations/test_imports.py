@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from evaluations import datasets, imports, loading
+from evaluations import attempts, datasets, imports, loading
 from evaluations.models import Case, Dataset, DatasetImport, ImportPart, ImportState
 from registry import access, keys
 from registry.access import Actor
@@ -233,7 +233,7 @@ def test_everything_rejected_is_told_too(stage: Stage):
 
 def test_a_file_that_kills_its_workers_is_given_up(stage: Stage, tickets: Dataset):
     begun = upload(stage, tickets, lines(cases(1)))
-    DatasetImport.objects.update(state="running", attempts=imports.MOST_ATTEMPTS, beat_at="2020-01-01T00:00Z")
+    DatasetImport.objects.update(state="running", attempts=attempts.MOST, beat_at="2020-01-01T00:00Z")
 
     assert performed(begun).state == "failed"
     assert "workers ended" in begun.error
