@@ -26,8 +26,8 @@ class EmbeddedBroker:
         if self._temporary:
             place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
         place.mkdir(parents=True, exist_ok=True)
-        self._socket = place / "broker.sock"
-        listen = ("--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700")
+        self.socket = place / "broker.sock"
+        listen = ("--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700")
         persist = (
             "--appendonly",
             "yes",
@@ -42,22 +42,22 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        return f"redis+socket://{quote(str(self._socket))}?virtual_host=0"
+        return f"redis+socket://{quote(str(self.socket))}?virtual_host=0"
 
     def start(self) -> None:
         # A killed server leaves its socket file behind, which would look like a server that is starting.
-        self._socket.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
         self.child.start()
         self.child.wait_until(self.answers, seconds=START_SECONDS)
 
     def stop(self) -> None:
         self.child.stop()
         if self._temporary:
-            shutil.rmtree(self._socket.parent, ignore_errors=True)
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def answers(self) -> bool:
         try:
-            with redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2) as client:
+            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2) as client:
                 return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):
             return False
