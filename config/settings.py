@@ -222,12 +222,14 @@ CELERY_TASK_ROUTES = {
     "evaluations.tasks.write_cases": {"queue": "long"},
     "evaluations.tasks.settle_gate": {"queue": "long"},
     "evaluations.tasks.try_prompt": {"queue": "playground"},
+    "finetunes.tasks.build": {"queue": "long"},
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
     "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
+    "look after fine-tune jobs": {"task": "finetunes.tasks.sweep", "schedule": 5},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
@@ -255,7 +257,7 @@ if EMBEDDINGS_URL:
     env.required("EMBEDDINGS_MODEL", EMBEDDINGS_MODEL, "the model that EMBEDDINGS_URL is asked for")
 
 # --- The demo project ------------------------------------------------------------------------------------------------
-DEMO_SEEDS = ["registry.demo.seed", "evaluations.demo.seed"]
+DEMO_SEEDS = ["registry.demo.seed", "evaluations.demo.seed", "finetunes.demo.seed"]
 
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -291,6 +293,7 @@ SPECTACULAR_SETTINGS = {
         "RoundStateEnum": "evaluations.models.RoundState",
         "LineupStateEnum": "evaluations.models.LineupState",
         "SynthesisStateEnum": "evaluations.models.SynthesisState",
+        "TrainingSetStateEnum": "finetunes.models.TrainingSetState",
         "TrialStateEnum": "evaluations.models.TrialState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],

@@ -30,6 +30,13 @@ NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bill
 
 @asynccontextmanager
 async def connected(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator["OpenAIChat"]:
+    """Chat, over connections that are closed at the end."""
+    async with client_for(endpoint, destinations) as client:
+        yield OpenAIChat(client, endpoint.timeout_seconds)
+
+
+@asynccontextmanager
+async def client_for(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator[openai.AsyncOpenAI]:
     """A client whose connections are closed at the end. It follows no redirect and asks no proxy: both would go where
     nobody checked."""
     destinations.require(endpoint.base_url)
@@ -49,7 +56,7 @@ async def connected(endpoint: Endpoint, destinations: Destinations) -> AsyncIter
         base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, http_client=http
     )
     async with client:
-        yield OpenAIChat(client, endpoint.timeout_seconds)
+        yield client
 
 
 class OpenAIChat:
@@ -100,7 +107,7 @@ class OpenAIChat:
         """What the server says it has: `{"name": ..., "shutdown_date": ... or None}`."""
         try:
             raw = await self._client.models.with_raw_response.list()
-            listed = _object(raw.text).get("data")
+            listed = read_object(raw.text).get("data")
         except CallError:
             raise
         except Exception as error:
@@ -180,7 +187,7 @@ def read_completion(text: str, latency_ms: float, request_id: str) -> Completion
     """A 200's body as an answer; CallError where it is none."""
     if len(text) > MAX_ANSWER_CHARACTERS:
         raise garbled("The answer is too long.", request_id)
-    document = _object(text, request_id)
+    document = read_object(text, request_id)
     choices = document.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
@@ -207,7 +214,8 @@ def read_completion(text: str, latency_ms: float, request_id: str) -> Completion
     )
 
 
-def _object(text: str, request_id: str = "") -> Mapping[str, Any]:
+def read_object(text: str, request_id: str = "") -> Mapping[str, Any]:
+    """The JSON object that a 200 has as its body; CallError where it is none."""
     try:
         document = orjson.loads(text)
     except ValueError:

@@ -156,9 +156,9 @@ def set_price(
     """What a model costs from a day on (today), in US dollars for a million tokens: `input`, `output` and, where it
     differs, `cached_input`. Older prices stay."""
     actor.require(Right.ADMINISTER)
-    fresh, out = _dollars(prices.get("input"), "/input"), _dollars(prices.get("output"), "/output")
+    fresh, out = dollars(prices.get("input"), "/input"), dollars(prices.get("output"), "/output")
     cached = prices.get("cached_input")
-    cached = fresh if cached in (None, "") else _dollars(cached, "/cached_input")
+    cached = fresh if cached in (None, "") else dollars(cached, "/cached_input")
     made = ModelPrice.objects.create(
         model=model,
         valid_from=valid_from or timezone.now().date(),
@@ -319,7 +319,8 @@ def _set(provider: Provider, given: Mapping[str, Any]) -> None:
         raise Problem("request.invalid", faults[0].message, faults=faults)
 
 
-def _dollars(value: object, pointer: str) -> Decimal:
+def dollars(value: object, pointer: str) -> Decimal:
+    """US dollars for a million tokens, as somebody wrote them."""
     try:
         found = Decimal(str(value).strip())
     except InvalidOperation:

@@ -37,6 +37,20 @@ class Running:
         """Names of calls that were charged more than once."""
         return [key for key, often in Counter(call["key"] for call in self.calls()).items() if often > 1]
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every fine-tuning job that there is."""
+        found: list[dict[str, Any]] = self._call("GET", "/v1/fine_tuning/jobs")["data"]
+        return found
+
+    def files(self) -> list[dict[str, Any]]:
+        """Every file that was uploaded."""
+        found: list[dict[str, Any]] = self._call("GET", "/v1/files")["data"]
+        return found
+
+    def move(self, job: str, status: str) -> None:
+        """Give a fine-tuning job a status."""
+        self._call("POST", f"/sandbox/jobs/{job}", {"status": status})
+
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(
             self.url.removesuffix("/v1") + path,
@@ -49,14 +63,14 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, key: str, *, pace: float = 0.0) -> Iterator[Running]:
+def running(folder: Path, key: str, *, pace: float = 0.0, tuning_pace: float | None = None) -> Iterator[Running]:
     loop = asyncio.new_event_loop()
     ready = threading.Event()
     ports: list[int] = []
 
     async def serve() -> web.AppRunner:
         runner = web.AppRunner(
-            Sandbox(Neighbours(), key=key, folder=folder, pace=pace).application(),
+            Sandbox(Neighbours(), key=key, folder=folder, pace=pace, tuning_pace=tuning_pace).application(),
             access_log=None,
             shutdown_timeout=0.1,
         )

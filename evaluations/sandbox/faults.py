@@ -11,7 +11,11 @@ from aiohttp import web
 KINDS = (
     *("slow", "hang", "drop", "rate_limited", "overloaded", "unauthorized", "no_credit", "refused"),
     *("html", "broken_json", "empty", "wrong_types", "model_refuses", "cut_off"),
+    # What was asked is done, and the answer is lost: where a second try would be paid for twice.
+    *("done_then_error", "done_then_drop", "done_then_hang"),
 )
+# Which calls a fault is for.
+PLACES = ("chat", "upload", "create", "poll", "cancel", "list")
 # Faults that are only in the answer: the call is done, and charged.
 IN_THE_ANSWER = frozenset({"slow", "html", "broken_json", "empty", "wrong_types", "model_refuses", "cut_off"})
 HANGS_SECONDS = 3_600
@@ -22,6 +26,7 @@ class Fault:
     """`count` calls have it (None: all until told otherwise), each with the chance `share`."""
 
     kind: str
+    on: str = "chat"
     count: int | None = None
     share: float = 1.0
     seconds: float = 1.0
@@ -38,15 +43,17 @@ class Faults:
         fault = Fault(**document)
         if fault.kind not in KINDS:
             raise ValueError(f"There is no fault {fault.kind!r}; there are {', '.join(KINDS)}.")
+        if fault.on not in PLACES:
+            raise ValueError(f"There are no calls {fault.on!r}; there are {', '.join(PLACES)}.")
         self._on.insert(0, fault)
 
     def clear(self) -> None:
         self._on.clear()
 
-    def draw(self) -> Fault | None:
+    def draw(self, place: str = "chat") -> Fault | None:
         """The fault that the next call has."""
         for fault in self._on:
-            if fault.count == 0 or random.random() >= fault.share:  # noqa: S311 - no secret
+            if fault.on != place or fault.count == 0 or random.random() >= fault.share:  # noqa: S311 - no secret
                 continue
             if fault.count is not None:
                 fault.count -= 1
@@ -77,9 +84,8 @@ async def before_answer(fault: Fault, request: web.Request) -> web.StreamRespons
     return None
 
 
-async def in_answer(fault: Fault, document: dict[str, Any]) -> web.StreamResponse | None:
-    """What a faulty provider makes of its answer; None where it goes out as it is (perhaps changed)."""
-    message, choice = document["choices"][0]["message"], document["choices"][0]
+async def after_doing(fault: Fault, request: web.Request | None) -> web.Response | None:
+    """What becomes of an answer on its way, when all is done; None where it arrives."""
     match fault.kind:
         case "slow":
             await asyncio.sleep(fault.seconds)
@@ -87,6 +93,23 @@ async def in_answer(fault: Fault, document: dict[str, Any]) -> web.StreamRespons
             return web.Response(text="<html><body>502 Bad Gateway</body></html>", content_type="text/html")
         case "broken_json":
             return web.Response(text='{"id": "x", "choices": [{"mess', content_type="application/json")
+        case "done_then_error":
+            return error(500, "The server had an error while processing your request.", "server_error")
+        case "done_then_drop":
+            if request is not None and request.transport:
+                request.transport.close()
+            return web.Response(status=500)
+        case "done_then_hang":
+            await asyncio.sleep(HANGS_SECONDS)
+    return None
+
+
+async def in_answer(fault: Fault, document: dict[str, Any]) -> web.StreamResponse | None:
+    """What a faulty provider makes of its answer; None where it goes out as it is (perhaps changed)."""
+    if instead := await after_doing(fault, None):
+        return instead
+    message, choice = document["choices"][0]["message"], document["choices"][0]
+    match fault.kind:
         case "empty":
             document["choices"] = []
         case "wrong_types":

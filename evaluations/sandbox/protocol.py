@@ -29,16 +29,19 @@ PIECE = 12
 
 
 class Sandbox:
-    """`pace` stretches the time that answers take: 0 answers at once, 1 as a model would."""
+    """`pace` stretches the time that answers take: 0 answers at once, 1 as a model would. `tuning_pace` does so for
+    fine-tuning alone."""
 
-    def __init__(self, engine: Engine, *, key: str, folder: Path, pace: float = 1.0) -> None:
+    def __init__(
+        self, engine: Engine, *, key: str, folder: Path, pace: float = 1.0, tuning_pace: float | None = None
+    ) -> None:
         self._engine = engine
         self._key = key
         self._pace = pace
         self._faults = Faults()
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._journal: deque[dict[str, Any]] = deque(maxlen=MOST_REMEMBERED)
-        self._tuning = Tuning(engine, folder, pace)
+        self._tuning = Tuning(engine, folder, pace if tuning_pace is None else tuning_pace, self._faults)
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._only_with_the_key])

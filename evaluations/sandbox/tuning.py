@@ -2,30 +2,37 @@
 a restart."""
 
 import asyncio
+import csv
+import io
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from evaluations.sandbox import faults
 from evaluations.sandbox.engine import Engine
+from evaluations.sandbox.faults import Faults
 
 LEAST_EXAMPLES = 10
 # How long each state of a job lasts at a pace of 1.
 STATE_SECONDS = 2.0
 EPOCHS = 3
+# So many events with losses a job tells while it runs; all of them stand in its file of results.
+MOST_TOLD = 20
 OVER = ("succeeded", "failed", "cancelled")
 
 
 class Tuning:
-    def __init__(self, engine: Engine, folder: Path, pace: float) -> None:
+    def __init__(self, engine: Engine, folder: Path, pace: float, faults: Faults) -> None:
         self._engine = engine
         self._folder = folder
         self._pace = pace
+        self._faults = faults
         self._jobs: dict[str, dict[str, Any]] = {}
         self._events: dict[str, list[dict[str, Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -34,14 +41,31 @@ class Tuning:
         self._recall()
 
     def route(self, app: web.Application) -> None:
-        app.router.add_post("/v1/files", self._upload)
+        app.router.add_post("/v1/files", self._faulty("upload", self._upload))
+        app.router.add_get("/v1/files", self._faulty("list", self._files))
         app.router.add_get("/v1/files/{file}", self._file)
         app.router.add_get("/v1/files/{file}/content", self._content)
-        app.router.add_post("/v1/fine_tuning/jobs", self._create)
-        app.router.add_get("/v1/fine_tuning/jobs", self._list)
-        app.router.add_get("/v1/fine_tuning/jobs/{job}", self._job)
-        app.router.add_post("/v1/fine_tuning/jobs/{job}/cancel", self._cancel)
+        app.router.add_post("/v1/fine_tuning/jobs", self._faulty("create", self._create))
+        app.router.add_get("/v1/fine_tuning/jobs", self._faulty("list", self._list))
+        app.router.add_get("/v1/fine_tuning/jobs/{job}", self._faulty("poll", self._job))
+        app.router.add_post("/v1/fine_tuning/jobs/{job}/cancel", self._faulty("cancel", self._cancel))
         app.router.add_get("/v1/fine_tuning/jobs/{job}/events", self._list_events)
+        app.router.add_get("/v1/fine_tuning/jobs/{job}/checkpoints", self._list_checkpoints)
+        app.router.add_post("/sandbox/jobs/{job}", self._put_status)
+
+    def _faulty(self, place: str, answer: Handler) -> Handler:
+        """An answer with whatever fault is on for such calls."""
+
+        async def faulty(request: web.Request) -> web.StreamResponse:
+            fault = self._faults.draw(place)
+            if fault and (instead := await faults.before_answer(fault, request)):
+                return instead
+            answered = await answer(request)
+            if fault and (instead := await faults.after_doing(fault, request)):
+                return instead
+            return answered
+
+        return faulty
 
     def _recall(self) -> None:
         for path in sorted((self._folder / "jobs").glob("*.json"), key=lambda one: one.stat().st_mtime):
@@ -49,7 +73,7 @@ class Tuning:
             self._jobs[job["id"]], self._events[job["id"]] = job, []
             if job["status"] == "succeeded":
                 examples = _examples((self._folder / "files" / job["training_file"]).read_text(encoding="utf-8"))
-                self._engine.tune(job["model"], job["fine_tuned_model"], examples, EPOCHS)
+                self._engine.tune(job["model"], job["fine_tuned_model"], examples, job["hyperparameters"]["n_epochs"])
             elif job["status"] not in OVER:
                 self._end(job, "failed", "The sandbox was stopped while it ran.")
 
@@ -72,6 +96,11 @@ class Tuning:
         }
         (self._folder / "files" / f"{key}.json").write_text(json.dumps(about), encoding="utf-8")
         return web.json_response(about)
+
+    async def _files(self, _request: web.Request) -> web.Response:
+        paths = sorted((self._folder / "files").glob("*.json"), key=lambda one: -one.stat().st_mtime)
+        listed = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return web.json_response({"object": "list", "data": listed, "has_more": False})
 
     async def _file(self, request: web.Request) -> web.Response:
         path = self._path(request.match_info["file"], ".json")
@@ -114,6 +143,10 @@ class Tuning:
             "method": body.get("method", {"type": "supervised"}),
             "metadata": body.get("metadata") or {},
         }
+        method = job["method"]
+        given = (method.get(method.get("type")) or {}).get("hyperparameters") or {}
+        epochs = given.get("n_epochs")
+        job["hyperparameters"] = {**given, "n_epochs": epochs if isinstance(epochs, int) else EPOCHS}
         self._jobs[key], self._events[key] = job, []
         self._say(job, "Validating the training file.")
         task = asyncio.get_running_loop().create_task(self._run(job, path))
@@ -124,7 +157,8 @@ class Tuning:
     async def _run(self, job: dict[str, Any], path: Path) -> None:
         pause = STATE_SECONDS * self._pace
         await asyncio.sleep(pause)
-        if job["status"] in OVER:
+        # Only what nobody has moved meanwhile goes on by itself.
+        if job["status"] != "validating_files":
             return
         text = path.read_text(encoding="utf-8", errors="replace")
         try:
@@ -139,13 +173,31 @@ class Tuning:
             job["status"] = status
             self._say(job, f"The job is {status}.")
             await asyncio.sleep(pause)
-            if job["status"] in OVER:
+            if job["status"] != status:
                 return
+        epochs = job["hyperparameters"]["n_epochs"]
         name = f"ft:{job['model']}:sandbox:{job['suffix'] or 'tuned'}:{job['id'][-8:]}"
-        for step, loss in enumerate(self._engine.tune(job["model"], name, examples, EPOCHS), start=1):
-            self._say(job, f"Step {step}: training loss {loss}", {"step": step, "train_loss": loss})
-        job.update(fine_tuned_model=name, trained_tokens=len(text) // 4 * EPOCHS)
+        losses = self._engine.tune(job["model"], name, examples, epochs)
+        every = max(1, len(losses) // MOST_TOLD)
+        for step, loss in enumerate(losses, start=1):
+            if step % every == 0 or step == len(losses):
+                self._say(job, f"Step {step}: training loss {loss}", {"step": step, "train_loss": loss})
+                await asyncio.sleep(pause / MOST_TOLD)
+                if job["status"] != "running":
+                    return
+        job.update(fine_tuned_model=name, trained_tokens=len(text) // 4 * epochs)
+        job["result_files"] = [self._keep_results(losses)]
         self._end(job, "succeeded")
+
+    def _keep_results(self, losses: Sequence[float]) -> str:
+        key = f"file-{uuid.uuid4().hex[:24]}"
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(["step", "train_loss", "train_accuracy", "valid_loss"])
+        # Nothing is validated here, so the last column is there and empty.
+        writer.writerows([step, loss, round(1 / (1 + loss), 4), ""] for step, loss in enumerate(losses, start=1))
+        (self._folder / "files" / key).write_text(table.getvalue(), encoding="utf-8")
+        return key
 
     def _end(self, job: dict[str, Any], status: str, message: str = "") -> None:
         job["status"], job["finished_at"] = status, int(time.time())
@@ -178,6 +230,28 @@ class Tuning:
     async def _job(self, request: web.Request) -> web.Response:
         return web.json_response(self._found(request))
 
+    async def _put_status(self, request: web.Request) -> web.Response:
+        """Give a job any status: what the tests know no provider to do on demand."""
+        job = self._found(request)
+        job["status"] = str((await request.json())["status"])
+        return web.json_response(job)
+
+    async def _list_checkpoints(self, request: web.Request) -> web.Response:
+        job = self._found(request)
+        steps = [one["data"] for one in self._events[job["id"]] if one["data"]]
+        last = [steps[-1]] if steps and job["status"] == "succeeded" else []
+        listed = [
+            {
+                "id": f"ftckpt-{job['id'][-8:]}-{one['step']}",
+                "object": "fine_tuning.job.checkpoint",
+                "fine_tuned_model_checkpoint": job["fine_tuned_model"],
+                "step_number": one["step"],
+                "metrics": one,
+            }
+            for one in last
+        ]
+        return web.json_response({"object": "list", "data": listed, "has_more": False})
+
     async def _cancel(self, request: web.Request) -> web.Response:
         job = self._found(request)
         if job["status"] in OVER:
@@ -205,9 +279,16 @@ def missing(message: str) -> web.HTTPNotFound:
 
 
 def _examples(text: str) -> list[dict[str, Any]]:
-    """The lines of a training file. ValueError, KeyError or TypeError where one is none."""
-    found = [json.loads(line) for line in text.splitlines() if line.strip()]
+    """The lines of a training file. ValueError, KeyError or TypeError where one is none. Of a pair the preferred answer
+    is learned."""
+    found = [_as_example(json.loads(line)) for line in text.split("\n") if line.strip()]
     for one in found:
         if not isinstance(one["messages"], list) or one["messages"][-1]["role"] != "assistant":
             raise ValueError("each line has messages, and the last of them is the assistant's")
     return found
+
+
+def _as_example(line: Mapping[str, Any]) -> dict[str, Any]:
+    if "input" not in line:
+        return dict(line)
+    return {"messages": [*line["input"]["messages"], *line["preferred_output"]]}

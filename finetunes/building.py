@@ -1,0 +1,181 @@
+"""Building a training set: cases into lines, lines into files, and what is wrong with them."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from django.db.models import Q
+
+from evaluations.models import Case, Comparison, Result, Run
+from finetunes import advice, training_lines, validation
+from finetunes.models import TrainingSet
+from finetunes.training_lines import Line, Method
+from finetunes.validation import TRAIN, VALIDATION
+from registry import includes, tokens, versions
+from registry.problems import Problem
+
+BATCH = 500
+PIECE = 1024 * 1024
+MOST_EXAMPLES = 50_000
+# The vocabularies of which lines are counted, each by a model that reads it.
+COUNTED: Mapping[str, str] = {"o200k_base": "gpt-4o", "cl100k_base": "gpt-3.5-turbo"}
+# A question that is rendered for the test side alone, to find it again among those that are learned.
+MOST_TESTED = 50_000
+
+
+@dataclass(frozen=True)
+class Built:
+    """`lengths` has the tokens of each line: {"o200k_base": {"train": [...], "validation": [...]}}."""
+
+    files: Mapping[str, bytes]
+    content_hash: str
+    report: dict[str, Any]
+    lengths: dict[str, dict[str, list[int]]]
+
+
+def built(training_set: TrainingSet) -> Built:
+    """The files of a set, the same each time; refuses where there is nothing to learn from."""
+    method = Method(training_set.method)
+    lines: dict[str, list[Line]] = {TRAIN: [], VALIDATION: []}
+    skipped = 0
+    for split in (TRAIN, VALIDATION):
+        rows = _of_cases(training_set, split) if method == Method.SUPERVISED else _of_pairs(training_set, split)
+        for line in rows:
+            if line is None:
+                skipped += 1
+            else:
+                lines[split].append(line)
+        if len(lines[split]) > MOST_EXAMPLES:
+            raise Problem("training_set.too_large", f"A set has at most {MOST_EXAMPLES:,} examples a file.")
+    if not lines[TRAIN]:
+        raise Problem("training_set.nothing", "Nothing on the training side could be learned: no case has an answer.")
+    files = {split: training_lines.joined(found) for split, found in lines.items() if found}
+    tested = _test_questions(training_set)
+    verdict = validation.validate(
+        files,
+        method,
+        schema=training_set.prompt.content.get("response", {}).get("schema"),
+        test_inputs=lambda asked: _said(asked) in tested,
+    )
+    sizes = training_set.dataset_version.sizes
+    report = {
+        **verdict.as_dict(),
+        "skipped": skipped,
+        "has_general": bool(sizes.get("general")),
+        "has_test": bool(sizes.get("test")),
+        "knowledge": None,
+    }
+    pairs = ((_said(training_lines.question(line)), training_lines.answer(line)) for line in lines[TRAIN])
+    if method == Method.SUPERVISED and (found := advice.knowledge(pairs)):
+        report["knowledge"] = found.as_dict()
+    lengths = {
+        vocabulary: {split: [validation.line_tokens(line, model).tokens for line in lines[split]] for split in lines}
+        for vocabulary, model in COUNTED.items()
+    }
+    return Built(files, _hash_of(files), report, lengths)
+
+
+def cut(data: bytes) -> Iterator[bytes]:
+    """A file in pieces that a row can hold."""
+    return (data[start : start + PIECE] for start in range(0, len(data), PIECE))
+
+
+def vocabulary_of(model: str) -> str:
+    """The vocabulary whose counts stand for a model's."""
+    return tokens.vocabulary_of(model) or tokens.DEFAULT_VOCABULARY
+
+
+def is_exact(model: str) -> bool:
+    """Whether that count is the model's own."""
+    return tokens.vocabulary_of(model) is not None
+
+
+def _hash_of(files: Mapping[str, bytes]) -> str:
+    """Of which file has which bytes."""
+    told = "".join(f"{name} {hashlib.sha256(files[name]).hexdigest()}\n" for name in sorted(files))
+    return f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
+
+
+def _of_cases(training_set: TrainingSet, split: str) -> Iterator[Line | None]:
+    """A line of each case, None where it has no answer to learn."""
+    content = training_set.prompt.content
+    schema, tools = content.get("response", {}).get("schema"), content.get("tools", ())
+    cases = Case.objects.of(training_set.dataset_version).filter(split=split).order_by("digest", "id")
+    rows = cases.values_list("pk", "variables", "expected").iterator(chunk_size=BATCH)
+    for batch in _batches(rows):
+        answered = [(variables, expected) for _, variables, expected in batch if expected is not None]
+        yield from [None] * (len(batch) - len(answered))
+        for request, (_, expected) in zip(
+            _requests(training_set, [variables for variables, _ in answered]), answered, strict=True
+        ):
+            yield training_lines.supervised(request["messages"], training_lines.answer_text(expected, schema), tools)
+
+
+def _of_pairs(training_set: TrainingSet, split: str) -> Iterator[Line | None]:
+    """A line of each pair of a better and a worse answer to one question; nothing of the test side."""
+    tools = training_set.prompt.content.get("tools", ())
+    for batch in _batches(_pairs(training_set, split)):
+        wanted = [variables for variables, _, _ in batch]
+        for request, (_, better, worse) in zip(_requests(training_set, wanted), batch, strict=True):
+            yield training_lines.preference(request["messages"], better, worse, tools)
+
+
+def _pairs(training_set: TrainingSet, split: str) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+    """(variables, better answer, worse answer), in the order of the cases' digests."""
+    there = Case.objects.of(training_set.dataset_version).filter(split=split)
+    if "comparison" in training_set.pairs:
+        compared = Comparison.objects.get(pk=training_set.pairs["comparison"])
+        worse_of = _answers(compared.baseline, there)
+        for result in _answers(compared.candidate, there).values():
+            other = worse_of.get(result.case_id)
+            if other is None or result.quality is None or other.quality is None or result.quality == other.quality:
+                continue
+            better, worse = (result, other) if result.quality > other.quality else (other, result)
+            if better.output and worse.output and better.output != worse.output:
+                yield result.case.variables, better.output, worse.output
+        return
+    schema = training_set.prompt.content.get("response", {}).get("schema")
+    run = Run.objects.get(pk=training_set.pairs["run"])
+    wrong = _answers(run, there, marks__is_right=False, case__expected__isnull=False)
+    for result in wrong.values():
+        right = training_lines.answer_text(result.case.expected, schema)
+        if result.output and result.output != right:
+            yield result.case.variables, right, result.output
+
+
+def _answers(run: Run, there: Any, **only: Any) -> dict[int, Result]:
+    """A run's first answers to these cases, by case, in the order of the cases' digests."""
+    rows = Result.objects.filter(Q(**only), run=run, error="", repeat=1, case__in=there.values("pk"))
+    return {row.case_id: row for row in rows.select_related("case").distinct().order_by("case__digest", "case")}
+
+
+def _requests(training_set: TrainingSet, every: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    version = training_set.prompt
+    partials = {key: one.content for key, one in includes.partials_of([version]).items()}
+    found = versions.requests_for(training_set.project_id, version.content, every, partials)
+    for place, request in enumerate(found):
+        if isinstance(request, Problem):
+            shown = str(every[place])[:200]
+            raise Problem(request.code, f"The short prompt cannot ask {shown}: {request.detail}")
+    return [one for one in found if not isinstance(one, Problem)]
+
+
+def _test_questions(training_set: TrainingSet) -> set[str]:
+    """What the test side asks, as the user says it."""
+    cases = Case.objects.of(training_set.dataset_version).filter(split="test").order_by("id")
+    rows = cases.values_list("variables", flat=True)[:MOST_TESTED].iterator(chunk_size=BATCH)
+    return {_said(one["messages"]) for batch in _batches(rows) for one in _requests(training_set, batch)}
+
+
+def _said(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What a question says, however it is spaced and written."""
+    text = "\n".join(str(one.get("content", "")) for one in messages if one.get("role") == "user")
+    return " ".join(text.casefold().split())
+
+
+def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(rows)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

@@ -1,0 +1,92 @@
+"""Losses and accuracies of a training run, from wherever a provider tells them. Pure.
+
+The CSV of results is read by its header: providers differ in which columns they have, and leave out values at steps
+where nothing was validated. Some wrap the file in base64.
+"""
+
+import base64
+import binascii
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Our name of each measure, and what providers call it; the first that is there counts.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "train_loss": ("train_loss", "training_loss"),
+    "train_accuracy": ("train_accuracy", "train_mean_token_accuracy", "training_token_accuracy"),
+    "valid_loss": ("full_valid_loss", "valid_loss", "validation_loss"),
+    "valid_accuracy": (
+        *("full_valid_mean_token_accuracy", "valid_mean_token_accuracy", "valid_accuracy", "validation_token_accuracy"),
+    ),
+}
+MEASURES = tuple(NAMES)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The measures of one step; those that the provider did not give are missing."""
+
+    step: int
+    values: Mapping[str, float]
+
+
+def point(step: object, measures: Mapping[str, Any]) -> Point | None:
+    """A step as an event or a checkpoint tells it; None where there is nothing in it."""
+    number = _number(step)
+    if number is None or number < 0:
+        return None
+    values = {}
+    for name, called in NAMES.items():
+        found = next((value for one in called if (value := _number(measures.get(one))) is not None), None)
+        if found is not None:
+            values[name] = found
+    return Point(int(number), values) if values else None
+
+
+def read_csv(data: bytes) -> list[Point]:
+    """The points of a results file. ValueError where it has no column `step`."""
+    text = _unwrapped(data).decode("utf-8-sig", errors="replace")
+    rows = csv.DictReader(io.StringIO(text))
+    header = [name.strip() for name in rows.fieldnames or ()]
+    if "step" not in header:
+        raise ValueError("The file of results has no column step.")
+    rows.fieldnames = header
+    return [found for row in rows if (found := point(row.get("step"), row))]
+
+
+def merged(points: Iterable[Point]) -> list[Point]:
+    """One point a step, in order; what comes later adds to what was there."""
+    found: dict[int, dict[str, float]] = {}
+    for one in points:
+        found.setdefault(one.step, {}).update(one.values)
+    return [Point(step, found[step]) for step in sorted(found)]
+
+
+def thinned(points: list[Point], most: int) -> list[Point]:
+    """At most so many points, evenly, the last among them: as much as a picture can show."""
+    if len(points) <= most:
+        return points
+    every = math.ceil(len(points) / (most - 1))
+    return [*points[::every], *([] if (len(points) - 1) % every == 0 else [points[-1]])]
+
+
+def _number(value: object) -> float | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        found = float(str(value).strip())
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _unwrapped(data: bytes) -> bytes:
+    if b"," in data[:1_000]:
+        return data
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return data

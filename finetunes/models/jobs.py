@@ -1,0 +1,172 @@
+import uuid
+
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models import ProviderModel
+from finetunes.models.training_sets import TrainingSet
+from finetunes.states import DRIVEN, MOVES, OVER, JobState
+from registry.models import APIKey, Project, PromptVersion, User
+from registry.models.insert_only import frozen, insert_only
+
+TITLES = {
+    JobState.DRAFT: "Draft",
+    JobState.VALIDATING: "Checked",
+    JobState.UPLOADING: "Being sent",
+    JobState.QUEUED: "Queued",
+    JobState.RUNNING: "Training",
+    JobState.SUCCEEDED: "Succeeded",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
+    JobState.NEEDS_ATTENTION: "Needs attention",
+}
+
+
+class FineTune(models.Model):
+    """A job: one training set learned by one base model at a provider. PostgreSQL refuses moves that finetunes.states
+    does not have. The row is the message: who finds `next_poll_at` past takes the next step (finetunes.advancing)."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="fine_tunes")
+    training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="jobs")
+    model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="fine_tunes")
+    provider_name = models.CharField(max_length=60)
+    model_name = models.CharField(max_length=200)
+    is_simulation = models.BooleanField()
+    hyperparameters = models.JSONField()
+    suffix = models.CharField(max_length=40, blank=True)
+    # What the tuned model will be held against, and by which scorers.
+    baseline = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
+    scorers = models.JSONField()
+    # Ours: it goes with the order, so that an order whose answer was lost is found again and not made twice.
+    reference = models.UUIDField(default=uuid.uuid4, editable=False, unique=True)
+    estimate = models.JSONField()
+    # US dollars for a million tokens as of the day: {"training": "3", "tuned_input": ..., "tuned_output": ...}.
+    price = models.JSONField(null=True)
+    budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+
+    state = models.CharField(max_length=10, choices=[(one.value, TITLES[one]) for one in JobState], default="draft")
+    # Where it goes on when a person has mended what was wrong.
+    resumes_at = models.CharField(max_length=10, blank=True)
+    error = models.CharField(max_length=1_000, blank=True)
+    note = models.CharField(max_length=500, blank=True)
+    remote_status = models.CharField(max_length=60, blank=True)
+    remote_id = models.CharField(max_length=200, blank=True)
+    training_file = models.CharField(max_length=200, blank=True)
+    validation_file = models.CharField(max_length=200, blank=True)
+    # When the order, or a file, was sent last without our knowing yet what became of it.
+    asked_at = models.DateTimeField(null=True)
+    cancel_asked_at = models.DateTimeField(null=True)
+    next_poll_at = models.DateTimeField(null=True)
+    # Which worker takes a step now: until when, and the how-manieth. One whose number is older has lost it.
+    leased_until = models.DateTimeField(null=True)
+    takes = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    setbacks = models.PositiveIntegerField(default=0)
+    trained_tokens = models.PositiveBigIntegerField(null=True)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    submitted_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=list(JobState)), name="fine_tune_state_is_known"),
+            # One order is one job at the provider, and no two of ours are the same one there.
+            models.UniqueConstraint(
+                fields=["model", "remote_id"], condition=~Q(remote_id=""), name="fine_tune_remote_once"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="fine_tune_of_project"),
+            models.Index(fields=["next_poll_at"], condition=Q(state__in=list(DRIVEN)), name="fine_tune_due"),
+        ]
+        triggers = [
+            *frozen("project", "training_set", "model", "is_simulation", "reference", "by_name", "created_at"),
+            pgtrigger.FSM(
+                name="only_known_moves",
+                field="state",
+                transitions=[(old.value, new.value) for old, after in MOVES.items() for new in after],
+            ),
+            pgtrigger.Trigger(
+                name="refuse_reset",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange(
+                    *("hyperparameters", "suffix", "baseline", "scorers", "estimate", "price")
+                ),
+                func="""
+                    IF OLD.state <> 'draft' THEN
+                        RAISE EXCEPTION 'what % was submitted with never changes', TG_TABLE_NAME;
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"fine-tune {self.pk}"
+
+    @property
+    def is_driven(self) -> bool:
+        return self.state in DRIVEN
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
+
+
+class TuneEvent(models.Model):
+    """What a provider told of a job."""
+
+    job = models.ForeignKey(FineTune, on_delete=models.PROTECT, related_name="events")
+    remote_id = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    level = models.CharField(max_length=10)
+    message = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ["job", "id"]
+        constraints = [models.UniqueConstraint(fields=["job", "remote_id"], name="tune_event_once")]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.job}: {self.message}"
+
+
+class TunePoint(models.Model):
+    """Losses and accuracies at a step; what is told later is added."""
+
+    job = models.ForeignKey(FineTune, on_delete=models.PROTECT, related_name="points")
+    step = models.PositiveIntegerField()
+    values = models.JSONField()
+
+    class Meta:
+        ordering = ["job", "step"]
+        constraints = [models.UniqueConstraint(fields=["job", "step"], name="tune_point_once")]
+
+    def __str__(self) -> str:
+        return f"{self.job}, step {self.step}"
+
+
+class TuneCheckpoint(models.Model):
+    """A model as it was at a step, where the provider keeps such."""
+
+    job = models.ForeignKey(FineTune, on_delete=models.PROTECT, related_name="checkpoints")
+    remote_id = models.CharField(max_length=200)
+    step = models.PositiveIntegerField()
+    model_name = models.CharField(max_length=200)
+
+    class Meta:
+        ordering = ["job", "step"]
+        constraints = [models.UniqueConstraint(fields=["job", "remote_id"], name="tune_checkpoint_once")]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.job} at step {self.step}"

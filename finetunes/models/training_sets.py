@@ -1,0 +1,103 @@
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models import DatasetVersion
+from finetunes.training_lines import Method
+from registry.models import APIKey, Project, PromptVersion, User
+from registry.models.insert_only import frozen, insert_only
+
+
+class TrainingSetState(models.TextChoices):
+    BUILDING = "building", "Being built"
+    READY = "ready", "Built"
+    FAILED = "failed", "Failed"
+
+
+class TrainingSet(models.Model):
+    """Files to learn from: a dataset version's training and validation cases, asked with a short prompt. What it is
+    made of is fixed from the start, so building it again gives the same bytes; once it is built nothing changes."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_sets")
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="training_sets")
+    # The prompt that the tuned model is to replace, and the short one that it is asked with.
+    source = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="training_sets")
+    prompt = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
+    method = models.CharField(max_length=10, choices=[(one.value, one.value) for one in Method])
+    # Where preference pairs come from: {"comparison": 3} or {"run": 5}; empty for supervised ones.
+    pairs = models.JSONField(default=dict)
+    recipe_hash = models.CharField(max_length=71)
+
+    state = models.CharField(max_length=10, choices=TrainingSetState.choices, default=TrainingSetState.BUILDING)
+    error = models.CharField(max_length=1_000, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    beat_at = models.DateTimeField(null=True)
+    # Of the bytes of all its files.
+    content_hash = models.CharField(max_length=71, blank=True)
+    train = models.PositiveIntegerField(default=0)
+    validation = models.PositiveIntegerField(default=0)
+    size = models.PositiveBigIntegerField(default=0)
+    # What was found wrong, and what speaks against tuning on it; and the tokens of each line, by vocabulary.
+    report = models.JSONField(default=dict)
+    lengths = models.JSONField(default=dict)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=TrainingSetState.values), name="training_set_state_is_known"),
+            models.CheckConstraint(condition=Q(method__in=list(Method)), name="training_set_method_is_known"),
+            # The same recipe is the same set; one that failed may be tried again.
+            models.UniqueConstraint(
+                fields=["project", "recipe_hash"], condition=~Q(state="failed"), name="training_set_once"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="training_set_of_project"),
+            models.Index(fields=["id"], condition=Q(state="building"), name="training_set_open"),
+        ]
+        triggers = [
+            *frozen(
+                *("project", "dataset_version", "source", "prompt", "method", "pairs", "recipe_hash"),
+                *("by_name", "created_at"),
+            ),
+            pgtrigger.Trigger(
+                name="refuse_change_when_over",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__state__in=["ready", "failed"]),
+                func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"training set {self.pk}"
+
+    @property
+    def errors(self) -> int:
+        """How many faults keep it from being used."""
+        return int(self.report.get("errors", 0))
+
+
+class TrainingFile(models.Model):
+    """A piece of one of a set's files."""
+
+    training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="files")
+    file = models.CharField(max_length=10)
+    number = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        ordering = ["training_set", "file", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["training_set", "file", "number"], name="training_file_piece_once")
+        ]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.file} of {self.training_set}, piece {self.number}"

@@ -1,0 +1,55 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from evaluations.models import Comparison, ProviderModel, Run
+from finetunes.models.jobs import FineTune
+from registry.models import Project, Promotion, PromptVersion
+from registry.models.insert_only import frozen
+
+
+class TunedModel(models.Model):
+    """What came out of a job: from what, by what, and for how much."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tuned_models")
+    job = models.OneToOneField(FineTune, on_delete=models.PROTECT, related_name="tuned")
+    base = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="tuned_models")
+    # The provider's name of it, and the model as one asks it: None where it has to be deployed first.
+    remote_name = models.CharField(max_length=200)
+    model = models.OneToOneField(ProviderModel, on_delete=models.PROTECT, null=True, related_name="tuned_as")
+    training_set_hash = models.CharField(max_length=71)
+    prompt_hash = models.CharField(max_length=71)
+    hyperparameters = models.JSONField()
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True)
+    published = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
+    promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        triggers = frozen(
+            *("project", "job", "base", "remote_name", "training_set_hash", "prompt_hash", "hyperparameters"),
+            *("cost_usd", "created_at"),
+        )
+
+    def __str__(self) -> str:
+        return self.remote_name
+
+
+class TunedEvaluation(models.Model):
+    """The tuned model with its short prompt against the base with its best one, on one side of the data."""
+
+    tuned = models.ForeignKey(TunedModel, on_delete=models.PROTECT, related_name="evaluations")
+    split = models.CharField(max_length=10)
+    baseline = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="+")
+    candidate = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="+")
+    comparison = models.ForeignKey(Comparison, on_delete=models.PROTECT, null=True, related_name="+")
+    # Why there is none.
+    error = models.CharField(max_length=1_000, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["tuned", "id"]
+        constraints = [models.UniqueConstraint(fields=["tuned", "split"], name="tuned_evaluation_once_a_side")]
+
+    def __str__(self) -> str:
+        return f"{self.tuned} on {self.split}"

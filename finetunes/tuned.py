@@ -1,0 +1,262 @@
+"""Tuned models: kept, measured against what they are to replace, published as a version like any other."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from evaluations import comparisons, planning, providers, runs
+from evaluations.models import Case, ModelPrice, ProviderModel, Run, RunState, Split
+from evaluations.planning import Asked
+from finetunes import tuners
+from finetunes.models import FineTune, TunedEvaluation, TunedModel
+from finetunes.remote import RemoteJob
+from registry import access, audit, keys, promotion, versions
+from registry.access import Actor, Right
+from registry.models import Environment, Project, PromptVersion
+from registry.problems import Problem
+
+# The sides that a tuned model is measured on: its task, and what it may have forgotten.
+SIDES = (Split.TEST, Split.GENERAL)
+PRICE_SOURCE = "price of tuned models of this base"
+
+
+@transaction.atomic
+def keep(job: FineTune, remote: RemoteJob, cost: Decimal | None) -> TunedModel:
+    """The row of what came out of a job; safe to repeat."""
+    there = TunedModel.objects.filter(job=job).first()
+    if there:
+        return there
+    made = TunedModel.objects.create(
+        project=job.project,
+        job=job,
+        base=job.model,
+        remote_name=remote.fine_tuned_model,
+        training_set_hash=job.training_set.content_hash,
+        prompt_hash=job.training_set.prompt.content_hash,
+        hyperparameters={**job.hyperparameters, **remote.hyperparameters},
+        cost_usd=cost,
+    )
+    actor = replace(access.command_line(job.project), name=f"fine-tune {job.pk}")
+    audit.record(actor, "finetune.succeeded", job, after={"model": made.remote_name, "cost_usd": str(cost)})
+    if not tuners.spoken(tuners.of(job.model.provider)).deploys:
+        _name(made, remote.fine_tuned_model)
+    return made
+
+
+@transaction.atomic
+def deployed(actor: Actor, model: TunedModel, name: str) -> TunedModel:
+    """Say by which name a tuned model answers that had to be deployed by hand; it is measured then."""
+    actor.require(Right.EDIT)
+    if model.model_id:
+        raise Problem("finetune.wrong_state", f"It answers as {model.model} already.")
+    name = name.strip()
+    if not 1 <= len(name) <= 200 or not name.isprintable():
+        raise Problem("model.invalid_name", "A model's name has 1 to 200 characters.")
+    locked = TunedModel.objects.select_for_update().get(pk=model.pk)
+    _name(locked, name)
+    audit.record(actor, "finetune.deployed", locked, after={"name": name})
+    return numbered(model.project, model.pk)
+
+
+def _name(made: TunedModel, name: str) -> None:
+    """The model as one asks it; it ends when its base does, and costs what tuned models of that base cost."""
+    model, _ = ProviderModel.objects.get_or_create(
+        provider=made.base.provider, name=name, defaults={"shutdown_date": made.base.shutdown_date}
+    )
+    if providers.price_of(model) is None:
+        _price(model, made)
+    made.model = model
+    made.save(update_fields=["model"])
+
+
+def _price(model: ProviderModel, made: TunedModel) -> None:
+    base, given = providers.price_of(made.base), made.job.price or {}
+    own = {name: Decimal(given[name]) if given.get(name) else None for name in ("tuned_input", "tuned_output")}
+    fresh = own["tuned_input"] if own["tuned_input"] is not None else base.input if base else None
+    out = own["tuned_output"] if own["tuned_output"] is not None else base.output if base else None
+    if fresh is None or out is None:
+        return
+    cached = base.cached_input if base and own["tuned_input"] is None else fresh
+    ModelPrice.objects.create(
+        model=model,
+        valid_from=timezone.now().date(),
+        input=fresh,
+        cached_input=cached,
+        output=out,
+        source=PRICE_SOURCE,
+        by_name=f"fine-tune {made.job_id}",
+    )
+
+
+def unmeasured() -> QuerySet[TunedModel]:
+    """Tuned models whose evaluation has not begun."""
+    return loaded().filter(model__isnull=False, evaluations=None).order_by("id")
+
+
+@transaction.atomic
+def measure(model: TunedModel) -> list[Run]:
+    """Begin the evaluation of a tuned model, as whoever started the job may; returns the runs. Safe to repeat."""
+    if TunedModel.objects.select_for_update().get(pk=model.pk).evaluations.exists():
+        return []
+    made: list[Run] = []
+    for split in SIDES:
+        there = Case.objects.of(model.job.training_set.dataset_version).filter(split=split)
+        if not there.exists():
+            continue
+        row = TunedEvaluation(tuned=model, split=split)
+        try:
+            with transaction.atomic():
+                actor = keys.starter(model.job, model.project)
+                row.baseline = runs.create(actor, _asked(model, split, is_tuned=False))
+                row.candidate = runs.create(actor, _asked(model, split, is_tuned=True))
+                made += [row.baseline, row.candidate]
+        except Problem as problem:
+            row.baseline = row.candidate = None
+            row.error = problem.detail[:1_000]
+        row.save()
+    if not model.evaluations.exists():
+        sentence = "The dataset has no test side, so nothing says whether this model is better."
+        TunedEvaluation.objects.create(tuned=model, split=Split.TEST, error=sentence)
+    return made
+
+
+def _asked(model: TunedModel, split: str, *, is_tuned: bool) -> Asked:
+    """The short prompt to the tuned model, or the long one to its base; the same cases, without those that leaked."""
+    job = model.job
+    asked_model = model.model if is_tuned and model.model else model.base
+    return Asked(
+        version=job.training_set.prompt if is_tuned else job.baseline,
+        dataset_version=job.training_set.dataset_version,
+        scorers=job.scorers,
+        model=asked_model,
+        split=split,
+        parameters=_parameters(job.baseline),
+        leaked="exclude",
+    )
+
+
+def _parameters(baseline: PromptVersion) -> dict[str, Any]:
+    """Both are asked with the settings of the prompt that is live: what differs is the model and what it is told."""
+    own: Mapping[str, Any] = baseline.content.get("model", {})
+    return {name: value for name, value in own.items() if name in planning.PARAMETERS}
+
+
+def uncompared() -> QuerySet[TunedEvaluation]:
+    """Evaluations whose runs are both over, and that are not compared."""
+    rows = TunedEvaluation.objects.filter(
+        comparison=None, error="", baseline__summary__isnull=False, candidate__summary__isnull=False
+    )
+    return rows.select_related(
+        "tuned__job__by", "tuned__job__by_key__project", "tuned__project", "baseline", "candidate"
+    )
+
+
+@transaction.atomic
+def compare(found: TunedEvaluation) -> int | None:
+    """Hold the runs of an evaluation against each other; returns the comparison's number. Safe to repeat."""
+    row = TunedEvaluation.objects.select_for_update(of=("self",)).get(pk=found.pk)
+    if row.comparison_id or row.error or found.baseline is None or found.candidate is None:
+        return None
+    try:
+        for run in (found.baseline, found.candidate):
+            if run.state != RunState.DONE:
+                said = RunState(run.state).label.lower()
+                raise Problem("comparison.not_comparable", f"Run {run.pk} is {said}. {run.error}")
+        actor = keys.starter(found.tuned.job, found.tuned.project)
+        row.comparison = comparisons.create(actor, found.baseline, found.candidate)
+    except Problem as problem:
+        row.error = problem.detail[:1_000]
+    row.save(update_fields=["comparison", "error"])
+    return row.comparison_id
+
+
+@transaction.atomic
+def publish(actor: Actor, model: TunedModel, environment: Environment, *, reason: str = "") -> TunedModel:
+    """Make a version of the prompt that was to be replaced, with the short prompt and the tuned model, and ask for its
+    promotion: from there on it is a version like any other, reviewed, gated, released and rolled back as they are."""
+    actor.require(Right.EDIT)
+    if model.model is None:
+        raise Problem("finetune.not_deployed", "Deploy the model first, and say by which name it answers.")
+    providers.require_usable(model.model)
+    source = model.job.training_set.source
+    content = dict(model.job.training_set.prompt.content)
+    settings = {**source.content.get("model", {}), **content.get("model", {}), "name": model.model.name}
+    source.prompt.project = actor.project
+    message = f"Tuned model of fine-tune {model.job_id}, with its short prompt"
+    made = versions.commit(
+        actor, source.prompt, content={**content, "model": settings}, message=message, parent=source.number
+    ).version
+    made.prompt = source.prompt
+    asked = promotion.request(actor, source.prompt, made, environment, reason=reason or message)
+    TunedModel.objects.filter(pk=model.pk).update(published=made, promotion=asked)
+    audit.record(actor, "finetune.published", model, after={"version": str(made), "environment": environment.name})
+    return numbered(model.project, model.pk)
+
+
+def stale(model: TunedModel) -> list[str]:
+    """Why a tuned model should be tuned again; empty where nothing says so."""
+    found = []
+    trained = model.job.training_set.dataset_version
+    head = trained.dataset.head
+    if head and head.number > trained.number:
+        there = Q(split="train") & Q(added_in__gt=trained.number)
+        added = Case.objects.of(head).filter(there).count()
+        before = model.job.training_set.train or 1
+        if added:
+            found.append(
+                f"{head} has {added:,} training cases that it has not learned, {added / before:.0%} of what it learned."
+            )
+        else:
+            found.append(f"{head} is newer than {trained.dataset.name}@{trained.number}, which it learned.")
+    newest = model.job.training_set.source.prompt.head
+    is_other = newest is not None and newest.pk not in (model.job.training_set.source_id, model.published_id)
+    if newest and is_other and newest.created_at > model.created_at:
+        found.append(f"{newest.prompt.name} has changed since: version {newest.number} says other things.")
+    if model.model and model.model.shutdown_date:
+        left = (model.model.shutdown_date - timezone.now().date()).days
+        if left <= tuners.SOON.days:
+            ends = f"{model.model.shutdown_date}"
+            found.append(f"It is shut down on {ends}, in {left} days." if left > 0 else f"It was shut down on {ends}.")
+    return found
+
+
+def loaded() -> QuerySet[TunedModel]:
+    """Tuned models with what they are about."""
+    return TunedModel.objects.select_related(
+        "project",
+        "job__by",
+        "job__by_key__project",
+        "job__baseline__prompt",
+        "job__training_set__dataset_version__dataset__head",
+        "job__training_set__source__prompt__head__prompt",
+        "job__training_set__prompt__prompt",
+        "base__provider",
+        "model__provider",
+        "published__prompt",
+        "promotion",
+    ).defer("job__training_set__lengths")
+
+
+def numbered(project: Project, number: int) -> TunedModel:
+    """The project's tuned model with this number, or `finetune.not_found`."""
+    found = loaded().filter(project=project, pk=number).first()
+    if found is None:
+        raise Problem("finetune.not_found", f"There is no tuned model {number}.")
+    found.project = project
+    return found
+
+
+def of(job: FineTune) -> TunedModel | None:
+    """What came out of a job, if anything has."""
+    return loaded().filter(job=job).first()
+
+
+def evaluations_of(model: TunedModel) -> QuerySet[TunedEvaluation]:
+    return model.evaluations.select_related(
+        "comparison", "baseline__version__prompt", "candidate__version__prompt"
+    ).order_by("id")
