@@ -3,6 +3,7 @@ from django.urls import include, path
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from finetunes.api.tuners import webhook as tuning_webhook
 from registry.api.langfuse import LangfusePrompt
 
 # Only to be looked at: an OPTIONS request would describe the page as if it were data.
@@ -15,6 +16,8 @@ urlpatterns = [
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", include("registry.api.urls")),
     path("api/v1/", include("evaluations.api.urls")),
+    path("api/v1/", include("finetunes.api.urls")),
+    path("hooks/fine-tunes/<int:key>", tuning_webhook, name="tuning-webhook"),
     path("api/public/v2/prompts/<str:name>", LangfusePrompt.as_view(), name="langfuse-prompt"),
     path("", include("registry.urls")),
     path("", include("evaluations.urls")),

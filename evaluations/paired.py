@@ -89,7 +89,8 @@ def mcnemar(won: int, lost: int) -> float:
 def permutation(differences: Values, *, seed: int = 0) -> float:
     """The two-sided probability of a mean difference at least as large if each sign were a coin's. Exact where there
     are few enough differences to try every combination of signs."""
-    if not differences.any():
+    # Of a single one, either sign is as far from zero as the other.
+    if not differences.any() or len(differences) < 2:
         return 1.0
     found = stats.permutation_test(
         (differences,),

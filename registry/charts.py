@@ -81,6 +81,62 @@ def line_chart(
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A line among others; its `name` stands below, and `place` tells it apart from the rest by its stroke."""
+
+    name: str
+    points: str
+    end: Mark
+    place: int
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """Several lines over one axis, for templates/parts/_curves.html."""
+
+    key: str
+    title: str
+    description: str
+    curves: Sequence[Curve]
+    ticks: Sequence[Level]
+    steps: Sequence[Mark]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    bottom: int = BOTTOM
+
+
+def curve_chart(
+    key: str, title: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str
+) -> CurveChart:
+    """(name, (x, y) pairs) of each line; both axes begin at zero, and `across` says what x counts."""
+    every = [pair for _, pairs in series for pair in pairs]
+    far = max((x for x, _ in every), default=0) or 1
+    highest = max((y for _, y in every), default=0) or 1
+    step = _round_up(highest / TICKS)
+    top = step * ceil(highest / step - 1e-9)
+
+    def x_of(value: float) -> int:
+        return round(LEFT + (RIGHT - LEFT) * value / far)
+
+    curves, told = [], []
+    for place, (name, pairs) in enumerate(series):
+        if not pairs:
+            continue
+        (_, first), (last_x, last) = pairs[0], pairs[-1]
+        points = " ".join(f"{x_of(x)},{_y(y, top)}" for x, y in pairs)
+        curves.append(Curve(name, points, Mark(x_of(last_x), _y(last, top), f"{name}: {last:.3g}"), place))
+        told.append(f"{name} from {first:.3g} to {last:.3g}")
+    across_step = _round_up(far / TICKS)
+    steps = [
+        Mark(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
+    ]
+    ticks = [Level(_y(step * k, top), f"{step * k:.3g}") for k in range(round(top / step) + 1)]
+    return CurveChart(key, title, f"{title} by {across}: {'; '.join(told)}", curves, ticks, steps)
+
+
+@dataclass(frozen=True)
 class Bar:
     x: int
     y: int

@@ -53,3 +53,14 @@ class TunedEvaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tuned} on {self.split}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come of it."""
+        return bool(self.error) or (self.comparison is not None and self.comparison.state != "pending")
+
+    @property
+    def runs(self) -> list[tuple[str, Run]]:
+        """Both runs by what people call them."""
+        named = (("base, long prompt", self.baseline), ("tuned, short prompt", self.candidate))
+        return [(name, run) for name, run in named if run is not None]

@@ -23,6 +23,16 @@ from evaluations.models import (
     Trial,
 )
 from evaluations.planning import Asked
+from finetunes import tuners
+from finetunes.models import (
+    FineTune,
+    TrainingFile,
+    TrainingSet,
+    TuneCheckpoint,
+    TunedModel,
+    TuneEvent,
+    TuningPrice,
+)
 from registry import checks, examples, promotion
 from registry.access import SCOPE_RIGHTS, Actor
 from registry.models import (
@@ -56,10 +66,14 @@ INSERT_ONLY = [
     Release,
     Result,
     Review,
+    TrainingFile,
+    TuneCheckpoint,
+    TuneEvent,
+    TuningPrice,
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [Lineup, Run, Synthesis, Trial]
+FROZEN = [FineTune, Lineup, Run, Synthesis, TrainingSet, Trial, TunedModel]
 
 
 @pytest.fixture
@@ -88,6 +102,30 @@ def history(stage: Stage) -> None:
     Result.objects.create(run=run, case=first)
     lineup = Lineup.objects.create(project=stage.project, margin=0.02, by_name="edith")
     LineupRun.objects.create(lineup=lineup, run=run, place=0)
+    tuners.set_price(stage.ada, model, {"training": 1})
+    training_set = TrainingSet.objects.create(
+        project=stage.project,
+        dataset_version=loaded.version,
+        source=version,
+        prompt=version,
+        method="supervised",
+        recipe_hash="x",
+        by_name="edith",
+    )
+    TrainingFile.objects.create(training_set=training_set, file="train", number=1, data=b"{}")
+    job = FineTune.objects.create(
+        project=stage.project,
+        training_set=training_set,
+        model=model,
+        is_simulation=True,
+        hyperparameters={},
+        baseline=version,
+        scorers=[],
+        estimate={},
+        by_name="edith",
+    )
+    TuneEvent.objects.create(job=job, remote_id="1", at=job.created_at, level="info", message="Hello")
+    TuneCheckpoint.objects.create(job=job, remote_id="1", step=1, model_name="ft:x")
 
 
 @pytest.mark.parametrize("model", INSERT_ONLY)

@@ -3,8 +3,9 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from finetunes import tuned
 from registry import linting, prompts
-from registry.access import Actor
+from registry.access import Actor, Right
 from registry.models import Release
 from registry.problems import Problem
 from registry.references import DEFAULT_ENVIRONMENT
@@ -21,12 +22,18 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if version is None:
         raise Problem("prompt.no_versions", f"{name} has no version yet.")
     examples = linting.Subject(version.content, frozenset(), version.tokens).example_count
+    newest = tuned.loaded().filter(job__training_set__source__prompt=prompt).order_by("-id").first()
     context = {
+        "project": actor.project,
+        "prompt": prompt,
         "version": version,
         "tokens_limit": linting.BLOATED_TOKENS,
         "examples": examples,
         "examples_limit": linting.BLOATED_EXAMPLES,
         "over_tokens": version.tokens > linting.BLOATED_TOKENS,
         "over_examples": examples > linting.BLOATED_EXAMPLES,
+        "tuned": newest,
+        "stale": tuned.stale(newest) if newest else [],
+        "can": {"edit": actor.may(Right.EDIT)},
     }
     return render(request, "finetunes/_prompt_panel.html", context)

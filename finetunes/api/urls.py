@@ -1,0 +1,26 @@
+from django.urls import path
+
+from finetunes.api import jobs, training_sets, tuners
+
+JOB = "fine-tunes/<int:key>"
+MODEL = "tuned-models/<int:key>"
+SET = "training-sets/<int:key>"
+urlpatterns = [
+    path("training-sets", training_sets.TrainingSetList.as_view()),
+    path(SET, training_sets.TrainingSetDetail.as_view()),
+    path(f"{SET}/estimate", training_sets.TrainingSetEstimate.as_view()),
+    path(f"{SET}/files/<str:file>", training_sets.TrainingSetFile.as_view()),
+    path("fine-tunes", jobs.FineTuneList.as_view()),
+    path(JOB, jobs.FineTuneDetail.as_view()),
+    path(f"{JOB}/submit", jobs.FineTuneSubmit.as_view()),
+    path(f"{JOB}/cancel", jobs.FineTuneCancel.as_view()),
+    path(f"{JOB}/retry", jobs.FineTuneRetry.as_view()),
+    path(f"{JOB}/events", jobs.FineTuneEvents.as_view()),
+    path(f"{JOB}/curves", jobs.FineTuneCurves.as_view()),
+    path("tuned-models", jobs.TunedModelList.as_view()),
+    path(MODEL, jobs.TunedModelDetail.as_view()),
+    path(f"{MODEL}/deployed", jobs.TunedModelDeployed.as_view()),
+    path(f"{MODEL}/publish", jobs.TunedModelPublish.as_view()),
+    path("providers/<str:name>/tuning", tuners.ProviderTuning.as_view()),
+    path("providers/<str:name>/tuning-prices", tuners.ProviderTuningPrices.as_view()),
+]

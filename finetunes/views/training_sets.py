@@ -1,0 +1,183 @@
+"""Pages of training sets: what one would be made of, building it, and what is in it."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
+
+from evaluations import datasets, reports
+from evaluations.models import Capability, Dataset, DatasetVersion, Provider, ProviderModel, ReportKind
+from finetunes import advice, jobs, minimal, tasks, training_sets
+from finetunes.api.training_sets import file_answer
+from finetunes.models import TrainingSet
+from finetunes.training_lines import Method
+from finetunes.views.addresses import to
+from finetunes.views.path import path
+from registry import resolution
+from registry.access import Actor, Right
+from registry.models import Prompt
+from registry.problems import Problem
+from registry.references import parse_reference
+from registry.tasks import start
+from registry.views.frame import done, errors_of, in_project, page, whole
+
+MOST_OFFERED = 200
+FIELDS = ("prompt", "dataset", "instruction", "method", "pairs_from", "pairs_number")
+DOMAIN_FIELDS = {
+    **dict.fromkeys(("prompt.not_found", "prompt.unknown_selector", "prompt.no_versions"), "prompt"),
+    **dict.fromkeys(("dataset.not_found", "dataset.unknown_selector"), "dataset"),
+    **dict.fromkeys(("comparison.not_found", "run.not_found"), "pairs"),
+    **dict.fromkeys(("content.invalid", "template.invalid"), "instruction"),
+    **dict.fromkeys(("model.not_found", "model.shut_down", "finetune.not_offered", "finetune.closed"), "model"),
+    "finetune.no_price": "budget_usd",
+}
+JOB_FIELDS = ("model", "n_epochs", "batch_size", "learning_rate_multiplier", "beta", "suffix", "budget_usd")
+SAMPLE_BYTES = 20_000
+SHOWN = 3
+
+
+@in_project
+def set_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """First what the data is like, then what is to be built of it."""
+    actor.require(Right.EDIT)
+    source = request.POST if request.method == "POST" else request.GET
+    values: dict[str, Any] = {name: source.get(name, "")[:20_000] for name in FIELDS}
+    values["method"] = values["method"] or Method.SUPERVISED.value
+    context: dict[str, Any] = {
+        "section": "finetunes",
+        "values": values,
+        "steps": path(actor),
+        "prompts": Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MOST_OFFERED],
+        "datasets": Dataset.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MOST_OFFERED],
+    }
+    context |= _looked_up(actor, values, keep=request.method == "POST" or "instruction" in source)
+    if request.method != "POST":
+        return page(request, actor, "finetunes/set_new.html", context)
+    try:
+        made = training_sets.create(actor, **training_sets.asked_for(actor.project, _document(values)))
+    except Problem as problem:
+        context["errors"] = errors_of(problem, DOMAIN_FIELDS)
+        return page(request, actor, "finetunes/set_new.html", context, status=problem.kind.status)
+    start(tasks.build, made.pk)
+    return done(request, f"Training set {made.pk} is being built.", to("set-detail", actor, made.pk))
+
+
+def _document(values: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, as the API takes it."""
+    document = {name: values[name] for name in ("prompt", "dataset", "instruction", "method")}
+    if values["method"] == Method.PREFERENCE and values["pairs_from"] in ("comparison", "run"):
+        document["pairs"] = {values["pairs_from"]: whole(values["pairs_number"].strip()) or 0}
+    return document
+
+
+def _looked_up(actor: Actor, values: dict[str, Any], *, keep: bool) -> dict[str, Any]:
+    """How ready the chosen data is, and a suggestion for the short prompt; nothing where nothing is chosen yet."""
+    found: dict[str, Any] = {}
+    try:
+        if values["dataset"]:
+            name, _, selector = values["dataset"].partition("@")
+            version = datasets.selected(actor.project, name, selector or "latest")
+            found |= _readiness(version)
+        if values["prompt"]:
+            source = resolution.resolve(actor.project, parse_reference(values["prompt"]))
+            found["source"] = source
+            if not keep:
+                values["instruction"] = minimal.suggested(source.content)
+    except Problem as problem:
+        found["errors"] = errors_of(problem, DOMAIN_FIELDS)
+    return found
+
+
+def _readiness(version: DatasetVersion) -> dict[str, Any]:
+    report = reports.done(version, ReportKind.READINESS)
+    return {
+        "version": version,
+        "readiness": report.result if report else None,
+        "standing": reports.standing(version),
+    }
+
+
+@in_project
+def set_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """A set: what is in it, what is wrong with it, what tuning on it would take; and the draft of a job."""
+    training_set = training_sets.numbered(actor.project, key)
+    if request.method != "POST":
+        return page(request, actor, "finetunes/set_detail.html", _shown(actor, training_set, {}))
+    values = {name: request.POST.get(name, "")[:200].strip() for name in JOB_FIELDS}
+    context = _shown(actor, training_set, values)
+    try:
+        document = _job_document(values)
+        asked = jobs.asked_for(actor.project, document)
+        if request.POST.get("do") == "estimate":
+            context["estimate"] = jobs.estimated(training_set, asked["model"], asked["hyperparameters"])
+            return page(request, actor, "finetunes/set_detail.html", context)
+        job = jobs.draft(actor, training_set, **asked)
+    except Problem as problem:
+        context["errors"] = errors_of(problem, DOMAIN_FIELDS)
+        return page(request, actor, "finetunes/set_detail.html", context, status=problem.kind.status)
+    return done(request, "Drafted. Nothing is sent before you submit it.", to("job-detail", actor, job.pk))
+
+
+def _job_document(values: dict[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name in ("n_epochs", "batch_size", "learning_rate_multiplier", "beta"):
+        text = values[name]
+        if text:
+            number = whole(text)
+            settings[name] = text if text == "auto" else number if number is not None else _decimal(text)
+    return {**{name: values[name] for name in ("model", "suffix")}, "hyperparameters": settings} | {
+        "budget_usd": values["budget_usd"] or None
+    }
+
+
+def _decimal(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> dict[str, Any]:
+    tunable = ProviderModel.objects.filter(
+        provider__project=actor.project,
+        provider__archived_at=None,
+        provider__capabilities__contains=[Capability.FINE_TUNING],
+        tuned_as=None,
+    )
+    defaults = advice.DEFAULTS.as_dict()
+    return {
+        "section": "finetunes",
+        "training_set": training_set,
+        "steps": path(actor, training_set),
+        "values": {**{name: str(value) for name, value in defaults.items()}, **values},
+        "models": tunable.select_related("provider")[:MOST_OFFERED],
+        "reasons": advice.REASONS,
+        "jobs": jobs.loaded().filter(training_set=training_set).order_by("-id"),
+        "sample": _sample(training_set),
+        "standing": reports.standing(training_set.dataset_version),
+        "has_tuner": Provider.objects.filter(
+            project=actor.project, archived_at=None, capabilities__contains=[Capability.FINE_TUNING]
+        ).exists(),
+    }
+
+
+def _sample(training_set: TrainingSet) -> list[str]:
+    """The first lines of the training file, as they are."""
+    if training_set.state != "ready":
+        return []
+    first = next(training_sets.pieces(training_set, "train"), b"")[:SAMPLE_BYTES]
+    return [line.decode("utf-8", "replace")[:2_000] for line in first.split(b"\n")[:SHOWN] if line]
+
+
+@in_project
+def set_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    training_set = training_sets.numbered(actor.project, key)
+    if training_set.state != "building":
+        return HttpResponseClientRefresh()
+    return render(request, "finetunes/_set_wait.html", {"project": actor.project, "training_set": training_set})
+
+
+@in_project
+def set_file(request: HttpRequest, actor: Actor, key: int, file: str) -> HttpResponseBase:
+    return file_answer(training_sets.numbered(actor.project, key), file)
