@@ -273,12 +273,19 @@ def _start(
     return [candidate, *([baseline] if baseline else [])]
 
 
+def _model_for(gate: Gate, version: PromptVersion) -> ProviderModel:
+    """The model that a version names, where the gate's provider has it: what goes live is what is measured, and a tuned
+    model is part of its version. Else the gate's own."""
+    own = str(version.content.get("model", {}).get("name") or "")
+    return gate.model.provider.models.select_related("provider").filter(name=own).first() or gate.model
+
+
 def _asked(gate: Gate, version: PromptVersion, dataset_version: DatasetVersion) -> Asked:
     return Asked(
         version=version,
         dataset_version=dataset_version,
         scorers=gate.scorers,
-        model=gate.model,
+        model=_model_for(gate, version),
         split=gate.split,
         repeats=gate.repeats,
         leaked="exclude",

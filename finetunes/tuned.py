@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from evaluations import comparisons, planning, providers, runs
@@ -204,13 +204,11 @@ def stale(model: TunedModel) -> list[str]:
     trained = model.job.training_set.dataset_version
     head = trained.dataset.head
     if head and head.number > trained.number:
-        there = Q(split="train") & Q(added_in__gt=trained.number)
-        added = Case.objects.of(head).filter(there).count()
-        before = model.job.training_set.train or 1
-        if added:
-            found.append(
-                f"{head} has {added:,} training cases that it has not learned, {added / before:.0%} of what it learned."
-            )
+        before = trained.sizes.get("train", 0)
+        added = head.sizes.get("train", 0) - before
+        if added > 0:
+            share = f"{added / max(1, before):.0%}"
+            found.append(f"{head} has {added:,} more training cases, {share} of what it learned from.")
         else:
             found.append(f"{head} is newer than {trained.dataset.name}@{trained.number}, which it learned.")
     newest = model.job.training_set.source.prompt.head
@@ -242,6 +240,11 @@ def loaded() -> QuerySet[TunedModel]:
     ).defer("job__training_set__lengths")
 
 
+def listed() -> QuerySet[TunedModel]:
+    """The same with their evaluations, for who shows many and changes none."""
+    return loaded().prefetch_related("evaluations__comparison")
+
+
 def numbered(project: Project, number: int) -> TunedModel:
     """The project's tuned model with this number, or `finetune.not_found`."""
     found = loaded().filter(project=project, pk=number).first()
@@ -257,6 +260,7 @@ def of(job: FineTune) -> TunedModel | None:
 
 
 def evaluations_of(model: TunedModel) -> QuerySet[TunedEvaluation]:
+    """How it measured, as far as that has come by now."""
     return model.evaluations.select_related(
         "comparison", "baseline__version__prompt", "candidate__version__prompt"
     ).order_by("id")

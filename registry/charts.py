@@ -128,7 +128,7 @@ def curve_chart(
         points = " ".join(f"{x_of(x)},{_y(y, top)}" for x, y in pairs)
         curves.append(Curve(name, points, Mark(x_of(last_x), _y(last, top), f"{name}: {last:.3g}"), place))
         told.append(f"{name} from {first:.3g} to {last:.3g}")
-    across_step = _round_up(far / TICKS)
+    across_step = _round_up(far / (TICKS + 2))
     steps = [
         Mark(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
     ]

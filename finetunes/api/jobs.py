@@ -143,7 +143,7 @@ class TunedModelList(generics.GenericAPIView[TunedModel]):
         """What came out of jobs, newest first: how it measured, and whether it should be tuned again."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        rows = tuned.loaded().filter(project=actor.project).order_by("-id")
+        rows = tuned.listed().filter(project=actor.project).order_by("-id")
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
 

@@ -104,7 +104,7 @@ class TunedModelSerializer(serializers.ModelSerializer[TunedModel]):
 
     @extend_schema_field(TunedEvaluationSerializer(many=True))
     def get_evaluations(self, model: TunedModel) -> Any:
-        return TunedEvaluationSerializer(tuned.evaluations_of(model), many=True).data
+        return TunedEvaluationSerializer(model.evaluations.all(), many=True).data
 
 
 class FineTuneSerializer(serializers.ModelSerializer[FineTune]):

@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from evaluations import datasets, providers, tasks
+from evaluations import datasets, gates, providers, tasks
 from evaluations.models import Dataset, ProviderModel
 from finetunes import advancing, jobs, polling, states, tuned, tuners
 from finetunes import tasks as finetune_tasks
@@ -84,7 +84,22 @@ def test_from_a_draft_to_a_model_that_is_measured_and_published(
     assert published.promotion is not None
     assert published.published.prompt.name == "support.route"
     assert published.published.content["model"]["name"] == model.remote_name
-    promotion.approve(stage.rhea, published.promotion)
+    gate = gates.create(
+        stage.ada,
+        production,
+        name="quality",
+        dataset_version=task.baseline.dataset_version,
+        model=job.model,
+        scorers=["label"],
+        least_quality=0.1,
+    )
+    gates.look()
+    (measuring,) = gate.runs.all()
+    assert measuring.run.model == model.model
+    tasks.drive_run(measuring.run_id)
+    tasks.sum_up_run(measuring.run_id)
+    tasks.settle_gate(measuring.pk)
+    promotion.approve(stage.rhea, promotion.numbered(stage.project, published.promotion.pk))
     promotion.apply(stage.edith, promotion.numbered(stage.project, published.promotion.pk))
     live = approvals.live_release(production, published.published.prompt)
     assert live is not None
@@ -337,7 +352,7 @@ def test_what_makes_a_tuned_model_stale_is_said(stage: Stage, job: FineTune, san
     model = tuned.of(done)
     assert model is not None
     newer, ends = tuned.stale(model)
-    assert "9 training cases" in newer
+    assert "9 more training cases" in newer
     assert "30 days" in ends
 
 

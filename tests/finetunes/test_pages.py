@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from evaluations import tasks as evaluating
 from evaluations.models import Dataset, ProviderModel
-from finetunes import jobs, tuned, tuners
+from finetunes import jobs, polling, tuned, tuners
 from finetunes import tasks as finetune_tasks
 from finetunes.models import FineTune, TrainingSet
 from registry.models import PromptVersion
@@ -137,6 +139,32 @@ def test_the_same_over_rest(
     assert published["promotion"] is not None
 
 
+def test_lists_take_as_many_queries_for_many_rows_as_for_one(
+    stage: Stage,
+    api_for: ApiFor,
+    training_set: TrainingSet,
+    base: ProviderModel,
+    sandbox: Running,
+):
+    client, pages = api_for(stage.edith), client_of(stage.edith)
+    lists = ("/api/v1/tuned-models", "/api/v1/fine-tunes", "/api/v1/training-sets")
+    # The first visit of a session notes its project.
+    pages.get("/p/paper/fine-tunes/")
+    took: list[dict[str, int]] = []
+    for _ in range(2):
+        for _ in range(2):
+            until(jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, base)), lambda one: one.is_over)
+        for model in tuned.unmeasured():
+            tuned.measure(model)
+        counts = {}
+        for address in (*lists, "/p/paper/fine-tunes/"):
+            with CaptureQueriesContext(connection) as found:
+                assert (pages if address.startswith("/p/") else client).get(address).status_code == 200
+            counts[address] = len(found)
+        took.append(counts)
+    assert took[0] == took[1]
+
+
 def test_how_a_provider_tunes_is_set_by_admins(stage: Stage, api_for: ApiFor, base: ProviderModel):
     address = "/api/v1/providers/sandbox/tuning"
     assert api_for(stage.edith).patch(address, {"max_jobs": 2}, format="json").status_code == 403
@@ -179,8 +207,15 @@ def test_a_signed_webhook_shortens_the_wait_and_an_unsigned_one_does_nothing(
 
 
 def test_the_command_checks_files_and_goes_the_whole_way(
-    version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running, tmp_path: Path, capsys: Any
+    version: PromptVersion,
+    tickets: Dataset,
+    base: ProviderModel,
+    sandbox: Running,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(polling, "FIRST", 0.2)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"messages": []}\n')
     with pytest.raises(CommandError, match="cannot be used"):

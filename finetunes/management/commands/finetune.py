@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from evaluations import providers
+from evaluations import providers, reports
 from evaluations import tasks as evaluating
+from evaluations.models import ReportKind
 from evaluations.templatetags.evaluations_text import measured
 from finetunes import jobs, sizing, tasks, training_sets, tuned, validation
 from finetunes.models import FineTune, TrainingSet, TunedEvaluation, TunedModel
@@ -115,6 +116,7 @@ class Command(BaseCommand):
 
     def _run(self, actor: Actor, asked: dict[str, Any]) -> None:
         training_set = self._build(actor, asked)
+        self._await_leaks(training_set, here=asked["here"])
         document = {
             "model": asked["model"],
             "suffix": asked["suffix"],
@@ -131,6 +133,16 @@ class Command(BaseCommand):
         job = jobs.draft(actor, training_set, **jobs.asked_for(actor.project, document))
         job = jobs.submit(actor, jobs.numbered(actor.project, job.pk))
         self._tell(self._watch(job, here=asked["here"]))
+
+    def _await_leaks(self, training_set: TrainingSet, *, here: bool) -> None:
+        """A new dataset version is still being looked through; a job is not submitted before that is done."""
+        version = training_set.dataset_version
+        while (report := reports.newest(version, ReportKind.LEAKAGE)) and report.state in ("pending", "running"):
+            if here:
+                evaluating.make_report(report.pk)
+                continue
+            sys.stderr.write(f"Looking for leaks: {report.progress or 'waiting for a worker'}\n")
+            time.sleep(5 * LOOK_SECONDS)
 
     def _watch(self, job: FineTune, *, here: bool) -> FineTune:
         start(tasks.advance, job.pk)
