@@ -38,6 +38,7 @@ SETTLES = timedelta(seconds=60)
 PLACE_PAUSE = timedelta(seconds=15)
 # Steps in a row that ended by a fault of our own.
 MOST_BROKEN = 5
+DEAREST = 10**8
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,7 @@ def _ordered(job: FineTune) -> _Left:
             return _adopted(job, found)
         waited = timezone.now() - job.asked_at
         if waited < SETTLES:
-            note = (
-                "The provider\u2019s answer was lost; its list of jobs is looked through before anything is sent again."
-            )
+            note = "The provider’s answer was lost; its list of jobs is looked through before anything is sent again."
             return _Left({"note": note}, min(10.0, (SETTLES - waited).total_seconds() + 1))
         if job.cancel_asked_at:
             return _Left({"state": JobState.CANCELLED, "finished_at": timezone.now(), "note": ""}, None)
@@ -225,7 +224,7 @@ def _look(job: FineTune) -> _Left:
         return _over(job, state, remote)
     changed = bool(news) or remote.status != job.remote_status
     unchanged = 0 if changed else job.unchanged + 1
-    unknown = f"The provider says \u201c{remote.status}\u201d, which nobody here knows; it goes on being asked."
+    unknown = f"The provider says “{remote.status}”, which nobody here knows; it goes on being asked."
     members: dict[str, Any] = {
         "remote_status": remote.status,
         "unchanged": unchanged,
@@ -243,7 +242,9 @@ def _over(job: FineTune, state: JobState, remote: RemoteJob) -> _Left:
     price = Decimal(job.price["training"]) if job.price else None
     cost = None
     if remote.trained_tokens is not None and price is not None:
-        cost = round(price * remote.trained_tokens / MILLION, 6)
+        found = round(price * remote.trained_tokens / MILLION, 6)
+        # Beyond that the provider counts something else than tokens.
+        cost = found if found < DEAREST else None
     members: dict[str, Any] = {
         "state": state,
         "remote_status": remote.status,

@@ -18,7 +18,7 @@ BETA = 0.1
 REASONS: Mapping[str, str] = {
     "n_epochs": "Three times through the data: enough for format and style, few enough not to learn cases by heart.",
     "batch_size": "Small steps: with hundreds of examples larger batches leave too few of them.",
-    "learning_rate_multiplier": "The provider\u2019s own rate: higher ones forget faster what the base could.",
+    "learning_rate_multiplier": "The provider’s own rate: higher ones forget faster what the base could.",
     "beta": "0.1 lets preferences count and keeps the model near its base; lower drifts further.",
 }
 MANY_EPOCHS, HIGH_RATE, NARROW = 5, 2.0, 100
@@ -57,7 +57,7 @@ def warnings(examples: int, hyperparameters: Hyperparameters, epochs: int, *, ha
         found.append(Warned("rate", sentence, "Begin with 1.0."))
     if not has_general:
         sentence = "The dataset has no case on its general side, so forgetting cannot be measured."
-        found.append(Warned("general", sentence, "Add some cases of other tasks, placed on \u201cgeneral\u201d."))
+        found.append(Warned("general", sentence, "Add some cases of other tasks, placed on “general”."))
     return found
 
 

@@ -22,7 +22,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("full_valid_mean_token_accuracy", "valid_mean_token_accuracy", "valid_accuracy", "validation_token_accuracy"),
     ),
 }
-MEASURES = tuple(NAMES)
+LAST_STEP = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Point:
 def point(step: object, measures: Mapping[str, Any]) -> Point | None:
     """A step as an event or a checkpoint tells it; None where there is nothing in it."""
     number = _number(step)
-    if number is None or number < 0:
+    if number is None or not 0 <= number <= LAST_STEP:
         return None
     values = {}
     for name, called in NAMES.items():

@@ -24,6 +24,8 @@ MOST_PAGES = 50
 MOST_EVENTS = 100
 LARGEST_RESULT = 20_000_000
 LONGEST_TEXT = 500
+# Beyond this a count is none; and the last second that is taken for a time (in the year 2223).
+MOST_TOKENS, LATEST = 10**12, 8_000_000_000
 UPLOAD_SECONDS = 540.0
 
 
@@ -153,54 +155,66 @@ def read_job(document: Mapping[str, Any]) -> RemoteJob:
     status = document.get("status")
     if not isinstance(status, str) or not status:
         raise garbled("The answer is no fine-tuning job: it has no status.")
-    error = document.get("error")
+    error, metadata, files = (document.get(name) for name in ("error", "metadata", "result_files"))
     told = error.get("message") if isinstance(error, dict) else error
-    metadata = document.get("metadata")
-    files = document.get("result_files")
     tokens = document.get("trained_tokens")
-    finish = document.get("estimated_finish")
-    own = document.get("method") if isinstance(document.get("method"), dict) else {}
-    by_method = own.get(str(own.get("type"))) if isinstance(own, dict) else None
-    used = by_method.get("hyperparameters") if isinstance(by_method, dict) else None
-    used = used or document.get("hyperparameters")
+    is_count = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= MOST_TOKENS
     return RemoteJob(
         id=_key(document),
-        status=storable(status)[:60],
-        fine_tuned_model=storable(str(document.get("fine_tuned_model") or ""))[:200],
-        trained_tokens=tokens if isinstance(tokens, int) and 0 <= tokens < 2**63 else None,
-        error=storable(str(told or ""))[:LONGEST_TEXT],
+        status=_short(status, 60),
+        fine_tuned_model=_short(document.get("fine_tuned_model"), 200),
+        trained_tokens=tokens if is_count else None,
+        error=_short(told, LONGEST_TEXT),
         result_files=[str(one)[:200] for one in files if isinstance(one, str)] if isinstance(files, list) else [],
         training_file=str(document.get("training_file") or ""),
         reference=str(metadata.get(CLIENT_REFERENCE) or "") if isinstance(metadata, dict) else "",
-        hyperparameters=used if isinstance(used, dict) else {},
-        estimated_finish=float(finish) if isinstance(finish, int | float) and not isinstance(finish, bool) else None,
+        hyperparameters=_used(document),
     )
 
 
+def _used(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a provider says it took, as far as they are numbers."""
+    method = document.get("method")
+    by_method = method.get(str(method.get("type"))) if isinstance(method, dict) else None
+    inner = by_method.get("hyperparameters") if isinstance(by_method, dict) else None
+    found = inner or document.get("hyperparameters")
+    named = found.items() if isinstance(found, dict) else ()
+    return {
+        _short(name, 60): value
+        for name, value in list(named)[:20]
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
+    }
+
+
 def read_event(document: Mapping[str, Any]) -> RemoteEvent:
-    data = document.get("data")
-    at = document.get("created_at")
-    when = float(at) if isinstance(at, int | float) and 0 <= at < 2**40 else 0.0
-    message = storable(str(document.get("message") or ""))[:LONGEST_TEXT]
+    """An event of whatever shape."""
+    data, at = document.get("data"), document.get("created_at")
+    when = float(at) if isinstance(at, int | float) and 0 <= at < LATEST else 0.0
+    message = _short(document.get("message"), LONGEST_TEXT)
     return RemoteEvent(
-        id=str(document.get("id") or f"{when}:{message}")[:200],
+        id=_short(document.get("id") or f"{when}:{message}", 200),
         at=when,
-        level=str(document.get("level") or "info")[:10],
+        level=_short(document.get("level") or "info", 10),
         message=message,
         point=point(data.get("step"), data) if isinstance(data, dict) else None,
     )
 
 
 def read_checkpoint(document: Mapping[str, Any]) -> RemoteCheckpoint:
-    metrics = document.get("metrics")
-    step = document.get("step_number")
+    """A checkpoint of whatever shape."""
+    metrics, step = document.get("metrics"), document.get("step_number")
     number = step if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**31 else 0
     return RemoteCheckpoint(
-        id=str(document["id"])[:200],
+        id=_short(document.get("id"), 200),
         step=number,
-        model=storable(str(document.get("fine_tuned_model_checkpoint") or ""))[:200],
+        model=_short(document.get("fine_tuned_model_checkpoint"), 200),
         point=point(number, metrics) if isinstance(metrics, dict) else None,
     )
+
+
+def _short(value: object, most: int) -> str:
+    """Something as text that the database can hold."""
+    return storable("" if value is None else str(value))[:most]
 
 
 def _key(document: Mapping[str, Any]) -> str:

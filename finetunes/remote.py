@@ -41,7 +41,6 @@ class RemoteJob:
     training_file: str = ""
     reference: str = ""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    estimated_finish: float | None = None
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,10 @@ def _read_pairs(project: Project, method: Method, pairs: Mapping[str, Any], vers
             raise _pairs_fault("Only preference pairs come from runs and comparisons.")
         return {}
     match dict(pairs):
-        case {"comparison": int(number), **others} if not others:
+        case {"comparison": int(number), **others} if not others and not isinstance(number, bool):
             found = comparisons.numbered(project, number)
             dataset = found.candidate.dataset_version.dataset_id
-        case {"run": int(number), **others} if not others:
+        case {"run": int(number), **others} if not others and not isinstance(number, bool):
             dataset = runs.numbered(project, number).dataset_version.dataset_id
         case _:
             raise _pairs_fault('Say where pairs come from: {"comparison": 3} or {"run": 5}.')

@@ -35,7 +35,7 @@ RULES: Mapping[str, str] = {
     "message_unrecognized_key": "Messages with members that nobody reads",
     "unrecognized_role": "Messages of an unknown role",
     "missing_content": "Messages whose content is no text",
-    "bad_weight": "Weights that are not 0 or 1 on an assistant\u2019s message",
+    "bad_weight": "Weights that are not 0 or 1 on an assistant’s message",
     "example_missing_assistant_message": "Lines without an answer",
     "last_not_assistant": "Lines that do not end with the answer",
     "nothing_learned": "Lines of which nothing is learned",
@@ -47,7 +47,7 @@ RULES: Mapping[str, str] = {
     "schema": "Answers that break the response schema",
     "contradiction": "One question with different answers",
     "repeated": "The same line more than once",
-    "missing_user": "Lines without a user\u2019s message",
+    "missing_user": "Lines without a user’s message",
 }
 WARNINGS = frozenset({"repeated", "missing_user", "message_unrecognized_key"})
 
@@ -234,13 +234,13 @@ def _conversation(messages: Any, *, ends_with_answer: bool) -> Iterator[tuple[st
     if not ends_with_answer:
         return
     if "assistant" not in roles:
-        yield "example_missing_assistant_message", "No message is the assistant\u2019s."
+        yield "example_missing_assistant_message", "No message is the assistant’s."
     elif roles[-1] != "assistant":
-        yield "last_not_assistant", "The last message is not the assistant\u2019s."
+        yield "last_not_assistant", "The last message is not the assistant’s."
     elif all(one.get("weight") == 0 for one in messages if one.get("role") == "assistant"):
         yield "nothing_learned", "Every answer has the weight 0."
     if "user" not in roles and len(messages) > 1:
-        yield "missing_user", "No message is the user\u2019s."
+        yield "missing_user", "No message is the user’s."
 
 
 def _message(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -166,7 +166,7 @@ class PublishInput(Input):
 class TunerInput(Input):
     dialect = serializers.ChoiceField([(one.name, one.title) for one in DIALECTS.values()], required=False)
     max_jobs = serializers.IntegerField(required=False, help_text="Jobs under way at a time.")
-    webhook_secret = Text(required=False, help_text="whsec_\u2026; empty to take no webhooks. Never shown again.")
+    webhook_secret = Text(required=False, help_text="whsec_…; empty to take no webhooks. Never shown again.")
 
 
 class TunerSerializer(serializers.Serializer[Any]):
