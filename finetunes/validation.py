@@ -150,7 +150,9 @@ class _Checks:
             if not any(rule not in WARNINGS for rule, _ in faults):
                 self._sense(file, number, line)
         if file == TRAIN and count < self._limits.least:
-            sentence = f"{count} examples; at least {self._limits.least} are needed, and 50 to 100 begin to help."
+            sentence = (
+                f"{count} of the {self._limits.least} examples that are needed at least; 50 to 100 begin to help."
+            )
             self.verdict.add(file, None, "too_few", sentence)
 
     def _shape(self, line: Any) -> Iterator[tuple[str, str]]:
