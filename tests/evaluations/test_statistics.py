@@ -120,3 +120,10 @@ def test_less_is_better_for_measures():
 def test_runs_on_different_cases_are_refused():
     with pytest.raises(ValueError, match="same cases"):
         paired.compare([1.0], [1.0, 2.0])
+
+
+def test_differences_of_a_single_group_are_no_evidence_and_no_error():
+    found = paired.compare([0.0, 0.5, 1.0], [1.0, 1.0, 1.0], [7, 7, 7])
+
+    assert (found.groups, found.p, found.mean) == (1, 1.0, 0.5)
+    assert paired.permutation(np.array([0.5])) == 1.0
