@@ -19,17 +19,18 @@ from registry.problems import Problem
 BATCH = 500
 PIECE = 1024 * 1024
 MOST_EXAMPLES = 50_000
-# The vocabularies of which lines are counted, each by a model that reads it.
-COUNTED: Mapping[str, str] = {"o200k_base": "gpt-4o", "cl100k_base": "gpt-3.5-turbo"}
-# A question that is rendered for the test side alone, to find it again among those that are learned.
+# The vocabularies by which lines are counted beside the usual one, each with a model that reads it.
+COUNTED_BESIDE: Mapping[str, str] = {"cl100k_base": "gpt-3.5-turbo"}
+# So many questions of the test side are looked for among those that are learned.
 MOST_TESTED = 50_000
 
 
 @dataclass(frozen=True)
 class Built:
-    """`lengths` has the tokens of each line: {"o200k_base": {"train": [...], "validation": [...]}}."""
+    """`counts` has the lines of each file, `lengths` their tokens: {"o200k_base": {"train": [...], ...}}."""
 
     files: Mapping[str, bytes]
+    counts: Mapping[str, int]
     content_hash: str
     report: dict[str, Any]
     lengths: dict[str, dict[str, list[int]]]
@@ -40,15 +41,16 @@ def built(training_set: TrainingSet) -> Built:
     method = Method(training_set.method)
     lines: dict[str, list[Line]] = {TRAIN: [], VALIDATION: []}
     skipped = 0
-    for split in (TRAIN, VALIDATION):
+    sizes = training_set.dataset_version.sizes
+    if max(sizes.get(split, 0) for split in lines) > MOST_EXAMPLES:
+        raise Problem("training_set.too_large", f"A set is of at most {MOST_EXAMPLES:,} cases on a side.")
+    for split in lines:
         rows = _of_cases(training_set, split) if method == Method.SUPERVISED else _of_pairs(training_set, split)
         for line in rows:
             if line is None:
                 skipped += 1
             else:
                 lines[split].append(line)
-        if len(lines[split]) > MOST_EXAMPLES:
-            raise Problem("training_set.too_large", f"A set has at most {MOST_EXAMPLES:,} examples a file.")
     if not lines[TRAIN]:
         raise Problem("training_set.nothing", "Nothing on the training side could be learned: no case has an answer.")
     files = {split: training_lines.joined(found) for split, found in lines.items() if found}
@@ -59,22 +61,21 @@ def built(training_set: TrainingSet) -> Built:
         schema=training_set.prompt.content.get("response", {}).get("schema"),
         test_inputs=lambda asked: _said(asked) in tested,
     )
-    sizes = training_set.dataset_version.sizes
     report = {
         **verdict.as_dict(),
         "skipped": skipped,
         "has_general": bool(sizes.get("general")),
-        "has_test": bool(sizes.get("test")),
         "knowledge": None,
     }
     pairs = ((_said(training_lines.question(line)), training_lines.answer(line)) for line in lines[TRAIN])
     if method == Method.SUPERVISED and (found := advice.knowledge(pairs)):
         report["knowledge"] = found.as_dict()
-    lengths = {
+    # The verdict has counted by one vocabulary already; what it could not read has no length.
+    lengths = {tokens.DEFAULT_VOCABULARY: verdict.lengths} | {
         vocabulary: {split: [validation.line_tokens(line, model).tokens for line in lines[split]] for split in lines}
-        for vocabulary, model in COUNTED.items()
+        for vocabulary, model in COUNTED_BESIDE.items()
     }
-    return Built(files, _hash_of(files), report, lengths)
+    return Built(files, {split: len(found) for split, found in lines.items()}, _hash_of(files), report, lengths)
 
 
 def cut(data: bytes) -> Iterator[bytes]:
@@ -103,9 +104,9 @@ def _of_cases(training_set: TrainingSet, split: str) -> Iterator[Line | None]:
     content = training_set.prompt.content
     schema, tools = content.get("response", {}).get("schema"), content.get("tools", ())
     cases = Case.objects.of(training_set.dataset_version).filter(split=split).order_by("digest", "id")
-    rows = cases.values_list("pk", "variables", "expected").iterator(chunk_size=BATCH)
+    rows = cases.values_list("variables", "expected").iterator(chunk_size=BATCH)
     for batch in _batches(rows):
-        answered = [(variables, expected) for _, variables, expected in batch if expected is not None]
+        answered = [(variables, expected) for variables, expected in batch if expected is not None]
         yield from [None] * (len(batch) - len(answered))
         for request, (_, expected) in zip(
             _requests(training_set, [variables for variables, _ in answered]), answered, strict=True
@@ -143,6 +144,12 @@ def _pairs(training_set: TrainingSet, split: str) -> Iterator[tuple[Mapping[str,
         right = training_lines.answer_text(result.case.expected, schema)
         if result.output and result.output != right:
             yield result.case.variables, right, result.output
+
+
+def marked_wrong(run: int) -> list[int]:
+    """The answers of a run that somebody has marked as wrong."""
+    rows = Result.objects.filter(run=run, marks__is_right=False).order_by("id").distinct()
+    return list(rows.values_list("pk", flat=True))
 
 
 def _answers(run: Run, there: Any, **only: Any) -> dict[int, Result]:

@@ -37,27 +37,31 @@ def minimal(content: Mapping[str, Any], instruction: str) -> dict[str, Any]:
     if content["kind"] == "text":
         # One text is instruction, examples and question at once: its variables are what is asked.
         asked = "\n".join(f"{{{{ {name} }}}}" for name in content.get("variables", {}))
-        return normalise(_without_unused({**kept, "kind": "chat", "messages": _told(instruction, [asked])}))
-    messages = [one for one in content["messages"] if one["role"] == "user"]
-    # A conversation that shows how to answer ends with what is really asked.
-    last = messages[-1:] if _shows_answers(content) else messages
-    return normalise(
-        _without_unused({**kept, "kind": "chat", "messages": _told(instruction, [one["content"] for one in last])})
-    )
+        messages = [*_told(instruction), {"role": "user", "content": asked}]
+        return normalise(_without_unused({**kept, "kind": "chat", "messages": messages}))
+    return normalise(_without_unused({**kept, "kind": "chat", "messages": [*_told(instruction), *_asked(content)]}))
 
 
-def _told(instruction: str, asked: list[str]) -> list[dict[str, Any]]:
-    first = [{"role": "system", "content": instruction.strip()}] if instruction.strip() else []
-    return [*first, *({"role": "user", "content": text} for text in asked)]
+def _asked(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is really asked: all that the user says, and earlier turns that a service puts in (a placeholder); of a
+    conversation that shows how to answer, what comes after the last answer that it shows."""
+    messages = content["messages"]
+    shown = [place for place, one in enumerate(messages) if one["role"] == "assistant" or _is_examples(one)]
+    after = messages[shown[-1] + 1 :] if shown else messages
+    asked = [dict(one) for one in after if one["role"] in ("user", "placeholder")]
+    return asked or [dict(one) for one in messages if one["role"] == "user"][-1:]
 
 
-def _shows_answers(content: Mapping[str, Any]) -> bool:
-    roles = [one["role"] for one in content["messages"]]
-    return "assistant" in roles or any(one.get("name") == EXAMPLES_PLACEHOLDER for one in content["messages"])
+def _is_examples(message: Mapping[str, Any]) -> bool:
+    return bool(message.get("name") == EXAMPLES_PLACEHOLDER)
+
+
+def _told(instruction: str) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": instruction.strip()}] if instruction.strip() else []
 
 
 def _without_unused(content: dict[str, Any]) -> dict[str, Any]:
     """Variables that only the instructions used are declared no more: a service may still send them."""
-    text = "\n".join(str(one["content"]) for one in content["messages"])
+    text = "\n".join(str(one.get("content") or one.get("name")) for one in content["messages"])
     used = {name: one for name, one in content.get("variables", {}).items() if re.search(rf"\b{name}\b", text)}
     return {**content, "variables": used}

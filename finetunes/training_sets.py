@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from evaluations import attempts, comparisons, datasets, runs
+from evaluations import attempts, comparisons, datasets, planning, runs
 from evaluations.models import DatasetVersion
 from finetunes import building, minimal
 from finetunes.models import TrainingFile, TrainingSet, TrainingSetState
@@ -24,11 +24,15 @@ SILENCE = timedelta(minutes=10)
 LONGEST_INSTRUCTION = 8_000
 # Where the short prompt of a prompt is kept: a prompt of its own, so that it can be read, measured and changed.
 COMPANION = ".minimal"
-SIDES = ("train", "validation")
+
+
+def create(actor: Actor, **asked: Any) -> TrainingSet:
+    """As `ensure`, for who need not know whether the set is new."""
+    return ensure(actor, **asked)[0]
 
 
 @transaction.atomic
-def create(
+def ensure(
     actor: Actor,
     *,
     dataset_version: DatasetVersion,
@@ -36,9 +40,9 @@ def create(
     instruction: str,
     method: str = Method.SUPERVISED,
     pairs: Mapping[str, Any] | None = None,
-) -> TrainingSet:
+) -> tuple[TrainingSet, bool]:
     """Have files made of a dataset's training and validation cases, asked with `instruction` in place of all that
-    `source` says; the set that the project has already of the same is the answer.
+    `source` says; the set that the project has already of the same is the answer. Returns whether it is new.
 
     Preference pairs need a source: `{"comparison": 3}` (the better of two runs' answers to each case) or `{"run": 5}`
     (expected outputs against answers that people marked as wrong).
@@ -60,6 +64,8 @@ def create(
         "prompt": prompt.content_hash,
         "method": method,
         "pairs": chosen,
+        # People go on marking answers: other marks are another set.
+        "marked": planning.hash_of(building.marked_wrong(chosen["run"])) if "run" in chosen else "",
     }
     digest = content_hash(recipe)
     # Two that ask for the same at once wait for each other here.
@@ -67,7 +73,7 @@ def create(
     there = TrainingSet.objects.filter(project=actor.project, recipe_hash=digest)
     same = there.exclude(state=TrainingSetState.FAILED).first()
     if same:
-        return same
+        return same, False
     made = TrainingSet.objects.create(
         project=actor.project,
         dataset_version=dataset_version,
@@ -82,7 +88,7 @@ def create(
     )
     after = {"dataset": str(dataset_version), "source": str(source), "prompt": str(prompt), "method": method}
     audit.record(actor, "training_set.created", made, after=after)
-    return made
+    return made, True
 
 
 def _read_pairs(project: Project, method: Method, pairs: Mapping[str, Any], version: DatasetVersion) -> dict[str, int]:
@@ -196,8 +202,7 @@ def _keep(training_set: TrainingSet, built: building.Built) -> None:
         training_set,
         TrainingSetState.READY,
         content_hash=built.content_hash,
-        train=len(built.lengths["o200k_base"]["train"]),
-        validation=len(built.lengths["o200k_base"]["validation"]),
+        **built.counts,
         size=sum(map(len, built.files.values())),
         report=built.report,
         lengths=built.lengths,

@@ -105,10 +105,12 @@ def measure(model: TunedModel) -> list[Run]:
         return []
     made: list[Run] = []
     for split in SIDES:
-        there = Case.objects.of(model.job.training_set.dataset_version).filter(split=split)
-        if not there.exists():
-            continue
         row = TunedEvaluation(tuned=model, split=split)
+        if not Case.objects.of(model.job.training_set.dataset_version).filter(split=split).exists():
+            if split == Split.TEST:
+                row.error = "The dataset has no test side, so nothing says whether this model is better."
+                row.save()
+            continue
         try:
             with transaction.atomic():
                 actor = keys.starter(model.job, model.project)
@@ -119,9 +121,6 @@ def measure(model: TunedModel) -> list[Run]:
             row.baseline = row.candidate = None
             row.error = problem.detail[:1_000]
         row.save()
-    if not model.evaluations.exists():
-        sentence = "The dataset has no test side, so nothing says whether this model is better."
-        TunedEvaluation.objects.create(tuned=model, split=Split.TEST, error=sentence)
     return made
 
 

@@ -46,10 +46,8 @@ class TrainingSetList(generics.GenericAPIView[TrainingSet]):
         """Have files made of a dataset and a prompt; 200 where the project has the same set already."""
         asked = shapes.TrainingSetInput.read(request)
         actor = actor_of(request)
-        newest = TrainingSet.objects.order_by("-id").values_list("pk", flat=True).first() or 0
-        made = training_sets.create(actor, **training_sets.asked_for(actor.project, asked))
+        made, is_new = training_sets.ensure(actor, **training_sets.asked_for(actor.project, asked))
         start(tasks.build, made.pk)
-        is_new = made.pk > newest
         headers = {"Location": f"/api/v1/training-sets/{made.pk}"}
         document = set_document(training_sets.numbered(actor.project, made.pk))
         return Response(document, status=201 if is_new else 200, headers=headers)

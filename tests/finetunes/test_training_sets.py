@@ -133,6 +133,18 @@ def test_preference_pairs_come_from_a_comparison_and_from_answers_marked_wrong(
         line = lines(found)[0]
         assert line.keys() == {"input", "preferred_output", "non_preferred_output"}
         assert line["preferred_output"] != line["non_preferred_output"]
+    before = TrainingSet.objects.count()
+    runs.mark(stage.edith, wrong[0], is_right=True)
+    _, is_new = training_sets.ensure(
+        stage.edith,
+        dataset_version=tickets.head,
+        source=version,
+        instruction="Sort the ticket.",
+        method=Method.PREFERENCE,
+        pairs={"run": first.pk},
+    )
+    # Other marks, another set.
+    assert (is_new, TrainingSet.objects.count()) == (True, before + 1)
     with pytest.raises(Problem, match="where pairs come from"):
         training_sets.create(
             stage.edith, dataset_version=tickets.head, source=version, instruction="", method=Method.PREFERENCE
@@ -157,3 +169,11 @@ def test_a_short_prompt_keeps_the_question_and_the_form_and_drops_examples_and_r
     assert set(short["variables"]) == {"ticket"}
     text = normalise({"kind": "text", "text": "Say {{ x }}", "variables": {"x": {}}})
     assert minimal.minimal(text, "")["messages"] == [{"role": "user", "content": "{{ x }}"}]
+
+
+def test_earlier_turns_that_a_service_puts_in_are_asked_as_well():
+    history = {"role": "placeholder", "name": "history"}
+    said = routing()["messages"]
+    long = normalise(routing(messages=[*said[:-1], history, said[-1]]))
+
+    assert [one["role"] for one in minimal.minimal(long, "Sort it.")["messages"]] == ["system", "placeholder", "user"]
