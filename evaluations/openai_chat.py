@@ -25,6 +25,9 @@ MOST_TIMEOUTS = 3
 LONGEST_DETAIL = 500
 # An answer beyond this is no answer to a prompt; it would only fill the memory.
 MAX_ANSWER_CHARACTERS = 2_000_000
+# Of any answer's body, files of results included; of one that is compressed though nobody asked for that, far less.
+MAX_BODY_BYTES = 32_000_000
+MAX_PACKED_BYTES = 1_000_000
 NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
@@ -47,7 +50,9 @@ async def client_for(endpoint: Endpoint, destinations: Destinations) -> AsyncIte
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
     http = httpx2.AsyncClient(
-        transport=AiohttpTransport(client=session),
+        transport=_Bounded(AiohttpTransport(client=session)),
+        # What is not packed cannot unpack to more than it was.
+        headers={"Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
@@ -57,6 +62,40 @@ async def client_for(endpoint: Endpoint, destinations: Destinations) -> AsyncIte
     )
     async with client:
         yield client
+
+
+class _Bounded(httpx2.AsyncBaseTransport):
+    """A transport whose answers end: a body that goes on is cut off with an error instead of filling the memory."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await self._inner.handle_async_request(request)
+        packed = response.headers.get("content-encoding", "identity") != "identity"
+        most = MAX_PACKED_BYTES if packed else MAX_BODY_BYTES
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _BoundedStream(response.stream, most)
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, most: int) -> None:
+        self._inner, self._most = inner, most
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._inner:
+            size += len(piece)
+            if size > self._most:
+                raise garbled("The answer does not end.")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class OpenAIChat:
@@ -268,20 +307,24 @@ def translated(error: Exception) -> CallError:
     if is_late and not isinstance(cause.__cause__, aiohttp.ServerDisconnectedError):
         return CallError("call.timeout", "The provider did not answer in time.", Remedy.RETRY)
     if isinstance(error, openai.APIConnectionError):
-        return CallError("call.unreachable", f"The provider cannot be reached: {cause}"[:LONGEST_DETAIL], Remedy.RETRY)
+        return _unreachable(f"The provider cannot be reached: {cause}")
     if isinstance(error, openai.APIStatusError):
         return _of_status(error)
     if isinstance(error, ValueError | TypeError | AttributeError | openai.OpenAIError):
         return garbled(f"The answer cannot be read: {error}")
     if isinstance(error, OSError | httpx2.HTTPError | aiohttp.ClientError):
-        return CallError("call.unreachable", f"The connection broke: {error}"[:LONGEST_DETAIL], Remedy.RETRY)
+        return _unreachable(f"The connection broke: {error}")
     raise error
+
+
+def _unreachable(detail: str) -> CallError:
+    return CallError("call.unreachable", storable(detail[:LONGEST_DETAIL]), Remedy.RETRY)
 
 
 def _of_status(error: openai.APIStatusError) -> CallError:
     status, code = error.status_code, str(error.code or "")
-    said = f"{status}: {_said(error)}"[:LONGEST_DETAIL]
-    request_id = str(error.request_id or "")[:100]
+    said = storable(f"{status}: {_said(error)}"[:LONGEST_DETAIL])
+    request_id = storable(str(error.request_id or "")[:100])
 
     def told(name: str, remedy: Remedy, retry_after: float | None = None) -> CallError:
         return CallError(name, said, remedy, retry_after, request_id)

@@ -4,6 +4,7 @@ Every figure is of differences case by case: what is hard for both cancels out. 
 anything else, and cases that belong together are drawn together.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -149,20 +150,22 @@ def _interval(
         total: Values = sums.sum(axis=axis) / sizes.sum(axis=axis)
         return total
 
-    interval = stats.bootstrap(
-        (sums, sizes),
-        mean_of,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="BCa",
-        batch=500,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    # Nearly constant differences leave the acceleration undefined; that is looked at below.
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        interval = stats.bootstrap(
+            (sums, sizes),
+            mean_of,
+            paired=True,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            method="BCa",
+            batch=500,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
     low, high = float(interval.low), float(interval.high)
     how = f"bootstrap (BCa) over {count} groups" if is_grouped else "bootstrap (BCa)"
     if not (np.isfinite(low) and np.isfinite(high)):
-        # Nearly constant differences leave the acceleration undefined.
         return *student(value, _spread(found, sums, sizes, is_grouped=is_grouped) / len(found) ** 0.5, count - 1), "t"
     return low, high, how
 

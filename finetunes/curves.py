@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 # Our name of each measure, and what providers call it; the first that is there counts.
@@ -23,6 +24,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 LAST_STEP = 2**31 - 1
+LARGEST = 1e9
+MOST_ROWS, MOST_POINTS = 200_000, 5_000
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,19 @@ def point(step: object, measures: Mapping[str, Any]) -> Point | None:
 
 
 def read_csv(data: bytes) -> list[Point]:
-    """The points of a results file. ValueError where it has no column `step`."""
+    """The points of a results file, thinned where there are very many. ValueError where it is no CSV that has a column
+    `step`."""
     text = _unwrapped(data).decode("utf-8-sig", errors="replace")
     rows = csv.DictReader(io.StringIO(text))
-    header = [name.strip() for name in rows.fieldnames or ()]
-    if "step" not in header:
-        raise ValueError("The file of results has no column step.")
-    rows.fieldnames = header
-    return [found for row in rows if (found := point(row.get("step"), row))]
+    try:
+        header = [name.strip() for name in rows.fieldnames or ()]
+        if "step" not in header:
+            raise ValueError("The file of results has no column step.")
+        rows.fieldnames = header
+        points = [found for row in islice(rows, MOST_ROWS) if (found := point(row.get("step"), row))]
+    except csv.Error as error:
+        raise ValueError(f"The file of results is no CSV: {error}") from None
+    return thinned(points, MOST_POINTS)
 
 
 def merged(points: Iterable[Point]) -> list[Point]:
@@ -80,7 +88,8 @@ def _number(value: object) -> float | None:
         found = float(str(value).strip())
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    # A loss beyond that is none, and no picture has room for it.
+    return found if math.isfinite(found) and abs(found) <= LARGEST else None
 
 
 def _unwrapped(data: bytes) -> bytes:

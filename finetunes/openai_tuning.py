@@ -15,7 +15,7 @@ from evaluations.chat import CallError, Endpoint, Remedy, storable
 from evaluations.openai_chat import client_for, garbled, read_object, translated
 from evaluations.outbound import Destinations
 from finetunes.curves import point
-from finetunes.remote import CLIENT_REFERENCE, Order, RemoteCheckpoint, RemoteEvent, RemoteJob
+from finetunes.remote import CLIENT_REFERENCE, UPLOAD_SECONDS, Order, RemoteCheckpoint, RemoteEvent, RemoteJob
 from finetunes.states import Dialect
 
 PAGE = 100
@@ -26,7 +26,6 @@ LARGEST_RESULT = 20_000_000
 LONGEST_TEXT = 500
 # Beyond this a count is none; and the last second that is taken for a time (in the year 2223).
 MOST_TOKENS, LATEST = 10**12, 8_000_000_000
-UPLOAD_SECONDS = 540.0
 
 
 @asynccontextmanager
@@ -70,9 +69,11 @@ class OpenAITuning:
         # this order alone, so it names it as well where metadata is not kept.
         asked = {f"metadata[{CLIENT_REFERENCE}]": order.reference} if self._dialect.keeps_metadata else {}
         async for one in self._pages("/fine_tuning/jobs", asked):
-            found = read_job(one)
-            if found.reference == order.reference or found.training_file == order.training_file:
-                return found
+            # Jobs of others may look like anything.
+            metadata = one.get("metadata")
+            reference = metadata.get(CLIENT_REFERENCE) if isinstance(metadata, dict) else None
+            if reference == order.reference or one.get("training_file") == order.training_file:
+                return read_job(one)
         return None
 
     async def retrieve(self, key: str) -> RemoteJob:
@@ -132,7 +133,7 @@ class OpenAITuning:
             if error.code in ("call.unknown_model", "call.refused"):
                 return []
             raise
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return [one for one in found[:MOST_EVENTS] if isinstance(one, dict)] if isinstance(found, list) else []
 
     async def _pages(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         after: dict[str, Any] = {}

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from finetunes.curves import Point
 from finetunes.training_lines import Method
 
+# How long sending a file may take.
+UPLOAD_SECONDS = 540.0
 CLIENT_REFERENCE = "cuebook_ref"
 
 

@@ -87,19 +87,20 @@ def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
     named = properties if isinstance(properties, Mapping) else {}
     places = {name: place for place, name in enumerate(named)}
     names = sorted(value, key=lambda name: (places.get(name, len(places)), name))
-    return {name: _ordered(value[name], named.get(name) or {}) for name in names}
+    below = {name: inner for name, inner in named.items() if isinstance(inner, Mapping)}
+    return {name: _ordered(value[name], below.get(name, {})) for name in names}
 
 
 def question(line: Line) -> list[Message]:
     """The messages of a line that are asked: all but the answer to learn."""
-    if "input" in line:
+    if "preferred_output" in line:
         return list(line["input"]["messages"])
     return list(line["messages"][:-1])
 
 
 def answer(line: Line) -> str:
     """The answer of a line that is learned, or preferred."""
-    found = line["preferred_output"] if "input" in line else line["messages"]
+    found = line["preferred_output"] if "preferred_output" in line else line["messages"]
     return str(found[-1].get("content") or "")
 
 

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from evaluations import providers
+from evaluations.chat import CallError, Remedy
 from evaluations.models import Capability, Provider, ProviderModel
 from finetunes.models import Tuner, TuningPrice
 from finetunes.remote import Tuning
@@ -20,6 +21,7 @@ from registry.problems import Fault, Problem
 
 # A base that ends sooner than this is warned of: what is tuned on it ends as well.
 SOON = timedelta(days=180)
+MOST_TIMEOUTS = 3
 Answer = TypeVar("Answer")
 
 
@@ -117,16 +119,22 @@ def warnings(model: ProviderModel, day: date | None = None) -> list[str]:
     return found
 
 
-def asked(provider: Provider, ask: Callable[[Tuning], Awaitable[Answer]]) -> Answer:
-    """What a provider answers; CallError where it does not."""
+def asked(provider: Provider, ask: Callable[[Tuning], Awaitable[Answer]], *, seconds: float | None = None) -> Answer:
+    """What a provider answers; CallError where it does not, or not within so many seconds (some times its timeout,
+    which counts from byte to byte)."""
     # Imported here: the client is for workers.
     from finetunes.openai_tuning import connected  # noqa: PLC0415
 
     dialect = spoken(of(provider))
 
     async def go() -> Answer:
-        async with connected(providers.endpoint(provider, 1), providers.destinations(), dialect) as tuning:
-            return await ask(tuning)
+        endpoint = providers.endpoint(provider, 1)
+        whole = seconds or MOST_TIMEOUTS * endpoint.timeout_seconds
+        try:
+            async with asyncio.timeout(whole), connected(endpoint, providers.destinations(), dialect) as tuning:
+                return await ask(tuning)
+        except TimeoutError:
+            raise CallError("call.timeout", "The provider did not finish its answer in time.", Remedy.RETRY) from None
 
     return asyncio.run(go())
 

@@ -195,11 +195,16 @@ class _Checks:
 
 def line_tokens(line: Mapping[str, Any], model: str) -> tokens.TokenCount:
     """The tokens of a line as the cookbook counts them: 3 for each message and its texts, 3 to begin the answer."""
-    if "input" in line:
+    if "preferred_output" in line:
         messages = [*line["input"]["messages"], *line["preferred_output"], *line["non_preferred_output"]]
     else:
         messages = line["messages"]
-    return tokens.count_messages(messages, model)
+    found = tokens.count_messages(messages, model)
+    tools = (line["input"] if "preferred_output" in line else line).get("tools")
+    if not tools:
+        return found
+    # How a provider writes tools for the model, nobody says; as JSON they are about as long.
+    return tokens.TokenCount(found.tokens + tokens.count(json.dumps(tools), model).tokens, is_exact=False)
 
 
 def _pair(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

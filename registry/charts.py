@@ -90,6 +90,10 @@ class Curve:
     place: int
 
 
+# What is lower everywhere is as good as zero.
+NOTHING = 1e-12
+
+
 @dataclass(frozen=True)
 class CurveChart:
     """Several lines over one axis, for templates/parts/_curves.html."""
@@ -113,7 +117,8 @@ def curve_chart(
     """(name, (x, y) pairs) of each line; both axes begin at zero, and `across` says what x counts."""
     every = [pair for _, pairs in series for pair in pairs]
     far = max((x for x, _ in every), default=0) or 1
-    highest = max((y for _, y in every), default=0) or 1
+    found: float = max((y for _, y in every), default=0.0)
+    highest = found if found > NOTHING else 1.0
     step = _round_up(highest / TICKS)
     top = step * ceil(highest / step - 1e-9)
 
@@ -125,8 +130,9 @@ def curve_chart(
         if not pairs:
             continue
         (_, first), (last_x, last) = pairs[0], pairs[-1]
-        points = " ".join(f"{x_of(x)},{_y(y, top)}" for x, y in pairs)
-        curves.append(Curve(name, points, Mark(x_of(last_x), _y(last, top), f"{name}: {last:.3g}"), place))
+        # Below the axis nothing is drawn.
+        points = " ".join(f"{x_of(x)},{_y(max(y, 0.0), top)}" for x, y in pairs)
+        curves.append(Curve(name, points, Mark(x_of(last_x), _y(max(last, 0.0), top), f"{name}: {last:.3g}"), place))
         told.append(f"{name} from {first:.3g} to {last:.3g}")
     across_step = _round_up(far / (TICKS + 2))
     steps = [

@@ -1,5 +1,6 @@
 """What a provider may answer: any shape is a job that can be stored, or an error that says what to do."""
 
+import csv
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluations.chat import CallError
+from finetunes import curves
 from finetunes.openai_tuning import read_checkpoint, read_event, read_job
 from finetunes.states import DIALECTS, JobState, dialect_of, meant
+from registry.charts import curve_chart
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -73,3 +76,17 @@ def test_statuses_are_meant_as_each_provider_means_them():
     assert meant(DIALECTS["compatible"], "completed") == JobState.SUCCEEDED
     assert meant(DIALECTS["openai"], "completed") is None
     assert all(meant(one, "succeeded") == JobState.SUCCEEDED for one in DIALECTS.values())
+
+
+def test_curves_of_any_kind_can_be_drawn():
+    wild = [curves.point(step, {"train_loss": loss}) for step, loss in ((1, 1e308), (2, -1e8), (3, -5e-324))]
+    assert [one is None for one in wild] == [True, False, False]
+    for values in ([-2.0, -1.0], [5e-324, 0.0], [1e9, -1e9]):
+        chart = curve_chart("loss", "Loss", [("loss", list(enumerate(values)))], across="step")
+        assert len(chart.ticks) < 20
+    before = csv.field_size_limit(100)
+    with pytest.raises(ValueError, match="no CSV"):
+        curves.read_csv(b"step,train_loss\n1," + b"9" * 200)
+    csv.field_size_limit(before)
+    many = b"step,train_loss\n" + b"".join(b"%d,0.5\n" % step for step in range(20_000))
+    assert len(curves.read_csv(many)) <= curves.MOST_POINTS

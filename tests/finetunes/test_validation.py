@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetunes import advice, curves, sizing
+from finetunes import advice, curves, sizing, training_lines, validation
 from finetunes.sizing import Hyperparameters, automatic_epochs, estimated
 from finetunes.training_lines import Method, joined, preference, supervised
 from finetunes.validation import Limits, validate
@@ -166,3 +166,15 @@ def test_results_are_read_by_their_header_and_out_of_base64():
     many = [curves.Point(step, {"train_loss": 1.0}) for step in range(1_000)]
     assert len(curves.thinned(many, 100)) <= 100
     assert curves.thinned(many, 100)[-1].step == 999
+
+
+def test_tools_count_as_well_and_lines_of_any_members_have_a_length():
+    plain = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    tools = [{"type": "function", "function": {"name": "look", "description": "word " * 200}}]
+
+    found = validation.line_tokens({**plain, "tools": tools}, "gpt-4o")
+
+    assert found.tokens > validation.line_tokens(plain, "gpt-4o").tokens + 200
+    assert not found.is_exact
+    assert validation.line_tokens({**plain, "input": "x"}, "gpt-4o").is_exact
+    assert training_lines.answer_text({"a": {"c": 1, "b": 2}}, {"properties": {"a": True}}) == '{"a":{"b":2,"c":1}}'
