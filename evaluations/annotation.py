@@ -24,7 +24,7 @@ from evaluations.models import (
 )
 from registry import audit
 from registry.access import Actor, Right
-from registry.models import User
+from registry.models import Project, User
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 
@@ -51,6 +51,16 @@ def find(dataset: Dataset, key: int) -> AnnotationRound:
     if found is None:
         raise Problem("round.not_found", f"{dataset.name} has no round {key}.")
     found.dataset = dataset
+    return found
+
+
+def applied(project: Project, key: int) -> AnnotationRound:
+    """The project's round with this number, whose answers are in use; `round.not_found` or `round.wrong_state`."""
+    found = AnnotationRound.objects.filter(dataset__project=project, pk=key).first()
+    if found is None:
+        raise Problem("round.not_found", f"There is no round {key}.")
+    if found.state != RoundState.APPLIED:
+        raise Problem("round.wrong_state", f"Round {key} is {RoundState(found.state).label.lower()}; apply it first.")
     return found
 
 
@@ -223,6 +233,11 @@ def answered(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
     return rows.select_related("case").prefetch_related("annotations")
 
 
+def settled(item: AnnotationItem) -> Any:
+    """What a case that has all its answers is to expect: what was decided, else what was said."""
+    return item.decided if item.decided is not None else item.annotations.all()[0].expected
+
+
 def progress(round_: AnnotationRound, user: User | None = None) -> Progress:
     rows = list(round_.items.values_list("pk", "given"))
     done = sum(given >= round_.annotators for _, given in rows)
@@ -250,7 +265,7 @@ def apply(actor: Actor, round_: AnnotationRound) -> Loaded:
     there = set(Case.objects.of(round_.dataset.head).values_list("pk", flat=True)) if round_.dataset.head else set()
     items = list(answered(round_))
     for item in items:
-        answer = item.decided if item.decided is not None else item.annotations.all()[0].expected
+        answer = settled(item)
         # A case that somebody changed or removed meanwhile keeps what they did.
         if item.case_id in there and answer != item.case.expected:
             changed[item.case_id] = _answered(item.case, answer)

@@ -52,6 +52,8 @@ class Asked:
     leaked: str = "mark"
     limit: int | None = None
     budget_usd: object = None
+    # These cases and no others, on whatever side they are.
+    cases: Sequence[int] | None = None
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -217,6 +219,8 @@ def _own_model(rubric: PromptVersion, model: ProviderModel) -> str:
 
 def _cases(asked: Asked) -> QuerySet[Case]:
     cases = Case.objects.of(asked.dataset_version).order_by("id")
+    if asked.cases is not None:
+        return cases.filter(pk__in=asked.cases)
     return cases.filter(split=asked.split) if asked.split else cases
 
 

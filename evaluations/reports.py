@@ -35,6 +35,7 @@ class Standing:
 
     report: Report | None
     override: LeakageOverride | None
+    is_looking: bool = False
 
     @property
     def leaked(self) -> int:
@@ -48,7 +49,7 @@ class Standing:
     @property
     def reason(self) -> str:
         if self.report is None:
-            return "Nobody has looked for leaks yet."
+            return "Leaks are being looked for." if self.is_looking else "Nobody has looked for leaks yet."
         if not self.leaked:
             return "No test case has leaked."
         shown = f"{self.leaked:,} test cases are" if self.leaked > 1 else "1 test case is"
@@ -68,8 +69,10 @@ def done(version: DatasetVersion, kind: ReportKind) -> Report | None:
 
 def standing(version: DatasetVersion) -> Standing:
     report = done(version, ReportKind.LEAKAGE)
-    override = report.overrides.order_by("-id").first() if report else None
-    return Standing(report, override)
+    if report is None:
+        there = Report.objects.filter(version=version, kind=ReportKind.LEAKAGE, state__in=REPORT_OPEN)
+        return Standing(None, None, is_looking=there.exists())
+    return Standing(report, report.overrides.order_by("-id").first())
 
 
 def require_clean(version: DatasetVersion) -> None:

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from finetunes import jobs, tasks
 from finetunes.models import (
+    CrossValidation,
     FineTune,
     TrainingFile,
     TrainingSet,
@@ -41,6 +42,13 @@ class TrainingFileAdmin(ReadOnlyAdmin):
         # A megabyte each, and nobody reads them here.
         rows: QuerySet[Any] = super().get_queryset(request)
         return rows.defer("data")
+
+
+@admin.register(CrossValidation)
+class CrossValidationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "model", "folds", "state", "by_name", "created_at")
+    list_select_related = ("project", "model__provider")
+    list_filter = ("state", "is_simulation")
 
 
 @admin.register(FineTune)

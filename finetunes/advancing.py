@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import DatabaseError, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from evaluations.attempts import BROKEN
@@ -23,7 +23,7 @@ from evaluations.chat import CallError, Remedy
 from finetunes import curves, jobs, polling, training_sets, tuned, tuners
 from finetunes.curves import Point
 from finetunes.models import FineTune, TuneCheckpoint, TuneEvent, TunePoint, Tuner
-from finetunes.remote import Order, RemoteCheckpoint, RemoteEvent, RemoteJob
+from finetunes.remote import UPLOAD_SECONDS, Order, RemoteCheckpoint, RemoteEvent, RemoteJob
 from finetunes.sizing import MILLION
 from finetunes.states import OVER, UNDER_WAY, JobState, meant
 from finetunes.training_lines import Method
@@ -39,6 +39,8 @@ PLACE_PAUSE = timedelta(seconds=15)
 # Steps in a row that ended by a fault of our own.
 MOST_BROKEN = 5
 DEAREST = 10**8
+# A provider that has more to tell of a job is not listened to.
+MOST_EVENTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,13 @@ class _Left:
 def advance(job_id: int) -> FineTune | None:
     """Take a job's next step. None where it is not due, or another worker takes it."""
     now = timezone.now()
-    if jobs.due().filter(pk=job_id).update(leased_until=now + LEASE, takes=F("takes") + 1) != 1:
+    taken = jobs.due().filter(pk=job_id)
+    if taken.update(leased_until=now + LEASE, takes=F("takes") + 1, unfinished=F("unfinished") + 1) != 1:
         return None
     job = jobs.loaded().get(pk=job_id)
     try:
+        if job.unfinished > MOST_BROKEN:
+            raise Problem("server.error", f"{MOST_BROKEN} workers ended over this step without finishing it.")
         left = _STEPS[JobState(job.state)](job)
     except CallError as error:
         left = _after_error(job, error)
@@ -65,7 +70,12 @@ def advance(job_id: int) -> FineTune | None:
         logger.exception("finetune.broken job=%s state=%s", job.pk, job.state)
         broken = job.setbacks + 1 >= MOST_BROKEN
         left = _attention(job, BROKEN) if broken else _Left({"setbacks": job.setbacks + 1}, polling.pause_after(1))
-    return _leave(job, left)
+    try:
+        return _leave(job, left)
+    except DatabaseError:
+        # What the provider said cannot be kept. It is not asked again by itself: what was done there stays done.
+        logger.exception("finetune.cannot_keep job=%s state=%s", job.pk, job.state)
+        return _leave(job, _attention(job, BROKEN))
 
 
 def _leave(job: FineTune, left: _Left) -> FineTune:
@@ -78,7 +88,7 @@ def _leave(job: FineTune, left: _Left) -> FineTune:
             return jobs.loaded().get(pk=job.pk)
         if due is not None and (row.cancel_asked_at != job.cancel_asked_at or row.next_poll_at != job.next_poll_at):
             due = timezone.now()
-        mine.update(leased_until=None, next_poll_at=due, **left.members)
+        mine.update(leased_until=None, unfinished=0, next_poll_at=due, **left.members)
     found = jobs.loaded().get(pk=job.pk)
     if found.state != job.state:
         logger.info("finetune.moved job=%s from=%s to=%s", job.pk, job.state, found.state)
@@ -118,7 +128,10 @@ def _check(job: FineTune) -> _Left:
     with transaction.atomic():
         # Jobs take their places one after the other.
         tuner = Tuner.objects.select_for_update().get(provider=job.model.provider)
-        taken = FineTune.objects.filter(model__provider=job.model.provider, state__in=UNDER_WAY).count()
+        # What needs attention after it was sent goes on at the provider.
+        sent = Q(state=JobState.NEEDS_ATTENTION, resumes_at__in=UNDER_WAY) & (~Q(remote_id="") | ~Q(asked_at=None))
+        under_way = FineTune.objects.filter(Q(state__in=UNDER_WAY) | sent, model__provider=job.model.provider)
+        taken = under_way.count()
         if taken >= tuner.max_jobs:
             note = f"Waits: {taken} jobs are under way at {job.provider_name}, which may have {tuner.max_jobs}."
             return _Left({"note": note}, PLACE_PAUSE.total_seconds())
@@ -150,7 +163,7 @@ def _sent_file(job: FineTune, file: str) -> str:
     data = b"".join(training_sets.pieces(job.training_set, file))
     # A worker that dies here, or an answer that is lost, leaves a setback: the next one looks first.
     _keep(job, setbacks=job.setbacks + 1)
-    return tuners.asked(job.model.provider, lambda tuning: tuning.upload(name, data))
+    return tuners.asked(job.model.provider, lambda tuning: tuning.upload(name, data), seconds=UPLOAD_SECONDS)
 
 
 def _ordered(job: FineTune) -> _Left:
@@ -171,17 +184,22 @@ def _ordered(job: FineTune) -> _Left:
         if waited < SETTLES:
             note = "The provider’s answer was lost; its list of jobs is looked through before anything is sent again."
             return _Left({"note": note}, min(10.0, (SETTLES - waited).total_seconds() + 1))
-        if job.cancel_asked_at:
-            return _Left({"state": JobState.CANCELLED, "finished_at": timezone.now(), "note": ""}, None)
+    else:
+        # Somebody may have mended, or spoilt, something since it was checked.
+        jobs.require_submittable(job)
+    # The list may have been long in coming.
+    if FineTune.objects.filter(pk=job.pk, cancel_asked_at__isnull=False).exists():
+        return _Left({"state": JobState.CANCELLED, "finished_at": timezone.now(), "note": ""}, None)
     # Committed before the order goes out: whatever happens after this line, the next worker looks before it asks.
     if not _keep(job, asked_at=timezone.now()):
         return _Left({})
     try:
         made = tuners.asked(job.model.provider, lambda tuning: tuning.create(order))
     except CallError as error:
-        if error.remedy != Remedy.RETRY or error.code == "call.rate_limited":
-            # The provider has said no, so there is no job.
-            _keep(job, asked_at=None)
+        # The provider has said no, so there is no job; or the answer is lost, and from now on its list has time to
+        # show the job.
+        is_refused = error.remedy != Remedy.RETRY or error.code == "call.rate_limited"
+        _keep(job, asked_at=None if is_refused else timezone.now())
         raise
     return _adopted(job, made)
 
@@ -212,9 +230,15 @@ def _look(job: FineTune) -> _Left:
             tuners.asked(job.model.provider, lambda tuning: tuning.cancel(job.remote_id))
         except CallError as error:
             # It may be over by now; what it is then is what the next question finds.
-            if error.code != "call.refused":
+            if error.code == "call.rate_limited":
                 raise
-    remote = tuners.asked(job.model.provider, lambda tuning: tuning.retrieve(job.remote_id))
+    try:
+        remote = tuners.asked(job.model.provider, lambda tuning: tuning.retrieve(job.remote_id))
+    except CallError as error:
+        if job.cancel_asked_at and error.code == "call.unknown_model":
+            # The provider has it no more: nothing is left to end.
+            return _Left({"state": JobState.CANCELLED, "finished_at": timezone.now(), "note": ""}, None)
+        raise
     events = tuners.asked(job.model.provider, lambda tuning: tuning.events(job.remote_id))
     news = _keep_events(job, events)
     state = meant(tuners.spoken(tuners.of(job.model.provider)), remote.status)
@@ -277,7 +301,8 @@ def _results(job: FineTune, file: str) -> list[Point]:
 def _keep_events(job: FineTune, events: list[RemoteEvent]) -> int:
     """Keep what is new; returns how much."""
     there = set(job.events.filter(remote_id__in=[one.id for one in events]).values_list("remote_id", flat=True))
-    fresh = [one for one in events if one.id not in there]
+    room = max(0, MOST_EVENTS - job.events.count())
+    fresh = [one for one in events if one.id not in there][:room]
     TuneEvent.objects.bulk_create(
         (
             TuneEvent(

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from evaluations.models import Case, Comparison, Result, Run
+from evaluations import annotation, datasets
+from evaluations.models import AnnotationRound, Case, Comparison, Result, Run, Split
 from finetunes import advice, training_lines, validation
 from finetunes.models import TrainingSet
 from finetunes.training_lines import Line, Method
@@ -42,7 +43,7 @@ def built(training_set: TrainingSet) -> Built:
     lines: dict[str, list[Line]] = {TRAIN: [], VALIDATION: []}
     skipped = 0
     sizes = training_set.dataset_version.sizes
-    if max(sizes.get(split, 0) for split in lines) > MOST_EXAMPLES:
+    if not training_set.folds and max(sizes.get(split, 0) for split in lines) > MOST_EXAMPLES:
         raise Problem("training_set.too_large", f"A set is of at most {MOST_EXAMPLES:,} cases on a side.")
     for split in lines:
         rows = _of_cases(training_set, split) if method == Method.SUPERVISED else _of_pairs(training_set, split)
@@ -99,11 +100,23 @@ def _hash_of(files: Mapping[str, bytes]) -> str:
     return f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
 
 
+def side(training_set: TrainingSet, split: str) -> QuerySet[Case]:
+    """The cases of a side, as a set deals them: as its dataset does, or, of a fold, that fold for the test and all
+    others to learn."""
+    cases = Case.objects.of(training_set.dataset_version)
+    if not training_set.folds or split == Split.GENERAL:
+        return cases.filter(split=split)
+    kept = datasets.in_folds(training_set.dataset_version, training_set.folds)[training_set.fold - 1]
+    if split == Split.TEST:
+        return cases.filter(pk__in=kept)
+    return cases.exclude(split=Split.GENERAL).exclude(pk__in=kept) if split == Split.TRAIN else cases.none()
+
+
 def _of_cases(training_set: TrainingSet, split: str) -> Iterator[Line | None]:
     """A line of each case, None where it has no answer to learn."""
     content = training_set.prompt.content
     schema, tools = content.get("response", {}).get("schema"), content.get("tools", ())
-    cases = Case.objects.of(training_set.dataset_version).filter(split=split).order_by("digest", "id")
+    cases = side(training_set, split).order_by("digest", "id")
     rows = cases.values_list("variables", "expected").iterator(chunk_size=BATCH)
     for batch in _batches(rows):
         answered = [(variables, expected) for variables, expected in batch if expected is not None]
@@ -125,7 +138,7 @@ def _of_pairs(training_set: TrainingSet, split: str) -> Iterator[Line | None]:
 
 def _pairs(training_set: TrainingSet, split: str) -> Iterator[tuple[Mapping[str, Any], str, str]]:
     """(variables, better answer, worse answer), in the order of the cases' digests."""
-    there = Case.objects.of(training_set.dataset_version).filter(split=split)
+    there = side(training_set, split)
     if "comparison" in training_set.pairs:
         compared = Comparison.objects.get(pk=training_set.pairs["comparison"])
         worse_of = _answers(compared.baseline, there)
@@ -138,12 +151,29 @@ def _pairs(training_set: TrainingSet, split: str) -> Iterator[tuple[Mapping[str,
                 yield result.case.variables, better.output, worse.output
         return
     schema = training_set.prompt.content.get("response", {}).get("schema")
+    if "round" in training_set.pairs:
+        yield from _overruled(training_set.pairs["round"], there, schema)
+        return
     run = Run.objects.get(pk=training_set.pairs["run"])
     wrong = _answers(run, there, marks__is_right=False, case__expected__isnull=False)
     for result in wrong.values():
         right = training_lines.answer_text(result.case.expected, schema)
         if result.output and result.output != right:
             yield result.case.variables, right, result.output
+
+
+def _overruled(round_key: int, there: QuerySet[Case], schema: Any) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+    """What a round settled on, against what the case expected before and what an annotator said who was overruled."""
+    cases = {case.input_hash: case for case in there}
+    items = annotation.answered(AnnotationRound.objects.get(pk=round_key))
+    for item in sorted(items, key=lambda one: (one.case.digest, one.pk)):
+        case = cases.get(item.case.input_hash)
+        if case is None:
+            continue
+        better = training_lines.answer_text(annotation.settled(item), schema)
+        said = [item.case.expected, *(one.expected for one in item.annotations.all())]
+        worse = dict.fromkeys(training_lines.answer_text(one, schema) for one in said if one is not None)
+        yield from ((case.variables, better, text) for text in worse if text != better)
 
 
 def marked_wrong(run: int) -> list[int]:
@@ -171,7 +201,7 @@ def _requests(training_set: TrainingSet, every: Sequence[Mapping[str, Any]]) -> 
 
 def _test_questions(training_set: TrainingSet) -> set[str]:
     """What the test side asks, as the user says it."""
-    cases = Case.objects.of(training_set.dataset_version).filter(split="test").order_by("id")
+    cases = side(training_set, Split.TEST).order_by("id")
     rows = cases.values_list("variables", flat=True)[:MOST_TESTED].iterator(chunk_size=BATCH)
     return {_said(one["messages"]) for batch in _batches(rows) for one in _requests(training_set, batch)}
 

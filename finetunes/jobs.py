@@ -13,7 +13,7 @@ from django.utils import timezone
 from evaluations import planning, providers, reports, scoring
 from evaluations.models import Case, ProviderModel
 from finetunes import advice, building, sizing, tuners
-from finetunes.models import FineTune, TrainingSet, TrainingSetState
+from finetunes.models import CrossValidation, FineTune, TrainingSet, TrainingSetState
 from finetunes.sizing import Estimate, Hyperparameters
 from finetunes.states import DRIVEN, JobState
 from finetunes.training_lines import Method
@@ -40,6 +40,7 @@ def draft(
     baseline: PromptVersion | None = None,
     scorers: object = None,
     budget_usd: object = None,
+    cross_validation: CrossValidation | None = None,
 ) -> FineTune:
     """A job as it would be: nothing is sent before it is submitted. `baseline` is the prompt that the tuned model is
     to beat (the one that the set was made for), `scorers` judge both."""
@@ -60,6 +61,7 @@ def draft(
     made = FineTune.objects.create(
         project=actor.project,
         training_set=training_set,
+        cross_validation=cross_validation,
         model=model,
         provider_name=model.provider.name,
         model_name=model.name,
@@ -84,11 +86,26 @@ def draft(
 def submit(actor: Actor, job: FineTune) -> FineTune:
     """Hand a draft to the workers, who check it once more, send it, and look after it."""
     actor.require(Right.EDIT)
+    _estimate_again(job)
     require_submittable(job)
     now = timezone.now()
     _move(job, (JobState.DRAFT,), JobState.VALIDATING, submitted_at=now, next_poll_at=now)
     audit.record(actor, "finetune.submitted", job, after={"estimate": job.estimate})
     return numbered(job.project, job.pk)
+
+
+def _estimate_again(job: FineTune) -> None:
+    """Prices may be others by now than when the job was drafted; it is submitted with those of today."""
+    chosen = read_hyperparameters(_given(job), Method(job.training_set.method), [])
+    job.estimate = estimate(job.training_set, job.model, chosen).as_dict()
+    job.price = tuners.told(tuners.price_of(job.model))
+    FineTune.objects.filter(pk=job.pk, state=JobState.DRAFT).update(estimate=job.estimate, price=job.price)
+
+
+def _given(job: FineTune) -> dict[str, Any]:
+    """A job's settings as they are asked for."""
+    given = {name: sizing.AUTO if value is None else value for name, value in job.hyperparameters.items()}
+    return {name: value for name, value in given.items() if name != "beta" or value != sizing.AUTO}
 
 
 def require_submittable(job: FineTune) -> None:
@@ -130,6 +147,10 @@ def cancel(actor: Actor, job: FineTune) -> FineTune:
         locked.state == JobState.NEEDS_ATTENTION and not is_sent
     ):
         rows.update(state=JobState.CANCELLED, finished_at=now, next_poll_at=None, note="")
+    elif locked.state == JobState.NEEDS_ATTENTION and locked.cancel_asked_at:
+        # Its provider could not be told, and somebody asks again: here it ends, whatever goes on there.
+        note = "Ended here; the provider could not be told."
+        rows.update(state=JobState.CANCELLED, finished_at=now, next_poll_at=None, note=note)
     elif locked.state == JobState.NEEDS_ATTENTION:
         rows.update(state=locked.resumes_at, cancel_asked_at=now, next_poll_at=now, error="", setbacks=0)
     else:

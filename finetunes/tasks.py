@@ -4,7 +4,7 @@ registry.tasks."""
 from celery import shared_task
 
 from evaluations import tasks as evaluating
-from finetunes import jobs, training_sets, tuned
+from finetunes import cross_validations, jobs, training_sets, tuned
 from finetunes.models import TunedEvaluation
 from registry.tasks import start
 
@@ -49,6 +49,14 @@ def compare(evaluation_id: int) -> None:
         start(evaluating.compare_runs, number)
 
 
+@shared_task(name="finetunes.tasks.cross_validate", time_limit=660, soft_time_limit=640)
+def cross_validate(cross_validation_id: int) -> None:
+    """Take the next steps of a cross-validation."""
+    found = cross_validations.open_work().filter(pk=cross_validation_id).first()
+    if found:
+        cross_validations.perform(found)
+
+
 @shared_task(name="finetunes.tasks.sweep", time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what is due, or waits because its own task was lost or its worker died."""
@@ -60,3 +68,5 @@ def sweep() -> None:
         start(measure, key)
     for key in tuned.uncompared().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(compare, key)
+    for key in cross_validations.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+        start(cross_validate, key)

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from evaluations import attempts, comparisons, datasets, planning, runs
+from evaluations import annotation, attempts, comparisons, datasets, planning, runs
 from evaluations.models import DatasetVersion
 from finetunes import building, minimal
 from finetunes.models import TrainingFile, TrainingSet, TrainingSetState
@@ -24,6 +24,8 @@ SILENCE = timedelta(minutes=10)
 LONGEST_INSTRUCTION = 8_000
 # Where the short prompt of a prompt is kept: a prompt of its own, so that it can be read, measured and changed.
 COMPANION = ".minimal"
+# Not of a cross-validation.
+WHOLE = (0, 0)
 
 
 def create(actor: Actor, **asked: Any) -> TrainingSet:
@@ -44,8 +46,9 @@ def ensure(
     """Have files made of a dataset's training and validation cases, asked with `instruction` in place of all that
     `source` says; the set that the project has already of the same is the answer. Returns whether it is new.
 
-    Preference pairs need a source: `{"comparison": 3}` (the better of two runs' answers to each case) or `{"run": 5}`
-    (expected outputs against answers that people marked as wrong).
+    Preference pairs need a source: `{"comparison": 3}` (the better of two runs' answers to each case), `{"run": 5}`
+    (expected outputs against answers that people marked as wrong) or `{"round": 7}` (what an annotation round settled
+    on against what it overruled).
     """
     actor.require(Right.EDIT)
     faults: list[Fault] = []
@@ -57,15 +60,36 @@ def ensure(
         raise Problem("request.invalid", faults[0].message, faults=faults)
     chosen = _read_pairs(actor.project, Method(method), pairs or {}, dataset_version)
     prompt = _companion(actor, source, instruction)
+    return _ensured(actor, dataset_version, source, prompt, method, chosen)
+
+
+@transaction.atomic
+def fold_of(actor: Actor, training_set: TrainingSet, fold: int, folds: int) -> TrainingSet:
+    """The set that is made as this one is, but learns all folds of the data but one, which is left for the test."""
+    actor.require(Right.EDIT)
+    same = (training_set.dataset_version, training_set.source, training_set.prompt)
+    return _ensured(actor, *same, training_set.method, training_set.pairs, (fold, folds))[0]
+
+
+def _ensured(
+    actor: Actor,
+    dataset_version: DatasetVersion,
+    source: PromptVersion,
+    prompt: PromptVersion,
+    method: str,
+    pairs: Mapping[str, int],
+    fold: tuple[int, int] = WHOLE,
+) -> tuple[TrainingSet, bool]:
     recipe = {
         "dataset": dataset_version.content_hash,
         "dataset_version": f"{dataset_version.dataset.name}@{dataset_version.number}",
         "source": source.pk,
         "prompt": prompt.content_hash,
         "method": method,
-        "pairs": chosen,
+        "pairs": pairs,
         # People go on marking answers: other marks are another set.
-        "marked": planning.hash_of(building.marked_wrong(chosen["run"])) if "run" in chosen else "",
+        "marked": planning.hash_of(building.marked_wrong(pairs["run"])) if "run" in pairs else "",
+        **({"fold": list(fold)} if fold != WHOLE else {}),
     }
     digest = content_hash(recipe)
     # Two that ask for the same at once wait for each other here.
@@ -80,7 +104,9 @@ def ensure(
         source=source,
         prompt=prompt,
         method=method,
-        pairs=chosen,
+        pairs=pairs,
+        fold=fold[0],
+        folds=fold[1],
         recipe_hash=digest,
         by=actor.user,
         by_key=actor.key,
@@ -94,7 +120,7 @@ def ensure(
 def _read_pairs(project: Project, method: Method, pairs: Mapping[str, Any], version: DatasetVersion) -> dict[str, int]:
     if method != Method.PREFERENCE:
         if pairs:
-            raise _pairs_fault("Only preference pairs come from runs and comparisons.")
+            raise _pairs_fault("Only preference pairs come from runs, comparisons and rounds.")
         return {}
     match dict(pairs):
         case {"comparison": int(number), **others} if not others and not isinstance(number, bool):
@@ -102,8 +128,10 @@ def _read_pairs(project: Project, method: Method, pairs: Mapping[str, Any], vers
             dataset = found.candidate.dataset_version.dataset_id
         case {"run": int(number), **others} if not others and not isinstance(number, bool):
             dataset = runs.numbered(project, number).dataset_version.dataset_id
+        case {"round": int(number), **others} if not others and not isinstance(number, bool):
+            dataset = annotation.applied(project, number).dataset_id
         case _:
-            raise _pairs_fault('Say where pairs come from: {"comparison": 3} or {"run": 5}.')
+            raise _pairs_fault('Say where pairs come from: {"comparison": 3}, {"run": 5} or {"round": 7}.')
     if dataset != version.dataset_id:
         raise _pairs_fault(f"That is not on {version.dataset.name}.")
     return {name: int(value) for name, value in pairs.items()}

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from evaluations import comparisons, planning, providers, runs
-from evaluations.models import Case, ModelPrice, ProviderModel, Run, RunState, Split
+from evaluations.models import ComparisonState, ModelPrice, ProviderModel, Run, RunState, Split
 from evaluations.planning import Asked
-from finetunes import tuners
-from finetunes.models import FineTune, TunedEvaluation, TunedModel
+from finetunes import building, tuners
+from finetunes.models import FineTune, TrainingSet, TunedEvaluation, TunedModel
 from finetunes.remote import RemoteJob
 from registry import access, audit, keys, promotion, versions
 from registry.access import Actor, Right
@@ -43,8 +44,9 @@ def keep(job: FineTune, remote: RemoteJob, cost: Decimal | None) -> TunedModel:
     )
     actor = replace(access.command_line(job.project), name=f"fine-tune {job.pk}")
     audit.record(actor, "finetune.succeeded", job, after={"model": made.remote_name, "cost_usd": str(cost)})
-    if not tuners.spoken(tuners.of(job.model.provider)).deploys:
-        _name(made, remote.fine_tuned_model)
+    # A name that another model has already is left to a person, who says by which name this one answers.
+    if not tuners.spoken(tuners.of(job.model.provider)).deploys and not _is_taken(made, made.remote_name):
+        _name(made, made.remote_name)
     return made
 
 
@@ -52,15 +54,23 @@ def keep(job: FineTune, remote: RemoteJob, cost: Decimal | None) -> TunedModel:
 def deployed(actor: Actor, model: TunedModel, name: str) -> TunedModel:
     """Say by which name a tuned model answers that had to be deployed by hand; it is measured then."""
     actor.require(Right.EDIT)
-    if model.model_id:
-        raise Problem("finetune.wrong_state", f"It answers as {model.model} already.")
     name = name.strip()
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise Problem("model.invalid_name", "A model's name has 1 to 200 characters.")
-    locked = TunedModel.objects.select_for_update().get(pk=model.pk)
+    locked = TunedModel.objects.select_for_update(of=("self",)).select_related("base__provider").get(pk=model.pk)
+    if locked.model_id:
+        raise Problem("finetune.wrong_state", f"It answers as {locked.model} already.")
+    if _is_taken(locked, name):
+        raise Problem("model.invalid_name", f"{name} is another model already.")
     _name(locked, name)
     audit.record(actor, "finetune.deployed", locked, after={"name": name})
     return numbered(model.project, model.pk)
+
+
+def _is_taken(made: TunedModel, name: str) -> bool:
+    """Whether the provider's model of this name is the base, or has come out of another job."""
+    there = ProviderModel.objects.filter(provider=made.base.provider, name=name)
+    return there.filter(Q(pk=made.base_id) | Q(tuned_as__isnull=False)).exists()
 
 
 def _name(made: TunedModel, name: str) -> None:
@@ -100,13 +110,16 @@ def unmeasured() -> QuerySet[TunedModel]:
 
 @transaction.atomic
 def measure(model: TunedModel) -> list[Run]:
-    """Begin the evaluation of a tuned model, as whoever started the job may; returns the runs. Safe to repeat."""
-    if TunedModel.objects.select_for_update().get(pk=model.pk).evaluations.exists():
-        return []
+    """Begin the evaluation of a tuned model on each side that it has none on, as whoever started the job may; returns
+    the runs. Safe to repeat."""
+    locked = TunedModel.objects.select_for_update().get(pk=model.pk)
+    there = set(locked.evaluations.values_list("split", flat=True))
     made: list[Run] = []
-    for split in SIDES:
+    # A fold is one test among several; what was forgotten is looked at once, of the model that learned all.
+    sides = (Split.TEST,) if model.job.cross_validation_id else SIDES
+    for split in (side for side in sides if side not in there):
         row = TunedEvaluation(tuned=model, split=split)
-        if not Case.objects.of(model.job.training_set.dataset_version).filter(split=split).exists():
+        if not building.side(model.job.training_set, split).exists():
             if split == Split.TEST:
                 row.error = "The dataset has no test side, so nothing says whether this model is better."
                 row.save()
@@ -133,10 +146,29 @@ def _asked(model: TunedModel, split: str, *, is_tuned: bool) -> Asked:
         dataset_version=job.training_set.dataset_version,
         scorers=job.scorers,
         model=asked_model,
-        split=split,
+        split="" if job.training_set.folds else split,
         parameters=_parameters(job.baseline),
         leaked="exclude",
+        cases=_fold(job.training_set),
     )
+
+
+def _fold(training_set: TrainingSet) -> list[int] | None:
+    """The cases that a fold's model has not seen; None where the dataset's own sides count."""
+    rows = building.side(training_set, Split.TEST).order_by("pk")
+    return list(rows.values_list("pk", flat=True)) if training_set.folds else None
+
+
+@transaction.atomic
+def measure_again(actor: Actor, model: TunedModel) -> list[Run]:
+    """Begin again where an evaluation came to nothing: its runs could not begin, ended early, or were not compared."""
+    actor.require(Right.EDIT)
+    TunedModel.objects.select_for_update().get(pk=model.pk)
+    lost = model.evaluations.filter(~Q(error="") | Q(comparison__state=ComparisonState.FAILED))
+    if not lost.delete()[0]:
+        raise Problem("finetune.wrong_state", "Nothing about its evaluation has failed.")
+    audit.record(actor, "finetune.measured_again", model)
+    return measure(model)
 
 
 def _parameters(baseline: PromptVersion) -> dict[str, Any]:
@@ -181,7 +213,11 @@ def publish(actor: Actor, model: TunedModel, environment: Environment, *, reason
     actor.require(Right.EDIT)
     if model.model is None:
         raise Problem("finetune.not_deployed", "Deploy the model first, and say by which name it answers.")
+    if model.job.cross_validation_id:
+        sentence = "This model has learned some of the folds alone, to be measured; tune one on all of the data."
+        raise Problem("finetune.wrong_state", sentence)
     providers.require_usable(model.model)
+    providers.require_usable(model.base)
     source = model.job.training_set.source
     content = dict(model.job.training_set.prompt.content)
     settings = {**source.content.get("model", {}), **content.get("model", {}), "name": model.model.name}
@@ -205,21 +241,31 @@ def stale(model: TunedModel) -> list[str]:
     if head and head.number > trained.number:
         before = trained.sizes.get("train", 0)
         added = head.sizes.get("train", 0) - before
+        newer = f"{trained.dataset.name}@{head.number}"
         if added > 0:
             share = f"{added / max(1, before):.0%}"
-            found.append(f"{head} has {added:,} more training cases, {share} of what it learned from.")
+            found.append(f"{newer} has {added:,} more training cases, {share} of what it learned from.")
         else:
-            found.append(f"{head} is newer than {trained.dataset.name}@{trained.number}, which it learned.")
+            found.append(f"{newer} is newer than version {trained.number}, which it learned.")
     newest = model.job.training_set.source.prompt.head
     is_other = newest is not None and newest.pk not in (model.job.training_set.source_id, model.published_id)
-    if newest and is_other and newest.created_at > model.created_at:
+    # What was said while it was being tuned it has not learned either.
+    if newest and is_other and newest.created_at > model.job.training_set.created_at:
         found.append(f"{newest.prompt.name} has changed since: version {newest.number} says other things.")
-    if model.model and model.model.shutdown_date:
-        left = (model.model.shutdown_date - timezone.now().date()).days
+    ends_on = ends(model)
+    if ends_on:
+        left = (ends_on - timezone.now().date()).days
         if left <= tuners.SOON.days:
-            ends = f"{model.model.shutdown_date}"
-            found.append(f"It is shut down on {ends}, in {left} days." if left > 0 else f"It was shut down on {ends}.")
+            found.append(
+                f"It is shut down on {ends_on}, in {left} days." if left > 0 else f"It was shut down on {ends_on}."
+            )
     return found
+
+
+def ends(model: TunedModel) -> date | None:
+    """The last day of a tuned model: its own, or that of its base, which may have become known later."""
+    own = model.model.shutdown_date if model.model else None
+    return min((day for day in (own, model.base.shutdown_date) if day), default=None)
 
 
 def loaded() -> QuerySet[TunedModel]:
@@ -260,6 +306,10 @@ def of(job: FineTune) -> TunedModel | None:
 
 def evaluations_of(model: TunedModel) -> QuerySet[TunedEvaluation]:
     """How it measured, as far as that has come by now."""
-    return model.evaluations.select_related(
-        "comparison", "baseline__version__prompt", "candidate__version__prompt"
-    ).order_by("id")
+    return evaluations().filter(tuned=model)
+
+
+def evaluations() -> QuerySet[TunedEvaluation]:
+    """Evaluations with their runs and comparisons."""
+    wanted = ("tuned", "comparison", "baseline__version__prompt", "candidate__version__prompt")
+    return TunedEvaluation.objects.select_related(*wanted).order_by("id")

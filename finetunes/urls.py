@@ -1,11 +1,12 @@
 from django.urls import path
 
-from finetunes.views import jobs, panels, training_sets
+from finetunes.views import cross_validations, jobs, panels, training_sets
 
 app_name = "finetunes"
 P = "p/<slug:project>"
 JOB = f"{P}/fine-tunes/<int:key>"
 SET = f"{P}/training-sets/<int:key>"
+FOLDS = f"{P}/cross-validations/<int:key>"
 urlpatterns = [
     path(f"{P}/prompts/<str:name>/strategy/panel/", panels.prompt_panel, name="prompt-panel"),
     path(f"{P}/fine-tunes/", jobs.job_list, name="job-list"),
@@ -13,10 +14,15 @@ urlpatterns = [
     path(f"{SET}/", training_sets.set_detail, name="set-detail"),
     path(f"{SET}/wait/", training_sets.set_wait, name="set-wait"),
     path(f"{SET}/<str:file>.jsonl", training_sets.set_file, name="set-file"),
+    path(f"{SET}/cross-validate/", cross_validations.cross_validation_new, name="cross-validation-new"),
+    path(f"{FOLDS}/", cross_validations.cross_validation_detail, name="cross-validation-detail"),
+    path(f"{FOLDS}/wait/", cross_validations.cross_validation_wait, name="cross-validation-wait"),
+    path(f"{FOLDS}/cancel/", cross_validations.cross_validation_cancel, name="cross-validation-cancel"),
     path(f"{JOB}/", jobs.job_detail, name="job-detail"),
     path(f"{JOB}/wait/", jobs.job_wait, name="job-wait"),
     path(f"{JOB}/evaluation/", jobs.evaluation_wait, name="evaluation-wait"),
     path(f"{JOB}/deployed/", jobs.job_deployed, name="job-deployed"),
+    path(f"{JOB}/measure/", jobs.job_measure, name="job-measure"),
     path(f"{JOB}/publish/", jobs.job_publish, name="job-publish"),
     path(f"{JOB}/do/<str:verb>/", jobs.job_act, name="job-act"),
     path(f"{P}/settings/providers/<str:name>/tuning/panel/", jobs.tuner_panel, name="tuner-panel"),

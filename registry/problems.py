@@ -103,6 +103,7 @@ CATALOGUE: dict[str, Kind] = {
     "finetune.no_price": Kind(409, "Nobody has said what tuning costs"),
     "finetune.over_budget": Kind(409, "The fine-tune would cost more than its budget"),
     "finetune.not_deployed": Kind(409, "The tuned model is not deployed"),
+    "cross_validation.not_found": Kind(404, "There is no such cross-validation"),
     "finetune.webhook": Kind(401, "The webhook is not signed as it should be"),
     # Datasets
     "dataset.not_found": Kind(404, "There is no such dataset"),
@@ -116,6 +117,7 @@ CATALOGUE: dict[str, Kind] = {
     "dataset.no_cases": Kind(400, "There is no case in it"),
     "cases.invalid": Kind(400, "The cases have faults"),
     "cases.not_found": Kind(404, "There is no such case in this version"),
+    "cases.too_few": Kind(409, "The cases are too few for this"),
     "cases.too_many": Kind(413, "The cases are too many for one request"),
     "import.not_found": Kind(404, "There is no such import"),
     "import.wrong_state": Kind(409, "The import is not in a state for this"),

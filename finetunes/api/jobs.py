@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from evaluations import tasks as evaluating
 from finetunes import jobs, tasks, training_sets, tuned
 from finetunes.api import shapes
 from finetunes.models import FineTune, TunedModel, TuneEvent
@@ -167,6 +168,17 @@ class TunedModelDeployed(APIView):
         model = tuned.deployed(actor, tuned.numbered(actor.project, key), asked["name"])
         start(tasks.measure, model.pk)
         return Response(model_document(model))
+
+
+class TunedModelMeasure(APIView):
+    @extend_schema(operation_id="tuned_models_measure", request=NothingInput, responses=shapes.TunedModelSerializer)
+    def post(self, request: Request, key: int) -> Response:
+        """Measure again where an evaluation came to nothing."""
+        actor = actor_of(request)
+        model = tuned.numbered(actor.project, key)
+        for run in tuned.measure_again(actor, model):
+            start(evaluating.drive_run, run.pk)
+        return Response(model_document(tuned.numbered(actor.project, key)))
 
 
 class TunedModelPublish(APIView):

@@ -1,5 +1,6 @@
 """The shapes of training sets, jobs and tuned models. Every rule is in the domain function that is called."""
 
+from datetime import date
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -7,7 +8,16 @@ from rest_framework import serializers
 
 from evaluations.api.serializers import AnyField
 from finetunes import tuned
-from finetunes.models import FineTune, TrainingSet, TuneCheckpoint, TunedEvaluation, TunedModel, TuneEvent, TunePoint
+from finetunes.models import (
+    CrossValidation,
+    FineTune,
+    TrainingSet,
+    TuneCheckpoint,
+    TunedEvaluation,
+    TunedModel,
+    TuneEvent,
+    TunePoint,
+)
 from finetunes.states import DIALECTS
 from finetunes.training_lines import Method
 from registry.api.fields import Input, ObjectField, Text
@@ -26,8 +36,38 @@ class TrainingSetSerializer(serializers.ModelSerializer[TrainingSet]):
     class Meta:
         model = TrainingSet
         fields = [
-            *("id", "dataset", "replaces", "prompt", "method", "pairs", "state", "error", "faults", "content_hash"),
-            *("train", "validation", "size", "report", "by_name", "created_at", "finished_at"),
+            *("id", "dataset", "replaces", "prompt", "method", "pairs", "fold", "folds", "state", "error", "faults"),
+            *("content_hash", "train", "validation", "size", "report", "by_name", "created_at", "finished_at"),
+        ]
+
+
+class HyperparametersInput(Input):
+    model = Text(allow_blank=False, help_text="The base, as provider/model.")
+    hyperparameters = ObjectField(required=False, help_text=HYPERPARAMETERS)
+
+
+class CrossValidationInput(HyperparametersInput):
+    folds = serializers.IntegerField(required=False, allow_null=True, help_text="2 to 10; 5 where it is not given.")
+    baseline = Text(required=False, default="", help_text="What it is to beat; the set's own source by default.")
+    scorers = serializers.ListField(child=AnyField(), required=False, help_text="By which both are judged.")
+    budget_usd = serializers.DecimalField(
+        max_digits=12, decimal_places=6, required=False, allow_null=True, help_text="Of all folds together."
+    )
+
+
+class CrossValidationSerializer(serializers.ModelSerializer[CrossValidation]):
+    model = serializers.CharField()
+    baseline = serializers.CharField()
+    hyperparameters = ObjectField()
+    scorers = serializers.ListField(child=ObjectField())
+    result = ObjectField(allow_null=True, help_text="As a comparison's, of all folds' answers together.")
+    jobs: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
+
+    class Meta:
+        model = CrossValidation
+        fields = [
+            *("id", "training_set", "model", "is_simulation", "folds", "hyperparameters", "baseline", "scorers"),
+            *("budget_usd", "state", "error", "jobs", "result", "by_name", "created_at", "finished_at"),
         ]
 
 
@@ -38,12 +78,7 @@ class TrainingSetInput(Input):
         required=False, help_text="The short prompt's own; the first sentence of the long one where it is not given."
     )
     method = serializers.ChoiceField([(one.value, one.value) for one in Method], required=False, default="supervised")
-    pairs = ObjectField(required=False, help_text='Of preference pairs: {"comparison": 3} or {"run": 5}.')
-
-
-class HyperparametersInput(Input):
-    model = Text(allow_blank=False, help_text="The base, as provider/model.")
-    hyperparameters = ObjectField(required=False, help_text=HYPERPARAMETERS)
+    pairs = ObjectField(required=False, help_text='Of preference pairs: {"comparison": 3}, {"run": 5} or {"round": 7}.')
 
 
 class FineTuneInput(HyperparametersInput):
@@ -86,7 +121,7 @@ class TunedEvaluationSerializer(serializers.ModelSerializer[TunedEvaluation]):
 class TunedModelSerializer(serializers.ModelSerializer[TunedModel]):
     base = serializers.CharField()
     model = serializers.CharField(allow_null=True, help_text="As it is asked; null until it is deployed.")
-    shutdown_date = serializers.DateField(source="model.shutdown_date", allow_null=True, default=None)
+    shutdown_date = serializers.SerializerMethodField(help_text="Its own, or its base's where that is sooner.")
     hyperparameters = ObjectField()
     published = serializers.CharField(allow_null=True)
     stale = serializers.SerializerMethodField(help_text="Why it should be tuned again.")
@@ -98,6 +133,9 @@ class TunedModelSerializer(serializers.ModelSerializer[TunedModel]):
             *("id", "job", "base", "remote_name", "model", "shutdown_date", "training_set_hash", "prompt_hash"),
             *("hyperparameters", "cost_usd", "published", "promotion", "stale", "evaluations", "created_at"),
         ]
+
+    def get_shutdown_date(self, model: TunedModel) -> date | None:
+        return tuned.ends(model)
 
     def get_stale(self, model: TunedModel) -> list[str]:
         return tuned.stale(model)
@@ -118,10 +156,10 @@ class FineTuneSerializer(serializers.ModelSerializer[FineTune]):
     class Meta:
         model = FineTune
         fields = [
-            *("id", "training_set", "model", "is_simulation", "hyperparameters", "suffix", "baseline", "scorers"),
-            *("reference", "estimate", "budget_usd", "state", "error", "note", "remote_status", "remote_id"),
-            *("next_poll_at", "trained_tokens", "cost_usd", "tuned_model", "by_name", "created_at", "submitted_at"),
-            *("started_at", "finished_at"),
+            *("id", "training_set", "cross_validation", "model", "is_simulation", "hyperparameters", "suffix"),
+            *("baseline", "scorers", "reference", "estimate", "budget_usd", "state", "error", "note"),
+            *("remote_status", "remote_id", "next_poll_at", "trained_tokens", "cost_usd", "tuned_model", "by_name"),
+            *("created_at", "submitted_at", "started_at", "finished_at"),
         ]
 
 

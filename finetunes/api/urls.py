@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.api import jobs, training_sets, tuners
+from finetunes.api import cross_validations, jobs, training_sets, tuners
 
 JOB = "fine-tunes/<int:key>"
 MODEL = "tuned-models/<int:key>"
@@ -10,6 +10,10 @@ urlpatterns = [
     path(SET, training_sets.TrainingSetDetail.as_view()),
     path(f"{SET}/estimate", training_sets.TrainingSetEstimate.as_view()),
     path(f"{SET}/files/<str:file>", training_sets.TrainingSetFile.as_view()),
+    path(f"{SET}/cross-validations", cross_validations.CrossValidationsOfSet.as_view()),
+    path("cross-validations", cross_validations.CrossValidationList.as_view()),
+    path("cross-validations/<int:key>", cross_validations.CrossValidationDetail.as_view()),
+    path("cross-validations/<int:key>/cancel", cross_validations.CrossValidationCancel.as_view()),
     path("fine-tunes", jobs.FineTuneList.as_view()),
     path(JOB, jobs.FineTuneDetail.as_view()),
     path(f"{JOB}/submit", jobs.FineTuneSubmit.as_view()),
@@ -20,6 +24,7 @@ urlpatterns = [
     path("tuned-models", jobs.TunedModelList.as_view()),
     path(MODEL, jobs.TunedModelDetail.as_view()),
     path(f"{MODEL}/deployed", jobs.TunedModelDeployed.as_view()),
+    path(f"{MODEL}/measure", jobs.TunedModelMeasure.as_view()),
     path(f"{MODEL}/publish", jobs.TunedModelPublish.as_view()),
     path("providers/<str:name>/tuning", tuners.ProviderTuning.as_view()),
     path("providers/<str:name>/tuning-prices", tuners.ProviderTuningPrices.as_view()),

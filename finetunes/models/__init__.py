@@ -1,11 +1,15 @@
 """The rows of training sets, jobs and what comes out of them. Rules that always hold are constraints and triggers."""
 
+from finetunes.models.cross_validations import CROSS_VALIDATION_OVER, CrossValidation, CrossValidationState
 from finetunes.models.jobs import FineTune, TuneCheckpoint, TuneEvent, TunePoint
 from finetunes.models.training_sets import TrainingFile, TrainingSet, TrainingSetState
 from finetunes.models.tuned import TunedEvaluation, TunedModel
 from finetunes.models.tuners import Tuner, TuningPrice
 
 __all__ = [
+    "CROSS_VALIDATION_OVER",
+    "CrossValidation",
+    "CrossValidationState",
     "FineTune",
     "TrainingFile",
     "TrainingSet",

@@ -30,6 +30,10 @@ class FineTune(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="fine_tunes")
     training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="jobs")
+    # The cross-validation that it is one fold of.
+    cross_validation = models.ForeignKey(
+        "CrossValidation", on_delete=models.PROTECT, null=True, related_name="jobs", editable=False
+    )
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="fine_tunes")
     provider_name = models.CharField(max_length=60)
     model_name = models.CharField(max_length=200)
@@ -62,6 +66,8 @@ class FineTune(models.Model):
     # Which worker takes a step now: until when, and the how-manieth. One whose number is older has lost it.
     leased_until = models.DateTimeField(null=True)
     takes = models.PositiveIntegerField(default=0)
+    # Steps that were taken and left nothing behind, in a row: their workers ended.
+    unfinished = models.PositiveIntegerField(default=0)
     unchanged = models.PositiveIntegerField(default=0)
     setbacks = models.PositiveIntegerField(default=0)
     trained_tokens = models.PositiveBigIntegerField(null=True)
@@ -88,7 +94,10 @@ class FineTune(models.Model):
             models.Index(fields=["next_poll_at"], condition=Q(state__in=list(DRIVEN)), name="fine_tune_due"),
         ]
         triggers = [
-            *frozen("project", "training_set", "model", "is_simulation", "reference", "by_name", "created_at"),
+            *frozen(
+                *("project", "training_set", "cross_validation", "model", "is_simulation", "reference", "by_name"),
+                "created_at",
+            ),
             pgtrigger.FSM(
                 name="only_known_moves",
                 field="state",

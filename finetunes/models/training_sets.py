@@ -1,6 +1,6 @@
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from evaluations.models import DatasetVersion
@@ -25,8 +25,11 @@ class TrainingSet(models.Model):
     source = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="training_sets")
     prompt = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
     method = models.CharField(max_length=10, choices=[(one.value, one.value) for one in Method])
-    # Where preference pairs come from: {"comparison": 3} or {"run": 5}; empty for supervised ones.
+    # Where preference pairs come from: {"comparison": 3}, {"run": 5} or {"round": 7}; empty for supervised ones.
     pairs = models.JSONField(default=dict)
+    # Of a cross-validation: the how-manieth of how many folds is kept for the test. 0 where a set is not of one.
+    fold = models.PositiveSmallIntegerField(default=0)
+    folds = models.PositiveSmallIntegerField(default=0)
     recipe_hash = models.CharField(max_length=71)
 
     state = models.CharField(max_length=10, choices=TrainingSetState.choices, default=TrainingSetState.BUILDING)
@@ -52,6 +55,10 @@ class TrainingSet(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(state__in=TrainingSetState.values), name="training_set_state_is_known"),
             models.CheckConstraint(condition=Q(method__in=list(Method)), name="training_set_method_is_known"),
+            models.CheckConstraint(
+                condition=Q(fold=0, folds=0) | Q(fold__gte=1, fold__lte=F("folds"), folds__gte=2),
+                name="training_set_fold_is_one_of_its_folds",
+            ),
             # The same recipe is the same set; one that failed may be tried again.
             models.UniqueConstraint(
                 fields=["project", "recipe_hash"], condition=~Q(state="failed"), name="training_set_once"
@@ -63,8 +70,8 @@ class TrainingSet(models.Model):
         ]
         triggers = [
             *frozen(
-                *("project", "dataset_version", "source", "prompt", "method", "pairs", "recipe_hash"),
-                *("by_name", "created_at"),
+                *("project", "dataset_version", "source", "prompt", "method", "pairs", "fold", "folds"),
+                *("recipe_hash", "by_name", "created_at"),
             ),
             pgtrigger.Trigger(
                 name="refuse_change_when_over",

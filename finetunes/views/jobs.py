@@ -9,7 +9,8 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRefresh
 
 from evaluations import providers
-from finetunes import curves, jobs, tasks, training_sets, tuned, tuners
+from evaluations import tasks as evaluating
+from finetunes import cross_validations, curves, jobs, tasks, training_sets, tuned, tuners
 from finetunes.curves import Point
 from finetunes.models import FineTune, TunedModel
 from finetunes.states import DIALECTS, JobState
@@ -32,14 +33,16 @@ ACCURACIES = (("training accuracy", "train_accuracy"), ("validation accuracy", "
 
 @in_project
 def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    rows = jobs.loaded().filter(project=actor.project).order_by("-id")
-    models = list(tuned.loaded().filter(project=actor.project).order_by("-id")[:SETS_SHOWN])
-    sets = training_sets.loaded().filter(project=actor.project, jobs=None).order_by("-id")
+    rows = jobs.loaded().filter(project=actor.project, cross_validation=None).order_by("-id")
+    folds = cross_validations.loaded().filter(project=actor.project).order_by("-id")
+    models = list(tuned.loaded().filter(project=actor.project, job__cross_validation=None).order_by("-id")[:SETS_SHOWN])
+    sets = training_sets.loaded().filter(project=actor.project, jobs=None, folds=0).order_by("-id")
     context = {
         "section": "finetunes",
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
         "stale": [(model, why) for model in models if (why := tuned.stale(model))],
         "sets": sets[:SETS_SHOWN],
+        "folds": folds[:SETS_SHOWN],
     }
     return page(request, actor, "finetunes/job_list.html", context)
 
@@ -53,6 +56,7 @@ def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
         **_shown(job),
         "steps": path(actor, job=job),
         "tuned": model,
+        "tuned_ends": tuned.ends(model) if model else None,
         **_measured(model),
         "stale": tuned.stale(model) if model else [],
         "ends": tuners.warnings(job.model) if not job.is_over else [],
@@ -64,7 +68,13 @@ def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 def _measured(model: TunedModel | None) -> dict[str, Any]:
     rows = list(tuned.evaluations_of(model)) if model else []
-    return {"evaluations": rows, "waiting": not all(row.is_over for row in rows)}
+    cases = max((row.candidate.cases for row in rows if row.candidate and row.split == "test"), default=0)
+    return {
+        "evaluations": rows,
+        "waiting": not all(row.is_over for row in rows),
+        "has_lost": any(row.error or (row.comparison and row.comparison.error) for row in rows),
+        "is_small": cases < cross_validations.SMALL_TEST and not (model and model.job.cross_validation_id),
+    }
 
 
 def _given(job: FineTune) -> dict[str, Any]:
@@ -108,7 +118,8 @@ def evaluation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpRespons
     found = _measured(model)
     if found["evaluations"] and not found["waiting"]:
         return HttpResponseClientRefresh()
-    context = {"project": actor.project, "job": job, "tuned": model, **found}
+    can = {"edit": actor.may(Right.EDIT)}
+    context = {"project": actor.project, "can": can, "job": job, "tuned": model, **found}
     return render(request, "finetunes/_evaluations.html", context)
 
 
@@ -149,6 +160,22 @@ def job_deployed(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     except Problem as problem:
         return refused(request, problem, address)
     start(tasks.measure, model.pk)
+    return done(request, "It is being measured.", address)
+
+
+@in_project
+@only_post
+def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """Measure again where an evaluation came to nothing."""
+    address = to("job-detail", actor, key)
+    try:
+        model = tuned.of(jobs.numbered(actor.project, key))
+        if model is None:
+            raise Problem("finetune.wrong_state", "This job has no tuned model.")
+        for run in tuned.measure_again(actor, model):
+            start(evaluating.drive_run, run.pk)
+    except Problem as problem:
+        return refused(request, problem, address)
     return done(request, "It is being measured.", address)
 
 

@@ -8,7 +8,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from evaluations import datasets, reports
 from evaluations.models import Capability, Dataset, DatasetVersion, Provider, ProviderModel, ReportKind
-from finetunes import advice, jobs, minimal, tasks, training_sets
+from finetunes import advice, cross_validations, jobs, minimal, tasks, training_sets
 from finetunes.api.training_sets import file_answer
 from finetunes.models import TrainingSet
 from finetunes.training_lines import Method
@@ -27,7 +27,7 @@ FIELDS = ("prompt", "dataset", "instruction", "method", "pairs_from", "pairs_num
 DOMAIN_FIELDS = {
     **dict.fromkeys(("prompt.not_found", "prompt.unknown_selector", "prompt.no_versions"), "prompt"),
     **dict.fromkeys(("dataset.not_found", "dataset.unknown_selector"), "dataset"),
-    **dict.fromkeys(("comparison.not_found", "run.not_found"), "pairs"),
+    **dict.fromkeys(("comparison.not_found", "run.not_found", "round.not_found", "round.wrong_state"), "pairs"),
     **dict.fromkeys(("content.invalid", "template.invalid"), "instruction"),
     **dict.fromkeys(("model.not_found", "model.shut_down", "finetune.not_offered", "finetune.closed"), "model"),
     "finetune.no_price": "budget_usd",
@@ -66,7 +66,7 @@ def set_new(request: HttpRequest, actor: Actor) -> HttpResponse:
 def _document(values: dict[str, Any]) -> dict[str, Any]:
     """What was typed, as the API takes it."""
     document = {name: values[name] for name in ("prompt", "dataset", "instruction", "method")}
-    if values["method"] == Method.PREFERENCE and values["pairs_from"] in ("comparison", "run"):
+    if values["method"] == Method.PREFERENCE and values["pairs_from"] in ("comparison", "run", "round"):
         document["pairs"] = {values["pairs_from"]: whole(values["pairs_number"].strip()) or 0}
     return document
 
@@ -156,6 +156,8 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
         "jobs": jobs.loaded().filter(training_set=training_set).order_by("-id"),
         "sample": _sample(training_set),
         "standing": reports.standing(training_set.dataset_version),
+        "fold_counts": range(cross_validations.FEWEST, cross_validations.MOST + 1),
+        "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validations.SMALL_TEST,
         "has_tuner": Provider.objects.filter(
             project=actor.project, archived_at=None, capabilities__contains=[Capability.FINE_TUNING]
         ).exists(),

@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from evaluations import datasets, gates, providers, tasks
+from evaluations import datasets, gates, providers, runs, tasks
 from evaluations.models import Dataset, ProviderModel
 from finetunes import advancing, jobs, polling, states, tuned, tuners
 from finetunes import tasks as finetune_tasks
@@ -249,6 +249,93 @@ def test_an_order_whose_answer_was_lost_is_cancelled_all_the_same(stage: Stage, 
     assert [one["status"] for one in slow_sandbox.jobs()] == ["cancelled"]
 
 
+def test_the_list_has_its_time_from_when_the_answer_was_lost(
+    stage: Stage, job: FineTune, slow_sandbox: Running, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(advancing, "SETTLES", timedelta(seconds=2))
+    provider = job.model.provider
+    provider.project = stage.project
+    providers.change(stage.ada, provider, timeout_seconds=3)
+    slow_sandbox.fault("hang", on="create", count=1)
+    lost = until(jobs.submit(stage.edith, job), lambda one: one.setbacks > 0 and one.asked_at is not None)
+
+    # The order was sent more than two seconds ago, and was waited for; the list has been looked through once.
+    assert "looked through" in step(lost).note
+
+
+def test_what_nobody_can_reach_any_more_can_be_ended(stage: Stage, job: FineTune, slow_sandbox: Running):
+    sent = until(jobs.submit(stage.edith, job), is_sent)
+    slow_sandbox.fault("unauthorized", on="poll")
+    slow_sandbox.fault("unauthorized", on="cancel")
+    stuck = step(jobs.cancel(stage.edith, sent))
+    assert (stuck.state, stuck.resumes_at) == (JobState.NEEDS_ATTENTION, JobState.QUEUED)
+
+    ended = jobs.cancel(stage.edith, stuck)
+
+    assert (ended.state, ended.note) == (JobState.CANCELLED, "Ended here; the provider could not be told.")
+
+
+def test_a_job_that_the_provider_has_no_more_is_over_when_it_is_cancelled(
+    stage: Stage, job: FineTune, slow_sandbox: Running
+):
+    sent = until(jobs.submit(stage.edith, job), is_sent)
+    FineTune.objects.filter(pk=sent.pk).update(remote_id="ftjob-gone")
+
+    assert step(jobs.cancel(stage.edith, sent)).state == JobState.CANCELLED
+
+
+def test_what_cannot_be_kept_and_what_ends_workers_waits_for_a_person(
+    stage: Stage, job: FineTune, monkeypatch: pytest.MonkeyPatch
+):
+    submitted = jobs.submit(stage.edith, job)
+    with monkeypatch.context() as patched:
+        patched.setitem(advancing._STEPS, JobState.VALIDATING, lambda _: advancing._Left({"note": "a\x00b"}))
+        stuck = step(submitted)
+    assert (stuck.state, stuck.leased_until) == (JobState.NEEDS_ATTENTION, None)
+    FineTune.objects.filter(pk=job.pk).update(unfinished=advancing.MOST_BROKEN)
+
+    stuck = step(jobs.retry(stage.edith, stuck))
+
+    assert "workers ended" in stuck.error
+    assert (stuck.state, stuck.unfinished) == (JobState.NEEDS_ATTENTION, 0)
+
+
+def test_a_job_is_submitted_at_the_prices_of_that_day(stage: Stage, training_set: TrainingSet, base: ProviderModel):
+    drafted = jobs.draft(stage.edith, training_set, base, budget_usd="1")
+    tuners.set_price(stage.ada, base, {"training": "100000"})
+    with pytest.raises(Problem, match="the budget is"):
+        jobs.submit(stage.edith, drafted)
+    tuners.set_price(stage.ada, base, {"training": "2"})
+
+    submitted = jobs.submit(stage.edith, jobs.numbered(stage.project, drafted.pk))
+
+    assert submitted.price == {"training": "2.000000", "tuned_input": None, "tuned_output": None}
+
+
+def test_a_lost_evaluation_is_begun_again_and_a_taken_name_is_refused(stage: Stage, job: FineTune, sandbox: Running):
+    tuners.set_up(stage.ada, job.model.provider, dialect="azure")
+    done = until(jobs.submit(stage.edith, job), is_over)
+    model = tuned.of(done)
+    assert model
+    with pytest.raises(Problem, match="another model already"):
+        tuned.deployed(stage.edith, model, job.model.name)
+    model = tuned.deployed(stage.edith, model, model.remote_name)
+    with pytest.raises(Problem, match="Nothing about its evaluation"):
+        tuned.measure_again(stage.edith, model)
+    first = tuned.measure(model)
+    runs.cancel(stage.edith, first[0])
+    tasks.sum_up_run(first[0].pk)
+    tasks.drive_run(first[1].pk)
+    tasks.sum_up_run(first[1].pk)
+    finetune_tasks.compare(tuned.evaluations_of(model)[0].pk)
+    assert "cancelled" in tuned.evaluations_of(model)[0].error
+
+    again = tuned.measure_again(stage.edith, model)
+
+    assert [run.split for run in again] == ["test", "test"]
+    assert {row.split: row.error for row in tuned.evaluations_of(model)} == {"test": "", "general": ""}
+
+
 def test_jobs_wait_for_a_place(stage: Stage, training_set: TrainingSet, base: ProviderModel, slow_sandbox: Running):
     tuners.set_up(stage.ada, base.provider, max_jobs=1)
     first, second = (jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, base)) for _ in range(2))
@@ -287,7 +374,8 @@ def test_money_leaks_and_last_days_are_looked_at_before_anything_is_sent(
 
 def test_pauses_grow_keep_to_what_was_asked_for_and_never_meet():
     assert [round(polling.pause(n) / 5) for n in (0, 2)] <= [round(polling.pause(n) * 1.3) for n in (1, 4)]
-    assert polling.pause(100) <= polling.LONGEST * 1.2
+    assert polling.pause(10**6) <= polling.LONGEST * 1.2
+    assert polling.pause_after(10**6) <= polling.LONGEST_SETBACK * 1.2
     assert polling.pause_after(1, 100.0) >= 100
     assert len({polling.pause(0) for _ in range(20)}) > 10
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from django.db import DatabaseError, transaction
 
-from evaluations import comparisons, datasets, runs, tasks
+from evaluations import annotation, comparisons, datasets, runs, tasks
 from evaluations.models import Dataset, ProviderModel
 from finetunes import building, minimal, training_sets
 from finetunes.models import TrainingSet
@@ -16,7 +16,7 @@ from registry.content import normalise
 from registry.models import PromptVersion
 from registry.problems import Problem
 from tests.conftest import Stage
-from tests.evaluations.conftest import case, make_run, routing
+from tests.evaluations.conftest import LABELS, case, make_run, routing
 from tests.evaluations.test_run_pages import finish
 
 
@@ -177,3 +177,29 @@ def test_earlier_turns_that_a_service_puts_in_are_asked_as_well():
     long = normalise(routing(messages=[*said[:-1], history, said[-1]]))
 
     assert [one["role"] for one in minimal.minimal(long, "Sort it.")["messages"]] == ["system", "placeholder", "user"]
+
+
+def test_preference_pairs_come_from_what_a_round_settled_on(stage: Stage, version: PromptVersion, tickets: Dataset):
+    round_ = annotation.open_round(
+        stage.edith, tickets, title="Twice", annotators=2, labels=LABELS, split="train", most=12
+    )
+    items = list(round_.items.select_related("case").order_by("id"))
+    for place, item in enumerate(items):
+        annotation.annotate(stage.edith, round_, item.pk, expected=item.case.expected)
+        said = item.case.expected if place == 11 else {"category": "something else"}
+        annotation.annotate(stage.rhea, round_, item.pk, expected=said)
+    for item in annotation.disputed(round_):
+        annotation.decide(stage.edith, round_, item.pk, expected=item.case.expected)
+    asked = {"source": version, "instruction": "Sort the ticket.", "method": Method.PREFERENCE}
+    assert tickets.head
+    with pytest.raises(Problem, match="apply it first"):
+        training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **asked)
+    annotation.apply(stage.edith, round_)
+
+    found = training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **asked)
+    training_sets.perform(found)
+
+    found = training_sets.numbered(stage.project, found.pk)
+    assert (found.state, found.errors, found.train) == ("ready", 0, 11), (found.error, found.report)
+    worse = {line["non_preferred_output"][0]["content"] for line in lines(found)}
+    assert worse == {'{"category":"something else"}'}

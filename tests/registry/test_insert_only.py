@@ -25,6 +25,7 @@ from evaluations.models import (
 from evaluations.planning import Asked
 from finetunes import tuners
 from finetunes.models import (
+    CrossValidation,
     FineTune,
     TrainingFile,
     TrainingSet,
@@ -73,7 +74,7 @@ INSERT_ONLY = [
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [FineTune, Lineup, Run, Synthesis, TrainingSet, Trial, TunedModel]
+FROZEN = [CrossValidation, FineTune, Lineup, Run, Synthesis, TrainingSet, Trial, TunedModel]
 
 
 @pytest.fixture
@@ -113,6 +114,17 @@ def history(stage: Stage) -> None:
         by_name="edith",
     )
     TrainingFile.objects.create(training_set=training_set, file="train", number=1, data=b"{}")
+    CrossValidation.objects.create(
+        project=stage.project,
+        training_set=training_set,
+        model=model,
+        folds=5,
+        hyperparameters={},
+        baseline=version,
+        scorers=[],
+        is_simulation=True,
+        by_name="edith",
+    )
     job = FineTune.objects.create(
         project=stage.project,
         training_set=training_set,

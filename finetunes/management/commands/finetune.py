@@ -11,7 +11,7 @@ from evaluations import providers, reports
 from evaluations import tasks as evaluating
 from evaluations.models import ReportKind
 from evaluations.templatetags.evaluations_text import measured
-from finetunes import jobs, sizing, tasks, training_sets, tuned, validation
+from finetunes import cross_validations, jobs, sizing, tasks, training_sets, tuned, validation
 from finetunes.models import FineTune, TrainingSet, TunedEvaluation, TunedModel
 from finetunes.training_lines import Method
 from finetunes.validation import Limits
@@ -45,6 +45,11 @@ class Command(BaseCommand):
         run.add_argument("--suffix", default="")
         run.add_argument("--scorer", action="append", dest="scorers")
         run.add_argument("--budget", help="US dollars for the tuning")
+        folds = verbs.add_parser("folds", help="cross-validate: where data is small, every case tests once")
+        folds.add_argument("training_set", type=int)
+        folds.add_argument("--model", required=True, help="the base: provider/model")
+        folds.add_argument("--folds", type=int, default=cross_validations.FOLDS)
+        folds.add_argument("--budget", help="US dollars for all folds together")
         watch = verbs.add_parser("watch", help="follow a job to its comparison")
         cancel = verbs.add_parser("cancel", help="end a job")
         publish = verbs.add_parser("publish", help="make a version of what came out, and ask for its promotion")
@@ -52,7 +57,7 @@ class Command(BaseCommand):
             one.add_argument("job", type=int)
         publish.add_argument("--environment", required=True)
         publish.add_argument("--reason", default="")
-        for one in (build, run, watch, cancel, publish):
+        for one in (build, run, folds, watch, cancel, publish):
             one.add_argument("--project", required=True, help="the project's slug")
         for one in (build, run, watch):
             one.add_argument("--here", action="store_true", help="do the work in this process, without a worker")
@@ -71,6 +76,8 @@ class Command(BaseCommand):
                     self._build(actor, asked)
                 case "run":
                     self._run(actor, asked)
+                case "folds":
+                    self._folds(actor, asked)
                 case "watch":
                     self._tell(self._watch(jobs.numbered(project, asked["job"]), here=asked["here"]))
                 case "cancel":
@@ -134,6 +141,27 @@ class Command(BaseCommand):
         job = jobs.submit(actor, jobs.numbered(actor.project, job.pk))
         self._tell(self._watch(job, here=asked["here"]))
 
+    def _folds(self, actor: Actor, asked: dict[str, Any]) -> None:
+        training_set = training_sets.numbered(actor.project, asked["training_set"])
+        document = {"model": asked["model"], "folds": asked["folds"], "budget_usd": asked["budget"]}
+        made = cross_validations.begin(actor, training_set, **cross_validations.asked_for(actor.project, document))
+        shown = ""
+        while not made.is_over:
+            rows = cross_validations.standing(made)
+            said = ", ".join(row.job.get_state_display().lower() if row.job else "being built" for row in rows)
+            if said != shown:
+                sys.stderr.write(f"Folds: {said}\n")
+                shown = said
+            time.sleep(LOOK_SECONDS)
+            made = cross_validations.numbered(actor.project, made.pk)
+        if made.result is None:
+            raise CommandError(f"{made.get_state_display()}. {made.error}".strip())
+        quality = made.result["quality"] or {}
+        simulation = " (a simulation)" if made.is_simulation else ""
+        self.stdout.write(f"{quality.get('sentence', 'No case was judged in both.')}{simulation}")
+        if not quality.get("not_worse") and quality.get("verdict") != "better":
+            raise CommandError("Tuned models are not better than what they are to replace.")
+
     def _await_leaks(self, training_set: TrainingSet, *, here: bool) -> None:
         """A new dataset version is still being looked through; a job is not submitted before that is done."""
         version = training_set.dataset_version
@@ -167,13 +195,12 @@ class Command(BaseCommand):
         cost = "" if job.cost_usd is None else f", ${job.cost_usd:.4f}"
         simulation = " (a simulation)" if job.is_simulation else ""
         self.stdout.write(f"{model.remote_name}: {job.trained_tokens or 0:,} tokens trained{cost}{simulation}.")
-        worse = False
-        for row in tuned.evaluations_of(model):
-            worse |= self._tell_evaluation(row)
-        if worse:
-            raise CommandError("The tuned model is not better than what it is to replace.")
+        told = {row.split: self._tell_evaluation(row) for row in tuned.evaluations_of(model)}
+        if not told.get("test"):
+            raise CommandError("It is not shown that the tuned model is as good as what it is to replace.")
 
     def _tell_evaluation(self, row: TunedEvaluation) -> bool:
+        """Whether it is shown to be no worse."""
         if row.error or row.comparison is None or row.baseline is None or row.candidate is None:
             self.stdout.write(f"{row.split}: {row.error}")
             return False
@@ -184,7 +211,7 @@ class Command(BaseCommand):
             price = "" if call is None else f", ${1_000 * call:.4f} for 1,000 calls"
             self.stdout.write(f"{row.split}, {name}: quality {measured(summary.get('quality'))}{price}")
         self.stdout.write(f"{row.split}: {quality.get('sentence') or row.comparison.error}")
-        return row.split == "test" and not quality.get("not_worse") and quality.get("verdict") != "better"
+        return bool(quality.get("not_worse")) or quality.get("verdict") == "better"
 
     def _publish(self, actor: Actor, asked: dict[str, Any]) -> None:
         model = tuned.of(jobs.numbered(actor.project, asked["job"]))

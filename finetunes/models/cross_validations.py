@@ -1,0 +1,80 @@
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models import ProviderModel
+from finetunes.models.training_sets import TrainingSet
+from registry.models import APIKey, Project, PromptVersion, User
+from registry.models.insert_only import frozen
+
+
+class CrossValidationState(models.TextChoices):
+    RUNNING = "running", "Under way"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+CROSS_VALIDATION_OVER = (CrossValidationState.DONE, CrossValidationState.FAILED, CrossValidationState.CANCELLED)
+
+
+class CrossValidation(models.Model):
+    """Tuning several times, each time on all folds but one, so that a small dataset tests with every case it has."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="cross_validations")
+    # The set of all of the data: each fold's is made as it was.
+    training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="cross_validations")
+    model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="+")
+    folds = models.PositiveSmallIntegerField()
+    hyperparameters = models.JSONField()
+    baseline = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
+    scorers = models.JSONField()
+    is_simulation = models.BooleanField()
+    # Of all folds together.
+    budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+
+    state = models.CharField(max_length=10, choices=CrossValidationState.choices, default=CrossValidationState.RUNNING)
+    error = models.CharField(max_length=1_000, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    beat_at = models.DateTimeField(null=True)
+    # As a comparison's, of all folds' answers together.
+    result = models.JSONField(null=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=CrossValidationState.values), name="cross_validation_state_is_known"
+            ),
+            models.CheckConstraint(condition=Q(folds__gte=2, folds__lte=10), name="cross_validation_folds_2_to_10"),
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="cross_validation_of_project"),
+            models.Index(fields=["id"], condition=Q(state="running"), name="cross_validation_open"),
+        ]
+        triggers = [
+            *frozen(
+                *("project", "training_set", "model", "folds", "hyperparameters", "baseline", "scorers"),
+                *("is_simulation", "budget_usd", "by_name", "created_at"),
+            ),
+            pgtrigger.Trigger(
+                name="refuse_change_when_over",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=~pgtrigger.Q(old__state="running"),
+                func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"cross-validation {self.pk}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in CROSS_VALIDATION_OVER

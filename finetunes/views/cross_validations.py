@@ -1,0 +1,66 @@
+"""Pages of cross-validations: one begins on its training set's page, and is watched here."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
+
+from finetunes import cross_validations, tasks, training_sets
+from finetunes.models import CrossValidation
+from finetunes.views.addresses import to
+from registry.access import Actor, Right
+from registry.problems import Problem
+from registry.tasks import start
+from registry.views.frame import done, in_project, only_post, page, refused, whole
+
+
+@in_project
+@only_post
+def cross_validation_new(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    try:
+        training_set = training_sets.numbered(actor.project, key)
+        document = {
+            "model": request.POST.get("model", ""),
+            "folds": whole(request.POST.get("folds", "").strip()),
+            "budget_usd": request.POST.get("budget_usd", "").strip() or None,
+        }
+        asked = cross_validations.asked_for(actor.project, document)
+        made = cross_validations.begin(actor, training_set, **asked)
+    except Problem as problem:
+        return refused(request, problem, to("set-detail", actor, key))
+    start(tasks.sweep)
+    told = "The folds are being tuned. You can leave this page; it goes on by itself."
+    return done(request, told, to("cross-validation-detail", actor, made.pk))
+
+
+@in_project
+def cross_validation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    found = cross_validations.numbered(actor.project, key)
+    return page(request, actor, "finetunes/cross_validation_detail.html", {"section": "finetunes", **_shown(found)})
+
+
+@in_project
+def cross_validation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """How far it is, for a page that waits."""
+    found = cross_validations.numbered(actor.project, key)
+    if found.is_over:
+        return HttpResponseClientRefresh()
+    context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(found)}
+    return render(request, "finetunes/_folds.html", context)
+
+
+@in_project
+@only_post
+def cross_validation_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    address = to("cross-validation-detail", actor, key)
+    try:
+        cross_validations.cancel(actor, cross_validations.numbered(actor.project, key))
+    except Problem as problem:
+        return refused(request, problem, address)
+    return done(request, "It is being ended.", address)
+
+
+def _shown(found: CrossValidation) -> dict[str, Any]:
+    rows = cross_validations.standing(found)
+    return {"found": found, "rows": rows, "cost_usd": cross_validations.cost_of(rows)}
