@@ -230,7 +230,10 @@ CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
     "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
     "look after fine-tune jobs": {"task": "finetunes.tasks.sweep", "schedule": 5},
+    "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
+    "look at what is watched": {"task": "evaluations.tasks.look_at_monitors", "schedule": 60},
+    "add up days that are over": {"task": "evaluations.tasks.add_up_days", "schedule": 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
 
@@ -257,7 +260,12 @@ if EMBEDDINGS_URL:
     env.required("EMBEDDINGS_MODEL", EMBEDDINGS_MODEL, "the model that EMBEDDINGS_URL is asked for")
 
 # --- The demo project ------------------------------------------------------------------------------------------------
-DEMO_SEEDS = ["registry.demo.seed", "evaluations.demo.seed", "finetunes.demo.seed"]
+DEMO_SEEDS = [
+    "registry.demo.seed",
+    "evaluations.demo.seed",
+    "evaluations.demo_calls.seed",
+    "finetunes.demo.seed",
+]
 
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -294,6 +302,8 @@ SPECTACULAR_SETTINGS = {
         "LineupStateEnum": "evaluations.models.LineupState",
         "SynthesisStateEnum": "evaluations.models.SynthesisState",
         "TrainingSetStateEnum": "finetunes.models.TrainingSetState",
+        "CrossValidationStateEnum": "finetunes.models.CrossValidationState",
+        "MonitorStateEnum": "evaluations.models.MonitorState",
         "TrialStateEnum": "evaluations.models.TrialState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],

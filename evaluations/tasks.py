@@ -9,6 +9,8 @@ from evaluations import (
     gates,
     imports,
     lineups,
+    monitors,
+    observations,
     playground,
     proposals,
     providers,
@@ -21,6 +23,20 @@ from registry.tasks import start
 
 HOUR = 3_600
 MOST_SWEPT = 50
+
+
+@shared_task(name="evaluations.tasks.look_at_monitors", time_limit=300, soft_time_limit=280)
+def look_at_monitors() -> None:
+    """Look at the figures that people watch."""
+    for monitor in monitors.due()[:MOST_SWEPT]:
+        monitors.look(monitor)
+
+
+@shared_task(name="evaluations.tasks.add_up_days", time_limit=HOUR, soft_time_limit=HOUR - 60)
+def add_up_days() -> None:
+    """Add up the days of live calls that are over, and delete calls that are old."""
+    observations.roll_up()
+    observations.clear_old()
 
 
 @shared_task(name="evaluations.tasks.read_import", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)

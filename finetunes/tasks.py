@@ -57,6 +57,13 @@ def cross_validate(cross_validation_id: int) -> None:
         cross_validations.perform(found)
 
 
+@shared_task(name="finetunes.tasks.look_at_drift", time_limit=600, soft_time_limit=580)
+def look_at_drift() -> None:
+    """Look whether live calls of published models are still what they were measured on."""
+    for model in tuned.undrifted()[:MOST_SWEPT]:
+        tuned.look_at_drift(model)
+
+
 @shared_task(name="finetunes.tasks.sweep", time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what is due, or waits because its own task was lost or its worker died."""

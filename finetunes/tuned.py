@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from evaluations import comparisons, planning, providers, runs
+from evaluations import comparisons, live, planning, providers, runs
+from evaluations.drift import Size
 from evaluations.models import ComparisonState, ModelPrice, ProviderModel, Run, RunState, Split
 from evaluations.planning import Asked
 from finetunes import building, tuners
@@ -23,6 +24,7 @@ from registry.problems import Problem
 
 # The sides that a tuned model is measured on: its task, and what it may have forgotten.
 SIDES = (Split.TEST, Split.GENERAL)
+DRIFT_EVERY = timedelta(hours=1)
 PRICE_SOURCE = "price of tuned models of this base"
 
 
@@ -252,6 +254,7 @@ def stale(model: TunedModel) -> list[str]:
     # What was said while it was being tuned it has not learned either.
     if newest and is_other and newest.created_at > model.job.training_set.created_at:
         found.append(f"{newest.prompt.name} has changed since: version {newest.number} says other things.")
+    found += [f"Live calls are not what it was measured on. {one['sentence']}" for one in model.drifts if _is_much(one)]
     ends_on = ends(model)
     if ends_on:
         left = (ends_on - timezone.now().date()).days
@@ -260,6 +263,25 @@ def stale(model: TunedModel) -> list[str]:
                 f"It is shut down on {ends_on}, in {left} days." if left > 0 else f"It was shut down on {ends_on}."
             )
     return found
+
+
+def _is_much(drift: Mapping[str, Any]) -> bool:
+    return bool(drift["size"] == Size.MUCH)
+
+
+def undrifted() -> QuerySet[TunedModel]:
+    """Published models whose live calls nobody has looked at for an hour."""
+    old = Q(drift_looked_at=None) | Q(drift_looked_at__lt=timezone.now() - DRIFT_EVERY)
+    return loaded().filter(old, published__isnull=False).order_by("drift_looked_at", "id")
+
+
+def look_at_drift(model: TunedModel) -> None:
+    """Hold the live calls of what was published against the cases that it was measured on."""
+    run = model.evaluations.filter(split=Split.TEST, candidate__isnull=False).select_related("candidate").first()
+    found = live.since_run(model.published, run.candidate) if run and run.candidate and model.published else []
+    TunedModel.objects.filter(pk=model.pk).update(
+        drifts=[one.as_dict() for one in found], drift_looked_at=timezone.now()
+    )
 
 
 def ends(model: TunedModel) -> date | None:

@@ -31,7 +31,7 @@ ROLE_RIGHTS: dict[Role, frozenset[Right]] = {
 # must pass one anyway overrides it with a reason.
 SCOPE_RIGHTS: dict[Scope, frozenset[Right]] = {
     Scope.READ: frozenset({Right.SEE}),
-    Scope.WRITE: _EDITOR | {Right.RECORD_CHECKS},
+    Scope.WRITE: _EDITOR | {Right.RECORD_CHECKS, Right.OBSERVE},
     Scope.OBSERVE: frozenset({Right.OBSERVE}),
 }
 # Whoever has a shell on the server administers it; approving stays with two people.

@@ -132,13 +132,15 @@ def curve_chart(
         (_, first), (last_x, last) = pairs[0], pairs[-1]
         # Below the axis nothing is drawn.
         points = " ".join(f"{x_of(x)},{_y(max(y, 0.0), top)}" for x, y in pairs)
-        curves.append(Curve(name, points, Mark(x_of(last_x), _y(max(last, 0.0), top), f"{name}: {last:.3g}"), place))
-        told.append(f"{name} from {first:.3g} to {last:.3g}")
+        curves.append(
+            Curve(name, points, Mark(x_of(last_x), _y(max(last, 0.0), top), f"{name}: {_short(last)}"), place)
+        )
+        told.append(f"{name} from {_short(first)} to {_short(last)}")
     across_step = _round_up(far / (TICKS + 2))
     steps = [
         Mark(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
     ]
-    ticks = [Level(_y(step * k, top), f"{step * k:.3g}") for k in range(round(top / step) + 1)]
+    ticks = [Level(_y(step * k, top), _short(step * k)) for k in range(round(top / step) + 1)]
     return CurveChart(key, title, f"{title} by {across}: {'; '.join(told)}", curves, ticks, steps)
 
 
@@ -189,6 +191,10 @@ def bar_chart(key: str, title: str, values: Sequence[tuple[str, float]], *, unit
     ]
     ticks = [Level(_y(step * k, top), f"{step * k:,.0f}") for k in range(round(top / step) + 1)]
     return BarChart(key, title, f"{title}: {', '.join(bar.label for bar in bars)}", bars, ticks)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _y(value: float, top: float) -> int:

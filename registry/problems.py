@@ -135,6 +135,10 @@ CATALOGUE: dict[str, Kind] = {
     "round.invalid": Kind(400, "The round has faults"),
     "annotation.not_yours": Kind(409, "You cannot annotate this case"),
     "annotation.invalid": Kind(400, "The annotation has faults"),
+    # Live calls
+    "observation.invalid": Kind(400, "The observations have faults"),
+    "monitor.not_found": Kind(404, "There is no such monitor"),
+    "monitor.too_many": Kind(409, "The project has many monitors already"),
     # Model providers
     "provider.not_found": Kind(404, "There is no such provider"),
     "provider.name_taken": Kind(409, "A provider with this name exists"),

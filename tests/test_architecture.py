@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     "evaluations.agreement",
     "evaluations.calling",
+    "evaluations.drift",
+    "evaluations.traffic",
     "evaluations.case_file",
     "evaluations.case_row",
     "evaluations.promptfoo",

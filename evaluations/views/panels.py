@@ -3,6 +3,8 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from evaluations import live, monitors
+from evaluations.models import MonitorState
 from evaluations.views.runs import of_prompt
 from registry import listing, prompts
 from registry.access import Actor, Right
@@ -29,5 +31,19 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 @in_project
 def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    prompts.named(actor.project, name)
-    return render(request, "evaluations/_usage_panel.html")
+    """What its live calls came to in the last days, and what is out of bounds."""
+    prompt = prompts.named(actor.project, name)
+    found = live.of_prompt(prompt)
+    total = found.total
+    alerts = monitors.in_use().filter(prompt=prompt, state=MonitorState.ALERT)
+    context = {
+        "project": actor.project,
+        "prompt": prompt,
+        "live": found,
+        "total": total,
+        "median": total.latency(0.5),
+        "slowest": total.latency(0.99),
+        "tokens_a_month": found.tokens_a_month(),
+        "alerts": [(one, monitors.WATCHED[one.figure]) for one in alerts],
+    }
+    return render(request, "evaluations/_usage_panel.html", context)

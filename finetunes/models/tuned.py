@@ -22,6 +22,9 @@ class TunedModel(models.Model):
     cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True)
     published = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
     promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, null=True, related_name="+")
+    # How live calls of what was published differ from the cases that it was measured on, as workers saw it last.
+    drifts = models.JSONField(default=list)
+    drift_looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -1,7 +1,8 @@
 """Every page, wide and narrow, light and dark: accessible, quiet, from this host alone, and within its width."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.instance import Instance
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 TRIAGE = "prompts/support.triage"
+PATIENCE_SECONDS = 120
 PAGES = [
     "prompts/",
     "prompts/?search=nothing-has-this",
@@ -32,6 +34,7 @@ PAGES = [
     f"{TRIAGE}/rollback/?environment=production&to=2",
     "prompts/support.route/versions/1/",
     "prompts/support.route/edit/",
+    "prompts/support.route/live/",
     "examples/",
     "new-example-set/",
     "examples/support.tickets/",
@@ -148,6 +151,48 @@ def test_faults_drafts_and_merges_are_accessible(person_for: PersonFor, prompt_a
         page = editor.open(path)
         settled(page)
         assert faults(page) == [], path
+        assert too_wide(page) <= 0, path
+
+
+@pytest.fixture(scope="module")
+def tuned(instance: Instance) -> list[str]:
+    """Pages of a training set, of a job that has come to a model that was measured, and of a cross-validation."""
+
+    def until(path: str, is_so: Callable[[Any], bool]) -> Any:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            _, found = instance.call("GET", path)
+            if is_so(found):
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"{path} is still {found}")
+
+    recipe = {"dataset": "support.tickets", "prompt": "support.route@latest", "instruction": "Sort the ticket."}
+    number = instance.call("POST", "/api/v1/training-sets", recipe)[1]["id"]
+    until(f"/api/v1/training-sets/{number}", lambda one: one["state"] == "ready")
+    until("/api/v1/datasets/support.tickets/versions/latest/leakage", lambda one: not one["blocks_fine_tuning"])
+    asked = {"training_set": number, "model": "sandbox/sandbox-small", "submit": True}
+    job = instance.call("POST", "/api/v1/fine-tunes", asked)[1]["id"]
+    folds = {"model": "sandbox/sandbox-small", "folds": 2}
+    _, begun = instance.call("POST", f"/api/v1/training-sets/{number}/cross-validations", folds)
+    until(f"/api/v1/fine-tunes/{job}", lambda one: one["state"] == "succeeded")
+    until("/api/v1/tuned-models", lambda found: any(_is_measured(one) for one in found["results"]))
+    return [f"training-sets/{number}/", f"fine-tunes/{job}/", f"cross-validations/{begun['id']}/", "fine-tunes/"]
+
+
+def _is_measured(model: dict[str, Any]) -> bool:
+    return any(one["verdict"] for one in model["evaluations"])
+
+
+@pytest.mark.parametrize(("width", "scheme", "rules"), LOOKS, ids=["wide and light", "narrow and dark"])
+def test_what_has_been_tuned_is_accessible(
+    person_for: PersonFor, tuned: list[str], width: int, scheme: str, rules: Sequence[str]
+):
+    admin = person_for("admin", width=width, scheme=scheme)
+    for path in tuned:
+        page = admin.open(path)
+        page.wait_for_load_state("load")
+        assert faults(page, rules) == [], path
         assert too_wide(page) <= 0, path
 
 

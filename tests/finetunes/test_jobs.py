@@ -13,13 +13,13 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from evaluations import datasets, gates, providers, runs, tasks
-from evaluations.models import Dataset, ProviderModel
+from evaluations import datasets, gates, observations, providers, runs, tasks
+from evaluations.models import Dataset, ProviderModel, Result
 from finetunes import advancing, jobs, polling, states, tuned, tuners
 from finetunes import tasks as finetune_tasks
 from finetunes.models import FineTune, TrainingSet, TunedModel
 from finetunes.states import JobState
-from registry import approvals, environments, promotion
+from registry import access, approvals, environments, promotion
 from registry.problems import Problem
 from tests.conftest import Stage
 from tests.evaluations.conftest import case
@@ -442,6 +442,42 @@ def test_what_makes_a_tuned_model_stale_is_said(stage: Stage, job: FineTune, san
     newer, ends = tuned.stale(model)
     assert "9 more training cases" in newer
     assert "30 days" in ends
+
+
+def test_live_calls_that_are_not_what_was_measured_make_a_model_stale(
+    stage: Stage, job: FineTune, sandbox: Running, tickets: Dataset
+):
+    done = until(jobs.submit(stage.edith, job), is_over)
+    model = tuned.of(done)
+    assert model
+    for run in tuned.measure(model):
+        tasks.drive_run(run.pk)
+    published = tuned.publish(stage.edith, model, stage.environment("production")).published
+    assert published
+    calls = [
+        {"id": str(number), "prompt": str(published), "tokens_in": 400 + number % 50, "tokens_out": 4}
+        for number in range(250)
+    ]
+    # Of the test side's eighteen cases nothing can be told; a test of some hundreds tells.
+    service = access.command_line(stage.project)
+    observations.record(service, calls)
+    finetune_tasks.look_at_drift()
+    found = tuned.numbered(stage.project, model.pk)
+    assert [one["size"] for one in found.drifts] == ["too few", "too few"]
+    assert not [one for one in tuned.stale(found) if "measured" in one]
+
+    run = model.evaluations.get(split="test").candidate
+    assert run
+    case_key = run.results.first().case_id  # type: ignore[union-attr]
+    Result.objects.bulk_create(
+        Result(run=run, case_id=case_key, repeat=repeat, tokens_in=40 + repeat % 7, tokens_out=4)
+        for repeat in range(2, 300)
+    )
+    TunedModel.objects.update(drift_looked_at=None)
+    finetune_tasks.look_at_drift()
+
+    (reason,) = tuned.stale(tuned.numbered(stage.project, model.pk))
+    assert reason.startswith("Live calls are not what it was measured on. Length of questions has moved much")
 
 
 def test_a_model_that_has_to_be_deployed_waits_for_its_name(stage: Stage, job: FineTune, sandbox: Running):
