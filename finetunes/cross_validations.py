@@ -11,8 +11,8 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from evaluations import attempts, datasets, planning, reports, scoring
-from evaluations.models import ComparisonState, ProviderModel, Split
-from finetunes import advice, jobs, sizing, training_sets, tuned, tuners
+from evaluations.models import ComparisonState, ProviderModel
+from finetunes import jobs, sizing, training_sets, tuned, tuners
 from finetunes.models import (
     CrossValidation,
     CrossValidationState,
@@ -97,14 +97,6 @@ def _told(chosen: Hyperparameters) -> dict[str, Any]:
     """Settings as each fold's job takes them."""
     given = {name: sizing.AUTO if value is None else value for name, value in chosen.as_dict().items()}
     return {name: value for name, value in given.items() if name != "beta" or value != sizing.AUTO}
-
-
-def estimated(training_set: TrainingSet, model: ProviderModel, folds: int = FOLDS) -> Decimal | None:
-    """About what tuning would cost in all, in US dollars: each example is learned in all folds but one."""
-    found = jobs.estimate(training_set, model, advice.DEFAULTS)
-    sizes = training_set.dataset_version.sizes
-    cases = sum(count for split, count in sizes.items() if split != Split.GENERAL)
-    return None if found.cost_usd is None else found.cost_usd / max(1, found.examples) * cases * (folds - 1)
 
 
 def _require_foldable(training_set: TrainingSet, model: ProviderModel, folds: int) -> None:

@@ -156,6 +156,7 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
         "jobs": jobs.loaded().filter(training_set=training_set).order_by("-id"),
         "sample": _sample(training_set),
         "standing": reports.standing(training_set.dataset_version),
+        "folds": cross_validations.loaded().filter(training_set=training_set).order_by("-id")[:SHOWN],
         "fold_counts": range(cross_validations.FEWEST, cross_validations.MOST + 1),
         "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validations.SMALL_TEST,
         "has_tuner": Provider.objects.filter(
