@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.instance import Instance, start
 
@@ -26,6 +26,8 @@ FLAGS = [
 ]
 HOW = "No Chromium was found. Install one (Debian: apt-get install chromium) or name it: CHROMIUM=/path/to/chromium."
 PATIENCE = 15_000
+# Machines are noisy: what is waited for comes, or does not.
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str:
