@@ -51,6 +51,10 @@ class Live:
         """Tokens of questions and answers together."""
         return per_month([float(day.tokens_in + day.tokens_out) for day in self.whole_days()])
 
+    def questions_a_month(self) -> Measured | None:
+        """Tokens of questions alone: by these providers' prices are compared."""
+        return per_month([float(day.tokens_in) for day in self.whole_days()])
+
     def calls_a_month(self) -> Measured | None:
         return per_month([float(day.calls) for day in self.whole_days()])
 

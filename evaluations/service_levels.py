@@ -55,7 +55,7 @@ def findings(summary: Mapping[str, Any], levels: Levels) -> list[Finding]:
     """A run's summary against each level that is set."""
     measured = {
         "quality": summary.get("quality"),
-        "format_adherence": _format(summary),
+        "format_adherence": format_of(summary),
         "p99_latency_ms": (summary.get("latency_ms") or {}).get("p99"),
         "cost_per_call_usd": summary.get("cost_per_call_usd"),
     }
@@ -76,7 +76,8 @@ def _finding(name: str, level: float, estimate: Mapping[str, Any] | None) -> Fin
     return Finding(name, level, value, low, high)
 
 
-def _format(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def format_of(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The share of answers that keep to their format, by the strictest scorer that looked; None where none did."""
     there = {one["scorer"]: one["passed"] for one in summary.get("scorers", ()) if one["passed"]}
     return next((there[name] for name in FORMAT_SCORERS if name in there), None)
 

@@ -10,6 +10,8 @@ from finetunes import jobs, tasks
 from finetunes.models import (
     CrossValidation,
     FineTune,
+    StrategyPolicy,
+    StrategyRecommendation,
     TrainingFile,
     TrainingSet,
     TuneCheckpoint,
@@ -117,3 +119,16 @@ class TunerAdmin(ReadOnlyAdmin):
 class TuningPriceAdmin(ReadOnlyAdmin):
     list_display = ("model", "valid_from", "training", "tuned_input", "tuned_output", "by_name")
     list_select_related = ("model__provider",)
+
+
+@admin.register(StrategyPolicy)
+class StrategyPolicyAdmin(ReadOnlyAdmin):
+    list_display = ("project", "number", "by_name", "created_at")
+    list_select_related = ("project",)
+
+
+@admin.register(StrategyRecommendation)
+class StrategyRecommendationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "project", "prompt", "policy", "strategy", "is_simulation", "by_name", "created_at")
+    list_select_related = ("project", "prompt")
+    list_filter = ("strategy", "policy", "is_simulation")

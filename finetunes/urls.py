@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.views import cross_validations, jobs, panels, training_sets
+from finetunes.views import cross_validations, jobs, panels, strategy, token_audit, training_sets
 
 app_name = "finetunes"
 P = "p/<slug:project>"
@@ -9,6 +9,13 @@ SET = f"{P}/training-sets/<int:key>"
 FOLDS = f"{P}/cross-validations/<int:key>"
 urlpatterns = [
     path(f"{P}/prompts/<str:name>/strategy/panel/", panels.prompt_panel, name="prompt-panel"),
+    path(f"{P}/prompts/<str:name>/strategy/", strategy.strategy_page, name="strategy"),
+    path(f"{P}/prompts/<str:name>/strategy/answer/", strategy.strategy_answer, name="strategy-answer"),
+    path(f"{P}/strategy/", strategy.recommendation_list, name="recommendation-list"),
+    path(f"{P}/strategy/policy/", strategy.policy_page, name="strategy-policy"),
+    path(f"{P}/strategy/tokens/", token_audit.token_audit, name="token-audit"),
+    path(f"{P}/strategy/<int:key>/", strategy.recommendation_detail, name="recommendation-detail"),
+    path(f"{P}/strategy/<int:key>/report.md", strategy.recommendation_report, name="recommendation-report"),
     path(f"{P}/fine-tunes/", jobs.job_list, name="job-list"),
     path(f"{P}/new-training-set/", training_sets.set_new, name="set-new"),
     path(f"{SET}/", training_sets.set_detail, name="set-detail"),

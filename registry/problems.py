@@ -135,6 +135,11 @@ CATALOGUE: dict[str, Kind] = {
     "round.invalid": Kind(400, "The round has faults"),
     "annotation.not_yours": Kind(409, "You cannot annotate this case"),
     "annotation.invalid": Kind(400, "The annotation has faults"),
+    # Strategy
+    "policy.invalid": Kind(400, "The policy has faults"),
+    "strategy.invalid": Kind(400, "The inputs of the recommendation have faults"),
+    "strategy.not_measured": Kind(409, "What a recommendation needs is not measured"),
+    "strategy.not_found": Kind(404, "There is no such recommendation"),
     # Live calls
     "observation.invalid": Kind(400, "The observations have faults"),
     "monitor.not_found": Kind(404, "There is no such monitor"),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.api import cross_validations, jobs, training_sets, tuners
+from finetunes.api import cross_validations, jobs, strategy, training_sets, tuners
 
 JOB = "fine-tunes/<int:key>"
 MODEL = "tuned-models/<int:key>"
@@ -26,6 +26,9 @@ urlpatterns = [
     path(f"{MODEL}/deployed", jobs.TunedModelDeployed.as_view()),
     path(f"{MODEL}/measure", jobs.TunedModelMeasure.as_view()),
     path(f"{MODEL}/publish", jobs.TunedModelPublish.as_view()),
+    path("strategy/recommendations", strategy.RecommendationList.as_view()),
+    path("strategy/recommendations/<int:key>", strategy.RecommendationDetail.as_view()),
+    path("strategy/policy", strategy.PolicyView.as_view()),
     path("providers/<str:name>/tuning", tuners.ProviderTuning.as_view()),
     path("providers/<str:name>/tuning-prices", tuners.ProviderTuningPrices.as_view()),
 ]

@@ -2,6 +2,7 @@
 
 from finetunes.models.cross_validations import CROSS_VALIDATION_OVER, CrossValidation, CrossValidationState
 from finetunes.models.jobs import FineTune, TuneCheckpoint, TuneEvent, TunePoint
+from finetunes.models.strategy import StrategyPolicy, StrategyRecommendation
 from finetunes.models.training_sets import TrainingFile, TrainingSet, TrainingSetState
 from finetunes.models.tuned import TunedEvaluation, TunedModel
 from finetunes.models.tuners import Tuner, TuningPrice
@@ -11,6 +12,8 @@ __all__ = [
     "CrossValidation",
     "CrossValidationState",
     "FineTune",
+    "StrategyPolicy",
+    "StrategyRecommendation",
     "TrainingFile",
     "TrainingSet",
     "TrainingSetState",

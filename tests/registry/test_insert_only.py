@@ -30,6 +30,8 @@ from finetunes import tuners
 from finetunes.models import (
     CrossValidation,
     FineTune,
+    StrategyPolicy,
+    StrategyRecommendation,
     TrainingFile,
     TrainingSet,
     TuneCheckpoint,
@@ -71,6 +73,8 @@ INSERT_ONLY = [
     Release,
     Result,
     Review,
+    StrategyPolicy,
+    StrategyRecommendation,
     TrainingFile,
     TuneCheckpoint,
     TuneEvent,
@@ -122,6 +126,10 @@ def history(stage: Stage) -> None:
         method="supervised",
         recipe_hash="x",
         by_name="edith",
+    )
+    StrategyPolicy.objects.create(project=stage.project, number=1, members={}, by_name="ada")
+    StrategyRecommendation.objects.create(
+        project=stage.project, policy="seed", policy_members={}, inputs={}, strategy="prompt", result={}, by_name="ada"
     )
     TrainingFile.objects.create(training_set=training_set, file="train", number=1, data=b"{}")
     CrossValidation.objects.create(

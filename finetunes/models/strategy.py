@@ -1,0 +1,63 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from registry.models import APIKey, Project, Prompt, PromptVersion, User
+from registry.models.insert_only import insert_only
+
+
+class StrategyPolicy(models.Model):
+    """A project's numbers for recommendations (finetunes.policies.Policy); the newest counts, older ones stay for the
+    recommendations that were made by them."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="strategy_policies")
+    number = models.PositiveIntegerField()
+    members = models.JSONField()
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["project", "-number"]
+        verbose_name_plural = "strategy policies"
+        constraints = [models.UniqueConstraint(fields=["project", "number"], name="strategy_policy_number_once")]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"policy {self.number} of {self.project}"
+
+
+class StrategyRecommendation(models.Model):
+    """What was recommended, by which policy, from which inputs: all that is needed to come to it again."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="recommendations")
+    # Of a prompt's version, or of numbers that somebody typed in.
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="recommendations")
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
+    environment = models.CharField(max_length=60, blank=True)
+    # `seed` or `default`; of the latter the members, and their number (0: as they come).
+    policy = models.CharField(max_length=10)
+    policy_number = models.PositiveIntegerField(default=0)
+    policy_members = models.JSONField()
+    inputs = models.JSONField()
+    strategy = models.CharField(max_length=20)
+    result = models.JSONField()
+    # Whether figures of simulated runs or calls are among the inputs.
+    is_simulation = models.BooleanField(default=False)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(policy__in=("seed", "default")), name="recommendation_policy_is_known")
+        ]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="recommendation_of_project"),
+            models.Index(fields=["prompt", "-id"], name="recommendation_of_prompt"),
+        ]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"recommendation {self.pk}"

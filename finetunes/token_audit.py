@@ -1,0 +1,106 @@
+"""Where a project's tokens go: by prompt and by part, what that costs a month, and what could be shorter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+
+from django.utils import timezone
+
+from evaluations import live, observations
+from evaluations.traffic import DAYS_A_MONTH, Traffic, added
+from finetunes.policies import Policy
+from registry import environments, linting, resolution, tokens
+from registry.content import whole_text
+from registry.models import Project, PromptVersion
+from registry.references import DEFAULT_ENVIRONMENT
+
+# Findings about a prompt that say what could be shorter.
+COMPRESSIBLE = frozenset({"text.repeated", "size.tokens", "size.examples", "format.unenforced"})
+PARTS = ("instructions", "examples", "context")
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A version's tokens a call by part: what instructs, examples (written out and picked), and what the call itself
+    brings; and what a month of its calls costs."""
+
+    version: PromptVersion
+    calls_a_month: float
+    parts: Mapping[str, float]
+    dollars_a_month: float | None
+    is_simulation: bool
+    findings: tuple[str, ...]
+    is_bloated: bool
+
+    @property
+    def tokens_per_call(self) -> float:
+        return sum(self.parts.values())
+
+    @property
+    def tokens_a_month(self) -> float:
+        return self.tokens_per_call * self.calls_a_month
+
+    def dollars_of(self, part: str) -> float | None:
+        """What a part costs a month: its share of the tokens of the questions."""
+        whole = self.tokens_per_call
+        return None if self.dollars_a_month is None or not whole else self.dollars_a_month * self.parts[part] / whole
+
+    @property
+    def by_part(self) -> list[tuple[str, float, float, float | None]]:
+        """(part, tokens a call, share of all, dollars a month)."""
+        whole = self.tokens_per_call or 1.0
+        return [(part, count, count / whole, self.dollars_of(part)) for part, count in self.parts.items()]
+
+    @property
+    def waste(self) -> float:
+        """What ranks: the money that instructions and examples cost; tokens where nobody knows the price."""
+        own = sum(self.parts[part] for part in ("instructions", "examples"))
+        whole = self.tokens_per_call or 1.0
+        if self.dollars_a_month is None:
+            return own * self.calls_a_month * 1e-12
+        return self.dollars_a_month * own / whole
+
+
+def of_project(project: Project, policy: Policy, environment: str = DEFAULT_ENVIRONMENT) -> list[Audited]:
+    """Every prompt that is live in an environment, what costs most first. A number of queries that does not grow."""
+    place = environments.named(project, environment)
+    versions = list(resolution.live_versions(project, place))
+    until = timezone.now().astimezone(UTC).date()
+    since = until - timedelta(days=live.DAYS - 1)
+    rows = observations.of_versions([one.pk for one in versions], environment, since, until)
+    by_version: dict[int, dict[date, tuple[bool, Traffic]]] = {}
+    for (key, day), found in rows.items():
+        by_version.setdefault(key, {})[day] = found
+    audited = [_audited(version, by_version.get(version.pk, {}), until, policy) for version in versions]
+    return sorted(audited, key=lambda one: (-one.waste, one.version.prompt.name))
+
+
+def _audited(
+    version: PromptVersion, by_day: Mapping[date, tuple[bool, Traffic]], until: date, policy: Policy
+) -> Audited:
+    traffic = added(found for _, found in by_day.values())
+    days = (until - min(by_day, default=until)).days + 1
+    subject = linting.Subject(version.content, frozenset(), version.tokens)
+    name = str(version.content.get("model", {}).get("name", ""))
+    written = tokens.count("\n".join(text for _, text in subject.examples), name).tokens if subject.examples else 0
+    alone = tokens.count(whole_text(version.content), name).tokens
+    # What a version counts beyond its own text are the examples that it picks.
+    picked = max(0, version.tokens - alone) if "examples" in version.content else 0
+    examples = float(min(version.tokens, written + picked))
+    instructions = float(max(0, version.tokens - examples))
+    asked = traffic.tokens_in / traffic.counted if traffic.counted else float(version.tokens)
+    month = DAYS_A_MONTH / days
+    findings = [one.message for one in linting.lint(subject) if one.code in COMPRESSIBLE][:3]
+    return Audited(
+        version=version,
+        calls_a_month=traffic.calls * month,
+        parts={
+            "instructions": instructions,
+            "examples": examples,
+            "context": max(0.0, asked - instructions - examples),
+        },
+        dollars_a_month=traffic.cost_usd * month if traffic.priced else None,
+        is_simulation=any(simulated for simulated, _ in by_day.values()),
+        findings=tuple(findings),
+        is_bloated=version.tokens > policy.bloat_tokens or subject.example_count > policy.bloat_examples,
+    )

@@ -1,0 +1,30 @@
+"""The token audit: where a project's tokens go, by prompt and part, ranked by money."""
+
+from django.http import HttpRequest, HttpResponse
+
+from finetunes import recommendations
+from finetunes import token_audit as audits
+from registry.access import Actor
+from registry.models import Environment
+from registry.references import DEFAULT_ENVIRONMENT
+from registry.views.frame import in_project, page
+
+
+@in_project
+def token_audit(request: HttpRequest, actor: Actor) -> HttpResponse:
+    names = list(Environment.objects.filter(project=actor.project).order_by("position").values_list("name", flat=True))
+    wanted = request.GET.get("environment") or DEFAULT_ENVIRONMENT
+    environment = wanted if wanted in names else names[-1]
+    policy, _ = recommendations.policy_of(actor.project)
+    rows = audits.of_project(actor.project, policy, environment)
+    context = {
+        "section": "strategy",
+        "environment": environment,
+        "environments": names,
+        "rows": rows,
+        "parts": audits.PARTS,
+        "dollars_a_month": sum(row.dollars_a_month or 0 for row in rows),
+        "tokens_a_month": sum(row.tokens_a_month for row in rows),
+        "is_simulation": any(row.is_simulation for row in rows),
+    }
+    return page(request, actor, "finetunes/token_audit.html", context)
