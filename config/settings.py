@@ -231,6 +231,7 @@ CELERY_BEAT_SCHEDULE = {
     "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
     "look after fine-tune jobs": {"task": "finetunes.tasks.sweep", "schedule": 5},
     "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},
+    "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
     "look at what is watched": {"task": "evaluations.tasks.look_at_monitors", "schedule": 60},
     "add up days that are over": {"task": "evaluations.tasks.add_up_days", "schedule": 3600},

@@ -6,10 +6,12 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from finetunes import jobs, tasks
+from finetunes import jobs, recommendations, tasks
 from finetunes.models import (
     CrossValidation,
     FineTune,
+    Guide,
+    InferenceConfig,
     StrategyPolicy,
     StrategyRecommendation,
     TrainingFile,
@@ -22,7 +24,8 @@ from finetunes.models import (
     Tuner,
     TuningPrice,
 )
-from registry.admin import ReadOnlyAdmin, operator_in, told
+from registry.admin import PromptAdmin, ReadOnlyAdmin, operator_in, told
+from registry.models import Prompt
 from registry.tasks import start
 
 
@@ -132,3 +135,34 @@ class StrategyRecommendationAdmin(ReadOnlyAdmin):
     list_display = ("id", "project", "prompt", "policy", "strategy", "is_simulation", "by_name", "created_at")
     list_select_related = ("project", "prompt")
     list_filter = ("strategy", "policy", "is_simulation")
+
+
+@admin.register(InferenceConfig)
+class InferenceConfigAdmin(ReadOnlyAdmin):
+    list_display = ("task", "project", "holder", "follows", "by_name", "created_at")
+    list_select_related = ("project", "holder", "follows")
+
+
+@admin.register(Guide)
+class GuideAdmin(ReadOnlyAdmin):
+    list_display = ("name", "project", "prompt", "dataset", "by_name", "created_at")
+    list_select_related = ("project", "prompt", "dataset")
+
+
+admin.site.unregister(Prompt)
+
+
+@admin.register(Prompt)
+class StrategicPromptAdmin(PromptAdmin):
+    """Prompts as the registry shows them, with a recommendation for each."""
+
+    actions = (*PromptAdmin.actions, "recommend")  # type: ignore[assignment]  # one more than the tuple before
+
+    @admin.action(description="Recommend a strategy for the selected prompts")
+    def recommend(self, request: HttpRequest, queryset: QuerySet[Prompt]) -> None:
+        for prompt in queryset.select_related("project", "head"):
+            told(self, request, lambda prompt=prompt: self._recommend(request, prompt), prompt)  # type: ignore[misc]
+
+    def _recommend(self, request: HttpRequest, prompt: Prompt) -> str:
+        made = recommendations.recommend(operator_in(request, prompt.project), prompt=prompt)
+        return f"{prompt}: {made.strategy} (recommendation {made.pk})."

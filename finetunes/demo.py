@@ -1,19 +1,54 @@
-"""What the demo needs to try a fine-tune: the sandbox tunes, and prices for it. Made up, like the models."""
+"""What the demo needs to try fine-tunes and strategy: the sandbox tunes, prices for it, configs and a guide."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from django.db import transaction
 
 from config.embedded.home import Home
 from evaluations import providers
 from evaluations.models import Capability, Provider
-from finetunes import tuners
+from finetunes import configs, guides, tuners
 from finetunes.models import TuningPrice
-from registry import demo
-from registry.access import person
+from registry import demo, prompts, versions
+from registry.access import Actor, person
 from registry.models import Project, User
 
 BASE = "sandbox-small"
 # Dearer to call than the base, as with most providers.
 PRICES = {"training": "3", "tuned_input": "0.2", "tuned_output": "0.8"}
+
+ANALYSIS = {
+    "kind": "chat",
+    "messages": [
+        {"role": "system", "content": "Answer from the table alone, and name the rows that you used."},
+        {"role": "user", "content": "{{ table }}\n\n{{ question }}"},
+    ],
+}
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "classification-task": {
+        "strategy": "fine-tune",
+        "model": "ft:gpt-4o-mini:classification:v1",
+        "max_tokens": 100,
+        "temperature": 0.1,
+        "response_format": "json",
+    },
+    "support-assistant": {
+        "strategy": "hybrid",
+        "model": "ft:gpt-4o-mini:assistant:v1",
+        "prompt": "support.reply@latest",
+        "max_tokens": 500,
+        "temperature": 0.3,
+        "retrieval": {"collection": "knowledge-base"},
+    },
+    "ad-hoc-analysis": {
+        "strategy": "prompt",
+        "model": "gpt-4o",
+        "prompt": "analysis.template@latest",
+        "max_tokens": 2_000,
+        "temperature": 0.7,
+    },
+}
 
 
 @transaction.atomic
@@ -27,4 +62,16 @@ def seed(_home: Home) -> bool:
     sandbox.project = project
     providers.change(admin, sandbox, capabilities=[*sandbox.capabilities, Capability.FINE_TUNING])
     tuners.set_price(admin, providers.model_named(project, f"{sandbox.name}/{BASE}"), PRICES)
+    editor = person(User.objects.get(username="editor"), project)
+    _configs(editor)
+    wanted = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}
+    guides.define(editor, "ticket-routing", wanted)
     return True
+
+
+def _configs(editor: Actor) -> None:
+    """The three configs of the source document, by the demo's own names."""
+    analysis = prompts.create(editor, name="analysis.template", description="Answers a question about a table.")
+    versions.commit(editor, analysis, content=ANALYSIS, message="First version")
+    for task, record in CONFIGS.items():
+        configs.commit(editor, task, record, message="As the source document has it")

@@ -4,8 +4,9 @@ registry.tasks."""
 from celery import shared_task
 
 from evaluations import tasks as evaluating
-from finetunes import cross_validations, jobs, training_sets, tuned
+from finetunes import configs, cross_validations, jobs, training_sets, tuned
 from finetunes.models import TunedEvaluation
+from registry.references import DEFAULT_ENVIRONMENT
 from registry.tasks import start
 
 MOST_SWEPT = 50
@@ -62,6 +63,12 @@ def look_at_drift() -> None:
     """Look whether live calls of published models are still what they were measured on."""
     for model in tuned.undrifted()[:MOST_SWEPT]:
         tuned.look_at_drift(model)
+
+
+@shared_task(name="finetunes.tasks.follow_recommendations", time_limit=600, soft_time_limit=580)
+def follow_recommendations() -> None:
+    """Recommend anew for configs that follow a prompt; another answer opens a promotion."""
+    configs.look(DEFAULT_ENVIRONMENT)
 
 
 @shared_task(name="finetunes.tasks.sweep", time_limit=60, soft_time_limit=50)

@@ -140,6 +140,11 @@ CATALOGUE: dict[str, Kind] = {
     "strategy.invalid": Kind(400, "The inputs of the recommendation have faults"),
     "strategy.not_measured": Kind(409, "What a recommendation needs is not measured"),
     "strategy.not_found": Kind(404, "There is no such recommendation"),
+    "config.invalid": Kind(400, "The inference config has faults"),
+    "config.nothing_new": Kind(409, "There is nothing to propose"),
+    "config.not_found": Kind(404, "There is no such inference config"),
+    "guide.invalid": Kind(400, "The guide has faults"),
+    "guide.not_found": Kind(404, "There is no such guide"),
     # Live calls
     "observation.invalid": Kind(400, "The observations have faults"),
     "monitor.not_found": Kind(404, "There is no such monitor"),

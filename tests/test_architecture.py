@@ -50,6 +50,7 @@ PURE = [
     "finetunes.advice",
     "finetunes.benchmarks",
     "finetunes.evidence",
+    "finetunes.inference",
     "finetunes.money",
     "finetunes.policies",
     "finetunes.quantities",

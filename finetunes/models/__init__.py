@@ -1,6 +1,8 @@
 """The rows of training sets, jobs and what comes out of them. Rules that always hold are constraints and triggers."""
 
+from finetunes.models.configs import InferenceConfig
 from finetunes.models.cross_validations import CROSS_VALIDATION_OVER, CrossValidation, CrossValidationState
+from finetunes.models.guides import Guide
 from finetunes.models.jobs import FineTune, TuneCheckpoint, TuneEvent, TunePoint
 from finetunes.models.strategy import StrategyPolicy, StrategyRecommendation
 from finetunes.models.training_sets import TrainingFile, TrainingSet, TrainingSetState
@@ -12,6 +14,8 @@ __all__ = [
     "CrossValidation",
     "CrossValidationState",
     "FineTune",
+    "Guide",
+    "InferenceConfig",
     "StrategyPolicy",
     "StrategyRecommendation",
     "TrainingFile",

@@ -5,21 +5,23 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 
-from finetunes import benchmarks, checklist, evidence, money, policies, recommendations, reporting, strategy
+from finetunes import benchmarks, checklist, configs, evidence, money, policies, recommendations, reporting, strategy
 from finetunes.evidence import INPUTS, Figure, Origin
 from finetunes.gathering import Known, price_of
 from finetunes.models import StrategyRecommendation, TunedModel
 from finetunes.policies import Policy
 from finetunes.recommendations import Drafted
 from finetunes.views.addresses import to
-from registry import prompts
+from registry import environments, prompts
 from registry.access import Actor, Right
 from registry.charts import CurveChart, curve_chart
+from registry.models import Environment
 from registry.problems import Problem
 from registry.references import DEFAULT_ENVIRONMENT
-from registry.views.frame import PAGE_SIZE, done, in_project, page, refused
+from registry.views.frame import PAGE_SIZE, done, in_project, only_post, page, refused
 
 # What can be moved, each by a factor of ten either way in forty steps; what nobody has measured is typed in.
 SLIDERS = ("monthly_tokens", "latency_ms", "format_error_rate", "dev_cost_hours", "prompt_price", "tuned_price")
@@ -233,7 +235,7 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
     kept = recommendations.numbered(actor.project, key)
     again = recommendations.again(kept)
     inputs = evidence.stored(kept.inputs)
-    context = {
+    context: dict[str, Any] = {
         "section": "strategy",
         "kept": kept,
         "result": kept.result,
@@ -242,7 +244,28 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
         "is_same": again["strategy"] == kept.strategy and again["reasons"] == kept.result["reasons"],
         "totals": [(strategy.TITLES[one], found) for one, found in (kept.result.get("tco_usd") or {}).items()],
     }
+    if kept.prompt_id:
+        context["configs"] = configs.loaded().filter(project=actor.project)
+        context["environments"] = Environment.objects.filter(project=actor.project).order_by("position")
     return page(request, actor, "finetunes/recommendation_detail.html", context)
+
+
+@in_project
+@only_post
+def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """Open a promotion of an inference config that does what was recommended."""
+    address = to("recommendation-detail", actor, key)
+    try:
+        kept = recommendations.numbered(actor.project, key)
+        config = configs.named(actor.project, request.POST.get("task", ""))
+        environment = environments.named(actor.project, request.POST.get("environment", ""))
+        asked = configs.propose_from(actor, config, kept, environment)
+        if asked is None:
+            sentence = "Nothing to propose: it is so already, one waits for review, or no tuned model is published yet."
+            raise Problem("config.nothing_new", sentence)
+    except Problem as problem:
+        return refused(request, problem, address)
+    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, asked.pk]))
 
 
 @in_project

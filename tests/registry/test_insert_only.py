@@ -30,6 +30,8 @@ from finetunes import tuners
 from finetunes.models import (
     CrossValidation,
     FineTune,
+    Guide,
+    InferenceConfig,
     StrategyPolicy,
     StrategyRecommendation,
     TrainingFile,
@@ -82,7 +84,7 @@ INSERT_ONLY = [
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [CrossValidation, FineTune, Lineup, Run, Synthesis, TrainingSet, Trial, TunedModel]
+FROZEN = [CrossValidation, FineTune, Guide, InferenceConfig, Lineup, Run, Synthesis, TrainingSet, Trial, TunedModel]
 
 # The same of rows that go one day; tests/evaluations/test_observations.py tries to change them.
 FROZEN_WHILE_KEPT = [Monitor, Observation]
@@ -127,6 +129,8 @@ def history(stage: Stage) -> None:
         recipe_hash="x",
         by_name="edith",
     )
+    InferenceConfig.objects.create(project=stage.project, task="sort", holder=version.prompt, by_name="edith")
+    Guide.objects.create(project=stage.project, name="sorting", by_name="edith")
     StrategyPolicy.objects.create(project=stage.project, number=1, members={}, by_name="ada")
     StrategyRecommendation.objects.create(
         project=stage.project, policy="seed", policy_members={}, inputs={}, strategy="prompt", result={}, by_name="ada"

@@ -1,0 +1,36 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from evaluations.models import Dataset
+from registry.models import Project, Prompt
+from registry.models.insert_only import frozen
+
+
+class Guide(models.Model):
+    """A task on its way from a definition to a watched deployment. What it is about and has to reach is kept here; how
+    far it has come is read from what is there (finetunes.guiding)."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="guides")
+    name = models.CharField(max_length=100)
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="guides")
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, null=True, related_name="guides")
+    # What it has to reach: milliseconds (p99), a share from 0 to 1, US dollars a call; empty members ask for nothing.
+    latency_ms = models.PositiveIntegerField(null=True)
+    quality = models.FloatField(null=True)
+    cost_per_call_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["project", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="guide_name_once"),
+            models.CheckConstraint(
+                condition=Q(quality=None) | Q(quality__gte=0, quality__lte=1), name="guide_quality_0_to_1"
+            ),
+        ]
+        triggers = frozen("project", "name", "by_name", "created_at")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,77 @@
+"""Pages of guides: tasks on their way, and one task's steps with what is missing."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from evaluations.models import Dataset
+from finetunes import guides, guiding
+from finetunes.views.addresses import to
+from registry.access import Actor
+from registry.models import Prompt
+from registry.problems import Problem
+from registry.views.frame import done, errors_of, in_project, page
+
+FIELDS = ("name", "prompt", "dataset", "latency_ms", "quality", "cost_per_call_usd")
+DOMAIN_FIELDS = {"prompt.not_found": "prompt", "dataset.not_found": "dataset"}
+SHOWN = 100
+
+
+def _typed(values: dict[str, str]) -> dict[str, Any]:
+    document: dict[str, Any] = dict(values)
+    for name in ("latency_ms", "quality"):
+        text = values[name].replace(",", ".") if name == "quality" else values[name].replace(",", "")
+        try:
+            document[name] = float(text) if text else None
+        except ValueError:
+            document[name] = text
+    return document
+
+
+def _offered(actor: Actor) -> dict[str, Any]:
+    return {
+        "prompts": Prompt.objects.filter(project=actor.project, archived_at=None).order_by("name")[:500],
+        "datasets": Dataset.objects.filter(project=actor.project, archived_at=None).order_by("name")[:500],
+    }
+
+
+@in_project
+def guide_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """All guides. With POST, a new one."""
+    context: dict[str, Any] = {"section": "strategy", "values": {}}
+    status = 200
+    if request.method == "POST":
+        values = {name: request.POST.get(name, "")[:200].strip() for name in FIELDS}
+        try:
+            made = guides.define(actor, values["name"], _typed(values))
+            return done(request, "Begun. It can be left at any step.", to("guide-detail", actor, made.name))
+        except Problem as problem:
+            context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
+            status = problem.kind.status
+    context |= {"rows": guides.loaded().filter(project=actor.project)[:SHOWN], **_offered(actor)}
+    return page(request, actor, "finetunes/guide_list.html", context, status=status)
+
+
+@in_project
+def guide_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """A task's steps. With POST, what it has to reach changes."""
+    guide = guides.named(actor.project, name)
+    values = {
+        "prompt": guide.prompt.name if guide.prompt else "",
+        "dataset": guide.dataset.name if guide.dataset else "",
+        "latency_ms": "" if guide.latency_ms is None else str(guide.latency_ms),
+        "quality": "" if guide.quality is None else f"{guide.quality:g}",
+        "cost_per_call_usd": "" if guide.cost_per_call_usd is None else f"{guide.cost_per_call_usd.normalize():f}",
+    }
+    context: dict[str, Any] = {"section": "strategy", "guide": guide, "values": values}
+    status = 200
+    if request.method == "POST":
+        values = {one: request.POST.get(one, "")[:200].strip() for one in FIELDS if one != "name"}
+        try:
+            guides.define(actor, name, _typed(values))
+            return done(request, "Kept.", to("guide-detail", actor, name))
+        except Problem as problem:
+            context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
+            status = problem.kind.status
+    context |= {"steps": guiding.steps(guide), **_offered(actor)}
+    return page(request, actor, "finetunes/guide_detail.html", context, status=status)
