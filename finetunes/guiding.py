@@ -151,6 +151,12 @@ def _weigh(guide: Guide, kept: StrategyRecommendation | None) -> GuideStep:
     )
 
 
+def _said(kept: StrategyRecommendation | None) -> str:
+    if kept is None:
+        return "No recommendation is kept."
+    return f"Recommendation {kept.pk}: {strategy.TITLES[kept.strategy].lower()}."
+
+
 def _prepare(guide: Guide, kept: StrategyRecommendation | None) -> GuideStep:
     about = "Where it pays: 50 to 100 examples of high quality, looked through for leaks, as training files."
     if kept is not None and not recommendations.tunes(kept):
