@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import erfc, log, sqrt
+from statistics import NormalDist
 from typing import Any
 
 from evaluations.traffic import Measured, Traffic, proportion
@@ -19,6 +20,7 @@ LITTLE, MUCH = 0.1, 0.25
 # Two samples with less say nothing.
 FEWEST = 200
 CHANCE = 0.01
+SURE = NormalDist().inv_cdf(1 - CHANCE / 2)
 # A smaller change of a share is nobody's concern, however sure it is.
 LEAST_CHANGE = 0.02
 
@@ -85,8 +87,10 @@ def of_bins(name: str, before: Mapping[int, int], now: Mapping[int, int]) -> Dri
     """Of a histogram: its bins are put together to about ten groups that are equally full in `before`."""
     if not before or not now:
         return None
-    total, seen, groups, group = sum(before.values()), 0, {}, 0
-    for number in sorted(before.keys() | now.keys()):
+    total, seen, group = sum(before.values()), 0, 0
+    # What lies outside all that was before is in groups of its own.
+    groups = {number: -1 if number < min(before) else GROUPS for number in now}
+    for number in sorted(one for one in before.keys() | now.keys() if min(before) <= one <= max(before)):
         groups[number] = group
         seen += before.get(number, 0)
         if seen >= (group + 1) * total / GROUPS and group < GROUPS - 1:
@@ -100,8 +104,8 @@ def of_labels(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> D
 
 
 def of_shares(name: str, before: tuple[int, int], now: tuple[int, int]) -> Drift | None:
-    """Of a share, (hits, all): the difference with Newcombe's interval (Newcombe 1998, method 10)."""
-    a, b = proportion(*before), proportion(*now)
+    """Of a share, (hits, all): the difference with Newcombe's interval (Newcombe 1998, method 10), at 99 %."""
+    a, b = proportion(*before, z=SURE), proportion(*now, z=SURE)
     if a is None or b is None:
         return None
     if min(a.n, b.n) < FEWEST:

@@ -11,7 +11,7 @@ from evaluations import drift, observations
 from evaluations.drift import Drift
 from evaluations.models import Result, Run
 from evaluations.service_levels import FORMAT_SCORERS
-from evaluations.traffic import Measured, Traffic, added, bin_of, per_month
+from evaluations.traffic import Measured, Traffic, added, bin_of, per_month, whole_days
 from registry.models import Prompt, PromptVersion
 from registry.references import DEFAULT_ENVIRONMENT
 
@@ -34,26 +34,20 @@ class Live:
     versions: Sequence[tuple[PromptVersion, Traffic]]
     is_simulation: bool
     drifts: Sequence[Drift]
+    # Whether there were calls before `since`.
+    is_older: bool = False
 
     @property
     def total(self) -> Traffic:
         return added(self.days.values())
 
     def whole_days(self) -> list[Traffic]:
-        """From the first day that has calls to yesterday; days without any are among them."""
-        if not self.days:
-            return []
-        first = min(self.days)
-        count = (self.until - first).days
-        return [self.days.get(first + timedelta(days=place), Traffic()) for place in range(count)]
+        """What a month is reckoned from (evaluations.traffic.whole_days)."""
+        return whole_days(self.days, self.since, self.until, is_older=self.is_older)
 
     def tokens_a_month(self) -> Measured | None:
         """Tokens of questions and answers together."""
         return per_month([float(day.tokens_in + day.tokens_out) for day in self.whole_days()])
-
-    def questions_a_month(self) -> Measured | None:
-        """Tokens of questions alone: by these providers' prices are compared."""
-        return per_month([float(day.tokens_in) for day in self.whole_days()])
 
     def calls_a_month(self) -> Measured | None:
         return per_month([float(day.calls) for day in self.whole_days()])
@@ -78,6 +72,7 @@ def of_prompt(prompt: Prompt, environment: str = DEFAULT_ENVIRONMENT, days: int 
         versions=[(versions[key], added(found.values())) for key, found in sorted(by_version.items(), reverse=True)],
         is_simulation=any(simulated for simulated, _ in rows.values()),
         drifts=_drifts(by_version, until),
+        is_older=bool(observations.called_before(versions, environment, since)),
     )
 
 
@@ -106,7 +101,8 @@ def since_run(version: PromptVersion, run: Run, environment: str = DEFAULT_ENVIR
 def of_run(run: Run) -> Traffic:
     """A run's answers as if they had been live calls; labels are those that the cases expect."""
     fields = ("tokens_in", "tokens_out", "case__label", "scores")
-    rows = Result.objects.filter(run=run, error="").order_by("id").values_list(*fields)[:MOST_RESULTS]
+    # Repeats of a case are no further questions.
+    rows = Result.objects.filter(run=run, error="", repeat=1).order_by("id").values_list(*fields)[:MOST_RESULTS]
     questions: dict[int, int] = {}
     answers: dict[int, int] = {}
     labels: dict[str, int] = {}

@@ -136,9 +136,10 @@ def due() -> QuerySet[Monitor]:
 def look(monitor: Monitor) -> Monitor:
     """Work out a monitor's figure; a change of its state is audited."""
     watched = WATCHED[monitor.figure]
-    now = _traffic(monitor, 0)
+    of_version = _traffic(monitor, 0)
+    now = added(of_version.values())
     calls = watched.calls(now)
-    value = watched.value(now) if monitor.figure != "drift" else _drift(monitor, now)
+    value = watched.value(now) if monitor.figure != "drift" else _drift(monitor, of_version)
     state = MonitorState.UNKNOWN
     if value is not None and calls >= monitor.fewest:
         is_fine = value >= monitor.bound if watched.is_least else value <= monitor.bound
@@ -155,13 +156,15 @@ def _keep(monitor: Monitor, state: MonitorState, value: float | None, calls: int
     monitor.changed_at = timezone.now() if before != state else locked.changed_at
     monitor.save(update_fields=["state", "value", "calls", "looked_at", "changed_at"])
     if before != state and MonitorState.ALERT in (before, state):
-        verb = "monitor.alerted" if state == MonitorState.ALERT else "monitor.recovered"
+        # Without calls nothing has recovered; nobody knows.
+        silent = "monitor.recovered" if state == MonitorState.OK else "monitor.silent"
+        verb = "monitor.alerted" if state == MonitorState.ALERT else silent
         actor = access.command_line(monitor.project)
         audit.record(actor, verb, monitor, before={"state": before}, after={"state": state.value, "value": value})
 
 
-def _traffic(monitor: Monitor, back: int) -> Traffic:
-    """The calls of the monitor's hours, or of as many hours `back` times before."""
+def _traffic(monitor: Monitor, back: int) -> dict[int, Traffic]:
+    """The calls of the monitor's hours, or of as many hours `back` times before, by version."""
     until = timezone.now() - back * timedelta(hours=monitor.hours)
     rows = Observation.objects.filter(
         version__prompt=monitor.prompt,
@@ -169,12 +172,23 @@ def _traffic(monitor: Monitor, back: int) -> Traffic:
         at__gt=until - timedelta(hours=monitor.hours),
         at__lte=until,
     )
-    return added(observations.added_up(rows).values())
+    found: dict[int, Traffic] = {}
+    for (version, *_), traffic in observations.added_up(rows).items():
+        found[version] = found.get(version, Traffic()) + traffic
+    return found
 
 
-def _drift(monitor: Monitor, now: Traffic) -> float | None:
-    found = drift.of_bins("Length of questions", _traffic(monitor, 1).questions, now.questions)
-    return found.index if found else None
+def _drift(monitor: Monitor, now: Mapping[int, Traffic]) -> float | None:
+    """The stability index of the version that is asked most against its own hours before; what chance makes as well is
+    none. Another version has questions of another length, and that is no drift."""
+    if not now:
+        return None
+    key = max(now, key=lambda one: now[one].calls)
+    before = _traffic(monitor, 1).get(key, Traffic())
+    found = drift.of_bins("Length of questions", before.questions, now[key].questions)
+    if found is None or found.index is None:
+        return None
+    return found.index if found.p is not None and found.p < drift.CHANCE else 0.0
 
 
 def asked_for(document: Mapping[str, Any]) -> dict[str, Any]:

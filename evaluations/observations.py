@@ -296,3 +296,14 @@ def of_versions(
         for (version, _, day, simulated), traffic in _joined(added_up(calls)).items():
             found[version, day] = (simulated, traffic)
     return found
+
+
+def called_before(versions: Iterable[int], environment: str, day: date) -> set[int]:
+    """Those of the versions that had calls before a day."""
+    keys = list(versions)
+    added_up_days = ObservationDay.objects.filter(version__in=keys, environment=environment, day__lt=day)
+    calls = Observation.objects.filter(version__in=keys, environment=environment, at__lt=_start(day))
+    return {
+        *added_up_days.order_by().values_list("version", flat=True).distinct(),
+        *calls.order_by().values_list("version", flat=True).distinct(),
+    }

@@ -8,6 +8,7 @@ hundred numbers however many calls it had.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date, timedelta
 from math import log2, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -27,6 +28,11 @@ class Measured:
     low: float | None
     high: float | None
     n: int
+
+    def times(self, factor: float) -> "Measured":
+        """The same, so many times as large."""
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        return Measured(self.value * factor, low, high, self.n)
 
     def as_dict(self) -> dict[str, Any]:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
@@ -120,13 +126,13 @@ def _at(bins: Mapping[int, int], rank: float) -> float:
     return float(2 ** ((max(bins) + 1) / BINS_PER_DOUBLING))
 
 
-def proportion(hits: int, n: int) -> Measured | None:
-    """A share with Wilson's score interval (Wilson 1927)."""
+def proportion(hits: int, n: int, z: float = Z) -> Measured | None:
+    """A share with Wilson's score interval (Wilson 1927); at 95 % where `z` says nothing else."""
     if not n:
         return None
     share = hits / n
-    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    reach = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return Measured(share, max(0.0, centre - reach), min(1.0, centre + reach), n)
 
 
@@ -148,6 +154,16 @@ def student(freedom: int) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / v + second / v**2 + third / v**3
+
+
+def whole_days(days: Mapping[date, Traffic], since: date, until: date, *, is_older: bool) -> list[Traffic]:
+    """The days from `since` to the day before `until`, which is not over; idle ones are among them. Where nothing is
+    older than `since`, they begin after the first day that has calls, which need not have been a whole one."""
+    if not days:
+        return []
+    first = since if is_older else min(days) + timedelta(days=1)
+    first = first if is_older or first < until else min(days)
+    return [days.get(first + timedelta(days=place), Traffic()) for place in range((until - first).days)]
 
 
 def per_month(days: Sequence[float]) -> Measured | None:

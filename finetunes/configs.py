@@ -11,19 +11,32 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from finetunes import inference, recommendations, strategy
+from finetunes import evidence, inference, recommendations, strategy
 from finetunes.inference import Record
 from finetunes.models import InferenceConfig, StrategyRecommendation, TunedModel
 from registry import access, audit, promotion, prompts, resolution, versions
 from registry.access import Actor, Right
-from registry.models import UNDECIDED, Environment, Project, Promotion, Prompt, PromptVersion, Release
-from registry.problems import Problem
+from registry.models import (
+    UNDECIDED,
+    Environment,
+    Project,
+    Promotion,
+    PromotionStatus,
+    Prompt,
+    PromptVersion,
+    Release,
+)
+from registry.problems import Fault, Problem
 from registry.references import parse_reference
 
 PREFIX = "config."
+LONGEST_TASK = 100
 TAG = "inference-config"
 # So sure has a recommendation to be before it opens a promotion by itself.
 SURE = 0.8
+REFUSED = (PromotionStatus.REJECTED, PromotionStatus.WITHDRAWN)
+# What is looked in where nobody has said.
+USUAL_COLLECTION = "knowledge-base"
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,9 @@ def commit(actor: Actor, task: str, given: object, *, message: str = "") -> tupl
     """Keep what a task's config says as its next version; the first makes the config. The prompt that it refers to is
     pinned to the content that it has now, so the config's hash is of all that it means."""
     actor.require(Right.EDIT)
+    if len(task) > LONGEST_TASK:
+        sentence = f"A task's name has at most {LONGEST_TASK} characters."
+        raise Problem("config.invalid", sentence, faults=[Fault("/task", "too_long", sentence)])
     record = _pinned(actor.project, inference.read(given))
     config = _ensured(actor, task)
     said = message or f"{record.strategy}, {record.model}"[:500]
@@ -103,6 +119,7 @@ def propose(actor: Actor, config: InferenceConfig, environment: Environment, *, 
     head = config.holder.head
     if head is None:
         raise Problem("prompt.no_versions", f"{config.task} has no version yet.")
+    stated(head)
     return promotion.request(actor, config.holder, head, environment, reason=reason)
 
 
@@ -119,45 +136,63 @@ def follow(actor: Actor, config: InferenceConfig, prompt: Prompt | None) -> Infe
 def propose_from(
     actor: Actor, config: InferenceConfig, kept: StrategyRecommendation, environment: Environment
 ) -> Promotion | None:
-    """Commit and propose what a recommendation comes to; None where the config says that already, or nothing can be
-    proposed (too little evidence, no tuned model yet)."""
-    live = _live(config, environment)
-    wanted = recorded(kept, live.record if live else None)
-    if wanted is None or (live and _pinned(actor.project, wanted) == live.record):
+    """Commit and propose what a recommendation comes to; None where there is nothing to propose (`wanted`)."""
+    if kept.version is None:
         return None
-    if Promotion.objects.filter(prompt=config.holder, environment=environment, status__in=UNDECIDED).exists():
+    looked_up = evidence.is_so(evidence.stored(kept.inputs), "dynamic_knowledge")
+    found = wanted(config, environment, kept.version, kept.strategy, looked_up=looked_up)
+    if found is None:
         return None
     reason = f"Recommendation {kept.pk}: {strategy.TITLES[kept.strategy].lower()}. {kept.result['reasons'][0]}"
-    _, made = commit(actor, config.task, wanted.as_dict(), message=reason[:500])
+    _, made = commit(actor, config.task, found.as_dict(), message=reason[:500])
     return promotion.request(actor, config.holder, made.version, environment, reason=reason)
 
 
-def recorded(kept: StrategyRecommendation, now: Record | None) -> Record | None:
-    """The record that a recommendation comes to: what is asked now with its strategy, and a tuned model where that is
-    part of the answer. None where nothing can be said."""
-    if kept.prompt is None or kept.version is None or kept.strategy == strategy.UNKNOWN:
+def wanted(
+    config: InferenceConfig, environment: Environment, version: PromptVersion, answer: str, *, looked_up: bool
+) -> Record | None:
+    """The record that an answer comes to. None where it is live already, a promotion waits, people have rejected just
+    that last time, or nothing can be said: too little evidence, no tuned model that is published, no model's name."""
+    live = _live(config, environment)
+    found = recorded(version, answer, live.record if live else None, looked_up=looked_up)
+    if found is None or not found.model:
         return None
-    settings: Mapping[str, Any] = kept.version.content.get("model", {})
-    form = kept.version.content.get("response", {}).get("format", "text")
-    base = now or Record(
+    found = _pinned(config.project, found)
+    asked = Promotion.objects.filter(prompt=config.holder, environment=environment).select_related("version")
+    newest = asked.order_by("-id").first()
+    was_refused = newest is not None and newest.status in REFUSED and stated(newest.version).record == found
+    if (live and found == live.record) or was_refused or asked.filter(status__in=UNDECIDED).exists():
+        return None
+    return found
+
+
+def recorded(version: PromptVersion, answer: str, now: Record | None, *, looked_up: bool) -> Record | None:
+    """What an answer makes of a version: its own settings, the tuned model where that is part of the answer, and facts
+    looked up where they change."""
+    if answer == strategy.UNKNOWN:
+        return None
+    settings: Mapping[str, Any] = version.content.get("model", {})
+    form = version.content.get("response", {}).get("format", "text")
+    is_looked_up = looked_up or answer == strategy.RETRIEVAL
+    collection = (now.collection if now else "") or USUAL_COLLECTION
+    base = Record(
         strategy="prompt",
         model=str(settings.get("name") or ""),
+        prompt=f"{version.prompt.name}@{version.number}",
         max_tokens=settings.get("max_tokens"),
         temperature=settings.get("temperature"),
         response_format="text" if form == "text" else "json",
+        retrieval=is_looked_up,
+        collection=collection if is_looked_up else "",
     )
-    looked_up = replace(base, retrieval=True, collection=base.collection or "knowledge-base")
-    base = looked_up if kept.strategy == strategy.RETRIEVAL else base
-    if not recommendations.tunes(kept):
-        return (
-            replace(base, strategy="prompt", prompt=f"{kept.prompt.name}@{kept.version.number}") if base.model else None
-        )
-    rows = TunedModel.objects.filter(job__training_set__source__prompt=kept.prompt, job__cross_validation=None)
+    if not strategy.TUNING[answer]:
+        return base
+    rows = TunedModel.objects.filter(job__training_set__source__prompt=version.prompt, job__cross_validation=None)
     model = rows.filter(published__isnull=False, model__isnull=False).order_by("-id").select_related("model").first()
     if model is None or model.model is None or model.published is None:
         return None
-    reference = f"{kept.prompt.name}@{model.published.number}"
-    return replace(base, strategy=kept.strategy, model=model.model.name, prompt=reference)
+    reference = f"{version.prompt.name}@{model.published.number}"
+    return replace(base, strategy=answer, model=model.model.name, prompt=reference)
 
 
 def _live(config: InferenceConfig, environment: Environment) -> Stated | None:
@@ -185,22 +220,17 @@ def look(environment_name: str) -> list[Promotion]:
     return made
 
 
-def _says(record: Record, answer: str) -> bool:
-    """Whether a record is what an answer comes to."""
-    if answer == strategy.RETRIEVAL:
-        return record.retrieval
-    return record.strategy == (strategy.PROMPT if answer == strategy.TRIM else answer)
-
-
 def _news(actor: Actor, config: InferenceConfig, environment: Environment) -> Promotion | None:
     followed = config.follows
     if followed is None:
         return None
     found = recommendations.drafted(config.project, prompt=followed, environment=environment.name)
-    live = _live(config, environment)
     answer, sure = str(found.result["strategy"]), float(found.result["confidence"])
-    if sure < SURE or (live and _says(live.record, answer)):
+    if sure < SURE or found.known is None:
+        return None
+    # A trimmed prompt is somebody's to write: what is asked stays as it is until then.
+    looked_up = evidence.is_so(found.inputs, "dynamic_knowledge")
+    if wanted(config, environment, found.known.version, answer, looked_up=looked_up) is None:
         return None
     kept = recommendations.recommend(actor, prompt=followed, environment=environment.name)
-    kept = recommendations.numbered(config.project, kept.pk)
-    return propose_from(actor, config, kept, environment)
+    return propose_from(actor, config, recommendations.numbered(config.project, kept.pk), environment)

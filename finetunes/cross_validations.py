@@ -1,5 +1,6 @@
 """Cross-validation: where the data is small, a model is tuned once a fold, and every case is a test case once."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,10 +25,12 @@ from finetunes.models import (
 from finetunes.sizing import Hyperparameters
 from finetunes.states import OVER, JobState
 from finetunes.training_lines import Method
-from registry import audit, keys
+from registry import access, audit, keys
 from registry.access import Actor, Right
 from registry.models import Project, PromptVersion
 from registry.problems import Fault, Problem
+
+logger = logging.getLogger(__name__)
 
 FOLDS = 5
 FEWEST, MOST = 2, 10
@@ -71,12 +74,14 @@ def begin(
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     _require_foldable(training_set, model, count)
+    sets = [training_sets.fold_of(actor, training_set, number, count).pk for number in range(1, count + 1)]
     specs = planning.pinned(actor.project, scoring.read_specs(scorers or jobs.default_scorers(training_set)), model)
     made = CrossValidation.objects.create(
         project=actor.project,
         training_set=training_set,
         model=model,
         folds=count,
+        sets=sets,
         hyperparameters=_told(chosen),
         baseline=baseline or training_set.source,
         scorers=[spec.as_dict() for spec in specs],
@@ -86,8 +91,6 @@ def begin(
         by_key=actor.key,
         by_name=actor.name,
     )
-    for number in range(1, made.folds + 1):
-        training_sets.fold_of(actor, training_set, number, made.folds)
     after = {"training_set": training_set.pk, "model": str(model), "folds": made.folds}
     audit.record(actor, "cross_validation.started", made, after=after)
     return made
@@ -125,7 +128,12 @@ def cancel(actor: Actor, found: CrossValidation) -> CrossValidation:
 
 def _cancel_jobs(actor: Actor, found: CrossValidation) -> None:
     for job in jobs.loaded().filter(cross_validation=found).exclude(state__in=list(OVER)):
-        jobs.cancel(actor, job)
+        try:
+            with transaction.atomic():
+                jobs.cancel(actor, job)
+        except Problem as problem:
+            # It has ended by itself meanwhile.
+            logger.info("cross_validation.not_cancelled job=%s %s", job.pk, problem.detail)
 
 
 def open_work() -> QuerySet[CrossValidation]:
@@ -174,8 +182,10 @@ def _is_compared(row: FoldStanding) -> bool:
 
 @transaction.atomic
 def _submit(found: CrossValidation, training_set: TrainingSet) -> None:
-    # Two workers that came this far at once wait for each other here.
-    CrossValidation.objects.select_for_update().get(pk=found.pk)
+    # Two workers that came this far at once wait for each other here, and nothing is sent once somebody has ended it.
+    running = CrossValidation.objects.select_for_update().filter(pk=found.pk, state=CrossValidationState.RUNNING)
+    if running.first() is None:
+        return
     if FineTune.objects.filter(cross_validation=found, training_set=training_set).exists():
         return
     actor = keys.starter(found, found.project)
@@ -196,7 +206,8 @@ def _submit(found: CrossValidation, training_set: TrainingSet) -> None:
 
 def _fail(found: CrossValidation, sentence: str) -> None:
     if _end(found, CrossValidationState.FAILED, error=sentence):
-        _cancel_jobs(keys.starter(found, found.project), found)
+        # Whoever began it may be gone by now, and that may be why it failed.
+        _cancel_jobs(access.command_line(found.project), found)
 
 
 def _end(found: CrossValidation, state: CrossValidationState, **members: Any) -> bool:
@@ -206,18 +217,7 @@ def _end(found: CrossValidation, state: CrossValidationState, **members: Any) ->
 
 def standing(found: CrossValidation) -> list[FoldStanding]:
     """Each fold's set, job and evaluation, as far as they have come."""
-    base = found.training_set
-    sets = training_sets.loaded().filter(
-        project=found.project,
-        dataset_version=base.dataset_version,
-        source=base.source,
-        prompt=base.prompt,
-        method=base.method,
-        pairs=base.pairs,
-        folds=found.folds,
-    )
-    # Of a fold that was tried again after it failed, the newest.
-    newest = {one.fold: one for one in sets.order_by("id")}
+    newest = {one.fold: one for one in training_sets.loaded().filter(project=found.project, pk__in=found.sets)}
     of_set = {job.training_set_id: job for job in jobs.loaded().filter(cross_validation=found).order_by("id")}
     rows = tuned.evaluations().filter(tuned__job__cross_validation=found)
     evaluated = {row.tuned.job_id: row for row in rows}

@@ -12,11 +12,12 @@ from evaluations import live, reports
 from evaluations.live import Live
 from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
 from evaluations.service_levels import format_of
-from evaluations.traffic import DAYS_A_MONTH, Z
-from finetunes import tuned
+from evaluations.traffic import DAYS_A_MONTH, Traffic, Z
+from finetunes import tuned, volume
 from finetunes.evidence import Figure, default, measured
 from finetunes.models import TunedEvaluation
 from finetunes.policies import Policy
+from finetunes.volume import Asked
 from registry import linting
 from registry.models import Prompt, PromptVersion, Release
 from registry.problems import Problem
@@ -49,22 +50,28 @@ class Known:
 def of_prompt(
     prompt: Prompt, policy: Policy, environment: str = DEFAULT_ENVIRONMENT, version: PromptVersion | None = None
 ) -> Known:
-    """What is known of a version: the one that is live in an environment where none is given, or the newest."""
+    """What is known of a prompt: of the version that is named alone; else of the one that is live in an environment, or
+    the newest, with all that is asked there."""
+    is_named = version is not None
     version = version or _version(prompt, environment)
     version.prompt = prompt
     calls = live.of_prompt(prompt, environment)
     evaluation = _evaluation(prompt)
-    run = evaluation.baseline if evaluation and evaluation.baseline else newest_run(version)
+    baseline = evaluation.baseline if evaluation else None
+    if is_named and baseline is not None and baseline.version_id != version.pk:
+        evaluation = baseline = None
+    run = baseline or newest_run(version)
     retrieval = _retrieval(run) if run else None
+    asked = volume.traffic_of(prompt, calls, only=version if is_named else None)
     inputs = {
         **defaults(policy),
         **_of_prompt(prompt, version),
         **(_of_run(run, prompt) if run else {}),
         **(_of_tuned(evaluation, prompt) if evaluation else {}),
         **(_of_retrieval(run, retrieval, prompt) if run and retrieval else {}),
-        **_of_calls(calls, prompt),
-        **_of_data(run, evaluation),
-        **_of_base(run, version),
+        **_of_calls(asked, run, prompt),
+        **_of_data(run),
+        **_of_base(run),
     }
     return Known(prompt, version, environment, calls, run, evaluation, retrieval, inputs)
 
@@ -92,6 +99,9 @@ def _evaluation(prompt: Prompt) -> TunedEvaluation | None:
         split="test",
         tuned__job__training_set__source__prompt=prompt,
         tuned__job__cross_validation=None,
+        error="",
+        baseline__state=RunState.DONE,
+        candidate__state=RunState.DONE,
         baseline__summary__isnull=False,
         candidate__summary__isnull=False,
     )
@@ -184,44 +194,53 @@ def _of_retrieval(run: Run, retrieval: Run, prompt: Prompt) -> dict[str, Figure]
     return {"retrieval_price": measured(*price, source=f"run {retrieval.pk}", link=link)}
 
 
-def _of_calls(calls: Live, prompt: Prompt) -> dict[str, Figure]:
-    total = calls.total
-    about: dict[str, Any] = {
-        "source": f"{total.calls:,} live calls",
-        "link": _link("evaluations:live", prompt, prompt.name),
-    }
+def _of_calls(asked: Asked, run: Run | None, prompt: Prompt) -> dict[str, Figure]:
+    """Volume of all calls; latency, format and price of those that ask the long prompt, and of tuned ones."""
+    link = _link("evaluations:live", prompt, prompt.name)
+    long, short = asked.long, asked.short
+
+    def about(traffic: Traffic) -> dict[str, Any]:
+        return {"source": f"{traffic.calls:,} live calls", "link": link}
+
     found: dict[str, Figure] = {}
-    month = calls.questions_a_month()
-    if month and total.counted:
-        found["monthly_tokens"] = measured(month.value, month.low, month.high, **about)
-        found["tokens_per_call"] = measured(total.tokens_in / total.counted, **about)
-    if mean := total.mean_latency():
-        found["latency_ms"] = measured(mean, **about)
-    if rate := total.format_rate():
-        low, high = (None if end is None else 1 - end for end in (rate.high, rate.low))
-        found["format_error_rate"] = measured(1 - rate.value, low, high, **about)
-    if total.priced and total.tokens_in and total.priced == total.calls:
-        found["prompt_price"] = measured(total.cost_usd / total.tokens_in * MILLION, **about)
+    every = long + short
+    if month := asked.tokens_a_month(run):
+        found["monthly_tokens"] = measured(month.value, month.low, month.high, **about(every))
+    for name, traffic in (("", long), ("tuned_", short)):
+        if mean := traffic.mean_latency():
+            found[f"{name}latency_ms"] = measured(mean, **about(traffic))
+        if rate := traffic.format_rate():
+            low, high = (None if end is None else 1 - end for end in (rate.high, rate.low))
+            found[f"{name}format_error_rate"] = measured(1 - rate.value, low, high, **about(traffic))
+    each = long.tokens_in / long.counted if long.counted else None
+    if each:
+        found["tokens_per_call"] = measured(each, **about(long))
+        for name, traffic in (("prompt_price", long), ("tuned_price", short)):
+            if cost := traffic.cost_per_call():
+                found[name] = measured(cost / each * MILLION, **about(traffic))
     return found
 
 
-def _of_data(run: Run | None, evaluation: TunedEvaluation | None) -> dict[str, Figure]:
-    """Cases to learn from, in the dataset that it was measured on; none where leaks are not settled."""
+def _of_data(run: Run | None) -> dict[str, Figure]:
+    """Cases to learn from, in the dataset that it was measured on: the training side, less its share of those that are
+    there twice, contradict themselves or have no answer."""
     version = run.dataset_version if run else None
     if version is None:
         return {}
     report = reports.done(version, ReportKind.READINESS)
+    cases, train = sum(version.sizes.values()), version.sizes.get("train", 0)
     troubled = 0
     if report:
-        # What is there twice, or contradicts itself, is nothing to learn from.
         wrong = ("duplicates", "contradictions", "unanswered")
         troubled = sum(int(one["count"]) for one in report.result.get("troubles", ()) if one["key"] in wrong)
-    clean = max(0, version.sizes.get("train", 0) - troubled)
+    clean = max(0.0, train - troubled * train / cases) if cases else 0.0
     source = f"{version}, readiness {report.result['score']}" if report else f"{version}, nobody has looked through it"
-    return {"clean_examples": measured(float(clean), source=source)}
+    if reports.standing(version).blocks_fine_tuning:
+        source += "; leaks are not settled"
+    return {"clean_examples": measured(clean, source=source)}
 
 
-def _of_base(run: Run | None, version: PromptVersion) -> dict[str, Figure]:
+def _of_base(run: Run | None) -> dict[str, Figure]:
     """How long the model lives on which one would tune."""
     model: ProviderModel | None = run.model if run else None
     if model is None or model.shutdown_date is None:

@@ -20,7 +20,7 @@ LONGEST_NAME = 100
 @transaction.atomic
 def define(actor: Actor, name: str, given: Mapping[str, Any]) -> Guide:
     """Begin a guide, or say more of one that is there: `prompt` and `dataset` by name, `latency_ms`, `quality`,
-    `cost_per_call_usd`; what is not given stays."""
+    `cost_per_call_usd`; what is not given stays, and what is empty is asked for no more."""
     actor.require(Right.EDIT)
     if not is_prompt_name(name) or len(name) > LONGEST_NAME:
         sentence = f"A guide's name is lower-case letters and digits in words joined by . - or _, not {name[:60]!r}."
@@ -42,7 +42,8 @@ def define(actor: Actor, name: str, given: Mapping[str, Any]) -> Guide:
 
 def _members(project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
     faults: list[Fault] = []
-    members: dict[str, Any] = {}
+    known = ("prompt", "dataset", "latency_ms", "quality", "cost_per_call_usd")
+    members: dict[str, Any] = {name: None for name in known if name in given and given[name] in (None, "")}
     if given.get("prompt"):
         members["prompt"] = prompts.named(project, str(given["prompt"]))
     if given.get("dataset"):

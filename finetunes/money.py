@@ -42,9 +42,10 @@ def dev_cost(evidence: Evidence, policy: Policy) -> Quantity:
     return hours * quantity(policy.hourly_rate, "USD/hour") + (of(evidence, "tuning_cost_usd") or quantity(0, "USD"))
 
 
-def money(evidence: Evidence, policy: Policy) -> Money:
-    """payback = cost to tune / monthly savings. Without savings it is never paid back, unless it costs nothing."""
-    difference = priced(evidence, policy, "prompt_price") - priced(evidence, policy, "tuned_price")
+def money(evidence: Evidence, policy: Policy, share: float = 1.0) -> Money:
+    """payback = cost to tune / monthly savings. Without savings it is never paid back, unless it costs nothing. `share`
+    is how much of the savings is kept: all of them by a tuned model, some by a hybrid."""
+    difference = (priced(evidence, policy, "prompt_price") - priced(evidence, policy, "tuned_price")) * share
     savings = volume(evidence) * difference
     cost = dev_cost(evidence, policy)
     nothing = quantity(0, "USD/month")

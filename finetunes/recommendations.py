@@ -8,8 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from evaluations.live import Live
-from finetunes import evidence, gathering, policies, seed_strategy, strategy
+from finetunes import evidence, gathering, policies, seed_strategy, strategy, volume
 from finetunes.evidence import Evidence, Figure
 from finetunes.gathering import Known
 from finetunes.models import StrategyPolicy, StrategyRecommendation
@@ -56,12 +55,15 @@ def policy_of(project: Project) -> tuple[Policy, int]:
 
 
 @transaction.atomic
-def set_policy(actor: Actor, given: Mapping[str, Any]) -> StrategyPolicy:
-    """Make the next version of the project's policy; what is not given stays as it is."""
+def set_policy(actor: Actor, given: Mapping[str, Any], *, seen: int | None = None) -> StrategyPolicy:
+    """Make the next version of the project's policy; what is not given stays as it is. `seen` is the number of the one
+    that was changed: `request.precondition` where it is another one by now."""
     actor.require(Right.ADMINISTER)
     # Two that set it at once wait for each other here.
     Project.objects.select_for_update(no_key=True).get(pk=actor.project.pk)
     now, number = policy_of(actor.project)
+    if seen is not None and seen != number:
+        raise Problem("request.precondition", f"Policy {number} has been made meanwhile; look at it first.")
     wanted = policies.read(given, now)
     made = StrategyPolicy.objects.create(
         project=actor.project, number=number + 1, members=wanted.as_dict(), by_name=actor.name
@@ -81,7 +83,7 @@ def read_metrics(given: Mapping[str, Any]) -> dict[str, float]:
         value = given.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             faults.append(Fault(f"/metrics/{name}", "type", "Must be a number."))
-        elif abs(value) > evidence.LARGEST:
+        elif not abs(value) <= evidence.LARGEST:
             faults.append(Fault(f"/metrics/{name}", "range", f"Must be at most {evidence.LARGEST:g}."))
         else:
             found[name] = float(value)
@@ -136,7 +138,9 @@ def drafted(
     if policy == SEED:
         wanted = read_metrics(metrics) if metrics is not None else _seed_metrics(known, inputs or {})
         seeded = seed_strategy.Metrics(**wanted)
-        result = {**seed_strategy.document(seeded), "metrics": asdict(seeded)}
+        # JSON in the database has no negative zero, and the published function has.
+        exact = {name: value or str(value) for name, value in asdict(seeded).items()}
+        result = {**seed_strategy.document(seeded), "metrics": exact}
         return Drafted(known, SEED, 0, {}, _as_figures(known, wanted), result)
     typed = evidence.read(inputs or {})
     found = {**(known.inputs if known else _of_metrics(rules, metrics or {})), **typed}
@@ -194,7 +198,8 @@ def _exactly(value: float) -> Figure:
 def again(kept: StrategyRecommendation) -> dict[str, Any]:
     """The same recommendation made once more from what was kept: what audits it."""
     if kept.policy == SEED:
-        return seed_strategy.document(seed_strategy.Metrics(**kept.result["metrics"]))
+        exact = {name: float(value) for name, value in kept.result["metrics"].items()}
+        return seed_strategy.document(seed_strategy.Metrics(**exact))
     return strategy.recommend(evidence.stored(kept.inputs), Policy(**kept.policy_members)).as_dict()
 
 
@@ -203,14 +208,14 @@ def tunes(kept: StrategyRecommendation) -> bool:
     return strategy.TUNING.get(kept.strategy, 0) > 0
 
 
-def outcome(kept: StrategyRecommendation, calls: Live, published_at: Sequence[datetime]) -> Outcome:
+def outcome(kept: StrategyRecommendation, known: Known, published_at: Sequence[datetime]) -> Outcome:
     """What came of a recommendation: whether a tuned model was published since, as it said or against it, and the
-    volume of now against the one that it counted on."""
+    volume of now, reckoned in the same way, against the one that it counted on."""
     followed = None
     if kept.strategy != strategy.UNKNOWN:
         followed = any(at > kept.created_at for at in published_at) == tunes(kept)
     predicted = kept.inputs.get("monthly_tokens")
-    now = calls.questions_a_month()
+    now = volume.traffic_of(known.prompt, known.live).tokens_a_month(known.run)
     return Outcome(followed, predicted["value"] if predicted else None, now.value if now else None)
 
 

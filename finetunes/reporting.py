@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from finetunes import evidence, strategy
+from finetunes import evidence, signals, strategy
 from finetunes.evidence import INPUTS
 from finetunes.models import StrategyRecommendation
 
@@ -53,8 +53,7 @@ def _money(kept: StrategyRecommendation) -> Iterator[str]:
     yield ""
     yield "## Money"
     yield ""
-    payback = result["payback_months"]
-    yield f"* Paid back in {payback:,.1f} months." if payback is not None else "* Never paid back."
+    yield f"* {_payback(kept)}"
     if result.get("break_even_tokens") is not None:
         yield f"* Pays back in time from {result['break_even_tokens']:,.0f} tokens a month on."
     if result.get("tco_usd"):
@@ -64,6 +63,15 @@ def _money(kept: StrategyRecommendation) -> Iterator[str]:
         for one, found in result["tco_usd"].items():
             low, high = f"${found['low']:,.0f}", f"${found['high']:,.0f}"
             yield f"| {strategy.TITLES[one]} | ${found['value']:,.0f} | {low} and {high} |"
+
+
+def _payback(kept: StrategyRecommendation) -> str:
+    payback = kept.result["payback_months"]
+    if payback is None and kept.policy != "seed" and "monthly_tokens" not in kept.inputs:
+        return "Nobody knows the volume, so nobody knows when it is paid back."
+    if payback is None or payback < 0:
+        return "Never paid back: nothing is saved."
+    return f"Paid back in {signals.stretch(payback)}."
 
 
 def _signals(kept: StrategyRecommendation) -> Iterator[str]:

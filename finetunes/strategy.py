@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from finetunes import money, signals
-from finetunes.evidence import INPUTS, Evidence, Figure, Origin, is_so, missing
+from finetunes.evidence import INPUTS, SIGNED, Evidence, Figure, Origin, is_so, missing
 from finetunes.policies import Policy
 from finetunes.signals import Signal
 
@@ -119,6 +119,8 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[str, list[str]]:
     over = [*(["latency"] if _over(latency, policy.latency_sla_ms) else [])]
     over += ["format errors"] if _over(errors, policy.format_error_rate) else []
     pays = money.money(evidence, policy).payback.value <= policy.payback_months
+    as_hybrid = money.money(evidence, policy, policy.hybrid_share).payback.value
+    hybrid_pays = as_hybrid <= policy.payback_months
     blocked = _blocked(evidence, policy)
     is_wanted = bool(over) or is_so(evidence, "consistent_style") or volume >= policy.token_cutoff
     reasons = [f"Out of bounds: {' and '.join(over)}."] if over else ["Latency and format are within bounds."]
@@ -128,17 +130,18 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[str, list[str]]:
     can = not blocked
     if is_so(evidence, "dynamic_knowledge"):
         reasons.append("Facts that change are looked up, whatever else is done.")
-        return (HYBRID if can and pays and is_wanted else RETRIEVAL), reasons
+        return (HYBRID if can and hybrid_pays and is_wanted else RETRIEVAL), reasons
     if is_so(evidence, "complex_reasoning"):
         reasons.append("Reasoning stays with the prompt; tuning would better the form alone.")
-        return (HYBRID if can and pays and over else _shorter(evidence, policy, reasons)), reasons
+        return (HYBRID if can and hybrid_pays and over else _shorter(evidence, policy, reasons)), reasons
     if over and can:
         told = "It pays back in time." if pays else "It does not pay back in time: tune for the form, keep the prompt."
         return (TUNE if pays else HYBRID), [*reasons, told]
-    if can and pays and is_wanted:
-        if volume >= policy.high_volume:
-            return TUNE, [*reasons, f"{volume:,.0f} tokens a month are a high volume."]
-        return HYBRID, [*reasons, f"{volume:,.0f} tokens a month: worth it, with what changes left in the prompt."]
+    if can and pays and is_wanted and volume >= policy.high_volume:
+        return TUNE, [*reasons, f"{volume:,.0f} tokens a month are a high volume."]
+    if can and hybrid_pays and is_wanted:
+        told = f"A hybrid keeps {policy.hybrid_share:.0%} of that and is paid back in {signals.stretch(as_hybrid)}."
+        return HYBRID, [*reasons, told]
     return _shorter(evidence, policy, reasons), reasons
 
 
@@ -172,7 +175,9 @@ def confidence(evidence: Evidence, policy: Policy, answer: str) -> float:
     """The share of draws from the inputs' intervals that have the same answer. Measured ones are drawn as normal round
     their value (an interval is two standard errors either way), what was typed in or taken from the table evenly."""
     lot = random.Random(SEED)  # noqa: S311  # Drawn the same each time, so that the same evidence is as sure.
-    unsure = {name: one for name, one in evidence.items() if one.high > one.low and not INPUTS[name].is_flag}
+    # Of the tuned model's quality the interval itself is what counts: a drawn point would be sure of what is not shown.
+    spared = {name for name, kind in INPUTS.items() if kind.is_flag} | SIGNED
+    unsure = {name: one for name, one in evidence.items() if one.high > one.low and name not in spared}
     if not unsure:
         return 1.0
     same = 0

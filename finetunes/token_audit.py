@@ -7,7 +7,7 @@ from datetime import UTC, date, timedelta
 from django.utils import timezone
 
 from evaluations import live, observations
-from evaluations.traffic import DAYS_A_MONTH, Traffic, added
+from evaluations.traffic import Traffic, added, per_month, whole_days
 from finetunes.policies import Policy
 from registry import environments, linting, resolution, tokens
 from registry.content import whole_text
@@ -71,15 +71,28 @@ def of_project(project: Project, policy: Policy, environment: str = DEFAULT_ENVI
     by_version: dict[int, dict[date, tuple[bool, Traffic]]] = {}
     for (key, day), found in rows.items():
         by_version.setdefault(key, {})[day] = found
-    audited = [_audited(version, by_version.get(version.pk, {}), until, policy) for version in versions]
+    older = observations.called_before([one.pk for one in versions], environment, since)
+    audited = [
+        _audited(version, by_version.get(version.pk, {}), since, until, policy, is_older=version.pk in older)
+        for version in versions
+    ]
     return sorted(audited, key=lambda one: (-one.waste, one.version.prompt.name))
 
 
 def _audited(
-    version: PromptVersion, by_day: Mapping[date, tuple[bool, Traffic]], until: date, policy: Policy
+    version: PromptVersion,
+    by_day: Mapping[date, tuple[bool, Traffic]],
+    since: date,
+    until: date,
+    policy: Policy,
+    *,
+    is_older: bool,
 ) -> Audited:
     traffic = added(found for _, found in by_day.values())
-    days = (until - min(by_day, default=until)).days + 1
+    days = whole_days({day: found for day, (_, found) in by_day.items()}, since, until, is_older=is_older)
+    calls = per_month([float(day.calls) for day in days])
+    cost = traffic.cost_per_call()
+    calls_a_month = calls.value if calls else 0.0
     subject = linting.Subject(version.content, frozenset(), version.tokens)
     name = str(version.content.get("model", {}).get("name", ""))
     written = tokens.count("\n".join(text for _, text in subject.examples), name).tokens if subject.examples else 0
@@ -89,17 +102,16 @@ def _audited(
     examples = float(min(version.tokens, written + picked))
     instructions = float(max(0, version.tokens - examples))
     asked = traffic.tokens_in / traffic.counted if traffic.counted else float(version.tokens)
-    month = DAYS_A_MONTH / days
     findings = [one.message for one in linting.lint(subject) if one.code in COMPRESSIBLE][:3]
     return Audited(
         version=version,
-        calls_a_month=traffic.calls * month,
+        calls_a_month=calls_a_month,
         parts={
             "instructions": instructions,
             "examples": examples,
             "context": max(0.0, asked - instructions - examples),
         },
-        dollars_a_month=traffic.cost_usd * month if traffic.priced else None,
+        dollars_a_month=None if cost is None else cost * calls_a_month,
         is_simulation=any(simulated for simulated, _ in by_day.values()),
         findings=tuple(findings),
         is_bloated=version.tokens > policy.bloat_tokens or subject.example_count > policy.bloat_examples,

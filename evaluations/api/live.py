@@ -1,5 +1,6 @@
 """Observations, live figures and monitors over REST."""
 
+import re
 from typing import Any
 
 from django.db.models import QuerySet
@@ -182,7 +183,7 @@ class PromptLive(APIView):
         actor = actor_of(request)
         actor.require(Right.SEE)
         days = request.query_params.get("days", str(live.DAYS))
-        if not days.isdigit() or not 1 <= int(days) <= live.LONGEST:
+        if not re.fullmatch(r"[0-9]{1,3}", days) or not 1 <= int(days) <= live.LONGEST:
             raise Problem("request.invalid", f"days is a whole number from 1 to {live.LONGEST}.")
         environment = request.query_params.get("environment") or DEFAULT_ENVIRONMENT
         found = live.of_prompt(prompts.named(actor.project, name), environment, int(days))

@@ -16,7 +16,7 @@ from registry.charts import CurveChart, bar_chart, curve_chart
 from registry.models import Environment
 from registry.problems import Problem
 from registry.references import DEFAULT_ENVIRONMENT
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
+from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, refused, whole
 
 DAYS = (7, 30, 90)
 MONITOR_FIELDS = ("figure", "bound", "hours", "fewest")
@@ -66,13 +66,10 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 
 def _asked(values: dict[str, str]) -> dict[str, Any]:
-    try:
-        bound = float(values["bound"].replace(",", "."))
-    except ValueError:
-        bound = -1.0
+    bound = decimal(values["bound"])
     return {
         "figure": values["figure"],
-        "bound": bound,
+        "bound": -1.0 if bound is None else bound,
         "hours": whole(values["hours"]) or 0,
         "fewest": whole(values["fewest"]) or 0,
     }

@@ -27,6 +27,8 @@ class CrossValidation(models.Model):
     training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="cross_validations")
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="+")
     folds = models.PositiveSmallIntegerField()
+    # The keys of the folds' own sets.
+    sets = models.JSONField()
     hyperparameters = models.JSONField()
     baseline = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
     scorers = models.JSONField()
@@ -60,7 +62,7 @@ class CrossValidation(models.Model):
         ]
         triggers = [
             *frozen(
-                *("project", "training_set", "model", "folds", "hyperparameters", "baseline", "scorers"),
+                *("project", "training_set", "model", "folds", "sets", "hyperparameters", "baseline", "scorers"),
                 *("is_simulation", "budget_usd", "by_name", "created_at"),
             ),
             pgtrigger.Trigger(

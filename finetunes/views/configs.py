@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -11,9 +12,9 @@ from finetunes.models import InferenceConfig
 from finetunes.views.addresses import to
 from registry import environments, prompts
 from registry.access import Actor
-from registry.models import Environment, Prompt, Release
+from registry.models import Environment, Prompt, PromptVersion, Release
 from registry.problems import Problem
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
+from registry.views.frame import PAGE_SIZE, decimal, done, errors_of, in_project, only_post, page, refused, whole
 
 FIELDS = ("task", *inference.MEMBERS, "message")
 SHOWN = 20
@@ -36,10 +37,12 @@ def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         except Problem as problem:
             context["errors"] = errors_of(problem, {"prompt.invalid_name": "task"})
             status = problem.kind.status
-    rows = list(configs.loaded().filter(project=actor.project)[:SHOWN])
-    live = _live([row.holder_id for row in rows])
+    every = configs.loaded().filter(project=actor.project)
+    shown = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
+    live = _live([row.holder_id for row in shown])
     context |= {
-        "rows": [(row, [(name, number) for name, number in live.get(row.holder_id, {}).items()]) for row in rows],
+        "page": shown,
+        "rows": [(row, list(live.get(row.holder_id, {}).items())) for row in shown],
         "values": values,
         **_offered(),
     }
@@ -66,8 +69,9 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
     config = configs.named(actor.project, task)
     context: dict[str, Any] = {"section": "strategy"}
     status = 200
-    versions = [configs.stated(one) for one in config.holder.versions.order_by("-number")[:SHOWN]]
-    values = _values(versions[0].record) if versions else {"strategy": "prompt", "response_format": "text"}
+    versions = [(one, _record(one)) for one in config.holder.versions.order_by("-number")[:SHOWN]]
+    newest = next((record for _, record in versions if record), None)
+    values = _values(newest) if newest else {"strategy": "prompt", "response_format": "text"}
     if request.method == "POST":
         values = {name: request.POST.get(name, "")[:500].strip() for name in FIELDS}
         try:
@@ -90,6 +94,14 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
     return page(request, actor, "finetunes/config_detail.html", context, status=status)
 
 
+def _record(version: PromptVersion) -> inference.Record | None:
+    """What a version says; None where somebody has written something else there by hand."""
+    try:
+        return configs.stated(version).record
+    except Problem:
+        return None
+
+
 def _values(record: inference.Record) -> dict[str, str]:
     return {
         "strategy": record.strategy,
@@ -109,10 +121,8 @@ def _document(values: dict[str, str]) -> dict[str, Any]:
         number = whole(values["max_tokens"])
         document["max_tokens"] = values["max_tokens"] if number is None else number
     if values["temperature"]:
-        try:
-            document["temperature"] = float(values["temperature"].replace(",", "."))
-        except ValueError:
-            document["temperature"] = values["temperature"]
+        warmth = decimal(values["temperature"])
+        document["temperature"] = values["temperature"] if warmth is None else warmth
     if values["retrieval"]:
         document["retrieval"] = {"collection": values["retrieval"]}
     return document

@@ -10,7 +10,7 @@ from finetunes.views.addresses import to
 from registry.access import Actor
 from registry.models import Prompt
 from registry.problems import Problem
-from registry.views.frame import done, errors_of, in_project, page
+from registry.views.frame import decimal, done, errors_of, in_project, page
 
 FIELDS = ("name", "prompt", "dataset", "latency_ms", "quality", "cost_per_call_usd")
 DOMAIN_FIELDS = {"prompt.not_found": "prompt", "dataset.not_found": "dataset"}
@@ -18,13 +18,11 @@ SHOWN = 100
 
 
 def _typed(values: dict[str, str]) -> dict[str, Any]:
+    """What was typed; an empty field asks for nothing."""
     document: dict[str, Any] = dict(values)
-    for name in ("latency_ms", "quality"):
-        text = values[name].replace(",", ".") if name == "quality" else values[name].replace(",", "")
-        try:
-            document[name] = float(text) if text else None
-        except ValueError:
-            document[name] = text
+    for name in ("latency_ms", "quality", "cost_per_call_usd"):
+        number = decimal(values[name]) if values[name] else None
+        document[name] = values[name] if values[name] and number is None else number
     return document
 
 

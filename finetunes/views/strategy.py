@@ -21,7 +21,7 @@ from registry.charts import CurveChart, curve_chart
 from registry.models import Environment
 from registry.problems import Problem
 from registry.references import DEFAULT_ENVIRONMENT
-from registry.views.frame import PAGE_SIZE, done, in_project, only_post, page, refused
+from registry.views.frame import PAGE_SIZE, decimal, done, errors_of, in_project, only_post, page, refused, whole
 
 # What can be moved, each by a factor of ten either way in forty steps; what nobody has measured is typed in.
 SLIDERS = ("monthly_tokens", "latency_ms", "format_error_rate", "dev_cost_hours", "prompt_price", "tuned_price")
@@ -35,7 +35,7 @@ HISTORY_SHOWN = 10
 def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """The answer first, then what it rests on. With POST, it is kept."""
     prompt = prompts.named(actor.project, name)
-    environment = request.GET.get("environment") or DEFAULT_ENVIRONMENT
+    environment = environments.named(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
     if request.method == "POST":
         try:
             typed = _typed(actor, name, environment, request.POST)
@@ -62,7 +62,7 @@ def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 @in_project
 def strategy_answer(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """The answer alone, while somebody moves what it rests on."""
-    environment = request.GET.get("environment") or DEFAULT_ENVIRONMENT
+    environment = environments.named(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
     context = _answered(actor, name, environment, request.GET)
     return render(request, "finetunes/_strategy_answer.html", {"project": actor.project, **context})
 
@@ -123,9 +123,8 @@ def _read(known: Mapping[str, Figure], given: Mapping[str, str]) -> tuple[dict[s
     faults: list[str] = []
     for key in SLIDERS:
         text = (given.get(f"w-{key}") if key in known else given.get(f"t-{key}")) or ""
-        try:
-            number = float(text.replace(",", ".").strip() or 0)
-        except ValueError:
+        number = decimal(text) if text.strip() else 0.0
+        if number is None:
             faults.append(f"{INPUTS[key].title} is not a number: {text[:40]}")
             continue
         if not number and (key in known or not text.strip()):
@@ -215,7 +214,7 @@ def _history(known: Known) -> list[tuple[StrategyRecommendation, recommendations
     rows = recommendations.loaded().filter(prompt=known.prompt).order_by("-id")[:HISTORY_SHOWN]
     models = TunedModel.objects.filter(job__training_set__source__prompt=known.prompt, published__isnull=False)
     published = list(models.values_list("published__created_at", flat=True))
-    return [(row, recommendations.outcome(row, known.live, published)) for row in rows]
+    return [(row, recommendations.outcome(row, known, published)) for row in rows]
 
 
 @in_project
@@ -279,29 +278,25 @@ def recommendation_report(request: HttpRequest, actor: Actor, key: int) -> HttpR
 
 @in_project
 def policy_page(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """The project's numbers. With POST, their next version."""
+    """The project's numbers. With POST, their next version: what was changed of those that were seen."""
     found, number = recommendations.policy_of(actor.project)
-    values = {name: f"{value:g}" if value < 1e6 else f"{value:.0f}" for name, value in found.as_dict().items()}
+    now = {name: f"{value:.12g}" for name, value in found.as_dict().items()}
+    values = now
     context: dict[str, Any] = {"section": "strategy", "number": number}
     status = 200
     if request.method == "POST":
         actor.require(Right.ADMINISTER)
-        values = {name: request.POST.get(name, "")[:40].strip() for name in values}
+        values = {name: request.POST.get(name, "")[:40].strip() for name in now}
+        changed = {name: text for name, text in values.items() if text != now[name]}
+        given = {name: text if (value := decimal(text)) is None else value for name, text in changed.items()}
         try:
-            recommendations.set_policy(actor, {name: _number(text) for name, text in values.items()})
+            recommendations.set_policy(actor, given, seen=whole(request.POST.get("seen", "")))
             return done(request, "Recommendations go by these numbers from now on.", to("strategy-policy", actor))
         except Problem as problem:
-            context["errors"] = {fault.pointer.lstrip("/"): fault.message for fault in problem.faults}
+            context["errors"] = errors_of(problem)
             status = problem.kind.status
     errors = context.get("errors", {})
     context["rows"] = [
         (name, title, unit, values[name], errors.get(name, "")) for name, (title, unit) in policies.TITLES.items()
     ]
     return page(request, actor, "finetunes/policy.html", context, status=status)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return text

@@ -1,5 +1,6 @@
 """What all pages share: who may enter a project, the frame around a page, refusals, and what a form got wrong."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -97,9 +98,24 @@ def page(
     return render(request, template, {**frame, **context}, status=status)
 
 
+THOUSANDS = re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+
+
 def whole(text: str) -> int | None:
     """A whole number that somebody sent, or None where it is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+
+
+def decimal(text: str) -> float | None:
+    """A number as people type it, or None where it is none: 14.5, 14,5 and 1,500,000; commas that stand before three
+    digits each part thousands, a single other one is a decimal comma."""
+    text = text.strip()
+    if THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    elif text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    return float(text) if DECIMAL.fullmatch(text) else None
 
 
 def to(name: str, actor: Actor, *args: object) -> str:

@@ -94,6 +94,13 @@ def test_what_has_moved_is_found_and_said():
     assert drift.of_labels("Labels", {}, {"b": 500}) is None
 
 
+def test_what_lies_outside_all_that_was_is_seen_either_way():
+    for now in ({60: 500}, {120: 500}):
+        found = drift.of_bins("x", {88: 15, 89: 485}, now)
+        assert found
+        assert found.size == Size.MUCH
+
+
 def test_a_share_that_fell_is_drift_and_a_flicker_is_not():
     fell = drift.of_shares("Format", (980, 1_000), (900, 1_000))
     assert fell

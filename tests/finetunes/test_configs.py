@@ -163,8 +163,13 @@ def test_a_recommendation_is_proposed_once_and_only_where_it_can_be(
     assert configs.propose_from(stage.edith, config, kept, production) is None
     looked_up = configs.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production)
     assert looked_up is not None
-    assert configs.stated(looked_up.version).record.collection == "knowledge-base"
-    assert configs.recorded(certain(stage, version, "not-enough-evidence"), None) is None
+    back = configs.stated(looked_up.version).record
+    # A prompt is asked of its own model again, and not of the tuned one.
+    assert (back.strategy, back.model, back.collection) == ("prompt", "sandbox-small", "knowledge-base")
+    promotion.reject(stage.rhea, looked_up, comment="No")
+    # What people have just rejected is not proposed again.
+    assert configs.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production) is None
+    assert configs.recorded(version, "not-enough-evidence", None, looked_up=False) is None
 
 
 def test_a_config_that_follows_a_prompt_is_proposed_by_itself(

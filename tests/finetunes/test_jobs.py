@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from evaluations import datasets, gates, observations, providers, runs, tasks
-from evaluations.models import Dataset, ProviderModel, Result
+from evaluations.models import Case, Dataset, ProviderModel, Result
 from finetunes import advancing, jobs, polling, states, tuned, tuners
 from finetunes import tasks as finetune_tasks
 from finetunes.models import FineTune, TrainingSet, TunedModel
@@ -468,10 +468,20 @@ def test_live_calls_that_are_not_what_was_measured_make_a_model_stale(
 
     run = model.evaluations.get(split="test").candidate
     assert run
-    case_key = run.results.first().case_id  # type: ignore[union-attr]
+    more = Case.objects.exclude(results__run=run)
+    first = more.first()
+    assert first
+    copies = [
+        Case(
+            **{name: getattr(first, name) for name in ("dataset_id", "added_in", "variables", "split", "is_placed")},
+            **{name: getattr(first, name) for name in ("group_hash", "input_hash", "weight")},
+            digest=number.to_bytes(32, "big"),
+        )
+        for number in range(300)
+    ]
     Result.objects.bulk_create(
-        Result(run=run, case_id=case_key, repeat=repeat, tokens_in=40 + repeat % 7, tokens_out=4)
-        for repeat in range(2, 300)
+        Result(run=run, case=one, tokens_in=40 + place % 7, tokens_out=4)
+        for place, one in enumerate(Case.objects.bulk_create(copies))
     )
     TunedModel.objects.update(drift_looked_at=None)
     finetune_tasks.look_at_drift()

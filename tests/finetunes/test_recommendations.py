@@ -47,12 +47,17 @@ def measured(
     finish(make_run(stage, version, tickets, base, scorers=["label", "json_schema"]).pk)
     service = access.command_line(stage.project)
     observations.record(service, calls(version))
-    ObservationDay.objects.create(
-        version=version,
-        environment="production",
-        day=timezone.now().date() - timedelta(days=5),
-        is_simulation=False,
-        traffic=some_traffic(),
+    today = timezone.now().date()
+    # The first day that has calls need not have been a whole one, and does not count for the month.
+    ObservationDay.objects.bulk_create(
+        ObservationDay(
+            version=version,
+            environment="production",
+            day=today - timedelta(days=back),
+            is_simulation=False,
+            traffic=some_traffic(),
+        )
+        for back in (6, 5)
     )
     return version
 

@@ -174,7 +174,8 @@ def test_the_same_evidence_is_the_same_answer_and_flips_are_where_they_say(token
         ({"monthly_tokens": 5e8, "latency_ms": 900, "dev_cost_hours": 24}, "fine-tune", "pays back"),
         ({"monthly_tokens": 5e6, "latency_ms": 900, "dev_cost_hours": 24}, "hybrid", "does not pay back"),
         ({"monthly_tokens": 5e8, "latency_ms": 100, "dev_cost_hours": 24}, "fine-tune", "high volume"),
-        ({"monthly_tokens": 6e6, "latency_ms": 100, "dev_cost_hours": 1}, "hybrid", "worth it"),
+        ({"monthly_tokens": 6e6, "latency_ms": 100, "dev_cost_hours": 1}, "prompt", "2.7 months"),
+        ({"monthly_tokens": 6e6, "latency_ms": 100, "dev_cost_hours": 0.5}, "hybrid", "keeps 50% of that"),
         ({"monthly_tokens": 5e8, "latency_ms": 900, "dynamic_knowledge": True}, "hybrid", "looked up"),
         ({"monthly_tokens": 5e5, "latency_ms": 900, "dynamic_knowledge": True}, "retrieval", "looked up"),
         ({"monthly_tokens": 5e8, "latency_ms": 100, "complex_reasoning": True}, "prompt", "Reasoning"),
@@ -224,6 +225,13 @@ def test_doubt_in_the_inputs_is_doubt_in_the_answer():
 
     assert strategy.recommend(sure, policies.DEFAULT).confidence == 1.0
     assert 0.4 < strategy.recommend(near, policies.DEFAULT).confidence < 0.8
+
+
+def test_a_tuned_model_as_good_as_the_prompt_is_no_doubt():
+    sure = exactly(monthly_tokens=5e8, latency_ms=900, dev_cost_hours=24)
+    same = evidence.measured(0.0, -0.03, 0.03, source="comparison 1")
+
+    assert strategy.recommend({**sure, "quality_change": same}, policies.DEFAULT).confidence == 1.0
 
 
 def test_totals_have_ranges_and_cross_where_tuning_begins_to_pay():

@@ -1,0 +1,304 @@
+"""The hot path: answers that are ready, in front of Django.
+
+A service must get its prompt whatever else is on fire. The fetch, the fetch by hash, the snapshot and Langfuse's read
+are kept as bytes and headers, by who asks (the key's digest) and what; filled on a miss by the ordinary view, and old
+when PostgreSQL tells that something of the project has changed (registry.models.telling, registry.listening). A warm
+answer touches no database and no Django.
+
+How old an answer may be: a release is seen when its transaction's notification arrives. Where nobody listens, after
+five seconds. Where the database is gone, answers that are there go on being given, and say how old they are.
+"""
+
+import re
+import threading
+import time
+import uuid
+import zlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import brotli
+
+from registry import served
+from registry.api.conditional import TAG
+from registry.middleware import ACCEPTABLE_ID
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+Key = tuple[bytes, str, str, str]
+
+# What is kept ready: reads that services make on their own hot path.
+READY = re.compile(
+    r"/api/v1/prompts/[^/]+/versions/[^/]+|/api/v1/versions/[^/]+|/api/v1/environments/[^/]+/snapshot"
+    r"|/api/public/v2/prompts/[^/]+"
+)
+# Without a listener nothing tells that an answer is old.
+UNTOLD_SECONDS = 5.0
+# Not even a database that is gone makes last week's answer right.
+STALE_SECONDS = 86_400.0
+SMALLEST_PACKED = 512
+# Others wait so long for who asks first; then they ask themselves.
+HERD_SECONDS = 5.0
+# Of each answer beside its bytes: the row, its key and headers, about.
+OVERHEAD = 1_500
+STALE_HEADER = "X-Cuebook-Stale"
+
+
+@dataclass(slots=True)
+class Entry:
+    """An answer that is ready. `ends_at` is when its key expires (seconds since 1970; infinite for most)."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
+    tag: str
+    project: int
+    kept_at: float
+    ends_at: float
+    versions: tuple[int, ...]
+    # Something has changed since: it is given only where nothing newer can be had.
+    is_old: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + OVERHEAD
+
+
+class Table:
+    """Entries by key, the oldest dropped where they would take more than `most` bytes. `generation` changes whenever
+    something is dropped for being old: what was asked for before that is not kept after it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._rows: OrderedDict[Key, Entry] = OrderedDict()
+        self.bytes = 0
+        self.generation = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: Key) -> Entry | None:
+        return self._rows.get(key)
+
+    def keep(self, key: Key, entry: Entry, generation: int) -> None:
+        """Keep an entry that was asked for in this generation; nothing is kept of an older one."""
+        with self._lock:
+            if generation != self.generation or entry.size > self._most:
+                return
+            self._drop(key)
+            self._rows[key] = entry
+            self.bytes += entry.size
+            while self.bytes > self._most:
+                self._drop(next(iter(self._rows)))
+
+    def forget(self, project: int | None = None, *, for_good: bool = False) -> None:
+        """A project's entries are old, or all are: they are given no more where newer ones can be had. For good: a key
+        may have been revoked, and nothing that it could read is kept."""
+        with self._lock:
+            self.generation += 1
+            found = [key for key, entry in self._rows.items() if project is None or entry.project == project]
+            for key in found:
+                if for_good:
+                    self._drop(key)
+                else:
+                    self._rows[key].is_old = True
+
+    def remove(self, key: Key) -> None:
+        with self._lock:
+            self._drop(key)
+
+    def touch(self, key: Key) -> None:
+        """Say that an entry was used lately: others are dropped before it."""
+        with self._lock:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+
+    def _drop(self, key: Key) -> None:
+        gone = self._rows.pop(key, None)
+        if gone is not None:
+            self.bytes -= gone.size
+
+
+class Delivery:
+    """A WSGI application in front of another. `is_told` says whether somebody listens for changes, `is_down` whether
+    the database cannot be reached. `counts` takes the versions in every answer, for who writes them down."""
+
+    TOUCH_EVERY = 64
+
+    def __init__(
+        self,
+        inner: Application,
+        table: Table,
+        *,
+        is_told: Callable[[], bool],
+        is_down: Callable[[], bool],
+        counts: "deque[tuple[int, ...]]",
+    ) -> None:
+        self._inner = inner
+        self._table = table
+        self._is_told, self._is_down = is_told, is_down
+        self._counts = counts
+        self._asking: dict[Key, threading.Lock] = {}
+        self._answered = 0
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        key = key_of(environ)
+        if key is None:
+            return self._inner(environ, start_response)
+        entry = self._table.get(key)
+        if entry is not None and self._is_fresh(entry):
+            self._answered += 1
+            # Moving an entry takes a lock; every so often is enough to know what is in use.
+            if not self._answered % self.TOUCH_EVERY:
+                self._table.touch(key)
+            return self._answer(entry, environ, start_response)
+        return self._ask(key, entry, environ, start_response)
+
+    def _is_fresh(self, entry: Entry) -> bool:
+        if entry.is_old or entry.ends_at <= time.time():
+            return False
+        return self._is_told() or time.monotonic() - entry.kept_at < UNTOLD_SECONDS
+
+    def _may_be_stale(self, entry: Entry | None) -> bool:
+        if entry is None or entry.ends_at <= time.time():
+            return False
+        return time.monotonic() - entry.kept_at < STALE_SECONDS
+
+    def _ask(self, key: Key, old: Entry | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """The ordinary view's answer, kept; one asks where many want the same at once."""
+        if old is not None and self._is_down() and self._may_be_stale(old):
+            return self._answer(old, environ, start_response, is_stale=True)
+        lock = self._asking.setdefault(key, threading.Lock())
+        if not lock.acquire(blocking=False):
+            if lock.acquire(timeout=HERD_SECONDS):
+                lock.release()
+            entry = self._table.get(key)
+            if entry is not None and self._is_fresh(entry):
+                return self._answer(entry, environ, start_response)
+            return self._asked(key, old, environ, start_response)
+        try:
+            return self._asked(key, old, environ, start_response)
+        finally:
+            self._asking.pop(key, None)
+            lock.release()
+
+    def _asked(self, key: Key, old: Entry | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        generation = self._table.generation
+        status, headers, body, found = self._through(environ)
+        entry = entry_of(status, headers, body, found, key[3])
+        if entry is not None:
+            self._table.keep(key, entry, generation)
+            return self._answer(entry, environ, start_response)
+        if old is not None and status.startswith("5") and self._may_be_stale(old):
+            return self._answer(old, environ, start_response, is_stale=True)
+        if old is not None and not status.startswith("5"):
+            # It is not there any more, or not for this key.
+            self._table.remove(key)
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _through(self, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes, served.Served]:
+        """The view's whole answer, whatever the caller has already."""
+        asked = {name: value for name, value in environ.items() if name not in UNCONDITIONAL}
+        asked["REQUEST_METHOD"] = "GET"
+        said: list[Any] = []
+        found = served.begin()
+        try:
+            result = self._inner(asked, lambda status, headers, exc_info=None: said.extend((status, list(headers))))
+            try:
+                body = b"".join(result)
+            finally:
+                if close := getattr(result, "close", None):
+                    close()
+        finally:
+            served.end()
+        return said[0], said[1], body, found
+
+    def _answer(
+        self, entry: Entry, environ: Environ, start_response: StartResponse, *, is_stale: bool = False
+    ) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        name = given if given and ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        headers = [*entry.headers, ("X-Request-ID", name)]
+        if is_stale:
+            headers.append((STALE_HEADER, str(int(time.monotonic() - entry.kept_at))))
+        wanted = environ.get("HTTP_IF_NONE_MATCH")
+        if wanted and (wanted.strip() == "*" or entry.tag in TAG.findall(wanted)):
+            start_response("304 Not Modified", [one for one in headers if one[0] not in OF_A_BODY])
+            return []
+        if entry.versions:
+            self._counts.append(entry.versions)
+        start_response("200 OK", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [entry.body]
+
+
+# The view is asked for all of it, by GET.
+UNCONDITIONAL = frozenset({"HTTP_IF_NONE_MATCH", "HTTP_ACCEPT_ENCODING"})
+OF_A_BODY = frozenset({"Content-Length", "Content-Type", "Content-Encoding"})
+# Made anew for every answer, or of no use in one that is kept.
+NOT_KEPT = frozenset({"x-request-id", "content-length", "vary"})
+
+
+def key_of(environ: Environ) -> Key | None:
+    """By what an answer is kept: whose, what, how it came here, and how it is packed. None where it is not kept."""
+    credentials = environ.get("HTTP_AUTHORIZATION")
+    if not credentials or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return None
+    path = environ["PATH_INFO"]
+    if not READY.fullmatch(path) or not _takes_json(environ.get("HTTP_ACCEPT", "*/*")):
+        return None
+    digest = blake2b(credentials.encode("latin-1", "replace"), digest_size=16).digest()
+    query = environ.get("QUERY_STRING", "")
+    scheme = f"{environ.get('wsgi.url_scheme')} {environ.get('HTTP_X_FORWARDED_PROTO', '')}"
+    return digest, f"{path}?{query}" if query else path, scheme, packing(environ.get("HTTP_ACCEPT_ENCODING", ""))
+
+
+@lru_cache(maxsize=256)
+def _takes_json(accept: str) -> bool:
+    return "*/*" in accept or "application/json" in accept or "application/*" in accept
+
+
+@lru_cache(maxsize=256)
+def packing(accept: str) -> str:
+    """How an answer is packed for a caller that takes these encodings: br, gzip or not at all."""
+    taken = {}
+    for part in accept.lower().split(","):
+        name, _, parameters = part.strip().partition(";")
+        quality = re.search(r"q=([0-9.]+)", parameters)
+        taken[name.strip()] = float(quality[1]) if quality and quality[1].count(".") < 2 and quality[1] != "." else 1.0
+    return next((name for name in ("br", "gzip") if taken.get(name, 0.0) > 0), "")
+
+
+def entry_of(
+    status: str, headers: list[tuple[str, str]], body: bytes, found: served.Served, packed: str
+) -> Entry | None:
+    """An answer as it is kept; None for what is not a key's, not well, or not for keeping."""
+    by_name = {name.lower(): value for name, value in headers}
+    if found.key is None or not status.startswith("200") or "set-cookie" in by_name or "etag" not in by_name:
+        return None
+    kept = [(name, value) for name, value in headers if name.lower() not in NOT_KEPT]
+    if packed and len(body) >= SMALLEST_PACKED:
+        body = brotli.compress(body, quality=5) if packed == "br" else _gzipped(body)
+        kept.append(("Content-Encoding", packed))
+    vary = ", ".join(filter(None, (by_name.get("vary"), "Accept-Encoding")))
+    kept += [("Vary", vary), ("Content-Length", str(len(body)))]
+    ends = found.key.expires_at
+    return Entry(
+        headers=kept,
+        body=body,
+        tag=by_name["etag"].strip('"'),
+        project=found.key.project_id,
+        kept_at=time.monotonic(),
+        ends_at=ends.timestamp() if ends else float("inf"),
+        versions=tuple(found.versions),
+    )
+
+
+def _gzipped(body: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
