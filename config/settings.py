@@ -242,6 +242,10 @@ CELERY_BEAT_SCHEDULE = {
 # Child processes that render user-edited templates under limits, per web process.
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
+# --- Delivery --------------------------------------------------------------------------------------------------------
+# How much of ready answers a web process keeps (registry.delivery).
+DELIVERY_CACHE_BYTES = env.integer("DELIVERY_CACHE_MEGABYTES", 64, at_least=1) * 1024 * 1024
+
 # --- Model providers -------------------------------------------------------------------------------------------------
 # Hosts (`localhost`) or hosts with a port (`10.0.0.5:8000`) that providers may have although they are not public.
 PROVIDER_PRIVATE_HOSTS = env.words("PROVIDER_PRIVATE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,::1")

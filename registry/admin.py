@@ -30,6 +30,7 @@ from registry.models import (
     ExampleSet,
     ExampleSetVersion,
     ExampleVector,
+    FetchCount,
     Inclusion,
     Membership,
     Project,
@@ -240,6 +241,12 @@ class PromptAdmin(DomainAdmin):
         for prompt in rows.select_related("project"):
             actor = operator_in(request, prompt.project)
             told(self, request, lambda p=prompt, a=actor: f"{verb(a, p)} {outcome}.", prompt)  # type: ignore[misc]
+
+
+@admin.register(FetchCount)
+class FetchCountAdmin(ReadOnlyAdmin):
+    list_display = ("version", "hour", "count", "last_at")
+    list_select_related = ("version__prompt",)
 
 
 @admin.register(PromptVersion)

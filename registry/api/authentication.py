@@ -7,7 +7,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from registry import access, keys
+from registry import access, keys, served
 from registry.access import Actor
 from registry.models import Membership, User
 from registry.problems import Problem
@@ -30,6 +30,7 @@ class KeyAuthentication(BaseAuthentication):
             return None
         key = keys.authenticate(token.strip())
         keys.note_use(key)
+        served.by(key)
         return AnonymousUser(), access.machine(key)
 
     def authenticate_header(self, request: Request) -> str:

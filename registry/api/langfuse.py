@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import access, includes, keys, langfuse, resolution
+from registry import access, includes, keys, langfuse, resolution, served
 from registry.access import Actor, Right
 from registry.api import conditional
 from registry.api.authentication import actor_of
@@ -31,6 +31,7 @@ class PairAuthentication(BaseAuthentication):
             public, secret = "", ""
         key = keys.authenticate(f"cbk_{public.removeprefix('cbk_')}_{secret}")
         keys.note_use(key)
+        served.by(key)
         return AnonymousUser(), access.machine(key)
 
     def authenticate_header(self, request: Request) -> str:
@@ -58,6 +59,7 @@ class LangfusePrompt(APIView):
             "resolutionGraph": None,
             **langfuse.prompt(version.content, partials),
         }
+        served.versions([version.pk])
         policy = conditional.cache_policy(selector)
         if conditional.is_fresh(request, version.content_hash):
             return conditional.with_headers(Response(status=304), version.content_hash, policy)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import diffing, environments, listing, prompts, resolution
+from registry import diffing, environments, listing, prompts, resolution, served
 from registry.access import Right
 from registry.api import conditional
 from registry.api import serializers as shapes
@@ -126,6 +126,7 @@ class EnvironmentSnapshot(APIView):
         actor.require(Right.SEE)
         chosen = environments.named(actor.project, environment)
         live = list(resolution.live_versions(actor.project, chosen))
+        served.versions(version.pk for version in live)
         tag = content_hash({version.prompt.name: version.content_hash for version in live})
         if conditional.is_fresh(request, tag):
             return conditional.with_headers(Response(status=304), tag, conditional.MUTABLE)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import includes, prompts, resolution, versions
+from registry import includes, prompts, resolution, served, versions
 from registry.access import Right
 from registry.api import conditional
 from registry.api import serializers as shapes
@@ -114,6 +114,7 @@ def hash_selector(text: str) -> HashPrefix:
 
 
 def fetched(request: Request, version: PromptVersion, policy: str) -> Response:
+    served.versions([version.pk])
     if conditional.is_fresh(request, version.content_hash):
         return conditional.with_headers(Response(status=304), version.content_hash, policy)
     return conditional.with_headers(Response(version_document([version])[0]), version.content_hash, policy)

@@ -25,7 +25,7 @@ from registry.models.governance import (
     VersionCheck,
 )
 from registry.models.people import APIKey, Membership, Project, Role, Scope, User
-from registry.models.prompts import Inclusion, Prompt, PromptVersion
+from registry.models.prompts import FetchCount, Inclusion, Prompt, PromptVersion
 
 __all__ = [
     "UNDECIDED",
@@ -41,6 +41,7 @@ __all__ = [
     "ExampleSet",
     "ExampleSetVersion",
     "ExampleVector",
+    "FetchCount",
     "Inclusion",
     "Membership",
     "NextRevision",

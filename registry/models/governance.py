@@ -1,3 +1,4 @@
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -6,6 +7,7 @@ from django.db.models.functions import Now
 from registry.models.insert_only import insert_only
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, Prompt, PromptVersion
+from registry.models.telling import OF_PROMPT, tells
 
 ENVIRONMENT_NAME = r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$"
 
@@ -42,6 +44,7 @@ class Environment(models.Model):
                 name="environment_approvals_from_1_to_20",
             ),
         ]
+        triggers = [tells("ROW.project_id", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return self.name
@@ -215,7 +218,7 @@ class Release(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["prompt", "-id"], name="release_of_prompt")]
-        triggers = insert_only()
+        triggers = [*insert_only(), tells(OF_PROMPT, pgtrigger.Insert)]
 
     def __str__(self) -> str:
         return f"{self.version} live in {self.environment}"

@@ -1,9 +1,12 @@
+import pgtrigger
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
+
+from registry.models.telling import KEYS, tells
 
 PROJECT_SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 
@@ -90,6 +93,14 @@ class APIKey(models.Model):
             models.CheckConstraint(
                 condition=Q(scopes__contained_by=Scope.values) & Q(scopes__len__gt=0),
                 name="api_key_scopes_are_known",
+            ),
+        ]
+        triggers = [
+            tells(
+                "ROW.project_id",
+                pgtrigger.Update,
+                condition=pgtrigger.AnyChange("digest", "scopes", "expires_at", "revoked_at", "project"),
+                prefix=KEYS,
             ),
         ]
 

@@ -1,3 +1,4 @@
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
@@ -6,6 +7,7 @@ from django.db.models.functions import Now
 
 from registry.models.insert_only import insert_only
 from registry.models.people import APIKey, Project, User
+from registry.models.telling import OF_PROMPT, tells
 
 PROMPT_NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
 CONTENT_HASH = r"^sha256:[0-9a-f]{64}$"
@@ -54,6 +56,7 @@ class Prompt(models.Model):
             GinIndex(fields=["tags"], name="prompt_tags"),
             GinIndex(fields=["head_text"], opclasses=["gin_trgm_ops"], name="prompt_text_trigrams"),
         ]
+        triggers = [tells("ROW.project_id", pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return self.name
@@ -91,7 +94,8 @@ class PromptVersion(models.Model):
             # Fetch by hash or by the start of one, whatever the prompt.
             models.Index(fields=["content_hash"], opclasses=["varchar_pattern_ops"], name="version_hash_prefix"),
         ]
-        triggers = insert_only()
+        # What `latest` selects is another one now.
+        triggers = [*insert_only(), tells(OF_PROMPT, pgtrigger.Insert)]
 
     def __str__(self) -> str:
         return f"{self.prompt}@{self.number}"
@@ -100,6 +104,26 @@ class PromptVersion(models.Model):
     def label(self) -> str:
         """The number as a selector."""
         return str(self.number)
+
+
+class FetchCount(models.Model):
+    """How often a version was fetched in an hour; web processes add to it (registry.listening)."""
+
+    version = models.ForeignKey(PromptVersion, on_delete=models.CASCADE, related_name="fetches")
+    hour = models.DateTimeField()
+    count = models.PositiveBigIntegerField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-hour", "id"]
+        constraints = [models.UniqueConstraint(fields=["version", "hour"], name="fetch_count_once_an_hour")]
+        indexes = [
+            models.Index(fields=["version", "-last_at"], name="fetch_count_last"),
+            models.Index(fields=["hour"], name="fetch_count_hour"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.count} of {self.version}"
 
 
 class Inclusion(models.Model):

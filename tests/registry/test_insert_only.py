@@ -141,6 +141,7 @@ def history(stage: Stage) -> None:
         training_set=training_set,
         model=model,
         folds=5,
+        sets=[],
         hyperparameters={},
         baseline=version,
         scorers=[],
@@ -191,7 +192,7 @@ def test_every_insert_only_model_is_in_this_list():
         model
         for app in ("registry", "evaluations", "finetunes")
         for model in apps.get_app_config(app).get_models()
-        if getattr(model._meta, "triggers", None)
+        if [one for one in getattr(model._meta, "triggers", None) or () if one.name != "tell_delivery"]
     }
 
     assert guarded == {*INSERT_ONLY, *FROZEN, *FROZEN_WHILE_KEPT}
