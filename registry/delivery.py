@@ -9,16 +9,17 @@ How old an answer may be: a release is seen when its transaction's notification 
 five seconds. Where the database is gone, answers that are there go on being given, and say how old they are.
 """
 
+import os
 import re
 import threading
 import time
-import uuid
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import count
 from typing import Any
 
 import brotli
@@ -46,6 +47,7 @@ SMALLEST_PACKED = 512
 HERD_SECONDS = 5.0
 # Of each answer beside its bytes: the row, its key and headers, about.
 OVERHEAD = 1_500
+FOR_EVER = float("inf")
 STALE_HEADER = "X-Cuebook-Stale"
 
 
@@ -54,8 +56,11 @@ class Entry:
     """An answer that is ready. `ends_at` is when its key expires (seconds since 1970; infinite for most)."""
 
     headers: list[tuple[str, str]]
+    # Those of a 304.
+    unchanged: list[tuple[str, str]]
     body: bytes
     tag: str
+    quoted: str
     project: int
     kept_at: float
     ends_at: float
@@ -160,7 +165,7 @@ class Delivery:
         return self._ask(key, entry, environ, start_response)
 
     def _is_fresh(self, entry: Entry) -> bool:
-        if entry.is_old or entry.ends_at <= time.time():
+        if entry.is_old or (entry.ends_at != FOR_EVER and entry.ends_at <= time.time()):
             return False
         return self._is_told() or time.monotonic() - entry.kept_at < UNTOLD_SECONDS
 
@@ -222,14 +227,12 @@ class Delivery:
     def _answer(
         self, entry: Entry, environ: Environ, start_response: StartResponse, *, is_stale: bool = False
     ) -> Iterable[bytes]:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        name = given if given and ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
-        headers = [*entry.headers, ("X-Request-ID", name)]
+        headers = [*entry.headers, ("X-Request-ID", _name_of(environ))]
         if is_stale:
             headers.append((STALE_HEADER, str(int(time.monotonic() - entry.kept_at))))
         wanted = environ.get("HTTP_IF_NONE_MATCH")
-        if wanted and (wanted.strip() == "*" or entry.tag in TAG.findall(wanted)):
-            start_response("304 Not Modified", [one for one in headers if one[0] not in OF_A_BODY])
+        if wanted and (wanted == entry.quoted or wanted.strip() == "*" or entry.tag in TAG.findall(wanted)):
+            start_response("304 Not Modified", [*entry.unchanged, *headers[len(entry.headers) :]])
             return []
         if entry.versions:
             self._counts.append(entry.versions)
@@ -250,12 +253,35 @@ def key_of(environ: Environ) -> Key | None:
     if not credentials or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return None
     path = environ["PATH_INFO"]
-    if not READY.fullmatch(path) or not _takes_json(environ.get("HTTP_ACCEPT", "*/*")):
+    if not _is_ready(path) or not _takes_json(environ.get("HTTP_ACCEPT", "*/*")):
         return None
     digest = blake2b(credentials.encode("latin-1", "replace"), digest_size=16).digest()
-    query = environ.get("QUERY_STRING", "")
-    scheme = f"{environ.get('wsgi.url_scheme')} {environ.get('HTTP_X_FORWARDED_PROTO', '')}"
-    return digest, f"{path}?{query}" if query else path, scheme, packing(environ.get("HTTP_ACCEPT_ENCODING", ""))
+    query = environ.get("QUERY_STRING")
+    proto = environ.get("HTTP_X_FORWARDED_PROTO", "")
+    packed = environ.get("HTTP_ACCEPT_ENCODING")
+    return (
+        digest,
+        f"{path}?{query}" if query else path,
+        environ["wsgi.url_scheme"] if not proto else f"{environ['wsgi.url_scheme']} {proto}",
+        packing(packed) if packed else "",
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _is_ready(path: str) -> bool:
+    return READY.fullmatch(path) is not None
+
+
+# A process's own beginning of the names of its answers, and where it is with them.
+_names = (os.urandom(10).hex(), count())
+
+
+def _name_of(environ: Environ) -> str:
+    """The request's name: the caller's where it is a plain word, else one of our own."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    if given and ACCEPTABLE_ID.fullmatch(given):
+        return str(given)
+    return f"{_names[0]}{next(_names[1]):012x}"
 
 
 @lru_cache(maxsize=256)
@@ -290,11 +316,13 @@ def entry_of(
     ends = found.key.expires_at
     return Entry(
         headers=kept,
+        unchanged=[one for one in kept if one[0] not in OF_A_BODY],
         body=body,
         tag=by_name["etag"].strip('"'),
+        quoted=by_name["etag"],
         project=found.key.project_id,
         kept_at=time.monotonic(),
-        ends_at=ends.timestamp() if ends else float("inf"),
+        ends_at=ends.timestamp() if ends else FOR_EVER,
         versions=tuple(found.versions),
     )
 

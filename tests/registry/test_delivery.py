@@ -319,7 +319,7 @@ def test_nobody_gets_anothers_answer(asked: list[tuple[str, str, str]]):
 def test_the_table_stays_within_its_memory(rows: list[tuple[int, int]]):
     table = Table(20_000)
     for name, size in rows:
-        entry = delivery.Entry([], b"x" * size, "t", name % 3, 0.0, float("inf"), ())
+        entry = delivery.Entry([], [], b"x" * size, "t", '"t"', name % 3, 0.0, float("inf"), ())
         table.keep((b"", str(name), "", ""), entry, table.generation)
         assert table.bytes <= 20_000
         assert table.bytes == sum(one.size for one in table._rows.values())

@@ -1,0 +1,147 @@
+"""The fetch against the least that a server can do: the same bytes by a bare WSGI function on the same server.
+
+    .venv/bin/python benchmarks/fetch.py [rounds]
+
+Each case is a granian with one worker. Rounds are interleaved, so that a noisy minute is everybody's; medians of the
+rounds are compared. Bars (design section 10): the warm fetch by environment has at least 60 % of the bare requests a
+second, and a p99 no worse than three times.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import load
+from benchmarks.database import fresh_database
+from benchmarks.load import Load
+from tests.instance import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = "You sort support tickets.\n" + "- a rule about a category\n" * 30 + "Ticket {}: {{{{ ticket }}}}"
+SECONDS, CONNECTIONS, ROUNDS = 4, 16, 3
+RATE_BAR, LATENCY_BAR = 0.60, 3.0
+BARE, WARM = "bare function", "fetch by environment, warm"
+
+
+def main() -> int:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    with fresh_database(), ExitStack() as stack:
+        # Django's models can be imported only now.
+        from benchmarks.registry_rows import Filler  # noqa: PLC0415
+        from registry import access, keys  # noqa: PLC0415
+        from registry.models import Project, PromptVersion  # noqa: PLC0415
+
+        filler = Filler(TEXT, 3)
+        filler.fill_prompts(20)
+        filler.release()
+        project = Project.objects.get(slug="benchmark")
+        _, token = keys.issue(access.command_line(project), name="benchmark", scopes=["read"])
+        version = PromptVersion.objects.filter(prompt__project=project, number=3).select_related("prompt")[0]
+        prompt = f"/api/v1/prompts/{version.prompt.name}/versions"
+        headers = {"Authorization": f"Bearer {token}"}
+        ours = stack.enter_context(serving("config.wsgi:application"))
+        django = stack.enter_context(serving("benchmarks.plain_django:application"))
+        answer = stack.enter_context(told(f"{ours}{prompt}/production", headers))
+        bare = stack.enter_context(serving("benchmarks.bare:application", BARE_ANSWER=str(answer)))
+        tag = {**headers, "If-None-Match": f'"{version.content_hash}"'}
+        cases = {
+            BARE: (f"{bare}{prompt}/production", headers),
+            WARM: (f"{ours}{prompt}/production", headers),
+            "fetch by hash, warm": (f"{ours}/api/v1/versions/{version.content_hash}", headers),
+            "304, warm": (f"{ours}{prompt}/production", tag),
+            "snapshot of 20 prompts, warm": (f"{ours}/api/v1/environments/production/snapshot", headers),
+            "Django alone, by environment": (f"{django}{prompt}/production", headers),
+        }
+        found: dict[str, list[Load]] = {name: [] for name in cases}
+        for _ in range(rounds):
+            for name, (url, sent) in cases.items():
+                ask(url, sent)
+                found[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS))
+        return report(found)
+
+
+def report(found: dict[str, list[Load]]) -> int:
+    """A table with ratios to the bare function; 1 where a bar falls."""
+    rate = {name: statistics.median(one.rate for one in rows) for name, rows in found.items()}
+    p50 = {name: statistics.median(one.p50 for one in rows) for name, rows in found.items()}
+    p99 = {name: statistics.median(one.p99 for one in rows) for name, rows in found.items()}
+    failed = sum(one.failed for rows in found.values() for one in rows)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {load.tool()},")
+    print(f"{CONNECTIONS} connections, {SECONDS} s, median of {len(found[BARE])} interleaved rounds\n")
+    print("| case | requests/s | of bare | p50 ms | p99 ms | p99 to bare |")
+    print("|---|---|---|---|---|---|")
+    for name in found:
+        ratios = f"{rate[name] / rate[BARE]:.2f}", f"{p99[name] / p99[BARE]:.2f}"
+        print(f"| {name} | {rate[name]:,.0f} | {ratios[0]} | {p50[name]:.2f} | {p99[name]:.2f} | {ratios[1]} |")
+    is_fast = rate[WARM] / rate[BARE] >= RATE_BAR and p99[WARM] / p99[BARE] <= LATENCY_BAR
+    print(f"\n{failed} refused. Bars: at least {RATE_BAR:.0%} of bare and {LATENCY_BAR:g} times its p99:", end=" ")
+    print("held" if is_fast and not failed else "FALLEN")
+    return 0 if is_fast and not failed else 1
+
+
+@contextmanager
+def serving(application: str, **environment: str) -> Iterator[str]:
+    """A granian with one worker, as `make run` starts it; its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", application, "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1", "--blocking-threads", "16", "--no-ws", "--log-level", "warning"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})  # noqa: S603 - our own server
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait(address)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait(address: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{address}/healthz", timeout=2).close()  # noqa: S310 - loopback
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"{address} does not answer.")
+
+
+def ask(url: str, headers: dict[str, str]) -> tuple[list[tuple[str, str]], bytes]:
+    try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return list(answer.headers.items()), answer.read()
+    except urllib.error.HTTPError as refusal:
+        if refusal.code != 304:
+            raise
+        return [], b""
+
+
+@contextmanager
+def told(url: str, headers: dict[str, str]) -> Iterator[Path]:
+    """What the fetch answers, in a file for the bare function."""
+    found, body = ask(url, headers)
+    own = {"date", "server", "connection", "transfer-encoding"}
+    kept = [one for one in found if one[0].lower() not in own]
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "answer.json"
+        path.write_text(json.dumps({"headers": kept, "body": body.decode()}), encoding="utf-8")
+        yield path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""How soon every web process serves a release: four of them, some hundred releases.
+
+    .venv/bin/python benchmarks/freshness.py [releases]
+
+From the commit of the release to the first answer with it, of the process that is last. The bar (design section 7): p99
+under a second.
+"""
+
+import http.client
+import json
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.database import fresh_database
+from benchmarks.fetch import serving
+from benchmarks.figures import percentile
+
+PROCESSES, RELEASES = 4, 200
+BAR_MS = 1_000.0
+NAME = "support.triage"
+
+
+def main() -> int:
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else RELEASES
+    with fresh_database(), ExitStack() as stack:
+        # Django's models can be imported only now.
+        from registry import access, environments, keys, projects, promotion, prompts, releases, versions  # noqa: PLC0415  # noqa: PLC0415
+
+        project = projects.create_project(slug="benchmark", name="Benchmark")
+        actor = access.command_line(project)
+        development = environments.named(project, "development")
+        prompt = prompts.create(actor, name=NAME)
+        made = []
+        for text in ("one", "two"):
+            content = {"messages": [{"role": "user", "content": text}]}
+            made.append(versions.commit(actor, prompt, content=content).version)
+            promotion.apply(actor, promotion.request(actor, prompt, made[-1], development))
+        _, token = keys.issue(actor, name="benchmark", scopes=["read"])
+        addresses = [stack.enter_context(serving("config.wsgi:application")) for _ in range(PROCESSES)]
+        doors = [http.client.HTTPConnection(urlsplit(one).netloc, timeout=10) for one in addresses]
+        taken = []
+        for number in range(wanted):
+            version = made[number % 2]
+            _until(doors, token, 2 if version is made[0] else 1)
+            releases.roll_back(actor, prompt, development, to=version)
+            began = time.perf_counter()
+            _until(doors, token, version.number)
+            taken.append((time.perf_counter() - began) * 1_000)
+    taken.sort()
+    p99 = percentile(taken, 99)
+    print(f"{PROCESSES} web processes, {wanted} releases: the last process serves it after")
+    print("| median | p95 | p99 | most |\n|---|---|---|---|")
+    shown = (statistics.median(taken), percentile(taken, 95), p99, taken[-1])
+    print(f"| {' | '.join(f'{one:.1f} ms' for one in shown)} |")
+    print("held" if p99 < BAR_MS else "FALLEN")
+    return 0 if p99 < BAR_MS else 1
+
+
+def _until(doors: list[http.client.HTTPConnection], token: str, number: int) -> None:
+    """Ask each process until it serves this version."""
+    for door in doors:
+        for _ in range(10_000):
+            headers = {"Authorization": f"Bearer {token}"}
+            door.request("GET", f"/api/v1/prompts/{NAME}/versions/development", headers=headers)
+            if json.loads(door.getresponse().read())["number"] == number:
+                break
+        else:
+            raise RuntimeError(f"A process still serves another version than {number}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
