@@ -228,6 +228,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
+    "clear old fetch counts and snapshots": {"task": "registry.tasks.clear_old", "schedule": 24 * 3600},
     "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
     "look after fine-tune jobs": {"task": "finetunes.tasks.sweep", "schedule": 5},
     "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},

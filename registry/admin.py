@@ -42,6 +42,7 @@ from registry.models import (
     Release,
     Review,
     Role,
+    Snapshot,
     User,
     VersionCheck,
 )
@@ -241,6 +242,12 @@ class PromptAdmin(DomainAdmin):
         for prompt in rows.select_related("project"):
             actor = operator_in(request, prompt.project)
             told(self, request, lambda p=prompt, a=actor: f"{verb(a, p)} {outcome}.", prompt)  # type: ignore[misc]
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    list_display = ("environment", "tag", "created_at")
+    list_select_related = ("environment",)
 
 
 @admin.register(FetchCount)

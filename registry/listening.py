@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
+from multiprocessing.util import Finalize
 from typing import Any, Protocol
 
 import psycopg
@@ -70,6 +71,8 @@ class Listener:
             self._forget(None)
             threading.Thread(target=self._listen, name="delivery-listener", daemon=True).start()
             atexit.register(self.close)
+            # A server's worker is a child of multiprocessing, which ends without what atexit has.
+            Finalize(None, self.close, exitpriority=10)
 
     def _listen(self) -> None:
         pause = FIRST_PAUSE

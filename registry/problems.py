@@ -70,6 +70,7 @@ CATALOGUE: dict[str, Kind] = {
     "prompt.no_versions": Kind(404, "The prompt has no version yet"),
     "version.not_found": Kind(404, "There is no version with this hash"),
     "version.ambiguous_hash": Kind(409, "The hash prefix fits several versions"),
+    "snapshot.too_old": Kind(410, "That snapshot is not remembered any more"),
     "reference.invalid": Kind(400, "This cannot be a reference"),
     "content.invalid": Kind(400, "The content has faults"),
     "content.too_large": Kind(413, "The content is too large"),

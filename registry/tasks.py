@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from registry import vectors
+from registry import fetches, snapshots, vectors
 from registry.models import Embedding, ExampleSetVersion
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,13 @@ def _send(task: "Task[Any, Any]", arguments: tuple[Any, ...]) -> None:
 def clear_expired_sessions() -> None:
     """Remove sessions that nobody can use any more."""
     call_command("clearsessions")
+
+
+@shared_task(name="registry.tasks.clear_old", time_limit=300, soft_time_limit=270)
+def clear_old() -> None:
+    """Forget counts of fetches and snapshots that nobody asks for any more."""
+    fetches.clear_old()
+    snapshots.clear_old()
 
 
 @shared_task(name="registry.tasks.embed", time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS)

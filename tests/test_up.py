@@ -272,6 +272,28 @@ def test_killed_servers_come_back(instance: Instance):
     assert instance.call("GET", "/api/v1/prompts/support.triage/versions/1")[0] == 200
 
 
+def test_warm_reads_go_on_while_the_database_is_gone_and_are_counted(instance: Instance):
+    """kill -9 of PostgreSQL under a service that asks on: no answer is missing, and what was asked is counted."""
+    path = "/api/v1/prompts/support.triage/versions/production"
+    assert instance.call("GET", path)[0] == 200
+    postgres = [pid for pid, command in processes_of(instance.home).items() if "bin/postgres -D" in command]
+
+    os.kill(min(postgres), signal.SIGKILL)
+
+    end, asked = time.monotonic() + 6, 1
+    while time.monotonic() < end:
+        assert instance.call("GET", path)[0] == 200
+        asked += 1
+        time.sleep(0.02)
+    deadline = time.monotonic() + 60
+    counted = 0
+    while counted < asked and time.monotonic() < deadline:
+        time.sleep(0.5)
+        status, found = instance.call("GET", "/api/v1/prompts/support.triage/fetches")
+        counted = sum(one["hour"] for one in found) if status == 200 else 0
+    assert counted >= asked
+
+
 def test_configured_servers_are_used_and_none_is_started(tmp_path: Path):
     """The suite's own PostgreSQL and broker stand for the ones that a deployment has."""
     given = {name: os.environ[name] for name in ("DATABASE_URL", "BROKER_URL", *SETTINGS)}
@@ -308,6 +330,14 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     second = start(home)
     assert second.token == first.token
     assert second.call("GET", f"{versions}/{number}")[1]["content"] == content
+    for _ in range(6):
+        assert second.call("GET", f"{versions}/{number}")[0] == 200
     assert second.stop(signal.SIGTERM) == 0
+    assert wait_until_gone(home) == []
+    # What was fetched just before a clean stop is counted.
+    third = start(home)
+    fetched = {one["version"]: one["month"] for one in third.call("GET", "/api/v1/prompts/support.triage/fetches")[1]}
+    assert fetched[number] == 7
+    assert third.stop(signal.SIGTERM) == 0
     assert wait_until_gone(home) == []
     forget(home)

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('evaluations', '0007_observations'),
         ('finetunes', '0001_training_sets_and_jobs'),
-        ('registry', '0006_delivery'),
+        ('registry', '0005_example_sets'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

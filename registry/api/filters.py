@@ -1,12 +1,13 @@
 """What lists can be narrowed by."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import django_filters
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
-from registry import listing
+from registry import fetches, listing
 from registry.models import AuditEntry, ExampleSet, Promotion, PromotionStatus, Prompt, Release, ReleaseKind
 
 
@@ -16,6 +17,9 @@ class PromptFilter(django_filters.FilterSet):
     tag = django_filters.CharFilter(method="by_tag")
     environment = django_filters.CharFilter(method="by_environment", help_text="Something is live there.")
     archived = django_filters.BooleanFilter(method="by_archived", help_text="Default: not archived.")
+    unused_days = django_filters.NumberFilter(
+        method="by_unused", min_value=1, max_value=400, help_text="Nothing of it was fetched for so many days."
+    )
 
     class Meta:
         model = Prompt
@@ -27,6 +31,9 @@ class PromptFilter(django_filters.FilterSet):
 
     def by_text(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
         return listing.found(queryset, value)
+
+    def by_unused(self, queryset: QuerySet[Prompt], _name: str, value: Decimal) -> QuerySet[Prompt]:
+        return fetches.unused(queryset, int(value))
 
     def by_tag(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
         return queryset.filter(tags__contains=[value])

@@ -9,14 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import diffing, environments, listing, prompts, resolution, served
+from registry import diffing, environments, fetches, listing, prompts, resolution, served, snapshots
 from registry.access import Right
 from registry.api import conditional
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import PromptFilter
 from registry.api.versions import IF_NONE_MATCH, select, version_document
-from registry.identity import content_hash
 from registry.models import Prompt, PromptVersion
 from registry.problems import Problem
 from registry.references import Reference, parse_reference
@@ -114,25 +113,43 @@ def _parsed(text: str) -> Reference | Problem:
         return problem
 
 
+class PromptFetches(APIView):
+    @extend_schema(operation_id="prompts_fetches", responses=shapes.FetchedSerializer(many=True))
+    def get(self, request: Request, name: str) -> Response:
+        """How often each version was fetched, and when last; counted in batches, so some seconds late."""
+        actor = actor_of(request)
+        actor.require(Right.SEE)
+        found = fetches.of_prompt(prompts.named(actor.project, name))
+        return Response(shapes.FetchedSerializer(found, many=True).data)
+
+
 class EnvironmentSnapshot(APIView):
     @extend_schema(
         operation_id="environments_snapshot",
         responses={200: shapes.SnapshotSerializer, 304: None},
-        parameters=[IF_NONE_MATCH],
+        parameters=[
+            IF_NONE_MATCH,
+            OpenApiParameter("since", str, description="An earlier ETag: only what has changed; 410 if too old."),
+        ],
     )
     def get(self, request: Request, environment: str) -> Response:
-        """Everything that is live in an environment, by prompt name."""
+        """Everything that is live in an environment, by prompt name; or what has changed since an earlier answer."""
         actor = actor_of(request)
         actor.require(Right.SEE)
         chosen = environments.named(actor.project, environment)
         live = list(resolution.live_versions(actor.project, chosen))
         served.versions(version.pk for version in live)
-        tag = content_hash({version.prompt.name: version.content_hash for version in live})
+        tag = snapshots.keep(chosen, {version.prompt.name: version.content_hash for version in live})
         if conditional.is_fresh(request, tag):
             return conditional.with_headers(Response(status=304), tag, conditional.MUTABLE)
+        body: dict[str, Any] = {"environment": chosen.name}
+        since = request.query_params.get("since", "").strip('"')
+        if since:
+            changed = snapshots.changed(chosen, since, live)
+            body |= {"since": since, "removed": changed.removed}
+            live = changed.versions
         documents = {document["prompt"]: document for document in version_document(live)}
-        body = {"environment": chosen.name, "prompts": documents}
-        return conditional.with_headers(Response(body), tag, conditional.MUTABLE)
+        return conditional.with_headers(Response({**body, "prompts": documents}), tag, conditional.MUTABLE)
 
 
 class PromptDiff(APIView):

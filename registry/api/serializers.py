@@ -181,6 +181,10 @@ class BatchSerializer(serializers.Serializer[Any]):
 class SnapshotSerializer(serializers.Serializer[Any]):
     environment = serializers.CharField()
     prompts = serializers.DictField(child=VersionSerializer())
+    since = serializers.CharField(required=False, help_text="The tag that this is held against.")
+    removed = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Prompts that were live then and are not now."
+    )
 
 
 class DiffSerializer(serializers.Serializer[Any]):
@@ -416,3 +420,12 @@ class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
     class Meta:
         model = AuditEntry
         fields = ["id", "actor", "action", "target", "before", "after", "request_id", "created_at"]
+
+
+class FetchedSerializer(serializers.Serializer[Any]):
+    version = serializers.IntegerField(source="version.number")
+    hash = serializers.CharField(source="version.content_hash")
+    hour = serializers.IntegerField(help_text="Fetches in the last hour, by whole hours.")
+    day = serializers.IntegerField()
+    month = serializers.IntegerField(help_text="In 30 days.")
+    last_at = serializers.DateTimeField()

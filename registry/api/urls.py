@@ -10,6 +10,7 @@ urlpatterns = [
     path("prompts/<str:name>/archive", prompts.PromptArchive.as_view()),
     path("prompts/<str:name>/restore", prompts.PromptRestore.as_view()),
     path("prompts/<str:name>/diff", prompts.PromptDiff.as_view()),
+    path("prompts/<str:name>/fetches", prompts.PromptFetches.as_view()),
     path("prompts/<str:name>/releases", releases.ReleaseList.as_view()),
     path("prompts/<str:name>/rollback", releases.PromptRollback.as_view()),
     path("prompts/<str:name>/versions", versions.VersionList.as_view()),

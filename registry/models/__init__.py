@@ -22,6 +22,7 @@ from registry.models.governance import (
     Release,
     ReleaseKind,
     Review,
+    Snapshot,
     VersionCheck,
 )
 from registry.models.people import APIKey, Membership, Project, Role, Scope, User
@@ -57,6 +58,7 @@ __all__ = [
     "Review",
     "Role",
     "Scope",
+    "Snapshot",
     "User",
     "VersionCheck",
 ]

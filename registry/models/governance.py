@@ -59,6 +59,23 @@ class Environment(models.Model):
         return sorted(self.required_checks) if self.protected else []
 
 
+class Snapshot(models.Model):
+    """What was live in an environment, prompt name to content hash, and the tag of that; kept for some days."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="snapshots")
+    tag = models.CharField(max_length=71)
+    live = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["environment", "tag"], name="snapshot_once")]
+        indexes = [models.Index(fields=["created_at"], name="snapshot_created")]
+
+    def __str__(self) -> str:
+        return f"{self.environment} as {self.tag[:19]}"
+
+
 class PromotionStatus(models.TextChoices):
     OPEN = "open", "Open"
     APPROVED = "approved", "Approved"

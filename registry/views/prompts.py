@@ -4,11 +4,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.dateparse import parse_datetime
 
-from registry import approvals, charts, comparing, linting, listing, prompts, releases, resolution, snippets, timeline
+from registry import (
+    approvals,
+    charts,
+    comparing,
+    fetches,
+    linting,
+    listing,
+    prompts,
+    releases,
+    resolution,
+    snippets,
+    timeline,
+)
 from registry.access import Actor, Right
 from registry.models import (
     UNDECIDED,
@@ -28,6 +40,8 @@ from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_po
 MOMENTS_SHOWN = 12
 LONGEST_SEARCH = 200
 VERSIONS_CHARTED = 60
+# What was not fetched for so long is thought to be in nobody's use.
+UNUSED_DAYS = 30
 
 
 @in_project
@@ -60,12 +74,17 @@ def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     return page(request, actor, "registry/prompt_list.html", context)
 
 
+def _unused(rows: QuerySet[Prompt], _asked: str) -> QuerySet[Prompt]:
+    return fetches.unused(rows, UNUSED_DAYS)
+
+
 FILTERS = {
     "search": listing.found,
     "folder": listing.in_folder,
     "tag": lambda rows, tag: rows.filter(tags__contains=[tag]),
     "environment": listing.live_in,
     "author": listing.by_author,
+    "unused": _unused,
 }
 
 

@@ -17,6 +17,7 @@ from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rest_framework.test import APIClient
 
 from registry import delivery, fetches, keys, listening, prompts, served
 from registry.access import command_line
@@ -356,6 +357,28 @@ def test_fetches_are_counted_in_batches_and_unused_prompts_are_known(live_stage:
     FetchCount.objects.update(last_at=timezone.now() - timedelta(days=31), hour=timezone.now() - timedelta(days=500))
     assert fetches.unused(Prompt.objects.all(), 30).count() == 2
     assert fetches.clear_old() == 1
+
+
+def test_a_snapshot_says_what_has_changed_since(stage: Stage, api: APIClient):
+    first, second, third = (stage.prompt(f"support.{name}") for name in ("a", "b", "c"))
+    for prompt in (first, second):
+        stage.release(stage.commit(prompt, "one"), "development")
+    url = "/api/v1/environments/development/snapshot"
+    whole = api.get(url)
+    assert sorted(whole.json()["prompts"]) == ["support.a", "support.b"]
+    same = api.get(url, {"since": whole["ETag"]})
+    assert (same.json()["prompts"], same.json()["removed"]) == ({}, [])
+    stage.release(stage.commit(second, "two"), "development")
+    stage.release(stage.commit(third, "one"), "development")
+
+    changed = api.get(url, {"since": whole["ETag"].strip('"')})
+
+    assert sorted(changed.json()["prompts"]) == ["support.b", "support.c"]
+    assert changed["ETag"] == api.get(url)["ETag"] != whole["ETag"]
+    refused = api.get(url, {"since": "sha256:long-ago"})
+    assert (refused.status_code, refused.json()["code"]) == (410, "snapshot.too_old")
+    assert api.get("/api/v1/prompts/support.a/fetches").json() == []
+    assert api.get("/api/v1/prompts", {"unused_days": "30"}).json()["results"] == []
 
 
 @pytest.mark.django_db(transaction=True)

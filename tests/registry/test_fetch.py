@@ -200,8 +200,8 @@ def test_lists_take_a_number_of_queries_that_does_not_grow(stage: Stage, api: AP
     assert len(queries(api, lambda: api.get("/api/v1/promotions"))) == 2
     # 1. the key; 2. entries
     assert len(queries(api, lambda: api.get("/api/v1/audit"))) == 2
-    # 1. the key; 2. the environment; 3. live versions
-    assert len(queries(api, lambda: api.get("/api/v1/environments/staging/snapshot"))) == 3
+    # 1. the key; 2. the environment; 3. live versions; 4. the snapshot, for who asks what came since
+    assert len(queries(api, lambda: api.get("/api/v1/environments/staging/snapshot"))) == 4
     # 1. the key; 2. versions; 3. known names
     references = [f"prompt-{index}@staging" for index in range(count)]
     assert len(queries(api, lambda: api.post("/api/v1/prompts/batch", {"references": references}))) == 3
