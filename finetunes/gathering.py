@@ -14,7 +14,7 @@ from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
 from evaluations.service_levels import format_of
 from evaluations.traffic import DAYS_A_MONTH, Traffic, Z
 from finetunes import tuned, volume
-from finetunes.evidence import Figure, default, measured
+from finetunes.evidence import Figure, Origin, default, measured
 from finetunes.models import TunedEvaluation
 from finetunes.policies import Policy
 from finetunes.volume import Asked
@@ -73,6 +73,7 @@ def of_prompt(
         **_of_data(run),
         **_of_base(run),
     }
+    inputs = {**inputs, **_in_proportion(inputs, policy)}
     return Known(prompt, version, environment, calls, run, evaluation, retrieval, inputs)
 
 
@@ -127,6 +128,20 @@ def defaults(policy: Policy) -> dict[str, Figure]:
         "tuned_price": default(policy.tuned_price),
         "retrieval_price": default(policy.retrieval_price),
         "dev_cost_hours": default(policy.tuned_hours),
+    }
+
+
+def _in_proportion(inputs: Mapping[str, Figure], policy: Policy) -> dict[str, Figure]:
+    """Prices that nobody has measured, where that of the prompt is measured: in the policy's proportion to it. A price
+    from a table beside one from a cheap model would say what neither does."""
+    prompt = inputs["prompt_price"]
+    if prompt.origin != Origin.MEASURED or not policy.prompt_price:
+        return {}
+    ratios = {"tuned_price": policy.tuned_price, "retrieval_price": policy.retrieval_price}
+    return {
+        name: default(prompt.value * price / policy.prompt_price, "the published proportion of prices")
+        for name, price in ratios.items()
+        if inputs[name].origin == Origin.DEFAULT
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from finetunes import evidence, signals, strategy
+from finetunes import evidence, money, signals, strategy
 from finetunes.evidence import INPUTS
 from finetunes.models import StrategyRecommendation
 
@@ -60,7 +60,8 @@ def _money(kept: StrategyRecommendation) -> Iterator[str]:
         yield ""
         yield f"| approach | {kept.policy_members['horizon_months']:g} months | between |"
         yield "|---|---|---|"
-        for one, found in result["tco_usd"].items():
+        for one in money.APPROACHES:
+            found = result["tco_usd"][one]
             low, high = f"${found['low']:,.0f}", f"${found['high']:,.0f}"
             yield f"| {strategy.TITLES[one]} | ${found['value']:,.0f} | {low} and {high} |"
 

@@ -135,8 +135,16 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[str, list[str]]:
         reasons.append("Reasoning stays with the prompt; tuning would better the form alone.")
         return (HYBRID if can and hybrid_pays and over else _shorter(evidence, policy, reasons)), reasons
     if over and can:
-        told = "It pays back in time." if pays else "It does not pay back in time: tune for the form, keep the prompt."
-        return (TUNE if pays else HYBRID), [*reasons, told]
+        if pays:
+            return TUNE, [*reasons, "It pays back in time."]
+        reasons.append("It does not pay back in time: tune for the form, keep the prompt.")
+        if as_hybrid > policy.horizon_months:
+            cost = money.dev_cost(evidence, policy).value
+            told = f"So the ${cost:,.0f} are the price of staying within bounds, and save nothing."
+            reasons.append(
+                f"{told} See first whether a stricter format or a clearer prompt stays within them for less."
+            )
+        return HYBRID, reasons
     if can and pays and is_wanted and volume >= policy.high_volume:
         return TUNE, [*reasons, f"{volume:,.0f} tokens a month are a high volume."]
     if can and hybrid_pays and is_wanted:
@@ -252,5 +260,18 @@ def amount(value: float, name: str) -> str:
     if unit.startswith("USD"):
         per = {"USD/Mtoken": " for 1M tokens"}.get(unit, "")
         return f"${value:,.2f}{per}"
-    plural = {"token/month": "tokens a month", "token": "tokens", "ms": "ms"}.get(unit, f"{unit}s")
-    return f"{value:,.0f} {plural}" if value >= 10 else f"{value:,.1f} {plural}"
+    is_whole = value >= 10 or value == round(value)
+    return f"{value:,.0f} {measure(name)}" if is_whole else f"{value:,.1f} {measure(name)}"
+
+
+def measure(name: str) -> str:
+    """In what an input is counted, for people."""
+    unit = INPUTS[name].unit
+    told = {
+        "": "a share from 0 to 1",
+        "ms": "ms",
+        "token/month": "tokens a month",
+        "USD": "US dollars",
+        "USD/Mtoken": "US dollars for 1M tokens",
+    }
+    return told.get(unit, f"{unit}s")

@@ -98,7 +98,11 @@ def _answered(actor: Actor, name: str, environment: str, given: Mapping[str, str
             for key in SLIDERS
             if key in plain.inputs
         ],
-        "unknown": [(key, INPUTS[key], given.get(f"t-{key}", "")) for key in SLIDERS if key not in plain.inputs],
+        "unknown": [
+            (key, INPUTS[key], strategy.measure(key), given.get(f"t-{key}", ""))
+            for key in SLIDERS
+            if key not in plain.inputs
+        ],
         "flags": [(key, INPUTS[key], bool(given.get(f"f-{key}"))) for key in FLAGS],
         "crossing": _crossing(found, policy),
         "totals": _totals(found),
@@ -233,7 +237,7 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
     """A recommendation as it was kept: what is printed, and what audits it."""
     kept = recommendations.numbered(actor.project, key)
     again = recommendations.again(kept)
-    inputs = evidence.stored(kept.inputs)
+    inputs, totals = evidence.stored(kept.inputs), kept.result.get("tco_usd")
     context: dict[str, Any] = {
         "section": "strategy",
         "kept": kept,
@@ -241,7 +245,7 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
         "title": strategy.TITLES.get(kept.strategy, kept.strategy),
         "inputs": [(name, INPUTS[name], figure, _shown(name, figure)) for name, figure in inputs.items()],
         "is_same": again["strategy"] == kept.strategy and again["reasons"] == kept.result["reasons"],
-        "totals": [(strategy.TITLES[one], found) for one, found in (kept.result.get("tco_usd") or {}).items()],
+        "totals": [(strategy.TITLES[one], totals[one]) for one in money.APPROACHES if totals],
     }
     if kept.prompt_id:
         context["configs"] = configs.loaded().filter(project=actor.project)

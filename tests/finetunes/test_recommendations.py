@@ -137,6 +137,10 @@ def test_from_what_is_measured_of_a_prompt(stage: Stage, api: APIClient, measure
     assert inputs["dev_cost_hours"]["origin"] == "assumed"
     assert inputs["clean_examples"]["value"] > 0
     assert found["version"] == "support.route@1"
+    # 400 tokens a question for 0.001 dollars; what nobody measured is in the published proportion to that.
+    assert inputs["prompt_price"]["value"] == pytest.approx(2.5)
+    assert inputs["tuned_price"]["value"] == pytest.approx(2.5 * 5.2 / 14.5)
+    assert inputs["tuned_price"]["origin"] == "default"
     assert found["result"]["tco_usd"]["prompt"]["low"] <= found["result"]["tco_usd"]["prompt"]["value"]
     kept = recommendations.numbered(stage.project, found["id"])
     assert recommendations.again(kept) == kept.result
