@@ -15,15 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evaluations.case_row import Row
+from registry import plain_yaml
 from registry.problems import Fault, Problem
 
 # A file is read whole.
 MAX_BYTES = 4 * 1024 * 1024
-MAX_NODES = 500_000
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+UNREADABLE = "dataset.unreadable"
 MOST_COMBINATIONS = 1_000
 MOST_TOLD = 20
 LONGEST_SHOWN = 80
@@ -112,7 +110,7 @@ def _judge(name: str, value: Any) -> dict[str, Any]:
             raise UnmappedError("has no text to look for")
         return {"scorer": "regex", "parameters": {"pattern": value if name == "regex" else rf"\A{re.escape(value)}"}}
     if name == "is-json":
-        schema = _read_yaml(value) if isinstance(value, str) else value
+        schema = plain_yaml.load(value, UNREADABLE) if isinstance(value, str) else value
         if isinstance(schema, dict):
             return {"scorer": "json_schema", "parameters": {"schema": schema}}
         if schema is not None:
@@ -225,10 +223,10 @@ def _assertions(test: Mapping[str, Any]) -> list[dict[str, Any]]:
 def read(text: str) -> Any:
     """A file's document. `dataset.unreadable` where it is none."""
     if len(text) > MAX_BYTES:
-        raise Problem("dataset.unreadable", f"A promptfoo file has at most {MAX_BYTES // 2**20} MB.")
-    document = _read_yaml(text)
+        raise Problem(UNREADABLE, f"A promptfoo file has at most {MAX_BYTES // 2**20} MB.")
+    document = plain_yaml.load(text, UNREADABLE)
     if not isinstance(_tests(document), list):
-        raise Problem("dataset.unreadable", "The file has no list of tests; tests in other files are not read.")
+        raise Problem(UNREADABLE, "The file has no list of tests; tests in other files are not read.")
     return document
 
 
@@ -252,31 +250,6 @@ def rows(text: str) -> Iterator[Row]:
         for one in _combinations(test, shared, own):
             number += 1
             yield replace(one, line=number)
-
-
-def _read_yaml(text: str) -> Any:
-    """A YAML document, unless its aliases unfold to very much, or to no end."""
-    try:
-        root = yaml.compose(text, Loader=LOADER)
-        if root is not None and _unfolded(root, {}) > MAX_NODES:
-            raise Problem("dataset.unreadable", f"The file stands for more than {MAX_NODES:,} values.")
-        return yaml.load(text, Loader=LOADER)  # noqa: S506 - the safe loader, in C where it is there
-    except Problem:
-        raise
-    # PyYAML raises whatever the constructors of its own types do: KeyError, AttributeError, ValueError.
-    except Exception as error:
-        raise Problem("dataset.unreadable", f"The file cannot be read as YAML: {str(error)[:300]}") from None
-
-
-def _unfolded(node: Any, known: dict[int, int]) -> int:
-    """How many values a node stands for with all its aliases written out; a node within itself stands for too many."""
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = MAX_NODES + 1
-    value = node.value if isinstance(node.value, list) else []
-    parts = [part for item in value for part in (item if isinstance(item, tuple) else (item,))]
-    known[id(node)] = size = 1 + sum(_unfolded(part, known) for part in parts)
-    return size
 
 
 def _combinations(test: Any, shared: Mapping[str, Any], own: str) -> Iterator[Row]:

@@ -2,6 +2,7 @@ from django.urls import path
 
 from evaluations.views import (
     annotation,
+    bringing,
     comparisons,
     datasets,
     gates,
@@ -32,6 +33,7 @@ urlpatterns = [
     path(f"{PROMPT}/live/", live.live_page, name="live"),
     path(f"{PROMPT}/live/monitors/<int:key>/remove/", live.monitor_remove, name="monitor-remove"),
     path(f"{PROMPT}/usage/panel/", panels.usage_panel, name="usage-panel"),
+    path(f"{P}/bring-in/", bringing.bring, name="bring"),
     path(f"{P}/datasets/", datasets.dataset_list, name="dataset-list"),
     path(f"{P}/new-dataset/", datasets.dataset_new, name="dataset-new"),
     path(f"{DATASET}/", datasets.dataset_detail, name="dataset-detail"),

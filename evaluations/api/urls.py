@@ -2,6 +2,7 @@ from django.urls import path
 
 from evaluations.api import (
     annotation,
+    bringing,
     comparisons,
     datasets,
     gates,
@@ -85,6 +86,7 @@ urlpatterns = [
     path("gates/<int:key>/remove", gates.GateRemove.as_view()),
     path("gates/<int:key>/runs", gates.GateRuns.as_view()),
     path("service-levels", gates.ServiceLevelsView.as_view()),
+    path("imports", bringing.Bring.as_view()),
     path("comparisons", comparisons.ComparisonList.as_view()),
     path("comparisons/<int:key>", comparisons.ComparisonDetail.as_view()),
 ]

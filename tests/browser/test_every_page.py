@@ -21,6 +21,7 @@ PAGES = [
     "prompts/?archived=1",
     "prompts/?folder=support&order=care",
     "new-prompt/",
+    "bring-in/",
     f"{TRIAGE}/",
     f"{TRIAGE}/history/",
     f"{TRIAGE}/versions/3/",
