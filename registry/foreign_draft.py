@@ -6,7 +6,8 @@ from typing import Any
 
 from registry.content import SETTING_RANGES
 from registry.foreign_text import NAMED, UNREADABLE, Variables, template
-from registry.problems import Problem
+from registry.plain_json import plain
+from registry.problems import Fault, Problem
 
 LONGEST_MESSAGE = 200
 # Settings of a request that are kept beside those with a range; anything else would go to the model's server unread.
@@ -141,6 +142,15 @@ def _message_text(content: object) -> str:
             raise Problem(UNREADABLE, f"A message has a part of the kind {str(kind)[:60]!r}; prompts here are text.")
         texts.append(text_of(part.get("text")))
     return "".join(texts)
+
+
+def as_plain(value: Any) -> Any:
+    """A value of texts and numbers that JSON knows; NUL characters, half characters or dates make it unreadable."""
+    faults: list[Fault] = []
+    read = plain(value, faults)
+    if faults:
+        raise Problem(UNREADABLE, f"{faults[0].pointer or 'A prompt'}: {faults[0].message}", faults=faults)
+    return read
 
 
 def text_of(value: object) -> str:

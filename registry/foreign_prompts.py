@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from registry import plain_yaml
-from registry.foreign_draft import Draft, ForeignVersion, Include, Item, number_of
+from registry.foreign_draft import Draft, ForeignVersion, Include, Item, as_plain, number_of
 from registry.foreign_readers import READERS, Reader
 from registry.foreign_text import UNREADABLE
 from registry.problems import Problem
@@ -98,7 +98,7 @@ def _items(document: object, source: str) -> Iterator[Item]:
             item = {"raw": item}
         if not isinstance(item, Mapping):
             raise Problem(UNREADABLE, f"This does not look like {READERS[source].looks_like}.")
-        yield item
+        yield as_plain(item)
 
 
 def _prompt(source: str, name: str, items: Sequence[Item], own: Names) -> ForeignPrompt:

@@ -1,14 +1,18 @@
 """How other products write their prompts: OpenAI, Langfuse, promptfoo and MLflow. Pure."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from registry import plain_yaml
-from registry.foreign_draft import KEPT_SETTINGS, Draft, Item, list_of, text_of
+from registry.foreign_draft import KEPT_SETTINGS, Draft, Item, as_plain, list_of, text_of
 from registry.foreign_text import UNREADABLE
 from registry.problems import Problem
 from registry.references import LONGEST_NAME
+
+# A conversation that a text stands for; aliases of YAML must not make much out of little.
+MOST_VALUES = 5_000
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def _promptfoo_messages(raw: str) -> list[Any]:
     """The messages that a prompt's text stands for: it may be JSON or YAML; plain text is what the user says."""
     if raw.lstrip().startswith(("[", "- role:")):
         try:
-            found = plain_yaml.load(raw, UNREADABLE)
+            found = as_plain(plain_yaml.load(raw, UNREADABLE, most=MOST_VALUES))
         except Problem:
             # Text that starts like a list is text, as promptfoo takes it.
             found = None
@@ -103,22 +107,27 @@ def _mlflow_tags(item: Item) -> Mapping[str, str]:
     return {text_of(tag.get("key")): text_of(tag.get("value")) for tag in list_of(tags) if isinstance(tag, Mapping)}
 
 
+def _json(value: Any) -> Any:
+    """What a tag of MLflow's holds: JSON as text."""
+    try:
+        return as_plain(json.loads(value)) if isinstance(value, str) and value else value
+    except (ValueError, RecursionError):
+        raise Problem(UNREADABLE, f"{value[:60]!r} is not JSON.") from None
+
+
 def _mlflow(item: Item, draft: Draft) -> None:
     tags = _mlflow_tags(item)
     body: Any = item.get("template", tags.get("mlflow.prompt.text"))
     kind = tags.get("_mlflow_prompt_type") or ("chat" if isinstance(body, list) else "text")
-    if kind == "chat" and isinstance(body, str):
-        body = plain_yaml.load(body, UNREADABLE)
     if kind == "chat":
-        draft.chat(body)
+        draft.chat(_json(body))
     elif isinstance(body, str):
         draft.content |= {"kind": "text", "text": body if kind == "jinja2" else draft.template(body)}
     else:
         raise Problem(UNREADABLE, "The version has no template, and no tag mlflow.prompt.text.")
     settings = item.get("model_config") or tags.get("_mlflow_prompt_model_config")
-    draft.settings(plain_yaml.load(settings, UNREADABLE) if isinstance(settings, str) else settings)
-    form = item.get("response_format") or tags.get("_mlflow_prompt_response_format")
-    schema = plain_yaml.load(form, UNREADABLE) if isinstance(form, str) else form
+    draft.settings(_json(settings))
+    schema = _json(item.get("response_format") or tags.get("_mlflow_prompt_response_format"))
     if isinstance(schema, Mapping) and schema:
         draft.content["response"] = {"format": "json_schema", "schema": dict(schema)}
 

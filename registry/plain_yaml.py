@@ -10,12 +10,12 @@ MAX_NODES = 500_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(text: str, code: str) -> Any:
-    """A document; a Problem with `code` where it is none, or where its aliases unfold to very much or to no end."""
+def load(text: str, code: str, *, most: int = MAX_NODES) -> Any:
+    """A document; a Problem with `code` where it is none, or where its aliases unfold to more than `most` values."""
     try:
         root = yaml.compose(text, Loader=LOADER)
-        if root is not None and _unfolded(root, {}) > MAX_NODES:
-            raise Problem(code, f"The file stands for more than {MAX_NODES:,} values.")
+        if root is not None and _unfolded(root, {}) > most:
+            raise Problem(code, f"The file stands for more than {most:,} values.")
         return yaml.load(text, Loader=LOADER)  # noqa: S506 - the safe loader, in C where it is there
     except Problem:
         raise

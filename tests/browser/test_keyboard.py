@@ -73,7 +73,7 @@ def test_tab_leads_from_the_top_to_the_content_and_focus_is_seen(person_for: Per
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="New prompt")).to_be_focused()
+    expect(page.get_by_role("link", name="Bring in")).to_be_focused()
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
 

@@ -176,6 +176,8 @@ def test_versions_of_mlflow_come_out_of_their_tags():
         ("langfuse", {"name": "x", "versions": [1, 2]}, "ask for each one"),
         ("langfuse", {"name": "x", "prompt": "{{a-b}} {{a_b}}"}, "would both be called a_b"),
         ("mlflow", {"name": "x", "tags": []}, "no template"),
+        ("mlflow", {"name": "x", "template": "x", "model_config": "{"}, "not JSON"),
+        ("mlflow", {"name": "x", "template": "x", "model_config": '{"\\ud800": 1}'}, "character"),
     ],
 )
 def test_what_would_be_another_prompt_is_refused(source: str, document: object, said: str):
@@ -186,6 +188,9 @@ def test_what_would_be_another_prompt_is_refused(source: str, document: object, 
     ("source", "document"),
     [
         *[("openai", text) for text in ("", "[]", "{", "17", "[1]", "[" * 50_000, "a: &a [*a]")],
+        ("openai", '{"id": "a\\u0000", "input": "x"}'),
+        ("langfuse", '{"name": "x", "prompt": "x", "commitMessage": "\\ud800"}'),
+        ("langfuse", "{name: x, prompt: x, commitMessage: 2024-01-01}"),
         ("promptfoo", "tests: []"),
         ("promptfoo", "{}"),
         ("langfuse", [{"name": "x", "prompt": "y"}] * 201),
