@@ -71,7 +71,9 @@ def test_the_queue_survives_a_killed_broker(broker: EmbeddedBroker):
     with Connection(broker.url) as connection:
         connection.SimpleQueue("kept").put("the task")
     # "everysec" promises what is older than a second; on a slow disk the broker holds back its writes that long.
-    with redis.Redis(unix_socket_path=str(broker.socket)) as client:
+    # WAITAOF waits for its own connection's writes, and those before them: so this connection writes as well.
+    with redis.Redis(unix_socket_path=str(broker.socket), single_connection_client=True) as client:
+        client.set("written", "after the task")
         assert client.waitaof(1, 0, 20_000)[0] == 1
     os.kill(broker.child.pid, signal.SIGKILL)
     while broker.child.exit_code() is None:
