@@ -104,28 +104,32 @@ def latency(evidence: Evidence, policy: Policy) -> Signal:
     return Signal(key, title, "", 0.0, told, (name,))
 
 
-def knowledge(evidence: Evidence, policy: Policy) -> Signal:
-    title, name = "Knowledge that changes", "dynamic_knowledge"
+def _stated(
+    evidence: Evidence, key: str, title: str, name: str, pull: tuple[str, float, str], otherwise: str
+) -> Signal:
+    """What is so or is not: `pull` says which way it pulls, how strongly and why."""
     if not is_so(evidence, name):
-        return Signal("knowledge", title, "", 0.0, "No facts that change are asked for.", (name,), name in evidence)
-    sentence = "Facts that change are looked up: a tuned model would have learned yesterday's, and invent today's."
-    return Signal("knowledge", title, RETRIEVAL, 1.0, sentence, (name,))
+        return Signal(key, title, "", 0.0, otherwise, (name,), name in evidence)
+    return Signal(key, title, *pull, (name,))
+
+
+def knowledge(evidence: Evidence, policy: Policy) -> Signal:
+    why = "Facts that change are looked up: a tuned model would have learned yesterday's, and invent today's."
+    pull = (RETRIEVAL, 1.0, why)
+    title, otherwise = "Knowledge that changes", "No facts that change are asked for."
+    return _stated(evidence, "knowledge", title, "dynamic_knowledge", pull, otherwise)
 
 
 def reasoning(evidence: Evidence, policy: Policy) -> Signal:
-    title, name = "Reasoning in steps", "complex_reasoning"
-    if not is_so(evidence, name):
-        return Signal("reasoning", title, "", 0.0, "No reasoning in steps is asked for.", (name,), name in evidence)
-    sentence = "Tuning betters the form and not the depth: let the prompt have it think in steps."
-    return Signal("reasoning", title, PROMPT, 0.7, sentence, (name,))
+    pull = (PROMPT, 0.7, "Tuning betters the form and not the depth: let the prompt have it think in steps.")
+    title, otherwise = "Reasoning in steps", "No reasoning in steps is asked for."
+    return _stated(evidence, "reasoning", title, "complex_reasoning", pull, otherwise)
 
 
 def style(evidence: Evidence, policy: Policy) -> Signal:
-    title, name = "Style and tone", "consistent_style"
-    if not is_so(evidence, name):
-        return Signal("style", title, "", 0.0, "No particular voice is asked for.", (name,), name in evidence)
-    sentence = "One voice is held better by a model that learned it than by describing it on every call."
-    return Signal("style", title, TUNE, 0.5, sentence, (name,))
+    pull = (TUNE, 0.5, "One voice is held better by a model that learned it than by describing it on every call.")
+    title, otherwise = "Style and tone", "No particular voice is asked for."
+    return _stated(evidence, "style", title, "consistent_style", pull, otherwise)
 
 
 def bloat(evidence: Evidence, policy: Policy) -> Signal:

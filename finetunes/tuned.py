@@ -326,6 +326,14 @@ def of(job: FineTune) -> TunedModel | None:
     return loaded().filter(job=job).first()
 
 
+def required(job: FineTune) -> TunedModel:
+    """What came out of a job; `finetune.wrong_state` where nothing has."""
+    model = of(job)
+    if model is None:
+        raise Problem("finetune.wrong_state", "This job has no tuned model.")
+    return model
+
+
 def evaluations_of(model: TunedModel) -> QuerySet[TunedEvaluation]:
     """How it measured, as far as that has come by now."""
     return evaluations().filter(tuned=model)

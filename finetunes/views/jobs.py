@@ -153,9 +153,7 @@ def job_act(request: HttpRequest, actor: Actor, key: int, verb: str) -> HttpResp
 def job_deployed(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     address = to("job-detail", actor, key)
     try:
-        model = tuned.of(jobs.numbered(actor.project, key))
-        if model is None:
-            raise Problem("finetune.wrong_state", "This job has no tuned model.")
+        model = tuned.required(jobs.numbered(actor.project, key))
         tuned.deployed(actor, model, request.POST.get("name", ""))
     except Problem as problem:
         return refused(request, problem, address)
@@ -169,9 +167,7 @@ def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Measure again where an evaluation came to nothing."""
     address = to("job-detail", actor, key)
     try:
-        model = tuned.of(jobs.numbered(actor.project, key))
-        if model is None:
-            raise Problem("finetune.wrong_state", "This job has no tuned model.")
+        model = tuned.required(jobs.numbered(actor.project, key))
         for run in tuned.measure_again(actor, model):
             start(evaluating.drive_run, run.pk)
     except Problem as problem:
@@ -183,9 +179,7 @@ def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 @only_post
 def job_publish(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
-        model = tuned.of(jobs.numbered(actor.project, key))
-        if model is None:
-            raise Problem("finetune.wrong_state", "This job has no tuned model.")
+        model = tuned.required(jobs.numbered(actor.project, key))
         model.project = actor.project
         environment = environments.named(actor.project, request.POST.get("environment", ""))
         published = tuned.publish(actor, model, environment, reason=request.POST.get("reason", "").strip())

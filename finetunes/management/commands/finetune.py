@@ -214,9 +214,7 @@ class Command(BaseCommand):
         return bool(quality.get("not_worse")) or quality.get("verdict") == "better"
 
     def _publish(self, actor: Actor, asked: dict[str, Any]) -> None:
-        model = tuned.of(jobs.numbered(actor.project, asked["job"]))
-        if model is None:
-            raise CommandError("This job has no tuned model.")
+        model = tuned.required(jobs.numbered(actor.project, asked["job"]))
         model.project = actor.project
         environment = environments.named(actor.project, asked["environment"])
         published = tuned.publish(actor, model, environment, reason=asked["reason"])
