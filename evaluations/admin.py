@@ -42,7 +42,7 @@ from evaluations.models import (
     Trial,
     TrialAnswer,
 )
-from registry.admin import ReadOnlyAdmin, operator_in, told
+from registry.admin.base import ReadOnlyAdmin, operator_in, told
 from registry.tasks import start
 from registry.templatetags.registry_text import short_hash
 

@@ -24,7 +24,8 @@ from finetunes.models import (
     Tuner,
     TuningPrice,
 )
-from registry.admin import PromptAdmin, ReadOnlyAdmin, operator_in, told
+from registry.admin.base import ReadOnlyAdmin, operator_in, told
+from registry.admin.prompts import PromptAdmin
 from registry.models import Prompt
 from registry.tasks import start
 

@@ -1,0 +1,9 @@
+"""The administration site: every model to look at, and the verbs of people who run the server.
+
+Nothing is saved here by itself: forms and actions call the functions that the API calls, with the same rules and the
+same audit entries. Insert-only rows are shown, never edited.
+"""
+
+from registry.admin import examples, governance, people, prompts
+
+__all__ = ["examples", "governance", "people", "prompts"]

@@ -1,0 +1,65 @@
+"""What every model in the administration site is built on: saving by domain functions, or looking only."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin
+
+from registry import access
+from registry.access import Actor
+from registry.models import (
+    Project,
+    User,
+)
+from registry.problems import Problem
+
+
+def operator_in(request: HttpRequest, project: Project) -> Actor:
+    if not isinstance(request.user, User):
+        raise Problem("auth.required", "Sign in.")
+    return access.operator(request.user, project)
+
+
+class DomainAdmin(ModelAdmin):
+    """Saves through domain functions; a refusal becomes a message and nothing is changed."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            answer: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        except Problem as problem:
+            self.message_user(request, problem.detail, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return answer
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            answer: HttpResponse = super().delete_view(request, *args, **kwargs)
+        except Problem as problem:
+            self.message_user(request, problem.detail, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return answer
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(DomainAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def told(admin_site: ModelAdmin, request: HttpRequest, act: Callable[[], str], what: object) -> None:
+    """Do something and tell what came of it, or why it was refused."""
+    try:
+        admin_site.message_user(request, act(), messages.SUCCESS)
+    except Problem as problem:
+        admin_site.message_user(request, f"{what}: {problem.detail}", messages.ERROR)

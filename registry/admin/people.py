@@ -1,0 +1,116 @@
+"""People, projects, members and keys in the administration site."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Model, QuerySet
+from django.forms import BaseModelForm, ModelForm
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from registry import keys, projects
+from registry.admin.base import DomainAdmin, operator_in, told
+from registry.models import (
+    APIKey,
+    Membership,
+    Project,
+    Role,
+    User,
+)
+
+if TYPE_CHECKING:
+    AnyForm = BaseModelForm[Any]
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django takes no parameters at run time
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    # What somebody may do follows from memberships, not from Django's model permissions.
+    filter_horizontal = ()
+    list_filter = ("is_active", "is_staff")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """People who left are deactivated; history names them."""
+        return False
+
+
+@admin.register(Project)
+class ProjectAdmin(DomainAdmin):
+    list_display = ("slug", "name", "created_at")
+    search_fields = ("slug", "name")
+    fields = ("slug", "name")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is None
+
+    def save_model(self, request: HttpRequest, obj: Project, form: "AnyForm", change: bool) -> None:
+        obj.pk = projects.create_project(slug=obj.slug, name=obj.name).pk
+
+
+@admin.register(Membership)
+class MembershipAdmin(DomainAdmin):
+    list_display = ("user", "project", "role")
+    list_filter = ("project", "role")
+    list_select_related = ("user", "project")
+    autocomplete_fields = ("user", "project")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
+        return ("user", "project") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: "AnyForm", change: bool) -> None:
+        saved = projects.set_member(operator_in(request, obj.project), user=obj.user, role=Role(obj.role))
+        obj.pk = saved.pk
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is not None and request.user.is_superuser
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        projects.remove_member(operator_in(request, obj.project), user=obj.user)
+
+
+class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time
+    class Meta:
+        model = APIKey
+        fields: ClassVar = ["project", "name", "scopes", "expires_at"]
+
+
+@admin.register(APIKey)
+class APIKeyAdmin(DomainAdmin):
+    form = KeyForm
+    list_display = ("name", "project", "key_id", "scopes", "expires_at", "revoked_at", "last_used_at")
+    list_filter = ("project",)
+    list_select_related = ("project",)
+    actions = ("revoke",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is None
+
+    def save_model(self, request: HttpRequest, obj: APIKey, form: "AnyForm", change: bool) -> None:
+        asked = form.cleaned_data
+        actor = operator_in(request, asked["project"])
+        key, token = keys.issue(actor, name=asked["name"], scopes=asked["scopes"], expires_at=asked["expires_at"])
+        obj.pk = key.pk
+        self.message_user(request, f"The key, shown this once: {token}", messages.WARNING)
+
+    @admin.action(description="Revoke the selected keys")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
+        for key in queryset:
+            told(self, request, lambda key=key: self._revoke(request, key), key)  # type: ignore[misc]
+
+    def _revoke(self, request: HttpRequest, key: APIKey) -> str:
+        keys.revoke(operator_in(request, key.project), key)
+        return f"{key} is revoked."
