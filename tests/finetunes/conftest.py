@@ -102,3 +102,13 @@ def until(job: FineTune, is_so: Callable[[FineTune], bool], most: int = 40) -> F
             return job
         job = step(job)
     raise AssertionError(f"After {most} steps it is {job.state}: {job.error} {job.note}")
+
+
+def is_over(job: FineTune) -> bool:
+    return job.is_over
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders need no time to appear in a provider's list."""
+    monkeypatch.setattr(advancing, "SETTLES", timedelta(0))
