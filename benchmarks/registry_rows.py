@@ -3,7 +3,7 @@
 from django.utils import timezone
 
 from registry import access, environments, projects, versions
-from registry.content import normalise, whole_text
+from registry.content import whole_text
 from registry.identity import content_hash
 from registry.models import (
     CheckStatus,
@@ -15,6 +15,7 @@ from registry.models import (
     ReleaseKind,
     VersionCheck,
 )
+from registry.normalising import normalise
 
 BATCH = 2_000
 # Folders and tags that the prompts are spread over.

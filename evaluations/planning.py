@@ -15,8 +15,8 @@ from evaluations.scorers import judge
 from evaluations.scorers.base import Sample
 from evaluations.scoring import Spec
 from registry import resolution, tokens, versions
-from registry.content import normalise
 from registry.models import Project, PromptVersion
+from registry.normalising import normalise
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.references import HashPrefix, Reference, parse_reference

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from registry.content import EXAMPLES_PLACEHOLDER, normalise
+from registry.content import EXAMPLES_PLACEHOLDER
+from registry.normalising import normalise
 
 # The first sentence of the instructions, where it is short; it usually says what the task is.
 LONGEST_SUGGESTED = 200

@@ -15,11 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.example_content import Shot
+from .example_content import Shot
 
 DEFAULT_K = 5
 DEFAULT_PER_LABEL = 1
 BY_SIMILARITY = frozenset({"similar", "balanced"})
+# Of a set that is given whole, or of which the first are given: no more than a request could hold anyway.
+MOST_IN_ORDER = 2_000
 # What was passed over is told up to here; further down the list nobody asks.
 MOST_PASSED_OVER = 20
 
@@ -59,6 +61,13 @@ class Choice:
 def wanted(examples: Mapping[str, Any]) -> int | None:
     """How many examples a content asks for at most; None for all."""
     return None if examples.get("select", "fixed") == "fixed" else int(examples.get("k", DEFAULT_K))
+
+
+def needed(examples: Mapping[str, Any]) -> int:
+    """How many of a set's first examples a choice in its order is made among."""
+    limit = wanted(examples)
+    # A budget may pass over some of the first.
+    return MOST_IN_ORDER if limit is None or "token_budget" in examples else min(limit, MOST_IN_ORDER)
 
 
 def choose(examples: Mapping[str, Any], candidates: Iterable[Candidate]) -> Choice:

@@ -14,10 +14,11 @@ from django.utils import timezone
 
 from registry import merging, versions
 from registry.access import Actor, Right
-from registry.content import MAX_BYTES, normalise, nothing, without_aside
+from registry.content import nothing, without_aside
 from registry.identity import canonical_bytes
 from registry.merging import Part, Side
 from registry.models import NextRevision, Prompt, PromptDraft, PromptSample, PromptVersion, User
+from registry.normalising import MAX_BYTES, normalise
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 from registry.versions import Committed, renderers

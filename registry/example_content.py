@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.plain_json import MAX_FAULTS, plain
-from registry.problems import Fault, Problem
+from .plain_json import MAX_FAULTS, plain
+from .problems import Fault, Problem
 
 MAX_EXAMPLES = 50_000
 LONGEST_TEXT = 32_000

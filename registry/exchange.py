@@ -17,9 +17,9 @@ from django.db import transaction
 
 from registry import example_file, examples, prompt_file, prompts, versions
 from registry.access import Actor
-from registry.content import normalise
 from registry.identity import content_hash
 from registry.models import ExampleSet, ExampleSetVersion, Inclusion, Project, Prompt, PromptVersion
+from registry.normalising import normalise
 from registry.problems import Problem
 from registry.prompt_file import PromptFile
 from registry.references import is_prompt_name

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry import examples, vectors
-from registry.choosing import BY_SIMILARITY, DEFAULT_K, Candidate, Choice, choose, wanted
+from registry.choosing import BY_SIMILARITY, DEFAULT_K, Candidate, Choice, choose, needed, wanted
 from registry.example_content import Shot
 from registry.models import ExampleSetVersion
 
 # `balanced` and a token budget pass some over: so many candidates for each that is wanted, and all where that is short.
 CANDIDATES_PER_PICK = 20
-# Of a set that is given whole, or of which the first are given: no more than a request could hold anyway.
-MOST_IN_ORDER = 2_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def pick(project_id: int, asked: Mapping[str, Any], query: str | None) -> Picks:
     version = examples.pinned(project_id, asked["set"])
     select = asked.get("select", "fixed")
     if select not in BY_SIMILARITY:
-        return Picks(version, select, choose(asked, in_order(version, _needed(asked))))
+        return Picks(version, select, choose(asked, in_order(version, needed(asked))))
     embedder = asked["embedder"]
     return Picks(version, select, by_similarity(version, asked, query or "", embedder), query, embedder)
 
@@ -84,9 +82,3 @@ def in_order(version: ExampleSetVersion, limit: int) -> list[Candidate]:
         Candidate(place.position, examples.shot(place.example), place.example.tokens)
         for place in examples.places(version)[:limit]
     ]
-
-
-def _needed(asked: Mapping[str, Any]) -> int:
-    limit = wanted(asked)
-    # A budget may pass over some of the first.
-    return MOST_IN_ORDER if limit is None or "token_budget" in asked else min(limit, MOST_IN_ORDER)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.content import SETTING_RANGES
 from registry.foreign_text import NAMED, UNREADABLE, Variables, template
+from registry.normalising import SETTING_RANGES
 from registry.plain_json import plain
 from registry.problems import Fault, Problem
 

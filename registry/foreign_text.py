@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from registry.content import RESERVED_NAMES, VARIABLE_NAME
+from registry.normalising import RESERVED_NAMES, VARIABLE_NAME
 from registry.problems import Problem
 
 UNREADABLE: Final = "exchange.unreadable"

@@ -1,6 +1,6 @@
 """The identity of content: its hash. Pure: a client recomputes it to verify what it fetched.
 
-`sha256` over the RFC 8785 canonical form of a content document in normal form (registry.content), written
+`sha256` over the RFC 8785 canonical form of a content document in normal form (registry.normalising), written
 `sha256:<64 hex>`. docs/hash.md is the specification.
 """
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry import includes, linting, pricing, tokens, versions
-from registry.content import has_type, normalise, templates, whole_text, without_aside
+from registry.content import has_type, templates, whole_text, without_aside
 from registry.linting import Finding
 from registry.models import Project, Prompt, PromptVersion
+from registry.normalising import normalise
 from registry.plain_json import escaped
 from registry.pricing import CallPrice
 from registry.problems import Problem

@@ -10,7 +10,7 @@ support.triage@sha256:9f2c41d07a1b the version whose hash starts so (12 to 64 he
 import re
 from dataclasses import dataclass
 
-from registry.problems import Problem
+from .problems import Problem
 
 DEFAULT_ENVIRONMENT = "production"
 LATEST = "latest"

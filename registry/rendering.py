@@ -10,19 +10,11 @@ from typing import Any
 
 from jinja2 import Template
 
-from registry.choosing import messages as as_messages
-from registry.content import (
-    DEFAULTS,
-    EXAMPLES_PLACEHOLDER,
-    ROLES,
-    has_type,
-    partial_source,
-    query_template,
-    templates,
-)
-from registry.example_content import Shot
-from registry.problems import Fault, Problem
-from registry.templating import Analysis, PromptEnvironment, analyse
+from .choosing import messages as as_messages
+from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, query_template, templates
+from .example_content import Shot
+from .problems import Fault, Problem
+from .templating import Analysis, PromptEnvironment, analyse
 
 MAX_OUTPUT_CHARACTERS = 1_000_000
 LONGEST_ERROR = 300
@@ -91,8 +83,7 @@ def places_examples(content: Content, variables: frozenset[str]) -> bool:
 def query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
     """What examples are to be like, for these variables. Refuses as `render` does."""
     values = bind(content.get("variables", {}), variables)
-    writer = _Writer(content, partials)
-    writer.fill({**values, EXAMPLES_PLACEHOLDER: []})
+    writer = _Writer(_Templates(content, partials), {**values, EXAMPLES_PLACEHOLDER: []})
     return writer.write(query_template(content))
 
 
@@ -112,11 +103,11 @@ def render(
 
 
 class Rendering:
-    """A content that is rendered for several variables one after the other: its templates are compiled once."""
+    """A content that is rendered for several variables: its templates are compiled once. Threads may share it."""
 
     def __init__(self, content: Content, partials: Mapping[str, Content], examples: Sequence[Shot] = ()) -> None:
         self._content = content
-        self._writer = _Writer(content, partials)
+        self._templates = _Templates(content, partials)
         self._shots = examples
         self._examples = as_messages(examples)
         # Where they go that the content has no place for; looked for when it matters.
@@ -134,13 +125,13 @@ class Rendering:
                 {"input": shot.input, "output": shot.output, "note": shot.note, "tags": list(shot.tags)}
                 for shot in self._shots
             ]
-        self._writer.fill(values)
+        writer = _Writer(self._templates, values)
         request: dict[str, Any] = {"model": dict(content.get("model", {}))}
         if content["kind"] == "text":
-            request["text"] = self._writer.write("/text")
+            request["text"] = writer.write("/text")
             request["messages"] = [{"role": "user", "content": request["text"]}]
         else:
-            request["messages"] = _messages(content, values, self._writer, self._examples, self._before)
+            request["messages"] = _messages(content, values, writer, self._examples, self._before)
         request["response_format"] = response_format(content.get("response", {}))
         if content.get("tools"):
             request["tools"] = content["tools"]
@@ -180,8 +171,8 @@ def response_format(response: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {**named, "schema": response["schema"]}}
 
 
-class _Writer:
-    """Renders a content's templates one after the other within one limit on their output."""
+class _Templates:
+    """A content's templates with what they include, each compiled when it is first written."""
 
     def __init__(self, content: Content, partials: Mapping[str, Content]) -> None:
         sources = {f"{ROOT}{pointer}": source for pointer, source in templates(content).items()}
@@ -191,18 +182,26 @@ class _Writer:
         pins = {ROOT: content.get("includes", {})}
         pins |= {pinned: partial.get("includes", {}) for pinned, partial in partials.items()}
         # A partial's own defaults hold where the including prompt says nothing.
-        self._defaults: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
         for partial in partials.values():
             for name, variable in partial.get("variables", {}).items():
                 if "default" in variable:
-                    self._defaults.setdefault(name, variable["default"])
+                    self.defaults.setdefault(name, variable["default"])
         self._environment = PromptEnvironment(sources, pins)
         self._compiled: dict[str, Template] = {}
-        self.fill({})
 
-    def fill(self, values: Mapping[str, Any]) -> None:
-        """Begin anew, with these values."""
-        self._values = {**self._defaults, **values}
+    def __getitem__(self, pointer: str) -> Template:
+        if pointer not in self._compiled:
+            self._compiled[pointer] = self._environment.get_template(f"{ROOT}{pointer}")
+        return self._compiled[pointer]
+
+
+class _Writer:
+    """Writes templates one after the other with the same values, within one limit on their output."""
+
+    def __init__(self, templates: _Templates, values: Mapping[str, Any]) -> None:
+        self._templates = templates
+        self._values = {**templates.defaults, **values}
         self._left = MAX_OUTPUT_CHARACTERS
 
     def write(self, pointer: str) -> str:
@@ -223,9 +222,7 @@ class _Writer:
 
     def _generate(self, pointer: str) -> str:
         pieces = []
-        if pointer not in self._compiled:
-            self._compiled[pointer] = self._environment.get_template(f"{ROOT}{pointer}")
-        for piece in self._compiled[pointer].generate(self._values):
+        for piece in self._templates[pointer].generate(self._values):
             self.count(piece)
             pieces.append(piece)
         text = "".join(pieces)

@@ -19,7 +19,7 @@ from jinja2.loaders import DictLoader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from registry.problems import Problem
+from .problems import Problem
 
 MAX_NODES = 5_000
 MAX_LOOP_DEPTH = 2

@@ -10,10 +10,11 @@ from django.db import transaction
 
 from registry import audit, embedders, examples, few_shot, includes, tokens
 from registry.access import Actor, Right
-from registry.choosing import BY_SIMILARITY
-from registry.content import EXAMPLES_PLACEHOLDER, normalise, whole_text
+from registry.choosing import BY_SIMILARITY, MOST_IN_ORDER
+from registry.content import EXAMPLES_PLACEHOLDER, whole_text
 from registry.identity import content_hash
 from registry.models import ExampleSet, ExampleSetVersion, Inclusion, Project, Prompt, PromptVersion
+from registry.normalising import normalise
 from registry.problems import Fault, Problem
 from registry.rendering import places_examples
 from registry.rendering_pool import RendererPool
@@ -107,8 +108,8 @@ def pin_examples(project: Project, content: dict[str, Any]) -> ExampleSetVersion
     if asked is None:
         return None
     version = examples.pinned(project.pk, asked["set"])
-    if asked.get("select", "fixed") == "fixed" and version.size > few_shot.MOST_IN_ORDER:
-        sentence = f"{version} has {version.size:,} examples; at most {few_shot.MOST_IN_ORDER:,} are shown as they are."
+    if asked.get("select", "fixed") == "fixed" and version.size > MOST_IN_ORDER:
+        sentence = f"{version} has {version.size:,} examples; at most {MOST_IN_ORDER:,} are shown as they are."
         raise Problem("content.invalid", sentence, faults=[Fault("/examples/select", "choice", sentence)])
     if asked.get("select") in BY_SIMILARITY:
         content["examples"] = {**asked, "embedder": asked.get("embedder", embedders.default())}

@@ -83,6 +83,7 @@ PURE = [
     "registry.lexical",
     "registry.linting",
     "registry.merging",
+    "registry.normalising",
     "registry.pricing",
     "registry.problems",
     "registry.prompt_file",

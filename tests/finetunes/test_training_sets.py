@@ -12,8 +12,8 @@ from finetunes import building, minimal, training_sets
 from finetunes.models import TrainingSet
 from finetunes.training_lines import Method
 from registry import versions
-from registry.content import normalise
 from registry.models import PromptVersion
+from registry.normalising import normalise
 from registry.problems import Problem
 from tests.conftest import Stage
 from tests.evaluations.conftest import LABELS, case, make_run, routing

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.content import normalise
 from registry.identity import canonical_bytes, content_hash
+from registry.normalising import normalise
 from registry.problems import Problem
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.content import normalise
 from registry.foreign_prompts import ForeignPrompt, own_name, read
 from registry.foreign_text import Variables, template
+from registry.normalising import normalise
 from registry.problems import Problem
 from registry.references import is_prompt_name
 from tests.registry.test_rendering import text_of

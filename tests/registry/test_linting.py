@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from registry.content import normalise
 from registry.linting import Subject, lint, refused_examples
+from registry.normalising import normalise
 
 
 def found(

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.content import normalise
 from registry.merging import assemble, merge, merge_lines
+from registry.normalising import normalise
 
 roles = st.sampled_from(["system", "user", "assistant"])
 lines = st.lists(st.sampled_from(["one", "two {{ x }}", "three", "", "four"]), min_size=1, max_size=6).map("\n".join)

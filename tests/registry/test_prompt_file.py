@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.content import normalise
+from registry.normalising import normalise
 from registry.problems import Problem
 from registry.prompt_file import PromptFile, read, write
 from tests.registry.test_content import CONTENT

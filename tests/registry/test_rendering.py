@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from registry.content import normalise
 from registry.identity import content_hash
+from registry.normalising import normalise
 from registry.problems import Problem
 from registry.rendering import analyse_content, render
 

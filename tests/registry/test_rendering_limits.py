@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from registry.content import normalise
+from registry.normalising import normalise
 from registry.problems import Problem
 from registry.rendering_pool import RendererPool
 from tests.conftest import Stage
