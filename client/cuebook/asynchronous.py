@@ -1,0 +1,74 @@
+"""The client for asyncio."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+from cuebook.client import USER_CACHE, Cuebook, OnError
+from cuebook.errors import CuebookError
+from cuebook.prompt import Fallback, Prompt
+
+
+class AsyncCuebook:
+    """As Cuebook, for an event loop: what is in memory is given at once; what must be asked for is waited for in a
+    thread of the loop's pool, so that the loop never waits for the network or the disk."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        environment: str = "production",
+        *,
+        refresh_seconds: float = 30.0,
+        timeout: float = 5.0,
+        cache_dir: str | os.PathLike[str] | None = USER_CACHE,
+        on_error: OnError | None = None,
+    ) -> None:
+        self._client = Cuebook(
+            url,
+            key,
+            environment,
+            refresh_seconds=refresh_seconds,
+            timeout=timeout,
+            cache_dir=cache_dir,
+            on_error=on_error,
+        )
+
+    async def __aenter__(self) -> "AsyncCuebook":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def get(self, reference: str, *, fallback: Fallback | None = None) -> Prompt:
+        """As `Cuebook.get`, and raises what it raises."""
+        held = self._client.held(reference)
+        return held if held is not None else await asyncio.to_thread(self._client.get, reference, fallback=fallback)
+
+    async def render(self, reference: str, /, **variables: Any) -> dict[str, Any]:
+        """As `Cuebook.render`, and raises what it raises."""
+        prompt = await self.get(reference)
+        if prompt.renders_at_once:
+            return prompt.render(**variables)
+        return await asyncio.to_thread(prompt.render, **variables)
+
+    @overload
+    async def batch(self, references: Sequence[str], *, return_exceptions: Literal[False] = False) -> list[Prompt]: ...
+
+    @overload
+    async def batch(self, references: Sequence[str], *, return_exceptions: bool) -> list[Prompt | CuebookError]: ...
+
+    async def batch(
+        self, references: Sequence[str], *, return_exceptions: bool = False
+    ) -> list[Prompt] | list[Prompt | CuebookError]:
+        """As `Cuebook.batch`, and raises what it raises."""
+        return await asyncio.to_thread(self._client.batch, references, return_exceptions=return_exceptions)
+
+    async def refresh(self) -> None:
+        """As `Cuebook.refresh`, and raises what it raises."""
+        await asyncio.to_thread(self._client.refresh)
+
+    async def close(self) -> None:
+        """As `Cuebook.close`."""
+        await asyncio.to_thread(self._client.close)

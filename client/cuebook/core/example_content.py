@@ -1,0 +1,1 @@
+../../../registry/example_content.py

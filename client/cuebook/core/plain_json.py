@@ -1,0 +1,1 @@
+../../../registry/plain_json.py

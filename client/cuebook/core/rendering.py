@@ -1,0 +1,1 @@
+../../../registry/rendering.py

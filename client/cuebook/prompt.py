@@ -1,0 +1,169 @@
+"""A prompt's version in hand: its content, and the request that it makes of variables."""
+
+import copy
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from cuebook.core.choosing import BY_SIMILARITY, Candidate, choose, needed
+from cuebook.core.content import DEFAULTS
+from cuebook.core.example_content import Shot
+from cuebook.core.problems import Problem
+from cuebook.core.rendering import Rendering
+from cuebook.errors import RefusedError, RenderError
+from cuebook.hashing import content_hash
+from cuebook.remote import Document
+
+# What a caller may give for when nothing can be had: a text, chat messages, or a whole content document.
+Fallback = str | list[dict[str, str]] | dict[str, Any]
+
+
+class Source(Protocol):
+    """What a prompt needs of the client that it came from."""
+
+    def examples(self, pinned: str) -> list[Shot]: ...
+
+    def has_examples(self, pinned: str) -> bool: ...
+
+    def render_there(self, name: str, selector: str, variables: Mapping[str, Any]) -> Document: ...
+
+
+class Confirmation:
+    """When the registry last said that something is so (`time.monotonic()`); shared by all that it said it of."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+
+class Prompt:
+    """One version of a prompt. Threads may share it; nothing that is done with it changes it.
+
+    `name`, `number` and `hash` say which version it is (`number` is None for a fallback, whose hash is its own).
+    """
+
+    def __init__(
+        self, document: Document, source: Source, confirmed: Confirmation | None, *, is_fallback: bool = False
+    ) -> None:
+        self.name: str = document["prompt"]
+        self.number: int | None = document["number"]
+        self.hash: str = document["hash"]
+        self.is_fallback = is_fallback
+        self._document = document
+        self._source = source
+        self._confirmed = confirmed
+        self._rendering: Rendering | None = None
+
+    def __repr__(self) -> str:
+        return f"<Prompt {self.name} {'fallback' if self.is_fallback else f'version {self.number}'} {self.hash[:19]}>"
+
+    @classmethod
+    def from_fallback(cls, name: str, given: Fallback, source: Source) -> "Prompt":
+        """What the caller gives for when nothing can be had."""
+        if isinstance(given, str):
+            content: Document = {"kind": "text", "text": given}
+        elif isinstance(given, list):
+            content = {"kind": "chat", "messages": given}
+        else:
+            content = {"kind": "text" if "text" in given else "chat", **given}
+        document = {"prompt": name, "number": None, "content": content, "partials": {}}
+        return cls({**document, "hash": content_hash(content)}, source, None, is_fallback=True)
+
+    @property
+    def content(self) -> Document:
+        """The content document, a copy: messages as templates, model, variables, tools (docs/hash.md)."""
+        return copy.deepcopy(self._document["content"])
+
+    @property
+    def age(self) -> float:
+        """Seconds since the registry last said that this is the version to use: 0 for a number or a hash, which
+        never change, and infinite for a fallback."""
+        if self._confirmed is None:
+            return math.inf if self.is_fallback else 0.0
+        return max(0.0, time.monotonic() - self._confirmed.at)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether its reference may select another version later."""
+        return self._confirmed is not None
+
+    def confirm(self, confirmed: Confirmation | None) -> None:
+        """The registry has said anew that this is the version to use."""
+        self._confirmed = confirmed
+
+    def age_by(self, seconds: float) -> None:
+        """It was so many seconds ago that the registry said so."""
+        if self._confirmed is not None:
+            self._confirmed.at -= seconds
+
+    @property
+    def example_set(self) -> str | None:
+        """The hash of the set that it shows examples of in the set's order; None where rendering needs no set here."""
+        asked = self._document["content"].get("examples")
+        return None if asked is None or self.is_rendered_there else str(asked["set"])
+
+    @property
+    def is_rendered_there(self) -> bool:
+        """Whether rendering asks the registry: examples by similarity need its embeddings, a token budget its
+        tokenisers."""
+        asked = self._document["content"].get("examples") or {}
+        return asked.get("select", DEFAULTS["examples"]["select"]) in BY_SIMILARITY or "token_budget" in asked
+
+    @property
+    def renders_at_once(self) -> bool:
+        """Whether `render` does no I/O."""
+        if self.example_set is None:
+            return self.is_fallback or not self.is_rendered_there
+        return self._rendering is not None or self._source.has_examples(self.example_set)
+
+    def render(self, /, **variables: Any) -> dict[str, Any]:
+        """Arguments for `openai.OpenAI().chat.completions.create(**arguments)`: `model`, `messages`, the version's
+        settings, and `response_format` and `tools` where it has them.
+
+        What JSON can say is rendered byte for byte as the registry does.
+
+        Raises:
+            CuebookError
+            ├── RenderError         a variable is missing or of the wrong type, or the template fails on it
+            └── UnavailableError    the registry renders this one (`is_rendered_there`) and does not answer
+        """
+        try:
+            return arguments(self._request(variables))
+        except Problem as problem:
+            raise RenderError(problem.detail, problem.code) from None
+        except RefusedError as refused:
+            if refused.code.startswith(("render.", "template.")):
+                raise RenderError(str(refused), refused.code) from None
+            raise
+
+    def _request(self, variables: Mapping[str, Any]) -> Document:
+        if self.is_rendered_there and not self.is_fallback:
+            return self._source.render_there(self.name, self.hash, variables)
+        if self._rendering is None:
+            partials = {pinned: partial["content"] for pinned, partial in self._document["partials"].items()}
+            self._rendering = Rendering(self._document["content"], partials, self._shots())
+        return self._rendering.request(variables)
+
+    def _shots(self) -> list[Shot]:
+        if self.example_set is None:
+            return []
+        asked = self._document["content"]["examples"]
+        first = self._source.examples(self.example_set)[: needed(asked)]
+        return choose(asked, [Candidate(place, shot, 0) for place, shot in enumerate(first, start=1)]).shots
+
+
+def arguments(rendered: Mapping[str, Any]) -> dict[str, Any]:
+    """A rendered version as the OpenAI protocol's arguments; what says nothing is left out, for servers that know
+    less."""
+    settings = copy.deepcopy(dict(rendered["model"]))
+    found: dict[str, Any] = {"messages": rendered["messages"], **settings}
+    name = found.pop("name", None)
+    if name is not None:
+        found["model"] = name
+    if rendered["response_format"]["type"] != "text":
+        found["response_format"] = copy.deepcopy(rendered["response_format"])
+    if rendered.get("tools"):
+        found["tools"] = copy.deepcopy(rendered["tools"])
+    return found

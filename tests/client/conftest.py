@@ -1,0 +1,86 @@
+"""A client, a gate, and the registry behind it: a real server with a real database."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cuebook import Cuebook
+
+from registry import keys, versions
+from registry.access import command_line
+from registry.models import APIKey, PromptVersion
+from tests.client.gate import Gate
+from tests.conftest import Stage
+
+TRIAGE = {
+    "kind": "chat",
+    "messages": [
+        {"role": "system", "content": "You sort tickets."},
+        {"role": "user", "content": "Ticket: {{ ticket }}"},
+    ],
+    "model": {"name": "gpt-4o-mini", "temperature": 0.1, "max_tokens": 100},
+    "variables": {"ticket": {}},
+}
+
+
+class Service:
+    """A registry with one live prompt, and clients that reach it through the gate."""
+
+    def __init__(self, stage: Stage, gate: Gate, cache_dir: Path) -> None:
+        self.stage, self.gate, self.cache_dir = stage, gate, cache_dir
+        self.key, self.token = keys.issue(command_line(stage.project), name="service", scopes=["read"])
+        self.prompt = stage.prompt()
+        self.errors: list[Exception] = []
+        self.clients: list[Cuebook] = []
+
+    def commit(self, content: dict[str, Any], name: str = "support.triage") -> PromptVersion:
+        prompt = self.prompt if name == self.prompt.name else self.stage.prompt(name)
+        return versions.commit(self.stage.edith, prompt, content=content, message="m").version
+
+    def release(self, text: str, environment: str = "production") -> PromptVersion:
+        messages = [{"role": "system", "content": text}, TRIAGE["messages"][1]]
+        version = self.commit({**TRIAGE, "messages": messages})
+        self.stage.release(version, environment)
+        return version
+
+    def client(self, **options: Any) -> Cuebook:
+        """A client that refreshes when it is told to."""
+        plain = {"refresh_seconds": 3_600.0, "cache_dir": self.cache_dir, "on_error": self.errors.append}
+        made = Cuebook(self.gate.url, options.pop("key", self.token), **{**plain, **options})
+        self.clients.append(made)
+        return made
+
+    def revoke(self) -> None:
+        keys.revoke(command_line(self.stage.project), APIKey.objects.get(pk=self.key.pk))
+
+
+@pytest.fixture
+def gate(live_server: Any) -> Iterator[Gate]:
+    made = Gate(live_server.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def service(live_stage: Stage, gate: Gate, tmp_path: Path) -> Iterator[Service]:
+    made = Service(live_stage, gate, tmp_path / "copies")
+    yield made
+    for client in made.clients:
+        client.close()
+
+
+@pytest.fixture
+def until() -> Callable[..., bool]:
+    """Whether something comes true in time."""
+    import time
+
+    def wait(is_so: Callable[[], Any], seconds: float = 10.0) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if is_so():
+                return True
+            time.sleep(0.02)
+        return False
+
+    return wait

@@ -1,0 +1,221 @@
+"""Reading prompts through the client: what it gives, and when it asks."""
+
+import asyncio
+import math
+from typing import Any
+
+import cuebook
+import pytest
+from cuebook import AsyncCuebook
+
+from registry import examples, vectors, versions
+from registry.models import Embedding
+from tests.client.conftest import TRIAGE, Service
+
+SNAPSHOT = "GET /api/v1/environments/production/snapshot"
+CALL = {
+    "model": "gpt-4o-mini",
+    "temperature": 0.1,
+    "max_tokens": 100,
+    "messages": [{"role": "system", "content": "v1"}, {"role": "user", "content": "Ticket: Hello"}],
+}
+
+
+def test_the_first_get_loads_all_and_no_later_one_asks(service: Service):
+    version = service.release("v1")
+    client = service.client()
+
+    prompt = client.get("support.triage")
+
+    assert (prompt.name, prompt.number, prompt.hash) == ("support.triage", 1, version.content_hash)
+    assert prompt.content == version.content
+    assert not prompt.is_fallback
+    assert prompt.age < 60
+    assert client.get("support.triage") is client.get("support.triage@production") is prompt
+    assert client.render("support.triage", ticket="Hello") == prompt.render(ticket="Hello") == CALL
+    assert service.gate.asked == [SNAPSHOT]
+    assert service.errors == []
+
+
+def test_a_refresh_brings_a_release_and_only_what_has_changed(service: Service):
+    service.release("v1")
+    client = service.client()
+    before = client.get("support.triage")
+    tag = service.gate.asked
+    service.release("v2")
+    other = service.commit({"kind": "text", "text": "Be kind."}, "shared.tone")
+    service.stage.release(other)
+
+    client.refresh()
+
+    assert client.get("support.triage").number == 2
+    assert client.get("shared.tone").render()["messages"] == [{"role": "user", "content": "Be kind."}]
+    assert before.render(ticket="Hello") == CALL
+    assert len(tag) == 2
+    assert tag[1].startswith(f"{SNAPSHOT}?since=sha256:")
+    held = client.get("support.triage")
+    client.refresh()
+    assert client.get("support.triage") is held
+    assert len(service.gate.asked) == 3
+
+
+def test_every_selector(service: Service):
+    first = service.release("v1")
+    service.release("v2", "staging")
+    client = service.client()
+
+    found = {
+        selector: client.get(f"support.triage@{selector}")
+        for selector in ("1", "staging", "latest", first.content_hash, first.content_hash[:25])
+    }
+
+    assert [prompt.number for prompt in found.values()] == [1, 2, 2, 1, 1]
+    assert [prompt.age == 0.0 for prompt in found.values()] == [True, False, False, True, True]
+    asked = len(service.gate.asked)
+    assert client.get("support.triage@staging") is found["staging"]
+    assert len(service.gate.asked) == asked == 6
+    service.release("v3", "staging")
+    client.refresh()
+    assert client.get("support.triage@staging").number == client.get("support.triage@latest").number == 3
+    assert client.get("support.triage@1") is found["1"]
+    assert service.gate.asked[-1] == "POST /api/v1/prompts/batch"
+
+
+def test_refusals_are_told_apart(service: Service):
+    service.release("v1")
+    client = service.client()
+
+    for reference in ("support.nothing", "support.triage@99", "support.triage@nowhere"):
+        with pytest.raises(cuebook.NotFoundError) as missing:
+            client.get(reference)
+        assert missing.value.code in {"prompt.not_found", "prompt.unknown_selector"}
+    for reference in ("Not a name", "support.triage@", "support.triage@sha256:abc", ""):
+        with pytest.raises(cuebook.RefusedError) as invalid:
+            client.get(reference)
+        assert invalid.value.code in {"reference.invalid", "prompt.invalid_selector"}
+    asked = len(service.gate.asked)
+    with pytest.raises(cuebook.NotFoundError):
+        client.get("support.nothing")
+    assert len(service.gate.asked) == asked, "what was not found a moment ago is not asked for again"
+    with pytest.raises(cuebook.KeyRefusedError) as refused:
+        service.client(key=service.token + "x").get("support.triage")
+    assert refused.value.code == "auth.invalid_key"
+    for wrong in ({"url": "cuebook.example.com"}, {"key": "a\nb"}, {"key": ""}, {"environment": "No!"}):
+        with pytest.raises(ValueError, match=r"url|key|environment"):
+            cuebook.Cuebook(**{"url": service.gate.url, "key": service.token, **wrong})
+
+
+def test_render_says_what_is_missing(service: Service):
+    service.release("v1")
+    client = service.client()
+    with pytest.raises(cuebook.RenderError) as missing:
+        client.render("support.triage")
+    assert missing.value.code == "render.missing_variable"
+    with pytest.raises(cuebook.RenderError) as wrong:
+        client.render("support.triage", ticket=3)
+    assert wrong.value.code == "render.invalid_variable"
+
+
+@pytest.mark.parametrize(
+    ("given", "messages"),
+    [
+        ("Sort: {{ ticket }}", [{"role": "user", "content": "Sort: Hello"}]),
+        ([{"role": "system", "content": "{{ ticket }}!"}], [{"role": "system", "content": "Hello!"}]),
+        ({"messages": [{"role": "user", "content": "{{ ticket }}"}]}, [{"role": "user", "content": "Hello"}]),
+    ],
+)
+def test_a_fallback_is_given_for_any_failure_and_says_so(service: Service, given: Any, messages: Any):
+    client = service.client()
+
+    prompt = client.get("support.triage", fallback=given)
+
+    assert prompt.is_fallback
+    assert (prompt.number, prompt.age) == (None, math.inf)
+    assert prompt.render(ticket="Hello")["messages"] == messages
+    assert isinstance(service.errors[-1], cuebook.NotFoundError)
+    service.release("v1")
+    client.refresh()
+    assert not client.get("support.triage", fallback=given).is_fallback
+
+
+def test_a_batch_is_one_question(service: Service):
+    service.release("v1")
+    service.release("v2", "staging")
+    client = service.client()
+
+    live, first, staging = client.batch(["support.triage", "support.triage@1", "support.triage@staging"])
+
+    assert [one.number for one in (live, first, staging)] == [1, 1, 2]
+    assert service.gate.asked == [SNAPSHOT, "POST /api/v1/prompts/batch"]
+    wanted = ["support.triage@1", "support.nothing", "no name"]
+    found = client.batch(wanted, return_exceptions=True)
+    assert [type(one).__name__ for one in found] == ["Prompt", "NotFoundError", "RefusedError"]
+    with pytest.raises(cuebook.NotFoundError):
+        client.batch(wanted)
+    assert client.batch([]) == []
+
+
+def test_it_renders_as_the_registry_does(service: Service):
+    """Partials, loops and examples, held against `POST .../render` byte for byte."""
+    tone = service.commit({"kind": "text", "text": "Be {{ mood }}, {{ name | default('friend') }}.\n"}, "shared.tone")
+    service.stage.release(tone)
+    made = examples.create(service.stage.edith, name="support.tickets")
+    shots = [{"input": f"I cannot log in {n}", "output": f"account-{n % 3}", "note": f"n{n}"} for n in range(6)]
+    chosen = examples.commit(service.stage.edith, made, examples=shots, message="m").version
+    for work in Embedding.objects.filter(version=chosen):
+        vectors.fill(work)
+    shown = {"role": "placeholder", "name": "examples"}
+    body = {
+        **TRIAGE,
+        "messages": [{"role": "system", "content": "{% include 'shared.tone' %}"}, shown, TRIAGE["messages"][1]],
+        "response": {"format": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}},
+        "tools": [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}],
+    }
+    asked: dict[str, dict[str, Any]] = {
+        "fixed": {},
+        "first": {"select": "first", "k": 2},
+        "budget": {"select": "first", "k": 4, "token_budget": 30},
+        "similar": {"select": "similar", "k": 2, "query": "{{ ticket }}"},
+    }
+    for name, how in asked.items():
+        service.stage.release(service.commit({**body, "examples": {"set": chosen.content_hash, **how}}, f"p.{name}"))
+    client = service.client()
+
+    for name in asked:
+        variables = {"ticket": "Ünïcode ✓ \u2028", "mood": "kind"}
+        prompt = client.get(f"p.{name}")
+        mine = prompt.render(**variables)
+        version = service.stage.project.prompts.get(name=f"p.{name}").head
+        theirs = versions.render(version, variables)
+        assert mine["messages"] == theirs["messages"]
+        assert mine["response_format"] == theirs["response_format"]
+        assert mine["tools"] == theirs["tools"]
+        assert {"name": mine["model"], "temperature": 0.1, "max_tokens": 100} == theirs["model"]
+        assert prompt.is_rendered_there == (name in {"budget", "similar"})
+    posts = [one for one in service.gate.asked if one.startswith("POST")]
+    assert len(posts) == 2, "the registry renders what needs its embeddings or tokenisers, and nothing else"
+    mine["tools"].clear()
+    mine["response_format"]["json_schema"]["schema"].clear()
+    assert prompt.render(**variables)["tools"] == theirs["tools"], "what a caller does to an answer stays with it"
+
+
+def test_asyncio(service: Service):
+    service.release("v1")
+    service.release("v2", "staging")
+
+    async def use() -> tuple[Any, ...]:
+        async with AsyncCuebook(service.gate.url, service.token, cache_dir=None) as client:
+            several = await asyncio.gather(*(client.get("support.triage") for _ in range(20)))
+            call = await client.render("support.triage", ticket="Hello")
+            batch = await client.batch(["support.triage@staging", "support.nothing"], return_exceptions=True)
+            fallen = await client.get("support.nothing", fallback="x")
+            await client.refresh()
+            return several, call, batch, fallen
+
+    several, call, batch, fallen = asyncio.run(use())
+    assert {prompt.number for prompt in several} == {1}
+    assert call == CALL
+    assert batch[0].number == 2
+    assert isinstance(batch[1], cuebook.NotFoundError)
+    assert fallen.is_fallback
+    assert service.gate.asked.count(SNAPSHOT) == 1
