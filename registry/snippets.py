@@ -39,6 +39,13 @@ def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) 
             _curl_render(address, values),
         ),
         Snippet(
+            "cuebook",
+            "Python, Cuebook’s client",
+            "Answers from memory, kept fresh in the background, and goes on where the registry is away. Needs the "
+            "package in Cuebook’s client directory (pip install ./client), and openai with OPENAI_API_KEY.",
+            _cuebook(server, name, selector, values),
+        ),
+        Snippet(
             "python",
             "Python",
             "Fetches the prompt and checks that its content is what its hash says. Needs httpx2 and rfc8785.",
@@ -94,6 +101,19 @@ completion = OpenAI().chat.completions.create(
     response_format=prompt["response_format"],
     **settings,
 )
+print(completion.choices[0].message.content)"""
+
+
+def _cuebook(server: str, name: str, selector: str, values: Mapping[str, Any]) -> str:
+    return f"""import os
+
+from cuebook import Cuebook
+from openai import OpenAI
+
+cuebook = Cuebook("{server}", os.environ["CUEBOOK_KEY"])
+variables = {values!r}
+
+completion = OpenAI().chat.completions.create(**cuebook.render("{name}@{selector}", **variables))
 print(completion.choices[0].message.content)"""
 
 
