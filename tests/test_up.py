@@ -122,6 +122,21 @@ def test_a_snippet_works_as_the_page_shows_it(instance: Instance, model: str, ke
     assert "You are a classification engine" in done.stdout
 
 
+def test_metrics_count_what_is_answered_from_memory(instance: Instance):
+    def ready() -> float:
+        with urllib.request.urlopen(f"{instance.address}/metrics", timeout=20) as answer:
+            told = answer.read().decode()
+        assert "cuebook_delivery_listening 1.0" in told
+        return float(re.findall(r'cuebook_delivery_answers_total{how="ready"} (\S+)', told)[0])
+
+    path = "/api/v1/prompts/support.triage/versions/production"
+    instance.call("GET", path)
+    before = ready()
+    for _ in range(3):
+        assert instance.call("GET", path)[0] == 200
+    assert ready() - before == 3
+
+
 def test_the_printed_curl_line_works_as_printed(instance: Instance):
     line = next(line for line in instance.printed.splitlines() if line.strip().startswith("curl "))
 

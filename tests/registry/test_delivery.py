@@ -22,6 +22,7 @@ from rest_framework.test import APIClient
 from registry import delivery, fetches, keys, listening, prompts, served
 from registry.access import command_line
 from registry.delivery import Delivery, Table
+from registry.delivery_metrics import DeliveryMetrics
 from registry.listening import Listener
 from registry.models import APIKey, FetchCount, Prompt
 from tests.conftest import Stage
@@ -246,6 +247,19 @@ def test_without_a_listener_answers_expire_and_without_a_database_they_stay(
     assert door.get("/api/v1/prompts/support.triage/versions/1", token).status == 500
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + delivery.STALE_SECONDS + 60)
     assert door.get(FETCH, token).status == 500
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in DeliveryMetrics(door.wsgi, door.table, is_told=lambda: door.told).collect()
+        for sample in metric.samples
+    }
+    assert told == {
+        ("cuebook_delivery_answers_total", "ready"): 1,
+        ("cuebook_delivery_answers_total", "asked"): door.asked,
+        ("cuebook_delivery_answers_total", "stale"): 2,
+        ("cuebook_delivery_kept_answers",): 1,
+        ("cuebook_delivery_kept_bytes",): door.table.bytes,
+        ("cuebook_delivery_listening",): 0,
+    }
 
 
 @pytest.mark.usefixtures("live")
