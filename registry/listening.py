@@ -50,6 +50,7 @@ class Listener:
         self._connected = False
         self._failed = False
         self._ended = threading.Event()
+        self._at_exit: Finalize | None = None
 
     def is_told(self) -> bool:
         """Whether changes are heard of now. Begins to listen where nobody does yet."""
@@ -72,7 +73,7 @@ class Listener:
             threading.Thread(target=self._listen, name="delivery-listener", daemon=True).start()
             atexit.register(self.close)
             # A server's worker is a child of multiprocessing, which ends without what atexit has.
-            Finalize(None, self.close, exitpriority=10)
+            self._at_exit = Finalize(None, self.close, exitpriority=10)
 
     def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -125,6 +126,8 @@ class Listener:
         """Listen no more, and write nothing down."""
         self._ended.set()
         atexit.unregister(self.close)
+        if self._at_exit is not None:
+            self._at_exit.cancel()
 
     def close(self) -> None:
         """Write down what is left; a server that stops cleanly loses nothing."""

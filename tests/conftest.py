@@ -5,6 +5,7 @@ project and must see nothing of this one.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,21 @@ def chat(text: str, **members: Any) -> dict[str, Any]:
 
 def make_user(name: str) -> User:
     return User.objects.create_user(name, password="correct horse", first_name=name.title())
+
+
+@pytest.fixture
+def until() -> Callable[..., bool]:
+    """Whether something comes true in time."""
+
+    def wait(is_so: Callable[[], Any], seconds: float = 10.0) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if is_so():
+                return True
+            time.sleep(0.02)
+        return False
+
+    return wait
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A client, a gate, and the registry behind it: a real server with a real database."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Service:
 
 @pytest.fixture
 def gate(live_server: Any) -> Iterator[Gate]:
+    """In front of Django itself: what it answers right after a release is the release."""
     made = Gate(live_server.url)
     yield made
     made.close()
@@ -68,19 +69,3 @@ def service(live_stage: Stage, gate: Gate, tmp_path: Path) -> Iterator[Service]:
     yield made
     for client in made.clients:
         client.close()
-
-
-@pytest.fixture
-def until() -> Callable[..., bool]:
-    """Whether something comes true in time."""
-    import time
-
-    def wait(is_so: Callable[[], Any], seconds: float = 10.0) -> bool:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if is_so():
-                return True
-            time.sleep(0.02)
-        return False
-
-    return wait
