@@ -31,19 +31,19 @@ def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) 
     values = {variable: SAMPLES[declared.get("type", "string")] for variable, declared in variables.items()}
     address = f"{server}/api/v1/prompts/{name}/versions/{selector}"
     return [
-        Snippet("curl", "curl", "The version as it is stored: content, number and hash.", _curl(address)),
-        Snippet(
-            "render",
-            "curl, rendered",
-            "The request that a model provider gets for these variables.",
-            _curl_render(address, values),
-        ),
         Snippet(
             "cuebook",
             "Python, Cuebook’s client",
             "Answers from memory, kept fresh in the background, and goes on where the registry is away. Needs the "
             "package in Cuebook’s client directory (pip install ./client), and openai with OPENAI_API_KEY.",
             _cuebook(server, name, selector, values),
+        ),
+        Snippet("curl", "curl", "The version as it is stored: content, number and hash.", _curl(address)),
+        Snippet(
+            "render",
+            "curl, rendered",
+            "The request that a model provider gets for these variables.",
+            _curl_render(address, values),
         ),
         Snippet(
             "python",
