@@ -3,7 +3,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models.datasets import Dataset, DatasetVersion
-from registry.models import APIKey, User
+from registry.models import ByActor
 
 
 class ImportState(models.TextChoices):
@@ -17,7 +17,7 @@ class ImportState(models.TextChoices):
 IMPORT_OPEN = (ImportState.PENDING, ImportState.RUNNING)
 
 
-class DatasetImport(models.Model):
+class DatasetImport(ByActor):
     """A file on its way into a dataset: uploaded in parts, then read by a worker. The row is the message."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="imports")
@@ -41,9 +41,6 @@ class DatasetImport(models.Model):
     left_out = models.JSONField(default=list)
     error = models.CharField(max_length=1_000, blank=True)
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, null=True, related_name="imports")
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     beat_at = models.DateTimeField(null=True)
     # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
     attempts = models.PositiveSmallIntegerField(default=0)

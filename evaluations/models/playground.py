@@ -4,7 +4,7 @@ from django.db.models.functions import Now
 
 from evaluations.models.datasets import Case
 from evaluations.models.providers import ProviderModel
-from registry.models import APIKey, Project, Prompt, PromptVersion, User
+from registry.models import ByActor, Project, Prompt, PromptVersion
 from registry.models.insert_only import frozen_while_kept
 
 
@@ -19,7 +19,7 @@ class TrialState(models.TextChoices):
 TRIAL_OPEN = (TrialState.PENDING, TrialState.RUNNING)
 
 
-class Trial(models.Model):
+class Trial(ByActor):
     """A prompt as it stood when somebody tried it in the playground: committed or not, on some inputs, by some models.
     Kept for some days."""
 
@@ -32,9 +32,6 @@ class Trial(models.Model):
     parameters = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=TrialState.choices, default=TrialState.PENDING)
     beat_at = models.DateTimeField(null=True)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from evaluations.models.datasets import Case, DatasetVersion
 from evaluations.models.providers import Provider, ProviderModel
-from registry.models import APIKey, Project, PromptVersion, User
+from registry.models import ByActor, Project, PromptVersion, User
 from registry.models.insert_only import frozen, insert_only
 
 
@@ -22,7 +22,7 @@ class RunState(models.TextChoices):
 RUN_OPEN = (RunState.PENDING, RunState.RUNNING)
 
 
-class Run(models.Model):
+class Run(ByActor):
     """A version measured on cases with a model. What is measured is frozen when the run is created; what came of it is
     counted while it goes on, and summed up at its end."""
 
@@ -68,9 +68,6 @@ class Run(models.Model):
     tokens_out = models.PositiveBigIntegerField(default=0)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, default=0)
     summary = models.JSONField(null=True)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from evaluations.models.datasets import Dataset
 from evaluations.models.providers import ProviderModel
-from registry.models import APIKey, User
+from registry.models import ByActor
 from registry.models.insert_only import frozen
 
 
@@ -20,7 +20,7 @@ class SynthesisState(models.TextChoices):
 SYNTHESIS_OPEN = (SynthesisState.PENDING, SynthesisState.RUNNING)
 
 
-class Synthesis(models.Model):
+class Synthesis(ByActor):
     """Cases that a model makes up: they become proposals, on which a person decides. The row is the message."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="syntheses")
@@ -39,9 +39,6 @@ class Synthesis(models.Model):
     beat_at = models.DateTimeField(null=True)
     # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
     attempts = models.PositiveSmallIntegerField(default=0)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

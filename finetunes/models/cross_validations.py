@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from evaluations.models import ProviderModel
 from finetunes.models.training_sets import TrainingSet
-from registry.models import APIKey, Project, PromptVersion, User
+from registry.models import ByActor, Project, PromptVersion
 from registry.models.insert_only import frozen
 
 
@@ -19,7 +19,7 @@ class CrossValidationState(models.TextChoices):
 CROSS_VALIDATION_OVER = (CrossValidationState.DONE, CrossValidationState.FAILED, CrossValidationState.CANCELLED)
 
 
-class CrossValidation(models.Model):
+class CrossValidation(ByActor):
     """Tuning several times, each time on all folds but one, so that a small dataset tests with every case it has."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="cross_validations")
@@ -42,9 +42,6 @@ class CrossValidation(models.Model):
     beat_at = models.DateTimeField(null=True)
     # As a comparison's, of all folds' answers together.
     result = models.JSONField(null=True)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

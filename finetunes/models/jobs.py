@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from evaluations.models import ProviderModel
 from finetunes.models.training_sets import TrainingSet
 from finetunes.states import DRIVEN, MOVES, OVER, JobState
-from registry.models import APIKey, Project, PromptVersion, User
+from registry.models import ByActor, Project, PromptVersion
 from registry.models.insert_only import frozen, insert_only
 
 TITLES = {
@@ -24,7 +24,7 @@ TITLES = {
 }
 
 
-class FineTune(models.Model):
+class FineTune(ByActor):
     """A job: one training set learned by one base model at a provider. PostgreSQL refuses moves that finetunes.states
     does not have. The row is the message: who finds `next_poll_at` past takes the next step (finetunes.advancing)."""
 
@@ -72,9 +72,6 @@ class FineTune(models.Model):
     setbacks = models.PositiveIntegerField(default=0)
     trained_tokens = models.PositiveBigIntegerField(null=True)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     submitted_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)

@@ -2,7 +2,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from registry.models import APIKey, Project, Prompt, PromptVersion, User
+from registry.models import ByActor, Project, Prompt, PromptVersion
 from registry.models.insert_only import insert_only
 
 
@@ -26,7 +26,7 @@ class StrategyPolicy(models.Model):
         return f"policy {self.number} of {self.project}"
 
 
-class StrategyRecommendation(models.Model):
+class StrategyRecommendation(ByActor):
     """What was recommended, by which policy, from which inputs: all that is needed to come to it again."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="recommendations")
@@ -43,9 +43,6 @@ class StrategyRecommendation(models.Model):
     result = models.JSONField()
     # Whether figures of simulated runs or calls are among the inputs.
     is_simulation = models.BooleanField(default=False)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

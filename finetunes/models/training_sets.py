@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from evaluations.models import DatasetVersion
 from finetunes.training_lines import Method
-from registry.models import APIKey, Project, PromptVersion, User
+from registry.models import ByActor, Project, PromptVersion
 from registry.models.insert_only import frozen, insert_only
 
 
@@ -15,7 +15,7 @@ class TrainingSetState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-class TrainingSet(models.Model):
+class TrainingSet(ByActor):
     """Files to learn from: a dataset version's training and validation cases, asked with a short prompt. What it is
     made of is fixed from the start, so building it again gives the same bytes; once it is built nothing changes."""
 
@@ -44,9 +44,6 @@ class TrainingSet(models.Model):
     # What was found wrong, and what speaks against tuning on it; and the tokens of each line, by vocabulary.
     report = models.JSONField(default=dict)
     lengths = models.JSONField(default=dict)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

@@ -2,6 +2,7 @@
 prompts, never the other way."""
 
 from registry.models.audit import AuditEntry
+from registry.models.by_actor import ByActor
 from registry.models.drafts import NextRevision, PromptDraft, PromptSample
 from registry.models.examples import (
     Embedding,
@@ -32,6 +33,7 @@ __all__ = [
     "UNDECIDED",
     "APIKey",
     "AuditEntry",
+    "ByActor",
     "CheckStatus",
     "Decision",
     "Embedding",

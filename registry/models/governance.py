@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from registry.models.by_actor import ByActor
 from registry.models.insert_only import insert_only
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, Prompt, PromptVersion
@@ -205,7 +206,7 @@ class ReleaseKind(models.TextChoices):
     ROLLBACK = "rollback", "Rolled back"
 
 
-class Release(models.Model):
+class Release(ByActor):
     """This version became live in this environment. Live is the newest; the numbers of a prompt there are 1, 2, 3."""
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="releases")
@@ -218,9 +219,6 @@ class Release(models.Model):
     approvals = models.PositiveSmallIntegerField(default=0)
     restores = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="restored_by")
     reason = models.TextField(blank=True, max_length=5_000)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
-    by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
