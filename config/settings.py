@@ -117,6 +117,8 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         k: v for k, v in parts.items() if k not in {"dbname", "user", "password", "host", "port"}
     }
+    # A database that has stopped moving is noticed, and its request ends with an error, instead of with nothing.
+    options = {"connect_timeout": 5, "tcp_user_timeout": 15_000, "keepalives_idle": 10, **options}
     if pool_size:
         # A web process serves from many threads; the pool keeps each from opening a connection of its own.
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 10}
@@ -132,6 +134,10 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": not pool_size,
     }
 
+
+# Requests that a web process does at once, beside reads that are answered from memory (config.bulkhead). Twice as many
+# more wait, and the server has threads for those and for the reads.
+WEB_PLACES = env.integer("WEB_PLACES", 16)
 
 DATABASES = {"default": database(DATABASE_URL, DATABASE_POOL_SIZE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -11,18 +11,20 @@ django = get_wsgi_application()
 
 # Applications can be imported only now.
 from django.conf import settings  # noqa: E402
-from prometheus_client import REGISTRY  # noqa: E402
 
+from config.bulkhead import Bulkhead  # noqa: E402
+from registry.counting import Counting, Fetch  # noqa: E402
 from registry.delivery import Delivery, Table  # noqa: E402
 from registry.delivery_metrics import DeliveryMetrics  # noqa: E402
-from registry.listening import Listener  # noqa: E402
+from registry.listening import Listener, connect  # noqa: E402
 from registry.versions import renderers  # noqa: E402
 
-counts: "deque[tuple[int, ...]]" = deque()
+fetched: "deque[Fetch]" = deque()
 table = Table(settings.DELIVERY_CACHE_BYTES)
-listener = Listener(table.forget, counts)
-application = Delivery(django, table, is_told=listener.is_told, is_down=listener.is_down, counts=counts)
-REGISTRY.register(DeliveryMetrics(application, table, is_told=listener.is_told))
+listener = Listener(table, Counting(fetched, connect))
+behind = Bulkhead(django, places=settings.WEB_PLACES, waiting=2 * settings.WEB_PLACES)
+application = Delivery(behind, table, told_at=listener.told_at, fetched=fetched)
+listener.on_beat = DeliveryMetrics(application, table, is_told=listener.is_told).update
 
 # The first one who writes should not wait for what the children import.
 renderers().warm()

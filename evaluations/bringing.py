@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from django.db import transaction
 
@@ -14,6 +15,7 @@ from registry.problems import Fault, Problem
 from registry.tasks import start
 
 WITH_TESTS = "promptfoo"
+MOST_TESTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ def bring(
 
 def _tests(actor: Actor, document: str, name: str) -> Tests:
     """Leave the tests to a worker, into the dataset of that name: a new one where there is none."""
-    count = sum(1 for _ in promptfoo.rows(document))
+    count = sum(1 for _ in islice(promptfoo.rows(document), MOST_TESTS + 1))
+    if count > MOST_TESTS:
+        # A short file may stand for millions, and this is asked while somebody waits.
+        sentence = f"The tests stand for more than {MOST_TESTS:,} cases; write them out as JSON lines and import those."
+        raise Problem(promptfoo.UNREADABLE, sentence)
     left_out = promptfoo.planned(promptfoo.read(document)).left_out
     dataset = Dataset.objects.filter(project=actor.project, name=name).first() or datasets.create(actor, name=name)
     upload = imports.begin(actor, dataset, filename="promptfooconfig.yaml", message="Tests of promptfoo")

@@ -31,8 +31,9 @@ from registry.middleware import ACCEPTABLE_ID
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Key = tuple[bytes, str, str, str]
+Key = tuple[bytes, str, str, str, str]
 
+FOR_EVER = float("inf")
 # What is kept ready: reads that services make on their own hot path.
 READY = re.compile(
     r"/api/v1/prompts/[^/]+/versions/[^/]+|/api/v1/versions/[^/]+|/api/v1/environments/[^/]+/snapshot"
@@ -40,14 +41,21 @@ READY = re.compile(
 )
 # Without a listener nothing tells that an answer is old.
 UNTOLD_SECONDS = 5.0
+# So long after a listener was last known to hear everything it is believed to; a good answer of Django's is believed to
+# say as long that the database is there.
+TRUSTED_SECONDS = 5.0
+# How often one request finds out whether a database that seems to be away is back.
+PROBE_SECONDS = 2.0
 # Not even a database that is gone makes last week's answer right.
 STALE_SECONDS = 86_400.0
 SMALLEST_PACKED = 512
-# Others wait so long for who asks first; then they ask themselves.
+# Others wait so long for who asks first; then they ask themselves. Who has an old answer gives that one, much sooner.
 HERD_SECONDS = 5.0
-# Of each answer beside its bytes: the row, its key and headers, about.
-OVERHEAD = 1_500
-FOR_EVER = float("inf")
+PATIENCE_SECONDS = 0.5
+# Of each answer beside its bytes: the row and headers, about; and of each version in it.
+OVERHEAD, OF_A_VERSION = 1_500, 40
+# What is longer is not kept: names have 200 characters, and nobody but us gains by long queries.
+LONGEST_ADDRESS, LONGEST_HEADER = 600, 300
 STALE_HEADER = "X-Cuebook-Stale"
 
 
@@ -62,15 +70,14 @@ class Entry:
     tag: str
     quoted: str
     project: int
+    # The reader's key, and the versions in the answer: what is counted.
+    fetch: tuple[int, tuple[int, ...]]
     kept_at: float
     ends_at: float
-    versions: tuple[int, ...]
-    # Something has changed since: it is given only where nothing newer can be had.
-    is_old: bool = False
-
-    @property
-    def size(self) -> int:
-        return len(self.body) + OVERHEAD
+    # Something has changed since then (or may have): it is given only where nothing newer can be had.
+    right_until: float = FOR_EVER
+    # What it takes in memory, about.
+    size: int = 0
 
 
 class Table:
@@ -83,6 +90,9 @@ class Table:
         self._rows: OrderedDict[Key, Entry] = OrderedDict()
         self.bytes = 0
         self.generation = 0
+        # In which generation a project's answers became old, and everybody's.
+        self._changed: dict[int, int] = {}
+        self._all_changed = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -91,9 +101,11 @@ class Table:
         return self._rows.get(key)
 
     def keep(self, key: Key, entry: Entry, generation: int) -> None:
-        """Keep an entry that was asked for in this generation; nothing is kept of an older one."""
+        """Keep an entry that was asked for in this generation, unless it is old since then."""
+        entry.size = len(entry.body) + OVERHEAD + OF_A_VERSION * len(entry.fetch[1]) + sum(map(len, key))
         with self._lock:
-            if generation != self.generation or entry.size > self._most:
+            changed = max(self._changed.get(entry.project, 0), self._all_changed)
+            if generation < changed or entry.size > self._most:
                 return
             self._drop(key)
             self._rows[key] = entry
@@ -101,17 +113,35 @@ class Table:
             while self.bytes > self._most:
                 self._drop(next(iter(self._rows)))
 
-    def forget(self, project: int | None = None, *, for_good: bool = False) -> None:
-        """A project's entries are old, or all are: they are given no more where newer ones can be had. For good: a key
-        may have been revoked, and nothing that it could read is kept."""
+    def forget(self, project: int | None = None, *, for_good: bool = False, right_until: float | None = None) -> None:
+        """A project's entries are old, or all are (since now, or `right_until`): they are given no more where newer
+        ones can be had. For good: a key may have been revoked, and nothing that it could read is kept."""
+        until = time.monotonic() if right_until is None else right_until
         with self._lock:
             self.generation += 1
+            if project is None:
+                self._all_changed = self.generation
+                self._changed.clear()
+            else:
+                self._changed[project] = self.generation
             found = [key for key, entry in self._rows.items() if project is None or entry.project == project]
             for key in found:
                 if for_good:
                     self._drop(key)
                 else:
-                    self._rows[key].is_old = True
+                    row = self._rows[key]
+                    row.right_until = min(row.right_until, max(row.kept_at, until))
+
+    def readers(self) -> list[int]:
+        """Keys that have entries."""
+        with self._lock:
+            return sorted({entry.fetch[0] for entry in self._rows.values()})
+
+    def keep_readers(self, keys: set[int]) -> None:
+        """Drop what other keys could read."""
+        with self._lock:
+            for key in [key for key, entry in self._rows.items() if entry.fetch[0] not in keys]:
+                self._drop(key)
 
     def remove(self, key: Key) -> None:
         with self._lock:
@@ -130,8 +160,8 @@ class Table:
 
 
 class Delivery:
-    """A WSGI application in front of another. `is_told` says whether somebody listens for changes, `is_down` whether
-    the database cannot be reached. `counts` takes the versions in every answer, for who writes them down."""
+    """A WSGI application in front of another. `told_at` says until when all changes are known to have been heard
+    (`time.monotonic()`). `fetched` takes the key and the versions of every answer, for who writes them down."""
 
     TOUCH_EVERY = 64
 
@@ -140,14 +170,15 @@ class Delivery:
         inner: Application,
         table: Table,
         *,
-        is_told: Callable[[], bool],
-        is_down: Callable[[], bool],
-        counts: "deque[tuple[int, ...]]",
+        told_at: Callable[[], float],
+        fetched: "deque[tuple[int, tuple[int, ...]]]",
     ) -> None:
         self._inner = inner
         self._table = table
-        self._is_told, self._is_down = is_told, is_down
-        self._counts = counts
+        self._told_at = told_at
+        self._fetched = fetched
+        # When Django last answered well, and when somebody last looked whether it does again.
+        self._well_at = self._probed_at = -FOR_EVER
         self._asking: dict[Key, threading.Lock] = {}
         # For whoever watches (registry.delivery_metrics). Threads add to them without a lock: the interpreter does not
         # switch between threads within such a statement.
@@ -167,26 +198,46 @@ class Delivery:
         return self._ask(key, entry, environ, start_response)
 
     def _is_fresh(self, entry: Entry) -> bool:
-        if entry.is_old or (entry.ends_at != FOR_EVER and entry.ends_at <= time.time()):
+        if entry.right_until != FOR_EVER or (entry.ends_at != FOR_EVER and entry.ends_at <= time.time()):
             return False
-        return self._is_told() or time.monotonic() - entry.kept_at < UNTOLD_SECONDS
+        now = time.monotonic()
+        return now - self._told_at() < TRUSTED_SECONDS or now - entry.kept_at < UNTOLD_SECONDS
+
+    def _stale_seconds(self, entry: Entry) -> float:
+        """How long it is since an entry was known to be right."""
+        known = min(entry.right_until, max(entry.kept_at, self._told_at()))
+        return max(0.0, time.monotonic() - known)
 
     def _may_be_stale(self, entry: Entry | None) -> bool:
         if entry is None or entry.ends_at <= time.time():
             return False
-        return time.monotonic() - entry.kept_at < STALE_SECONDS
+        return self._stale_seconds(entry) < STALE_SECONDS
+
+    def _is_away(self) -> bool:
+        """Whether the database seems to be away: nobody is told of changes, and Django has not answered well lately.
+        Every now and then one request is let through, to find out."""
+        now = time.monotonic()
+        if now - max(self._told_at(), self._well_at) < TRUSTED_SECONDS:
+            return False
+        if now - self._probed_at >= PROBE_SECONDS:
+            self._probed_at = now
+            return False
+        return True
 
     def _ask(self, key: Key, old: Entry | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The ordinary view's answer, kept; one asks where many want the same at once."""
-        if old is not None and self._is_down() and self._may_be_stale(old):
+        if old is not None and self._may_be_stale(old) and self._is_away():
             return self._answer(old, environ, start_response, is_stale=True)
         lock = self._asking.setdefault(key, threading.Lock())
         if not lock.acquire(blocking=False):
-            if lock.acquire(timeout=HERD_SECONDS):
+            has_old = self._may_be_stale(old)
+            if lock.acquire(timeout=PATIENCE_SECONDS if has_old else HERD_SECONDS):
                 lock.release()
             entry = self._table.get(key)
             if entry is not None and self._is_fresh(entry):
                 return self._answer(entry, environ, start_response)
+            if has_old and old is not None:
+                return self._answer(old, environ, start_response, is_stale=True)
             return self._asked(key, old, environ, start_response)
         try:
             return self._asked(key, old, environ, start_response)
@@ -195,10 +246,14 @@ class Delivery:
             lock.release()
 
     def _asked(self, key: Key, old: Entry | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        # A process begins to listen before it has anything that could become old.
+        self._told_at()
         generation = self._table.generation
         self.asked += 1
         status, headers, body, found = self._through(environ)
-        entry = entry_of(status, headers, body, found, key[3])
+        if not status.startswith("5"):
+            self._well_at = time.monotonic()
+        entry = entry_of(status, headers, body, found, key[-1])
         if entry is not None:
             self._table.keep(key, entry, generation)
             return self._answer(entry, environ, start_response)
@@ -233,13 +288,12 @@ class Delivery:
         headers = [*entry.headers, ("X-Request-ID", _name_of(environ))]
         if is_stale:
             self.stale += 1
-            headers.append((STALE_HEADER, str(int(time.monotonic() - entry.kept_at))))
+            headers.append((STALE_HEADER, str(int(self._stale_seconds(entry)))))
         wanted = environ.get("HTTP_IF_NONE_MATCH")
         if wanted and (wanted == entry.quoted or wanted.strip() == "*" or entry.tag in TAG.findall(wanted)):
             start_response("304 Not Modified", [*entry.unchanged, *headers[len(entry.headers) :]])
             return []
-        if entry.versions:
-            self._counts.append(entry.versions)
+        self._fetched.append(entry.fetch)
         start_response("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [entry.body]
 
@@ -256,19 +310,16 @@ def key_of(environ: Environ) -> Key | None:
     credentials = environ.get("HTTP_AUTHORIZATION")
     if not credentials or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return None
-    path = environ["PATH_INFO"]
-    if not _is_ready(path) or not _takes_json(environ.get("HTTP_ACCEPT", "*/*")):
+    path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+    accept, packed = environ.get("HTTP_ACCEPT", "*/*"), environ.get("HTTP_ACCEPT_ENCODING", "")
+    if len(path) + len(query) > LONGEST_ADDRESS or len(accept) > LONGEST_HEADER or len(packed) > LONGEST_HEADER:
+        return None
+    if not _is_ready(path) or not _takes_json(accept):
         return None
     digest = blake2b(credentials.encode("latin-1", "replace"), digest_size=16).digest()
-    query = environ.get("QUERY_STRING")
     proto = environ.get("HTTP_X_FORWARDED_PROTO", "")
-    packed = environ.get("HTTP_ACCEPT_ENCODING")
-    return (
-        digest,
-        f"{path}?{query}" if query else path,
-        environ["wsgi.url_scheme"] if not proto else f"{environ['wsgi.url_scheme']} {proto}",
-        packing(packed) if packed else "",
-    )
+    scheme = environ["wsgi.url_scheme"]
+    return digest, path, query, f"{scheme} {proto[:20]}" if proto else scheme, packing(packed) if packed else ""
 
 
 @lru_cache(maxsize=4_096)
@@ -327,7 +378,7 @@ def entry_of(
         project=found.key.project_id,
         kept_at=time.monotonic(),
         ends_at=ends.timestamp() if ends else FOR_EVER,
-        versions=tuple(found.versions),
+        fetch=(found.key.pk, tuple(found.versions)),
     )
 
 

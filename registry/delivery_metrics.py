@@ -1,30 +1,53 @@
-"""What a web process's ready answers do, for Prometheus: counted where they are given, read when /metrics is asked."""
+"""What ready answers do, for Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from registry.delivery import Delivery, Table
 
 
-class DeliveryMetrics(Collector):
-    """Of one process, as all of /metrics is: with several, scrape each."""
+class DeliveryMetrics:
+    """Counted in plain integers where answers are given, which costs nothing there, and brought here now and then: so
+    they are also in what several processes share (PROMETHEUS_MULTIPROC_DIR)."""
 
-    def __init__(self, delivery: Delivery, table: Table, *, is_told: Callable[[], bool]) -> None:
+    def __init__(
+        self, delivery: Delivery, table: Table, *, is_told: Callable[[], bool], registry: CollectorRegistry = REGISTRY
+    ) -> None:
         self._delivery, self._table, self._is_told = delivery, table, is_told
-
-    def collect(self) -> Iterator[Metric]:
-        answers = CounterMetricFamily(
+        self._brought = dict.fromkeys(("ready", "asked", "stale"), 0)
+        self._answers = Counter(
             "cuebook_delivery_answers",
-            "Reads by how they were answered: ready (from memory), asked (by Django), stale (the database was away)",
-            labels=["how"],
+            "Reads by how they were answered: ready (from memory), asked (by Django), stale (nothing newer to be had)",
+            ["how"],
+            registry=registry,
         )
-        for how in ("ready", "asked", "stale"):
-            answers.add_metric([how], getattr(self._delivery, how))
-        yield answers
-        yield GaugeMetricFamily("cuebook_delivery_kept_answers", "Answers that are kept ready", value=len(self._table))
-        yield GaugeMetricFamily("cuebook_delivery_kept_bytes", "What they take in memory", value=self._table.bytes)
-        yield GaugeMetricFamily(
-            "cuebook_delivery_listening", "1 while changes are heard of as they happen", value=int(self._is_told())
+        for how in self._brought:
+            self._answers.labels(how)
+        self._rows = Gauge(
+            "cuebook_delivery_kept_answers",
+            "Answers that are kept ready",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
+        self._bytes = Gauge(
+            "cuebook_delivery_kept_bytes",
+            "What they take in memory",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._listening = Gauge(
+            "cuebook_delivery_listening",
+            "1 while changes are heard of as they happen (by all processes)",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+
+    def update(self) -> None:
+        """Bring what has come since the last time."""
+        for how, before in self._brought.items():
+            self._brought[how] = getattr(self._delivery, how)
+            self._answers.labels(how).inc(self._brought[how] - before)
+        self._rows.set(len(self._table))
+        self._bytes.set(self._table.bytes)
+        self._listening.set(self._is_told())

@@ -1,4 +1,4 @@
-"""How often versions are fetched: counted by web processes in memory, written in batches (registry.listening)."""
+"""How often versions are fetched: counted by web processes in memory, written in batches (registry.counting)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from registry import plain_yaml
@@ -13,6 +14,8 @@ from registry.references import LONGEST_NAME
 
 # A conversation that a text stands for; aliases of YAML must not make much out of little.
 MOST_VALUES = 5_000
+# A text that is longer is not tried as a list.
+LONGEST_LIST = 50_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def _openai(item: Item, draft: Draft) -> None:
     draft.chat(messages)
     prompt = item.get("prompt")
     filled = prompt.get("variables") if isinstance(prompt, Mapping) else None
-    if filled and item.get("object") == "response":
+    if isinstance(filled, Mapping) and filled and item.get("object") == "response":
         names = ", ".join(map(str, filled))
         draft.notes.append(f"An answer has its variables filled in already ({names}); write them back as {{{{…}}}}.")
     settings = ("model", "reasoning", "text", "tools", "response_format", *KEPT_SETTINGS, "max_output_tokens")
@@ -88,15 +91,21 @@ def _promptfoo(item: Item, draft: Draft) -> None:
 
 def _promptfoo_messages(raw: str) -> list[Any]:
     """The messages that a prompt's text stands for: it may be JSON or YAML; plain text is what the user says."""
-    if raw.lstrip().startswith(("[", "- role:")):
-        try:
-            found = as_plain(plain_yaml.load(raw, UNREADABLE, most=MOST_VALUES))
-        except Problem:
-            # Text that starts like a list is text, as promptfoo takes it.
-            found = None
+    if len(raw) <= LONGEST_LIST and raw.lstrip().startswith(("[", "- role:")):
+        found = _listed(raw)
         if isinstance(found, list) and all(isinstance(one, Mapping) and "role" in one for one in found):
-            return found
+            return list(found)
     return [{"role": "user", "content": raw}]
+
+
+# A file may name one long text many times.
+@lru_cache(maxsize=16)
+def _listed(raw: str) -> Any:
+    """The list that a text starts like, or None: then it is text, as promptfoo takes it."""
+    try:
+        return as_plain(plain_yaml.load(raw, UNREADABLE, most=MOST_VALUES))
+    except Problem:
+        return None
 
 
 def _mlflow_tags(item: Item) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from registry.content import partial_source
 from registry.problems import Problem
-from registry.rendering import response_format
+from registry.rendering import MAX_OUTPUT_CHARACTERS, response_format
 
 Content = Mapping[str, Any]
 INCLUDE = re.compile(r"""\{%([-+]?)\s*include\s+(?:'([^'%]+)'|"([^"%]+)")\s*([-+]?)%\}""")
@@ -46,7 +46,7 @@ def _config(content: Content) -> dict[str, Any]:
 
 
 def _text(source: str, content: Content, partials: Mapping[str, Content]) -> str:
-    text = _inlined(source, content, partials)
+    text = _inlined(source, content, partials, {})
     for part in PART.findall(text):
         if not PLAIN_VARIABLE.fullmatch(part):
             sentence = f"{part[:60]} is more than Langfuse's client can fill in; ask /api/v1/.../render instead."
@@ -54,19 +54,32 @@ def _text(source: str, content: Content, partials: Mapping[str, Content]) -> str
     return text
 
 
-def _inlined(source: str, content: Content, partials: Mapping[str, Content]) -> str:
-    """The text with its partials' texts in place, and theirs in them."""
-    pins = content.get("includes", {})
+def _inlined(source: str, content: Content, partials: Mapping[str, Content], known: dict[str, str]) -> str:
+    """The text with its partials' texts in place, and theirs in them; `known` has those that are written already.
 
+    A few partials that each include the next one often would unfold to more than any memory.
+    """
+    pins = content.get("includes", {})
     written: list[str] = []
+    size = 0
     end, strips_next = 0, False
     for match in INCLUDE.finditer(source):
         before = source[end : match.start()]
         # `-%}` takes the white space after a tag away, `{%-` that before it.
         before = before.lstrip() if strips_next else before
         written.append(before.rstrip() if match[1] == "-" else before)
-        partial = partials[pins[match[2] or match[3]]]
-        written.append(_inlined(partial_source(partial) or "", partial, partials))
+        pinned = pins.get(match[2] or match[3])
+        if pinned is None:
+            # It looks like a tag and is none, such as in a comment.
+            raise Problem("langfuse.needs_rendering", f"{match[0][:60]} includes nothing.", part=match[0][:200])
+        if pinned not in known:
+            partial = partials[pinned]
+            known[pinned] = _inlined(partial_source(partial) or "", partial, partials, known)
+        written.append(known[pinned])
+        size += len(before) + len(known[pinned])
+        if size > MAX_OUTPUT_CHARACTERS:
+            sentence = f"With its partials the text has more than {MAX_OUTPUT_CHARACTERS:,} characters."
+            raise Problem("template.too_expensive", sentence)
         strips_next, end = match[4] == "-", match.end()
     rest = source[end:]
     return "".join([*written, rest.lstrip() if strips_next else rest])

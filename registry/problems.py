@@ -45,6 +45,7 @@ CATALOGUE: dict[str, Kind] = {
     "request.precondition": Kind(412, "What you saw has changed meanwhile"),
     "not_found": Kind(404, "Nothing is here"),
     "server.error": Kind(500, "Cuebook made a mistake"),
+    "server.busy": Kind(503, "More is asked than can be done just now"),
     "server.database_unavailable": Kind(503, "The database does not answer"),
     # Who is asking
     "auth.required": Kind(401, "Sign in or send an API key"),

@@ -64,7 +64,8 @@ class Reference:
 def parse_selector(text: str) -> Selector:
     """The selector that `text` stands for; `prompt.invalid_selector` where it can be none."""
     if text.isascii() and text.isdigit():
-        number = int(text[:12])
+        digits = text.lstrip("0")
+        number = int(digits) if 0 < len(digits) <= 10 else 0
         if not 1 <= number <= LARGEST_NUMBER:
             raise Problem("prompt.invalid_selector", f"Version numbers go from 1 to {LARGEST_NUMBER}.")
         return Number(number)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.identity import content_hash
@@ -25,7 +27,11 @@ class Changed:
 def keep(environment: Environment, live: Mapping[str, str]) -> str:
     """The tag of what is live (prompt name to content hash); remembered, so that one can ask what came since."""
     tag = content_hash(dict(live))
-    Snapshot.objects.get_or_create(environment=environment, tag=tag, defaults={"live": dict(live)})
+    newest = Snapshot.objects.filter(environment=environment).order_by("-created_at").only("tag").first()
+    if newest is None or newest.tag != tag:
+        # What was live before and is live again, such as after a rollback, is the newest again.
+        members = {"live": dict(live), "created_at": Now()}
+        Snapshot.objects.update_or_create(environment=environment, tag=tag, defaults=members)
     return tag
 
 
@@ -42,5 +48,9 @@ def changed(environment: Environment, since: str, live: Sequence[PromptVersion])
 
 
 def clear_old() -> int:
-    """Forget snapshots that nobody is thought to have any more."""
-    return Snapshot.objects.filter(created_at__lt=timezone.now() - KEPT).delete()[0]
+    """Forget snapshots that nobody is thought to have any more: those that others came after so long ago."""
+    border = timezone.now() - KEPT
+    later = Snapshot.objects.filter(
+        environment=OuterRef("environment"), created_at__gt=OuterRef("created_at"), created_at__lt=border
+    )
+    return Snapshot.objects.filter(Exists(later), created_at__lt=border).delete()[0]

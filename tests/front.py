@@ -12,8 +12,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
 
+from registry.counting import Counting, Fetch
 from registry.delivery import Delivery, Table
-from registry.listening import Listener
+from registry.listening import Listener, connect
 
 
 class Threads(ThreadingMixIn, WSGIServer):
@@ -33,9 +34,9 @@ class Front:
 
 @contextmanager
 def front() -> Iterator[Front]:
-    counts: deque[tuple[int, ...]] = deque()
+    fetched: deque[Fetch] = deque()
     table = Table(10_000_000)
-    listener = Listener(table.forget, counts)
+    listener = Listener(table, Counting(fetched, connect))
     django = WSGIHandler()
 
     def alone(environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -45,7 +46,7 @@ def front() -> Iterator[Front]:
         finally:
             connections.close_all()
 
-    delivery = Delivery(alone, table, is_told=listener.is_told, is_down=listener.is_down, counts=counts)
+    delivery = Delivery(alone, table, told_at=listener.told_at, fetched=fetched)
     server = make_server("127.0.0.1", 0, delivery, Threads, Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

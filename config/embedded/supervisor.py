@@ -33,7 +33,7 @@ CELERY = (sys.executable, "-m", "celery", "--app", "config")
 WORKER = ("worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
 GRANIAN = (
     *(sys.executable, "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--host", HOST),
-    *("--workers", "1", "--blocking-threads", "16", "--no-ws"),
+    *("--workers", "1", "--blocking-threads", "64", "--no-ws"),
     *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
 )
 # What takes minutes is not waited for: its row says what is left to do, and the next start goes on with it.

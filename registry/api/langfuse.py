@@ -1,7 +1,6 @@
 """The read of Langfuse's public API (v2): its address, credentials and answer, so that its clients work unchanged."""
 
 import base64
-import binascii
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -27,7 +26,7 @@ class PairAuthentication(BaseAuthentication):
             return None
         try:
             public, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             public, secret = "", ""
         key = keys.authenticate(f"cbk_{public.removeprefix('cbk_')}_{secret}")
         keys.note_use(key)

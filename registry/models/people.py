@@ -102,6 +102,7 @@ class APIKey(models.Model):
                 condition=pgtrigger.AnyChange("digest", "scopes", "expires_at", "revoked_at", "project"),
                 prefix=KEYS,
             ),
+            tells("ROW.project_id", pgtrigger.Delete, prefix=KEYS, name="tell_delivery_of_delete"),
         ]
 
     def __str__(self) -> str:

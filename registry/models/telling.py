@@ -15,10 +15,11 @@ def tells(
     *,
     condition: pgtrigger.Condition | None = None,
     prefix: str = "",
+    name: str = "tell_delivery",
 ) -> pgtrigger.Trigger:
     """A trigger that names the project whose answers are old. `project` is SQL for its key, of the row as `ROW`."""
     return pgtrigger.Trigger(
-        name="tell_delivery",
+        name=name,
         when=pgtrigger.After,
         operation=operation,
         condition=condition,

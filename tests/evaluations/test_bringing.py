@@ -133,6 +133,15 @@ def test_what_cannot_be_read_is_refused_and_keeps_nothing(api: APIClient, stage:
     assert not Prompt.objects.exists()
 
 
+def test_a_file_that_stands_for_millions_of_tests_is_refused(api: APIClient, stage: Stage):
+    many = ", ".join(map(str, range(32)))
+    text = f"prompts: ['Sort {{{{a}}}}']\ntests:\n  - &t {{vars: {{a: [{many}], b: [{many}]}}}}\n" + "  - *t\n" * 30
+    answer = api.post("/api/v1/imports", {"source": "promptfoo", "document": text, "dataset": "d"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "dataset.unreadable")
+    assert "write them out" in answer.json()["detail"]
+    assert not Prompt.objects.exists()
+
+
 def test_a_reader_brings_nothing_in(api_for: ApiFor, stage: Stage):
     answer = api_for(stage.edith, scopes=["read"]).post(
         "/api/v1/imports", {"source": "openai", "document": {"input": "x"}}

@@ -14,17 +14,21 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, transaction
+from django.db.models import F
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from psycopg import sql
 from rest_framework.test import APIClient
 
-from registry import delivery, fetches, keys, listening, prompts, served
+from registry import delivery, fetches, keys, listening, prompts, served, snapshots
 from registry.access import command_line
+from registry.counting import Counting, Fetch
 from registry.delivery import Delivery, Table
 from registry.delivery_metrics import DeliveryMetrics
 from registry.listening import Listener
-from registry.models import APIKey, FetchCount, Prompt
+from registry.models import APIKey, FetchCount, Prompt, Snapshot
 from tests.conftest import Stage
 
 FETCH = "/api/v1/prompts/support.triage/versions/production"
@@ -35,13 +39,17 @@ class Door:
 
     def __init__(self, inner: Any = None, most: int = 1_000_000) -> None:
         self.asked = 0
-        self.counts: deque[tuple[int, ...]] = deque()
+        self.fetched: deque[Fetch] = deque()
         self.table = Table(most)
-        self.listener = Listener(self.table.forget, self.counts)
-        self.told, self.down = True, False
+        self.counting = Counting(self.fetched, listening.connect)
+        self.listener = Listener(self.table, self.counting)
+        self.told = True
         self._inner = inner or WSGIHandler()
         self.wsgi = Delivery(
-            self._ask, self.table, is_told=lambda: self.told, is_down=lambda: self.down, counts=self.counts
+            self._ask,
+            self.table,
+            told_at=lambda: delivery.time.monotonic() if self.told else float("-inf"),
+            fetched=self.fetched,
         )
 
     def _ask(self, environ: Any, start_response: Any) -> Any:
@@ -157,6 +165,11 @@ def test_refusals_are_djangos_and_are_not_kept(door: Door, token: str, path: str
     assert len(door.table) == 0
 
 
+def broken(_: Any, start_response: Any) -> list[bytes]:
+    start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+    return [b"down"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_release_a_revocation_and_an_edit_are_heard_of(live_stage: Stage):
     stage = live_stage
@@ -165,7 +178,7 @@ def test_a_release_a_revocation_and_an_edit_are_heard_of(live_stage: Stage):
     stage.release(first)
     row, token = keys.issue(command_line(stage.project), name="service", scopes=["read"])
     door = Door()
-    door.wsgi._is_told = door.listener.is_told
+    door.wsgi._told_at = door.listener.told_at
     with heard(door):
         assert b'"number":1' in door.get(FETCH, token).body.replace(b" ", b"")
         stage.release(stage.commit(prompt, "two"))
@@ -175,12 +188,15 @@ def test_a_release_a_revocation_and_an_edit_are_heard_of(live_stage: Stage):
         asked = door.asked
         prompts.describe(stage.edith, prompt, tags=["new"])
         assert soon(lambda: door.get(FETCH, token).status == 200 and door.asked > asked)
-        door.down = False
         keys.revoke(command_line(stage.project), row)
         assert soon(lambda: door.get(FETCH, token).status == 401)
+        _, deleted = keys.issue(command_line(stage.project), name="other", scopes=["read"])
+        assert door.get(FETCH, deleted).status == 200
+        APIKey.objects.filter(name="other").delete()
+        assert soon(lambda: door.get(FETCH, deleted).status == 401)
         # Not even a database that is gone brings back what a revoked key could read.
-        door.down = True
-        assert door.get(FETCH, token).status == 401
+        door._inner = broken
+        assert door.get(FETCH, token).status == 500
 
 
 @pytest.mark.django_db(transaction=True)
@@ -190,7 +206,7 @@ def test_a_killed_listener_is_noticed_and_listens_again(live_stage: Stage):
     stage.release(stage.commit(prompt, "one"))
     _, token = keys.issue(command_line(stage.project), name="service", scopes=["read"])
     door = Door()
-    door.wsgi._is_told = door.listener.is_told
+    door.wsgi._told_at = door.listener.told_at
     with heard(door):
         door.get(FETCH, token)
         with connection.cursor() as cursor:
@@ -233,24 +249,24 @@ def test_without_a_listener_answers_expire_and_without_a_database_they_stay(
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + 6)
     assert (door.get(FETCH, token).status, door.asked) == (200, 2)
 
-    def broken(_: Any, start_response: Any) -> list[bytes]:
-        start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
-        return [b"down"]
-
     monkeypatch.setattr(door, "_inner", broken)
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + 20)
     stale = door.get(FETCH, token)
-    assert (stale.status, door.asked) == (200, 3)
+    assert (stale.status, door.asked) == (200, 3), "this one finds out that nothing newer can be had"
     assert int(stale.headers[delivery.STALE_HEADER]) >= 13
-    door.down = True
     assert (door.get(FETCH, token).status, door.asked) == (200, 3)
     assert door.get("/api/v1/prompts/support.triage/versions/1", token).status == 500
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + delivery.STALE_SECONDS + 60)
     assert door.get(FETCH, token).status == 500
+    registry = CollectorRegistry()
+    metrics = DeliveryMetrics(door.wsgi, door.table, is_told=lambda: door.told, registry=registry)
+    metrics.update()
+    metrics.update()
     told = {
         (sample.name, *sample.labels.values()): sample.value
-        for metric in DeliveryMetrics(door.wsgi, door.table, is_told=lambda: door.told).collect()
+        for metric in registry.collect()
         for sample in metric.samples
+        if not sample.name.endswith("_created")
     }
     assert told == {
         ("cuebook_delivery_answers_total", "ready"): 1,
@@ -273,6 +289,74 @@ def test_a_key_ends_when_it_ends(door: Door, stage: Stage, monkeypatch: pytest.M
     door.down = True
     assert door.get(FETCH, token).status == 401
     assert len(door.table) == 0
+
+
+@pytest.mark.usefixtures("live")
+def test_a_quiet_day_does_not_make_an_answer_wrong(door: Door, token: str, monkeypatch: pytest.MonkeyPatch):
+    door.get(FETCH, token)
+    now = time.monotonic
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + 25 * 3_600)
+    assert (door.get(FETCH, token).status, door.asked) == (200, 1)
+    heard = now() + 25 * 3_600
+    monkeypatch.setattr(door.wsgi, "_told_at", lambda: heard)
+    monkeypatch.setattr(door, "_inner", broken)
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + 25 * 3_600 + 30)
+
+    stale = door.get(FETCH, token)
+
+    assert stale.status == 200
+    assert 25 <= int(stale.headers[delivery.STALE_HEADER]) <= 40
+
+
+@pytest.mark.usefixtures("live")
+def test_where_only_the_listener_is_away_django_is_asked(door: Door, token: str, monkeypatch: pytest.MonkeyPatch):
+    door.told = False
+    now, later = time.monotonic, [0.0]
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now() + later[0])
+    door.get(FETCH, token)
+    for _ in range(5):
+        later[0] += 6
+        # One asks whether the database is there, and it is.
+        assert delivery.STALE_HEADER not in door.get(FETCH, token).headers
+    APIKey.objects.update(revoked_at=timezone.now())
+    later[0] += 6
+    assert door.get(FETCH, token).status == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_listener_that_hears_nothing_knows_it(live_stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """As behind a pooler that takes LISTEN and delivers nothing: what it says to itself does not come back."""
+    assert live_stage
+    monkeypatch.setattr(listening, "CHANNEL", "somewhere_else")
+    monkeypatch.setattr(listening.sql, "Identifier", lambda _: sql.Identifier("cuebook_delivery"))
+    door = Door()
+    assert not soon(door.listener.is_told, 1.0)
+    door.listener.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_that_is_said_ends_the_listener(live_stage: Stage):
+    stage = live_stage
+    prompt = stage.prompt()
+    stage.release(stage.commit(prompt, "one"))
+    row, token = keys.issue(command_line(stage.project), name="service", scopes=["read"])
+    door = Door()
+    door.wsgi._told_at = door.listener.told_at
+    with heard(door), psycopg.connect(**parameters(), autocommit=True) as loud:
+        door.get(FETCH, token)
+        for nonsense in ("\u00b2", "", "!", "!!", "99999999999999999999999", "~", "x" * 7_000):
+            loud.execute("SELECT pg_notify(%s, %s)", [listening.CHANNEL, nonsense])
+        # Counts that cannot be written now keep nobody from hearing.
+        loud.execute("BEGIN")
+        loud.execute("LOCK TABLE registry_fetchcount IN SHARE MODE")
+        door.fetched.append((row.pk, (1,)))
+        writing = threading.Thread(target=door.counting.write)
+        writing.start()
+        keys.revoke(command_line(stage.project), row)
+        assert soon(lambda: door.get(FETCH, token).status == 401, 1.0)
+        loud.execute("ROLLBACK")
+        writing.join()
+        assert soon(door.listener.is_told)
 
 
 def test_a_herd_is_one_question():
@@ -299,7 +383,7 @@ def test_what_was_asked_before_a_change_is_not_kept_after_it():
     door: Door
 
     def meanwhile(environ: Any, start_response: Any) -> list[bytes]:
-        door.table.forget(1)
+        door.table.forget(len("Bearer a"))
         return answered(environ, start_response)
 
     door = Door(meanwhile)
@@ -307,10 +391,33 @@ def test_what_was_asked_before_a_change_is_not_kept_after_it():
     assert len(door.table) == 0
 
 
+def test_a_change_elsewhere_drops_nothing():
+    def meanwhile(environ: Any, start_response: Any) -> list[bytes]:
+        door.table.forget(99)
+        return answered(environ, start_response)
+
+    door = Door(meanwhile)
+    door.get(FETCH, "a")
+    assert len(door.table) == 1
+
+
+def test_what_is_too_long_is_asked_for_and_not_kept():
+    door = Door(answered)
+    assert door.get(f"{FETCH}?since={'x' * 60_000}", "a").status == 200
+    assert door.get(FETCH, "a", accept="application/json," + "x" * 1_000).status == 200
+    assert door.get(FETCH, "a", accept_encoding="gzip," * 1_000).status == 200
+    assert door.get(f"/api/v1/prompts/{'x' * 1_000}/versions/1", "a").status == 200
+    assert len(door.table) == 0
+    asked = {"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": "x", "wsgi.url_scheme": "http"}
+    escaped = {**asked, "PATH_INFO": "/api/public/v2/prompts/x?label=s", "QUERY_STRING": ""}
+    plain = {**asked, "PATH_INFO": "/api/public/v2/prompts/x", "QUERY_STRING": "label=s"}
+    assert delivery.key_of(escaped) != delivery.key_of(plain)
+
+
 def answered(environ: Any, start_response: Any) -> list[bytes]:
     """As a view would: the body says whose it is."""
     token = environ["HTTP_AUTHORIZATION"]
-    served.by(APIKey(project_id=len(token), key_id="x"))
+    served.by(APIKey(pk=1, project_id=len(token), key_id="x"))
     start_response("200 OK", [("ETag", '"t"'), ("Content-Type", "application/json")])
     return [f"{token} {environ['PATH_INFO']} {environ['QUERY_STRING']}".encode()]
 
@@ -334,14 +441,18 @@ def test_nobody_gets_anothers_answer(asked: list[tuple[str, str, str]]):
 def test_the_table_stays_within_its_memory(rows: list[tuple[int, int]]):
     table = Table(20_000)
     for name, size in rows:
-        entry = delivery.Entry([], [], b"x" * size, "t", '"t"', name % 3, 0.0, float("inf"), ())
-        table.keep((b"", str(name), "", ""), entry, table.generation)
+        fetch = (name % 4, tuple(range(name)))
+        entry = delivery.Entry([], [], b"x" * size, "t", '"t"', name % 3, fetch, 0.0, float("inf"))
+        table.keep((b"", str(name), "", "", ""), entry, table.generation)
         assert table.bytes <= 20_000
         assert table.bytes == sum(one.size for one in table._rows.values())
     table.forget(1, for_good=True)
     assert all(entry.project != 1 for entry in table._rows.values())
     table.forget()
-    assert all(entry.is_old for entry in table._rows.values())
+    assert all(entry.right_until < float("inf") for entry in table._rows.values())
+    table.keep_readers({2})
+    assert table.readers() in ([], [2])
+    assert table.bytes == sum(one.size for one in table._rows.values())
 
 
 @pytest.mark.django_db(transaction=True)
@@ -358,12 +469,15 @@ def test_fetches_are_counted_in_batches_and_unused_prompts_are_known(live_stage:
     for _ in range(5):
         door.get(FETCH, token)
     door.get("/api/v1/environments/production/snapshot", token)
-    door.get(FETCH, token, if_none_match="*")
-    assert len(door.counts) == 6
-    with listening.connect() as ear:
-        door.listener._flush(ear)
-        door.counts.append((version.pk, -1))
-        door.listener._flush(ear)
+    assert door.get(FETCH, token, if_none_match="*").status == 304
+    assert len(door.fetched) == 6
+    APIKey.objects.update(last_used_at=timezone.now() - timedelta(days=30))
+    door.counting.write()
+    door.fetched.append((0, (version.pk, -1)))
+    door.counting.write()
+    used = APIKey.objects.get(name="service").last_used_at
+    assert used is not None, "a key that reads from memory is in use"
+    assert timezone.now() - used < timedelta(minutes=1)
     (found,) = fetches.of_prompt(prompt)
     assert (found.hour, found.day, found.month) == (7, 7, 7)
     assert found.last_at is not None
@@ -391,6 +505,13 @@ def test_a_snapshot_says_what_has_changed_since(stage: Stage, api: APIClient):
     assert changed["ETag"] == api.get(url)["ETag"] != whole["ETag"]
     refused = api.get(url, {"since": "sha256:long-ago"})
     assert (refused.status_code, refused.json()["code"]) == (410, "snapshot.too_old")
+    stage.roll_back(second, "development")
+    back = api.get(url)["ETag"]
+    # A week later what is live is still known, and so is what came just before it; only what nobody has is not.
+    Snapshot.objects.update(created_at=F("created_at") - timedelta(days=8))
+    snapshots.clear_old()
+    assert api.get(url, {"since": back}).status_code == 200
+    assert api.get(url, {"since": whole["ETag"]}).status_code == 410
     assert api.get("/api/v1/prompts/support.a/fetches").json() == []
     assert api.get("/api/v1/prompts", {"unused_days": "30"}).json()["results"] == []
 

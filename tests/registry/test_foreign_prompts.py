@@ -204,6 +204,11 @@ def test_what_is_no_document_is_refused_as_a_whole(source: str, document: object
     assert caught.value.code == "exchange.unreadable"
 
 
+def test_odd_variables_of_an_answer_are_passed_over():
+    odd = {"object": "response", "input": "x", "prompt": {"id": "pmpt_1", "variables": 5}}
+    assert read("openai", odd)
+
+
 def test_two_prompts_do_not_get_one_name():
     twins = [{"name": "A b", "prompt": "x"}, {"name": "a-b", "prompt": "y"}]
 

@@ -110,6 +110,31 @@ def test_what_their_client_cannot_fill_in_is_refused_in_words(stage: Stage, clie
     assert (answer.status_code, answer.json()["code"]) == (409, "langfuse.needs_rendering")
 
 
+def test_partials_that_unfold_to_very_much_are_refused(stage: Stage, client: APIClient):
+    stage.commit(stage.prompt("p.c"), "x" * 100)
+    for name, inner in (("p.b", "p.c"), ("p.a", "p.b")):
+        stage.commit(stage.prompt(name), f"{{% include '{inner}' %}}" * 1_500)
+    stage.release(stage.commit(stage.prompt(), "{% include 'p.a' %}" * 1_500))
+
+    answer = client.get(ADDRESS)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "template.too_expensive")
+
+
+def test_what_looks_like_an_include_and_is_none_is_refused_in_words(stage: Stage, client: APIClient):
+    stage.release(stage.commit(stage.prompt(), "{# {% include 'nothing' %} #}Hi"))
+
+    answer = client.get(ADDRESS)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "langfuse.needs_rendering")
+
+
+def test_credentials_that_cannot_be_read_are_refused(stage: Stage):
+    for pair in ("é", "YQ", "====", "x" * 9_000):
+        answer = APIClient().get(ADDRESS, headers={"Authorization": f"Basic {pair}"})
+        assert (answer.status_code, answer.json()["code"]) == (401, "auth.invalid_key")
+
+
 def test_text_placeholders_formats_and_tools():
     text = as_langfuse({"kind": "text", "text": "Hi {{ you }}"}, {})
     assert (text["type"], text["prompt"]) == ("text", "Hi {{ you }}")
