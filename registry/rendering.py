@@ -255,7 +255,8 @@ def _messages(
         else:
             placed = ()
         writer.count("".join(one["content"] for one in placed))
-        messages.extend(placed)
+        # Each time its own: a caller may write into what it gets.
+        messages.extend(dict(one) for one in placed)
         if not is_placeholder:
             messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
     return messages

@@ -33,7 +33,7 @@ class Cuebook:
     cannot be reached takes the copy that it last wrote to `cache_dir` (None: no copy), and where there is none either,
     the caller's fallback.
 
-    `timeout` is for one question to the registry, in seconds. `on_error` is called with every failure that is not
+    `timeout` is for one question to the registry as a whole, in seconds. `on_error` is called with every failure that is not
     raised, from any thread; without it they are logged as warnings of the logger `cuebook`.
     """
 
@@ -141,7 +141,7 @@ class Cuebook:
         self._keeper.refresh()
 
     def close(self) -> None:
-        """End the thread and the connections."""
+        """End the thread and the connections; from then on `get` finds nothing (UnavailableError)."""
         self._keeper.close()
 
     def _get_slowly(self, reference: str) -> Prompt:

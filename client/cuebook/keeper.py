@@ -5,16 +5,19 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from cuebook.answers import Document
 from cuebook.core.example_content import Shot
 from cuebook.disk import DiskCopy
 from cuebook.errors import CuebookError, IntegrityError, NotFoundError, RefusedError, UnavailableError
-from cuebook.memory import Memory
+from cuebook.memory import Memory, beside, is_same
 from cuebook.pace import Pace
 from cuebook.prompt import Prompt
-from cuebook.remote import MOST_IN_A_BATCH, Document, Remote
+from cuebook.remote import MOST_IN_A_BATCH, Remote
 
 # How long a reference that was not found is not asked for again.
 MISSING_SECONDS = 5.0
@@ -52,7 +55,9 @@ class Keeper:
     def after_fork(self) -> None:
         """A child has the memory, but neither the thread nor the connections nor whoever held the locks."""
         self._syncing = threading.Lock()
-        self._asking = threading.Lock()
+        self._asking: dict[str, threading.Lock] = {}
+        # What is told when no lock is held any more: a handler may use the client.
+        self._untold: deque[Exception] = deque()
         self._closing = threading.Event()
         self.is_running = False
         self.memory.after_fork()
@@ -64,7 +69,7 @@ class Keeper:
             return
         with self._syncing:
             if self._is_closed:
-                raise RuntimeError("This client is closed.")
+                raise UnavailableError("This client is closed.")
             if self.is_running:
                 return
             if not self.memory.is_loaded:
@@ -73,7 +78,8 @@ class Keeper:
                 target=_keep_fresh, args=(weakref.ref(self), self._closing), name="cuebook", daemon=True
             )
             thread.start()
-            self.is_running = True
+            self.is_running = not self._is_closed
+        self._tell()
 
     def close(self) -> None:
         self._is_closed = True
@@ -83,13 +89,16 @@ class Keeper:
 
     def refresh(self) -> None:
         """Ask the registry what has changed. Raises CuebookError."""
-        with self._syncing:
-            try:
-                self._sync()
-            except CuebookError as error:
-                self.fail(error)
-                raise
-            self._succeed()
+        try:
+            with self._syncing:
+                try:
+                    self._sync()
+                except CuebookError as error:
+                    self.fail(error)
+                    raise
+                self._succeed()
+        finally:
+            self._tell()
 
     def wait_seconds(self) -> float:
         """Until the next refresh."""
@@ -105,27 +114,14 @@ class Keeper:
         self._report(error)
 
     def ask_for(self, reference: str, whole: str) -> Prompt:
-        """A version that is not held; `whole` has the selector too. Threads that miss wait for each other, so that one
-        of them asks."""
-        with self._asking:
-            held = self.memory.ready.get(reference)
-            if held is not None:
-                return held
-            until, missing = self._missing.get(reference, (0.0, CuebookError("")))
-            if until > time.monotonic():
-                raise _again(missing)
-            self._refuse_while_resting()
-            name, _, selector = whole.partition("@")
-            try:
-                return self.memory.keep(reference, self._remote.version(name, selector))
-            except UnavailableError as error:
-                self.fail(error)
-                raise
-            except RefusedError as error:
-                if len(self._missing) >= MOST_MISSING:
-                    self._missing.clear()
-                self._missing[reference] = (time.monotonic() + MISSING_SECONDS, error)
-                raise
+        """A version that is not held; `whole` has the selector too. Threads that miss the same one wait for each other,
+        so that one of them asks."""
+        lock = self._asking.setdefault(reference, threading.Lock())
+        try:
+            with lock:
+                return self._ask_alone(reference, whole)
+        finally:
+            self._asking.pop(reference, None)
 
     def ask_for_many(self, wholes: Mapping[str, str]) -> dict[str, Prompt | CuebookError]:
         """Up to MOST_IN_A_BATCH versions that are not held, by reference, or why there is none."""
@@ -140,7 +136,7 @@ class Keeper:
                 self.fail(error)
             return dict.fromkeys(wholes, error)
         return {
-            reference: answer if isinstance(answer, CuebookError) else self._kept_or_error(reference, answer)
+            reference: answer if isinstance(answer, CuebookError) else self.memory.keep(reference, answer)
             for reference, answer in zip(wholes, answers, strict=True)
         }
 
@@ -161,11 +157,24 @@ class Keeper:
         """The registry's own rendering."""
         return self._remote.render(name, selector, variables)
 
-    def _kept_or_error(self, reference: str, document: Document) -> Prompt | IntegrityError:
+    def _ask_alone(self, reference: str, whole: str) -> Prompt:
+        held = self.memory.ready.get(reference)
+        if held is not None:
+            return held
+        until, missing = self._missing.get(reference, (0.0, CuebookError("")))
+        if until > time.monotonic():
+            raise _again(missing)
+        self._refuse_while_resting()
         try:
-            return self.memory.keep(reference, document)
-        except IntegrityError as error:
-            return error
+            return self.memory.keep(reference, self._remote.version(whole))
+        except UnavailableError as error:
+            self.fail(error)
+            raise
+        except RefusedError as error:
+            if len(self._missing) >= MOST_MISSING:
+                self._missing.clear()
+            self._missing[reference] = (time.monotonic() + MISSING_SECONDS, error)
+            raise
 
     def _load(self) -> None:
         """The environment from the registry, else from the disk."""
@@ -173,7 +182,7 @@ class Keeper:
             self._sync()
         except CuebookError as error:
             self.fail(error)
-            self._report(error)
+            self._untold.append(error)
             # Where the registry is there and refuses, nothing counts that it once said.
             if isinstance(error, (UnavailableError, IntegrityError)):
                 self._read_disk()
@@ -189,27 +198,44 @@ class Keeper:
         """What is live, what else is watched, and the examples."""
         try:
             snapshot = self._remote.snapshot(self._environment, self.memory.tag)
-        except NotFoundError:
-            # The environment is gone, and nothing is live in it.
-            self.memory.clear()
+        except NotFoundError as error:
+            if error.code == "environment.not_found":
+                # Nothing is live in an environment that is gone.
+                self.memory.clear()
             raise
         if snapshot is None:
             self.memory.confirm()
         else:
             self.memory.apply(snapshot)
+        # What is live is there; the rest is told where it cannot be had, and asked for again the next time.
         watched = self.memory.watched
         for start in range(0, len(watched), MOST_IN_A_BATCH):
-            self._sync_watched(watched[start : start + MOST_IN_A_BATCH])
+            with self._telling():
+                self._sync_watched(watched[start : start + MOST_IN_A_BATCH])
         for pinned in self.memory.wanted_examples:
-            self.memory.keep_examples(pinned, self._remote.examples(pinned))
+            with self._telling():
+                self.memory.keep_examples(pinned, self._remote.examples(pinned))
 
     def _sync_watched(self, references: Sequence[str]) -> None:
         wholes = [one if "@" in one else f"{one}@{self._environment}" for one in references]
         for reference, answer in zip(references, self._remote.versions(wholes), strict=True):
-            if isinstance(answer, CuebookError):
+            if isinstance(answer, RefusedError):
                 self.memory.drop(reference)
+            elif isinstance(answer, IntegrityError):
+                self._untold.append(answer)
             else:
                 self.memory.keep(reference, answer)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except CuebookError as error:
+            self._untold.append(error)
+
+    def _tell(self) -> None:
+        while self._untold:
+            self._report(self._untold.popleft())
 
     def _refuse_while_resting(self) -> None:
         """The registry failed a moment ago: nobody waits for it to fail again."""
@@ -225,21 +251,36 @@ class Keeper:
             if found is not None:
                 self.memory.restore(*found)
                 self._written = self.memory.revision
-        except (CuebookError, OSError, ValueError, KeyError, TypeError) as error:
-            self._report(error)
+        except (CuebookError, OSError, ValueError, RecursionError) as error:
+            self._untold.append(error)
 
     def _write_disk(self) -> None:
         if self._disk is None:
             return
         revision = self.memory.revision
         try:
-            if revision != self._written:
-                self._disk.write(self.memory.state())
-                self._written = revision
+            if revision == self._written and self._disk.confirm():
+                return
+            state = self.memory.state()
+            there = self._there()
+            if there is not None:
+                state = beside(state, there)
+            if there is None or not is_same(state, there):
+                self._disk.write(state)
             else:
                 self._disk.confirm()
-        except OSError as error:
-            self._report(error)
+            self._written = revision
+        except (OSError, ValueError) as error:
+            self._untold.append(error)
+
+    def _there(self) -> dict[str, Any] | None:
+        """What another process wrote, that this one may have nothing of; None where nothing can be read."""
+        try:
+            found = self._disk.read() if self._disk is not None else None
+        except (CuebookError, OSError, ValueError, RecursionError):
+            # Damaged, or of another key by chance: it is written anew.
+            return None
+        return found[0] if found is not None else None
 
 
 def _again(error: CuebookError) -> CuebookError:

@@ -5,11 +5,12 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from cuebook.answers import Document, shots_of, version_of, well_formed
 from cuebook.core.example_content import Shot
 from cuebook.errors import IntegrityError
-from cuebook.hashing import content_hash, verify, verify_examples
+from cuebook.hashing import content_hash, verify_examples
 from cuebook.prompt import Confirmation, Prompt, Source
-from cuebook.remote import Document, Snapshot
+from cuebook.remote import Snapshot
 
 # Of versions beside the snapshot: those asked for last.
 MOST_OTHERS = 1_000
@@ -33,11 +34,15 @@ class Memory:
         self.ready: dict[str, Prompt] = {}
         # Counts changes, so that the disk is written only where there are any.
         self.revision = 0
+        self._is_changing = False
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Whoever held the lock stayed in the parent."""
+        """Whoever held the lock stayed in the parent, perhaps in the middle of a change."""
         self._lock = threading.RLock()
+        if self._is_changing:
+            self._is_changing, self.tag = False, ""
+        self._make_ready()
 
     def apply(self, snapshot: Snapshot) -> None:
         """What is live now. Raises IntegrityError, and then nothing has changed but that all is asked for next."""
@@ -46,14 +51,9 @@ class Memory:
             for name in snapshot.removed:
                 live.pop(name, None)
             live |= snapshot.prompts
-            try:
-                for document in snapshot.prompts.values():
-                    verify(document)
-                if content_hash({name: document["hash"] for name, document in live.items()}) != snapshot.tag:
-                    raise IntegrityError("The snapshot has not the prompts that its tag says.")
-            except IntegrityError:
+            if content_hash({name: document["hash"] for name, document in live.items()}) != snapshot.tag:
                 self.tag = ""
-                raise
+                raise IntegrityError("The snapshot has not the prompts that its tag says.")
             self._replace_live(live, snapshot.tag)
 
     def clear(self) -> None:
@@ -66,31 +66,25 @@ class Memory:
         self._confirmed.at = time.monotonic()
 
     def keep(self, reference: str, document: Document) -> Prompt:
-        """A version by another reference than the environment's. Raises IntegrityError."""
-        verify(document)
+        """A version by another reference than the environment's."""
         with self._lock:
-            return self._keep(reference, document)
-
-    def _keep(self, reference: str, document: Document) -> Prompt:
-        selector = reference.partition("@")[2]
-        never_changes = selector.isdecimal() or selector.startswith("sha256:")
-        held = self._others.pop(reference, None)
-        confirmed = None if never_changes else Confirmation(time.monotonic())
-        if held is not None and held[0]["hash"] == document["hash"]:
-            prompt = held[1]
-            prompt.confirm(confirmed)
-        else:
+            confirmed = None if never_changes(reference) else Confirmation(time.monotonic())
+            held = self._others.pop(reference, None)
+            if held is not None and held[0]["hash"] == document["hash"]:
+                self._others[reference] = held
+                held[1].confirm(confirmed)
+                return held[1]
             prompt = Prompt(document, self._source, confirmed)
-        self._others[reference] = (document, prompt)
-        while len(self._others) > MOST_OTHERS:
-            self._others.popitem(last=False)
-        self._make_ready()
-        return prompt
+            self._others[reference] = (document, prompt)
+            while len(self._others) > MOST_OTHERS:
+                self._others.popitem(last=False)
+            self._changed()
+            return prompt
 
     def drop(self, reference: str) -> None:
         with self._lock:
             if self._others.pop(reference, None):
-                self._make_ready()
+                self._changed()
 
     @property
     def watched(self) -> list[str]:
@@ -115,27 +109,35 @@ class Memory:
             self.revision += 1
 
     def state(self) -> dict[str, Any]:
-        """All of it, for the disk."""
+        """All of it, for the disk; what may change with when that was so (seconds since 1970)."""
         with self._lock:
+            now = time.time()
             return {
                 "tag": self.tag,
                 "live": self._live,
-                "others": {reference: document for reference, (document, _) in self._others.items()},
+                "others": {
+                    reference: [document, now - prompt.age if prompt.may_change else None]
+                    for reference, (document, prompt) in self._others.items()
+                },
                 "examples": {pinned: [shot.as_dict() for shot in shots] for pinned, shots in self._examples.items()},
             }
 
     def restore(self, state: dict[str, Any], age: float) -> None:
         """What `state` gave, confirmed so many seconds ago. Raises IntegrityError."""
-        self.apply(Snapshot(state["tag"], state["live"]))
-        self._confirmed.at -= age
-        for reference, document in state["others"].items():
-            self.keep(reference, document).age_by(age)
-        for pinned, shots in state["examples"].items():
-            read = [Shot(one["input"], one["output"], one.get("note", ""), tuple(one.get("tags", ()))) for one in shots]
-            self.keep_examples(pinned, read)
+        with well_formed("The copy on disk"):
+            live = {name: version_of(document, name) for name, document in state["live"].items()}
+            self.apply(Snapshot(state["tag"], live))
+            self._confirmed.at -= age
+            for reference, (document, at) in state["others"].items():
+                # A bare name is of another environment's client, or was not live yet: it has no selector to hold.
+                prompt = self.keep(reference, version_of(document, reference))
+                prompt.age_by(max(0.0, time.time() - at) if at is not None else 0.0)
+            for pinned, shots in state["examples"].items():
+                self.keep_examples(pinned, shots_of(shots))
 
     def _replace_live(self, live: dict[str, Document], tag: str) -> None:
         now = Confirmation(time.monotonic())
+        self._is_changing = True
         # A version that stays keeps its compiled templates, and so does what the service holds of it.
         self._live_prompts = {
             name: self._kept(name, document) or Prompt(document, self._source, now) for name, document in live.items()
@@ -146,7 +148,8 @@ class Memory:
         self._live, self._confirmed, self.tag, self.is_loaded = live, now, tag, True
         used = self._used_examples()
         self._examples = {pinned: shots for pinned, shots in self._examples.items() if pinned in used}
-        self._make_ready()
+        self._changed()
+        self._is_changing = False
 
     def _kept(self, name: str, document: Document) -> Prompt | None:
         held = self._live_prompts.get(name)
@@ -161,4 +164,26 @@ class Memory:
         ready |= {f"{name}@{self._environment}": prompt for name, prompt in self._live_prompts.items()}
         ready |= self._live_prompts
         self.ready = ready
+
+    def _changed(self) -> None:
+        self._make_ready()
         self.revision += 1
+
+
+def never_changes(reference: str) -> bool:
+    """Whether a reference selects the same version for ever: by number or by hash."""
+    selector = reference.partition("@")[2]
+    return selector.isdecimal() or selector.startswith("sha256:")
+
+
+def beside(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """A state with what another process's has too: versions by other references, and examples."""
+    others = {**theirs["others"], **ours["others"]}
+    kept = dict(list(others.items())[-MOST_OTHERS:])
+    return {**ours, "others": kept, "examples": {**theirs["examples"], **ours["examples"]}}
+
+
+def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two states have the same in them, whenever that was confirmed."""
+    others = [{reference: held[0] for reference, held in state["others"].items()} for state in (one, other)]
+    return others[0] == others[1] and all(one[name] == other[name] for name in ("tag", "live", "examples"))

@@ -30,7 +30,9 @@ class Pace:
         longest = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2 ** min(self._failures, 16))
         self._failures += 1
         rest = longest * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-        self._rests_until = self._clock() + max(rest, min(retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS))
+        asked = min(retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+        # A little later than asked: all who were told the same would come back at once.
+        self._rests_until = self._clock() + max(rest, asked * random.uniform(1.0, 1.2))  # noqa: S311 - jitter
 
     @property
     def is_resting(self) -> bool:
@@ -52,7 +54,7 @@ def retry_after(header: str | None) -> float | None:
         return float(header.strip()[:9])
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
     return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())

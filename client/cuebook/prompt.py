@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from cuebook.answers import Document, well_formed
 from cuebook.core.choosing import BY_SIMILARITY, Candidate, choose, needed
 from cuebook.core.content import DEFAULTS
 from cuebook.core.example_content import Shot
@@ -13,7 +14,6 @@ from cuebook.core.problems import Problem
 from cuebook.core.rendering import Rendering
 from cuebook.errors import RefusedError, RenderError
 from cuebook.hashing import content_hash
-from cuebook.remote import Document
 
 # What a caller may give for when nothing can be had: a text, chat messages, or a whole content document.
 Fallback = str | list[dict[str, str]] | dict[str, Any]
@@ -130,7 +130,8 @@ class Prompt:
             └── UnavailableError    the registry renders this one (`is_rendered_there`) and does not answer
         """
         try:
-            return arguments(self._request(variables))
+            with well_formed(f"The content of {self.name}"):
+                return arguments(self._request(variables))
         except Problem as problem:
             raise RenderError(problem.detail, problem.code) from None
         except RefusedError as refused:

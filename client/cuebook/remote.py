@@ -1,13 +1,15 @@
 """What is asked of the registry over HTTP, and how its refusals become errors."""
 
 import json
-import time
+import queue
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cuebook.answers import Document, live_of, rendered_of, shots_of, version_of, versions_of
 from cuebook.core.example_content import Shot
-from cuebook.errors import KeyRefusedError, NotFoundError, RefusedError, UnavailableError
+from cuebook.errors import CuebookError, IntegrityError, KeyRefusedError, NotFoundError, RefusedError, UnavailableError
 from cuebook.pace import retry_after
 
 try:
@@ -15,10 +17,10 @@ try:
 except ImportError:  # Python 3.10, which httpx2 does not run on
     import httpx  # type: ignore[no-redef]
 
-Document = dict[str, Any]
 MOST_IN_A_BATCH = 100
 MAX_BYTES = 256 * 1024 * 1024
 USER_AGENT = "cuebook-python"
+REFUSALS = {401: KeyRefusedError, 403: KeyRefusedError, 404: NotFoundError}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class _Answer:
 
 
 class Remote:
-    """The registry at one address, asked with one key. Threads may share it; a forked child calls `forget` first."""
+    """The registry at one address, asked with one key. Threads may share it; a forked child calls `forget` first.
+
+    Every call raises CuebookError, and nothing else.
+    """
 
     def __init__(self, url: str, key: str, timeout: float) -> None:
         self._base = f"{url.rstrip('/')}/api/v1"
@@ -47,43 +52,39 @@ class Remote:
         self._timeout = timeout
         self._client: httpx.Client | None = None
 
-    def version(self, name: str, selector: str) -> Document:
-        return self._document("GET", f"/prompts/{name}/versions/{selector}")
+    def version(self, whole: str) -> Document:
+        """A version by its reference with the selector."""
+        name, _, selector = whole.partition("@")
+        return version_of(self._document("GET", f"/prompts/{name}/versions/{selector}"), whole)
 
-    def versions(self, references: Sequence[str]) -> list[Document | RefusedError]:
+    def versions(self, wholes: Sequence[str]) -> list[Document | RefusedError | IntegrityError]:
         """For each of up to MOST_IN_A_BATCH references its version, or why there is none."""
-        found = self._document("POST", "/prompts/batch", {"references": list(references)})
-        return [one["version"] if "version" in one else _refusal(one["problem"]) for one in found["results"]]
+        return versions_of(self._document("POST", "/prompts/batch", {"references": list(wholes)}), wholes, _refusal)
 
     def snapshot(self, environment: str, since: str) -> Snapshot | None:
         """What is live now; None where nothing has changed since the tag (empty: all of it)."""
         path = f"/environments/{environment}/snapshot"
         answer = self._ask("GET", f"{path}?since={since}" if since else path, tag=since)
-        if answer.status == 304:
+        if since and answer.status == 304:
             return None
-        if answer.status == 410:
+        if since and answer.status == 410:
             return self.snapshot(environment, "")
-        document = _accepted(answer)
-        is_whole = "since" not in document
-        return Snapshot(_tag(answer), document["prompts"], document.get("removed", []), is_whole)
+        live, removed, is_whole = live_of(_accepted(answer))
+        return Snapshot(_tag(answer), live, removed, is_whole)
 
     def examples(self, pinned: str) -> list[Shot]:
         """An example set by its hash."""
-        found = self._document("GET", f"/example-sets/versions/{pinned}")["examples"]
-        return [Shot(one["input"], one["output"], one.get("note", ""), tuple(one.get("tags", ()))) for one in found]
+        return shots_of(self._document("GET", f"/example-sets/versions/{pinned}").get("examples"))
 
-    def render(self, name: str, selector: str, variables: Mapping[str, Any]) -> Document:
-        try:
-            body = json.loads(json.dumps({"variables": dict(variables)}, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            sentence = f"The registry renders this prompt, and its variables must be JSON: {error}"
-            raise RefusedError(sentence, "render.invalid_variable") from None
-        return self._document("POST", f"/prompts/{name}/versions/{selector}/render", body)
+    def render(self, name: str, pinned: str, variables: Mapping[str, Any]) -> Document:
+        """The registry's own rendering of a version."""
+        answer = self._document("POST", f"/prompts/{name}/versions/{pinned}/render", {"variables": dict(variables)})
+        return rendered_of(answer, name, pinned)
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self.forget()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def forget(self) -> None:
         """Leave the connections to the process that opened them."""
@@ -93,29 +94,64 @@ class Remote:
         return _accepted(self._ask(method, path, body))
 
     def _ask(self, method: str, path: str, body: Document | None = None, tag: str = "") -> _Answer:
-        if self._client is None:
-            self._client = httpx.Client(headers=self._headers, timeout=self._timeout, follow_redirects=False)
+        """One question and its answer, within the timeout as a whole: httpx limits each step of it, and nobody limits
+        how long a name is looked up, or how slowly an answer drips."""
         headers = {"If-None-Match": f'"{tag}"'} if tag else {}
-        # httpx limits each read; a server that drips would take any time.
-        until = time.monotonic() + self._timeout
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = _written(body)
+        outcome: queue.SimpleQueue[_Answer | CuebookError] = queue.SimpleQueue()
+        client = self._client
+        if client is None:
+            client = httpx.Client(headers=self._headers, timeout=self._timeout, follow_redirects=False)
+            self._client = client
+
+        def exchange() -> None:
+            outcome.put(self._exchanged(client, method, path, headers, content))
+
+        threading.Thread(target=exchange, name="cuebook-question", daemon=True).start()
+        try:
+            found = outcome.get(timeout=self._timeout)
+        except queue.Empty:
+            # Who comes next shall not wait for this connection.
+            self._client = None
+            raise UnavailableError(f"{self._base} does not answer within {self._timeout:g} s.") from None
+        if isinstance(found, CuebookError):
+            raise found
+        return found
+
+    def _exchanged(
+        self, client: "httpx.Client", method: str, path: str, headers: Mapping[str, str], content: bytes | None
+    ) -> _Answer | CuebookError:
         received = bytearray()
         try:
-            with self._client.stream(method, self._base + path, json=body, headers=headers) as response:
+            with client.stream(method, self._base + path, content=content, headers=headers) as response:
                 for chunk in response.iter_bytes():
                     received += chunk
-                    if time.monotonic() > until or len(received) > MAX_BYTES:
-                        raise UnavailableError(f"{self._base} answers too slowly or too much.")
-        except httpx.HTTPError as error:
-            sentence = f"{self._base} cannot be reached: {error or type(error).__name__}"
-            raise UnavailableError(sentence) from error
-        return _Answer(response.status_code, response.headers, _parsed(bytes(received)))
+                    if len(received) > MAX_BYTES:
+                        return UnavailableError(f"{self._base} answers too much.")
+            return _Answer(response.status_code, response.headers, _parsed(bytes(received)))
+        except Exception as error:
+            # Of httpx, of the interpreter's end, or because the client was closed meanwhile: there is no answer.
+            failed = UnavailableError(f"{self._base} cannot be reached: {str(error) or type(error).__name__}")
+            failed.__cause__ = error
+            return failed
+
+
+def _written(body: Document) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        sentence = f"The registry renders this prompt, and its variables must be JSON: {error}"
+        raise RefusedError(sentence, "render.invalid_variable") from None
 
 
 def _parsed(body: bytes) -> Any:
     """The JSON of a body; None where it is none, as a proxy's error page."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -124,18 +160,19 @@ def _accepted(answer: _Answer) -> Document:
     problem = answer.body if isinstance(answer.body, dict) else {}
     if answer.status == 200 and isinstance(answer.body, dict):
         return answer.body
-    code = str(problem.get("code", ""))
-    if answer.status == 429 or answer.status >= 500 or not code:
-        # Without a code it was not Cuebook that answered: a proxy's 404 says nothing about a prompt.
+    code = problem.get("code")
+    is_cuebooks = answer.headers.get("Content-Type", "").startswith("application/problem+json")
+    if answer.status == 429 or answer.status >= 500 or not is_cuebooks or not isinstance(code, str):
+        # A gateway's own 404 says nothing about a prompt.
         told = problem.get("detail") or "not as Cuebook does"
-        sentence = f"The registry answered {answer.status}: {told}"
-        raise UnavailableError(sentence, code, retry_after(answer.headers.get("Retry-After")))
-    raise _refusal(problem)
+        sentence = f"The registry answered {answer.status}: {told}"[:500]
+        known = code if isinstance(code, str) else ""
+        raise UnavailableError(sentence, known, retry_after(answer.headers.get("Retry-After")))
+    raise _refusal(problem, answer.status)
 
 
-def _refusal(problem: Mapping[str, Any]) -> RefusedError:
-    kinds = {401: KeyRefusedError, 403: KeyRefusedError, 404: NotFoundError}
-    kind = kinds.get(problem.get("status", 0), RefusedError)
+def _refusal(problem: Mapping[str, Any], status: int) -> RefusedError:
+    kind = REFUSALS.get(status, RefusedError)
     return kind(str(problem.get("detail") or problem.get("title")), str(problem.get("code", "")))
 
 

@@ -13,7 +13,8 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "serv
 
 class Gate:
     """`is_down`: connections are closed unanswered. `answer`: (status, headers, body) instead of the registry's.
-    `change`: what a body is changed to. `drip_seconds`: between any two bytes."""
+    `change`: what a body is changed to. `drip_seconds`: between any two bytes, those of the
+    headers too. `refuse`: addresses that have this get 504."""
 
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target).netloc
@@ -22,6 +23,7 @@ class Gate:
         self.answer: tuple[int, Mapping[str, str], bytes] | None = None
         self.change: Callable[[bytes], bytes] = lambda body: body
         self.drip_seconds = 0.0
+        self.refuse = ""
         gate = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,18 +53,29 @@ class Gate:
         if self.is_down:
             request.close_connection = True
             return
-        status, headers, body = self.answer or self._asked_there(request)
+        if self.refuse and self.refuse in request.path:
+            status, headers, body = 504, {}, b""
+        else:
+            status, headers, body = self.answer or self._asked_there(request)
         body = self.change(body)
+        if self.drip_seconds:
+            head = b"HTTP/1.1 200 OK\r\n" + b"X-Slow: 1\r\n" * 1_000
+            self._drip(request, head)
+            return
         request.send_response(status)
         for name, value in headers.items():
             request.send_header(name, value)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        if not self.drip_seconds:
-            request.wfile.write(body)
-            return
-        for byte in body:
-            request.wfile.write(bytes([byte]))
+        request.wfile.write(body)
+
+    def _drip(self, request: BaseHTTPRequestHandler, data: bytes) -> None:
+        request.close_connection = True
+        for byte in data:
+            try:
+                request.wfile.write(bytes([byte]))
+            except OSError:
+                return
             time.sleep(self.drip_seconds)
 
     def _asked_there(self, request: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
