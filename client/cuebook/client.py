@@ -33,8 +33,8 @@ class Cuebook:
     cannot be reached takes the copy that it last wrote to `cache_dir` (None: no copy), and where there is none either,
     the caller's fallback.
 
-    `timeout` is for one question to the registry as a whole, in seconds. `on_error` is called with every failure that is not
-    raised, from any thread; without it they are logged as warnings of the logger `cuebook`.
+    `timeout` is for one question to the registry as a whole, in seconds. `on_error` is called with every failure that
+    is not raised, from any thread; without it they are logged as warnings of the logger `cuebook`.
     """
 
     def __init__(
