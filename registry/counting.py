@@ -89,18 +89,25 @@ class Counting:
     def _count(self) -> None:
         written = time.monotonic()
         while not self._ended.wait(GATHER_SECONDS):
-            if time.monotonic() - written >= WRITE_SECONDS:
-                self.write()
-                written = time.monotonic()
-            else:
-                with self._lock:
-                    self._gather()
+            try:
+                if time.monotonic() - written >= WRITE_SECONDS:
+                    written = time.monotonic()
+                    self.write()
+                else:
+                    with self._lock:
+                        self._gather()
+            except Exception:
+                # A thread that ended here would count no more, and what is to be counted would pile up.
+                logger.exception("delivery.uncounted")
 
     def _gather(self) -> None:
-        for _ in range(len(self._fetched)):
-            key, versions = self._fetched.popleft()
+        fetched = [self._fetched.popleft() for _ in range(len(self._fetched))]
+        # One answer was given many times: it is counted as one object, and what is in it once.
+        times = Counter(map(id, fetched))
+        for which, (key, versions) in {id(one): one for one in fetched}.items():
             self._used.add(key)
-            self._unwritten.update(versions)
+            for version in versions:
+                self._unwritten[version] += times[which]
 
     def _write_to(self, connection: "psycopg.Connection[Any]") -> None:
         if self._unwritten:

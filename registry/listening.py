@@ -46,6 +46,7 @@ class Listener:
         self._process = 0
         self._told_at = float("-inf")
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
         self._name = SELF + secrets.token_hex(8)
 
     def told_at(self) -> float:
@@ -60,9 +61,11 @@ class Listener:
         return time.monotonic() - self.told_at() < TRUSTED_SECONDS
 
     def stop(self) -> None:
-        """Listen and count no more."""
+        """Listen and count no more; returns when nobody does."""
         self._ended.set()
         self._counting.stop()
+        if self._thread is not None and self._process == os.getpid():
+            self._thread.join(2 * BEAT_SECONDS)
 
     def _begin(self) -> None:
         with self._lock:
@@ -72,7 +75,8 @@ class Listener:
             self._told_at = float("-inf")
             self._table.forget(right_until=self._told_at)
             self._process = os.getpid()
-            threading.Thread(target=self._listen, name="delivery-listener", daemon=True).start()
+            self._thread = threading.Thread(target=self._listen, name="delivery-listener", daemon=True)
+            self._thread.start()
             self._counting.begin()
 
     def _listen(self) -> None:

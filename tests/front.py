@@ -1,4 +1,4 @@
-"""A web process for tests, in this one: ready answers in front of Django, over HTTP, with a listener."""
+"""Web processes for tests, in this one: Django over HTTP, alone or with ready answers and a listener in front of it."""
 
 import threading
 from collections import deque
@@ -33,27 +33,46 @@ class Front:
 
 
 @contextmanager
+def django_alone() -> Iterator[str]:
+    """The address of a server that answers from the database alone: what has changed is there with the next request."""
+    with _serving(_alone(WSGIHandler())) as url:
+        yield url
+
+
+@contextmanager
 def front() -> Iterator[Front]:
+    """What a web process is, until the end of the test."""
     fetched: deque[Fetch] = deque()
     table = Table(10_000_000)
     listener = Listener(table, Counting(fetched, connect))
-    django = WSGIHandler()
+    delivery = Delivery(_alone(WSGIHandler()), table, told_at=listener.told_at, fetched=fetched)
+    with _serving(delivery) as url:
+        try:
+            yield Front(url, delivery)
+        finally:
+            listener.stop()
 
-    def alone(environ: Any, start_response: Any) -> Iterable[bytes]:
-        """Django in a thread that ends with its request, and takes its connection along."""
+
+def _alone(django: Any) -> Any:
+    """Django in threads that end with their request, and take their connection along."""
+
+    def application(environ: Any, start_response: Any) -> Iterable[bytes]:
         try:
             return list(django(environ, start_response))
         finally:
             connections.close_all()
 
-    delivery = Delivery(alone, table, told_at=listener.told_at, fetched=fetched)
-    server = make_server("127.0.0.1", 0, delivery, Threads, Quiet)
+    return application
+
+
+@contextmanager
+def _serving(application: Any) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, application, Threads, Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield Front(f"http://127.0.0.1:{server.server_port}", delivery)
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-        listener.stop()

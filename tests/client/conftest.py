@@ -12,6 +12,7 @@ from registry.access import command_line
 from registry.models import APIKey, PromptVersion
 from tests.client.gate import Gate
 from tests.conftest import Stage
+from tests.front import django_alone
 
 TRIAGE = {
     "kind": "chat",
@@ -56,11 +57,13 @@ class Service:
 
 
 @pytest.fixture
-def gate(live_server: Any) -> Iterator[Gate]:
+def gate(live_stage: Stage) -> Iterator[Gate]:
     """In front of Django itself: what it answers right after a release is the release."""
-    made = Gate(live_server.url)
-    yield made
-    made.close()
+    assert live_stage
+    with django_alone() as url:
+        made = Gate(url)
+        yield made
+        made.close()
 
 
 @pytest.fixture
