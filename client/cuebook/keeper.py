@@ -14,7 +14,7 @@ from cuebook.answers import Document
 from cuebook.core.example_content import Shot
 from cuebook.disk import DiskCopy
 from cuebook.errors import CuebookError, IntegrityError, NotFoundError, RefusedError, UnavailableError
-from cuebook.memory import Memory, beside, is_same
+from cuebook.memory import Memory
 from cuebook.pace import Pace
 from cuebook.prompt import Prompt
 from cuebook.remote import MOST_IN_A_BATCH, Remote
@@ -43,8 +43,6 @@ class Keeper:
         self._missing: dict[str, tuple[float, CuebookError]] = {}
         # Why the registry could not be had when it was asked last.
         self._failure: UnavailableError | None = None
-        # The memory's revision that the disk has.
-        self._written = -1
         self._is_closed = False
         self.memory = Memory(environment, self)
         self.after_fork()
@@ -247,40 +245,19 @@ class Keeper:
         if self._disk is None:
             return
         try:
-            found = self._disk.read()
+            found = self._disk.load()
             if found is not None:
                 self.memory.restore(*found)
-                self._written = self.memory.revision
         except (CuebookError, OSError, ValueError, RecursionError) as error:
             self._untold.append(error)
 
     def _write_disk(self) -> None:
         if self._disk is None:
             return
-        revision = self.memory.revision
         try:
-            if revision == self._written and self._disk.confirm():
-                return
-            state = self.memory.state()
-            there = self._there()
-            if there is not None:
-                state = beside(state, there)
-            if there is None or not is_same(state, there):
-                self._disk.write(state)
-            else:
-                self._disk.confirm()
-            self._written = revision
-        except (OSError, ValueError) as error:
+            self._disk.save(self.memory.revision, self.memory.state)
+        except (OSError, ValueError, RecursionError) as error:
             self._untold.append(error)
-
-    def _there(self) -> dict[str, Any] | None:
-        """What another process wrote, that this one may have nothing of; None where nothing can be read."""
-        try:
-            found = self._disk.read() if self._disk is not None else None
-        except (CuebookError, OSError, ValueError, RecursionError):
-            # Damaged, or of another key by chance: it is written anew.
-            return None
-        return found[0] if found is not None else None
 
 
 def _again(error: CuebookError) -> CuebookError:

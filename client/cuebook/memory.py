@@ -174,16 +174,3 @@ def never_changes(reference: str) -> bool:
     """Whether a reference selects the same version for ever: by number or by hash."""
     selector = reference.partition("@")[2]
     return selector.isdecimal() or selector.startswith("sha256:")
-
-
-def beside(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """A state with what another process's has too: versions by other references, and examples."""
-    others = {**theirs["others"], **ours["others"]}
-    kept = dict(list(others.items())[-MOST_OTHERS:])
-    return {**ours, "others": kept, "examples": {**theirs["examples"], **ours["examples"]}}
-
-
-def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two states have the same in them, whenever that was confirmed."""
-    others = [{reference: held[0] for reference, held in state["others"].items()} for state in (one, other)]
-    return others[0] == others[1] and all(one[name] == other[name] for name in ("tag", "live", "examples"))
