@@ -27,7 +27,8 @@ def test_a_quantile_is_at_most_a_bin_off(values: list[float], share: float):
 
     assert found
     exact = float(np.quantile(values, share, method="inverted_cdf"))
-    assert exact / 1.0905 <= found.value <= exact * 1.0905
+    bin_width = 2 ** (1 / traffic.BINS_PER_DOUBLING) + 1e-9
+    assert exact / bin_width <= found.value <= exact * bin_width
     assert (found.low or 0) <= found.value <= (found.high or 0)
 
 
