@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from registry.delivery import PATIENCE
 from registry.problems import Problem
 
 Environ = dict[str, Any]
@@ -34,7 +35,7 @@ class Bulkhead:
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] in FREE:
             return self._inner(environ, start_response)
-        if not self._enter():
+        if not self._enter(environ.get(PATIENCE, self._seconds)):
             return _refused(environ, start_response)
         try:
             answer = self._inner(environ, start_response)
@@ -43,13 +44,13 @@ class Bulkhead:
             raise
         return _Leaving(answer, self._places.release)
 
-    def _enter(self) -> bool:
+    def _enter(self, seconds: float) -> bool:
         if self._places.acquire(blocking=False):
             return True
         if not self._waiting.acquire(blocking=False):
             return False
         try:
-            return self._places.acquire(timeout=self._seconds)
+            return self._places.acquire(timeout=seconds)
         finally:
             self._waiting.release()
 

@@ -52,6 +52,8 @@ SMALLEST_PACKED = 512
 # Others wait so long for who asks first; then they ask themselves. Who has an old answer gives that one, much sooner.
 HERD_SECONDS = 5.0
 PATIENCE_SECONDS = 0.5
+# What the environment of such a request says to who makes it wait (config.bulkhead).
+PATIENCE = "cuebook.patience"
 # Of each answer beside its bytes: the row and headers, about; and of each version in it.
 OVERHEAD, OF_A_VERSION = 1_500, 40
 # What is longer is not kept: names have 200 characters, and nobody but us gains by long queries.
@@ -250,7 +252,8 @@ class Delivery:
         self._told_at()
         generation = self._table.generation
         self.asked += 1
-        status, headers, body, found = self._through(environ)
+        patience = PATIENCE_SECONDS if self._may_be_stale(old) else None
+        status, headers, body, found = self._through(environ, patience)
         if not status.startswith("5"):
             self._well_at = time.monotonic()
         entry = entry_of(status, headers, body, found, key[-1])
@@ -265,10 +268,14 @@ class Delivery:
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _through(self, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes, served.Served]:
-        """The view's whole answer, whatever the caller has already."""
+    def _through(
+        self, environ: Environ, patience: float | None
+    ) -> tuple[str, list[tuple[str, str]], bytes, served.Served]:
+        """The view's whole answer, whatever the caller has already; who has an old one waits less for a place."""
         asked = {name: value for name, value in environ.items() if name not in UNCONDITIONAL}
         asked["REQUEST_METHOD"] = "GET"
+        if patience is not None:
+            asked[PATIENCE] = patience
         said: list[Any] = []
         found = served.begin()
         try:

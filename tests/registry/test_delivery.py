@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from psycopg import sql
 from rest_framework.test import APIClient
 
+from config.bulkhead import Bulkhead
 from registry import delivery, fetches, keys, listening, prompts, served, snapshots
 from registry.access import command_line
 from registry.counting import Counting, Fetch
@@ -357,6 +358,39 @@ def test_nothing_that_is_said_ends_the_listener(live_stage: Stage):
         loud.execute("ROLLBACK")
         writing.join()
         assert soon(door.listener.is_told)
+
+
+def test_behind_the_wall_who_has_an_old_answer_gives_that():
+    entered, leave = threading.Event(), threading.Event()
+
+    def stuck(environ: Any, start_response: Any) -> list[bytes]:
+        if "stuck" in environ["PATH_INFO"]:
+            entered.set()
+            leave.wait()
+        return answered(environ, start_response)
+
+    door = Door(Bulkhead(stuck, places=1, waiting=1, seconds=60))
+    first = door.get(FETCH, "a")
+    door.table.forget()
+    blocking = threading.Thread(target=lambda: door.get("/api/v1/prompts/stuck/versions/1", "a"))
+    blocking.start()
+    assert entered.wait(5)
+
+    stale = door.get(FETCH, "a")
+
+    assert (stale.status, stale.body) == (200, first.body)
+    assert delivery.STALE_HEADER in stale.headers
+    waiting = threading.Thread(target=lambda: door.get("/api/v1/prompts", "a"))
+    waiting.start()
+    assert soon(lambda: not door._inner._waiting._value)
+    refused = door.get("/api/v1/prompts", "a")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+    assert b"server.busy" in refused.body
+    leave.set()
+    for thread in (blocking, waiting):
+        thread.join()
+    assert door.get(FETCH, "a").status == 200
+    assert delivery.STALE_HEADER not in door.get(FETCH, "a").headers
 
 
 def test_a_herd_is_one_question():
