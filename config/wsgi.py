@@ -14,9 +14,10 @@ from django.conf import settings  # noqa: E402
 
 from config.bulkhead import Bulkhead  # noqa: E402
 from registry.counting import Counting, Fetch  # noqa: E402
-from registry.delivery import Delivery, Table  # noqa: E402
+from registry.delivery import Delivery  # noqa: E402
 from registry.delivery_metrics import DeliveryMetrics  # noqa: E402
 from registry.listening import Listener, connect  # noqa: E402
+from registry.ready_answers import Table  # noqa: E402
 from registry.versions import renderers  # noqa: E402
 
 fetched: "deque[Fetch]" = deque()

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
-from registry.delivery import Delivery, Table
+from registry.delivery import Delivery
+from registry.ready_answers import Table
 
 
 class DeliveryMetrics:

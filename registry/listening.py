@@ -13,8 +13,9 @@ from django.conf import settings
 from psycopg import sql
 
 from registry.counting import Counting
-from registry.delivery import TRUSTED_SECONDS, Table
+from registry.delivery import TRUSTED_SECONDS
 from registry.models.telling import CHANNEL, KEYS
+from registry.ready_answers import Table
 
 logger = logging.getLogger(__name__)
 

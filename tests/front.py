@@ -13,8 +13,9 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
 
 from registry.counting import Counting, Fetch
-from registry.delivery import Delivery, Table
+from registry.delivery import Delivery
 from registry.listening import Listener, connect
+from registry.ready_answers import Table
 
 
 class Threads(ThreadingMixIn, WSGIServer):

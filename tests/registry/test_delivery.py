@@ -23,13 +23,14 @@ from psycopg import sql
 from rest_framework.test import APIClient
 
 from config.bulkhead import Bulkhead
-from registry import delivery, fetches, keys, listening, prompts, served, snapshots
+from registry import delivery, fetches, keys, listening, prompts, ready_answers, served, snapshots
 from registry.access import command_line
 from registry.counting import Counting, Fetch
-from registry.delivery import Delivery, Table
+from registry.delivery import Delivery
 from registry.delivery_metrics import DeliveryMetrics
 from registry.listening import Listener
 from registry.models import APIKey, FetchCount, Prompt, Snapshot
+from registry.ready_answers import Table
 from tests.conftest import Stage
 
 FETCH = "/api/v1/prompts/support.triage/versions/production"
@@ -476,7 +477,7 @@ def test_the_table_stays_within_its_memory(rows: list[tuple[int, int]]):
     table = Table(20_000)
     for name, size in rows:
         fetch = (name % 4, tuple(range(name)))
-        entry = delivery.Entry([], [], b"x" * size, "t", '"t"', name % 3, fetch, 0.0, float("inf"))
+        entry = ready_answers.Entry([], [], b"x" * size, "t", '"t"', name % 3, fetch, 0.0, float("inf"))
         table.keep((b"", str(name), "", "", ""), entry, table.generation)
         assert table.bytes <= 20_000
         assert table.bytes == sum(one.size for one in table._rows.values())
