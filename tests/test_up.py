@@ -113,14 +113,14 @@ def model() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("key", ["curl", "render", "cuebook", "python", "openai", "langfuse"])
-def test_a_snippet_works_as_the_page_shows_it(instance: Instance, model: str, key: str):
+def test_a_snippet_works_as_the_page_shows_it(instance: Instance, model: str, key: str, tmp_path: Path):
     path = "/api/v1/prompts/support.triage/versions/production"
     content = instance.call("GET", path)[1]["content"]
     shown = snippets(instance.address, "support.triage", "production", content)
     code = next(snippet.code for snippet in shown if snippet.key == key)
     secrets = {"CUEBOOK_KEY": instance.token, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model}
     # As if the client were installed.
-    secrets["PYTHONPATH"] = str(ROOT / "client")
+    secrets |= {"PYTHONPATH": str(ROOT / "client"), "XDG_CACHE_HOME": str(tmp_path)}
 
     command = ["bash", "-ec", code] if key in {"curl", "render"} else [sys.executable, "-c", code]
     done = subprocess.run(
