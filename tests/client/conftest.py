@@ -47,7 +47,12 @@ class Service:
 
     def client(self, **options: Any) -> Cuebook:
         """A client that refreshes when it is told to."""
-        plain = {"refresh_seconds": 3_600.0, "cache_dir": self.cache_dir, "on_error": self.errors.append}
+        plain = {
+            "refresh_seconds": 3_600.0,
+            "timeout": 20.0,
+            "cache_dir": self.cache_dir,
+            "on_error": self.errors.append,
+        }
         made = Cuebook(self.gate.url, options.pop("key", self.token), **{**plain, **options})
         self.clients.append(made)
         return made

@@ -204,7 +204,7 @@ def test_asyncio(service: Service):
     service.release("v2", "staging")
 
     async def use() -> tuple[Any, ...]:
-        async with AsyncCuebook(service.gate.url, service.token, cache_dir=None) as client:
+        async with AsyncCuebook(service.gate.url, service.token, cache_dir=None, timeout=20.0) as client:
             several = await asyncio.gather(*(client.get("support.triage") for _ in range(20)))
             call = await client.render("support.triage", ticket="Hello")
             batch = await client.batch(["support.triage@staging", "support.nothing"], return_exceptions=True)
