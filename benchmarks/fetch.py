@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = "You sort support tickets.\n" + "- a rule about a category\n" * 30 + "Ticket {}: {{{{ ticket }}}}"
 SECONDS, CONNECTIONS, ROUNDS = 4, 16, 3
 RATE_BAR, LATENCY_BAR = 0.60, 3.0
-BARE, WARM = "bare function", "fetch by environment, warm"
+BARE, WARM, COLD = "bare function", "fetch by environment, warm", "fetch by environment, cold"
 
 
 def main() -> int:
@@ -62,13 +62,14 @@ def main() -> int:
             "fetch by hash, warm": (f"{ours}/api/v1/versions/{version.content_hash}", headers),
             "304, warm": (f"{ours}{prompt}/production", tag),
             "snapshot of 20 prompts, warm": (f"{ours}/api/v1/environments/production/snapshot", headers),
+            COLD: (f"{ours}{prompt}/production", headers),
             "Django alone, by environment": (f"{django}{prompt}/production", headers),
         }
         found: dict[str, list[Load]] = {name: [] for name in cases}
         for _ in range(rounds):
             for name, (url, sent) in cases.items():
                 ask(url, sent)
-                found[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS))
+                found[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS, apart=name == COLD))
         return report(found)
 
 

@@ -7,13 +7,24 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from urllib.parse import urlsplit
 
 from benchmarks.figures import percentile
 
+# For wrk: each request with a query of its own.
+APART = """
+local n = 0
+request = function()
+  n = n + 1
+  return wrk.format("GET", wrk.path .. "?n=" .. n)
+end
+"""
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
 
 
@@ -27,24 +38,32 @@ class Load:
     failed: int
 
 
-def run(url: str, headers: dict[str, str], *, seconds: float, connections: int) -> Load:
-    """Ask as fast as it goes, over so many connections."""
+def run(url: str, headers: dict[str, str], *, seconds: float, connections: int, apart: bool = False) -> Load:
+    """Ask as fast as it goes, over so many connections; `apart`, each time with another query that nobody has kept."""
     if urlsplit(url).hostname != "127.0.0.1":
         raise ValueError("Load is sent to this machine alone.")
     wrk = shutil.which("wrk")
-    return _wrk(wrk, url, headers, seconds, connections) if wrk else _threads(url, headers, seconds, connections)
+    ask = partial(_wrk, wrk) if wrk else _threads
+    return ask(url, headers, seconds, connections, apart)
 
 
 def tool() -> str:
     return "wrk, 1 thread" if shutil.which("wrk") else "Python threads"
 
 
-def _wrk(program: str, url: str, headers: dict[str, str], seconds: float, connections: int) -> Load:
+def _wrk(program: str, url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:
     named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     command = [program, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", *named, url]
-    told = subprocess.run(  # noqa: S603 - wrk, found by its name
-        command, capture_output=True, text=True, check=True, timeout=seconds + 30
-    ).stdout
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(APART)
+        script.flush()
+        told = subprocess.run(  # noqa: S603 - wrk, found by its name
+            [*command[:-1], *(("-s", script.name) if apart else ()), url],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=seconds + 30,
+        ).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
     if rate is None:
         raise RuntimeError(told)
@@ -57,11 +76,11 @@ def _within(told: str, share: str) -> float:
     return float(found[1]) * UNITS[found[2]] if found else float("nan")
 
 
-def _threads(url: str, headers: dict[str, str], seconds: float, connections: int) -> Load:
+def _threads(url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:
     parts = urlsplit(url)
-    lines = [f"GET {parts.path}{'?' + parts.query if parts.query else ''} HTTP/1.1", f"Host: {parts.netloc}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    question = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    lines = ["", f"Host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
+    rest = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    number = count()
     taken: list[float] = []
     failed = [0]
     end = time.perf_counter() + seconds
@@ -71,7 +90,8 @@ def _threads(url: str, headers: dict[str, str], seconds: float, connections: int
         with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (began := time.perf_counter()) < end:
-                connection.sendall(question)
+                query = f"?n={next(number)}" if apart else f"?{parts.query}" if parts.query else ""
+                connection.sendall(f"GET {parts.path}{query} HTTP/1.1".encode() + rest)
                 failed[0] += not _answer(connection)
                 own.append((time.perf_counter() - began) * 1_000)
         taken.extend(own)

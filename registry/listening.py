@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 # How often it says something to itself: who hears that has heard all that was said before.
 BEAT_SECONDS = 2.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+# A process's first request waits so long at most for the ear to be open: what was asked for before is not kept.
+OPENING_SECONDS = 1.0
 # Before what a listener says to itself.
 SELF = "~"
 USABLE = """
@@ -46,6 +48,7 @@ class Listener:
         self._lock = threading.Lock()
         self._process = 0
         self._told_at = float("-inf")
+        self._is_open = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._name = SELF + secrets.token_hex(8)
@@ -74,11 +77,13 @@ class Listener:
                 return
             # What was there came from another process's life.
             self._told_at = float("-inf")
+            self._is_open.clear()
             self._table.forget(right_until=self._told_at)
             self._process = os.getpid()
             self._thread = threading.Thread(target=self._listen, name="delivery-listener", daemon=True)
             self._thread.start()
             self._counting.begin()
+        self._is_open.wait(OPENING_SECONDS)
 
     def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -109,6 +114,7 @@ class Listener:
             for told in connection.notifies(timeout=BEAT_SECONDS, stop_after=1):
                 if told.payload == self._name:
                     self._told_at = said_at
+                    self._is_open.set()
                     self.on_beat()
                 elif not told.payload.startswith(SELF):
                     self._pass_on(told.payload)

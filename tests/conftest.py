@@ -5,14 +5,14 @@ project and must see nothing of this one.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
 import pytest
-from django.db import connection
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
 
@@ -97,18 +97,14 @@ def make_user(name: str) -> User:
 
 
 @pytest.fixture
-def until() -> Callable[..., bool]:
-    """Whether something comes true in time."""
-
-    def wait(is_so: Callable[[], Any], seconds: float = 10.0) -> bool:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if is_so():
-                return True
-            time.sleep(0.02)
-        return False
-
-    return wait
+def one_connection() -> Iterator[None]:
+    """A request through plain WSGI does not close the connection that holds the test's transaction; Django's own test
+    client does the same."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Langfuse's published Python client, unchanged, against what a web process serves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from registry import keys, versions
 from registry.access import command_line
 from tests.conftest import Stage
 from tests.front import Front, front
+from tests.waiting import soon
 
 CHAT = {
     "kind": "chat",
@@ -73,7 +74,7 @@ def test_text_and_chat_by_label_and_version(live_stage: Stage, client: Langfuse)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_its_cache_and_ours_and_a_release(live_stage: Stage, client: Langfuse, web: Front, until: Callable[..., bool]):
+def test_its_cache_and_ours_and_a_release(live_stage: Stage, client: Langfuse, web: Front):
     prompt = live_stage.prompt("shared.tone")
     for number in (1, 2):
         version = versions.commit(live_stage.edith, prompt, content={"kind": "text", "text": f"v{number}"}, message="m")
@@ -84,11 +85,11 @@ def test_its_cache_and_ours_and_a_release(live_stage: Stage, client: Langfuse, w
     again = client.get_prompt("shared.tone")
     assert first.prompt == again.prompt == "v1"
     assert web.delivery.asked == asked, "its own cache answers"
-    assert until(lambda: client.get_prompt("shared.tone", cache_ttl_seconds=0).prompt == "v1" and web.delivery.ready)
+    assert soon(lambda: client.get_prompt("shared.tone", cache_ttl_seconds=0).prompt == "v1" and web.delivery.ready)
 
     live_stage.release(version.version)
 
-    assert until(lambda: client.get_prompt("shared.tone", cache_ttl_seconds=0).prompt == "v2")
+    assert soon(lambda: client.get_prompt("shared.tone", cache_ttl_seconds=0).prompt == "v2")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,13 +1,10 @@
 """Whatever the OpenAPI document allows, and much that it does not, is answered as the document says: never a 500."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
-from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -24,17 +21,8 @@ from tests.conftest import Stage
 application = get_wsgi_application()
 schema = schemathesis.openapi.from_wsgi("/api/v1/schema", application)
 OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations()}
+pytestmark = pytest.mark.usefixtures("one_connection")
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-
-
-@pytest.fixture(autouse=True)
-def _one_connection() -> Iterator[None]:
-    """A request through plain WSGI must not close the connection that holds the test's transaction."""
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
 
 
 @pytest.fixture
