@@ -27,8 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "client")]
 from cuebook import Cuebook
 from langfuse import Langfuse
 
-from benchmarks.database import fresh_database
 from benchmarks.fetch import TEXT, serving
+from benchmarks.harness.database import fresh_database
 
 ROUNDS, CALLS, SLOW_CALLS = 21, 20_000, 50
 BAR_MICROSECONDS = 2.0
@@ -41,15 +41,15 @@ def main() -> int:
     logging.disable(logging.WARNING)
     with fresh_database(), ExitStack() as stack:
         # Django's models can be imported only now.
-        from benchmarks.registry_rows import Filler  # noqa: PLC0415
-        from registry import access, keys  # noqa: PLC0415
+        from benchmarks.harness.registry_rows import Filler  # noqa: PLC0415
+        from registry.accounts import api_keys, permissions  # noqa: PLC0415
         from registry.models import Project  # noqa: PLC0415
 
         filler = Filler(TEXT, 1)
         filler.fill_prompts(100)
         filler.release()
         project = Project.objects.get(slug="benchmark")
-        _, token = keys.issue(access.command_line(project), name="benchmark", scopes=["read"])
+        _, token = api_keys.issue(permissions.command_line(project), name="benchmark", scopes=["read"])
         name = project.prompts.order_by("pk")[0].name
         address = stack.enter_context(serving("config.wsgi:application"))
         began = time.perf_counter()

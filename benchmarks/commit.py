@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
-from benchmarks.figures import percentile
+from benchmarks.harness.database import fresh_database
+from benchmarks.harness.figures import percentile
 
 if TYPE_CHECKING:
-    from benchmarks.registry_rows import Filler
+    from benchmarks.harness.registry_rows import Filler
 
 SIZES = (1_000, 100_000)
 VERSIONS_A_PROMPT = 100
@@ -36,7 +36,7 @@ TEXT = (
 def main() -> int:
     with fresh_database():
         # Django's models can be imported only now.
-        from benchmarks.registry_rows import Filler  # noqa: PLC0415
+        from benchmarks.harness.registry_rows import Filler  # noqa: PLC0415
 
         filler = Filler(TEXT, VERSIONS_A_PROMPT)
         rows = []

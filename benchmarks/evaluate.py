@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
+from benchmarks.harness.database import fresh_database
 
 CASES = 2_000
 CONCURRENCY = 64
@@ -81,11 +81,15 @@ def bare(url: str, cases: int) -> float:
 def ours(url: str, cases: int, round_: int) -> float:
     """Cases a second of a run: rendered, asked, judged and stored."""
     # Django's models can be imported only now.
-    from evaluations import datasets, providers, runs  # noqa: PLC0415
-    from evaluations.driving import drive  # noqa: PLC0415
-    from evaluations.planning import Asked  # noqa: PLC0415
-    from registry import projects, prompts, versions  # noqa: PLC0415
-    from registry.access import command_line  # noqa: PLC0415
+    from evaluations.datasets import lifecycle as datasets  # noqa: PLC0415
+    from evaluations.providers import configuration as providers  # noqa: PLC0415
+    from evaluations.runs import lifecycle as runs  # noqa: PLC0415
+    from evaluations.runs.planning import Asked  # noqa: PLC0415
+    from evaluations.runs.worker import drive  # noqa: PLC0415
+    from registry.accounts import projects  # noqa: PLC0415
+    from registry.accounts.permissions import command_line  # noqa: PLC0415
+    from registry.prompts import lifecycle as prompts  # noqa: PLC0415
+    from registry.prompts import versions  # noqa: PLC0415
 
     actor = command_line(projects.create_project(slug=f"bench{round_}", name="Bench"))
     dataset = datasets.create(actor, name="tickets")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
-from benchmarks.figures import percentile
+from benchmarks.harness.database import fresh_database
+from benchmarks.harness.figures import percentile
 
 SIZES = (10_000, 20_000)
 QUERIES = 200
@@ -42,27 +42,29 @@ def measured(size: int) -> tuple[int, list[float], int]:
     from django.db import connection  # noqa: PLC0415
     from pgvector import Vector  # noqa: PLC0415
 
-    from registry import embedding, examples, projects, vectors  # noqa: PLC0415
-    from registry.access import command_line  # noqa: PLC0415
-    from registry.example_content import Shot  # noqa: PLC0415
+    from core.examples import Shot  # noqa: PLC0415
+    from registry.accounts import projects  # noqa: PLC0415
+    from registry.accounts.permissions import command_line  # noqa: PLC0415
+    from registry.examples import example_sets, vector_search  # noqa: PLC0415
+    from registry.examples import minilm as examples_minilm  # noqa: PLC0415
 
-    name = embedding.MiniLM.name
+    name = examples_minilm.MiniLM.name
     actor = command_line(projects.create_project(slug=f"bench{size}", name="Bench"))
     shots = [Shot(f"ticket {number} about {number % 97}", f"label {number % 7}") for number in range(size)]
-    version = examples.commit(actor, examples.create(actor, name="shots"), examples=shots).version
+    version = example_sets.commit(actor, example_sets.create(actor, name="shots"), examples=shots).version
     generator = np.random.default_rng(size)
-    rows = embedding.unit(generator.normal(size=(size, embedding.MiniLM.dimensions)).astype(np.float32))
-    stored = [place.example for place in examples.places(version)]
+    rows = examples_minilm.unit(generator.normal(size=(size, examples_minilm.MiniLM.dimensions)).astype(np.float32))
+    stored = [place.example for place in example_sets.places(version)]
     for start in range(0, size, 2_000):
-        vectors._store(stored[start : start + 2_000], name, rows[start : start + 2_000])
-    vectors._index(version, name)
+        vector_search._store(stored[start : start + 2_000], name, rows[start : start + 2_000])
+    vector_search._index(version, name)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     times, right = [], 0
     for query in range(-20, QUERIES):
         asked = Vector(rows[query] + 0.02 * generator.normal(size=rows.shape[1])).to_text()
         started = time.perf_counter()
-        found = vectors._by_vector(version, name, asked, rows.shape[1], 5)
+        found = vector_search._by_vector(version, name, asked, rows.shape[1], 5)
         if query >= 0:
             times.append((time.perf_counter() - started) * 1000)
             right += found[0].position == query + 1
@@ -70,7 +72,7 @@ def measured(size: int) -> tuple[int, list[float], int]:
 
 
 def embedding_ms() -> list[float]:
-    from registry.embedding import minilm  # noqa: PLC0415
+    from registry.examples.minilm import minilm  # noqa: PLC0415
 
     model = minilm()
     times = []

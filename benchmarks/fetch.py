@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import load
-from benchmarks.database import fresh_database
-from benchmarks.load import Load
+from benchmarks.harness import load
+from benchmarks.harness.database import fresh_database
+from benchmarks.harness.load import Load
 from tests.instance import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,22 +39,22 @@ def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with fresh_database(), ExitStack() as stack:
         # Django's models can be imported only now.
-        from benchmarks.registry_rows import Filler  # noqa: PLC0415
-        from registry import access, keys  # noqa: PLC0415
+        from benchmarks.harness.registry_rows import Filler  # noqa: PLC0415
+        from registry.accounts import api_keys, permissions  # noqa: PLC0415
         from registry.models import Project, PromptVersion  # noqa: PLC0415
 
         filler = Filler(TEXT, 3)
         filler.fill_prompts(20)
         filler.release()
         project = Project.objects.get(slug="benchmark")
-        _, token = keys.issue(access.command_line(project), name="benchmark", scopes=["read"])
+        _, token = api_keys.issue(permissions.command_line(project), name="benchmark", scopes=["read"])
         version = PromptVersion.objects.filter(prompt__project=project, number=3).select_related("prompt")[0]
         prompt = f"/api/v1/prompts/{version.prompt.name}/versions"
         headers = {"Authorization": f"Bearer {token}"}
         ours = stack.enter_context(serving("config.wsgi:application"))
-        django = stack.enter_context(serving("benchmarks.plain_django:application"))
+        django = stack.enter_context(serving("benchmarks.harness.plain_django:application"))
         answer = stack.enter_context(told(f"{ours}{prompt}/production", headers))
-        bare = stack.enter_context(serving("benchmarks.bare:application", BARE_ANSWER=str(answer)))
+        bare = stack.enter_context(serving("benchmarks.harness.bare:application", BARE_ANSWER=str(answer)))
         tag = {**headers, "If-None-Match": f'"{version.content_hash}"'}
         cases = {
             BARE: (f"{bare}{prompt}/production", headers),

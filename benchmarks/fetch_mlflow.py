@@ -25,9 +25,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import load
-from benchmarks.database import fresh_database
 from benchmarks.fetch import TEXT, serving
+from benchmarks.harness import load
+from benchmarks.harness.database import fresh_database
 from tests.instance import free_port
 
 SECONDS, CONNECTIONS, ROUNDS = 5, 16, 3
@@ -87,22 +87,25 @@ def install(place: Path, package: str) -> str:
 def ours(address: str) -> str:
     """A live prompt of ours; where it is fetched."""
     # Django's models can be imported only now.
-    from registry import access, environments, projects, promotion, prompts, versions  # noqa: PLC0415
+    from registry.accounts import permissions, projects  # noqa: PLC0415
+    from registry.promotions import environments, workflow  # noqa: PLC0415
+    from registry.prompts import lifecycle as prompts  # noqa: PLC0415
+    from registry.prompts import versions  # noqa: PLC0415
 
     project = projects.create_project(slug="benchmark", name="Benchmark")
-    actor = access.command_line(project)
+    actor = permissions.command_line(project)
     prompt = prompts.create(actor, name="triage")
     version = versions.commit(actor, prompt, content={"messages": MESSAGES}).version
-    promotion.apply(actor, promotion.request(actor, prompt, version, environments.named(project, "development")))
+    workflow.apply(actor, workflow.request(actor, prompt, version, environments.named(project, "development")))
     return f"{address}/api/v1/prompts/triage/versions/development"
 
 
 def token() -> dict[str, str]:
-    from registry import access, keys  # noqa: PLC0415
+    from registry.accounts import api_keys, permissions  # noqa: PLC0415
     from registry.models import Project  # noqa: PLC0415
 
-    actor = access.command_line(Project.objects.get(slug="benchmark"))
-    return {"Authorization": f"Bearer {keys.issue(actor, name='benchmark', scopes=['read'])[1]}"}
+    actor = permissions.command_line(Project.objects.get(slug="benchmark"))
+    return {"Authorization": f"Bearer {api_keys.issue(actor, name='benchmark', scopes=['read'])[1]}"}
 
 
 @contextmanager

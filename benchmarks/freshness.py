@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
 from benchmarks.fetch import serving
-from benchmarks.figures import percentile
+from benchmarks.harness.database import fresh_database
+from benchmarks.harness.figures import percentile
 
 PROCESSES, RELEASES = 4, 200
 BAR_MS = 1_000.0
@@ -30,18 +30,29 @@ def main() -> int:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else RELEASES
     with fresh_database(), ExitStack() as stack:
         # Django's models can be imported only now.
-        from registry import access, environments, keys, projects, promotion, prompts, releases, versions  # noqa: PLC0415  # noqa: PLC0415
+        from registry.accounts import (
+            api_keys,  # noqa: PLC0415  # noqa: PLC0415
+            permissions,  # noqa: PLC0415  # noqa: PLC0415
+            projects,  # noqa: PLC0415  # noqa: PLC0415
+        )
+        from registry.promotions import (
+            environments,  # noqa: PLC0415  # noqa: PLC0415
+            releases,  # noqa: PLC0415  # noqa: PLC0415
+            workflow,  # noqa: PLC0415  # noqa: PLC0415
+        )
+        from registry.prompts import lifecycle as prompts  # noqa: PLC0415  # noqa: PLC0415
+        from registry.prompts import versions  # noqa: PLC0415  # noqa: PLC0415
 
         project = projects.create_project(slug="benchmark", name="Benchmark")
-        actor = access.command_line(project)
+        actor = permissions.command_line(project)
         development = environments.named(project, "development")
         prompt = prompts.create(actor, name=NAME)
         made = []
         for text in ("one", "two"):
             content = {"messages": [{"role": "user", "content": text}]}
             made.append(versions.commit(actor, prompt, content=content).version)
-            promotion.apply(actor, promotion.request(actor, prompt, made[-1], development))
-        _, token = keys.issue(actor, name="benchmark", scopes=["read"])
+            workflow.apply(actor, workflow.request(actor, prompt, made[-1], development))
+        _, token = api_keys.issue(actor, name="benchmark", scopes=["read"])
         addresses = [stack.enter_context(serving("config.wsgi:application")) for _ in range(PROCESSES)]
         doors = [http.client.HTTPConnection(urlsplit(one).netloc, timeout=10) for one in addresses]
         taken = []

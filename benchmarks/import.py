@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
+from benchmarks.harness.database import fresh_database
 
 ROWS = 100_000
 ROUNDS = 4
@@ -57,16 +57,17 @@ def one_round(path: Path, number: int) -> tuple[float, float]:
     # Django's models can be imported only now.
     from django.db import connection  # noqa: PLC0415
 
-    from evaluations import datasets, loading  # noqa: PLC0415
-    from evaluations.case_file import read_rows  # noqa: PLC0415
-    from registry import projects  # noqa: PLC0415
-    from registry.access import command_line  # noqa: PLC0415
-    from registry.copying import copy_into  # noqa: PLC0415
+    from evaluations.datasets import ingest  # noqa: PLC0415
+    from evaluations.datasets import lifecycle as datasets  # noqa: PLC0415
+    from evaluations.datasets.formats import read_rows  # noqa: PLC0415
+    from infra.bulk_copy import copy_into  # noqa: PLC0415
+    from registry.accounts import projects  # noqa: PLC0415
+    from registry.accounts.permissions import command_line  # noqa: PLC0415
 
     actor = command_line(projects.create_project(slug=f"bench{number}", name="Bench"))
     imported = datasets.create(actor, name="imported")
     started = time.perf_counter()
-    loading.load(actor, imported, read_rows(path, "jsonl"))
+    ingest.load(actor, imported, read_rows(path, "jsonl"))
     import_seconds = time.perf_counter() - started
 
     bare = datasets.create(actor, name="bare")

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import evaluate
-from benchmarks.database import fresh_database
+from benchmarks.harness.database import fresh_database
 
 CASES = 100_000
 LOADED_AT_ONCE = 10_000
@@ -37,14 +37,19 @@ def peak() -> float:
 def measure(url: str, cases: int) -> None:
     from django.test import Client  # noqa: PLC0415
 
-    from evaluations import datasets, loading, providers, runs  # noqa: PLC0415
-    from evaluations.case_row import Row  # noqa: PLC0415
-    from evaluations.driving import drive  # noqa: PLC0415
-    from evaluations.planning import Asked  # noqa: PLC0415
-    from evaluations.summaries import sum_up  # noqa: PLC0415
-    from registry import projects, prompts, versions  # noqa: PLC0415
-    from registry.access import command_line  # noqa: PLC0415
+    from evaluations.datasets import ingest  # noqa: PLC0415
+    from evaluations.datasets import lifecycle as datasets  # noqa: PLC0415
+    from evaluations.datasets.row import Row  # noqa: PLC0415
+    from evaluations.providers import configuration as providers  # noqa: PLC0415
+    from evaluations.runs import lifecycle as runs  # noqa: PLC0415
+    from evaluations.runs.planning import Asked  # noqa: PLC0415
+    from evaluations.runs.summaries import sum_up  # noqa: PLC0415
+    from evaluations.runs.worker import drive  # noqa: PLC0415
+    from registry.accounts import projects  # noqa: PLC0415
+    from registry.accounts.permissions import command_line  # noqa: PLC0415
     from registry.models import Membership, Role, User  # noqa: PLC0415
+    from registry.prompts import lifecycle as prompts  # noqa: PLC0415
+    from registry.prompts import versions  # noqa: PLC0415
 
     project = projects.create_project(slug="bench", name="Bench")
     actor = command_line(project)
@@ -53,7 +58,7 @@ def measure(url: str, cases: int) -> None:
         Row(number, {"variables": {"ticket": f"Ticket number {number}: charged twice"}, "expected": "billing"})
         for number in range(cases)
     )
-    loaded = loading.load(actor, dataset, rows)
+    loaded = ingest.load(actor, dataset, rows)
     content = {"kind": "chat", "messages": [{"role": "user", "content": "{{ ticket }}"}], "model": {"temperature": 1}}
     version = versions.commit(actor, prompts.create(actor, name="triage"), content=content, message="x").version
     provider = providers.create(actor, name="bench", base_url=url)

@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
+from benchmarks.harness.database import fresh_database
 
 SIDE = 100_000
 PLANTED = 1_000
@@ -29,15 +29,17 @@ WORDS = ["".join(RANDOM.choices("abcdefghijklmnopqrstuvwxyz", k=RANDOM.randint(2
 def main() -> int:
     with fresh_database():
         # Django's models can be imported only now.
-        from evaluations import datasets, loading, reports  # noqa: PLC0415
-        from evaluations.case_row import Row  # noqa: PLC0415
+        from evaluations.data_quality import reports  # noqa: PLC0415
+        from evaluations.datasets import ingest  # noqa: PLC0415
+        from evaluations.datasets import lifecycle as datasets  # noqa: PLC0415
+        from evaluations.datasets.row import Row  # noqa: PLC0415
         from evaluations.models import Report  # noqa: PLC0415
-        from registry import projects  # noqa: PLC0415
-        from registry.access import command_line  # noqa: PLC0415
+        from registry.accounts import projects  # noqa: PLC0415
+        from registry.accounts.permissions import command_line  # noqa: PLC0415
 
         actor = command_line(projects.create_project(slug="bench", name="Bench"))
         made = datasets.create(actor, name="leaky")
-        loaded = loading.load(actor, made, (Row(number, case) for number, case in enumerate(cases())))
+        loaded = ingest.load(actor, made, (Row(number, case) for number, case in enumerate(cases())))
         report = Report.objects.get(version=loaded.version, kind="leakage")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.database import fresh_database
-from benchmarks.figures import percentile
+from benchmarks.harness.database import fresh_database
+from benchmarks.harness.figures import percentile
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -47,7 +47,7 @@ def main() -> int:
         # Django's models can be imported only now.
         from django.test import Client  # noqa: PLC0415
 
-        from benchmarks.registry_rows import Filler  # noqa: PLC0415
+        from benchmarks.harness.registry_rows import Filler  # noqa: PLC0415
         from registry.models import Membership, Project, Role, User  # noqa: PLC0415
 
         columns = []

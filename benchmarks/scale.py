@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/scale.py [versions]
 
-Two databases in one PostgreSQL, a web process on each, asked in turn. Warm is what `registry.delivery` answers, cold
+Two databases in one PostgreSQL, a web process on each, asked in turn. Warm is what `registry.delivery.wsgi` answers, cold
 is Django without it: the query, the serializer, the whole way. Bars (design section 10): medians within 1.2 times of
 the small registry's, warm and cold, and a cold fetch is at most two queries.
 """
@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
 
-from benchmarks import load
-from benchmarks.database import fresh_database
 from benchmarks.fetch import serving
-from benchmarks.figures import percentile
+from benchmarks.harness import load
+from benchmarks.harness.database import fresh_database
+from benchmarks.harness.figures import percentile
 
 EACH, SMALL, LARGE = 100, 1_000, 1_000_000
 COLD_ROUNDS, WARM_ROUNDS, SECONDS, CONNECTIONS = 600, 5, 2, 16
@@ -42,15 +42,15 @@ def main() -> int:
         # Django's models can be imported only now.
         from django.db import connections  # noqa: PLC0415
 
-        from benchmarks.registry_rows import Filler  # noqa: PLC0415
-        from registry import access, keys  # noqa: PLC0415
+        from benchmarks.harness.registry_rows import Filler  # noqa: PLC0415
+        from registry.accounts import api_keys, permissions  # noqa: PLC0415
         from registry.models import Project  # noqa: PLC0415
 
         filler = Filler(TEXT, EACH)
         filler.fill_prompts(SMALL // EACH)
         filler.release()
         project = Project.objects.get(slug="benchmark")
-        _, token = keys.issue(access.command_line(project), name="benchmark", scopes=["read"])
+        _, token = api_keys.issue(permissions.command_line(project), name="benchmark", scopes=["read"])
         small = os.environ["DATABASE_URL"]
         connections.close_all()
         large = multiplied(small, wanted // SMALL)
@@ -59,7 +59,7 @@ def main() -> int:
         headers = {"Authorization": f"Bearer {token}"}
         places = {size: names_in(url) for size, url in ((SMALL, small), (wanted, large))}
         cold = {
-            size: stack.enter_context(serving("benchmarks.plain_django:application", DATABASE_URL=url))
+            size: stack.enter_context(serving("benchmarks.harness.plain_django:application", DATABASE_URL=url))
             for size, url in ((SMALL, small), (wanted, large))
         }
         warm = {
@@ -116,7 +116,7 @@ def _only(members: dict[str, str], *names: str) -> dict[str, str]:
 
 def check_hashes(connection: Any) -> None:
     """Rows that SQL wrote have the hash that Cuebook gives them."""
-    from registry.identity import content_hash  # noqa: PLC0415
+    from registry.content.content_hash import content_hash  # noqa: PLC0415
 
     rows = connection.execute(
         "SELECT content, content_hash FROM registry_promptversion TABLESAMPLE SYSTEM (1) LIMIT 100"

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-from config.rest import PROBLEM_TYPE
+from infra.rest import PROBLEM_TYPE
 
 PROBLEM_SCHEMA = {
     "type": "object",

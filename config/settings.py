@@ -61,18 +61,20 @@ INSTALLED_APPS = [
     "pgtrigger",
     "rest_framework",
     "pgvector.django",
+    "config",
     "registry",
     "evaluations",
+    "inference",
     "finetunes",
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "config.health.HealthMiddleware",
-    "registry.middleware.RequestIdMiddleware",
-    "registry.middleware.ReadToTheEndMiddleware",
+    "infra.middleware.RequestIdMiddleware",
+    "infra.middleware.ReadToTheEndMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "registry.middleware.RefuseUnreadableMiddleware",
+    "infra.middleware.RefuseUnreadableMiddleware",
     "config.policy.PolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -135,7 +137,7 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
     }
 
 
-# Requests that a web process does at once, beside reads that are answered from memory (config.bulkhead). Twice as many
+# Requests that a web process does at once, beside reads that are answered from memory (registry.delivery.bulkhead). Twice as many
 # more wait, and the server has threads for those and for the reads.
 WEB_PLACES = env.integer("WEB_PLACES", 16)
 
@@ -172,7 +174,7 @@ CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CSRF_FAILURE_VIEW = "config.rest.csrf_failure"
+CSRF_FAILURE_VIEW = "infra.rest.csrf_failure"
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 if env.boolean("BEHIND_PROXY", default=False):
     # Only behind a proxy that always sets this header; otherwise a client could claim to use TLS.
@@ -187,7 +189,7 @@ CONTENT_SECURITY_POLICY = {
         "object-src": ["'none'"],
     }
 }
-# Larger bodies are refused before they are read (config.rest); uploads of files stream and have limits of their own.
+# Larger bodies are refused before they are read (infra.rest); uploads of files stream and have limits of their own.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- Static files ----------------------------------------------------------------------------------------------------
@@ -240,8 +242,8 @@ CELERY_BEAT_SCHEDULE = {
     "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
-    "look at what is watched": {"task": "evaluations.tasks.look_at_monitors", "schedule": 60},
-    "add up days that are over": {"task": "evaluations.tasks.add_up_days", "schedule": 3600},
+    "look at what is watched": {"task": "inference.tasks.look_at_monitors", "schedule": 60},
+    "add up days that are over": {"task": "inference.tasks.add_up_days", "schedule": 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
 
@@ -250,7 +252,7 @@ CELERY_BEAT_SCHEDULE = {
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
 # --- Delivery --------------------------------------------------------------------------------------------------------
-# How much of ready answers a web process keeps (registry.delivery).
+# How much of ready answers a web process keeps (registry.delivery.wsgi).
 DELIVERY_CACHE_BYTES = env.integer("DELIVERY_CACHE_MEGABYTES", 64, at_least=1) * 1024 * 1024
 
 # --- Model providers -------------------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ SANDBOX_URL = env.text("SANDBOX_URL") or (INSTANCE.sandbox_url if INSTANCE else 
 SANDBOX_KEY = hashlib.sha256(f"sandbox {SECRET_KEY}".encode()).hexdigest()
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
-# A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook (registry.embedders).
+# A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook (registry.examples.embedders).
 EMBEDDINGS_URL = env.text("EMBEDDINGS_URL")
 EMBEDDINGS_API_KEY = env.secret("EMBEDDINGS_API_KEY")
 EMBEDDINGS_MODEL = env.text("EMBEDDINGS_MODEL")
@@ -275,7 +277,7 @@ if EMBEDDINGS_URL:
 DEMO_SEEDS = [
     "registry.demo.seed",
     "evaluations.demo.seed",
-    "evaluations.demo_calls.seed",
+    "inference.demo.seed",
     "finetunes.demo.seed",
 ]
 
@@ -286,12 +288,12 @@ REST_FRAMEWORK = {
         "registry.api.authentication.BrowserAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["registry.api.authentication.HasProject"],
-    "DEFAULT_PARSER_CLASSES": ["config.rest.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["config.rest.JSONRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "config.rest.CursorPagination",
+    "DEFAULT_PARSER_CLASSES": ["infra.rest.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["infra.rest.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "infra.rest.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "config.openapi.ProblemAwareSchema",
-    "EXCEPTION_HANDLER": "config.rest.problem_handler",
+    "EXCEPTION_HANDLER": "infra.rest.problem_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -315,7 +317,7 @@ SPECTACULAR_SETTINGS = {
         "SynthesisStateEnum": "evaluations.models.SynthesisState",
         "TrainingSetStateEnum": "finetunes.models.TrainingSetState",
         "CrossValidationStateEnum": "finetunes.models.CrossValidationState",
-        "MonitorStateEnum": "evaluations.models.MonitorState",
+        "MonitorStateEnum": "inference.models.MonitorState",
         "TrialStateEnum": "evaluations.models.TrialState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],
@@ -333,7 +335,7 @@ UNFOLD = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "registry.request_id.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "infra.request_id.RequestIdFilter"}},
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
     },

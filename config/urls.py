@@ -16,15 +16,17 @@ urlpatterns = [
     path("api/v1/docs", docs, name="api-docs"),
     path("api/v1/", include("registry.api.urls")),
     path("api/v1/", include("evaluations.api.urls")),
+    path("api/v1/", include("inference.api.urls")),
     path("api/v1/", include("finetunes.api.urls")),
     path("hooks/fine-tunes/<int:key>", tuning_webhook, name="tuning-webhook"),
     path("api/public/v2/prompts/<str:name>", LangfusePrompt.as_view(), name="langfuse-prompt"),
     path("", include("registry.urls")),
     path("", include("evaluations.urls")),
+    path("", include("inference.urls")),
     path("", include("finetunes.urls")),
 ]
 
-handler400 = "config.rest.bad_request"
-handler403 = "config.rest.forbidden"
-handler404 = "config.rest.not_found"
-handler500 = "config.rest.server_error"
+handler400 = "infra.rest.bad_request"
+handler403 = "infra.rest.forbidden"
+handler404 = "infra.rest.not_found"
+handler500 = "infra.rest.server_error"

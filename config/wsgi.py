@@ -12,13 +12,13 @@ django = get_wsgi_application()
 # Applications can be imported only now.
 from django.conf import settings  # noqa: E402
 
-from config.bulkhead import Bulkhead  # noqa: E402
-from registry.counting import Counting, Fetch  # noqa: E402
-from registry.delivery import Delivery  # noqa: E402
-from registry.delivery_metrics import DeliveryMetrics  # noqa: E402
-from registry.listening import Listener, connect  # noqa: E402
-from registry.ready_answers import Table  # noqa: E402
-from registry.versions import renderers  # noqa: E402
+from registry.delivery.bulkhead import Bulkhead  # noqa: E402
+from registry.delivery.fetch_recorder import Counting, Fetch  # noqa: E402
+from registry.delivery.invalidation import Listener, connect  # noqa: E402
+from registry.delivery.metrics import DeliveryMetrics  # noqa: E402
+from registry.delivery.response_cache import Table  # noqa: E402
+from registry.delivery.wsgi import Delivery  # noqa: E402
+from registry.prompts.versions import renderers  # noqa: E402
 
 fetched: "deque[Fetch]" = deque()
 table = Table(settings.DELIVERY_CACHE_BYTES)

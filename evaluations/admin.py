@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from evaluations import reports, tasks
+from evaluations import tasks
+from evaluations.data_quality import reports
 from evaluations.models import (
     Annotation,
     AnnotationItem,
@@ -26,9 +27,6 @@ from evaluations.models import (
     Lineup,
     LineupRun,
     ModelPrice,
-    Monitor,
-    Observation,
-    ObservationDay,
     Provider,
     ProviderModel,
     Report,
@@ -261,26 +259,3 @@ class TrialAnswerAdmin(ReadOnlyAdmin):
 class SynthesisAdmin(ReadOnlyAdmin):
     list_display = ("id", "dataset", "model", "state", "wanted", "proposed", "cost_usd", "by_name")
     list_select_related = ("dataset", "model__provider")
-
-
-@admin.register(Observation)
-class ObservationAdmin(ReadOnlyAdmin):
-    list_display = ("reference", "version", "environment", "at", "model_name", "latency_ms", "cost_usd", "format_ok")
-    list_select_related = ("version__prompt",)
-    list_filter = ("environment", "is_simulation")
-    ordering = ("-id",)
-    show_full_result_count = False
-
-
-@admin.register(ObservationDay)
-class ObservationDayAdmin(ReadOnlyAdmin):
-    list_display = ("version", "environment", "day", "is_simulation")
-    list_select_related = ("version__prompt",)
-    ordering = ("-day", "id")
-
-
-@admin.register(Monitor)
-class MonitorAdmin(ReadOnlyAdmin):
-    list_display = ("prompt", "environment", "figure", "bound", "state", "value", "calls", "looked_at")
-    list_select_related = ("prompt",)
-    list_filter = ("state", "figure")

@@ -4,14 +4,16 @@ from pathlib import Path
 
 from django.db import transaction
 
-from config.embedded.home import Home
-from evaluations import datasets, loading, providers, runs
-from evaluations.case_file import read_rows
-from evaluations.loading import Change
+from evaluations.datasets import ingest
+from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.formats import read_rows
+from evaluations.datasets.ingest import Change
 from evaluations.models import Dataset, DatasetVersion
-from evaluations.planning import Asked
+from evaluations.providers import configuration as providers
+from evaluations.runs import lifecycle as runs
+from evaluations.runs.planning import Asked
 from registry import demo
-from registry.access import Actor, person
+from registry.accounts.permissions import Actor, person
 from registry.models import Project, Prompt, User
 
 DATASET = "support.tickets"
@@ -28,14 +30,14 @@ thread are a group.
 
 
 @transaction.atomic
-def seed(_home: Home) -> bool:
+def seed(_credentials_file: Path) -> bool:
     """Give the demo project its dataset, unless it has one; returns whether it was made."""
     project = Project.objects.filter(slug=demo.PROJECT).first()
     if project is None or Dataset.objects.filter(project=project, name=DATASET).exists():
         return False
     editor = person(User.objects.get(username="editor"), project)
     dataset = datasets.create(editor, name=DATASET, description=DESCRIPTION)
-    loaded = loading.load(editor, dataset, read_rows(TICKETS, "jsonl"), Change(message="Tickets of seven teams"))
+    loaded = ingest.load(editor, dataset, read_rows(TICKETS, "jsonl"), Change(message="Tickets of seven teams"))
     _measure(project, editor, loaded.version)
     return True
 

@@ -3,40 +3,19 @@ registry.tasks."""
 
 from celery import shared_task
 
-from evaluations import (
-    batches,
-    comparisons,
-    gates,
-    imports,
-    lineups,
-    monitors,
-    observations,
-    playground,
-    proposals,
-    providers,
-    reports,
-    runs,
-    synthesis,
-)
+from evaluations.comparisons import gates, pairwise, sweeps
+from evaluations.curation import proposals, synthesis
+from evaluations.data_quality import reports
+from evaluations.datasets import imports
 from evaluations.models import Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
+from evaluations.playground import lifecycle as playground
+from evaluations.providers import configuration as providers
+from evaluations.runs import batches
+from evaluations.runs import lifecycle as runs
 from registry.tasks import start
 
 HOUR = 3_600
 MOST_SWEPT = 50
-
-
-@shared_task(name="evaluations.tasks.look_at_monitors", time_limit=300, soft_time_limit=280)
-def look_at_monitors() -> None:
-    """Look at the figures that people watch."""
-    for monitor in monitors.due()[:MOST_SWEPT]:
-        monitors.look(monitor)
-
-
-@shared_task(name="evaluations.tasks.add_up_days", time_limit=HOUR, soft_time_limit=HOUR - 60)
-def add_up_days() -> None:
-    """Add up the days of live calls that are over, and delete calls that are old."""
-    observations.roll_up()
-    observations.clear_old()
 
 
 @shared_task(name="evaluations.tasks.read_import", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
@@ -87,7 +66,7 @@ def try_provider(provider_id: int, model: str) -> None:
 def drive_run(run_id: int) -> None:
     """Take a turn at a run; what is left over is another turn, after whatever else waits."""
     # Imported here: who only sends tasks needs neither scipy nor the client.
-    from evaluations.driving import Turn, drive  # noqa: PLC0415
+    from evaluations.runs.worker import Turn, drive  # noqa: PLC0415
 
     run = runs.loaded().filter(pk=run_id).first()
     if run is None:
@@ -102,7 +81,7 @@ def drive_run(run_id: int) -> None:
 @shared_task(name="evaluations.tasks.try_prompt", time_limit=420, soft_time_limit=400)
 def try_prompt(trial_id: int) -> None:
     """Ask what somebody in the playground waits for."""
-    from evaluations.streaming import perform  # noqa: PLC0415
+    from evaluations.playground.worker import perform  # noqa: PLC0415
 
     trial = playground.loaded().filter(pk=trial_id).first()
     if trial:
@@ -112,7 +91,7 @@ def try_prompt(trial_id: int) -> None:
 @shared_task(name="evaluations.tasks.sum_up_run", time_limit=HOUR + 60, soft_time_limit=HOUR)
 def sum_up_run(run_id: int) -> None:
     """Work out what a run came to."""
-    from evaluations.summaries import sum_up  # noqa: PLC0415
+    from evaluations.runs.summaries import sum_up  # noqa: PLC0415
 
     run = runs.unsummed().filter(pk=run_id).first()
     if run:
@@ -124,17 +103,17 @@ def sum_up_run(run_id: int) -> None:
 @shared_task(name="evaluations.tasks.compare_runs", time_limit=HOUR + 60, soft_time_limit=HOUR)
 def compare_runs(comparison_id: int) -> None:
     """Hold two runs against each other."""
-    comparison = comparisons.loaded().filter(pk=comparison_id).first()
+    comparison = pairwise.loaded().filter(pk=comparison_id).first()
     if comparison:
-        comparisons.perform(comparison)
+        pairwise.perform(comparison)
 
 
 @shared_task(name="evaluations.tasks.line_up", time_limit=HOUR + 60, soft_time_limit=HOUR)
 def line_up(lineup_id: int) -> None:
     """Put runs side by side, when all of them are over."""
-    lineup = lineups.loaded().filter(pk=lineup_id).first()
+    lineup = sweeps.loaded().filter(pk=lineup_id).first()
     if lineup:
-        lineups.perform(lineup)
+        sweeps.perform(lineup)
 
 
 @shared_task(name="evaluations.tasks.settle_gate", time_limit=HOUR + 60, soft_time_limit=HOUR)
@@ -160,11 +139,11 @@ def sweep() -> None:
         start(drive_run, key)
     for key in runs.unsummed().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(sum_up_run, key)
-    for key in comparisons.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in pairwise.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(compare_runs, key)
     for key in synthesis.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(write_cases, key)
-    for key in lineups.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in sweeps.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(line_up, key)
     playground.give_up_silent()
     for key in playground.unheard().values_list("pk", flat=True)[:MOST_SWEPT]:

@@ -6,12 +6,12 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from finetunes import jobs, recommendations, tasks
+from finetunes import tasks
+from finetunes.jobs import lifecycle as jobs
 from finetunes.models import (
     CrossValidation,
     FineTune,
     Guide,
-    InferenceConfig,
     StrategyPolicy,
     StrategyRecommendation,
     TrainingFile,
@@ -24,6 +24,7 @@ from finetunes.models import (
     Tuner,
     TuningPrice,
 )
+from finetunes.strategy import recommendations
 from registry.admin.base import ReadOnlyAdmin, operator_in, told
 from registry.admin.prompts import PromptAdmin
 from registry.models import Prompt
@@ -136,12 +137,6 @@ class StrategyRecommendationAdmin(ReadOnlyAdmin):
     list_display = ("id", "project", "prompt", "policy", "strategy", "is_simulation", "by_name", "created_at")
     list_select_related = ("project", "prompt")
     list_filter = ("strategy", "policy", "is_simulation")
-
-
-@admin.register(InferenceConfig)
-class InferenceConfigAdmin(ReadOnlyAdmin):
-    list_display = ("task", "project", "holder", "follows", "by_name", "created_at")
-    list_select_related = ("project", "holder", "follows")
 
 
 @admin.register(Guide)

@@ -1,18 +1,22 @@
 """What the demo needs to try fine-tunes and strategy: the sandbox tunes, prices for it, configs and a guide."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
-from config.embedded.home import Home
-from evaluations import providers
 from evaluations.models import Capability, Provider
-from finetunes import configs, guides, tuners
+from evaluations.providers import configuration as providers
+from finetunes.guides import lifecycle as guides
+from finetunes.jobs import provider_settings
 from finetunes.models import TuningPrice
-from registry import demo, prompts, versions
-from registry.access import Actor, person
+from inference.configs import lifecycle as configs
+from registry import demo
+from registry.accounts.permissions import Actor, person
 from registry.models import Project, User
+from registry.prompts import lifecycle as prompts
+from registry.prompts import versions
 
 BASE = "sandbox-small"
 # Dearer to call than the base, as with most providers.
@@ -52,7 +56,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 
 
 @transaction.atomic
-def seed(_home: Home) -> bool:
+def seed(_credentials_file: Path) -> bool:
     """Let the demo's sandbox tune, unless it does; returns whether it was made so."""
     project = Project.objects.filter(slug=demo.PROJECT).first()
     sandbox = Provider.objects.filter(project=project, is_simulation=True).first() if project else None
@@ -61,7 +65,7 @@ def seed(_home: Home) -> bool:
     admin = person(User.objects.get(username="admin"), project)
     sandbox.project = project
     providers.change(admin, sandbox, capabilities=[*sandbox.capabilities, Capability.FINE_TUNING])
-    tuners.set_price(admin, providers.model_named(project, f"{sandbox.name}/{BASE}"), PRICES)
+    provider_settings.set_price(admin, providers.model_named(project, f"{sandbox.name}/{BASE}"), PRICES)
     editor = person(User.objects.get(username="editor"), project)
     _configs(editor)
     wanted = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}

@@ -3,10 +3,13 @@ registry.tasks."""
 
 from celery import shared_task
 
+from core.references import DEFAULT_ENVIRONMENT
 from evaluations import tasks as evaluating
-from finetunes import configs, cross_validations, jobs, training_sets, tuned
+from finetunes.jobs import cross_validation, tuned_models
+from finetunes.jobs import lifecycle as jobs
 from finetunes.models import TunedEvaluation
-from registry.references import DEFAULT_ENVIRONMENT
+from finetunes.strategy import config_proposals
+from finetunes.training_sets import lifecycle as training_sets
 from registry.tasks import start
 
 MOST_SWEPT = 50
@@ -24,7 +27,7 @@ def build(training_set_id: int) -> None:
 @shared_task(name="finetunes.tasks.advance", time_limit=660, soft_time_limit=640)
 def advance(job_id: int) -> None:
     """Take one step of a job; what can be done at once is another task."""
-    from finetunes.advancing import advance as step  # noqa: PLC0415
+    from finetunes.jobs.worker import advance as step  # noqa: PLC0415
 
     job = step(job_id)
     if job and job.is_driven and jobs.due().filter(pk=job.pk).exists():
@@ -36,16 +39,16 @@ def advance(job_id: int) -> None:
 @shared_task(name="finetunes.tasks.measure", time_limit=300, soft_time_limit=280)
 def measure(tuned_id: int) -> None:
     """Begin to measure a tuned model."""
-    found = tuned.unmeasured().filter(pk=tuned_id).first()
-    for run in tuned.measure(found) if found else ():
+    found = tuned_models.unmeasured().filter(pk=tuned_id).first()
+    for run in tuned_models.measure(found) if found else ():
         start(evaluating.drive_run, run.pk)
 
 
 @shared_task(name="finetunes.tasks.compare", time_limit=120, soft_time_limit=110)
 def compare(evaluation_id: int) -> None:
     """Hold a tuned model's runs against those of what it is to replace."""
-    found: TunedEvaluation | None = tuned.uncompared().filter(pk=evaluation_id).first()
-    number = tuned.compare(found) if found else None
+    found: TunedEvaluation | None = tuned_models.uncompared().filter(pk=evaluation_id).first()
+    number = tuned_models.compare(found) if found else None
     if number:
         start(evaluating.compare_runs, number)
 
@@ -53,22 +56,22 @@ def compare(evaluation_id: int) -> None:
 @shared_task(name="finetunes.tasks.cross_validate", time_limit=660, soft_time_limit=640)
 def cross_validate(cross_validation_id: int) -> None:
     """Take the next steps of a cross-validation."""
-    found = cross_validations.open_work().filter(pk=cross_validation_id).first()
+    found = cross_validation.open_work().filter(pk=cross_validation_id).first()
     if found:
-        cross_validations.perform(found)
+        cross_validation.perform(found)
 
 
 @shared_task(name="finetunes.tasks.look_at_drift", time_limit=600, soft_time_limit=580)
 def look_at_drift() -> None:
     """Look whether live calls of published models are still what they were measured on."""
-    for model in tuned.undrifted()[:MOST_SWEPT]:
-        tuned.look_at_drift(model)
+    for model in tuned_models.undrifted()[:MOST_SWEPT]:
+        tuned_models.look_at_drift(model)
 
 
 @shared_task(name="finetunes.tasks.follow_recommendations", time_limit=600, soft_time_limit=580)
 def follow_recommendations() -> None:
     """Recommend anew for configs that follow a prompt; another answer opens a promotion."""
-    configs.look(DEFAULT_ENVIRONMENT)
+    config_proposals.look(DEFAULT_ENVIRONMENT)
 
 
 @shared_task(name="finetunes.tasks.sweep", time_limit=60, soft_time_limit=50)
@@ -78,9 +81,9 @@ def sweep() -> None:
         start(build, key)
     for key in jobs.due().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(advance, key)
-    for key in tuned.unmeasured().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in tuned_models.unmeasured().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(measure, key)
-    for key in tuned.uncompared().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in tuned_models.uncompared().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(compare, key)
-    for key in cross_validations.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in cross_validation.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
         start(cross_validate, key)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.views import configs, cross_validations, guides, jobs, panels, strategy, token_audit, training_sets
+from finetunes.views import cross_validations, guides, jobs, panels, strategy, token_audit, training_sets
 
 app_name = "finetunes"
 P = "p/<slug:project>"
@@ -12,10 +12,6 @@ urlpatterns = [
     path(f"{P}/prompts/<str:name>/strategy/", strategy.strategy_page, name="strategy"),
     path(f"{P}/prompts/<str:name>/strategy/answer/", strategy.strategy_answer, name="strategy-answer"),
     path(f"{P}/strategy/", strategy.recommendation_list, name="recommendation-list"),
-    path(f"{P}/strategy/configs/", configs.config_list, name="config-list"),
-    path(f"{P}/strategy/configs/<str:task>/", configs.config_detail, name="config-detail"),
-    path(f"{P}/strategy/configs/<str:task>/propose/", configs.config_propose, name="config-propose"),
-    path(f"{P}/strategy/configs/<str:task>/follow/", configs.config_follow, name="config-follow"),
     path(f"{P}/strategy/guides/", guides.guide_list, name="guide-list"),
     path(f"{P}/strategy/guides/<str:name>/", guides.guide_detail, name="guide-detail"),
     path(f"{P}/strategy/policy/", strategy.policy_page, name="strategy-policy"),

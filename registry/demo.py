@@ -9,21 +9,15 @@ from pathlib import Path
 
 from django.db import transaction
 
-from config.embedded.home import Home, read_json, write_private_json
-from registry import (
-    environments,
-    example_file,
-    examples,
-    keys,
-    projects,
-    promotion,
-    prompt_file,
-    prompts,
-    releases,
-    versions,
-)
-from registry.access import Actor, command_line, person
+from infra.private_files import read_json, write_private_json
+from registry.accounts import api_keys, projects
+from registry.accounts.permissions import Actor, command_line, person
+from registry.content import example_file, prompt_file
+from registry.examples import example_sets
 from registry.models import Project, Prompt, PromptVersion, Role, User
+from registry.promotions import environments, releases, workflow
+from registry.prompts import lifecycle as prompts
+from registry.prompts import versions
 
 PROJECT = "demo"
 OTHER_PROJECT = "elsewhere"
@@ -52,23 +46,23 @@ class Credentials:
     token: str
 
 
-def read_credentials(home: Home) -> Credentials | None:
-    stored = read_json(home.demo_file)
+def read_credentials(path: Path) -> Credentials | None:
+    stored = read_json(path)
     return Credentials(**stored) if stored else None
 
 
 @transaction.atomic
-def seed(home: Home) -> bool:
-    """Make the demo unless it exists; returns whether it was made. Its credentials go to the instance's home."""
+def seed(credentials_file: Path) -> bool:
+    """Make the demo unless it exists, and write its credentials; returns whether it was made."""
     if Project.objects.filter(slug=PROJECT).exists():
         return False
     demo = projects.create_project(slug=PROJECT, name="Demo")
     projects.create_project(slug=OTHER_PROJECT, name="Elsewhere")
     passwords = {name: _make_person(name, somebody) for name, somebody in PEOPLE.items()}
-    _, token = keys.issue(command_line(demo), name="demo", scopes=["read", "write"])
+    _, token = api_keys.issue(command_line(demo), name="demo", scopes=["read", "write"])
     _tell_story(demo)
     # Before the commit: a database with people whose passwords nobody has would be worse than an unused file.
-    write_private_json(home.demo_file, asdict(Credentials(passwords, token)))
+    write_private_json(credentials_file, asdict(Credentials(passwords, token)))
     return True
 
 
@@ -108,7 +102,7 @@ def _tell_story(demo: Project) -> None:
     _release(editor, reviewer, extraction, "production", "Replaces the regular expressions.")
     draft, better_draft = _commit_all(editor, "support.reply")
     _release(editor, reviewer, draft, "production", "Drafts for the support desk.")
-    promotion.request(
+    workflow.request(
         editor,
         better_draft.prompt,
         better_draft,
@@ -116,8 +110,8 @@ def _tell_story(demo: Project) -> None:
         reason="Stops promising dates that nobody agreed to.",
     )
     shots = example_file.read_file((PROMPTS / "support.tickets.jsonl").read_bytes(), "support.tickets.jsonl")
-    tickets = examples.create(editor, name="support.tickets", description="Tickets of each team, answered by hand.")
-    examples.commit(editor, tickets, examples=shots, message="Six of each team")
+    tickets = example_sets.create(editor, name="support.tickets", description="Tickets of each team, answered by hand.")
+    example_sets.commit(editor, tickets, examples=shots, message="Six of each team")
     (route,) = _commit_all(editor, "support.route")
     _release(editor, reviewer, route, "staging", "Picks its examples; to be measured against support.triage.")
 
@@ -131,7 +125,7 @@ def _commit_all(editor: Actor, name: str) -> list[PromptVersion]:
 
 def _release(editor: Actor, reviewer: Actor, version: PromptVersion, environment: str, reason: str) -> None:
     target = environments.named(editor.project, environment)
-    asked = promotion.request(editor, version.prompt, version, target, reason=reason)
+    asked = workflow.request(editor, version.prompt, version, target, reason=reason)
     if target.protected:
-        promotion.approve(reviewer, asked, comment="Read and tried.")
-    promotion.apply(editor, asked)
+        workflow.approve(reviewer, asked, comment="Read and tried.")
+    workflow.apply(editor, asked)

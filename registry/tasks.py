@@ -11,7 +11,8 @@ from django.core.management import call_command
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from registry import fetches, snapshots, vectors
+from registry.delivery import fetch_stats, snapshots
+from registry.examples import vector_search
 from registry.models import Embedding, ExampleSetVersion
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def clear_expired_sessions() -> None:
 @shared_task(name="registry.tasks.clear_old", time_limit=300, soft_time_limit=270)
 def clear_old() -> None:
     """Forget counts of fetches and snapshots that nobody asks for any more."""
-    fetches.clear_old()
+    fetch_stats.clear_old()
     snapshots.clear_old()
 
 
@@ -49,13 +50,13 @@ def embed(work_id: int) -> None:
     """Embed what one version's examples lack."""
     work = Embedding.objects.select_related("version__example_set").filter(pk=work_id).first()
     if work:
-        vectors.fill(work)
+        vector_search.fill(work)
 
 
 @shared_task(name="registry.tasks.sweep_embeddings", time_limit=60, soft_time_limit=50)
 def sweep_embeddings() -> None:
     """Start what waits: its own task was lost, or its worker died."""
-    for work_id in vectors.open_work().values_list("pk", flat=True)[:50]:
+    for work_id in vector_search.open_work().values_list("pk", flat=True)[:50]:
         start(embed, work_id)
 
 

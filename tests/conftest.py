@@ -16,9 +16,12 @@ from django.db import close_old_connections, connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
 
-from registry import access, environments, keys, projects, promotion, prompts, releases, versions
-from registry.access import Actor
+from registry.accounts import api_keys, permissions, projects
+from registry.accounts.permissions import Actor
 from registry.models import Environment, Project, Prompt, PromptVersion, Release, Role, User
+from registry.promotions import environments, releases, workflow
+from registry.prompts import lifecycle as prompts
+from registry.prompts import versions
 
 # CI runs the same examples each time; elsewhere every run explores others.
 hypothesis.settings.register_profile("reproducible", derandomize=True)
@@ -78,10 +81,10 @@ class Stage:
     def release(self, version: PromptVersion, environment: str = "production") -> Release:
         """Promote as people do: Edith asks, Rhea approves where it must be, Edith applies."""
         target = self.environment(environment)
-        asked = promotion.request(self.edith, version.prompt, version, target)
+        asked = workflow.request(self.edith, version.prompt, version, target)
         if target.protected:
-            promotion.approve(self.rhea, asked)
-        return promotion.apply(self.edith, asked)
+            workflow.approve(self.rhea, asked)
+        return workflow.apply(self.edith, asked)
 
     def roll_back(self, prompt: Prompt, environment: str = "production", **options: Any) -> Release:
         return releases.roll_back(self.edith, prompt, self.environment(environment), **options)
@@ -114,12 +117,12 @@ def stage(db: None) -> Stage:
 
 def make_stage() -> Stage:
     project = projects.create_project(slug="paper", name="Paper")
-    root = access.command_line(project)
+    root = permissions.command_line(project)
     people = {}
     for name, role in ROLES.items():
         user = make_user(name)
         projects.set_member(root, user=user, role=role)
-        people[name] = access.person(user, project)
+        people[name] = permissions.person(user, project)
     return Stage(project, **people)
 
 
@@ -137,8 +140,8 @@ def otis(db: None) -> Actor:
     """The outsider."""
     project = projects.create_project(slug="elsewhere", name="Elsewhere")
     user = make_user("otis")
-    projects.set_member(access.command_line(project), user=user, role=Role.ADMIN)
-    return access.person(user, project)
+    projects.set_member(permissions.command_line(project), user=user, role=Role.ADMIN)
+    return permissions.person(user, project)
 
 
 ApiFor = Callable[..., APIClient]
@@ -151,7 +154,7 @@ def api_for() -> ApiFor:
     def make(actor: Actor, *, scopes: list[str] | None = None) -> APIClient:
         client = APIClient(raise_request_exception=False)
         if scopes:
-            _, token = keys.issue(access.command_line(actor.project), name="tests", scopes=scopes)
+            _, token = api_keys.issue(permissions.command_line(actor.project), name="tests", scopes=scopes)
             client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
         elif actor.user:
             client.force_login(actor.user)

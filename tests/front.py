@@ -12,10 +12,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
 
-from registry.counting import Counting, Fetch
-from registry.delivery import Delivery
-from registry.listening import Listener, connect
-from registry.ready_answers import Table
+from registry.delivery.fetch_recorder import Counting, Fetch
+from registry.delivery.invalidation import Listener, connect
+from registry.delivery.response_cache import Table
+from registry.delivery.wsgi import Delivery
 
 
 class Threads(ThreadingMixIn, WSGIServer):

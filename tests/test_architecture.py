@@ -14,86 +14,14 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from packaging.requirements import Requirement
 from rest_framework.test import APIClient
 
-from registry.problems import CATALOGUE, as_markdown
+from core.errors import CATALOGUE, as_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE = [
-    "evaluations.agreement",
-    "evaluations.calling",
-    "evaluations.drift",
-    "evaluations.traffic",
-    "evaluations.case_file",
-    "evaluations.case_row",
-    "evaluations.promptfoo",
-    "evaluations.service_levels",
-    "evaluations.synthesis_chat",
-    "evaluations.cases",
-    "evaluations.adherence",
-    "evaluations.chat",
-    "evaluations.containment",
-    "evaluations.contrasts",
-    "evaluations.intervals",
-    "evaluations.list_prices",
-    "evaluations.metrics",
-    "evaluations.near_duplicates",
-    "evaluations.ngrams",
-    "evaluations.openai_chat",
-    "evaluations.outbound",
-    "evaluations.paired",
-    "evaluations.readiness",
-    "evaluations.result_file",
-    "evaluations.sandbox",
-    "evaluations.scorers",
-    "evaluations.scoring",
-    "evaluations.splits",
-    "evaluations.verdicts",
-    "finetunes.advice",
-    "finetunes.benchmarks",
-    "finetunes.evidence",
-    "finetunes.inference",
-    "finetunes.money",
-    "finetunes.policies",
-    "finetunes.quantities",
-    "finetunes.seed_strategy",
-    "finetunes.signals",
-    "finetunes.strategy",
-    "finetunes.curves",
-    "finetunes.minimal",
-    "finetunes.openai_tuning",
-    "finetunes.polling",
-    "finetunes.remote",
-    "finetunes.sizing",
-    "finetunes.states",
-    "finetunes.training_lines",
-    "finetunes.validation",
-    "registry.charts",
-    "registry.choosing",
-    "registry.comparing",
-    "registry.content",
-    "registry.diffing",
-    "registry.embedding",
-    "registry.example_content",
-    "registry.example_file",
-    "registry.identity",
-    "registry.foreign_draft",
-    "registry.foreign_prompts",
-    "registry.foreign_readers",
-    "registry.foreign_text",
-    "registry.langfuse",
-    "registry.lexical",
-    "registry.linting",
-    "registry.merging",
-    "registry.normalising",
-    "registry.pricing",
-    "registry.problems",
-    "registry.prompt_file",
-    "registry.references",
-    "registry.remote_embedder",
-    "registry.rendering",
-    "registry.snippets",
-    "registry.templating",
-    "registry.tokens",
-]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS = PROJECT["tool"]["importlinter"]["contracts"]
+PURE = next(contract["source_modules"] for contract in CONTRACTS if contract["type"] == "forbidden")
+APPS = ("core", "infra", "registry", "evaluations", "inference", "finetunes", "config")
+MAX_MODULES_IN_A_FOLDER = 15
 # Addresses that answer strangers, and why.
 PUBLIC = {
     "metrics": "Prometheus asks it; it counts views, not what they say",
@@ -106,13 +34,38 @@ PUBLIC = {
 
 def test_the_pure_core_runs_without_django():
     script = f"""
-import importlib, sys
-for module in {PURE}:
-    importlib.import_module(module)
-    assert 'django' not in sys.modules, module
+import importlib, pkgutil, sys
+for name in {PURE}:
+    module = importlib.import_module(name)
+    inside = pkgutil.walk_packages(module.__path__, name + ".") if hasattr(module, "__path__") else ()
+    for part in inside:
+        if not part.name.endswith("__main__"):
+            importlib.import_module(part.name)
+    assert 'django' not in sys.modules, name
 """
 
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+
+
+def test_import_contracts_leave_no_module_outside():
+    layered = {contract["containers"][0]: contract for contract in CONTRACTS if "containers" in contract}
+
+    assert set(layered) == {"registry", "evaluations", "inference", "finetunes"}
+    assert all(contract["exhaustive"] for contract in layered.values())
+
+
+def test_no_folder_holds_more_modules_than_a_reader_can_scan():
+    folders = [path.parent for app in (*APPS, "client", "benchmarks", "docs") for path in (ROOT / app).rglob("*.py")]
+
+    crowded = {
+        str(folder.relative_to(ROOT)): len(modules)
+        for folder in set(folders)
+        if folder.name != "migrations"
+        and len(modules := [path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        > MAX_MODULES_IN_A_FOLDER
+    }
+
+    assert not crowded
 
 
 def addresses(resolver: URLResolver, prefix: str = "") -> list[str]:
@@ -159,7 +112,7 @@ def test_every_address_refuses_a_stranger(db: None, address: str):
 def test_every_task_has_limits():
     current_app.loader.import_default_modules()
     ours = [
-        task for name, task in current_app.tasks.items() if name.startswith(("registry.", "evaluations.", "finetunes."))
+        task for name, task in current_app.tasks.items() if name.startswith(tuple(f"{app}." for app in APPS))
     ]
 
     assert ours
@@ -171,17 +124,17 @@ def test_every_task_has_limits():
 
 def test_every_code_that_is_raised_is_in_the_catalogue_and_every_one_in_it_is_used():
     used: set[str] = set()
-    for folder in ("config", "registry", "evaluations", "finetunes"):
+    for folder in APPS:
         for path in (ROOT / folder).rglob("*.py"):
             strings = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
-            if path.name != "problems.py":
+            if path != ROOT / "core/errors.py":
                 used |= {text for text in strings if isinstance(text, str)}
 
     assert set(CATALOGUE) - used == set()
 
 
 def test_the_page_of_errors_is_true():
-    assert (ROOT / "docs/errors.md").read_text() == as_markdown(), "python -m registry.problems > docs/errors.md"
+    assert (ROOT / "docs/errors.md").read_text() == as_markdown(), "python -m core.errors > docs/errors.md"
 
 
 def locked(name: str) -> dict[str, str]:
@@ -192,7 +145,7 @@ def locked(name: str) -> dict[str, str]:
 
 
 def test_the_locks_satisfy_what_the_project_asks_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = PROJECT["project"]
     asked = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
     everything = locked("requirements-dev.lock")
 

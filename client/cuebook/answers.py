@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cuebook.core.example_content import Shot
+from cuebook.core.examples import Shot
 from cuebook.errors import IntegrityError, RefusedError
 from cuebook.hashing import verify
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from cuebook.core.problems import Problem
+from cuebook.core.errors import Problem
 from cuebook.core.references import is_environment_name, parse_reference
 from cuebook.disk import DiskCopy, default_directory
 from cuebook.errors import CuebookError, RefusedError

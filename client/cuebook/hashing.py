@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cuebook.core.example_content import Shot, set_hash
+from cuebook.core.examples import Shot, set_hash
 from cuebook.errors import IntegrityError
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cuebook.answers import Document
-from cuebook.core.example_content import Shot
+from cuebook.core.examples import Shot
 from cuebook.disk import DiskCopy
 from cuebook.errors import CuebookError, IntegrityError, NotFoundError, RefusedError, UnavailableError
 from cuebook.memory import Memory

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from cuebook.answers import Document, shots_of, version_of, well_formed
-from cuebook.core.example_content import Shot
+from cuebook.core.examples import Shot
 from cuebook.errors import IntegrityError
 from cuebook.hashing import content_hash, verify_examples
 from cuebook.prompt import Confirmation, Prompt, Source

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cuebook.answers import Document, well_formed
-from cuebook.core.choosing import BY_SIMILARITY, Candidate, choose, needed
 from cuebook.core.content import DEFAULTS
-from cuebook.core.example_content import Shot
-from cuebook.core.problems import Problem
+from cuebook.core.errors import Problem
+from cuebook.core.example_selection import BY_SIMILARITY, Candidate, choose, needed
+from cuebook.core.examples import Shot
 from cuebook.core.rendering import Rendering
 from cuebook.errors import RefusedError, RenderError
 from cuebook.hashing import content_hash

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cuebook.answers import Document, live_of, rendered_of, shots_of, version_of, versions_of
-from cuebook.core.example_content import Shot
+from cuebook.core.examples import Shot
 from cuebook.errors import CuebookError, IntegrityError, KeyRefusedError, NotFoundError, RefusedError, UnavailableError
 from cuebook.pace import retry_after
 

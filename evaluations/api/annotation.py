@@ -8,11 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import annotation, datasets
 from evaluations.api import serializers as shapes
 from evaluations.api.datasets import loaded_answer
+from evaluations.curation import annotation
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import AnnotationRound
-from registry.access import Right
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
 

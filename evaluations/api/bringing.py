@@ -9,12 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import bringing
-from evaluations.bringing import Tests
+from evaluations.interop import import_prompts
+from evaluations.interop.import_prompts import Tests
+from infra.serializer_fields import Input, Text
 from registry.api.authentication import actor_of
-from registry.api.fields import Input, Text
-from registry.bringing import Brought
-from registry.foreign_prompts import SOURCES
+from registry.interop.import_prompts import Brought
+from registry.interop.importers.convert import SOURCES
 
 
 @extend_schema_field(OpenApiTypes.ANY)
@@ -84,7 +84,7 @@ class Bring(APIView):
         nothing, so it is safe to repeat.
         """
         asked = BringInput.read(request)
-        brought, tests = bringing.bring(
+        brought, tests = import_prompts.bring(
             actor_of(request),
             asked["source"],
             asked["document"],

@@ -8,10 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import comparisons, runs, tasks
+from evaluations import tasks
 from evaluations.api import measuring as shapes
+from evaluations.comparisons import pairwise
 from evaluations.models import Comparison
-from registry.access import Right
+from evaluations.runs import lifecycle as runs
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.tasks import start
 
@@ -42,10 +44,10 @@ class ComparisonList(generics.GenericAPIView[Comparison]):
         asked = shapes.ComparisonInput.read(request)
         actor = actor_of(request)
         sides = (runs.numbered(actor.project, asked[side]) for side in ("baseline", "candidate"))
-        made = comparisons.create(actor, *sides, margin=asked["margin"])
+        made = pairwise.create(actor, *sides, margin=asked["margin"])
         start(tasks.compare_runs, made.pk)
         headers = {"Location": f"/api/v1/comparisons/{made.pk}"}
-        return Response(comparison_document(comparisons.numbered(actor.project, made.pk)), status=201, headers=headers)
+        return Response(comparison_document(pairwise.numbered(actor.project, made.pk)), status=201, headers=headers)
 
 
 class ComparisonDetail(APIView):
@@ -54,4 +56,4 @@ class ComparisonDetail(APIView):
         """A comparison, with its verdict when it is done."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        return Response(comparison_document(comparisons.numbered(actor.project, key)))
+        return Response(comparison_document(pairwise.numbered(actor.project, key)))

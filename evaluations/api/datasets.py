@@ -11,18 +11,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import case_file, datasets, tasks
+from core.errors import Fault, Problem
+from evaluations import tasks
 from evaluations.api import serializers as shapes
 from evaluations.api.filters import CaseFilter, DatasetFilter
-from evaluations.loading import Loaded
+from evaluations.datasets import formats
+from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.ingest import Loaded
+from evaluations.datasets.splits import SMALL
 from evaluations.models import Case, Dataset, DatasetVersion, Split
-from evaluations.splits import SMALL
-from registry.access import Right
-from registry.api import conditional
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
 from registry.api.versions import IF_MATCH
-from registry.problems import Fault, Problem
+from registry.delivery import caching
 
 DEFAULT_FOLDS = 5
 
@@ -143,7 +145,7 @@ class DatasetVersions(generics.GenericAPIView[DatasetVersion]):
             removed=asked["remove"],
             changed=keyed(asked["change"], "/change"),
             message=asked["message"],
-            expected_latest=conditional.expected(request),
+            expected_latest=caching.expected(request),
         )
         return loaded_answer(dataset, loaded)
 
@@ -223,7 +225,7 @@ def file_answer(version: DatasetVersion, *, as_csv: bool, split: str = "") -> St
     """A version, or one of its sides, as a download; a million cases need no memory."""
     split = split if split in Split.values else ""
     cases = datasets.documents(version, split=split)
-    lines = case_file.write_csv(cases, datasets.table_columns(version)) if as_csv else case_file.write_jsonl(cases)
+    lines = formats.write_csv(cases, datasets.table_columns(version)) if as_csv else formats.write_jsonl(cases)
     ending, kind = ("csv", "text/csv") if as_csv else ("jsonl", "application/jsonl")
     name = ".".join(part for part in (version.dataset.name, str(version.number), split, ending) if part)
     return StreamingHttpResponse(

@@ -8,13 +8,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import gates
 from evaluations.api import measuring as shapes
+from evaluations.comparisons import gates
 from evaluations.models import Gate, GateRun
-from registry import environments
-from registry.access import Right
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
+from registry.promotions import environments
 
 
 class GateList(generics.GenericAPIView[Gate]):

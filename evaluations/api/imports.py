@@ -12,13 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import datasets, imports, tasks
+from core.errors import Problem
+from evaluations import tasks
 from evaluations.api import serializers as shapes
+from evaluations.datasets import imports
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import DatasetImport
-from registry.access import Right
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
-from registry.problems import Problem
 from registry.tasks import start
 
 

@@ -8,10 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import lineups, runs, tasks
+from evaluations import tasks
 from evaluations.api import measuring as shapes
+from evaluations.comparisons import sweeps
 from evaluations.models import Lineup
-from registry.access import Right
+from evaluations.runs import lifecycle as runs
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
 from registry.tasks import start
@@ -23,7 +25,7 @@ def lineup_document(lineup: Lineup) -> dict[str, Any]:
 
 def _made(lineup: Lineup) -> Response:
     headers = {"Location": f"/api/v1/lineups/{lineup.pk}"}
-    return Response(lineup_document(lineups.numbered(lineup.project, lineup.pk)), status=201, headers=headers)
+    return Response(lineup_document(sweeps.numbered(lineup.project, lineup.pk)), status=201, headers=headers)
 
 
 class LineupList(generics.GenericAPIView[Lineup]):
@@ -37,7 +39,7 @@ class LineupList(generics.GenericAPIView[Lineup]):
         """Lineups and sweeps, newest first."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        rows = lineups.loaded().filter(project=actor.project).order_by("-id")
+        rows = sweeps.loaded().filter(project=actor.project).order_by("-id")
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
     @extend_schema(operation_id="lineups_create", request=shapes.LineupInput, responses={201: shapes.LineupSerializer})
@@ -45,8 +47,8 @@ class LineupList(generics.GenericAPIView[Lineup]):
         """Put runs on the same cases side by side."""
         asked = shapes.LineupInput.read(request)
         actor = actor_of(request)
-        chosen = [runs.numbered(actor.project, key) for key in asked["runs"][: lineups.MOST + 1]]
-        made = lineups.create(actor, chosen, margin=asked["margin"], levels=asked.get("levels"))
+        chosen = [runs.numbered(actor.project, key) for key in asked["runs"][: sweeps.MOST + 1]]
+        made = sweeps.create(actor, chosen, margin=asked["margin"], levels=asked.get("levels"))
         start(tasks.line_up, made.pk)
         return _made(made)
 
@@ -58,7 +60,7 @@ class SweepList(APIView):
         asked = shapes.SweepInput.read(request)
         actor = actor_of(request)
         how = {"budget_usd": asked.get("budget_usd"), "margin": asked["margin"], "levels": asked.get("levels")}
-        made = lineups.sweep(actor, lineups.asked_for(actor.project, asked), **how)
+        made = sweeps.sweep(actor, sweeps.asked_for(actor.project, asked), **how)
         for run in made.swept_runs.order_by("id"):
             tasks.drive_soon(run)
         return _made(made)
@@ -71,8 +73,8 @@ class SweepEstimate(APIView):
         asked = shapes.SweepInput.read(request)
         actor = actor_of(request)
         actor.require(Right.SEE)
-        grid = lineups.asked_for(actor.project, asked)
-        return Response(lineups.estimated(actor.project, grid, asked.get("budget_usd")))
+        grid = sweeps.asked_for(actor.project, asked)
+        return Response(sweeps.estimated(actor.project, grid, asked.get("budget_usd")))
 
 
 class LineupDetail(APIView):
@@ -81,7 +83,7 @@ class LineupDetail(APIView):
         """A lineup: its runs, and when they are over, what to choose."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        return Response(lineup_document(lineups.numbered(actor.project, key)))
+        return Response(lineup_document(sweeps.numbered(actor.project, key)))
 
 
 class LineupCancel(APIView):
@@ -89,7 +91,7 @@ class LineupCancel(APIView):
     def post(self, request: Request, key: int) -> Response:
         """End the runs of a sweep that are under way."""
         actor = actor_of(request)
-        return Response(lineup_document(lineups.cancel(actor, lineups.numbered(actor.project, key))))
+        return Response(lineup_document(sweeps.cancel(actor, sweeps.numbered(actor.project, key))))
 
 
 class LineupResume(APIView):
@@ -98,8 +100,8 @@ class LineupResume(APIView):
         """Go on with the runs of a sweep that ended early."""
         asked = shapes.ResumeInput.read(request)
         actor = actor_of(request)
-        lineup = lineups.numbered(actor.project, key)
-        resumed, went_on = lineups.resume(actor, lineup, budget_usd=asked.get("budget_usd"))
+        lineup = sweeps.numbered(actor.project, key)
+        resumed, went_on = sweeps.resume(actor, lineup, budget_usd=asked.get("budget_usd"))
         for run in went_on:
             tasks.drive_soon(run)
         return Response(lineup_document(resumed))

@@ -20,7 +20,7 @@ from evaluations.models import (
     ServiceLevels,
     Split,
 )
-from registry.api.fields import Input, ObjectField, Text
+from infra.serializer_fields import Input, ObjectField, Text
 
 # --- Providers -------------------------------------------------------------------------------------------------------
 

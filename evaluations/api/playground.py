@@ -8,17 +8,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import datasets, playground, providers, tasks
+from core.errors import Fault, Problem
+from core.references import Reference, parse_selector
+from evaluations import tasks
 from evaluations.api import trying as shapes
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Trial
-from evaluations.playground import Asked, Input
-from registry import examples, prompts, resolution
-from registry.access import Actor, Right
+from evaluations.playground import lifecycle as playground
+from evaluations.playground.lifecycle import Asked, Input
+from evaluations.providers import configuration as providers
+from registry.accounts.permissions import Actor, Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
+from registry.examples import example_sets
 from registry.models import Prompt
-from registry.problems import Fault, Problem
-from registry.references import Reference, parse_selector
+from registry.prompts import lifecycle as prompts
+from registry.prompts import resolution
 from registry.tasks import start
 
 
@@ -105,6 +110,6 @@ class TrialKeep(APIView):
         if asked.get("dataset"):
             playground.keep_as_case(actor, found, datasets.named(actor.project, asked["dataset"]))
         else:
-            playground.keep_as_example(actor, found, examples.named(actor.project, asked["example_set"]))
+            playground.keep_as_example(actor, found, example_sets.named(actor.project, asked["example_set"]))
         kept = playground.answer_of(_found(actor, name, key), answer)
         return Response(shapes.TrialAnswerSerializer(kept).data)

@@ -8,12 +8,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import datasets, proposals, providers, synthesis, tasks
+from evaluations import tasks
 from evaluations.api import serializers as shapes
 from evaluations.api.datasets import keyed, loaded_answer
 from evaluations.api.filters import ProposalFilter
+from evaluations.curation import proposals, synthesis
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import CaseProposal, Synthesis
-from registry.access import Right
+from evaluations.providers import configuration as providers
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.tasks import start
 

@@ -10,10 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import providers, tasks
+from evaluations import tasks
 from evaluations.api import measuring as shapes
 from evaluations.models import ModelPrice, Provider, ProviderModel
-from registry.access import Right
+from evaluations.providers import configuration as providers
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
 from registry.tasks import start

@@ -12,14 +12,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import planning, result_file, runs, tasks
+from core.errors import Fault, Problem
+from evaluations import tasks
 from evaluations.api import measuring as shapes
 from evaluations.models import Result, Run
+from evaluations.runs import export, planning
+from evaluations.runs import lifecycle as runs
 from evaluations.scorers import all_scorers
-from registry.access import Right
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
-from registry.problems import Fault, Problem
 
 
 def run_document(run: Run) -> dict[str, Any]:
@@ -155,7 +157,7 @@ class RunResults(generics.GenericAPIView[Result]):
 class RunFile(APIView):
     @extend_schema(
         operation_id="evaluations_file",
-        parameters=[OpenApiParameter("as", str, enum=list(result_file.FORMS))],
+        parameters=[OpenApiParameter("as", str, enum=list(export.FORMS))],
         responses={(200, "application/jsonl"): OpenApiTypes.STR},
     )
     def get(self, request: Request, key: int) -> StreamingHttpResponse:
@@ -166,15 +168,15 @@ class RunFile(APIView):
 
 
 def file_answer(run: Run, form: str) -> StreamingHttpResponse:
-    if form not in result_file.FORMS:
-        sentence = f"Must be one of: {', '.join(result_file.FORMS)}."
+    if form not in export.FORMS:
+        sentence = f"Must be one of: {', '.join(export.FORMS)}."
         raise Problem("request.invalid", sentence, faults=[Fault("/as", "choice", sentence)])
     rows: Iterator[dict[str, Any]] = (
         runs.document(row) for row in run.results.select_related("case").order_by("id").iterator(1_000)
     )
     return StreamingHttpResponse(
-        result_file.written(rows, form),
-        content_type=result_file.FORMS[form],
+        export.written(rows, form),
+        content_type=export.FORMS[form],
         headers={"Content-Disposition": f'attachment; filename="run.{run.pk}.{form}"'},
     )
 

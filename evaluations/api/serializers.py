@@ -16,7 +16,7 @@ from evaluations.models import (
     Report,
     Synthesis,
 )
-from registry.api.fields import Input, ObjectField, Text
+from infra.serializer_fields import Input, ObjectField, Text
 
 ANY_JSON: dict[str, Any] = {}
 SHARES_HELP = "Whole percentages of train, validation, test and general; together 100."

@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from evaluations.models import Trial, TrialAnswer
-from registry.api.fields import Input, ObjectField, SelectorField, Text
+from infra.serializer_fields import Input, ObjectField, SelectorField, Text
 
 
 class TrialInput(Input):

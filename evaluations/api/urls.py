@@ -8,7 +8,6 @@ from evaluations.api import (
     gates,
     imports,
     lineups,
-    live,
     playground,
     proposals,
     providers,
@@ -22,10 +21,6 @@ RUN = "evaluations/<int:key>"
 TRIALS = "prompts/<str:name>/trials"
 VERSION = f"{DATASET}/versions/<str:selector>"
 urlpatterns = [
-    path("observations", live.ObservationList.as_view()),
-    path("prompts/<str:name>/live", live.PromptLive.as_view()),
-    path("monitors", live.MonitorList.as_view()),
-    path("monitors/<int:key>/remove", live.MonitorRemove.as_view()),
     path("datasets", datasets.DatasetList.as_view()),
     path(DATASET, datasets.DatasetDetail.as_view()),
     path(f"{DATASET}/archive", datasets.DatasetArchive.as_view()),

@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from evaluations.cases import compared
-from evaluations.near_duplicates import jaccard
+from evaluations.data_quality.near_duplicates import jaccard
+from evaluations.datasets.cases import compared
 
 HERE = Path(__file__).parent
 TICKETS = HERE / "support.tickets.jsonl"

@@ -6,7 +6,6 @@ from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersi
 from evaluations.models.gates import Gate, GateRun, GateState, ServiceLevels
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
 from evaluations.models.lineups import Lineup, LineupRun, LineupState
-from evaluations.models.observations import Monitor, MonitorState, Observation, ObservationDay
 from evaluations.models.playground import TRIAL_OPEN, Trial, TrialAnswer, TrialState
 from evaluations.models.proposals import CaseProposal, ProposalState
 from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel
@@ -53,10 +52,6 @@ __all__ = [
     "LineupRun",
     "LineupState",
     "ModelPrice",
-    "Monitor",
-    "MonitorState",
-    "Observation",
-    "ObservationDay",
     "PartKind",
     "ProposalState",
     "Provider",

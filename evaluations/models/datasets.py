@@ -4,8 +4,8 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from infra.triggers import insert_only
 from registry.models import APIKey, Project, User
-from registry.models.insert_only import insert_only
 from registry.models.prompts import CONTENT_HASH, PROMPT_NAME
 
 
@@ -22,7 +22,7 @@ class Dataset(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="datasets")
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True, max_length=20_000)
-    # How cases are dealt to the sides (evaluations.splits); a version keeps what it was dealt with.
+    # How cases are dealt to the sides (evaluations.datasets.splits); a version keeps what it was dealt with.
     seed = models.PositiveIntegerField()
     shares = models.JSONField()
     created_by_name = models.CharField(max_length=200, editable=False)
@@ -105,7 +105,7 @@ class Case(models.Model):
     # Whether the case itself said on which side it must be; that is part of its digest.
     is_placed = models.BooleanField(default=False)
     digest = models.BinaryField(max_length=32)
-    # Of the group, or of the input where it has none; and of the input as it is compared (evaluations.cases).
+    # Of the group, or of the input where it has none; and of the input as it is compared (evaluations.datasets.cases).
     group_hash = models.BigIntegerField()
     input_hash = models.BigIntegerField()
 

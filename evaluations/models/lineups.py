@@ -3,8 +3,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models.runs import Run
+from infra.triggers import frozen, insert_only
 from registry.models import Project, PromptVersion
-from registry.models.insert_only import frozen, insert_only
 
 
 class LineupState(models.TextChoices):

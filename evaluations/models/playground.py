@@ -4,8 +4,8 @@ from django.db.models.functions import Now
 
 from evaluations.models.datasets import Case
 from evaluations.models.providers import ProviderModel
+from infra.triggers import frozen_while_kept
 from registry.models import ByActor, Project, Prompt, PromptVersion
-from registry.models.insert_only import frozen_while_kept
 
 
 class TrialState(models.TextChoices):

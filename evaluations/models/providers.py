@@ -4,8 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from infra.triggers import insert_only
 from registry.models import Project
-from registry.models.insert_only import insert_only
 from registry.models.prompts import PROMPT_NAME
 
 
@@ -37,7 +37,7 @@ class Provider(models.Model):
     timeout_seconds = models.PositiveSmallIntegerField(default=60)
     # Whether its answers are made up by a program: every page that shows figures from it says so.
     is_simulation = models.BooleanField(default=False, editable=False)
-    # What the workers share of its limits (evaluations.pace).
+    # What the workers share of its limits (evaluations.providers.rate_limits).
     blocked_until = models.DateTimeField(null=True, editable=False)
     next_request_at = models.DateTimeField(null=True, editable=False)
     next_token_at = models.DateTimeField(null=True, editable=False)

@@ -3,8 +3,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models.datasets import Case, DatasetVersion
+from infra.triggers import insert_only
 from registry.models import ExampleSetVersion, User
-from registry.models.insert_only import insert_only
 
 
 class ReportKind(models.TextChoices):

@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from evaluations.models.datasets import Case, DatasetVersion
 from evaluations.models.providers import Provider, ProviderModel
+from infra.triggers import frozen, insert_only
 from registry.models import ByActor, Project, PromptVersion, User
-from registry.models.insert_only import frozen, insert_only
 
 
 class RunState(models.TextChoices):

@@ -5,8 +5,8 @@ from django.db.models.functions import Now
 
 from evaluations.models.datasets import Dataset
 from evaluations.models.providers import ProviderModel
+from infra.triggers import frozen
 from registry.models import ByActor
-from registry.models.insert_only import frozen
 
 
 class SynthesisState(models.TextChoices):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluations.sandbox.engine import Reply
-from registry.lexical import Lexicon, terms
+from registry.examples.tfidf import Lexicon, terms
 
 Pair = tuple[str, str]
 # The larger one weighs more examples, is slower and costs more.

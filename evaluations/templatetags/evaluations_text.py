@@ -6,9 +6,9 @@ from typing import Any
 
 from django import template
 
-from evaluations import service_levels
-from evaluations.cases import SPLITS, input_text
+from evaluations.datasets.cases import SPLITS, input_text
 from evaluations.models import Case
+from evaluations.statistics import service_levels
 from registry.templatetags.registry_text import dollars
 
 register = template.Library()

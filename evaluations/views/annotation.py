@@ -5,14 +5,15 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from evaluations import annotation, datasets, tasks
-from evaluations.cases import SPLITS, label_of
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.curation import annotation
+from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.cases import SPLITS, label_of
 from evaluations.models import Annotation, AnnotationItem, AnnotationRound, Dataset, RoundState
-from evaluations.views.addresses import to
 from evaluations.views.datasets import heading, typed_answer
-from registry.access import Actor, Right
-from registry.problems import Problem
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, signed_in, whole
+from registry.accounts.permissions import Actor, Right
+from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, signed_in, whole
 
 ROUNDS_SHOWN = 50
 DISPUTED_SHOWN = 20
@@ -59,7 +60,7 @@ def round_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         except Problem as problem:
             context["errors"] = errors_of(problem)
             return page(request, actor, "evaluations/datasets/round_new.html", context, status=problem.kind.status)
-        return redirect(to("annotate", actor, name, made.pk))
+        return redirect(page_url("evaluations:annotate", actor, name, made.pk))
     return page(request, actor, "evaluations/datasets/round_new.html", context)
 
 
@@ -93,7 +94,7 @@ def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRes
     context = heading(actor, name, "annotate")
     found = annotation.find(context["dataset"], key)
     if found.state != RoundState.OPEN:
-        return done(request, "This round is over.", to("round-detail", actor, name, key))
+        return done(request, "This round is over.", page_url("evaluations:round-detail", actor, name, key))
     skipped: list[int] = request.session.get(SKIPPED, {}).get(str(key), [])
     typed = request.POST.get("expected", "")
     errors: dict[str, str] = {}
@@ -103,17 +104,17 @@ def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRes
             return _undo(request, actor, found, item_key)
         if request.POST.get("do") == "skip":
             _skip(request, key, [*skipped, item_key])
-            return redirect(to("annotate", actor, name, key))
+            return redirect(page_url("evaluations:annotate", actor, name, key))
         try:
             answer = _given(request, found)
             annotation.annotate(actor, found, item_key, expected=answer, note=request.POST.get("note", ""))
         except Problem as problem:
             if problem.code == "annotation.not_yours":
-                return refused(request, problem, to("annotate", actor, name, key))
+                return refused(request, problem, page_url("evaluations:annotate", actor, name, key))
             errors = errors_of(problem) or {"": problem.detail}
         else:
             request.session[UNDOABLE] = [key, item_key]
-            return redirect(to("annotate", actor, name, key))
+            return redirect(page_url("evaluations:annotate", actor, name, key))
     item = annotation.next_item(actor, found, skip=skipped)
     context |= {
         "round": found,
@@ -137,7 +138,7 @@ def _undoable(request: HttpRequest, found: AnnotationRound, actor: Actor) -> Any
 
 
 def _undo(request: HttpRequest, actor: Actor, found: AnnotationRound, item_key: int) -> HttpResponse:
-    back = to("annotate", actor, found.dataset.name, found.pk)
+    back = page_url("evaluations:annotate", actor, found.dataset.name, found.pk)
     try:
         annotation.take_back(actor, found, item_key)
     except Problem as problem:
@@ -155,7 +156,7 @@ def _skip(request: HttpRequest, key: int, skipped: list[int]) -> None:
 def unskip(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """Look at the skipped ones again."""
     _skip(request, key, [])
-    return redirect(to("annotate", actor, name, key))
+    return redirect(page_url("evaluations:annotate", actor, name, key))
 
 
 def _given(request: HttpRequest, found: AnnotationRound) -> Any:
@@ -184,8 +185,10 @@ def decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRespo
         item = whole(request.POST.get("item", "")) or 0
         annotation.decide(actor, found, item, expected=typed_answer(request.POST.get("expected", "")))
     except Problem as problem:
-        return refused(request, problem, to("round-detail", actor, name, key))
-    return done(request, f"Decided by {signed_in(request).username}.", to("round-detail", actor, name, key))
+        return refused(request, problem, page_url("evaluations:round-detail", actor, name, key))
+    return done(
+        request, f"Decided by {signed_in(request).username}.", page_url("evaluations:round-detail", actor, name, key)
+    )
 
 
 @in_project
@@ -196,11 +199,11 @@ def round_end(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRe
     try:
         if request.POST.get("do") == "close":
             annotation.close(actor, found)
-            return done(request, "The round is closed.", to("round-list", actor, name))
+            return done(request, "The round is closed.", page_url("evaluations:round-list", actor, name))
         loaded = annotation.apply(actor, found)
     except Problem as problem:
-        return refused(request, problem, to("round-detail", actor, name, key))
+        return refused(request, problem, page_url("evaluations:round-detail", actor, name, key))
     tasks.report_soon(loaded.version)
     number = loaded.version.number
     sentence = f"Version {number} has the answers." if loaded.created else "Every case had its answer already."
-    return done(request, sentence, to("dataset-detail", actor, name))
+    return done(request, sentence, page_url("evaluations:dataset-detail", actor, name))

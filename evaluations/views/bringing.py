@@ -6,11 +6,11 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 
-from evaluations import bringing
-from registry.access import Actor, Right
-from registry.bringing import Brought
-from registry.foreign_prompts import MAX_CHARACTERS, SOURCES
-from registry.problems import Problem
+from core.errors import Problem
+from evaluations.interop import import_prompts
+from registry.accounts.permissions import Actor, Right
+from registry.interop.import_prompts import Brought
+from registry.interop.importers.convert import MAX_CHARACTERS, SOURCES
 from registry.views.frame import errors_of, in_project, page
 
 SOURCE_NAMES = {"openai": "OpenAI", "langfuse": "Langfuse", "promptfoo": "promptfoo", "mlflow": "MLflow"}
@@ -44,7 +44,7 @@ def bring(request: HttpRequest, actor: Actor) -> HttpResponse:
     names = dict(zip(request.POST.getlist("foreign"), map(str.strip, request.POST.getlist("own")), strict=False))
     try:
         values["document"] = _document(request)
-        brought, tests = bringing.bring(
+        brought, tests = import_prompts.bring(
             actor,
             values["source"],
             values["document"],

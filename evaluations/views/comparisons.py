@@ -6,13 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import comparisons, runs, tasks
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import pairwise
 from evaluations.models import Case, Comparison, ComparisonState, Result
-from evaluations.views.addresses import to
-from registry.access import Actor
-from registry.problems import Problem
+from evaluations.runs import lifecycle as runs
+from registry.accounts.permissions import Actor
 from registry.tasks import start
-from registry.views.frame import done, in_project, only_post, page, refused, whole
+from registry.views.frame import done, in_project, only_post, page, page_url, refused, whole
 
 SIDES = (("baseline", "Baseline"), ("candidate", "Candidate"))
 
@@ -24,21 +25,27 @@ def comparison_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     candidate = whole(request.POST.get("candidate", "")) or 0
     baseline = whole(request.POST.get("baseline", "")) or 0
     try:
-        margin = float(request.POST.get("margin", "") or comparisons.DEFAULT_MARGIN)
+        margin = float(request.POST.get("margin", "") or pairwise.DEFAULT_MARGIN)
     except ValueError:
         margin = -1.0
     try:
         sides = (runs.numbered(actor.project, baseline), runs.numbered(actor.project, candidate))
-        made = comparisons.create(actor, *sides, margin=margin)
+        made = pairwise.create(actor, *sides, margin=margin)
     except Problem as problem:
-        return refused(request, problem, to("run-detail", actor, candidate) if candidate else to("run-list", actor))
+        return refused(
+            request,
+            problem,
+            page_url("evaluations:run-detail", actor, candidate)
+            if candidate
+            else page_url("evaluations:run-list", actor),
+        )
     start(tasks.compare_runs, made.pk)
-    return done(request, "The two runs are being compared.", to("comparison-detail", actor, made.pk))
+    return done(request, "The two runs are being compared.", page_url("evaluations:comparison-detail", actor, made.pk))
 
 
 @in_project
 def comparison_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    comparison = comparisons.numbered(actor.project, key)
+    comparison = pairwise.numbered(actor.project, key)
     context: dict[str, Any] = {"section": "evaluations", "comparison": comparison, "sides": SIDES}
     if comparison.result:
         changed = [*comparison.result["worse"], *comparison.result["better"]]
@@ -59,7 +66,7 @@ def _said(comparison: Comparison, keys: list[int]) -> dict[int, dict[str, Result
 
 @in_project
 def comparison_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    comparison = comparisons.numbered(actor.project, key)
+    comparison = pairwise.numbered(actor.project, key)
     if comparison.state != ComparisonState.PENDING:
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "comparison": comparison}

@@ -8,10 +8,15 @@ from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from evaluations import datasets, reports, tasks
+from core.errors import Fault, Problem
+from evaluations import tasks
 from evaluations.api.datasets import file_answer
-from evaluations.cases import SPLITS
-from evaluations.loading import Loaded
+from evaluations.curation.proposals import UNDECIDED
+from evaluations.data_quality import reports
+from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.cases import SPLITS
+from evaluations.datasets.ingest import Loaded
+from evaluations.datasets.splits import DEFAULT_SEED, DEFAULT_SHARES, SMALL
 from evaluations.models import (
     Case,
     CaseProposal,
@@ -24,12 +29,8 @@ from evaluations.models import (
     ReportState,
     Split,
 )
-from evaluations.proposals import UNDECIDED
-from evaluations.splits import DEFAULT_SEED, DEFAULT_SHARES, SMALL
-from evaluations.views.addresses import to
-from registry.access import Actor, Right
-from registry.problems import Fault, Problem
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, whole
+from registry.accounts.permissions import Actor, Right
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 LABELS_SHOWN = 14
 LONGEST_SEARCH = 200
@@ -73,7 +74,9 @@ def dataset_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         at = dict.fromkeys(("dataset.invalid_name", "dataset.name_taken"), "name")
         context["errors"] = errors_of(problem, at)
         return page(request, actor, "evaluations/datasets/dataset_new.html", context, status=problem.kind.status)
-    return done(request, f"{made.name} is there. Bring in its cases.", to("import-new", actor, made.name))
+    return done(
+        request, f"{made.name} is there. Bring in its cases.", page_url("evaluations:import-new", actor, made.name)
+    )
 
 
 def _dealing_values(request: HttpRequest, seed: int, shares: Any) -> dict[str, str]:
@@ -199,7 +202,7 @@ def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = N
         context["errors"] = _case_errors(problem)
         return page(request, actor, "evaluations/datasets/case_edit.html", context, status=problem.kind.status)
     tasks.report_soon(loaded.version)
-    return done(request, _told(request, case, loaded), to("case-list", actor, name))
+    return done(request, _told(request, case, loaded), page_url("evaluations:case-list", actor, name))
 
 
 def _told(request: HttpRequest, case: Case | None, loaded: Loaded) -> str:
@@ -358,7 +361,7 @@ def dataset_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         except Problem as problem:
             context["errors"] = errors_of(problem)
             return page(request, actor, "evaluations/datasets/dataset_about.html", context, status=problem.kind.status)
-        return done(request, sentence, to("dataset-detail", actor, name))
+        return done(request, sentence, page_url("evaluations:dataset-detail", actor, name))
     return page(request, actor, "evaluations/datasets/dataset_about.html", context)
 
 
@@ -368,12 +371,12 @@ def dataset_archive(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     try:
         datasets.archive(actor, datasets.named(actor.project, name))
     except Problem as problem:
-        return refused(request, problem, to("dataset-about", actor, name))
-    return done(request, f"{name} is archived.", to("dataset-list", actor))
+        return refused(request, problem, page_url("evaluations:dataset-about", actor, name))
+    return done(request, f"{name} is archived.", page_url("evaluations:dataset-list", actor))
 
 
 @in_project
 @only_post
 def dataset_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     datasets.restore(actor, datasets.named(actor.project, name))
-    return done(request, f"{name} is in use again.", to("dataset-detail", actor, name))
+    return done(request, f"{name} is in use again.", page_url("evaluations:dataset-detail", actor, name))

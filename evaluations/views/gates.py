@@ -5,15 +5,15 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from evaluations import gates, service_levels
+from core.errors import Fault, Problem
+from evaluations.comparisons import gates
 from evaluations.models import Split
-from evaluations.views.addresses import to
+from evaluations.statistics import service_levels
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of
-from registry import environments, promotion
-from registry.access import Actor, Right
+from registry.accounts.permissions import Actor, Right
 from registry.models import Environment
-from registry.problems import Fault, Problem
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
+from registry.promotions import environments, workflow
+from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 TYPED = (
     *("environment", "name", "prompts", "dataset", "split", "model", "least_quality", "margin", "budget_usd"),
@@ -42,7 +42,9 @@ def gate_list(request: HttpRequest, actor: Actor) -> HttpResponse:
                 problem.kind.status,
             )
         else:
-            return done(request, f"{environment.name} requires {made.name} now.", to("gate-list", actor))
+            return done(
+                request, f"{environment.name} requires {made.name} now.", page_url("evaluations:gate-list", actor)
+            )
     context |= {
         "rows": gates.of_project(actor.project),
         "levels": gates.levels_of(actor.project),
@@ -80,7 +82,7 @@ def number(text: str, name: str) -> float | None:
 def gate_remove(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     gate = gates.numbered(actor.project, key)
     gates.remove(actor, gate)
-    return done(request, f"{gate.name} is not required any more.", to("gate-list", actor))
+    return done(request, f"{gate.name} is not required any more.", page_url("evaluations:gate-list", actor))
 
 
 @in_project
@@ -90,13 +92,13 @@ def levels_set(request: HttpRequest, actor: Actor) -> HttpResponse:
         given = {name: number(request.POST.get(name, ""), name) for name in service_levels.NAMES}
         gates.set_levels(actor, given)
     except Problem as problem:
-        return refused(request, problem, to("gate-list", actor))
-    return done(request, "The service levels are saved.", to("gate-list", actor))
+        return refused(request, problem, page_url("evaluations:gate-list", actor))
+    return done(request, "The service levels are saved.", page_url("evaluations:gate-list", actor))
 
 
 @in_project
 def evidence_panel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """What gates have found on a promotion's version."""
-    found = promotion.numbered(actor.project, key)
+    found = workflow.numbered(actor.project, key)
     context = {"project": actor.project, "rows": gates.evidence(found)}
     return render(request, "evaluations/gates/_evidence.html", context)

@@ -7,15 +7,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import datasets, imports, tasks
+from core.errors import Problem
+from evaluations import tasks
 from evaluations.api.imports import rejected_answer
+from evaluations.datasets import imports
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, DatasetImport, ImportState
-from evaluations.views.addresses import to
 from evaluations.views.datasets import heading
-from registry.access import Actor, Right
-from registry.problems import Problem
+from registry.accounts.permissions import Actor, Right
 from registry.tasks import start
-from registry.views.frame import errors_of, in_project, only_post, page, refused
+from registry.views.frame import errors_of, in_project, only_post, page, page_url, refused
 
 # Without scripts a file comes in one piece.
 MAX_IN_ONE_PIECE = 32 * 1024 * 1024
@@ -36,7 +37,7 @@ def import_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     except Problem as problem:
         context["errors"] = errors_of(problem, {"dataset.unreadable": "file", "import.too_large": "file"})
         return page(request, actor, "evaluations/datasets/import_new.html", context, status=problem.kind.status)
-    return redirect(to("import-detail", actor, name, upload.pk))
+    return redirect(page_url("evaluations:import-detail", actor, name, upload.pk))
 
 
 def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[str, str]) -> DatasetImport:
@@ -91,9 +92,9 @@ def import_again(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
     try:
         imports.again(actor, upload, skip_bad=True)
     except Problem as problem:
-        return refused(request, problem, to("import-new", actor, name))
+        return refused(request, problem, page_url("evaluations:import-new", actor, name))
     start(tasks.read_import, upload.pk)
-    return redirect(to("import-detail", actor, name, key))
+    return redirect(page_url("evaluations:import-detail", actor, name, key))
 
 
 @in_project

@@ -8,17 +8,19 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import gates, lineups, runs, service_levels, tasks
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import gates, sweeps
 from evaluations.models import Lineup, LineupState, Run
+from evaluations.runs import lifecycle as runs
+from evaluations.statistics import service_levels
 from evaluations.templatetags.evaluations_text import amount, measured
-from evaluations.views.addresses import to
 from evaluations.views.runs import DOMAIN_FIELDS, MOST_OFFERED, offered, scorers_of, sentence_at
-from registry.access import Actor, Right
-from registry.charts import Point, ScatterChart, scatter_chart
-from registry.problems import Problem
+from infra.charts import Point, ScatterChart, scatter_chart
+from registry.accounts.permissions import Actor, Right
 from registry.tasks import start
 from registry.templatetags.registry_text import dollars
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
+from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 FIELDS = (
     "prompt",
@@ -40,7 +42,7 @@ def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     actor.require(Right.EDIT)
     source = request.POST if request.method == "POST" else request.GET
     values: dict[str, Any] = {name: source.get(name, NEW.get(name, ""))[:20_000] for name in FIELDS}
-    values["scorers"], values["models"] = source.getlist("scorers")[:50], source.getlist("models")[: lineups.MOST + 1]
+    values["scorers"], values["models"] = source.getlist("scorers")[:50], source.getlist("models")[: sweeps.MOST + 1]
     levels = gates.told(gates.levels_of(actor.project))
     context: dict[str, Any] = {
         "section": "evaluations",
@@ -51,18 +53,18 @@ def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     if request.method != "POST":
         return page(request, actor, "evaluations/lineups/sweep_new.html", context)
     try:
-        grid = lineups.asked_for(actor.project, _document(values))
+        grid = sweeps.asked_for(actor.project, _document(values))
         budget = values["budget_usd"].strip() or None
         if request.POST.get("do") == "estimate":
-            context["estimate"] = lineups.estimated(actor.project, grid, budget)
+            context["estimate"] = sweeps.estimated(actor.project, grid, budget)
             return page(request, actor, "evaluations/lineups/sweep_new.html", context)
-        made = lineups.sweep(actor, grid, budget_usd=budget, margin=_number(values["margin"], "margin"))
+        made = sweeps.sweep(actor, grid, budget_usd=budget, margin=_number(values["margin"], "margin"))
     except Problem as problem:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "evaluations/lineups/sweep_new.html", context, status=problem.kind.status)
     for run in made.swept_runs.order_by("id"):
         tasks.drive_soon(run)
-    return done(request, "The runs wait for a worker.", to("lineup-detail", actor, made.pk))
+    return done(request, "The runs wait for a worker.", page_url("evaluations:lineup-detail", actor, made.pk))
 
 
 def _document(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,26 +99,26 @@ def lineup_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     context = {"section": "evaluations", "first": first, "others": others.order_by("-id")[:MOST_OFFERED]}
     if request.method != "POST":
         return page(request, actor, "evaluations/lineups/lineup_new.html", context)
-    keys = [whole(key) or 0 for key in request.POST.getlist("runs")[: lineups.MOST]]
+    keys = [whole(key) or 0 for key in request.POST.getlist("runs")[: sweeps.MOST]]
     try:
         chosen = [first, *(runs.numbered(actor.project, key) for key in keys)]
-        made = lineups.create(actor, chosen, margin=_number(request.POST.get("margin", "0.02"), "margin"))
+        made = sweeps.create(actor, chosen, margin=_number(request.POST.get("margin", "0.02"), "margin"))
     except Problem as problem:
         context |= {"problem": problem, "chosen": keys}
         return page(request, actor, "evaluations/lineups/lineup_new.html", context, status=problem.kind.status)
     start(tasks.line_up, made.pk)
-    return done(request, "The runs are being put side by side.", to("lineup-detail", actor, made.pk))
+    return done(request, "The runs are being put side by side.", page_url("evaluations:lineup-detail", actor, made.pk))
 
 
 @in_project
 def lineup_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    lineup = lineups.numbered(actor.project, key)
+    lineup = sweeps.numbered(actor.project, key)
     return page(request, actor, "evaluations/lineups/lineup_detail.html", _shown(lineup))
 
 
 @in_project
 def lineup_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    lineup = lineups.numbered(actor.project, key)
+    lineup = sweeps.numbered(actor.project, key)
     if lineup.state != LineupState.PENDING:
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(lineup)}
@@ -145,7 +147,7 @@ def _shown(lineup: Lineup) -> dict[str, Any]:
         "ended_early": [run for run in placed if run.state in runs.RESUMABLE],
         "answered": sum(run.answered for run in placed),
         "planned": sum(run.planned for run in placed),
-        "spent": lineups.spent(lineup) if lineup.swept_id else None,
+        "spent": sweeps.spent(lineup) if lineup.swept_id else None,
     }
 
 
@@ -158,7 +160,7 @@ def _chart(lineup: Lineup, rows: list[dict[str, Any]]) -> ScatterChart | None:
     """Quality against cost; against latency where no cost is known."""
     done_rows = [row for row in rows if row["figures"] and row["summary"].get("quality")]
     has_cost = all(row["figures"]["cost"] is not None for row in done_rows)
-    if len(done_rows) < lineups.FEWEST:
+    if len(done_rows) < sweeps.FEWEST:
         return None
     chosen = (lineup.result or {}).get("shown") or (lineup.result or {}).get("met")
     points = []
@@ -192,8 +194,10 @@ def _chart(lineup: Lineup, rows: list[dict[str, Any]]) -> ScatterChart | None:
 @in_project
 @only_post
 def lineup_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    lineups.cancel(actor, lineups.numbered(actor.project, key))
-    return done(request, "Nothing more is asked. What was paid for is kept.", to("lineup-detail", actor, key))
+    sweeps.cancel(actor, sweeps.numbered(actor.project, key))
+    return done(
+        request, "Nothing more is asked. What was paid for is kept.", page_url("evaluations:lineup-detail", actor, key)
+    )
 
 
 @in_project
@@ -201,9 +205,9 @@ def lineup_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 def lineup_resume(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
         budget = request.POST.get("budget_usd", "").strip() or None
-        _, went_on = lineups.resume(actor, lineups.numbered(actor.project, key), budget_usd=budget)
+        _, went_on = sweeps.resume(actor, sweeps.numbered(actor.project, key), budget_usd=budget)
     except Problem as problem:
-        return refused(request, problem, to("lineup-detail", actor, key))
+        return refused(request, problem, page_url("evaluations:lineup-detail", actor, key))
     for run in went_on:
         tasks.drive_soon(run)
-    return done(request, "The runs go on where they were.", to("lineup-detail", actor, key))
+    return done(request, "The runs go on where they were.", page_url("evaluations:lineup-detail", actor, key))

@@ -1,13 +1,12 @@
-"""Panels on a prompt's page: what was measured on its versions, and what services report."""
+"""The panel on a prompt's page of what was measured on its versions."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from evaluations import live, monitors
-from evaluations.models import MonitorState
 from evaluations.views.runs import of_prompt
-from registry import listing, prompts
-from registry.access import Actor, Right
+from registry.accounts.permissions import Actor, Right
+from registry.prompts import lifecycle as prompts
+from registry.prompts import listing
 from registry.views.frame import in_project
 
 VERSIONS_SHOWN = 10
@@ -27,23 +26,3 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "can": {"edit": actor.may(Right.EDIT)},
     }
     return render(request, "evaluations/_prompt_panel.html", context)
-
-
-@in_project
-def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """What its live calls came to in the last days, and what is out of bounds."""
-    prompt = prompts.named(actor.project, name)
-    found = live.of_prompt(prompt)
-    total = found.total
-    alerts = monitors.in_use().filter(prompt=prompt, state=MonitorState.ALERT)
-    context = {
-        "project": actor.project,
-        "prompt": prompt,
-        "live": found,
-        "total": total,
-        "median": total.latency(0.5),
-        "slowest": total.latency(0.99),
-        "tokens_a_month": found.tokens_a_month(),
-        "alerts": [(one, monitors.WATCHED[one.figure]) for one in alerts],
-    }
-    return render(request, "evaluations/_usage_panel.html", context)

@@ -11,19 +11,23 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from evaluations import datasets, playground, providers, tasks
+from core.content import has_type
+from core.errors import Fault, Problem
+from core.references import Number, Reference
+from evaluations import tasks
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, ProviderModel, Split, Trial, TrialAnswer
-from evaluations.playground import Asked, Input
-from evaluations.views.addresses import to
-from registry import drafts, examples, inspection, prompts, resolution
-from registry.access import Actor, Right
-from registry.content import has_type
-from registry.inspection import Variable
+from evaluations.playground import lifecycle as playground
+from evaluations.playground.lifecycle import Asked, Input
+from evaluations.providers import configuration as providers
+from registry.accounts.permissions import Actor, Right
+from registry.examples import example_sets
 from registry.models import ExampleSet, Prompt, PromptVersion
-from registry.problems import Fault, Problem
-from registry.references import Number, Reference
+from registry.prompts import drafts, inspection, resolution
+from registry.prompts import lifecycle as prompts
+from registry.prompts.inspection import Variable
 from registry.tasks import start
-from registry.views.frame import done, in_project, only_post, page, refused, whole
+from registry.views.frame import done, in_project, only_post, page, page_url, refused, whole
 from registry.views.prompts import heading
 
 MOST_OFFERED = 200
@@ -154,7 +158,9 @@ def _start(
         return page(request, actor, "evaluations/playground/playground.html", context, status=problem.kind.status)
     start(tasks.try_prompt, trial.pk)
     if not is_part:
-        return redirect(f"{to('playground', actor, prompt.name)}?trial={trial.pk}&at={_origin(source)}")
+        return redirect(
+            f"{page_url('evaluations:playground', actor, prompt.name)}?trial={trial.pk}&at={_origin(source)}"
+        )
     context = part_context(prompt, playground.numbered(actor, trial.pk))
     return render(request, "evaluations/playground/_trial.html", {**_form(actor, prompt, trial.content), **context})
 
@@ -263,7 +269,7 @@ def _since(request: HttpRequest) -> datetime:
 def trial_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     trial = playground.cancel(actor, playground.numbered(actor, key))
     if "HX-Request" not in request.headers:
-        return done(request, "Nothing more is asked.", f"{to('playground', actor, name)}?trial={key}")
+        return done(request, "Nothing more is asked.", f"{page_url('evaluations:playground', actor, name)}?trial={key}")
     context = {**part_context(trial.prompt, trial), "changed": trial.answers.all()}
     return render(request, "evaluations/playground/_trial_wait.html", context)
 
@@ -273,7 +279,7 @@ def trial_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
 def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer: int) -> HttpResponse:
     """Keep an answer as a case or as an example, in the set that is chosen above the answers."""
     trial = playground.numbered(actor, key)
-    back = f"{to('playground', actor, name)}?trial={key}"
+    back = f"{page_url('evaluations:playground', actor, name)}?trial={key}"
     problem: Problem | None = None
     try:
         _keep(request, actor, playground.answer_of(trial, answer))
@@ -288,6 +294,8 @@ def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer:
 
 def _keep(request: HttpRequest, actor: Actor, answer: TrialAnswer) -> None:
     if request.POST.get("as") == "example":
-        playground.keep_as_example(actor, answer, examples.named(actor.project, request.POST.get("example_set", "")))
+        playground.keep_as_example(
+            actor, answer, example_sets.named(actor.project, request.POST.get("example_set", ""))
+        )
     else:
         playground.keep_as_case(actor, answer, datasets.named(actor.project, request.POST.get("keep_in", "")))

@@ -8,14 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import datasets, proposals, providers, synthesis, tasks
+from core.errors import Fault, Problem
+from evaluations import tasks
+from evaluations.curation import proposals, synthesis
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import CaseProposal, Dataset, ProposalState, ProviderModel
-from evaluations.views.addresses import to
+from evaluations.providers import configuration as providers
 from evaluations.views.datasets import heading
-from registry.access import Actor
-from registry.problems import Fault, Problem
+from registry.accounts.permissions import Actor
 from registry.tasks import start
-from registry.views.frame import done, errors_of, in_project, page, whole
+from registry.views.frame import done, errors_of, in_project, page, page_url, whole
 
 SHOWN = 20
 MOST_OFFERED = 200
@@ -50,7 +52,7 @@ def proposal_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
             context["rows"] = [{**row, "text": typed.get(row["proposal"].pk, row["text"])} for row in context["rows"]]
             status = problem.kind.status
             return page(request, actor, "evaluations/datasets/proposal_list.html", context, status=status)
-        return done(request, sentence, to("proposal-list", actor, name))
+        return done(request, sentence, page_url("evaluations:proposal-list", actor, name))
     return page(request, actor, "evaluations/datasets/proposal_list.html", context)
 
 
@@ -120,7 +122,7 @@ def _write(request: HttpRequest, actor: Actor, dataset: Dataset, context: dict[s
         return page(request, actor, "evaluations/datasets/proposal_list.html", context, status=status)
     start(tasks.write_cases, made.pk)
     sentence = f"{made.model} writes {made.wanted} cases; they come in here."
-    return done(request, sentence, to("proposal-list", actor, dataset.name))
+    return done(request, sentence, page_url("evaluations:proposal-list", actor, dataset.name))
 
 
 @in_project

@@ -8,14 +8,14 @@ from django.shortcuts import render
 from django.utils.dateparse import parse_date
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import providers, tasks
+from core.errors import Problem
+from evaluations import tasks
 from evaluations.api.providers import with_prices
 from evaluations.models import Capability, Provider
-from evaluations.views.addresses import to
-from registry.access import Actor, Right
-from registry.problems import Problem
+from evaluations.providers import configuration as providers
+from registry.accounts.permissions import Actor, Right
 from registry.tasks import start
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, whole
+from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 LOST_SECONDS = 150
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds")
@@ -41,7 +41,11 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
             context["errors"], status = errors_of(problem, FIELDS), problem.kind.status
         else:
             start(tasks.try_provider, made.pk, "")
-            return done(request, f"{made.name} is there, and is being asked.", to("provider-detail", actor, made.name))
+            return done(
+                request,
+                f"{made.name} is there, and is being asked.",
+                page_url("evaluations:provider-detail", actor, made.name),
+            )
     context["rows"] = Provider.objects.filter(project=actor.project)
     return page(request, actor, "evaluations/providers/provider_list.html", context, status=status)
 
@@ -70,7 +74,7 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     except Problem as problem:
         context |= {"values": {**typed, "capabilities": given["capabilities"]}, "errors": errors_of(problem)}
         return page(request, actor, "evaluations/providers/provider_detail.html", context, status=problem.kind.status)
-    return done(request, "The settings are saved.", to("provider-detail", actor, name))
+    return done(request, "The settings are saved.", page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project
@@ -81,7 +85,7 @@ def provider_test(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     actor.require(Right.ADMINISTER)
     Provider.objects.filter(pk=provider.pk).update(tested_at=None, test_passed=None, test_result="")
     start(tasks.try_provider, provider.pk, request.POST.get("model", "")[:200])
-    return done(request, "A worker asks it now.", f"{to('provider-detail', actor, name)}?tested=1")
+    return done(request, "A worker asks it now.", f"{page_url('evaluations:provider-detail', actor, name)}?tested=1")
 
 
 @in_project
@@ -104,7 +108,7 @@ def provider_end(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     is_back = request.POST.get("do") == "restore"
     (providers.restore if is_back else providers.archive)(actor, provider)
     said = "It is back; enter its key." if is_back else "It is archived, and its key is forgotten."
-    return done(request, said, to("provider-detail", actor, name))
+    return done(request, said, page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project
@@ -114,8 +118,8 @@ def model_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
         made = providers.add_model(actor, provider, request.POST.get("name", ""))
     except Problem as problem:
-        return refused(request, problem, to("provider-detail", actor, name))
-    return done(request, f"{made.name} is there.", to("provider-detail", actor, name))
+        return refused(request, problem, page_url("evaluations:provider-detail", actor, name))
+    return done(request, f"{made.name} is there.", page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project
@@ -126,7 +130,11 @@ def model_price(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         model = providers.model_named(actor.project, f"{name}/{request.POST.get('model', '')}")
         providers.set_price(actor, model, typed, valid_from=parse_date(request.POST.get("valid_from", "")))
     except Problem as problem:
-        return refused(request, problem, to("provider-detail", actor, name))
+        return refused(request, problem, page_url("evaluations:provider-detail", actor, name))
     except ValueError:
-        return refused(request, Problem("request.invalid", "There is no such day."), to("provider-detail", actor, name))
-    return done(request, f"{model.name} has its price.", to("provider-detail", actor, name))
+        return refused(
+            request,
+            Problem("request.invalid", "There is no such day."),
+            page_url("evaluations:provider-detail", actor, name),
+        )
+    return done(request, f"{model.name} has its price.", page_url("evaluations:provider-detail", actor, name))

@@ -7,16 +7,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import datasets, reports, tasks
+from core.errors import Problem
+from evaluations import tasks
 from evaluations.api.reports import shown_examples
+from evaluations.data_quality import reports
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import FindingKind, ReportKind, ReportState
-from evaluations.views.addresses import to
 from evaluations.views.datasets import chosen_version, heading
-from registry import charts
-from registry.access import Actor
-from registry.problems import Problem
+from infra import charts
+from registry.accounts.permissions import Actor
 from registry.tasks import start
-from registry.views.frame import done, in_project, only_post, page, refused
+from registry.views.frame import done, in_project, only_post, page, page_url, refused
 
 FINDINGS_SHOWN = 20
 
@@ -85,7 +86,7 @@ def leakage_ask(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     version = datasets.selected(actor.project, name, "latest")
     report = reports.ask(actor, version, ReportKind.LEAKAGE)
     start(tasks.make_report, report.pk)
-    return done(request, "Looking again.", to("leakage", actor, name))
+    return done(request, "Looking again.", page_url("evaluations:leakage", actor, name))
 
 
 @in_project
@@ -95,5 +96,9 @@ def leakage_override(request: HttpRequest, actor: Actor, name: str) -> HttpRespo
     try:
         reports.override(actor, version, reason=request.POST.get("reason", ""))
     except Problem as problem:
-        return refused(request, problem, to("leakage", actor, name))
-    return done(request, "It may be used in spite of the leaks; the reason stays here.", to("leakage", actor, name))
+        return refused(request, problem, page_url("evaluations:leakage", actor, name))
+    return done(
+        request,
+        "It may be used in spite of the leaks; the reason stays here.",
+        page_url("evaluations:leakage", actor, name),
+    )

@@ -9,16 +9,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import lineups, planning, runs, tasks
+from core.errors import Fault, Problem
+from evaluations import tasks
 from evaluations.api.runs import file_answer
+from evaluations.comparisons import sweeps
 from evaluations.models import Dataset, ProviderModel, ResultMark, Run, Split
+from evaluations.runs import lifecycle as runs
+from evaluations.runs import planning
 from evaluations.scorers import all_scorers
-from evaluations.scoring import read_specs
-from evaluations.views.addresses import to
-from registry.access import Actor, Right
+from evaluations.scorers.specs import read_specs
+from registry.accounts.permissions import Actor, Right
 from registry.models import Prompt
-from registry.problems import Fault, Problem
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, whole
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 ANSWERS_SHOWN = 20
 MOST_OFFERED = 200
@@ -47,7 +49,7 @@ def run_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     prompt = request.GET.get("prompt", "")[:200]
     rows = runs.loaded().filter(project=actor.project)
     rows = rows.filter(version__prompt__name=prompt) if prompt else rows
-    newest = lineups.loaded().filter(project=actor.project).order_by("-id")
+    newest = sweeps.loaded().filter(project=actor.project).order_by("-id")
     newest = newest.filter(places__run__version__prompt__name=prompt).distinct() if prompt else newest
     context = {
         "section": "evaluations",
@@ -77,7 +79,7 @@ def run_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "evaluations/runs/run_new.html", context, status=problem.kind.status)
     tasks.drive_soon(made)
-    return done(request, f"Run {made.pk} waits for a worker.", to("run-detail", actor, made.pk))
+    return done(request, f"Run {made.pk} waits for a worker.", page_url("evaluations:run-detail", actor, made.pk))
 
 
 def offered(actor: Actor) -> dict[str, Any]:
@@ -183,8 +185,10 @@ def run_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
         runs.cancel(actor, runs.numbered(actor.project, key))
     except Problem as problem:
-        return refused(request, problem, to("run-detail", actor, key))
-    return done(request, "The run is cancelled. What was paid for is kept.", to("run-detail", actor, key))
+        return refused(request, problem, page_url("evaluations:run-detail", actor, key))
+    return done(
+        request, "The run is cancelled. What was paid for is kept.", page_url("evaluations:run-detail", actor, key)
+    )
 
 
 @in_project
@@ -194,9 +198,9 @@ def run_resume(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
         budget = request.POST.get("budget_usd", "").strip() or None
         resumed = runs.resume(actor, runs.numbered(actor.project, key), budget_usd=budget)
     except Problem as problem:
-        return refused(request, problem, to("run-detail", actor, key))
+        return refused(request, problem, page_url("evaluations:run-detail", actor, key))
     tasks.drive_soon(resumed)
-    return done(request, "The run goes on where it was.", to("run-detail", actor, key))
+    return done(request, "The run goes on where it was.", page_url("evaluations:run-detail", actor, key))
 
 
 @in_project
@@ -207,9 +211,9 @@ def run_judge(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
         read_specs(wanted)
         made = runs.judge_again(actor, runs.numbered(actor.project, key), wanted)
     except Problem as problem:
-        return refused(request, problem, to("run-detail", actor, key))
+        return refused(request, problem, page_url("evaluations:run-detail", actor, key))
     tasks.drive_soon(made)
-    return done(request, f"Run {made.pk} judges the same answers.", to("run-detail", actor, made.pk))
+    return done(request, f"Run {made.pk} judges the same answers.", page_url("evaluations:run-detail", actor, made.pk))
 
 
 @in_project

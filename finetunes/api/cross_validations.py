@@ -8,10 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from finetunes import cross_validations, tasks, training_sets
+from finetunes import tasks
 from finetunes.api import shapes
+from finetunes.jobs import cross_validation
 from finetunes.models import CrossValidation
-from registry.access import Right
+from finetunes.training_sets import lifecycle as training_sets
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
 from registry.tasks import start
@@ -33,8 +35,8 @@ class CrossValidationsOfSet(APIView):
         asked = shapes.CrossValidationInput.read(request)
         actor = actor_of(request)
         training_set = training_sets.numbered(actor.project, key)
-        wanted = cross_validations.asked_for(actor.project, asked)
-        made = cross_validations.begin(actor, training_set, **wanted)
+        wanted = cross_validation.asked_for(actor.project, asked)
+        made = cross_validation.begin(actor, training_set, **wanted)
         start(tasks.sweep)
         address = f"/api/v1/cross-validations/{made.pk}"
         return Response(document(made), status=201, headers={"Location": address})
@@ -51,7 +53,7 @@ class CrossValidationList(generics.GenericAPIView[CrossValidation]):
         """Cross-validations, newest first."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        rows = cross_validations.loaded().filter(project=actor.project).prefetch_related("jobs").order_by("-id")
+        rows = cross_validation.loaded().filter(project=actor.project).prefetch_related("jobs").order_by("-id")
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
 
@@ -61,7 +63,7 @@ class CrossValidationDetail(APIView):
         """How far it is, and what came of it."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        return Response(document(cross_validations.numbered(actor.project, key)))
+        return Response(document(cross_validation.numbered(actor.project, key)))
 
 
 class CrossValidationCancel(APIView):
@@ -71,5 +73,5 @@ class CrossValidationCancel(APIView):
     def post(self, request: Request, key: int) -> Response:
         """End it, and those of its jobs that are under way."""
         actor = actor_of(request)
-        found = cross_validations.cancel(actor, cross_validations.numbered(actor.project, key))
+        found = cross_validation.cancel(actor, cross_validation.numbered(actor.project, key))
         return Response(document(found))

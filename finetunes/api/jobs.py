@@ -10,13 +10,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from evaluations import tasks as evaluating
-from finetunes import jobs, tasks, training_sets, tuned
+from finetunes import tasks
 from finetunes.api import shapes
+from finetunes.jobs import lifecycle as jobs
+from finetunes.jobs import tuned_models
 from finetunes.models import FineTune, TunedModel, TuneEvent
-from registry import environments
-from registry.access import Right
+from finetunes.training_sets import lifecycle as training_sets
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.api.serializers import NothingInput
+from registry.promotions import environments
 from registry.tasks import start
 
 
@@ -144,7 +147,7 @@ class TunedModelList(generics.GenericAPIView[TunedModel]):
         """What came out of jobs, newest first: how it measured, and whether it should be tuned again."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        rows = tuned.listed().filter(project=actor.project).order_by("-id")
+        rows = tuned_models.listed().filter(project=actor.project).order_by("-id")
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
 
@@ -154,7 +157,7 @@ class TunedModelDetail(APIView):
         """A tuned model."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        return Response(model_document(tuned.numbered(actor.project, key)))
+        return Response(model_document(tuned_models.numbered(actor.project, key)))
 
 
 class TunedModelDeployed(APIView):
@@ -165,7 +168,7 @@ class TunedModelDeployed(APIView):
         """Say by which name a model answers that had to be deployed by hand; it is measured then."""
         asked = shapes.DeployedInput.read(request)
         actor = actor_of(request)
-        model = tuned.deployed(actor, tuned.numbered(actor.project, key), asked["name"])
+        model = tuned_models.deployed(actor, tuned_models.numbered(actor.project, key), asked["name"])
         start(tasks.measure, model.pk)
         return Response(model_document(model))
 
@@ -175,10 +178,10 @@ class TunedModelMeasure(APIView):
     def post(self, request: Request, key: int) -> Response:
         """Measure again where an evaluation came to nothing."""
         actor = actor_of(request)
-        model = tuned.numbered(actor.project, key)
-        for run in tuned.measure_again(actor, model):
+        model = tuned_models.numbered(actor.project, key)
+        for run in tuned_models.measure_again(actor, model):
             start(evaluating.drive_run, run.pk)
-        return Response(model_document(tuned.numbered(actor.project, key)))
+        return Response(model_document(tuned_models.numbered(actor.project, key)))
 
 
 class TunedModelPublish(APIView):
@@ -190,5 +193,7 @@ class TunedModelPublish(APIView):
         asked = shapes.PublishInput.read(request)
         actor = actor_of(request)
         environment = environments.named(actor.project, asked["environment"])
-        model = tuned.publish(actor, tuned.numbered(actor.project, key), environment, reason=asked["reason"])
+        model = tuned_models.publish(
+            actor, tuned_models.numbered(actor.project, key), environment, reason=asked["reason"]
+        )
         return Response(model_document(model))

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from evaluations.api.serializers import AnyField
-from finetunes import tuned
+from finetunes.jobs import tuned_models
 from finetunes.models import (
     CrossValidation,
     FineTune,
@@ -18,9 +18,9 @@ from finetunes.models import (
     TuneEvent,
     TunePoint,
 )
-from finetunes.states import DIALECTS
-from finetunes.training_lines import Method
-from registry.api.fields import Input, ObjectField, Text
+from finetunes.providers.jsonl import Method
+from finetunes.providers.states import DIALECTS
+from infra.serializer_fields import Input, ObjectField, Text
 
 HYPERPARAMETERS = "n_epochs, batch_size, learning_rate_multiplier (a number, or auto), and for pairs beta."
 
@@ -135,10 +135,10 @@ class TunedModelSerializer(serializers.ModelSerializer[TunedModel]):
         ]
 
     def get_shutdown_date(self, model: TunedModel) -> date | None:
-        return tuned.ends(model)
+        return tuned_models.ends(model)
 
     def get_stale(self, model: TunedModel) -> list[str]:
-        return tuned.stale(model)
+        return tuned_models.stale(model)
 
     @extend_schema_field(TunedEvaluationSerializer(many=True))
     def get_evaluations(self, model: TunedModel) -> Any:

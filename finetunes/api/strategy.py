@@ -8,11 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from finetunes import evidence, policies, recommendations
 from finetunes.models import StrategyRecommendation
-from registry.access import Right
+from finetunes.strategy import evidence, recommendations
+from finetunes.strategy import policy as policies
+from infra.serializer_fields import Input, ObjectField, Text
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
-from registry.api.fields import Input, ObjectField, Text
 
 INPUTS = f"What was typed in, which counts more than what was measured: {', '.join(evidence.INPUTS)}."
 

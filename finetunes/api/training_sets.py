@@ -10,11 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import providers
-from finetunes import jobs, tasks, training_sets
+from evaluations.providers import configuration as providers
+from finetunes import tasks
 from finetunes.api import shapes
+from finetunes.jobs import lifecycle as jobs
 from finetunes.models import TrainingSet
-from registry.access import Right
+from finetunes.training_sets import lifecycle as training_sets
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
 from registry.tasks import start
 

@@ -10,13 +10,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from evaluations import providers
-from finetunes import tuners, webhooks
+from core.errors import Problem
+from evaluations.providers import configuration as providers
 from finetunes.api import shapes
+from finetunes.api import webhooks
+from finetunes.jobs import provider_settings
 from finetunes.models import Tuner
-from registry.access import Right
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
-from registry.problems import Problem
 
 
 def tuner_document(tuner: Tuner) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def tuner_document(tuner: Tuner) -> dict[str, Any]:
         "dialect": tuner.dialect,
         "max_jobs": tuner.max_jobs,
         "webhook": f"/hooks/fine-tunes/{tuner.pk}" if tuner.encrypted_webhook_secret else None,
-        "closes": tuners.spoken(tuner).closes,
+        "closes": provider_settings.spoken(tuner).closes,
     }
 
 
@@ -35,7 +36,7 @@ class ProviderTuning(APIView):
         """How a provider tunes."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        found = tuners.of(providers.named(actor.project, name))
+        found = provider_settings.of(providers.named(actor.project, name))
         return Response(shapes.TunerSerializer(tuner_document(found)).data)
 
     @extend_schema(operation_id="providers_set_tuning", request=shapes.TunerInput, responses=shapes.TunerSerializer)
@@ -43,7 +44,7 @@ class ProviderTuning(APIView):
         """Say how a provider tunes; what is not sent stays."""
         asked = shapes.TunerInput.read(request)
         actor = actor_of(request)
-        found = tuners.set_up(actor, providers.named(actor.project, name), **asked)
+        found = provider_settings.set_up(actor, providers.named(actor.project, name), **asked)
         return Response(shapes.TunerSerializer(tuner_document(found)).data)
 
 
@@ -58,8 +59,8 @@ class ProviderTuningPrices(APIView):
         asked = shapes.TuningPriceInput.read(request)
         actor = actor_of(request)
         model = providers.model_named(actor.project, f"{providers.named(actor.project, name).name}/{asked['model']}")
-        made = tuners.set_price(actor, model, asked)
-        told = {"model": model.name, **(tuners.told(made) or {})}
+        made = provider_settings.set_price(actor, model, asked)
+        told = {"model": model.name, **(provider_settings.told(made) or {})}
         return Response(shapes.TuningPriceInput(told).data, status=201)
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.api import configs, cross_validations, jobs, strategy, training_sets, tuners
+from finetunes.api import cross_validations, jobs, strategy, training_sets, tuners
 
 JOB = "fine-tunes/<int:key>"
 MODEL = "tuned-models/<int:key>"
@@ -26,10 +26,6 @@ urlpatterns = [
     path(f"{MODEL}/deployed", jobs.TunedModelDeployed.as_view()),
     path(f"{MODEL}/measure", jobs.TunedModelMeasure.as_view()),
     path(f"{MODEL}/publish", jobs.TunedModelPublish.as_view()),
-    path("inference-configs", configs.ConfigList.as_view()),
-    path("inference-configs/<str:task>", configs.ConfigDetail.as_view()),
-    path("inference-configs/<str:task>/promotions", configs.ConfigPropose.as_view()),
-    path("inference-configs/<str:task>/follow", configs.ConfigFollow.as_view()),
     path("strategy/recommendations", strategy.RecommendationList.as_view()),
     path("strategy/recommendations/<int:key>", strategy.RecommendationDetail.as_view()),
     path("strategy/policy", strategy.PolicyView.as_view()),

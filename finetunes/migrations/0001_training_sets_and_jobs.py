@@ -2,8 +2,6 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import finetunes.states
-import finetunes.training_lines
 import pgtrigger.compiler
 import pgtrigger.migrations
 import uuid
@@ -232,7 +230,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='trainingset',
-            constraint=models.CheckConstraint(condition=models.Q(('method__in', [finetunes.training_lines.Method['SUPERVISED'], finetunes.training_lines.Method['PREFERENCE']])), name='training_set_method_is_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('method__in', ['supervised', 'dpo'])), name='training_set_method_is_known'),
         ),
         migrations.AddConstraint(
             model_name='trainingset',
@@ -268,11 +266,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='finetune',
-            index=models.Index(condition=models.Q(('state__in', [finetunes.states.JobState['VALIDATING'], finetunes.states.JobState['UPLOADING'], finetunes.states.JobState['QUEUED'], finetunes.states.JobState['RUNNING']])), fields=['next_poll_at'], name='fine_tune_due'),
+            index=models.Index(condition=models.Q(('state__in', ['validating', 'uploading', 'queued', 'running'])), fields=['next_poll_at'], name='fine_tune_due'),
         ),
         migrations.AddConstraint(
             model_name='finetune',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', [finetunes.states.JobState['DRAFT'], finetunes.states.JobState['VALIDATING'], finetunes.states.JobState['UPLOADING'], finetunes.states.JobState['QUEUED'], finetunes.states.JobState['RUNNING'], finetunes.states.JobState['SUCCEEDED'], finetunes.states.JobState['FAILED'], finetunes.states.JobState['CANCELLED'], finetunes.states.JobState['NEEDS_ATTENTION']])), name='fine_tune_state_is_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'validating', 'uploading', 'queued', 'running', 'succeeded', 'failed', 'cancelled', 'attention'])), name='fine_tune_state_is_known'),
         ),
         migrations.AddConstraint(
             model_name='finetune',

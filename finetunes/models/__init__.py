@@ -1,6 +1,5 @@
 """The rows of training sets, jobs and what comes out of them. Rules that always hold are constraints and triggers."""
 
-from finetunes.models.configs import InferenceConfig
 from finetunes.models.cross_validations import CROSS_VALIDATION_OVER, CrossValidation, CrossValidationState
 from finetunes.models.guides import Guide
 from finetunes.models.jobs import FineTune, TuneCheckpoint, TuneEvent, TunePoint
@@ -15,7 +14,6 @@ __all__ = [
     "CrossValidationState",
     "FineTune",
     "Guide",
-    "InferenceConfig",
     "StrategyPolicy",
     "StrategyRecommendation",
     "TrainingFile",

@@ -5,8 +5,8 @@ from django.db.models.functions import Now
 
 from evaluations.models import ProviderModel
 from finetunes.models.training_sets import TrainingSet
+from infra.triggers import frozen
 from registry.models import ByActor, Project, PromptVersion
-from registry.models.insert_only import frozen
 
 
 class CrossValidationState(models.TextChoices):

@@ -3,13 +3,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models import Dataset
+from infra.triggers import frozen
 from registry.models import Project, Prompt
-from registry.models.insert_only import frozen
 
 
 class Guide(models.Model):
     """A task on its way from a definition to a watched deployment. What it is about and has to reach is kept here; how
-    far it has come is read from what is there (finetunes.guiding)."""
+    far it has come is read from what is there (finetunes.guides.steps)."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="guides")
     name = models.CharField(max_length=100)

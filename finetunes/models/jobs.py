@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from evaluations.models import ProviderModel
 from finetunes.models.training_sets import TrainingSet
-from finetunes.states import DRIVEN, MOVES, OVER, JobState
+from finetunes.providers.states import DRIVEN, MOVES, OVER, JobState
+from infra.triggers import frozen, insert_only
 from registry.models import ByActor, Project, PromptVersion
-from registry.models.insert_only import frozen, insert_only
 
 TITLES = {
     JobState.DRAFT: "Draft",
@@ -25,8 +25,8 @@ TITLES = {
 
 
 class FineTune(ByActor):
-    """A job: one training set learned by one base model at a provider. PostgreSQL refuses moves that finetunes.states
-    does not have. The row is the message: who finds `next_poll_at` past takes the next step (finetunes.advancing)."""
+    """A job: one training set learned by one base model at a provider. PostgreSQL refuses moves that finetunes.providers.states
+    does not have. The row is the message: who finds `next_poll_at` past takes the next step (finetunes.jobs.worker)."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="fine_tunes")
     training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="jobs")
@@ -80,7 +80,7 @@ class FineTune(ByActor):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=list(JobState)), name="fine_tune_state_is_known"),
+            models.CheckConstraint(condition=Q(state__in=[state.value for state in JobState]), name="fine_tune_state_is_known"),
             # One order is one job at the provider, and no two of ours are the same one there.
             models.UniqueConstraint(
                 fields=["model", "remote_id"], condition=~Q(remote_id=""), name="fine_tune_remote_once"
@@ -88,7 +88,7 @@ class FineTune(ByActor):
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="fine_tune_of_project"),
-            models.Index(fields=["next_poll_at"], condition=Q(state__in=list(DRIVEN)), name="fine_tune_due"),
+            models.Index(fields=["next_poll_at"], condition=Q(state__in=[state.value for state in DRIVEN]), name="fine_tune_due"),
         ]
         triggers = [
             *frozen(

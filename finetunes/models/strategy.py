@@ -2,12 +2,12 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from infra.triggers import insert_only
 from registry.models import ByActor, Project, Prompt, PromptVersion
-from registry.models.insert_only import insert_only
 
 
 class StrategyPolicy(models.Model):
-    """A project's numbers for recommendations (finetunes.policies.Policy); the newest counts, older ones stay for the
+    """A project's numbers for recommendations (finetunes.strategy.policy.Policy); the newest counts, older ones stay for the
     recommendations that were made by them."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="strategy_policies")

@@ -4,9 +4,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from evaluations.models import DatasetVersion
-from finetunes.training_lines import Method
+from finetunes.providers.jsonl import Method
+from infra.triggers import frozen, insert_only
 from registry.models import ByActor, Project, PromptVersion
-from registry.models.insert_only import frozen, insert_only
 
 
 class TrainingSetState(models.TextChoices):
@@ -51,7 +51,7 @@ class TrainingSet(ByActor):
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=TrainingSetState.values), name="training_set_state_is_known"),
-            models.CheckConstraint(condition=Q(method__in=list(Method)), name="training_set_method_is_known"),
+            models.CheckConstraint(condition=Q(method__in=[method.value for method in Method]), name="training_set_method_is_known"),
             models.CheckConstraint(
                 condition=Q(fold=0, folds=0) | Q(fold__gte=1, fold__lte=F("folds"), folds__gte=2),
                 name="training_set_fold_is_one_of_its_folds",

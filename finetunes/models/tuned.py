@@ -3,8 +3,8 @@ from django.db.models.functions import Now
 
 from evaluations.models import Comparison, ProviderModel, Run
 from finetunes.models.jobs import FineTune
+from infra.triggers import frozen
 from registry.models import Project, Promotion, PromptVersion
-from registry.models.insert_only import frozen
 
 
 class TunedModel(models.Model):

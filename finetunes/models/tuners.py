@@ -3,8 +3,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models import Provider, ProviderModel
-from finetunes.states import DIALECTS
-from registry.models.insert_only import insert_only
+from finetunes.providers.states import DIALECTS
+from infra.triggers import insert_only
 
 
 class Tuner(models.Model):

@@ -6,13 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from finetunes import cross_validations, tasks, training_sets
+from core.errors import Problem
+from finetunes import tasks
+from finetunes.jobs import cross_validation
 from finetunes.models import CrossValidation
-from finetunes.views.addresses import to
-from registry.access import Actor, Right
-from registry.problems import Problem
+from finetunes.training_sets import lifecycle as training_sets
+from registry.accounts.permissions import Actor, Right
 from registry.tasks import start
-from registry.views.frame import done, in_project, only_post, page, refused, whole
+from registry.views.frame import done, in_project, only_post, page, page_url, refused, whole
 
 
 @in_project
@@ -25,25 +26,25 @@ def cross_validation_new(request: HttpRequest, actor: Actor, key: int) -> HttpRe
             "folds": whole(request.POST.get("folds", "").strip()),
             "budget_usd": request.POST.get("budget_usd", "").strip() or None,
         }
-        asked = cross_validations.asked_for(actor.project, document)
-        made = cross_validations.begin(actor, training_set, **asked)
+        asked = cross_validation.asked_for(actor.project, document)
+        made = cross_validation.begin(actor, training_set, **asked)
     except Problem as problem:
-        return refused(request, problem, to("set-detail", actor, key))
+        return refused(request, problem, page_url("finetunes:set-detail", actor, key))
     start(tasks.sweep)
     told = "The folds are being tuned. You can leave this page; it goes on by itself."
-    return done(request, told, to("cross-validation-detail", actor, made.pk))
+    return done(request, told, page_url("finetunes:cross-validation-detail", actor, made.pk))
 
 
 @in_project
 def cross_validation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    found = cross_validations.numbered(actor.project, key)
+    found = cross_validation.numbered(actor.project, key)
     return page(request, actor, "finetunes/cross_validation_detail.html", {"section": "finetunes", **_shown(found)})
 
 
 @in_project
 def cross_validation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """How far it is, for a page that waits."""
-    found = cross_validations.numbered(actor.project, key)
+    found = cross_validation.numbered(actor.project, key)
     if found.is_over:
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(found)}
@@ -53,14 +54,14 @@ def cross_validation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpR
 @in_project
 @only_post
 def cross_validation_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    address = to("cross-validation-detail", actor, key)
+    address = page_url("finetunes:cross-validation-detail", actor, key)
     try:
-        cross_validations.cancel(actor, cross_validations.numbered(actor.project, key))
+        cross_validation.cancel(actor, cross_validation.numbered(actor.project, key))
     except Problem as problem:
         return refused(request, problem, address)
     return done(request, "It is being ended.", address)
 
 
 def _shown(found: CrossValidation) -> dict[str, Any]:
-    rows = cross_validations.standing(found)
-    return {"found": found, "rows": rows, "cost_usd": cross_validations.cost_of(rows)}
+    rows = cross_validation.standing(found)
+    return {"found": found, "rows": rows, "cost_usd": cross_validation.cost_of(rows)}

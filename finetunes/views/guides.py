@@ -4,13 +4,13 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from core.errors import Problem
 from evaluations.models import Dataset
-from finetunes import guides, guiding
-from finetunes.views.addresses import to
-from registry.access import Actor
+from finetunes.guides import lifecycle as guides
+from finetunes.guides import steps
+from registry.accounts.permissions import Actor
 from registry.models import Prompt
-from registry.problems import Problem
-from registry.views.frame import decimal, done, errors_of, in_project, page
+from registry.views.frame import decimal, done, errors_of, in_project, page, page_url
 
 FIELDS = ("name", "prompt", "dataset", "latency_ms", "quality", "cost_per_call_usd")
 DOMAIN_FIELDS = {"prompt.not_found": "prompt", "dataset.not_found": "dataset"}
@@ -42,7 +42,9 @@ def guide_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         values = {name: request.POST.get(name, "")[:200].strip() for name in FIELDS}
         try:
             made = guides.define(actor, values["name"], _typed(values))
-            return done(request, "Begun. It can be left at any step.", to("guide-detail", actor, made.name))
+            return done(
+                request, "Begun. It can be left at any step.", page_url("finetunes:guide-detail", actor, made.name)
+            )
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
             status = problem.kind.status
@@ -67,9 +69,9 @@ def guide_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         values = {one: request.POST.get(one, "")[:200].strip() for one in FIELDS if one != "name"}
         try:
             guides.define(actor, name, _typed(values))
-            return done(request, "Kept.", to("guide-detail", actor, name))
+            return done(request, "Kept.", page_url("finetunes:guide-detail", actor, name))
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
             status = problem.kind.status
-    context |= {"steps": guiding.steps(guide), **_offered(actor)}
+    context |= {"steps": steps.steps(guide), **_offered(actor)}
     return page(request, actor, "finetunes/guide_detail.html", context, status=status)

@@ -8,21 +8,24 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import providers
+from core.errors import Problem
 from evaluations import tasks as evaluating
-from finetunes import cross_validations, curves, jobs, tasks, training_sets, tuned, tuners
-from finetunes.curves import Point
+from evaluations.providers import configuration as providers
+from finetunes import tasks
+from finetunes.jobs import cross_validation, provider_settings, tuned_models
+from finetunes.jobs import lifecycle as jobs
 from finetunes.models import FineTune, TunedModel
-from finetunes.states import DIALECTS, JobState
-from finetunes.views.addresses import to
+from finetunes.providers import curves
+from finetunes.providers.curves import Point
+from finetunes.providers.states import DIALECTS, JobState
+from finetunes.training_sets import lifecycle as training_sets
 from finetunes.views.path import path
-from registry import environments
-from registry.access import Actor, Right
-from registry.charts import CurveChart, curve_chart
+from infra.charts import CurveChart, curve_chart
+from registry.accounts.permissions import Actor, Right
 from registry.models import Environment
-from registry.problems import Problem
+from registry.promotions import environments
 from registry.tasks import start
-from registry.views.frame import PAGE_SIZE, done, in_project, only_post, page, refused, whole
+from registry.views.frame import PAGE_SIZE, done, in_project, only_post, page, page_url, refused, whole
 
 EVENTS_SHOWN = 50
 POINTS_SHOWN = 200
@@ -34,13 +37,15 @@ ACCURACIES = (("training accuracy", "train_accuracy"), ("validation accuracy", "
 @in_project
 def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     rows = jobs.loaded().filter(project=actor.project, cross_validation=None).order_by("-id")
-    folds = cross_validations.loaded().filter(project=actor.project).order_by("-id")
-    models = list(tuned.loaded().filter(project=actor.project, job__cross_validation=None).order_by("-id")[:SETS_SHOWN])
+    folds = cross_validation.loaded().filter(project=actor.project).order_by("-id")
+    models = list(
+        tuned_models.loaded().filter(project=actor.project, job__cross_validation=None).order_by("-id")[:SETS_SHOWN]
+    )
     sets = training_sets.loaded().filter(project=actor.project, jobs=None, folds=0).order_by("-id")
     context = {
         "section": "finetunes",
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
-        "stale": [(model, why) for model in models if (why := tuned.stale(model))],
+        "stale": [(model, why) for model in models if (why := tuned_models.stale(model))],
         "sets": sets[:SETS_SHOWN],
         "folds": folds[:SETS_SHOWN],
     }
@@ -50,16 +55,16 @@ def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 @in_project
 def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     job = jobs.numbered(actor.project, key)
-    model = tuned.of(job)
+    model = tuned_models.of(job)
     context = {
         "section": "finetunes",
         **_shown(job),
         "steps": path(actor, job=job),
         "tuned": model,
-        "tuned_ends": tuned.ends(model) if model else None,
+        "tuned_ends": tuned_models.ends(model) if model else None,
         **_measured(model),
-        "stale": tuned.stale(model) if model else [],
-        "ends": tuners.warnings(job.model) if not job.is_over else [],
+        "stale": tuned_models.stale(model) if model else [],
+        "ends": provider_settings.warnings(job.model) if not job.is_over else [],
         "environments": Environment.objects.filter(project=actor.project).order_by("position"),
         "advice": jobs.estimated(job.training_set, job.model, _given(job)) if job.state == JobState.DRAFT else None,
     }
@@ -67,13 +72,13 @@ def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 
 def _measured(model: TunedModel | None) -> dict[str, Any]:
-    rows = list(tuned.evaluations_of(model)) if model else []
+    rows = list(tuned_models.evaluations_of(model)) if model else []
     cases = max((row.candidate.cases for row in rows if row.candidate and row.split == "test"), default=0)
     return {
         "evaluations": rows,
         "waiting": not all(row.is_over for row in rows),
         "has_lost": any(row.error or (row.comparison and row.comparison.error) for row in rows),
-        "is_small": cases < cross_validations.SMALL_TEST and not (model and model.job.cross_validation_id),
+        "is_small": cases < cross_validation.SMALL_TEST and not (model and model.job.cross_validation_id),
     }
 
 
@@ -114,7 +119,7 @@ def job_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 def evaluation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Whether a tuned model is measured, for a page that waits."""
     job = jobs.numbered(actor.project, key)
-    model = tuned.of(job)
+    model = tuned_models.of(job)
     found = _measured(model)
     if found["evaluations"] and not found["waiting"]:
         return HttpResponseClientRefresh()
@@ -127,7 +132,7 @@ def evaluation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpRespons
 @only_post
 def job_act(request: HttpRequest, actor: Actor, key: int, verb: str) -> HttpResponse:
     """Submit, cancel or retry."""
-    address = to("job-detail", actor, key)
+    address = page_url("finetunes:job-detail", actor, key)
     try:
         job = jobs.numbered(actor.project, key)
         match verb:
@@ -151,10 +156,10 @@ def job_act(request: HttpRequest, actor: Actor, key: int, verb: str) -> HttpResp
 @in_project
 @only_post
 def job_deployed(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    address = to("job-detail", actor, key)
+    address = page_url("finetunes:job-detail", actor, key)
     try:
-        model = tuned.required(jobs.numbered(actor.project, key))
-        tuned.deployed(actor, model, request.POST.get("name", ""))
+        model = tuned_models.required(jobs.numbered(actor.project, key))
+        tuned_models.deployed(actor, model, request.POST.get("name", ""))
     except Problem as problem:
         return refused(request, problem, address)
     start(tasks.measure, model.pk)
@@ -165,10 +170,10 @@ def job_deployed(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 @only_post
 def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Measure again where an evaluation came to nothing."""
-    address = to("job-detail", actor, key)
+    address = page_url("finetunes:job-detail", actor, key)
     try:
-        model = tuned.required(jobs.numbered(actor.project, key))
-        for run in tuned.measure_again(actor, model):
+        model = tuned_models.required(jobs.numbered(actor.project, key))
+        for run in tuned_models.measure_again(actor, model):
             start(evaluating.drive_run, run.pk)
     except Problem as problem:
         return refused(request, problem, address)
@@ -179,12 +184,12 @@ def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 @only_post
 def job_publish(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
-        model = tuned.required(jobs.numbered(actor.project, key))
+        model = tuned_models.required(jobs.numbered(actor.project, key))
         model.project = actor.project
         environment = environments.named(actor.project, request.POST.get("environment", ""))
-        published = tuned.publish(actor, model, environment, reason=request.POST.get("reason", "").strip())
+        published = tuned_models.publish(actor, model, environment, reason=request.POST.get("reason", "").strip())
     except Problem as problem:
-        return refused(request, problem, to("job-detail", actor, key))
+        return refused(request, problem, page_url("finetunes:job-detail", actor, key))
     return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, published.promotion_id]))
 
 
@@ -192,16 +197,16 @@ def job_publish(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 def tuner_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """How a provider tunes, on its page."""
     provider = providers.named(actor.project, name)
-    tuner = tuners.of(provider)
+    tuner = provider_settings.of(provider)
     models = provider.models.filter(tuned_as=None).order_by("name")[:200]
     context = {
         "project": actor.project,
         "provider": provider,
         "tuner": tuner,
-        "dialect": tuners.spoken(tuner),
+        "dialect": provider_settings.spoken(tuner),
         "dialects": DIALECTS.values(),
         "models": models,
-        "prices": [(model, price) for model in models if (price := tuners.price_of(model))],
+        "prices": [(model, price) for model in models if (price := provider_settings.price_of(model))],
         "can": {"administer": actor.may(Right.ADMINISTER)},
     }
     return render(request, "finetunes/_tuner_panel.html", context)
@@ -216,10 +221,10 @@ def tuner_set(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         if request.POST.get("do") == "price":
             model = providers.model_named(actor.project, f"{provider.name}/{request.POST.get('model', '')}")
             given = {one: request.POST.get(one, "") for one in ("training", "tuned_input", "tuned_output")}
-            tuners.set_price(actor, model, given)
+            provider_settings.set_price(actor, model, given)
             return done(request, f"Tuning {model.name} costs that from today on.", address)
         secret = request.POST.get("webhook_secret", "").strip()
-        tuners.set_up(
+        provider_settings.set_up(
             actor,
             provider,
             dialect=request.POST.get("dialect") or None,

@@ -3,12 +3,13 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from finetunes import tuned
-from registry import linting, prompts
-from registry.access import Actor, Right
+from core.errors import Problem
+from core.references import DEFAULT_ENVIRONMENT
+from finetunes.jobs import tuned_models
+from registry.accounts.permissions import Actor, Right
+from registry.content import lint
 from registry.models import Release
-from registry.problems import Problem
-from registry.references import DEFAULT_ENVIRONMENT
+from registry.prompts import lifecycle as prompts
 from registry.views.frame import in_project
 
 
@@ -21,19 +22,19 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     version = release.version if release else prompt.head
     if version is None:
         raise Problem("prompt.no_versions", f"{name} has no version yet.")
-    examples = linting.Subject(version.content, frozenset(), version.tokens).example_count
-    newest = tuned.loaded().filter(job__training_set__source__prompt=prompt).order_by("-id").first()
+    examples = lint.Subject(version.content, frozenset(), version.tokens).example_count
+    newest = tuned_models.loaded().filter(job__training_set__source__prompt=prompt).order_by("-id").first()
     context = {
         "project": actor.project,
         "prompt": prompt,
         "version": version,
-        "tokens_limit": linting.BLOATED_TOKENS,
+        "tokens_limit": lint.BLOATED_TOKENS,
         "examples": examples,
-        "examples_limit": linting.BLOATED_EXAMPLES,
-        "over_tokens": version.tokens > linting.BLOATED_TOKENS,
-        "over_examples": examples > linting.BLOATED_EXAMPLES,
+        "examples_limit": lint.BLOATED_EXAMPLES,
+        "over_tokens": version.tokens > lint.BLOATED_TOKENS,
+        "over_examples": examples > lint.BLOATED_EXAMPLES,
         "tuned": newest,
-        "stale": tuned.stale(newest) if newest else [],
+        "stale": tuned_models.stale(newest) if newest else [],
         "can": {"edit": actor.may(Right.EDIT)},
     }
     return render(request, "finetunes/_prompt_panel.html", context)

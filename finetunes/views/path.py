@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finetunes.models import FineTune, TrainingSet
-from finetunes.states import JobState
-from finetunes.views.addresses import to
-from registry.access import Actor
+from finetunes.providers.states import JobState
+from registry.accounts.permissions import Actor
+from registry.views.frame import page_url
 
 TITLES = ("Readiness", "Build", "Validate", "Estimate", "Submit", "Watch", "Compare", "Publish")
 
@@ -24,8 +24,8 @@ def path(actor: Actor, training_set: TrainingSet | None = None, job: FineTune | 
     """The steps of a fine-tune that has come as far as these rows."""
     training_set = job.training_set if job else training_set
     here = _place(training_set, job)
-    set_page = to("set-detail", actor, training_set.pk) if training_set else ""
-    job_page = to("job-detail", actor, job.pk) if job else ""
+    set_page = page_url("finetunes:set-detail", actor, training_set.pk) if training_set else ""
+    job_page = page_url("finetunes:job-detail", actor, job.pk) if job else ""
     addresses = ("", set_page, set_page, set_page, job_page, job_page, job_page, job_page)
     return [
         PathStep(

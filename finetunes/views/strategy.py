@@ -8,20 +8,34 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from finetunes import benchmarks, checklist, configs, evidence, money, policies, recommendations, reporting, strategy
-from finetunes.evidence import INPUTS, Figure, Origin
-from finetunes.gathering import Known, price_of
+from core.errors import Problem
+from core.references import DEFAULT_ENVIRONMENT
+from finetunes.guides import checklist
 from finetunes.models import StrategyRecommendation, TunedModel
-from finetunes.policies import Policy
-from finetunes.recommendations import Drafted
-from finetunes.views.addresses import to
-from registry import environments, prompts
-from registry.access import Actor, Right
-from registry.charts import CurveChart, curve_chart
+from finetunes.strategy import benchmarks, config_proposals, costs, decision, evidence, recommendations, report
+from finetunes.strategy import policy as policies
+from finetunes.strategy.evidence import INPUTS, Figure, Origin
+from finetunes.strategy.evidence_collector import Known, price_of
+from finetunes.strategy.policy import Policy
+from finetunes.strategy.recommendations import Drafted
+from inference.configs import lifecycle as configs
+from infra.charts import CurveChart, curve_chart
+from registry.accounts.permissions import Actor, Right
 from registry.models import Environment
-from registry.problems import Problem
-from registry.references import DEFAULT_ENVIRONMENT
-from registry.views.frame import PAGE_SIZE, decimal, done, errors_of, in_project, only_post, page, refused, whole
+from registry.promotions import environments
+from registry.prompts import lifecycle as prompts
+from registry.views.frame import (
+    PAGE_SIZE,
+    decimal,
+    done,
+    errors_of,
+    in_project,
+    only_post,
+    page,
+    page_url,
+    refused,
+    whole,
+)
 
 # What can be moved, each by a factor of ten either way in forty steps; what nobody has measured is typed in.
 SLIDERS = ("monthly_tokens", "latency_ms", "format_error_rate", "dev_cost_hours", "prompt_price", "tuned_price")
@@ -41,8 +55,10 @@ def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
             typed = _typed(actor, name, environment, request.POST)
             made = recommendations.recommend(actor, prompt=prompt, environment=environment, inputs=typed)
         except Problem as problem:
-            return refused(request, problem, to("strategy", actor, name))
-        return done(request, "Kept, with all that it rests on.", to("recommendation-detail", actor, made.pk))
+            return refused(request, problem, page_url("finetunes:strategy", actor, name))
+        return done(
+            request, "Kept, with all that it rests on.", page_url("finetunes:recommendation-detail", actor, made.pk)
+        )
     try:
         context = _answered(actor, name, environment, request.GET)
     except Problem as problem:
@@ -94,12 +110,12 @@ def _answered(actor: Actor, name: str, environment: str, given: Mapping[str, str
             if key in found.inputs
         ],
         "sliders": [
-            (key, INPUTS[key], given.get(f"w-{key}", "0"), strategy.amount(found.inputs[key].value, key))
+            (key, INPUTS[key], given.get(f"w-{key}", "0"), decision.amount(found.inputs[key].value, key))
             for key in SLIDERS
             if key in plain.inputs
         ],
         "unknown": [
-            (key, INPUTS[key], strategy.measure(key), given.get(f"t-{key}", ""))
+            (key, INPUTS[key], decision.measure(key), given.get(f"t-{key}", ""))
             for key in SLIDERS
             if key not in plain.inputs
         ],
@@ -148,10 +164,10 @@ def _read(known: Mapping[str, Figure], given: Mapping[str, str]) -> tuple[dict[s
 
 
 def _shown(key: str, figure: Figure) -> str:
-    value = strategy.amount(figure.value, key)
+    value = decision.amount(figure.value, key)
     if figure.low == figure.high or figure.origin != Origin.MEASURED:
         return value
-    low, high = (strategy.amount(end, key).split(" ")[0] for end in (figure.low, figure.high))
+    low, high = (decision.amount(end, key).split(" ")[0] for end in (figure.low, figure.high))
     return f"{value} ({low} to {high})"
 
 
@@ -163,9 +179,9 @@ def _levels(found: Drafted, policy: Policy) -> list[tuple[str, str, str, str, bo
         ("Format errors", "format_error_rate", policy.format_error_rate),
     ):
         figures = [found.inputs.get(key), found.inputs.get(f"tuned_{key}")]
-        shown = [strategy.amount(one.value, key) if one else "–" for one in figures]
+        shown = [decision.amount(one.value, key) if one else "–" for one in figures]
         over = [one.value > limit if one else None for one in figures]
-        rows.append((title, *shown, strategy.amount(limit, key), *over))
+        rows.append((title, *shown, decision.amount(limit, key), *over))
     return rows  # type: ignore[return-value]
 
 
@@ -186,7 +202,7 @@ def _crossing(found: Drafted, policy: Policy) -> CurveChart | None:
         return None
     furthest = max(2 * volume.value, 2 * min(even or 0.0, 20 * volume.value), 1e6)
     volumes = [furthest * place / POINTS for place in range(POINTS + 1)]
-    lines = money.over_volume(found.inputs, policy, volumes, ("prompt", "fine-tune", "hybrid"))
+    lines = costs.over_volume(found.inputs, policy, volumes, ("prompt", "fine-tune", "hybrid"))
     series = [(one, [(tokens / 1e6, dollars) for tokens, dollars in pairs]) for one, pairs in lines.items()]
     title = f"US dollars in {policy.horizon_months:g} months"
     return curve_chart("crossing", title, series, across="million tokens a month")
@@ -194,7 +210,7 @@ def _crossing(found: Drafted, policy: Policy) -> CurveChart | None:
 
 def _totals(found: Drafted) -> list[tuple[str, Mapping[str, float]]]:
     ranges = found.result.get("tco_usd") or {}
-    rows = [(strategy.TITLES[one], ranges[one]) for one in money.APPROACHES if one in ranges]
+    rows = [(decision.TITLES[one], ranges[one]) for one in costs.APPROACHES if one in ranges]
     return sorted(rows, key=lambda row: row[1]["value"])
 
 
@@ -228,7 +244,7 @@ def recommendation_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "section": "strategy",
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
     }
-    context["titles"] = strategy.TITLES
+    context["titles"] = decision.TITLES
     return page(request, actor, "finetunes/recommendation_list.html", context)
 
 
@@ -242,10 +258,10 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
         "section": "strategy",
         "kept": kept,
         "result": kept.result,
-        "title": strategy.TITLES.get(kept.strategy, kept.strategy),
+        "title": decision.TITLES.get(kept.strategy, kept.strategy),
         "inputs": [(name, INPUTS[name], figure, _shown(name, figure)) for name, figure in inputs.items()],
         "is_same": again["strategy"] == kept.strategy and again["reasons"] == kept.result["reasons"],
-        "totals": [(strategy.TITLES[one], totals[one]) for one in money.APPROACHES if totals],
+        "totals": [(decision.TITLES[one], totals[one]) for one in costs.APPROACHES if totals],
     }
     if kept.prompt_id:
         context["configs"] = configs.loaded().filter(project=actor.project)
@@ -257,12 +273,12 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
 @only_post
 def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Open a promotion of an inference config that does what was recommended."""
-    address = to("recommendation-detail", actor, key)
+    address = page_url("finetunes:recommendation-detail", actor, key)
     try:
         kept = recommendations.numbered(actor.project, key)
         config = configs.named(actor.project, request.POST.get("task", ""))
         environment = environments.named(actor.project, request.POST.get("environment", ""))
-        asked = configs.propose_from(actor, config, kept, environment)
+        asked = config_proposals.propose_from(actor, config, kept, environment)
         if asked is None:
             sentence = "Nothing to propose: it is so already, one waits for review, or no tuned model is published yet."
             raise Problem("config.nothing_new", sentence)
@@ -275,7 +291,7 @@ def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> Http
 def recommendation_report(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """The same as Markdown."""
     kept = recommendations.numbered(actor.project, key)
-    response = HttpResponse(reporting.markdown(kept), content_type="text/markdown; charset=utf-8")
+    response = HttpResponse(report.markdown(kept), content_type="text/markdown; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="recommendation-{kept.pk}.md"'
     return response
 
@@ -295,7 +311,11 @@ def policy_page(request: HttpRequest, actor: Actor) -> HttpResponse:
         given = {name: text if (value := decimal(text)) is None else value for name, text in changed.items()}
         try:
             recommendations.set_policy(actor, given, seen=whole(request.POST.get("seen", "")))
-            return done(request, "Recommendations go by these numbers from now on.", to("strategy-policy", actor))
+            return done(
+                request,
+                "Recommendations go by these numbers from now on.",
+                page_url("finetunes:strategy-policy", actor),
+            )
         except Problem as problem:
             context["errors"] = errors_of(problem)
             status = problem.kind.status

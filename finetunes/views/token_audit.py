@@ -2,11 +2,11 @@
 
 from django.http import HttpRequest, HttpResponse
 
-from finetunes import recommendations
-from finetunes import token_audit as audits
-from registry.access import Actor
+from core.references import DEFAULT_ENVIRONMENT
+from finetunes.strategy import recommendations
+from finetunes.strategy import token_audit as audits
+from registry.accounts.permissions import Actor
 from registry.models import Environment
-from registry.references import DEFAULT_ENVIRONMENT
 from registry.views.frame import in_project, page
 
 

@@ -6,21 +6,25 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from evaluations import datasets, reports
+from core.errors import Problem
+from core.references import parse_reference
+from evaluations.data_quality import reports
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Capability, Dataset, DatasetVersion, Provider, ProviderModel, ReportKind
-from finetunes import advice, cross_validations, jobs, minimal, tasks, training_sets
+from finetunes import tasks
 from finetunes.api.training_sets import file_answer
+from finetunes.jobs import cross_validation
+from finetunes.jobs import lifecycle as jobs
 from finetunes.models import TrainingSet
-from finetunes.training_lines import Method
-from finetunes.views.addresses import to
+from finetunes.providers.jsonl import Method
+from finetunes.training_sets import advisories, short_prompt
+from finetunes.training_sets import lifecycle as training_sets
 from finetunes.views.path import path
-from registry import resolution
-from registry.access import Actor, Right
+from registry.accounts.permissions import Actor, Right
 from registry.models import Prompt
-from registry.problems import Problem
-from registry.references import parse_reference
+from registry.prompts import resolution
 from registry.tasks import start
-from registry.views.frame import done, errors_of, in_project, page, whole
+from registry.views.frame import done, errors_of, in_project, page, page_url, whole
 
 MOST_OFFERED = 200
 FIELDS = ("prompt", "dataset", "instruction", "method", "pairs_from", "pairs_number")
@@ -60,7 +64,7 @@ def set_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "finetunes/set_new.html", context, status=problem.kind.status)
     start(tasks.build, made.pk)
-    return done(request, f"Training set {made.pk} is being built.", to("set-detail", actor, made.pk))
+    return done(request, f"Training set {made.pk} is being built.", page_url("finetunes:set-detail", actor, made.pk))
 
 
 def _document(values: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def _looked_up(actor: Actor, values: dict[str, Any], *, keep: bool) -> dict[str,
             source = resolution.resolve(actor.project, parse_reference(values["prompt"]))
             found["source"] = source
             if not keep:
-                values["instruction"] = minimal.suggested(source.content)
+                values["instruction"] = short_prompt.suggested(source.content)
     except Problem as problem:
         found["errors"] = errors_of(problem, DOMAIN_FIELDS)
     return found
@@ -116,7 +120,9 @@ def set_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     except Problem as problem:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "finetunes/set_detail.html", context, status=problem.kind.status)
-    return done(request, "Drafted. Nothing is sent before you submit it.", to("job-detail", actor, job.pk))
+    return done(
+        request, "Drafted. Nothing is sent before you submit it.", page_url("finetunes:job-detail", actor, job.pk)
+    )
 
 
 def _job_document(values: dict[str, str]) -> dict[str, Any]:
@@ -145,20 +151,20 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
         provider__capabilities__contains=[Capability.FINE_TUNING],
         tuned_as=None,
     )
-    defaults = advice.DEFAULTS.as_dict()
+    defaults = advisories.DEFAULTS.as_dict()
     return {
         "section": "finetunes",
         "training_set": training_set,
         "steps": path(actor, training_set),
         "values": {**{name: str(value) for name, value in defaults.items()}, **values},
         "models": tunable.select_related("provider")[:MOST_OFFERED],
-        "reasons": advice.REASONS,
+        "reasons": advisories.REASONS,
         "jobs": jobs.loaded().filter(training_set=training_set).order_by("-id"),
         "sample": _sample(training_set),
         "standing": reports.standing(training_set.dataset_version),
-        "folds": cross_validations.loaded().filter(training_set=training_set).order_by("-id")[:SHOWN],
-        "fold_counts": range(cross_validations.FEWEST, cross_validations.MOST + 1),
-        "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validations.SMALL_TEST,
+        "folds": cross_validation.loaded().filter(training_set=training_set).order_by("-id")[:SHOWN],
+        "fold_counts": range(cross_validation.FEWEST, cross_validation.MOST + 1),
+        "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validation.SMALL_TEST,
         "has_tuner": Provider.objects.filter(
             project=actor.project, archived_at=None, capabilities__contains=[Capability.FINE_TUNING]
         ).exists(),

@@ -8,19 +8,19 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 
-from registry import access
-from registry.access import Actor
+from core.errors import Problem
+from registry.accounts import permissions
+from registry.accounts.permissions import Actor
 from registry.models import (
     Project,
     User,
 )
-from registry.problems import Problem
 
 
 def operator_in(request: HttpRequest, project: Project) -> Actor:
     if not isinstance(request.user, User):
         raise Problem("auth.required", "Sign in.")
-    return access.operator(request.user, project)
+    return permissions.operator(request.user, project)
 
 
 class DomainAdmin(ModelAdmin):

@@ -8,9 +8,7 @@ from django.forms import BaseModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from registry import environments, releases
 from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, told
-from registry.environments import Rules
 from registry.models import (
     AuditEntry,
     Environment,
@@ -19,6 +17,8 @@ from registry.models import (
     Review,
     VersionCheck,
 )
+from registry.promotions import environments, releases
+from registry.promotions.environments import Rules
 
 if TYPE_CHECKING:
     AnyForm = BaseModelForm[Any]

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from registry import keys, projects
+from registry.accounts import api_keys, projects
 from registry.admin.base import DomainAdmin, operator_in, told
 from registry.models import (
     APIKey,
@@ -102,7 +102,7 @@ class APIKeyAdmin(DomainAdmin):
     def save_model(self, request: HttpRequest, obj: APIKey, form: "AnyForm", change: bool) -> None:
         asked = form.cleaned_data
         actor = operator_in(request, asked["project"])
-        key, token = keys.issue(actor, name=asked["name"], scopes=asked["scopes"], expires_at=asked["expires_at"])
+        key, token = api_keys.issue(actor, name=asked["name"], scopes=asked["scopes"], expires_at=asked["expires_at"])
         obj.pk = key.pk
         self.message_user(request, f"The key, shown this once: {token}", messages.WARNING)
 
@@ -112,5 +112,5 @@ class APIKeyAdmin(DomainAdmin):
             told(self, request, lambda key=key: self._revoke(request, key), key)  # type: ignore[misc]
 
     def _revoke(self, request: HttpRequest, key: APIKey) -> str:
-        keys.revoke(operator_in(request, key.project), key)
+        api_keys.revoke(operator_in(request, key.project), key)
         return f"{key} is revoked."

@@ -9,9 +9,10 @@ from django.forms import BaseModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from registry import comparing, environments, promotion, prompts
-from registry.access import Actor
+from core.errors import Problem
+from registry.accounts.permissions import Actor
 from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, told
+from registry.content import diff_view
 from registry.models import (
     Environment,
     FetchCount,
@@ -23,7 +24,8 @@ from registry.models import (
     PromptVersion,
     Snapshot,
 )
-from registry.problems import Problem
+from registry.promotions import environments, workflow
+from registry.prompts import lifecycle as prompts
 from registry.templatetags.registry_text import short_hash
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class PromptVersionAdmin(ReadOnlyAdmin):
             self.message_user(request, "Select exactly two versions to compare.", messages.ERROR)
             return None
         old, new = chosen
-        comparison = comparing.compare(old.content, new.content)
+        comparison = diff_view.compare(old.content, new.content)
         labels = {"old_label": str(old), "new_label": str(new)}
         context = {"title": f"{old} and {new}", "comparison": comparison, **labels}
         return TemplateResponse(
@@ -113,7 +115,7 @@ class PromptVersionAdmin(ReadOnlyAdmin):
             )
         try:
             environment = environments.named(project, request.POST["environment"])
-            asked = promotion.request(
+            asked = workflow.request(
                 operator_in(request, project),
                 version.prompt,
                 version,

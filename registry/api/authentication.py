@@ -7,10 +7,11 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from registry import access, keys, served
-from registry.access import Actor
+from core.errors import Problem
+from registry.accounts import api_keys, permissions
+from registry.accounts.permissions import Actor
+from registry.delivery import request_scope
 from registry.models import Membership, User
-from registry.problems import Problem
 
 if TYPE_CHECKING:
     # rest_framework.views imports this module by its settings, so importing it here would be a cycle.
@@ -28,10 +29,10 @@ class KeyAuthentication(BaseAuthentication):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        key = keys.authenticate(token.strip())
-        keys.note_use(key)
-        served.by(key)
-        return AnonymousUser(), access.machine(key)
+        key = api_keys.authenticate(token.strip())
+        api_keys.note_use(key)
+        request_scope.by(key)
+        return AnonymousUser(), permissions.machine(key)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="cuebook"'
@@ -57,11 +58,11 @@ class BrowserAuthentication(SessionAuthentication):
             membership = memberships.filter(project__slug=wanted).first()
             if membership is None:
                 raise Problem("not_found", "There is no such project.")
-            return access.member(membership, user)
+            return permissions.member(membership, user)
         mine = list(memberships)
         remembered = [one for one in mine if one.project.slug == request.session.get(SESSION_PROJECT)]
         if remembered or len(mine) == 1:
-            return access.member((remembered or mine)[0], user)
+            return permissions.member((remembered or mine)[0], user)
         raise Problem(
             "auth.no_project",
             f"You are in {len(mine)} projects; name one with {PROJECT_HEADER} or ?{PROJECT_PARAMETER}=.",

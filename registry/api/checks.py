@@ -5,12 +5,13 @@ from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from registry import checks, resolution
-from registry.access import Right
+from registry.accounts.permissions import Right
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.versions import hash_selector
 from registry.models import VersionCheck
+from registry.promotions import checks
+from registry.prompts import resolution
 
 
 class VersionChecks(generics.GenericAPIView[VersionCheck]):

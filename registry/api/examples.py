@@ -12,16 +12,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import choosing, embedders, example_file, examples, few_shot, tasks
-from registry.access import Right
-from registry.api import conditional
+from core import example_selection
+from core.references import HASH
+from infra.serializer_fields import Input, Text
+from registry import tasks
+from registry.accounts.permissions import Right
 from registry.api.authentication import actor_of
-from registry.api.fields import Input, Text
 from registry.api.filters import ExampleSetFilter
 from registry.api.serializers import NothingInput
 from registry.api.versions import IF_MATCH, IF_NONE_MATCH
+from registry.content import example_file
+from registry.delivery import caching
+from registry.examples import embedders, example_sets, few_shot
 from registry.models import ExampleSet, ExampleSetVersion
-from registry.references import HASH
 
 MOST_SEARCHED = 100
 
@@ -90,7 +93,9 @@ class ExamplesInput(Input):
 
 class ExampleSearchInput(Input):
     query = Text(allow_blank=False)
-    k = serializers.IntegerField(required=False, default=choosing.DEFAULT_K, min_value=1, max_value=MOST_SEARCHED)
+    k = serializers.IntegerField(
+        required=False, default=example_selection.DEFAULT_K, min_value=1, max_value=MOST_SEARCHED
+    )
     version = Text(required=False, default="latest")
     embedder = Text(required=False, allow_null=True, default=None, help_text="Default: this installation's.")
     per_label = serializers.IntegerField(
@@ -125,7 +130,7 @@ def set_document(example_set: ExampleSet) -> dict[str, Any]:
 def version_answer(version: ExampleSetVersion, status: int = 200) -> Response:
     members = dict(ExampleSetVersionPoint(version).data)
     embeddings = EmbeddingSerializer(version.embeddings.all(), many=True).data
-    shots = [shot.as_dict() for shot in examples.shots(version)]
+    shots = [shot.as_dict() for shot in example_sets.shots(version)]
     body = {"name": version.example_set.name, **members, "embeddings": embeddings, "examples": shots}
     return Response(body, status=status)
 
@@ -150,7 +155,7 @@ class ExampleSetList(generics.GenericAPIView[ExampleSet]):
     def post(self, request: Request) -> Response:
         """Create an example set; its examples come as a version."""
         asked = ExampleSetInput.read(request)
-        made = examples.create(actor_of(request), **asked)
+        made = example_sets.create(actor_of(request), **asked)
         return Response(set_document(made), status=201, headers={"Location": f"/api/v1/example-sets/{made.name}"})
 
 
@@ -160,14 +165,14 @@ class ExampleSetDetail(APIView):
         """One example set."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        return Response(set_document(examples.named(actor.project, name)))
+        return Response(set_document(example_sets.named(actor.project, name)))
 
     @extend_schema(operation_id="example_sets_describe", request=ExampleSetChange, responses=ExampleSetSerializer)
     def patch(self, request: Request, name: str) -> Response:
         """Change what a set says about itself."""
         asked = ExampleSetChange.read(request)
         actor = actor_of(request)
-        changed = examples.describe(actor, examples.named(actor.project, name), **asked)
+        changed = example_sets.describe(actor, example_sets.named(actor.project, name), **asked)
         return Response(set_document(changed))
 
 
@@ -176,7 +181,7 @@ class ExampleSetArchive(APIView):
     def post(self, request: Request, name: str) -> Response:
         """Take a set out of use. Nothing is deleted; a set that a prompt in use picks from cannot be archived."""
         actor = actor_of(request)
-        return Response(set_document(examples.archive(actor, examples.named(actor.project, name))))
+        return Response(set_document(example_sets.archive(actor, example_sets.named(actor.project, name))))
 
 
 class ExampleSetRestore(APIView):
@@ -184,7 +189,7 @@ class ExampleSetRestore(APIView):
     def post(self, request: Request, name: str) -> Response:
         """Bring an archived set back."""
         actor = actor_of(request)
-        return Response(set_document(examples.restore(actor, examples.named(actor.project, name))))
+        return Response(set_document(example_sets.restore(actor, example_sets.named(actor.project, name))))
 
 
 class ExampleSetVersions(generics.GenericAPIView[ExampleSetVersion]):
@@ -198,7 +203,7 @@ class ExampleSetVersions(generics.GenericAPIView[ExampleSetVersion]):
         """A set's history, newest first, without the examples."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        page = self.paginate_queryset(examples.named(actor.project, name).versions.all())
+        page = self.paginate_queryset(example_sets.named(actor.project, name).versions.all())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
@@ -211,12 +216,12 @@ class ExampleSetVersions(generics.GenericAPIView[ExampleSetVersion]):
         """Commit examples as the next version: 201, or 200 where the set has a version with just these."""
         asked = ExamplesInput.read(request)
         actor = actor_of(request)
-        done = examples.commit(
+        done = example_sets.commit(
             actor,
-            examples.named(actor.project, name),
+            example_sets.named(actor.project, name),
             examples=asked["examples"],
             message=asked["message"],
-            expected_latest=conditional.expected(request),
+            expected_latest=caching.expected(request),
         )
         tasks.embed_soon(done.version)
         return version_answer(done.version, 201 if done.created else 200)
@@ -228,7 +233,7 @@ class ExampleSetVersionDetail(APIView):
         """A version by its number, `latest`, or the start of its hash."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        return version_answer(examples.selected(actor.project, name, selector))
+        return version_answer(example_sets.selected(actor.project, name, selector))
 
 
 class ExampleSetByHash(APIView):
@@ -241,12 +246,12 @@ class ExampleSetByHash(APIView):
         """The version with this whole hash: what a prompt pins. It never changes."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        version = examples.pinned(actor.project.pk, hash if HASH.fullmatch(hash) else "")
-        if conditional.is_fresh(request, version.content_hash):
+        version = example_sets.pinned(actor.project.pk, hash if HASH.fullmatch(hash) else "")
+        if caching.is_fresh(request, version.content_hash):
             answer = Response(status=304)
         else:
             answer = version_answer(version)
-        return conditional.with_headers(answer, version.content_hash, conditional.IMMUTABLE)
+        return caching.with_headers(answer, version.content_hash, caching.IMMUTABLE)
 
 
 AS_FILE = OpenApiParameter("as", str, enum=["jsonl", "csv"], description="Default: jsonl.")
@@ -262,13 +267,13 @@ class ExampleSetFile(APIView):
         """A version's examples as a file: JSON lines, or CSV where spreadsheets see no formulas."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        version = examples.selected(actor.project, name, selector)
+        version = example_sets.selected(actor.project, name, selector)
         return file_answer(version, as_csv=request.query_params.get("as") == "csv")
 
 
 def file_answer(version: ExampleSetVersion, *, as_csv: bool) -> StreamingHttpResponse:
     """A version as a download."""
-    lines: Iterator[str] = (example_file.write_csv if as_csv else example_file.write_jsonl)(examples.shots(version))
+    lines: Iterator[str] = (example_file.write_csv if as_csv else example_file.write_jsonl)(example_sets.shots(version))
     ending, kind = ("csv", "text/csv") if as_csv else ("jsonl", "application/jsonl")
     name = f"{version.example_set.name}.{version.number}.{ending}"
     return StreamingHttpResponse(
@@ -285,7 +290,7 @@ class ExampleSetSearch(APIView):
         asked = ExampleSearchInput.read(request)
         actor = actor_of(request)
         actor.require(Right.SEE)
-        version = examples.selected(actor.project, name, asked["version"])
+        version = example_sets.selected(actor.project, name, asked["version"])
         embedder = asked["embedder"] or embedders.default()
         embedders.require(embedder)
         rules: dict[str, Any] = {"select": "balanced" if asked["per_label"] else "similar", "k": asked["k"]}

@@ -7,8 +7,9 @@ import django_filters
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
-from registry import fetches, listing
+from registry.delivery import fetch_stats
 from registry.models import AuditEntry, ExampleSet, Promotion, PromotionStatus, Prompt, Release, ReleaseKind
+from registry.prompts import listing
 
 
 class PromptFilter(django_filters.FilterSet):
@@ -33,7 +34,7 @@ class PromptFilter(django_filters.FilterSet):
         return listing.found(queryset, value)
 
     def by_unused(self, queryset: QuerySet[Prompt], _name: str, value: Decimal) -> QuerySet[Prompt]:
-        return fetches.unused(queryset, int(value))
+        return fetch_stats.unused(queryset, int(value))
 
     def by_tag(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
         return queryset.filter(tags__contains=[value])

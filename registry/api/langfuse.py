@@ -9,12 +9,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import access, includes, keys, langfuse, resolution, served
-from registry.access import Actor, Right
-from registry.api import conditional
+from core.errors import Problem
+from core.references import DEFAULT_ENVIRONMENT, Reference, Selector, parse_selector
+from registry.accounts import api_keys, permissions
+from registry.accounts.permissions import Actor, Right
 from registry.api.authentication import actor_of
-from registry.problems import Problem
-from registry.references import DEFAULT_ENVIRONMENT, Reference, Selector, parse_selector
+from registry.delivery import caching, request_scope
+from registry.interop import langfuse
+from registry.prompts import includes, resolution
 
 
 class PairAuthentication(BaseAuthentication):
@@ -28,10 +30,10 @@ class PairAuthentication(BaseAuthentication):
             public, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
         except ValueError:
             public, secret = "", ""
-        key = keys.authenticate(f"cbk_{public.removeprefix('cbk_')}_{secret}")
-        keys.note_use(key)
-        served.by(key)
-        return AnonymousUser(), access.machine(key)
+        key = api_keys.authenticate(f"cbk_{public.removeprefix('cbk_')}_{secret}")
+        api_keys.note_use(key)
+        request_scope.by(key)
+        return AnonymousUser(), permissions.machine(key)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Basic realm="cuebook"'
@@ -58,11 +60,11 @@ class LangfusePrompt(APIView):
             "resolutionGraph": None,
             **langfuse.prompt(version.content, partials),
         }
-        served.versions([version.pk])
-        policy = conditional.cache_policy(selector)
-        if conditional.is_fresh(request, version.content_hash):
-            return conditional.with_headers(Response(status=304), version.content_hash, policy)
-        return conditional.with_headers(Response(answer), version.content_hash, policy)
+        request_scope.versions([version.pk])
+        policy = caching.cache_policy(selector)
+        if caching.is_fresh(request, version.content_hash):
+            return caching.with_headers(Response(status=304), version.content_hash, policy)
+        return caching.with_headers(Response(answer), version.content_hash, policy)
 
     def _selector(self, request: Request) -> Selector:
         version, label = request.query_params.get("version"), request.query_params.get("label")

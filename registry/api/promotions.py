@@ -9,14 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import approvals, environments, promotion, prompts
-from registry.access import Right
-from registry.api import conditional
+from registry.accounts.permissions import Right
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import PromotionFilter
 from registry.api.versions import IF_MATCH, select
+from registry.delivery import caching
 from registry.models import Project, Promotion
+from registry.promotions import approvals, environments, workflow
+from registry.prompts import lifecycle as prompts
 
 
 def promotion_document(row: Promotion) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def promotion_document(row: Promotion) -> dict[str, Any]:
 
 
 def read(project: Project, number: int) -> Response:
-    row = promotion.numbered(project, number)
+    row = workflow.numbered(project, number)
     document = promotion_document(row)
     return Response(document, headers={"ETag": f'"{document["binding"]}"', "Cache-Control": "private, no-cache"})
 
@@ -72,7 +73,7 @@ class PromotionList(generics.GenericAPIView[Promotion]):
         """Ask for a version to be made live in an environment."""
         asked = shapes.PromotionInput.read(request)
         actor = actor_of(request)
-        row = promotion.request(
+        row = workflow.request(
             actor,
             prompts.named(actor.project, asked["prompt"]),
             select(actor.project, asked["prompt"], asked["version"]),
@@ -104,7 +105,7 @@ class PromotionApprove(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Approve as a reviewer who neither asked for it nor wrote the version."""
         actor, row, comment = _asked(request, number)
-        promotion.approve(actor, row, comment=comment, seen=conditional.expected(request))
+        workflow.approve(actor, row, comment=comment, seen=caching.expected(request))
         return read(actor.project, number)
 
 
@@ -117,7 +118,7 @@ class PromotionRequestChanges(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Hold it back until you approve; say what should change."""
         actor, row, comment = _asked(request, number)
-        promotion.request_changes(actor, row, comment=comment)
+        workflow.request_changes(actor, row, comment=comment)
         return read(actor.project, number)
 
 
@@ -126,7 +127,7 @@ class PromotionReject(APIView):
     def post(self, request: Request, number: int) -> Response:
         """End it as a reviewer."""
         actor, row, comment = _asked(request, number)
-        promotion.reject(actor, row, comment=comment)
+        workflow.reject(actor, row, comment=comment)
         return read(actor.project, number)
 
 
@@ -139,7 +140,7 @@ class PromotionComment(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Say something without deciding."""
         actor, row, comment = _asked(request, number)
-        review = promotion.add_comment(actor, row, comment=comment)
+        review = workflow.add_comment(actor, row, comment=comment)
         return Response(shapes.ReviewSerializer(review).data, status=201)
 
 
@@ -150,7 +151,7 @@ class PromotionWithdraw(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Take your own request back."""
         actor = actor_of(request)
-        promotion.withdraw(actor, promotion.numbered(actor.project, number))
+        workflow.withdraw(actor, workflow.numbered(actor.project, number))
         return read(actor.project, number)
 
 
@@ -164,8 +165,8 @@ class PromotionApply(APIView):
     def post(self, request: Request, number: int) -> Response:
         """Make it live. Every rule is checked again; If-Match names the hash that you believe to be live."""
         actor = actor_of(request)
-        row = promotion.numbered(actor.project, number)
-        promotion.apply(actor, row, expected_live=conditional.expected(request))
+        row = workflow.numbered(actor.project, number)
+        workflow.apply(actor, row, expected_live=caching.expected(request))
         return read(actor.project, number)
 
 
@@ -180,9 +181,9 @@ class PromotionOverride(APIView):
         """Apply it as an admin although required checks have not passed, with a reason that is kept for good."""
         asked = shapes.OverrideInput.read(request)
         actor = actor_of(request)
-        row = promotion.numbered(actor.project, number)
-        override = promotion.Override(asked["reason"])
-        promotion.apply(actor, row, expected_live=conditional.expected(request), override=override)
+        row = workflow.numbered(actor.project, number)
+        override = workflow.Override(asked["reason"])
+        workflow.apply(actor, row, expected_live=caching.expected(request), override=override)
         return read(actor.project, number)
 
 
@@ -190,4 +191,4 @@ def _asked(request: Request, number: int) -> tuple[Any, Promotion, str]:
     """The actor, the promotion and the comment of a decision."""
     asked = shapes.CommentInput.read(request)
     actor = actor_of(request)
-    return actor, promotion.numbered(actor.project, number), asked["comment"]
+    return actor, workflow.numbered(actor.project, number), asked["comment"]

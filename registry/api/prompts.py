@@ -9,16 +9,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import diffing, environments, fetches, listing, prompts, resolution, served, snapshots
-from registry.access import Right
-from registry.api import conditional
+from core.errors import Problem
+from core.references import Reference, parse_reference
+from registry.accounts.permissions import Right
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import PromptFilter
 from registry.api.versions import IF_NONE_MATCH, select, version_document
+from registry.content import diff
+from registry.delivery import caching, fetch_stats, request_scope, snapshots
 from registry.models import Prompt, PromptVersion
-from registry.problems import Problem
-from registry.references import Reference, parse_reference
+from registry.promotions import environments
+from registry.prompts import lifecycle as prompts
+from registry.prompts import listing, resolution
 
 
 class PromptList(generics.GenericAPIView[Prompt]):
@@ -119,7 +122,7 @@ class PromptFetches(APIView):
         """How often each version was fetched, and when last; counted in batches, so some seconds late."""
         actor = actor_of(request)
         actor.require(Right.SEE)
-        found = fetches.of_prompt(prompts.named(actor.project, name))
+        found = fetch_stats.of_prompt(prompts.named(actor.project, name))
         return Response(shapes.FetchedSerializer(found, many=True).data)
 
 
@@ -138,10 +141,10 @@ class EnvironmentSnapshot(APIView):
         actor.require(Right.SEE)
         chosen = environments.named(actor.project, environment)
         live = list(resolution.live_versions(actor.project, chosen))
-        served.versions(version.pk for version in live)
+        request_scope.versions(version.pk for version in live)
         tag = snapshots.keep(chosen, {version.prompt.name: version.content_hash for version in live})
-        if conditional.is_fresh(request, tag):
-            return conditional.with_headers(Response(status=304), tag, conditional.MUTABLE)
+        if caching.is_fresh(request, tag):
+            return caching.with_headers(Response(status=304), tag, caching.MUTABLE)
         body: dict[str, Any] = {"environment": chosen.name}
         since = request.query_params.get("since", "").strip('"')
         if since:
@@ -149,7 +152,7 @@ class EnvironmentSnapshot(APIView):
             body |= {"since": since, "removed": changed.removed}
             live = changed.versions
         documents = {document["prompt"]: document for document in version_document(live)}
-        return conditional.with_headers(Response({**body, "prompts": documents}), tag, conditional.MUTABLE)
+        return caching.with_headers(Response({**body, "prompts": documents}), tag, caching.MUTABLE)
 
 
 class PromptDiff(APIView):
@@ -167,7 +170,7 @@ class PromptDiff(APIView):
         actor.require(Right.SEE)
         old, new = (select(actor.project, name, self._selector(request, member)) for member in ("from", "to"))
         points = {"old": shapes.VersionPoint(old).data, "new": shapes.VersionPoint(new).data}
-        return Response({"prompt": name, **points, **diffing.diff(old.content, new.content)})
+        return Response({"prompt": name, **points, **diff.diff(old.content, new.content)})
 
     def _selector(self, request: Request, member: str) -> str:
         text = request.query_params.get(member)

@@ -6,14 +6,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import environments, prompts, releases
-from registry.access import Right
-from registry.api import conditional
+from registry.accounts.permissions import Right
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import ReleaseFilter
 from registry.api.versions import IF_MATCH, select
+from registry.delivery import caching
 from registry.models import Release
+from registry.promotions import environments, releases
+from registry.prompts import lifecycle as prompts
 
 
 class ReleaseList(generics.GenericAPIView[Release]):
@@ -54,6 +55,6 @@ class PromptRollback(APIView):
             environment,
             to=target,
             reason=asked["reason"],
-            expected_live=conditional.expected(request),
+            expected_live=caching.expected(request),
         )
         return Response(shapes.ReleaseSerializer(release).data)

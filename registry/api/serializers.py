@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.api.fields import Input, ObjectField, SelectorField, Tags, Text
+from infra.serializer_fields import Input, ObjectField, SelectorField, Tags, Text
 from registry.models import (
     APIKey,
     AuditEntry,
@@ -188,7 +188,7 @@ class SnapshotSerializer(serializers.Serializer[Any]):
 
 
 class DiffSerializer(serializers.Serializer[Any]):
-    """`messages` and the member lists are described in registry/diffing.py."""
+    """`messages` and the member lists are described in registry/content/diff.py."""
 
     prompt = serializers.CharField()
     old = VersionPoint()

@@ -10,15 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import environments, keys, projects
-from registry.access import Right
+from core.errors import Problem
+from core.references import quoted
+from registry.accounts import api_keys, projects
+from registry.accounts.permissions import Right
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
 from registry.api.filters import AuditFilter
-from registry.environments import Rules
 from registry.models import APIKey, AuditEntry, Environment, Membership, Role, User
-from registry.problems import Problem
-from registry.references import quoted
+from registry.promotions import environments
+from registry.promotions.environments import Rules
 
 
 class Me(APIView):
@@ -156,7 +157,7 @@ class KeyList(generics.GenericAPIView[APIKey]):
     def post(self, request: Request) -> Response:
         """Make a key; its token is in this answer and nowhere else."""
         asked = shapes.KeyInput.read(request)
-        key, token = keys.issue(actor_of(request), **asked)
+        key, token = api_keys.issue(actor_of(request), **asked)
         return Response(
             {**shapes.KeySerializer(key).data, "token": token},
             status=201,
@@ -173,7 +174,7 @@ class KeyRevoke(APIView):
         key = APIKey.objects.filter(project=actor.project, key_id=key_id).first()
         if key is None:
             raise Problem("not_found", "There is no such key.")
-        keys.revoke(actor, key)
+        api_keys.revoke(actor, key)
         key.refresh_from_db()
         return Response(shapes.KeySerializer(key).data)
 

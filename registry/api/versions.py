@@ -9,14 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry import includes, prompts, resolution, served, versions
-from registry.access import Right
-from registry.api import conditional
+from core.errors import Problem
+from core.references import HashPrefix, Reference, parse_selector
+from registry.accounts.permissions import Right
 from registry.api import serializers as shapes
 from registry.api.authentication import actor_of
+from registry.delivery import caching, request_scope
 from registry.models import Inclusion, Project, PromptVersion
-from registry.problems import Problem
-from registry.references import HashPrefix, Reference, parse_selector
+from registry.prompts import includes, resolution, versions
+from registry.prompts import lifecycle as prompts
 
 IF_MATCH = OpenApiParameter("If-Match", str, "header", description="Refuse with 412 where this has changed meanwhile.")
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, "header", description="Answer 304 where this is still so.")
@@ -66,7 +67,7 @@ class VersionList(generics.GenericAPIView[PromptVersion]):
         committed = versions.commit(
             actor,
             prompts.named(actor.project, name),
-            expected_latest=conditional.expected(request),
+            expected_latest=caching.expected(request),
             **asked,
         )
         document = version_document([committed.version])[0]
@@ -88,7 +89,7 @@ class VersionDetail(APIView):
         actor.require(Right.SEE)
         chosen = parse_selector(selector)
         version = resolution.resolve(actor.project, Reference(name, chosen))
-        return fetched(request, version, conditional.cache_policy(chosen))
+        return fetched(request, version, caching.cache_policy(chosen))
 
 
 class VersionByHash(APIView):
@@ -103,7 +104,7 @@ class VersionByHash(APIView):
         actor.require(Right.SEE)
         prefix = hash_selector(hash)
         version = resolution.resolve_hash(actor.project, prefix)
-        return fetched(request, version, conditional.cache_policy(prefix))
+        return fetched(request, version, caching.cache_policy(prefix))
 
 
 def hash_selector(text: str) -> HashPrefix:
@@ -114,10 +115,10 @@ def hash_selector(text: str) -> HashPrefix:
 
 
 def fetched(request: Request, version: PromptVersion, policy: str) -> Response:
-    served.versions([version.pk])
-    if conditional.is_fresh(request, version.content_hash):
-        return conditional.with_headers(Response(status=304), version.content_hash, policy)
-    return conditional.with_headers(Response(version_document([version])[0]), version.content_hash, policy)
+    request_scope.versions([version.pk])
+    if caching.is_fresh(request, version.content_hash):
+        return caching.with_headers(Response(status=304), version.content_hash, policy)
+    return caching.with_headers(Response(version_document([version])[0]), version.content_hash, policy)
 
 
 class VersionRender(APIView):

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from registry.access import Actor, command_line
+from core.errors import Problem
+from registry.accounts.permissions import Actor, command_line
 from registry.models import Project
-from registry.problems import Problem
 
 
 class ProjectCommand(BaseCommand):

@@ -1,8 +1,8 @@
 import pgtrigger
 from django.db import migrations
 
-from registry import tokens
-from registry.content import whole_text
+from core.content import whole_text
+from registry.content import tokens
 
 
 def fill(apps, schema_editor):

@@ -1,7 +1,7 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from registry.models.insert_only import insert_only
+from infra.triggers import insert_only
 from registry.models.people import Project
 
 

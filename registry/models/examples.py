@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from pgvector.django import VectorField
 
-from registry.models.insert_only import insert_only
+from infra.triggers import insert_only
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, PROMPT_NAME
 
@@ -75,7 +75,7 @@ class Example(models.Model):
     output = models.TextField()
     note = models.TextField(blank=True)
     tags: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=50), default=list, blank=True)
-    # Its first tag, else its output: what `balanced` counts by (registry.example_content.label_of).
+    # Its first tag, else its output: what `balanced` counts by (core.examples.label_of).
     label = models.CharField(max_length=200, blank=True)
     # Of input and output, by the newest vocabulary: what a token budget counts.
     tokens = models.PositiveIntegerField()

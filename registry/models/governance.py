@@ -4,11 +4,11 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from infra.triggers import insert_only
 from registry.models.by_actor import ByActor
-from registry.models.insert_only import insert_only
+from registry.models.notify_triggers import OF_PROMPT, tells
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, Prompt, PromptVersion
-from registry.models.telling import OF_PROMPT, tells
 
 ENVIRONMENT_NAME = r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$"
 

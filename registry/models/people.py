@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from registry.models.telling import KEYS, tells
+from registry.models.notify_triggers import KEYS, tells
 
 PROJECT_SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 

@@ -5,9 +5,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from registry.models.insert_only import insert_only
+from infra.triggers import insert_only
+from registry.models.notify_triggers import OF_PROMPT, tells
 from registry.models.people import APIKey, Project, User
-from registry.models.telling import OF_PROMPT, tells
 
 PROMPT_NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
 CONTENT_HASH = r"^sha256:[0-9a-f]{64}$"
@@ -69,7 +69,7 @@ class PromptVersion(models.Model):
     number = models.PositiveIntegerField()
     content = models.JSONField()
     content_hash = models.CharField(max_length=71)
-    # Of the text as written, partials included: how much of every call the prompt itself is. See registry.tokens.
+    # Of the text as written, partials included: how much of every call the prompt itself is. See registry.content.tokens.
     tokens = models.PositiveIntegerField()
     # The few-shot examples that the content pins by hash, so that none of them is taken out of use.
     example_set = models.ForeignKey(
@@ -107,7 +107,7 @@ class PromptVersion(models.Model):
 
 
 class FetchCount(models.Model):
-    """How often a version was fetched in an hour; web processes add to it (registry.listening)."""
+    """How often a version was fetched in an hour; web processes add to it (registry.delivery.invalidation)."""
 
     version = models.ForeignKey(PromptVersion, on_delete=models.CASCADE, related_name="fetches")
     hour = models.DateTimeField()

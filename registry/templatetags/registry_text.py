@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 from markdown_it import MarkdownIt
 
-from registry.identity import canonical_bytes
-from registry.references import HASH
+from core.references import HASH
+from registry.content.content_hash import canonical_bytes
 
 register = template.Library()
 # No HTML, and no images: a page asks no other host for anything.

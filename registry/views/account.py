@@ -9,12 +9,12 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from registry import people
-from registry.access import Actor
+from core.errors import Problem
+from registry.accounts import users
+from registry.accounts.permissions import Actor
 from registry.api.authentication import SESSION_PROJECT
 from registry.models import Membership
-from registry.problems import Problem
-from registry.views.frame import THEME_COOKIE, THEMES, done, errors_of, in_project, page, signed_in, to
+from registry.views.frame import THEME_COOKIE, THEMES, done, errors_of, in_project, page, page_url, signed_in
 
 YEAR = 365 * 24 * 3600
 
@@ -69,14 +69,16 @@ def profile(request: HttpRequest, actor: Actor) -> HttpResponse:
     if "new_password1" in request.POST:
         form = PasswordChangeForm(user, request.POST)
         if form.is_valid():
-            people.change_password(user, form.cleaned_data["new_password1"])
+            users.change_password(user, form.cleaned_data["new_password1"])
             update_session_auth_hash(request, user)
-            return done(request, "Your password is changed; other browsers are signed out.", to("profile", actor))
+            return done(
+                request, "Your password is changed; other browsers are signed out.", page_url("registry:profile", actor)
+            )
         return page(request, actor, "registry/settings/profile.html", {**context, "form": form}, status=422)
     given = {name: request.POST.get(name, "").strip() for name in ("first_name", "last_name", "email")}
     try:
-        people.change_profile(user, **given)
+        users.change_profile(user, **given)
     except Problem as problem:
         context |= {"values": given, "errors": errors_of(problem)}
         return page(request, actor, "registry/settings/profile.html", context, status=problem.kind.status)
-    return done(request, "Saved.", to("profile", actor))
+    return done(request, "Saved.", page_url("registry:profile", actor))

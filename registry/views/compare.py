@@ -2,9 +2,11 @@
 
 from django.http import HttpRequest, HttpResponse
 
-from registry import comparing, prompts, resolution
-from registry.access import Actor
-from registry.references import Reference, parse_selector
+from core.references import Reference, parse_selector
+from registry.accounts.permissions import Actor
+from registry.content import diff_view
+from registry.prompts import lifecycle as prompts
+from registry.prompts import resolution
 from registry.views.frame import in_project, page
 from registry.views.prompts import heading
 
@@ -27,7 +29,7 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
         "new": new,
         "view": "split" if request.GET.get("view") == "split" else "inline",
         "whole": request.GET.get("whole") == "1",
-        "comparison": comparing.compare(old.content, new.content, whole=request.GET.get("whole") == "1"),
+        "comparison": diff_view.compare(old.content, new.content, whole=request.GET.get("whole") == "1"),
         "versions": prompt.versions.defer("content").order_by("-number")[:MOST_OFFERED],
     }
     return page(request, actor, "registry/prompt_compare.html", context)

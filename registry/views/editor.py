@@ -7,17 +7,20 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from registry import comparing, diffing, drafts, embedders, inspection, pricing, prompts, resolution
-from registry.access import Actor, Right
-from registry.choosing import DEFAULT_K
-from registry.content import ASIDE, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, nothing
-from registry.inspection import Inspection
-from registry.merging import Side
+from core.content import ASIDE, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, nothing
+from core.errors import Fault, Problem
+from core.example_selection import DEFAULT_K
+from core.json_values import plain
+from core.references import Number, Reference
+from registry.accounts.permissions import Actor, Right
+from registry.content import diff, diff_view, list_prices
+from registry.content.merge import Side
+from registry.examples import embedders
 from registry.models import ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion
-from registry.plain_json import plain
-from registry.problems import Fault, Problem
-from registry.references import Number, Reference
-from registry.views.frame import done, errors_of, in_project, only_post, page, refused, to, whole
+from registry.prompts import drafts, inspection, resolution
+from registry.prompts import lifecycle as prompts
+from registry.prompts.inspection import Inspection
+from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 # Numbers that a browser holds exactly.
 MOST_SAVES = 2**53
@@ -94,7 +97,7 @@ def _examples(actor: Actor, asked: dict[str, Any]) -> dict[str, Any]:
 def _state(actor: Actor, prompt: Prompt, sheet: drafts.Sheet) -> dict[str, Any]:
     """What the page's script starts from."""
     return {
-        "save": to("draft-save", actor, prompt.name),
+        "save": page_url("registry:draft-save", actor, prompt.name),
         "revision": sheet.revision,
         "base": sheet.base.number if sheet.base else None,
         "seen": sheet.seen.number if sheet.seen else None,
@@ -128,7 +131,7 @@ def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
     """Names to offer: those in use here first, then what is listed."""
     heads = PromptVersion.objects.filter(prompt__project=actor.project, prompt__head__isnull=False)
     used = heads.filter(content__model__has_key="name").order_by("-id").values_list("content__model__name", flat=True)
-    names = [str(model.get("name") or ""), *(str(one) for one in used[:200]), *pricing.listed_models()]
+    names = [str(model.get("name") or ""), *(str(one) for one in used[:200]), *list_prices.listed_models()]
     return [one for one in dict.fromkeys(names) if one]
 
 
@@ -227,11 +230,11 @@ def draft_discard(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     try:
         drafts.discard(actor, prompts.named(actor.project, name), revision=whole(request.POST.get("revision", "")) or 0)
     except Problem as problem:
-        return refused(request, problem, to("editor", actor, name))
+        return refused(request, problem, page_url("registry:editor", actor, name))
     number = whole(request.POST.get("from", ""))
     if request.POST.get("next") == "edit" and number:
-        return redirect(f"{to('editor', actor, name)}?from={number}")
-    return done(request, "The draft is gone.", to("prompt-detail", actor, name))
+        return redirect(f"{page_url('registry:editor', actor, name)}?from={number}")
+    return done(request, "The draft is gone.", page_url("registry:prompt-detail", actor, name))
 
 
 def _draft_of(actor: Actor, name: str) -> PromptDraft:
@@ -257,7 +260,7 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         else:
             number = committed.version.number
             sentence = f"Version {number} is committed." if committed.created else f"That is version {number} already."
-            return done(request, sentence, to("version-detail", actor, name, number))
+            return done(request, sentence, page_url("registry:version-detail", actor, name, number))
     draft = _draft_of(actor, name)
     found = inspection.inspect(actor.project, draft.prompt, draft.document, drafts.samples(draft.prompt))
     context: dict[str, Any] = {
@@ -271,7 +274,7 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     }
     if found.as_committed:
         before = draft.base.content if draft.base else nothing(found.as_committed["kind"])
-        context["comparison"] = comparing.compare(before, found.as_committed)
+        context["comparison"] = diff_view.compare(before, found.as_committed)
     return page(request, actor, "registry/editor/commit.html", context, status=problem.kind.status if problem else 200)
 
 
@@ -281,7 +284,7 @@ def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     draft = _draft_of(actor, name)
     prompt = draft.prompt
     if draft.seen_id == prompt.head_id or prompt.head is None:
-        return done(request, "Your draft is up to date.", to("editor", actor, name))
+        return done(request, "Your draft is up to date.", page_url("registry:editor", actor, name))
     if request.method == "POST":
         choices = {k.removeprefix("choose:"): v for k, v in request.POST.items() if k.startswith("choose:")}
         try:
@@ -293,16 +296,16 @@ def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
                 choices={key: cast(Side, side) for key, side in choices.items() if side in ("base", "theirs", "mine")},
             )
         except Problem as problem:
-            return refused(request, problem, to("draft-merge", actor, name))
+            return refused(request, problem, page_url("registry:draft-merge", actor, name))
         sentence = f"Your draft now starts from version {prompt.head.number}."
-        return done(request, sentence, to("editor", actor, name))
+        return done(request, sentence, page_url("registry:editor", actor, name))
     parts = [part for part in drafts.three_way(draft) if part.is_changed]
-    budget = diffing.Budget()
+    budget = diff.Budget()
     rows = [
         {
             "part": part,
-            "theirs": comparing.compare_texts(_as_text(part.base), _as_text(part.theirs), budget),
-            "mine": comparing.compare_texts(_as_text(part.base), _as_text(part.mine), budget),
+            "theirs": diff_view.compare_texts(_as_text(part.base), _as_text(part.theirs), budget),
+            "mine": diff_view.compare_texts(_as_text(part.base), _as_text(part.mine), budget),
         }
         for part in parts
     ]

@@ -8,13 +8,15 @@ from django.core.paginator import Paginator
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from registry import embedders, example_file, examples, few_shot, tasks, vectors
-from registry.access import Actor, Right
+from core.errors import Problem
+from core.examples import Shot, read_example
+from registry import tasks
+from registry.accounts.permissions import Actor, Right
 from registry.api.examples import file_answer
-from registry.example_content import Shot, read_example
+from registry.content import example_file
+from registry.examples import embedders, example_sets, few_shot, vector_search
 from registry.models import Embedding, EmbeddingState, ExamplePlace, ExampleSet, ExampleSetVersion
-from registry.problems import Problem
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, to, whole
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 ROWS_EDITED = 25
 BLANK_ROWS = 3
@@ -63,17 +65,21 @@ def example_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     if request.method != "POST":
         return page(request, actor, "registry/examples/example_new.html", context)
     try:
-        made = examples.create(actor, name=values["name"].strip(), description=values["description"])
+        made = example_sets.create(actor, name=values["name"].strip(), description=values["description"])
     except Problem as problem:
         at_name = dict.fromkeys(("example_set.invalid_name", "example_set.name_taken"), "name")
         context["errors"] = errors_of(problem, at_name)
         return page(request, actor, "registry/examples/example_new.html", context, status=problem.kind.status)
-    return done(request, f"{made.name} is there. Give it its first examples.", to("example-add", actor, made.name))
+    return done(
+        request,
+        f"{made.name} is there. Give it its first examples.",
+        page_url("registry:example-add", actor, made.name),
+    )
 
 
 def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
     """What the heading of all pages of a set shows."""
-    return {"section": "examples", "set": examples.named(actor.project, name), "tab": tab}
+    return {"section": "examples", "set": example_sets.named(actor.project, name), "tab": tab}
 
 
 @in_project
@@ -82,11 +88,11 @@ def example_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
     context = heading(actor, name, "examples")
     example_set: ExampleSet = context["set"]
     number = whole(request.GET.get("version", ""))
-    version = examples.selected(actor.project, name, str(number)) if number else example_set.head
+    version = example_sets.selected(actor.project, name, str(number)) if number else example_set.head
     context["version"] = version
     if version is not None:
         context |= _shown(request, version)
-        context["used_by"] = examples.used_by(example_set)
+        context["used_by"] = example_sets.used_by(example_set)
     return page(request, actor, "registry/examples/example_detail.html", context)
 
 
@@ -100,7 +106,7 @@ def _shown(request: HttpRequest, version: ExampleSetVersion) -> dict[str, Any]:
         "embedders": embedders.names(),
         "work": version.embeddings.filter(embedder=embedders.default()).first(),
         "labels": _labels(version),
-        "page": Paginator(examples.places(version), PAGE_SIZE).get_page(request.GET.get("page")),
+        "page": Paginator(example_sets.places(version), PAGE_SIZE).get_page(request.GET.get("page")),
     }
     if near:
         try:
@@ -126,9 +132,9 @@ def example_edit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     actor.require(Right.EDIT)
     context = heading(actor, name, "edit")
     example_set: ExampleSet = context["set"]
-    rows = examples.places(example_set.head) if example_set.head else ExamplePlace.objects.none()
+    rows = example_sets.places(example_set.head) if example_set.head else ExamplePlace.objects.none()
     shown = Paginator(rows, ROWS_EDITED).get_page(request.GET.get("page"))
-    stored = [{"key": str(place.example_id), **_fields(examples.shot(place.example))} for place in shown]
+    stored = [{"key": str(place.example_id), **_fields(example_sets.shot(place.example))} for place in shown]
     blank = [{"key": f"new{index}", **dict.fromkeys(FIELDS, "")} for index in range(1, BLANK_ROWS + 1)]
     context |= {"page": shown, "rows": stored, "blank": blank, "message": request.POST.get("message", "")}
     if request.method == "POST":
@@ -169,7 +175,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
 
 def _revise(
     actor: Actor, example_set: ExampleSet, typed: list[dict[str, Any]], stored: list[dict[str, Any]], message: str
-) -> examples.Committed:
+) -> example_sets.Committed:
     before = {row["key"]: row for row in stored}
     changed = {
         key: _document(row)
@@ -182,7 +188,9 @@ def _revise(
     added = [
         _document(row) for row in typed if row["key"].startswith("new") and (row["input"] or row["output"].strip())
     ]
-    return examples.revise(actor, example_set, changed=changed, removed=removed, added=added, message=message.strip())
+    return example_sets.revise(
+        actor, example_set, changed=changed, removed=removed, added=added, message=message.strip()
+    )
 
 
 def _by_row(problem: Problem, typed: list[dict[str, Any]]) -> dict[str, str]:
@@ -199,7 +207,7 @@ def _by_row(problem: Problem, typed: list[dict[str, Any]]) -> dict[str, str]:
     return errors
 
 
-def _committed(request: HttpRequest, actor: Actor, name: str, committed: examples.Committed) -> HttpResponse:
+def _committed(request: HttpRequest, actor: Actor, name: str, committed: example_sets.Committed) -> HttpResponse:
     tasks.embed_soon(committed.version)
     number = committed.version.number
     sentence = (
@@ -207,7 +215,7 @@ def _committed(request: HttpRequest, actor: Actor, name: str, committed: example
         if committed.created
         else f"Nothing changed; version {number} stays."
     )
-    return done(request, sentence, to("example-detail", actor, name))
+    return done(request, sentence, page_url("registry:example-detail", actor, name))
 
 
 @in_project
@@ -221,7 +229,7 @@ def example_add(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         return page(request, actor, "registry/examples/example_add.html", context)
     try:
         added = _given(request, values["pasted"])
-        committed = examples.add(
+        committed = example_sets.add(
             actor, context["set"], added=added, replace=values["mode"] == "replace", message=values["message"].strip()
         )
     except Problem as problem:
@@ -251,7 +259,7 @@ def example_history(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 
 @in_project
 def example_file_of(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
-    version = examples.selected(actor.project, name, str(number))
+    version = example_sets.selected(actor.project, name, str(number))
     return file_answer(version, as_csv=request.GET.get("as") == "csv")
 
 
@@ -263,11 +271,11 @@ def example_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     context["values"] = {"description": description}
     if request.method == "POST":
         try:
-            examples.describe(actor, context["set"], description=description.replace("\r\n", "\n"))
+            example_sets.describe(actor, context["set"], description=description.replace("\r\n", "\n"))
         except Problem as problem:
             context["errors"] = errors_of(problem)
             return page(request, actor, "registry/examples/example_about.html", context, status=problem.kind.status)
-        return done(request, "Saved.", to("example-detail", actor, name))
+        return done(request, "Saved.", page_url("registry:example-detail", actor, name))
     return page(request, actor, "registry/examples/example_about.html", context)
 
 
@@ -275,17 +283,17 @@ def example_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 @only_post
 def example_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
-        examples.archive(actor, examples.named(actor.project, name))
+        example_sets.archive(actor, example_sets.named(actor.project, name))
     except Problem as problem:
-        return refused(request, problem, to("example-about", actor, name))
-    return done(request, f"{name} is archived.", to("example-list", actor))
+        return refused(request, problem, page_url("registry:example-about", actor, name))
+    return done(request, f"{name} is archived.", page_url("registry:example-list", actor))
 
 
 @in_project
 @only_post
 def example_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    examples.restore(actor, examples.named(actor.project, name))
-    return done(request, f"{name} is in use again.", to("example-detail", actor, name))
+    example_sets.restore(actor, example_sets.named(actor.project, name))
+    return done(request, f"{name} is in use again.", page_url("registry:example-detail", actor, name))
 
 
 @in_project
@@ -293,8 +301,8 @@ def example_restore(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 def example_embed(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Try again what failed to be embedded."""
     actor.require(Right.EDIT)
-    head = examples.named(actor.project, name).head
+    head = example_sets.named(actor.project, name).head
     for work in head.embeddings.filter(state=EmbeddingState.FAILED) if head else ():
-        vectors.again(work)
+        vector_search.again(work)
         tasks.start(tasks.embed, work.pk)
-    return done(request, "Embedding goes on.", to("example-detail", actor, name))
+    return done(request, "Embedding goes on.", page_url("registry:example-detail", actor, name))

@@ -13,11 +13,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from registry import access, inbox
-from registry.access import Actor, Right
+from core.errors import Problem
+from registry.accounts import permissions
+from registry.accounts.permissions import Actor, Right
 from registry.api.authentication import SESSION_PROJECT
 from registry.models import Project, User
-from registry.problems import Problem
+from registry.promotions import inbox
 
 ProjectView = Callable[..., HttpResponseBase]
 THEMES = ("system", "light", "dark")
@@ -38,7 +39,7 @@ def in_project(view: ProjectView) -> ProjectView:
         if found is None:
             raise Http404
         try:
-            actor = access.person(signed_in(request), found)
+            actor = permissions.person(signed_in(request), found)
         except Problem:
             # The same words as where there is no such project.
             raise Http404 from None
@@ -118,9 +119,9 @@ def decimal(text: str) -> float | None:
     return float(text) if DECIMAL.fullmatch(text) else None
 
 
-def to(name: str, actor: Actor, *args: object) -> str:
-    """The address of a page of the actor's project."""
-    return reverse(f"registry:{name}", args=[actor.project.slug, *args])
+def page_url(name: str, actor: Actor, *args: object) -> str:
+    """Return the address of a page of the actor's project, by its URL name with namespace (`evaluations:run-detail`)."""
+    return reverse(name, args=[actor.project.slug, *args])
 
 
 def done(request: HttpRequest, sentence: str, address: str) -> HttpResponse:

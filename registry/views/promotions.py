@@ -6,24 +6,16 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 
-from registry import (
-    approvals,
-    comparing,
-    environments,
-    hindrances,
-    inbox,
-    listing,
-    promotion,
-    prompts,
-    releases,
-    resolution,
-)
-from registry.access import Actor, Right
-from registry.content import nothing
+from core.content import nothing
+from core.errors import Problem
+from core.references import Number, Reference, parse_selector
+from registry.accounts.permissions import Actor, Right
+from registry.content import diff_view
 from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, Prompt, PromptVersion, Release
-from registry.problems import Problem
-from registry.references import Number, Reference, parse_selector
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, signed_in, to
+from registry.promotions import approvals, environments, guards, inbox, releases, workflow
+from registry.prompts import lifecycle as prompts
+from registry.prompts import listing, resolution
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, signed_in
 
 
 @in_project
@@ -90,7 +82,7 @@ def promotion_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     try:
         version = _version(actor, name, values["version"])
         environment = environments.named(actor.project, values["environment"])
-        asked = promotion.request(actor, prompt, version, environment, reason=values["reason"].strip())
+        asked = workflow.request(actor, prompt, version, environment, reason=values["reason"].strip())
     except Problem as problem:
         fields = dict.fromkeys(
             ("promotion.already_live", "promotion.already_open", "environment.not_found"), "environment"
@@ -98,7 +90,9 @@ def promotion_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         context["errors"] = errors_of(problem, fields)
         return page(request, actor, "registry/promotion_new.html", context, status=problem.kind.status)
     sentence = "Approve it with the others, then make it live." if environment.protected else "Now make it live."
-    return done(request, f"Asked for {environment.name}. {sentence}", to("promotion-detail", actor, asked.pk))
+    return done(
+        request, f"Asked for {environment.name}. {sentence}", page_url("registry:promotion-detail", actor, asked.pk)
+    )
 
 
 def _version(actor: Actor, name: str, selector: str) -> PromptVersion:
@@ -125,7 +119,7 @@ def _next_target(targets: list[dict[str, Any]]) -> str:
 
 @in_project
 def promotion_detail(request: HttpRequest, actor: Actor, number: int) -> HttpResponse:
-    return _review_page(request, actor, promotion.numbered(actor.project, number))
+    return _review_page(request, actor, workflow.numbered(actor.project, number))
 
 
 def _review_page(
@@ -143,8 +137,8 @@ def _review_page(
         "state": state,
         "is_decided": is_decided,
         "against": against,
-        "comparison": comparing.compare(content, row.version.content),
-        "hindered": hindrances.of_verbs(actor, row, state),
+        "comparison": diff_view.compare(content, row.version.content),
+        "hindered": guards.of_verbs(actor, row, state),
         "reviews": row.reviews.order_by("id"),
         "release": getattr(row, "release", None),
         "is_mine": row.requested_by_id == signed_in(request).pk,
@@ -157,19 +151,17 @@ def _review_page(
 
 Verb = Callable[[Actor, Promotion, str, str | None], object]
 VERBS: dict[str, tuple[Verb, str]] = {
-    "approve": (lambda actor, row, text, seen: promotion.approve(actor, row, comment=text, seen=seen), "Approved."),
+    "approve": (lambda actor, row, text, seen: workflow.approve(actor, row, comment=text, seen=seen), "Approved."),
     "request-changes": (
-        lambda actor, row, text, _: promotion.request_changes(actor, row, comment=text),
+        lambda actor, row, text, _: workflow.request_changes(actor, row, comment=text),
         "Sent back to who asked.",
     ),
-    "reject": (lambda actor, row, text, _: promotion.reject(actor, row, comment=text), "Rejected."),
-    "comment": (lambda actor, row, text, _: promotion.add_comment(actor, row, comment=text), "Said."),
-    "withdraw": (lambda actor, row, _text, _: promotion.withdraw(actor, row), "Withdrawn."),
-    "apply": (lambda actor, row, _text, seen: promotion.apply(actor, row, expected_live=seen), "It is live."),
+    "reject": (lambda actor, row, text, _: workflow.reject(actor, row, comment=text), "Rejected."),
+    "comment": (lambda actor, row, text, _: workflow.add_comment(actor, row, comment=text), "Said."),
+    "withdraw": (lambda actor, row, _text, _: workflow.withdraw(actor, row), "Withdrawn."),
+    "apply": (lambda actor, row, _text, seen: workflow.apply(actor, row, expected_live=seen), "It is live."),
     "override": (
-        lambda actor, row, text, seen: promotion.apply(
-            actor, row, expected_live=seen, override=promotion.Override(text)
-        ),
+        lambda actor, row, text, seen: workflow.apply(actor, row, expected_live=seen, override=workflow.Override(text)),
         "It is live; the override and its reason are kept for good.",
     ),
 }
@@ -179,7 +171,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
 @only_post
 def promotion_act(request: HttpRequest, actor: Actor, number: int, verb: str) -> HttpResponse:
     """One verb with its comment. A refusal comes back with the page, and with what was typed."""
-    row = promotion.numbered(actor.project, number)
+    row = workflow.numbered(actor.project, number)
     if verb not in VERBS:
         raise Http404
     act, sentence = VERBS[verb]
@@ -187,9 +179,9 @@ def promotion_act(request: HttpRequest, actor: Actor, number: int, verb: str) ->
     try:
         act(actor, row, text, request.POST.get("seen") or None)
     except Problem as problem:
-        fresh = promotion.numbered(actor.project, number)
+        fresh = workflow.numbered(actor.project, number)
         return _review_page(request, actor, fresh, typed=text, problem=problem)
-    return done(request, sentence, to("promotion-detail", actor, number))
+    return done(request, sentence, page_url("registry:promotion-detail", actor, number))
 
 
 @in_project
@@ -224,11 +216,11 @@ def rollback(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             context["errors"], status = errors_of(problem), problem.kind.status
         else:
             sentence = f"Version {release.version.number} is live in {environment.name} again."
-            return done(request, sentence, to("prompt-detail", actor, name))
+            return done(request, sentence, page_url("registry:prompt-detail", actor, name))
     target = target or releases.previous_version(live)
     if target:
         full = resolution.resolve(actor.project, Reference(name, Number(target.number)))
-        context |= {"target": full, "comparison": comparing.compare(live.version.content, full.content)}
+        context |= {"target": full, "comparison": diff_view.compare(live.version.content, full.content)}
     return page(request, actor, "registry/rollback.html", context, status=status)
 
 

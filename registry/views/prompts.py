@@ -8,20 +8,12 @@ from django.db.models import Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.dateparse import parse_datetime
 
-from registry import (
-    approvals,
-    charts,
-    comparing,
-    fetches,
-    linting,
-    listing,
-    prompts,
-    releases,
-    resolution,
-    snippets,
-    timeline,
-)
-from registry.access import Actor, Right
+from core.errors import Problem
+from core.references import Number, Reference, is_environment_name, parse_selector
+from infra import charts
+from registry.accounts.permissions import Actor, Right
+from registry.content import diff_view, lint, snippets
+from registry.delivery import fetch_stats
 from registry.models import (
     UNDECIDED,
     Environment,
@@ -32,9 +24,10 @@ from registry.models import (
     PromptDraft,
     PromptVersion,
 )
-from registry.problems import Problem
-from registry.references import Number, Reference, is_environment_name, parse_selector
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, to
+from registry.promotions import approvals, releases
+from registry.prompts import lifecycle as prompts
+from registry.prompts import listing, resolution, timeline
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused
 
 # What a newcomer to a prompt wants to see at once; the rest is one click away.
 MOMENTS_SHOWN = 12
@@ -75,7 +68,7 @@ def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 
 def _unused(rows: QuerySet[Prompt], _asked: str) -> QuerySet[Prompt]:
-    return fetches.unused(rows, UNUSED_DAYS)
+    return fetch_stats.unused(rows, UNUSED_DAYS)
 
 
 FILTERS = {
@@ -113,7 +106,9 @@ def prompt_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         at_name = dict.fromkeys(("prompt.invalid_name", "prompt.name_taken"), "name")
         context["errors"] = errors_of(problem, at_name)
         return page(request, actor, "registry/prompt_new.html", context, status=problem.kind.status)
-    return done(request, f"{prompt.name} is there. Write its first version.", to("editor", actor, prompt.name))
+    return done(
+        request, f"{prompt.name} is there. Write its first version.", page_url("registry:editor", actor, prompt.name)
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -175,7 +170,7 @@ def _first_change(waiting: list[tuple[Promotion, approvals.Standing]]) -> dict[s
     for promotion, _ in waiting:
         live = approvals.live_release(promotion.environment, promotion.prompt)
         if live and live.version_id != promotion.version_id:
-            comparison = comparing.compare(live.version.content, promotion.version.content)
+            comparison = diff_view.compare(live.version.content, promotion.version.content)
             return {"promotion": promotion, "comparison": comparison}
     return None
 
@@ -222,8 +217,8 @@ def _tokens_by_version(prompt: Prompt) -> charts.LineChart | None:
     if len(newest) < 3:
         return None
     values = [(f"v{number}", tokens) for number, tokens in reversed(newest)]
-    bloated = max(tokens for _, tokens in values) > linting.BLOATED_TOKENS / 2
-    limit = (f"{linting.BLOATED_TOKENS:,}: evaluate fine-tuning", linting.BLOATED_TOKENS) if bloated else None
+    bloated = max(tokens for _, tokens in values) > lint.BLOATED_TOKENS / 2
+    limit = (f"{lint.BLOATED_TOKENS:,}: evaluate fine-tuning", lint.BLOATED_TOKENS) if bloated else None
     return charts.line_chart("tokens", "Tokens by version", values, unit="tokens", limit=limit)
 
 
@@ -299,7 +294,7 @@ def prompt_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     except Problem as problem:
         context["errors"] = errors_of(problem)
         return page(request, actor, "registry/prompt_about.html", context, status=problem.kind.status)
-    return done(request, "Saved.", to("prompt-detail", actor, name))
+    return done(request, "Saved.", page_url("registry:prompt-detail", actor, name))
 
 
 @in_project
@@ -309,12 +304,14 @@ def prompt_archive(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
     try:
         prompts.archive(actor, prompt)
     except Problem as problem:
-        return refused(request, problem, to("prompt-about", actor, name))
-    return done(request, f"{name} is archived; nothing of it is deleted.", to("prompt-detail", actor, name))
+        return refused(request, problem, page_url("registry:prompt-about", actor, name))
+    return done(
+        request, f"{name} is archived; nothing of it is deleted.", page_url("registry:prompt-detail", actor, name)
+    )
 
 
 @in_project
 @only_post
 def prompt_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompts.restore(actor, prompts.named(actor.project, name))
-    return done(request, f"{name} is back.", to("prompt-detail", actor, name))
+    return done(request, f"{name} is back.", page_url("registry:prompt-detail", actor, name))

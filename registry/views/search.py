@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from registry.access import Actor, Right
-from registry.searching import search
-from registry.views.frame import in_project, page, to
+from registry.accounts.permissions import Actor, Right
+from registry.prompts.search import search
+from registry.views.frame import in_project, page, page_url
 
 PALETTE_HITS = 8
 PAGE_HITS = 50
@@ -49,16 +49,16 @@ def _fits(place: Place, text: str) -> bool:
 
 def _places(actor: Actor) -> list[Place]:
     everybody = [
-        Place("Prompts", to("prompt-list", actor), "list all"),
-        Place("Inbox", to("inbox", actor), "waiting review tasks"),
-        Place("Promotions", to("promotion-list", actor), "requests reviews releases"),
-        Place("Environments", to("environments", actor), "settings rules protection"),
-        Place("Members", to("members", actor), "settings people roles"),
-        Place("Audit log", to("audit", actor), "settings history changes who"),
-        Place("Profile", to("profile", actor), "settings account password name"),
+        Place("Prompts", page_url("registry:prompt-list", actor), "list all"),
+        Place("Inbox", page_url("registry:inbox", actor), "waiting review tasks"),
+        Place("Promotions", page_url("registry:promotion-list", actor), "requests reviews releases"),
+        Place("Environments", page_url("registry:environments", actor), "settings rules protection"),
+        Place("Members", page_url("registry:members", actor), "settings people roles"),
+        Place("Audit log", page_url("registry:audit", actor), "settings history changes who"),
+        Place("Profile", page_url("registry:profile", actor), "settings account password name"),
     ]
     if actor.may(Right.EDIT):
-        everybody.insert(1, Place("New prompt", to("prompt-new", actor), "create add"))
+        everybody.insert(1, Place("New prompt", page_url("registry:prompt-new", actor), "create add"))
     if actor.may(Right.ADMINISTER):
-        everybody.append(Place("API keys", to("keys", actor), "settings token issue revoke"))
+        everybody.append(Place("API keys", page_url("registry:keys", actor), "settings token issue revoke"))
     return everybody

@@ -13,13 +13,14 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.views.decorators.cache import never_cache
 
-from registry import environments, keys, projects
-from registry.access import Actor, Right
-from registry.environments import Rules
+from core.errors import Fault, Problem
+from core.references import quoted
+from registry.accounts import api_keys, projects
+from registry.accounts.permissions import Actor, Right
 from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope, User
-from registry.problems import Fault, Problem
-from registry.references import quoted
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, refused, to, whole
+from registry.promotions import environments
+from registry.promotions.environments import Rules
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 # How long a new key lives unless somebody says otherwise; a key that never ends has to be chosen.
 LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never ends"))
@@ -40,7 +41,7 @@ def members(request: HttpRequest, actor: Actor) -> HttpResponse:
             context["errors"] = errors_of(problem, {"member.unknown_user": "username", "member.last_admin": "role"})
             status = problem.kind.status
         else:
-            return done(request, f"{values['username']} is {values['role']} now.", to("members", actor))
+            return done(request, f"{values['username']} is {values['role']} now.", page_url("registry:members", actor))
     rows = Membership.objects.filter(project=actor.project).select_related("user").order_by("user__username")
     return page(request, actor, "registry/settings/members.html", {**context, "rows": rows}, status=status)
 
@@ -65,8 +66,8 @@ def member_remove(request: HttpRequest, actor: Actor, username: str) -> HttpResp
     try:
         projects.remove_member(actor, user=_person(actor, username))
     except Problem as problem:
-        return refused(request, problem, to("members", actor))
-    return done(request, f"{username} is no member any more.", to("members", actor))
+        return refused(request, problem, page_url("registry:members", actor))
+    return done(request, f"{username} is no member any more.", page_url("registry:members", actor))
 
 
 # --- Environments ----------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def environment_list(request: HttpRequest, actor: Actor) -> HttpResponse:
             fields = dict.fromkeys(("environment.invalid_name", "environment.name_taken"), "name")
             context["errors"], status = errors_of(problem, fields), problem.kind.status
         else:
-            return done(request, f"{created.name} is there.", to("environments", actor))
+            return done(request, f"{created.name} is there.", page_url("registry:environments", actor))
     context["rows"] = Environment.objects.filter(project=actor.project)
     return page(request, actor, "registry/settings/environments.html", context, status=status)
 
@@ -109,7 +110,7 @@ def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRes
     except Problem as problem:
         context |= {"values": request.POST, "errors": errors_of(problem)}
         return page(request, actor, "registry/settings/environment.html", context, status=problem.kind.status)
-    return done(request, f"The rules of {name} are saved.", to("environments", actor))
+    return done(request, f"The rules of {name} are saved.", page_url("registry:environments", actor))
 
 
 def _rules(request: HttpRequest) -> Rules:
@@ -124,7 +125,7 @@ def environment_move(request: HttpRequest, actor: Actor, name: str) -> HttpRespo
     position = whole(request.POST.get("position", ""))
     if position is not None:
         environments.move(actor, environments.named(actor.project, name), to=position)
-    return done(request, "The order is saved.", to("environments", actor))
+    return done(request, "The order is saved.", page_url("registry:environments", actor))
 
 
 @in_project
@@ -133,8 +134,8 @@ def environment_remove(request: HttpRequest, actor: Actor, name: str) -> HttpRes
     try:
         environments.remove(actor, environments.named(actor.project, name))
     except Problem as problem:
-        return refused(request, problem, to("environment", actor, name))
-    return done(request, f"{name} is removed.", to("environments", actor))
+        return refused(request, problem, page_url("registry:environment", actor, name))
+    return done(request, f"{name} is removed.", page_url("registry:environments", actor))
 
 
 # --- API keys --------------------------------------------------------------------------------------------------------
@@ -149,9 +150,11 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     status = 200
     if request.method == "POST":
         if request.POST.get("form") != request.session.pop(KEY_FORM, None):
-            return refused(request, Problem("request.invalid", "This form was sent already."), to("keys", actor))
+            return refused(
+                request, Problem("request.invalid", "This form was sent already."), page_url("registry:keys", actor)
+            )
         try:
-            context["issued"], context["token"] = keys.issue(
+            context["issued"], context["token"] = api_keys.issue(
                 actor,
                 name=str(values["name"]),
                 scopes=request.POST.getlist("scopes"),
@@ -184,8 +187,8 @@ def key_revoke(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
     key = APIKey.objects.filter(project=actor.project, key_id=key_id).first()
     if key is None:
         raise Problem("not_found", "There is no such key.")
-    keys.revoke(actor, key)
-    return done(request, f"{key.name} is revoked.", to("keys", actor))
+    api_keys.revoke(actor, key)
+    return done(request, f"{key.name} is revoked.", page_url("registry:keys", actor))
 
 
 # --- Audit log -------------------------------------------------------------------------------------------------------

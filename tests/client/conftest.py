@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from cuebook import Cuebook
 
-from registry import keys, versions
-from registry.access import command_line
+from registry.accounts import api_keys
+from registry.accounts.permissions import command_line
 from registry.models import APIKey, PromptVersion
+from registry.prompts import versions
 from tests.client.gate import Gate
 from tests.conftest import Stage
 from tests.front import django_alone
@@ -30,7 +31,7 @@ class Service:
 
     def __init__(self, stage: Stage, gate: Gate, cache_dir: Path) -> None:
         self.stage, self.gate, self.cache_dir = stage, gate, cache_dir
-        self.key, self.token = keys.issue(command_line(stage.project), name="service", scopes=["read"])
+        self.key, self.token = api_keys.issue(command_line(stage.project), name="service", scopes=["read"])
         self.prompt = stage.prompt()
         self.errors: list[Exception] = []
         self.clients: list[Cuebook] = []
@@ -58,7 +59,7 @@ class Service:
         return made
 
     def revoke(self) -> None:
-        keys.revoke(command_line(self.stage.project), APIKey.objects.get(pk=self.key.pk))
+        api_keys.revoke(command_line(self.stage.project), APIKey.objects.get(pk=self.key.pk))
 
 
 @pytest.fixture

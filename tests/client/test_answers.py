@@ -6,8 +6,8 @@ from typing import Any
 import cuebook
 import pytest
 
-from registry import examples
-from registry.identity import content_hash
+from registry.content.content_hash import content_hash
+from registry.examples import example_sets
 from tests.client.conftest import TRIAGE, Service
 
 PROBLEM = {"Content-Type": "application/problem+json"}
@@ -140,8 +140,10 @@ def test_what_arrives_is_what_was_asked_for(service: Service):
 
 
 def test_examples_that_cannot_be_had_keep_nothing_else_back(service: Service):
-    made = examples.create(service.stage.edith, name="support.tickets")
-    chosen = examples.commit(service.stage.edith, made, examples=[{"input": "a", "output": "b"}], message="m").version
+    made = example_sets.create(service.stage.edith, name="support.tickets")
+    chosen = example_sets.commit(
+        service.stage.edith, made, examples=[{"input": "a", "output": "b"}], message="m"
+    ).version
     service.stage.release(service.commit({**TRIAGE, "examples": {"set": chosen.content_hash}}))
     service.gate.refuse = "/example-sets/"
     client = service.client()

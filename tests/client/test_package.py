@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from registry.identity import content_hash
+from registry.content.content_hash import content_hash
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENT = ROOT / "client"

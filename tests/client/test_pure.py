@@ -18,12 +18,13 @@ from cuebook.prompt import Prompt, arguments
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluations.chat import request_of
-from registry import identity, versions
-from registry.choosing import Candidate, choose
-from registry.example_content import Shot, set_hash
-from registry.normalising import normalise
-from registry.problems import Problem
+from core.errors import Problem
+from core.example_selection import Candidate, choose
+from core.examples import Shot, set_hash
+from evaluations.providers.chat import request_of
+from registry.content import content_hash as identity
+from registry.content.normalize import normalise
+from registry.prompts import versions
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "rendering.json").read_text(encoding="utf-8"))
 

@@ -8,8 +8,9 @@ import cuebook
 import pytest
 from cuebook import AsyncCuebook
 
-from registry import examples, vectors, versions
+from registry.examples import example_sets, vector_search
 from registry.models import Embedding
+from registry.prompts import versions
 from tests.client.conftest import TRIAGE, Service
 
 SNAPSHOT = "GET /api/v1/environments/production/snapshot"
@@ -159,11 +160,11 @@ def test_it_renders_as_the_registry_does(service: Service):
     """Partials, loops and examples, held against `POST .../render` byte for byte."""
     tone = service.commit({"kind": "text", "text": "Be {{ mood }}, {{ name | default('friend') }}.\n"}, "shared.tone")
     service.stage.release(tone)
-    made = examples.create(service.stage.edith, name="support.tickets")
+    made = example_sets.create(service.stage.edith, name="support.tickets")
     shots = [{"input": f"I cannot log in {n}", "output": f"account-{n % 3}", "note": f"n{n}"} for n in range(6)]
-    chosen = examples.commit(service.stage.edith, made, examples=shots, message="m").version
+    chosen = example_sets.commit(service.stage.edith, made, examples=shots, message="m").version
     for work in Embedding.objects.filter(version=chosen):
-        vectors.fill(work)
+        vector_search.fill(work)
     shown = {"role": "placeholder", "name": "examples"}
     body = {
         **TRIAGE,

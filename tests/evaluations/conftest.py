@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from evaluations import datasets, providers, runs
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, ProviderModel, Run
-from evaluations.planning import Asked
-from registry import versions
+from evaluations.providers import configuration as providers
+from evaluations.runs import lifecycle as runs
+from evaluations.runs.planning import Asked
 from registry.models import PromptVersion
+from registry.prompts import versions
 from tests.conftest import Stage
 from tests.sandbox import Running, running
 

@@ -6,12 +6,18 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from evaluations import datasets, providers, reports, tasks
+from evaluations import tasks
+from evaluations.data_quality import reports
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Capability, Dataset, ProviderModel, ReportKind
-from finetunes import advancing, jobs, training_sets, tuners
+from evaluations.providers import configuration as providers
+from finetunes.jobs import lifecycle as jobs
+from finetunes.jobs import provider_settings
+from finetunes.jobs import worker as job_worker
 from finetunes.models import FineTune, TrainingSet
-from registry import versions
+from finetunes.training_sets import lifecycle as training_sets
 from registry.models import PromptVersion
+from registry.prompts import versions
 from tests.conftest import Stage
 from tests.evaluations.conftest import LABELS, case, routing
 from tests.sandbox import Running, running
@@ -42,7 +48,7 @@ def base(stage: Stage) -> ProviderModel:
     provider = providers.create(stage.ada, name="sandbox", is_simulation=True, capabilities=capabilities)
     made = providers.add_model(stage.ada, provider, "sandbox-small")
     providers.set_price(stage.ada, made, {"input": "1", "output": "4"})
-    tuners.set_price(stage.ada, made, {"training": "3"})
+    provider_settings.set_price(stage.ada, made, {"training": "3"})
     return made
 
 
@@ -90,7 +96,7 @@ def job(stage: Stage, training_set: TrainingSet, base: ProviderModel) -> FineTun
 def step(job: FineTune) -> FineTune:
     """The job after its next step, as if it were due."""
     FineTune.objects.filter(pk=job.pk).update(next_poll_at=timezone.now() - timedelta(seconds=1))
-    found = advancing.advance(job.pk)
+    found = job_worker.advance(job.pk)
     assert found is not None
     return found
 
@@ -111,4 +117,4 @@ def is_over(job: FineTune) -> bool:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders need no time to appear in a provider's list."""
-    monkeypatch.setattr(advancing, "SETTLES", timedelta(0))
+    monkeypatch.setattr(job_worker, "SETTLES", timedelta(0))

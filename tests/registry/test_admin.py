@@ -17,7 +17,7 @@ from registry.models import (
     Release,
 )
 from tests.conftest import Stage, make_user
-from tests.registry.test_insert_only import INSERT_ONLY
+from tests.infra.test_triggers import INSERT_ONLY
 
 MODELS = list(apps.get_app_config("registry").get_models())
 

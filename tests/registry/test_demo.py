@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from config.embedded.home import Home
-from registry import demo, keys
+from registry import demo
+from registry.accounts import api_keys
 from registry.models import Membership, Project, Promotion, Release, User
 
 
@@ -15,7 +16,7 @@ def test_the_demo_is_made_once(db: None, tmp_path: Path):
 
     credentials = demo.read_credentials(home)
     assert credentials
-    assert keys.authenticate(credentials.token).scopes == ["read", "write"]
+    assert api_keys.authenticate(credentials.token).scopes == ["read", "write"]
     assert home.demo_file.stat().st_mode & 0o777 == 0o600
     for name, password in credentials.passwords.items():
         assert User.objects.get(username=name).check_password(password)

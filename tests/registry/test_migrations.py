@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import ProgrammingError
 
-from registry.tokens import count
+from registry.content.tokens import count
 
 pytestmark = pytest.mark.slow
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from evaluations import lineups, tasks
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import sweeps
 from evaluations.models import Lineup, LineupState, Run
 from evaluations.templatetags.evaluations_text import measured
-from registry.access import command_line
+from registry.accounts.permissions import command_line
 from registry.models import Project
-from registry.problems import Problem
 
 LOOK_SECONDS = 1.0
 
@@ -49,8 +50,8 @@ class Command(BaseCommand):
             "scorers": asked["scorers"] or ["label"],
         }
         try:
-            grid = lineups.asked_for(project, document)
-            lineup = lineups.sweep(command_line(project), grid, budget_usd=asked["budget"])
+            grid = sweeps.asked_for(project, document)
+            lineup = sweeps.sweep(command_line(project), grid, budget_usd=asked["budget"])
         except Problem as problem:
             raise CommandError(problem.detail) from None
         self._tell(self._wait(lineup, here=asked["here"]))
@@ -62,10 +63,10 @@ class Command(BaseCommand):
         while True:
             if here:
                 self._work(lineup, made)
-            now = lineups.numbered(lineup.project, lineup.pk)
+            now = sweeps.numbered(lineup.project, lineup.pk)
             placed = [place.run for place in now.places.all()]
             answered, planned = (sum(getattr(run, name) for run in placed) for name in ("answered", "planned"))
-            sys.stderr.write(f"\r{answered:,} of {planned:,} answers, ${lineups.spent(now):.4f}  ")
+            sys.stderr.write(f"\r{answered:,} of {planned:,} answers, ${sweeps.spent(now):.4f}  ")
             sys.stderr.flush()
             if now.state != LineupState.PENDING:
                 sys.stderr.write("\n")

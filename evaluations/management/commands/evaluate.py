@@ -6,11 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from evaluations import planning, runs, tasks
+from core.errors import Problem
+from evaluations import tasks
 from evaluations.models import Run, RunState
-from registry.access import command_line
+from evaluations.runs import lifecycle as runs
+from evaluations.runs import planning
+from registry.accounts.permissions import command_line
 from registry.models import Project
-from registry.problems import Problem
 
 LOOK_SECONDS = 0.5
 BAR = 30

@@ -1,7 +1,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from evaluations import case_file, datasets
+from evaluations.datasets import formats
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Split
 from registry.management.project_command import ProjectCommand
 
@@ -22,9 +23,7 @@ class Command(ProjectCommand):
         version = datasets.selected(self.actor_in(project).project, name, selector or "latest")
         cases = datasets.documents(version, split=split)
         lines = (
-            case_file.write_csv(cases, datasets.table_columns(version))
-            if form == "csv"
-            else case_file.write_jsonl(cases)
+            formats.write_csv(cases, datasets.table_columns(version)) if form == "csv" else formats.write_jsonl(cases)
         )
         for line in lines:
             self.stdout.write(line, ending="")

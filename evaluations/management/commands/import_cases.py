@@ -7,13 +7,14 @@ from typing import IO, Any
 
 from django.core.management.base import CommandError
 
-from evaluations import datasets, imports, loading, promptfoo
-from evaluations.case_file import Columns, format_of, read_rows
-from evaluations.case_row import Row
-from evaluations.loading import Change
+from core.errors import Fault
+from evaluations.datasets import imports, ingest, promptfoo
+from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.formats import Columns, format_of, read_rows
+from evaluations.datasets.ingest import Change
+from evaluations.datasets.row import Row
 from evaluations.models import Dataset
 from registry.management.project_command import ProjectCommand
-from registry.problems import Fault
 
 TELL_EVERY = 100_000
 
@@ -54,11 +55,11 @@ class Command(ProjectCommand):
         rows = read_rows(file, format_of(file.name), columns)
         change = Change(replace=options["replace"], message=options["message"] or f"From {file.name}")
         if options["skip_bad"] is None:
-            loaded = loading.load(actor, target, rows, change, tell=self._tell)
+            loaded = ingest.load(actor, target, rows, change, tell=self._tell)
         else:
             rejected = Path(options["skip_bad"] or f"{file}.rejected.jsonl")
             with rejected.open("w", encoding="utf-8") as handle:
-                loaded = loading.load(actor, target, rows, change, reject=_writer(handle), tell=self._tell)
+                loaded = ingest.load(actor, target, rows, change, reject=_writer(handle), tell=self._tell)
             self.stdout.write(f"{loaded.bad:,} rows left out, in {rejected}")
         self.stdout.write(
             f"{dataset}@{loaded.version.number}: {loaded.read:,} rows read, {loaded.added:,} added, "

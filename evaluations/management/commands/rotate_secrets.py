@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from evaluations.models import Provider
-from registry import encryption
+from infra import encryption
 
 
 class Command(BaseCommand):

@@ -7,18 +7,23 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from evaluations import providers, reports
+from core.errors import Problem
 from evaluations import tasks as evaluating
+from evaluations.data_quality import reports
 from evaluations.models import ReportKind
+from evaluations.providers import configuration as providers
 from evaluations.templatetags.evaluations_text import measured
-from finetunes import cross_validations, jobs, sizing, tasks, training_sets, tuned, validation
+from finetunes import tasks
+from finetunes.jobs import cross_validation, tuned_models
+from finetunes.jobs import lifecycle as jobs
 from finetunes.models import FineTune, TrainingSet, TunedEvaluation, TunedModel
-from finetunes.training_lines import Method
-from finetunes.validation import Limits
-from registry import environments
-from registry.access import Actor, command_line
+from finetunes.providers.jsonl import Method
+from finetunes.training_sets import estimates, validation
+from finetunes.training_sets import lifecycle as training_sets
+from finetunes.training_sets.validation import Limits
+from registry.accounts.permissions import Actor, command_line
 from registry.models import Project
-from registry.problems import Problem
+from registry.promotions import environments
 from registry.tasks import start
 
 LOOK_SECONDS = 1.0
@@ -48,7 +53,7 @@ class Command(BaseCommand):
         folds = verbs.add_parser("folds", help="cross-validate: where data is small, every case tests once")
         folds.add_argument("training_set", type=int)
         folds.add_argument("--model", required=True, help="the base: provider/model")
-        folds.add_argument("--folds", type=int, default=cross_validations.FOLDS)
+        folds.add_argument("--folds", type=int, default=cross_validation.FOLDS)
         folds.add_argument("--budget", help="US dollars for all folds together")
         watch = verbs.add_parser("watch", help="follow a job to its comparison")
         cancel = verbs.add_parser("cancel", help="end a job")
@@ -93,7 +98,7 @@ class Command(BaseCommand):
         files = {"train": asked["train"].read_bytes()}
         if asked["validation"]:
             files["validation"] = asked["validation"].read_bytes()
-        limits = Limits(vocabulary_of=asked["model"], longest=sizing.longest_example(asked["model"]))
+        limits = Limits(vocabulary_of=asked["model"], longest=estimates.longest_example(asked["model"]))
         verdict = validation.validate(files, Method(asked["method"]), limits=limits)
         for one in verdict.findings:
             self.stdout.write(f"{one.file}{f':{one.line}' if one.line else ''} {one.rule}: {one.message}")
@@ -144,16 +149,16 @@ class Command(BaseCommand):
     def _folds(self, actor: Actor, asked: dict[str, Any]) -> None:
         training_set = training_sets.numbered(actor.project, asked["training_set"])
         document = {"model": asked["model"], "folds": asked["folds"], "budget_usd": asked["budget"]}
-        made = cross_validations.begin(actor, training_set, **cross_validations.asked_for(actor.project, document))
+        made = cross_validation.begin(actor, training_set, **cross_validation.asked_for(actor.project, document))
         shown = ""
         while not made.is_over:
-            rows = cross_validations.standing(made)
+            rows = cross_validation.standing(made)
             said = ", ".join(row.job.get_state_display().lower() if row.job else "being built" for row in rows)
             if said != shown:
                 sys.stderr.write(f"Folds: {said}\n")
                 shown = said
             time.sleep(LOOK_SECONDS)
-            made = cross_validations.numbered(actor.project, made.pk)
+            made = cross_validation.numbered(actor.project, made.pk)
         if made.result is None:
             raise CommandError(f"{made.get_state_display()}. {made.error}".strip())
         quality = made.result["quality"] or {}
@@ -183,19 +188,19 @@ class Command(BaseCommand):
             if said != shown:
                 sys.stderr.write(f"{said}\n")
                 shown = said
-            model = tuned.of(job)
+            model = tuned_models.of(job)
             if not job.is_driven and (model is None or _is_measured(model)):
                 return job
             time.sleep(LOOK_SECONDS)
 
     def _tell(self, job: FineTune) -> None:
-        model = tuned.of(job)
+        model = tuned_models.of(job)
         if model is None:
             raise CommandError(f"{job.get_state_display()}. {job.error}".strip())
         cost = "" if job.cost_usd is None else f", ${job.cost_usd:.4f}"
         simulation = " (a simulation)" if job.is_simulation else ""
         self.stdout.write(f"{model.remote_name}: {job.trained_tokens or 0:,} tokens trained{cost}{simulation}.")
-        told = {row.split: self._tell_evaluation(row) for row in tuned.evaluations_of(model)}
+        told = {row.split: self._tell_evaluation(row) for row in tuned_models.evaluations_of(model)}
         if not told.get("test"):
             raise CommandError("It is not shown that the tuned model is as good as what it is to replace.")
 
@@ -214,16 +219,16 @@ class Command(BaseCommand):
         return bool(quality.get("not_worse")) or quality.get("verdict") == "better"
 
     def _publish(self, actor: Actor, asked: dict[str, Any]) -> None:
-        model = tuned.required(jobs.numbered(actor.project, asked["job"]))
+        model = tuned_models.required(jobs.numbered(actor.project, asked["job"]))
         model.project = actor.project
         environment = environments.named(actor.project, asked["environment"])
-        published = tuned.publish(actor, model, environment, reason=asked["reason"])
+        published = tuned_models.publish(actor, model, environment, reason=asked["reason"])
         self.stdout.write(f"{published.published}: promotion {published.promotion_id} waits for review.")
 
 
 def _is_measured(model: TunedModel) -> bool:
     """Whether nothing more is to come: each side is compared, or cannot be."""
-    rows = list(tuned.evaluations_of(model))
+    rows = list(tuned_models.evaluations_of(model))
     if model.model is None:
         return True
     return bool(rows) and all(row.is_over for row in rows)
@@ -232,16 +237,16 @@ def _is_measured(model: TunedModel) -> bool:
 def _work(job: FineTune) -> None:
     """What workers would do for this job now."""
     tasks.advance(job.pk)
-    model = tuned.of(job)
+    model = tuned_models.of(job)
     if model is None:
         return
     tasks.measure(model.pk)
-    for row in tuned.evaluations_of(model):
+    for row in tuned_models.evaluations_of(model):
         for run in (row.baseline, row.candidate):
             if run is not None and run.summary is None:
                 evaluating.drive_run(run.pk)
                 evaluating.sum_up_run(run.pk)
         tasks.compare(row.pk)
-    for row in tuned.evaluations_of(model):
+    for row in tuned_models.evaluations_of(model):
         if row.comparison and row.comparison.state == "pending":
             evaluating.compare_runs(row.comparison.pk)

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from finetunes import guides, guiding
-from registry.access import command_line
+from core.errors import Problem
+from finetunes.guides import lifecycle as guides
+from finetunes.guides import steps
+from registry.accounts.permissions import command_line
 from registry.models import Project
-from registry.problems import Problem
 
 
 class Command(BaseCommand):
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             guide = guides.define(command_line(project), asked["name"], given)
         except Problem as problem:
             raise CommandError(problem.detail) from None
-        for number, step in enumerate(guiding.steps(guide), start=1):
+        for number, step in enumerate(steps.steps(guide), start=1):
             self.stdout.write(f"{number}. {step.title} [{'done' if step.is_done else step.state}]")
             for fact in step.facts:
                 self.stdout.write(f"   {'x' if fact.is_there else ' '} {fact.text}")

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from finetunes import recommendations, reporting
-from finetunes.evidence import INPUTS
-from registry.access import command_line
+from core.errors import Problem
+from finetunes.strategy import recommendations, report
+from finetunes.strategy.evidence import INPUTS
+from registry.accounts.permissions import command_line
 from registry.models import Project
-from registry.problems import Problem
 
 
 class Command(BaseCommand):
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             document = {"id": kept.pk, "inputs": kept.inputs, **kept.result}
             self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
         else:
-            self.stdout.write(reporting.markdown(kept), ending="")
+            self.stdout.write(report.markdown(kept), ending="")
 
     def _asked(self, project: Project, asked: dict[str, Any]) -> dict[str, Any]:
         called = {"tokens": "monthly_tokens", "latency": "avg_latency_ms", "errors": "format_error_rate"}

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from registry import keys
+from core.errors import Problem
+from registry.accounts import api_keys
 from registry.management.project_command import ProjectCommand
 from registry.models import APIKey, User
-from registry.problems import Problem
 
 
 class Command(ProjectCommand):
@@ -31,7 +31,7 @@ class Command(ProjectCommand):
             person = User.objects.filter(username=owner).first() if owner else None
             if owner and person is None:
                 raise Problem("member.unknown_user", f"There is nobody named {owner}.")
-            _, token = keys.issue(
+            _, token = api_keys.issue(
                 actor,
                 name=options["name"] or "",
                 scopes=[scope.strip() for scope in options["scopes"].split(",") if scope.strip()],
@@ -49,5 +49,5 @@ class Command(ProjectCommand):
         found = rows.filter(key_id=options["id"] or "").first()
         if found is None:
             raise Problem("not_found", "There is no such key; 'apikey list' shows their ids.")
-        keys.revoke(actor, found)
+        api_keys.revoke(actor, found)
         self.stdout.write(f"Revoked {found.key_id}.")

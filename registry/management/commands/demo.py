@@ -12,5 +12,5 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         # Each app brings its own part; this command stands in the lowest of them and knows none of the others.
-        created = [import_string(seed)(settings.HOME) for seed in settings.DEMO_SEEDS]
+        created = [import_string(seed)(settings.HOME.demo_file) for seed in settings.DEMO_SEEDS]
         self.stdout.write("The demo project was created." if any(created) else "The demo project exists already.")

@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from registry import exchange
+from registry.interop import files
 from registry.management.project_command import ProjectCommand
 
 
@@ -17,5 +17,5 @@ class Command(ProjectCommand):
         parser.add_argument("--history", action="store_true", help="also every earlier version, below DIR/history/")
 
     def run(self, *, project: str, directory: Path, history: bool, **options: Any) -> None:
-        written = exchange.export_project(self.actor_in(project).project, directory, history=history)
+        written = files.export_project(self.actor_in(project).project, directory, history=history)
         self.stdout.write(f"Wrote {written.prompts} prompts and {written.earlier} earlier versions to {directory}.")

@@ -3,10 +3,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from registry import bringing, exchange
-from registry.foreign_prompts import MAX_CHARACTERS, SOURCES
+from core.errors import Problem
+from registry.interop import files, import_prompts
+from registry.interop.importers.convert import MAX_CHARACTERS, SOURCES
 from registry.management.project_command import ProjectCommand
-from registry.problems import Problem
 
 
 class Command(ProjectCommand):
@@ -26,8 +26,8 @@ class Command(ProjectCommand):
             return self._bring(project, path, source, is_dry_run=dry_run)
         if dry_run:
             raise Problem("request.invalid", "A dry run is of another product's file: say --from.")
-        slug = project or exchange.exported_project(path)
-        done = exchange.import_directory(self.actor_in(slug), path)
+        slug = project or files.exported_project(path)
+        done = files.import_directory(self.actor_in(slug), path)
         self.stdout.write(
             f"{slug}: {done.created} new prompts, {done.committed} new versions, {done.known} known already."
         )
@@ -42,7 +42,7 @@ class Command(ProjectCommand):
             document = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise Problem("exchange.unreadable", f"{path} cannot be read ({error}).") from None
-        found = bringing.bring(self.actor_in(project), source, document, is_dry_run=is_dry_run)
+        found = import_prompts.bring(self.actor_in(project), source, document, is_dry_run=is_dry_run)
         for one in found:
             told = one.refusal.detail if one.refusal else ", ".join(_told(version) for version in one.versions)
             self.stdout.write(f"{one.outcome:8} {json.dumps(one.source, ensure_ascii=False)} -> {one.name}: {told}")
@@ -53,5 +53,5 @@ class Command(ProjectCommand):
             raise Problem("exchange.unreadable", f"{refused} of {len(found)} prompts were refused; see above.")
 
 
-def _told(version: bringing.BroughtVersion) -> str:
+def _told(version: import_prompts.BroughtVersion) -> str:
     return f"version {version.number}" if version.is_new else f"version {version.number} already"

@@ -4,7 +4,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from registry import example_file, examples, tasks
+from registry import tasks
+from registry.content import example_file
+from registry.examples import example_sets
 from registry.management.project_command import ProjectCommand
 from registry.models import ExampleSet
 
@@ -33,8 +35,8 @@ class Command(ProjectCommand):
         actor = self.actor_in(project)
         added = example_file.read_file(data, file.name)
         is_there = ExampleSet.objects.filter(project=actor.project, name=name).exists()
-        target = examples.named(actor.project, name) if is_there else examples.create(actor, name=name)
-        done = examples.add(actor, target, added=added, replace=replace, message=message or f"From {file.name}")
+        target = example_sets.named(actor.project, name) if is_there else example_sets.create(actor, name=name)
+        done = example_sets.add(actor, target, added=added, replace=replace, message=message or f"From {file.name}")
         tasks.embed_soon(done.version)
         known = "" if done.created else " (there already)"
         self.stdout.write(f"{done.version}: {done.version.size:,} examples, {done.version.content_hash}{known}")

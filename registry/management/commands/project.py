@@ -1,10 +1,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from registry import projects
+from core.errors import Problem
+from registry.accounts import projects
 from registry.management.project_command import ProjectCommand
 from registry.models import Role, User
-from registry.problems import Problem
 
 
 class Command(ProjectCommand):

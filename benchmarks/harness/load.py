@@ -1,0 +1,118 @@
+"""Requests over kept connections to one address, and how long each took: by wrk where it is installed, else by threads.
+
+Bounded: a given number of seconds, loopback only.
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from urllib.parse import urlsplit
+
+from benchmarks.harness.figures import percentile
+
+# For wrk: each request with a query of its own.
+APART = """
+local n = 0
+request = function()
+  n = n + 1
+  return wrk.format("GET", wrk.path .. "?n=" .. n)
+end
+"""
+UNITS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests a second, and milliseconds that half of them, and all but one in a hundred, stayed within."""
+
+    rate: float
+    p50: float
+    p99: float
+    failed: int
+
+
+def run(url: str, headers: dict[str, str], *, seconds: float, connections: int, apart: bool = False) -> Load:
+    """Ask as fast as it goes, over so many connections; `apart`, each time with another query that nobody has kept."""
+    if urlsplit(url).hostname != "127.0.0.1":
+        raise ValueError("Load is sent to this machine alone.")
+    wrk = shutil.which("wrk")
+    ask = partial(_wrk, wrk) if wrk else _threads
+    return ask(url, headers, seconds, connections, apart)
+
+
+def tool() -> str:
+    return "wrk, 1 thread" if shutil.which("wrk") else "Python threads"
+
+
+def _wrk(program: str, url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:
+    named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", *named, url]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(APART)
+        script.flush()
+        told = subprocess.run(  # noqa: S603 - wrk, found by its name
+            [*command[:-1], *(("-s", script.name) if apart else ()), url],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=seconds + 30,
+        ).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    if rate is None:
+        raise RuntimeError(told)
+    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
+    return Load(float(rate[1]), _within(told, "50%"), _within(told, "99%"), int(wrong[1]) if wrong else 0)
+
+
+def _within(told: str, share: str) -> float:
+    found = re.search(rf"{share}\s+([\d.]+)(us|ms|s)", told)
+    return float(found[1]) * UNITS[found[2]] if found else float("nan")
+
+
+def _threads(url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:
+    parts = urlsplit(url)
+    lines = ["", f"Host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
+    rest = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    number = count()
+    taken: list[float] = []
+    failed = [0]
+    end = time.perf_counter() + seconds
+
+    def ask() -> None:
+        own = []
+        with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while (began := time.perf_counter()) < end:
+                query = f"?n={next(number)}" if apart else f"?{parts.query}" if parts.query else ""
+                connection.sendall(f"GET {parts.path}{query} HTTP/1.1".encode() + rest)
+                failed[0] += not _answer(connection)
+                own.append((time.perf_counter() - began) * 1_000)
+        taken.extend(own)
+
+    threads = [threading.Thread(target=ask) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken.sort()
+    return Load(len(taken) / seconds, percentile(taken, 50), percentile(taken, 99), failed[0])
+
+
+def _answer(connection: socket.socket) -> bool:
+    """Read one answer to its end; whether it was well."""
+    read = connection.recv(65_536)
+    while b"\r\n\r\n" not in read:
+        read += connection.recv(65_536)
+    head, _, body = read.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    left = (int(length[1]) if length else 0) - len(body)
+    while left > 0:
+        left -= len(connection.recv(65_536))
+    return head.split(b" ", 2)[1] in (b"200", b"304")

@@ -1,1 +1,0 @@
-../../../registry/example_content.py

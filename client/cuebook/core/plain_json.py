@@ -1,1 +1,0 @@
-../../../registry/plain_json.py

@@ -1,0 +1,64 @@
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from config.embedded.accounts import NoAccountError
+from config.embedded.home import Home, HomeInUseError
+from config.embedded.processes import ChildError
+from config.embedded.supervisor import Supervisor, run_command
+from registry import demo
+
+DEFAULT_PORT = 8000
+LARGEST_PORT = 65_535
+
+
+class Command(BaseCommand):
+    """Runs one whole instance: private PostgreSQL and broker, web, worker and beat, until Ctrl-C."""
+
+    help = "Start everything (private PostgreSQL and broker unless configured, web, worker, beat) until Ctrl-C."
+    # Nothing is configured before the first start, and the children check for themselves.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
+        parser.add_argument("--home", type=Path, default=None, help="data, logs and sockets; default: var/")
+        parser.add_argument("--no-demo", action="store_true", help="start without the demo project")
+
+    def handle(self, *, port: int, home: Path | None, no_demo: bool, **options: Any) -> None:
+        if not 1 <= port <= LARGEST_PORT:
+            raise CommandError(f"A port is a number from 1 to {LARGEST_PORT}.")
+        chosen = Home(home) if home else settings.HOME
+
+        def prepare(environment: dict[str, str]) -> None:
+            if not no_demo:
+                run_command(environment, "demo")
+
+        supervisor = Supervisor(chosen, port=port, prepare=prepare)
+        try:
+            supervisor.run(lambda: self._greet(chosen, supervisor.address, show_demo=not no_demo))
+        except HomeInUseError as error:
+            instance = chosen.instance()
+            where = f": {instance.address} (process {instance.pid})" if instance else ""
+            raise CommandError(f"Cuebook runs in {error} already{where}.") from None
+        except (ChildError, NoAccountError) as error:
+            raise CommandError(str(error)) from None
+
+    def _greet(self, home: Home, address: str, *, show_demo: bool) -> None:
+        lines = ["", f"Cuebook runs at {address} (API: {address}/api/v1/docs, admin: {address}/admin/)"]
+        credentials = demo.read_credentials(home.demo_file) if show_demo else None
+        if credentials:
+            lines += ["", "Demo project “demo”. People and their passwords:", ""]
+            lines += [
+                f"  {name:<10} {password:<22} {demo.PEOPLE[name].purpose}"
+                for name, password in credentials.passwords.items()
+            ]
+            lines += ["", f"API key (read and write): {credentials.token}", "", "Try it:", ""]
+            fetch = f"{address}/api/v1/prompts/support.triage/versions/production"
+            lines += [f"  curl -s -H 'Authorization: Bearer {credentials.token}' {fetch}"]
+        lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
+        self.stdout.write("\n".join(lines))
+        sys.stdout.flush()

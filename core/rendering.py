@@ -1,0 +1,287 @@
+"""From a version's content and variables to the request that a provider gets. Pure: server and client share it.
+
+Untrusted templates go through registry.rendering.pool, which runs this module under limits in a child process.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Template
+
+from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, query_template, templates
+from .errors import Fault, Problem
+from .example_selection import messages as as_messages
+from .examples import Shot
+from .template_language import Analysis, PromptEnvironment, analyse
+
+MAX_OUTPUT_CHARACTERS = 1_000_000
+LONGEST_ERROR = 300
+NOT_TEXT = re.compile("[\\0\\ud800-\\udfff]")
+# The root content's name among templates: its own hash is not needed to render it.
+ROOT = "root"
+
+Content = Mapping[str, Any]
+
+
+def analyse_content(content: Content) -> Analysis:
+    """All variables and includes of a content's templates; the variables count what placeholders ask for, and
+    `examples` only where a template goes through them itself."""
+    analyses = [analyse(source, pointer) for pointer, source in templates(content).items()]
+    variables = {name for analysis in analyses for name in analysis.variables}
+    placeholders = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
+    includes = dict.fromkeys(name for analysis in analyses for name in analysis.includes)
+    return Analysis(frozenset(variables | (placeholders - {EXAMPLES_PLACEHOLDER})), tuple(includes))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What can be said of a content that is still being written: of each template, or what is wrong with it."""
+
+    variables: frozenset[str]
+    includes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    # Whether the content says itself where the examples go that it picks.
+    places_examples: bool = True
+
+
+def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
+    """As `analyse_content`, but every faulty template gives a problem and the others are analysed all the same.
+
+    The variables count what the partials use too, but not the examples that the content picks itself.
+    """
+    variables: set[str] = {
+        message["name"]
+        for message in content.get("messages", ())
+        if message["role"] == "placeholder" and message["name"] != EXAMPLES_PLACEHOLDER
+    }
+    includes: dict[str, None] = {}
+    problems = []
+    for pointer, source in templates(content).items():
+        try:
+            analysis = analyse(source, pointer)
+        except Problem as problem:
+            problems.append(problem)
+            continue
+        variables |= analysis.variables
+        includes |= dict.fromkeys(analysis.includes)
+    for partial in partials:
+        variables |= analyse_content(partial).variables
+    placed = places_examples(content, frozenset(variables))
+    if "examples" in content:
+        variables.discard(EXAMPLES_PLACEHOLDER)
+    return Survey(frozenset(variables), tuple(includes), tuple(problems), placed)
+
+
+def places_examples(content: Content, variables: frozenset[str]) -> bool:
+    """Whether a content says itself where its examples go: by a placeholder, or in a template that names them."""
+    placed = any(message.get("name") == EXAMPLES_PLACEHOLDER for message in content.get("messages", ()))
+    return placed or EXAMPLES_PLACEHOLDER in variables
+
+
+def query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
+    """What examples are to be like, for these variables. Refuses as `render` does."""
+    values = bind(content.get("variables", {}), variables)
+    writer = _Writer(_Templates(content, partials), {**values, EXAMPLES_PLACEHOLDER: []})
+    return writer.write(query_template(content))
+
+
+def render(
+    content: Content,
+    variables: Mapping[str, Any],
+    partials: Mapping[str, Content],
+    examples: Sequence[Shot] = (),
+) -> dict[str, Any]:
+    """The provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
+
+    `partials` has every included version's content by hash, those of the partials too; `examples` is what was picked
+    (core.example_selection). Raises `render.missing_variable`, `render.invalid_variable`, `template.failed` or
+    `template.too_expensive`.
+    """
+    return Rendering(content, partials, examples).request(variables)
+
+
+class Rendering:
+    """A content that is rendered for several variables: its templates are compiled once. Threads may share it."""
+
+    def __init__(self, content: Content, partials: Mapping[str, Content], examples: Sequence[Shot] = ()) -> None:
+        self._content = content
+        self._templates = _Templates(content, partials)
+        self._shots = examples
+        self._examples = as_messages(examples)
+        # Where they go that the content has no place for; looked for when it matters.
+        self._before: int | None = None
+        if examples and content["kind"] != "text":
+            self._before = _unplaced(content, partials)
+
+    def request(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """As `render`."""
+        content = self._content
+        values = bind(content.get("variables", {}), variables)
+        if "examples" in content:
+            # With all four members: a template that shows notes must not fail at the first example without one.
+            values[EXAMPLES_PLACEHOLDER] = [
+                {"input": shot.input, "output": shot.output, "note": shot.note, "tags": list(shot.tags)}
+                for shot in self._shots
+            ]
+        writer = _Writer(self._templates, values)
+        request: dict[str, Any] = {"model": dict(content.get("model", {}))}
+        if content["kind"] == "text":
+            request["text"] = writer.write("/text")
+            request["messages"] = [{"role": "user", "content": request["text"]}]
+        else:
+            request["messages"] = _messages(content, values, writer, self._examples, self._before)
+        request["response_format"] = response_format(content.get("response", {}))
+        if content.get("tools"):
+            request["tools"] = content["tools"]
+        return request
+
+
+def bind(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that templates see: what was given, and defaults for what was not.
+
+    A declared variable must have its type; a required one must be given; an optional one without a default is null.
+    Undeclared variables pass through.
+    """
+    values = dict(given)
+    faults = []
+    for name, variable in declared.items():
+        if name not in given:
+            if variable.get("required", "default" not in variable):
+                sentence = f"The variable {name} is required and was not given."
+                raise Problem("render.missing_variable", sentence, variable=name)
+            values[name] = variable.get("default")
+        elif not has_type(given[name], kind := variable.get("type", DEFAULTS["variable"]["type"])):
+            if given[name] is None and not variable.get("required", "default" not in variable):
+                continue
+            faults.append(Fault(f"/variables/{name}", "type", f"Must be of type {kind}."))
+    if faults:
+        names = ", ".join(fault.pointer.rpartition("/")[2] for fault in faults)
+        raise Problem("render.invalid_variable", f"Of the wrong type: {names}.", faults=faults)
+    return values
+
+
+def response_format(response: Mapping[str, Any]) -> dict[str, Any]:
+    """`response` as the OpenAI protocol writes it."""
+    form = response.get("format", DEFAULTS["response"]["format"])
+    if form != "json_schema":
+        return {"type": form}
+    named = {name: response.get(name, DEFAULTS["response"][name]) for name in ("name", "strict")}
+    return {"type": "json_schema", "json_schema": {**named, "schema": response["schema"]}}
+
+
+class _Templates:
+    """A content's templates with what they include, each compiled when it is first written."""
+
+    def __init__(self, content: Content, partials: Mapping[str, Content]) -> None:
+        sources = {f"{ROOT}{pointer}": source for pointer, source in templates(content).items()}
+        sources |= {
+            pinned: source for pinned, partial in partials.items() if (source := partial_source(partial)) is not None
+        }
+        pins = {ROOT: content.get("includes", {})}
+        pins |= {pinned: partial.get("includes", {}) for pinned, partial in partials.items()}
+        # A partial's own defaults hold where the including prompt says nothing.
+        self.defaults: dict[str, Any] = {}
+        for partial in partials.values():
+            for name, variable in partial.get("variables", {}).items():
+                if "default" in variable:
+                    self.defaults.setdefault(name, variable["default"])
+        self._environment = PromptEnvironment(sources, pins)
+        self._compiled: dict[str, Template] = {}
+
+    def __getitem__(self, pointer: str) -> Template:
+        if pointer not in self._compiled:
+            self._compiled[pointer] = self._environment.get_template(f"{ROOT}{pointer}")
+        return self._compiled[pointer]
+
+
+class _Writer:
+    """Writes templates one after the other with the same values, within one limit on their output."""
+
+    def __init__(self, templates: _Templates, values: Mapping[str, Any]) -> None:
+        self._templates = templates
+        self._values = {**templates.defaults, **values}
+        self._left = MAX_OUTPUT_CHARACTERS
+
+    def write(self, pointer: str) -> str:
+        try:
+            return self._generate(pointer)
+        except Problem as problem:
+            problem.members.setdefault("pointer", pointer)
+            raise
+        except MemoryError:
+            raise Problem("template.too_expensive", "The template needs too much memory.", pointer=pointer) from None
+        except RecursionError:
+            raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
+        except Exception as error:
+            # Whatever an operation on the caller's values raises, such as adding a number to text: it is the
+            # template's fault, and its message may be as long as the values.
+            sentence = f"The template failed: {str(error)[:LONGEST_ERROR]}"
+            raise Problem("template.failed", sentence, pointer=pointer) from None
+
+    def _generate(self, pointer: str) -> str:
+        pieces = []
+        for piece in self._templates[pointer].generate(self._values):
+            self.count(piece)
+            pieces.append(piece)
+        text = "".join(pieces)
+        if NOT_TEXT.search(text):
+            raise Problem("template.failed", "The output has a NUL character or half of a surrogate pair.")
+        return text
+
+    def count(self, text: str) -> None:
+        """Take `text` off what may still be written."""
+        self._left -= len(text)
+        if self._left < 0:
+            sentence = f"The output has more than {MAX_OUTPUT_CHARACTERS:,} characters."
+            raise Problem("template.too_expensive", sentence)
+
+
+def _messages(
+    content: Content,
+    values: Mapping[str, Any],
+    writer: _Writer,
+    examples: Sequence[dict[str, str]],
+    before: int | None,
+) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for index, message in enumerate(content["messages"]):
+        is_placeholder = message["role"] == "placeholder"
+        if index == before or (is_placeholder and message["name"] == EXAMPLES_PLACEHOLDER):
+            placed: Sequence[dict[str, Any]] = examples
+        elif is_placeholder:
+            placed = _placed_messages(message["name"], values)
+        else:
+            placed = ()
+        writer.count("".join(one["content"] for one in placed))
+        # Each time its own: a caller may write into what it gets.
+        messages.extend(dict(one) for one in placed)
+        if not is_placeholder:
+            messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
+    return messages
+
+
+def _unplaced(content: Content, partials: Mapping[str, Content]) -> int | None:
+    """Where examples go that the content has no place for: before what the user says last. None: it has one."""
+    used = [analyse_content(one).variables for one in (content, *partials.values())]
+    if places_examples(content, frozenset().union(*used)):
+        return None
+    said = [index for index, message in enumerate(content["messages"]) if message["role"] == "user"]
+    return said[-1] if said else len(content["messages"]) - 1
+
+
+def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages that the caller passes for a placeholder, such as the conversation so far."""
+    if name not in values:
+        raise Problem("render.missing_variable", f"The placeholder {name} needs a list of messages.", variable=name)
+    given = values[name]
+    if not isinstance(given, list) or not all(_is_message(message) for message in given):
+        sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages.'
+        raise Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])
+    return list(given)
+
+
+def _is_message(value: Any) -> bool:
+    well_formed = isinstance(value, dict) and value.keys() == {"role", "content"}
+    return well_formed and value["role"] in ROLES and isinstance(value["content"], str)

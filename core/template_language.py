@@ -1,0 +1,310 @@
+"""The template language: Jinja2, cut down to what a prompt needs. Pure: usable without Django.
+
+User-edited templates are hostile input. Jinja's sandbox keeps a template from reaching Python, but it limits neither
+time nor memory, and it runs filters already while compiling (constant folding). So:
+
+1. the source is only parsed, and its syntax tree held against an allow-list (`analyse`);
+2. compiling and rendering happen in a child process under limits wherever the template is not trusted
+   (registry.rendering.pool); this module alone promises no limit but the size of the output.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2.exceptions import TemplateError
+from jinja2.loaders import DictLoader
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
+
+from .errors import Problem
+
+MAX_NODES = 5_000
+MAX_LOOP_DEPTH = 2
+MAX_RANGE = 1_000
+
+ALLOWED_NODES: frozenset[type[nodes.Node]] = frozenset(
+    {
+        *(
+            nodes.Template,
+            nodes.Output,
+            nodes.TemplateData,
+            nodes.Name,
+            nodes.Const,
+            nodes.Getattr,
+            nodes.Getitem,
+        ),
+        *(
+            nodes.Slice,
+            nodes.If,
+            nodes.For,
+            nodes.Assign,
+            nodes.Include,
+            nodes.Filter,
+            nodes.Test,
+            nodes.Keyword,
+        ),
+        *(nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Pos, nodes.CondExpr),
+        *(nodes.Tuple, nodes.List, nodes.Dict, nodes.Pair, nodes.Concat, nodes.Add, nodes.Sub, nodes.Call),
+    }
+)
+ALLOWED_FILTERS = frozenset(
+    [
+        "abs",
+        "capitalize",
+        "count",
+        "d",
+        "default",
+        "dictsort",
+        "e",
+        "escape",
+        "first",
+        "float",
+        "int",
+        "items",
+        "join",
+        "last",
+        "length",
+        "list",
+        "lower",
+        "map",
+        "max",
+        "min",
+        "reject",
+        "rejectattr",
+        "replace",
+        "reverse",
+        "round",
+        "select",
+        "selectattr",
+        "sort",
+        "string",
+        "sum",
+        "title",
+        "tojson",
+        "trim",
+        "truncate",
+        "unique",
+        "upper",
+        "urlencode",
+        "wordcount",
+    ]
+)
+ALLOWED_TESTS = frozenset(
+    [
+        "boolean",
+        "defined",
+        "divisibleby",
+        "eq",
+        "equalto",
+        "even",
+        "false",
+        "float",
+        "ge",
+        "gt",
+        "greaterthan",
+        "in",
+        "integer",
+        "iterable",
+        "le",
+        "lessthan",
+        "lower",
+        "lt",
+        "mapping",
+        "ne",
+        "none",
+        "number",
+        "odd",
+        "sequence",
+        "string",
+        "true",
+        "undefined",
+        "upper",
+    ]
+)
+# What a template may call: {{ range(n) }}, bounded below.
+ALLOWED_CALLS = frozenset({"range"})
+RESERVED_NAMES = frozenset({"range", "loop"})
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a template's source says without running it."""
+
+    variables: frozenset[str]
+    includes: tuple[str, ...]
+
+
+class MissingVariable(StrictUndefined):
+    """An undefined value names itself when it is used, so that the caller learns what to pass."""
+
+    __slots__ = ()
+
+    def _fail_with_undefined_error(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        if self._undefined_hint is None and self._undefined_name is not None:
+            name = str(self._undefined_name)
+            what = "variable" if self._undefined_obj is missing else "member"
+            raise Problem(
+                "render.missing_variable",
+                f"The template uses the {what} {name}, which was not given.",
+                variable=name,
+            )
+        raise Problem("render.missing_variable", self._undefined_message)
+
+    # A list of undefined values must not be written as their repr().
+    __iter__ = __str__ = __repr__ = __len__ = _fail_with_undefined_error
+    __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __pos__ = _fail_with_undefined_error
+    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = __getitem__ = _fail_with_undefined_error
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._fail_with_undefined_error()
+
+
+class PromptEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja with listed filters and tests only, and includes that resolve by the including version's pins.
+
+    A template's name is `<version hash>` or `<version hash><JSON pointer>`; `pins` maps a version's hash to what its
+    includes stand for (name to hash). So two partials may pin different versions of a third.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, str] | None = None, pins: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        super().__init__(
+            loader=DictLoader(dict(sources or {})),
+            undefined=MissingVariable,
+            finalize=written,
+            autoescape=False,
+            keep_trailing_newline=True,
+            cache_size=0,
+        )
+        self._pins = pins or {}
+        self.filters = {name: function for name, function in self.filters.items() if name in ALLOWED_FILTERS}
+        self.filters["tojson"] = as_json
+        self.tests = {name: function for name, function in self.tests.items() if name in ALLOWED_TESTS}
+        self.globals = {"range": bounded_range}
+
+    def join_path(self, template: str, parent: str) -> str:
+        return self._pins.get(parent.partition("/")[0], {}).get(template, template)
+
+
+def written(value: Any) -> Any:
+    """How `{{ value }}` is written: text as it is, anything else as JSON."""
+    if isinstance(value, str | MissingVariable):
+        return value
+    return as_json(value)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON with readable characters; unlike Jinja's own `tojson` nothing is escaped for HTML."""
+    return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """What filters and range() give, as lists; anything else, such as a method, is not for a prompt."""
+    if isinstance(value, range | Iterator):
+        return list(value)
+    if isinstance(value, MissingVariable):
+        return str(value)  # which says that it is missing
+    raise TypeError(f"a {type(value).__name__} cannot be written")
+
+
+def bounded_range(*arguments: int) -> range:
+    """`range`, of at most MAX_RANGE steps."""
+    steps = range(*arguments)
+    if len(steps) > MAX_RANGE:
+        raise Problem("template.too_expensive", f"range() has {len(steps):,} steps; at most {MAX_RANGE:,} are allowed.")
+    return steps
+
+
+def analyse(source: str, pointer: str = "") -> Analysis:
+    """Hold a template against the language; nothing of it runs.
+
+    Returns its undeclared variables and what it includes. Raises `template.syntax`, `template.not_allowed` or
+    `template.too_complex`, each with `pointer` and `line`.
+    """
+    environment = PromptEnvironment()
+    try:
+        tree = environment.parse(source)
+        _check_tree(tree, pointer)
+        variables = meta.find_undeclared_variables(tree)
+    except TemplateSyntaxError as error:
+        # An unknown filter or test is a TemplateAssertionError, which is a syntax error to Jinja.
+        raise Problem(
+            "template.syntax",
+            f"{_sentence(error.message or '')} (line {error.lineno})",
+            pointer=pointer,
+            line=error.lineno,
+        ) from None
+    except (RecursionError, SyntaxError, MemoryError):
+        raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
+    except (ValueError, OverflowError, ArithmeticError, TemplateError, TypeError) as error:
+        # Numbers of ten thousand digits, and constants that fail when folded.
+        raise Problem("template.syntax", f"The template cannot be compiled: {error}", pointer=pointer) from None
+    includes = tuple(dict.fromkeys(node.template.value for node in tree.find_all(nodes.Include)))  # type: ignore[attr-defined]  # _check_tree: a constant
+    return Analysis(frozenset(variables - ALLOWED_CALLS), includes)
+
+
+def _check_tree(tree: nodes.Template, pointer: str) -> None:
+    for count, (node, loops) in enumerate(_walk(tree)):
+        if count > MAX_NODES:
+            raise Problem("template.too_complex", f"The template has more than {MAX_NODES:,} parts.", pointer=pointer)
+        line = _line(node)
+        if loops > MAX_LOOP_DEPTH:
+            sentence = f"Loops are nested more than {MAX_LOOP_DEPTH} deep (line {line})."
+            raise Problem("template.too_complex", sentence, pointer=pointer, line=line)
+        refusal = _refusal(node)
+        if refusal:
+            raise Problem("template.not_allowed", f"{refusal} (line {line})", pointer=pointer, line=line)
+
+
+def _line(node: nodes.Node) -> int | None:
+    """Where a node stands; a few nodes know it only through what is in them."""
+    return next((one.lineno for one in (node, *node.iter_child_nodes()) if one.lineno is not None), None)
+
+
+def _walk(tree: nodes.Template) -> Iterator[tuple[nodes.Node, int]]:
+    """Every node with the number of loops around it (itself included), without recursion."""
+    waiting: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    while waiting:
+        node, loops = waiting.pop()
+        loops += isinstance(node, nodes.For)
+        yield node, loops
+        waiting.extend((child, loops) for child in node.iter_child_nodes())
+
+
+def _refusal(node: nodes.Node) -> str | None:
+    """Why a node may not be in a prompt, or None where it may."""
+    if type(node) not in ALLOWED_NODES:
+        return f"“{type(node).__name__}” is not part of the template language of prompts"
+    if isinstance(node, nodes.Filter) and node.name not in ALLOWED_FILTERS:
+        return f"The filter “{node.name}” is not available in prompts"
+    if isinstance(node, nodes.Test) and node.name not in ALLOWED_TESTS:
+        return f"The test “{node.name}” is not available in prompts"
+    if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+        return f"The attribute “{node.attr}” is private"
+    if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name in ALLOWED_CALLS):
+        return "Only range() can be called"
+    if isinstance(node, nodes.Assign) and not isinstance(node.target, nodes.Name):
+        return "Only a plain name can be set"
+    if isinstance(node, nodes.Name) and node.name == "self":
+        return "“self” is not part of the template language of prompts"
+    if isinstance(node, nodes.Name) and node.ctx != "load" and node.name in RESERVED_NAMES:
+        return f"“{node.name}” has a meaning of its own and cannot be set"
+    if isinstance(node, nodes.For) and node.recursive:
+        return "A loop cannot be recursive"
+    if isinstance(node, nodes.Include):
+        if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
+            return "An include names its prompt as plain text in quotes"
+        if node.ignore_missing:
+            return "An include cannot ignore that its prompt is missing"
+    return None
+
+
+def _sentence(message: str) -> str:
+    return message[:300].rstrip(".")

@@ -1,0 +1,1 @@
+"""Comparisons of runs, model sweeps and gates."""

@@ -1,0 +1,1 @@
+"""Cases by people and models: annotation, proposals, synthesis."""

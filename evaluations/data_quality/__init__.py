@@ -1,0 +1,1 @@
+"""Leakage, near-duplicates and readiness of a dataset."""

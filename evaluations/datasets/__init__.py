@@ -1,0 +1,1 @@
+"""Datasets: cases, files, splits and imports."""

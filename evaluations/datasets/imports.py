@@ -1,0 +1,294 @@
+"""Files on their way into a dataset: uploaded in parts, read by a worker, told about while it goes on."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from django.db import transaction
+from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models.functions import Length
+from django.utils import timezone
+
+from core.errors import Fault, Problem
+from core.json_values import MAX_FAULTS
+from evaluations.datasets import ingest, promptfoo
+from evaluations.datasets.formats import Columns, format_of, read_rows
+from evaluations.datasets.ingest import Change, Loaded
+from evaluations.datasets.row import Row
+from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
+from infra import work
+from registry.accounts import api_keys, audit
+from registry.accounts.permissions import Actor, Right
+
+logger = logging.getLogger(__name__)
+
+# A part is a request's body; the limit on those is 2 MB.
+MAX_PART_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
+MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
+LONGEST_FILENAME = 200
+# A worker tells after each batch that it lives; one that was silent for so long is dead.
+SILENCE = timedelta(minutes=10)
+# An upload that nobody finished, and the file of one that was read, are kept this long.
+KEPT = timedelta(days=7)
+# Of a rejected row, as much as one needs to find and mend it.
+LONGEST_REJECTED = 4_000
+
+
+def begin(
+    actor: Actor,
+    dataset: Dataset,
+    *,
+    filename: str,
+    form: str = "",
+    columns: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    skip_bad: bool = False,
+    message: str = "",
+) -> DatasetImport:
+    """An import that waits for the parts of its file."""
+    actor.require(Right.EDIT)
+    if dataset.archived_at:
+        raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
+    if not 1 <= len(filename) <= LONGEST_FILENAME:
+        fault = Fault("/filename", "length", f"Must have 1 to {LONGEST_FILENAME} characters.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    if len(message) > ingest.MAX_MESSAGE:
+        fault = Fault("/message", "too_long", f"Must have at most {ingest.MAX_MESSAGE} characters.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    return DatasetImport.objects.create(
+        dataset=dataset,
+        filename=Path(filename).name or filename,
+        format=form or format_of(filename),
+        columns=dict(columns or {}),
+        replace=replace,
+        skip_bad=skip_bad,
+        message=message,
+        by=actor.user,
+        by_key=actor.key,
+        by_name=actor.name,
+    )
+
+
+def find(dataset: Dataset, key: int) -> DatasetImport:
+    found = DatasetImport.objects.filter(dataset=dataset, pk=key).select_related("version").first()
+    if found is None:
+        raise Problem("import.not_found", f"{dataset.name} has no import {key}.")
+    found.dataset = dataset
+    return found
+
+
+@transaction.atomic
+def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> DatasetImport:
+    """Keep a part of the file (1, 2, 3); sending one again replaces it."""
+    actor.require(Right.EDIT)
+    if not 1 <= number <= MAX_PARTS:
+        raise Problem("import.too_large", f"A file has at most {MAX_FILE_BYTES // 2**30} GB.")
+    if not 0 < len(data) <= MAX_PART_BYTES:
+        raise Problem("import.too_large", f"A part has 1 to {MAX_PART_BYTES:,} bytes.")
+    locked = _in_state(upload, ImportState.UPLOADING)
+    ImportPart.objects.update_or_create(of=locked, kind=PartKind.FILE, number=number, defaults={"data": data})
+    return locked
+
+
+@transaction.atomic
+def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
+    """The file is complete: leave it to a worker."""
+    actor.require(Right.EDIT)
+    locked = _in_state(upload, ImportState.UPLOADING)
+    parts = locked.parts.filter(kind=PartKind.FILE)
+    found = parts.aggregate(last=Max("number"), bytes=Sum(Length("data")))
+    if not found["last"]:
+        raise Problem("import.incomplete", "No part of the file has arrived.")
+    if parts.count() != found["last"]:
+        raise Problem("import.incomplete", f"Of {found['last']} parts, {found['last'] - parts.count()} are missing.")
+    locked.state, locked.bytes = ImportState.PENDING, found["bytes"]
+    locked.save(update_fields=["state", "bytes"])
+    audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "replace": locked.replace})
+    return locked
+
+
+@transaction.atomic
+def again(actor: Actor, upload: DatasetImport, *, skip_bad: bool) -> DatasetImport:
+    """Read a refused file once more, for example without its bad rows; it need not be sent again."""
+    actor.require(Right.EDIT)
+    locked = _in_state(upload, ImportState.FAILED)
+    if not locked.parts.filter(kind=PartKind.FILE).exists():
+        raise Problem("import.incomplete", "The file is not kept any more; send it again.")
+    locked.state, locked.skip_bad, locked.error, locked.faults = ImportState.PENDING, skip_bad, "", []
+    locked.attempts = 0
+    locked.save(update_fields=["state", "skip_bad", "error", "faults", "attempts"])
+    audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "skip_bad": skip_bad})
+    return locked
+
+
+def open_work() -> QuerySet[DatasetImport]:
+    """What waits for a worker, or was left by one that died."""
+    dead = timezone.now() - SILENCE
+    mine = Q(state=ImportState.PENDING) | Q(state=ImportState.RUNNING, beat_at__lt=dead)
+    return DatasetImport.objects.filter(mine).order_by("id")
+
+
+def perform(upload: DatasetImport) -> None:
+    """Read the file into the dataset; does nothing where another worker does it already."""
+    claimed = open_work().filter(pk=upload.pk)
+    taken = {"beat_at": timezone.now(), "attempts": F("attempts") + 1, "rows_read": 0, "rows_bad": 0}
+    if claimed.update(state=ImportState.RUNNING, **taken) != 1:
+        return
+    upload.refresh_from_db(fields=["attempts"])
+    upload.parts.filter(kind=PartKind.REJECTED).delete()
+    rejects = _Rejects(upload)
+    try:
+        if upload.attempts > work.MOST:
+            raise Problem("import.wrong_state", f"{work.MOST} workers ended over this file without finishing it.")
+        with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
+            _write(upload, file)
+            path = Path(file.name)
+            actor = api_keys.starter(upload, upload.dataset.project)
+            loaded = _load(actor, upload, path, rejects)
+            plan = promptfoo.planned_of(path) if upload.format == "promptfoo" else None
+    except _LostError:
+        logger.warning("import.lost import=%s", upload.pk)
+    except Exception as error:
+        # Whatever a file makes its reader do, the person who sent it is told, and nobody tries again for ever.
+        problem = error if isinstance(error, Problem) else None
+        if problem is None:
+            logger.exception("import.broken import=%s", upload.pk)
+        told = problem.detail if problem else work.BROKEN
+        faults = [_told(fault) for fault in problem.faults[:MAX_FAULTS]] if problem else []
+        rejects.close()
+        _finish(upload, ImportState.FAILED, error=printable(told)[:1_000], faults=faults or rejects.first)
+    else:
+        rejects.close()
+        _finish(
+            upload,
+            ImportState.DONE,
+            version=loaded.version,
+            rows_read=loaded.read,
+            rows_added=loaded.added,
+            rows_known=loaded.known,
+            rows_bad=loaded.bad,
+            faults=rejects.first,
+            scorers=list(plan.scorers) if plan else [],
+            left_out=[printable(sentence) for sentence in plan.left_out] if plan else [],
+        )
+
+
+class _LostError(Exception):
+    """Another worker took the import over, because this one seemed dead."""
+
+
+def rejected(upload: DatasetImport) -> Iterator[bytes]:
+    """The file of rows that were left out: `{"line": 7, "faults": [...], "row": ...}` a line."""
+    for part in upload.parts.filter(kind=PartKind.REJECTED).order_by("number").iterator(chunk_size=4):
+        yield bytes(part.data)
+
+
+def clear_old() -> int:
+    """Remove the files of imports that are over or were never finished; what came of them stays."""
+    old = DatasetImport.objects.filter(created_at__lt=timezone.now() - KEPT).exclude(state__in=("pending", "running"))
+    return ImportPart.objects.filter(of__in=old).delete()[0]
+
+
+def columns_of(stated: Mapping[str, Any]) -> Columns:
+    """How a file's own names differ, as an import keeps it."""
+    renamed = stated.get("renamed") or {}
+    return Columns(str(stated.get("expected") or ""), str(stated.get("group") or ""), tuple(sorted(renamed.items())))
+
+
+def rejected_line(row: Row, faults: Sequence[Fault]) -> str:
+    """A line of the file of rejected rows."""
+    try:
+        shown = json.dumps(row.raw, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        # A file can hold what JSON cannot: dates as names, lists within themselves, numbers without end.
+        shown = "null"
+    if len(shown) > LONGEST_REJECTED:
+        shown = json.dumps(shown[:LONGEST_REJECTED], ensure_ascii=False)
+    told = [{"pointer": printable(fault.pointer), "message": printable(fault.message)} for fault in faults]
+    head = json.dumps({"line": row.line, "faults": told}, ensure_ascii=False)
+    return f'{head[:-1]}, "row": {printable(shown)}}}\n'
+
+
+def printable(text: str) -> str:
+    """A text as the database and UTF-8 can hold it: no NUL, and no half of a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+class _Rejects:
+    """Rows that are left out, written into parts of a file as they come."""
+
+    def __init__(self, upload: DatasetImport) -> None:
+        self._upload = upload
+        self._lines: list[str] = []
+        self._size = self._parts = 0
+        self.first: list[dict[str, Any]] = []
+
+    def __call__(self, row: Row, faults: Sequence[Fault]) -> None:
+        if len(self.first) < MAX_FAULTS:
+            self.first += [_told(Fault(f"/lines/{row.line}{one.pointer}", one.code, one.message)) for one in faults]
+        self._lines.append(rejected_line(row, faults))
+        self._size += len(self._lines[-1])
+
+    def flush(self) -> None:
+        """Between two copies: no other statement may run within one."""
+        if self._size >= MAX_PART_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if self._lines:
+            self._parts += 1
+            data = "".join(self._lines).encode("utf-8", "replace")
+            ImportPart.objects.create(of=self._upload, kind=PartKind.REJECTED, number=self._parts, data=data)
+        self._lines, self._size = [], 0
+
+
+def _load(actor: Actor, upload: DatasetImport, path: Path, rejects: _Rejects) -> Loaded:
+    def tell(read: int, bad: int) -> None:
+        mine = DatasetImport.objects.filter(pk=upload.pk, attempts=upload.attempts)
+        if mine.update(beat_at=timezone.now(), rows_read=read, rows_bad=bad) != 1:
+            raise _LostError
+        rejects.flush()
+
+    separator = "\t" if upload.filename.lower().endswith(".tsv") else ","
+    rows = read_rows(path, upload.format, columns_of(upload.columns), separator=separator)
+    change = Change(replace=upload.replace, message=upload.message or f"From {upload.filename}")
+    return ingest.load(actor, upload.dataset, rows, change, reject=rejects if upload.skip_bad else None, tell=tell)
+
+
+def _write(upload: DatasetImport, file: IO[bytes]) -> None:
+    for part in upload.parts.filter(kind=PartKind.FILE).order_by("number").iterator(chunk_size=4):
+        file.write(part.data)
+    file.flush()
+
+
+def _finish(upload: DatasetImport, state: ImportState, **members: Any) -> None:
+    mine = DatasetImport.objects.filter(pk=upload.pk, attempts=upload.attempts)
+    if mine.update(state=state, finished_at=timezone.now(), **members) != 1:
+        logger.warning("import.lost import=%s", upload.pk)
+        return
+    if state == ImportState.DONE:
+        upload.parts.filter(kind=PartKind.FILE).delete()
+    logger.info("import.%s import=%s", state, upload.pk)
+
+
+def _in_state(upload: DatasetImport, state: ImportState) -> DatasetImport:
+    locked = DatasetImport.objects.select_for_update().get(pk=upload.pk)
+    locked.dataset = upload.dataset
+    if locked.state != state:
+        raise Problem("import.wrong_state", f"This import is {ImportState(locked.state).label.lower()}.")
+    return locked
+
+
+def _told(fault: Fault) -> dict[str, Any]:
+    _, _, line, *members = [*fault.pointer.split("/"), "", ""][: max(3, fault.pointer.count("/") + 1)]
+    return {
+        "line": int(line) if line.isdigit() else None,
+        "pointer": printable("".join(f"/{member}" for member in members if member)),
+        "code": fault.code,
+        "message": printable(fault.message),
+    }

@@ -1,0 +1,274 @@
+"""Files of promptfoo: tests as cases, assertions as scorers. Pure.
+
+promptfoo judges each test by assertions of its own; here a run's scorers judge every case. An assertion that all tests
+share becomes a scorer with its value. One kind of assertion may have a value of its own in every test (`equals` before
+any other): the value is what the case expects, and the scorer compares with that. Whatever else there is judges some
+tests only, or runs somebody's code, and is left out with the reason.
+"""
+
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import Fault, Problem
+from evaluations.datasets.row import Row
+from infra import yaml_values
+
+# A file is read whole.
+MAX_BYTES = 4 * 1024 * 1024
+UNREADABLE = "dataset.unreadable"
+MOST_COMBINATIONS = 1_000
+MOST_TOLD = 20
+LONGEST_SHOWN = 80
+NOT = "not-"
+# promptfoo's name, ours, and what ours is told.
+CONTAINS: Mapping[str, tuple[str, bool]] = {
+    "contains": ("all", True),
+    "icontains": ("all", False),
+    "contains-all": ("all", True),
+    "icontains-all": ("all", False),
+    "contains-any": ("any", True),
+    "icontains-any": ("any", False),
+}
+# Where the value may be what a case expects.
+COMPARES: Mapping[str, str] = {
+    "equals": "exact",
+    "similar": "similarity",
+    "levenshtein": "levenshtein",
+    "rouge-l": "rouge_l",
+    **dict.fromkeys(CONTAINS, "contains"),
+}
+MEASURES: Mapping[str, str] = {"latency": "latency", "cost": "cost"}
+RUBRICS = frozenset({"llm-rubric", "model-graded-closedqa", "factuality", "g-eval", "answer-relevance", "select-best"})
+CODE = frozenset({"javascript", "python", "ruby", "webhook"})
+
+
+class UnmappedError(ValueError):
+    """Why an assertion has no scorer here."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a file's assertions become. `own` is the assertion whose value each case expects ("" for none); `scorers` is
+    as evaluations.scorers.specs.read_specs takes them; `left_out` are sentences."""
+
+    own: str
+    scorers: Sequence[Mapping[str, Any]]
+    left_out: Sequence[str]
+
+
+def scorer_of(assertion: Mapping[str, Any], *, is_own: bool = False) -> dict[str, Any]:
+    """One assertion as a scorer; with `is_own` it compares with what the case expects. Raises UnmappedError."""
+    stated = str(assertion.get("type") or "")
+    name = stated.removeprefix(NOT)
+    is_negated = stated.startswith(NOT)
+    for member in ("transform", "provider", "config", "rubricPrompt"):
+        if member in assertion:
+            raise UnmappedError(f"has a {member}, which is not read here")
+    if is_negated and name in ("similar", "levenshtein", "rouge-l", "contains-all", "icontains-all"):
+        raise UnmappedError("means the opposite of a score, and scores are turned round here")
+    if name == "levenshtein" and "threshold" in assertion:
+        raise UnmappedError("counts letters; the scorer levenshtein judges by a share of them")
+    _require_plain(assertion.get("value"))
+    found: dict[str, Any] = {**_judge(name, None if is_own else assertion.get("value")), "name": stated}
+    if is_negated:
+        found["negate"] = True
+    if isinstance(weight := assertion.get("weight"), int | float):
+        found["weight"] = weight
+    threshold = assertion.get("threshold")
+    if isinstance(threshold, int | float):
+        found["threshold"] = threshold
+    return found
+
+
+def _require_plain(value: Any) -> None:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if isinstance(text, str) and ("{{" in text or text.startswith("file://")):
+            raise UnmappedError("is filled in or read from a file by promptfoo; write the value out")
+
+
+def _judge(name: str, value: Any) -> dict[str, Any]:
+    if name in CONTAINS:
+        need, is_exact = CONTAINS[name]
+        if isinstance(value, str) and _takes_several(name):
+            # promptfoo reads several texts out of one that is separated by commas.
+            value = [text.strip() for text in value.split(",")]
+        texts = {"texts": _texts(value)} if value is not None else {}
+        return {"scorer": "contains", "parameters": {**texts, "need": need, "case_sensitive": is_exact}}
+    if name in COMPARES:
+        if value is not None:
+            raise UnmappedError("compares with what a case expects, and has one value for all")
+        return {"scorer": COMPARES[name]}
+    if name in ("regex", "starts-with"):
+        if not isinstance(value, str):
+            raise UnmappedError("has no text to look for")
+        return {"scorer": "regex", "parameters": {"pattern": value if name == "regex" else rf"\A{re.escape(value)}"}}
+    if name == "is-json":
+        schema = yaml_values.load(value, UNREADABLE) if isinstance(value, str) else value
+        if isinstance(schema, dict):
+            return {"scorer": "json_schema", "parameters": {"schema": schema}}
+        if schema is not None:
+            raise UnmappedError("has a schema that cannot be read")
+        return {"scorer": "json_valid"}
+    if name in MEASURES:
+        return {"scorer": MEASURES[name]}
+    if name == "is-refusal":
+        return {"scorer": "refusal"}
+    if name in RUBRICS:
+        raise UnmappedError("asks a model by a rubric: register the rubric as a prompt, and use the scorer judge")
+    if name in CODE:
+        raise UnmappedError("runs code: judge outside, and record a check on the version over REST")
+    raise UnmappedError("has no scorer here")
+
+
+def _takes_several(name: str) -> bool:
+    """Whether an assertion takes a list of texts."""
+    return name.endswith(("-all", "-any"))
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def planned(document: Any) -> Plan:
+    """What the assertions of a file become."""
+    tests = [test for test in _tests(document) if isinstance(test, dict)]
+    shared = _assertions(_object(document, "defaultTest"))
+    by_test = [_assertions(test) for test in tests]
+    own = _own(by_test)
+    left_out: list[str] = []
+    scorers: dict[str, Mapping[str, Any]] = {}
+    everywhere = Counter(_key(one) for found in by_test for one in {_key(one): one for one in found}.values())
+    first = {_key(one): one for found in by_test for one in found}
+    for one in [*shared, *(first[key] for key, count in everywhere.items() if count == len(by_test) > 1)]:
+        _add(scorers, left_out, one, is_own=False)
+    if own:
+        _add(scorers, left_out, next(one for found in by_test for one in found if one["type"] == own), is_own=True)
+    partial = [
+        (first[key], count)
+        for key, count in everywhere.items()
+        if count != len(by_test) or len(by_test) == 1
+        if first[key]["type"] != own
+    ]
+    twice = sum(sum(one["type"] == own for one in found) > 1 for found in by_test) if own else 0
+    if twice:
+        left_out.append(f"{own} stands more than once in {twice} of {len(by_test)} tests; the first one counts")
+    left_out += [
+        f"{_shown(one)} judges {count} of {len(by_test)} tests; a scorer judges every case"
+        for one, count in partial[: MOST_TOLD + 1]
+    ]
+    if len(left_out) > MOST_TOLD:
+        left_out = [*left_out[:MOST_TOLD], "and more"]
+    return Plan(own, list(scorers.values()), left_out)
+
+
+def _own(by_test: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """The comparing assertion that stands in most tests with a value of their own; `equals` where it does at all."""
+    values: dict[str, set[str]] = {}
+    counted: Counter[str] = Counter()
+    for found in by_test:
+        for name in {one["type"] for one in found if one["type"] in COMPARES and one.get("value") is not None}:
+            counted[name] += 1
+            values.setdefault(name, set()).add(_key(next(one for one in found if one["type"] == name)))
+    if "equals" in counted:
+        return "equals"
+    differing = [name for name in counted if len(values[name]) > 1]
+    return max(differing, key=lambda name: counted[name], default="")
+
+
+def _add(
+    scorers: dict[str, Mapping[str, Any]], left_out: list[str], assertion: Mapping[str, Any], *, is_own: bool
+) -> None:
+    try:
+        found = scorer_of(assertion, is_own=is_own)
+    except UnmappedError as error:
+        left_out.append(f"{_shown(assertion)} {error}")
+        return
+    name = found["name"]
+    while found["name"] in scorers:
+        found["name"] = f"{name}-{len(scorers) + 1}"
+    scorers[found["name"]] = found
+
+
+def _key(assertion: Mapping[str, Any]) -> str:
+    return repr(sorted(assertion.items(), key=str))
+
+
+def _shown(assertion: Mapping[str, Any]) -> str:
+    value = assertion.get("value")
+    told = "" if value is None else f" {json.dumps(value, ensure_ascii=False, default=str)}"
+    told = told if len(told) <= LONGEST_SHOWN else f"{told[:LONGEST_SHOWN]}…"
+    return f"{assertion['type']}{told}"
+
+
+def _assertions(test: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = test.get("assert")
+    flat: list[dict[str, Any]] = []
+    for one in listed if isinstance(listed, list) else ():
+        if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+            continue
+        if one["type"] == "assert-set" and "threshold" not in one:
+            flat += _assertions(one)
+        else:
+            flat.append({str(name): value for name, value in one.items() if name != "metric"})
+    return flat
+
+
+def read(text: str) -> Any:
+    """A file's document. `dataset.unreadable` where it is none."""
+    if len(text) > MAX_BYTES:
+        raise Problem(UNREADABLE, f"A promptfoo file has at most {MAX_BYTES // 2**20} MB.")
+    document = yaml_values.load(text, UNREADABLE)
+    if not isinstance(_tests(document), list):
+        raise Problem(UNREADABLE, "The file has no list of tests; tests in other files are not read.")
+    return document
+
+
+def planned_of(path: Path) -> Plan:
+    """What the assertions of a file on disk become."""
+    return planned(read(path.read_text(encoding="utf-8-sig", errors="replace")))
+
+
+def _tests(document: Any) -> Any:
+    return document.get("tests") if isinstance(document, dict) else document
+
+
+def rows(text: str) -> Iterator[Row]:
+    """The tests of a file: `vars` are variables, and the value of the assertion that each has is what is expected. A
+    variable that is a list stands for one test each, as promptfoo has it."""
+    document = read(text)
+    own = planned(document).own
+    shared = _object(document, "defaultTest")
+    number = 0
+    for test in _tests(document):
+        for one in _combinations(test, shared, own):
+            number += 1
+            yield replace(one, line=number)
+
+
+def _combinations(test: Any, shared: Mapping[str, Any], own: str) -> Iterator[Row]:
+    if not isinstance(test, dict):
+        yield Row(0, fault=Fault("", "type", "A test is an object with vars."), raw=test)
+        return
+    variables = {**_object(shared, "vars"), **_object(test, "vars")}
+    listed = {name: value for name, value in variables.items() if isinstance(value, list)}
+    expected = next((one.get("value") for one in _assertions(test) if one["type"] == own), None)
+    tags = _object(test, "metadata").get("tags")
+    document: dict[str, Any] = {"expected": expected, "tags": tags if isinstance(tags, list) else [], "group": ""}
+    for count, values in enumerate(itertools.product(*listed.values())):
+        if count == MOST_COMBINATIONS:
+            yield Row(0, fault=Fault("/vars", "count", f"Stands for more than {MOST_COMBINATIONS:,} tests."), raw=test)
+            return
+        chosen = {**variables, **dict(zip(listed, values, strict=True))}
+        yield Row(0, {**document, "variables": chosen}, raw=test)
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    member = value.get(name) if isinstance(value, Mapping) else None
+    return dict(member) if isinstance(member, dict) else {}

@@ -1,0 +1,1 @@
+"""Import from other products, with promptfoo's tests."""

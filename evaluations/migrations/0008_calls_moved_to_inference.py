@@ -1,0 +1,20 @@
+from django.db import migrations
+
+
+# The rows belong to the app `inference` now; the tables stay (inference.0001).
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ("evaluations", "0007_observations"),
+        ("inference", "0001_moved_from_other_apps"),
+    ]
+
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.DeleteModel(name="Monitor"),
+                migrations.DeleteModel(name="ObservationDay"),
+                migrations.DeleteModel(name="Observation"),
+            ],
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""The playground: a prompt tried as it stands."""

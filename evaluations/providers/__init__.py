@@ -1,0 +1,1 @@
+"""Model providers: settings, protocols, limits and prices."""

@@ -1,0 +1,39 @@
+"""List prices of models, by the package genai-prices: what fills a price until somebody enters another. Pure."""
+
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from genai_prices import Usage, calc_price
+
+from evaluations.providers.chat import Price
+
+MILLION = 1_000_000
+SOURCE = "genai-prices"
+# Whose list a server's models are priced by. A model at home costs what its electricity does, not what its maker asks.
+MAKERS = {
+    "api.openai.com": "openai",
+    "api.mistral.ai": "mistral",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.together.xyz": "together",
+    "api.x.ai": "x-ai",
+    "api.fireworks.ai": "fireworks",
+    "openrouter.ai": "openrouter",
+    "generativelanguage.googleapis.com": "google",
+    "api.anthropic.com": "anthropic",
+}
+
+
+def list_price(base_url: str, model: str) -> Price | None:
+    """The list price of a model at this server, or None where it is not known."""
+    maker = MAKERS.get((urlsplit(base_url).hostname or "").lower())
+    if maker is None:
+        return None
+    try:
+        fresh = calc_price(Usage(input_tokens=MILLION, output_tokens=MILLION), model_ref=model, provider_id=maker)
+        cached = calc_price(Usage(input_tokens=MILLION, cache_read_tokens=MILLION), model_ref=model, provider_id=maker)
+    except LookupError:
+        return None
+    if not fresh.input_price and not fresh.output_price:
+        return None
+    return Price(Decimal(fresh.input_price), Decimal(cached.input_price), Decimal(fresh.output_price))

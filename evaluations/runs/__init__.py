@@ -1,0 +1,1 @@
+"""Evaluation runs: planned, worked through, scored, summed up."""

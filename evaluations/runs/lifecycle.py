@@ -1,0 +1,288 @@
+"""Runs: a version measured on cases. What people and machines do with them; evaluations.runs.worker has the work itself."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from core.errors import Fault, Problem
+from evaluations.models import RUN_OPEN, BatchState, Lineup, Result, ResultMark, Run, RunBatch, RunState
+from evaluations.providers import configuration as providers
+from evaluations.runs import planning
+from evaluations.runs.planning import Asked, Plan
+from evaluations.statistics.agreement import cohen
+from registry.accounts import audit
+from registry.accounts.permissions import Actor, Right
+from registry.models import Project
+
+# As many cases as one worker takes at a time: some seconds' work.
+BATCH = 50
+MOST_OPEN = 50
+# A worker tells every few seconds that it lives; one that was silent for so long is dead.
+SILENCE = timedelta(seconds=30)
+# What has ended without all its answers may go on.
+RESUMABLE = (RunState.STOPPED, RunState.CANCELLED, RunState.FAILED)
+
+
+@transaction.atomic
+def create(actor: Actor, asked: Asked) -> Run:
+    """Freeze what is to be measured and leave it to the workers."""
+    actor.require(Right.EDIT)
+    return insert(actor, asked, planning.plan(actor.project, asked))
+
+
+def insert(
+    actor: Actor, asked: Asked, plan: Plan, *, answers_of: Run | None = None, sweep: Lineup | None = None
+) -> Run:
+    """A run as it was planned; of a sweep, or of answers that are there."""
+    if Run.objects.filter(project=actor.project, state__in=RUN_OPEN).count() >= MOST_OPEN:
+        raise Problem("run.too_many", f"{MOST_OPEN} runs are under way in this project; wait for some, or cancel them.")
+    model = asked.model
+    run = Run.objects.create(
+        project=actor.project,
+        version=asked.version,
+        dataset_version=asked.dataset_version,
+        split=asked.split,
+        model=model,
+        provider_name=model.provider.name,
+        model_name=model.name,
+        is_simulation=model.provider.is_simulation,
+        parameters=dict(plan.parameters),
+        scorers=[spec.as_dict() for spec in plan.specs],
+        repeats=asked.repeats,
+        cases=len(plan.cases),
+        cases_hash=plan.cases_hash,
+        leaked=asked.leaked,
+        excluded=plan.excluded,
+        price=plan.price.as_dict() if plan.price else None,
+        estimate=plan.estimate() if answers_of is None else _estimate_of_judging(plan),
+        budget_usd=plan.budget_usd,
+        answers_of=answers_of,
+        sweep=sweep,
+        by=actor.user,
+        by_key=actor.key,
+        by_name=actor.name,
+    )
+    RunBatch.objects.bulk_create(
+        (
+            RunBatch(run=run, number=number, cases=list(plan.cases[start : start + BATCH]))
+            for number, start in enumerate(range(0, len(plan.cases), BATCH), start=1)
+        ),
+        batch_size=500,
+    )
+    after = {
+        "version": str(asked.version),
+        "dataset": str(asked.dataset_version),
+        "model": str(model),
+        "cases": run.cases,
+        "budget_usd": str(run.budget_usd) if run.budget_usd is not None else None,
+    }
+    audit.record(actor, "run.created", run, after=after)
+    return run
+
+
+def _estimate_of_judging(plan: Plan) -> dict[str, Any]:
+    """Answers that are there cost nothing; what a judge will take, nobody knows beforehand."""
+    asks = any(spec.definition.asks_model for spec in plan.specs)
+    return {"tokens_in": 0, "tokens_out": 0, "cost_usd": None if asks else "0"}
+
+
+@transaction.atomic
+def judge_again(actor: Actor, run: Run, scorers: object) -> Run:
+    """The same answers by other scorers; no model that answered is asked again. Judges are, and are paid."""
+    actor.require(Right.EDIT)
+    if run.is_open:
+        raise Problem("run.wrong_state", "This run is still under way.")
+    source = run.answers_of or run
+    keys = list(source.results.order_by("case").values_list("case", flat=True).distinct())
+    if not keys:
+        raise Problem("run.no_cases", "This run has no answers that could be judged again.")
+    asked = Asked(
+        version=run.version,
+        dataset_version=run.dataset_version,
+        scorers=scorers,
+        model=run.model,
+        split=run.split,
+        parameters=run.parameters,
+        repeats=run.repeats,
+        leaked=run.leaked,
+    )
+    plan = planning.plan_of_answers(actor.project, asked, keys)
+    return insert(actor, asked, plan, answers_of=source)
+
+
+def loaded() -> QuerySet[Run]:
+    """Runs with what they are about."""
+    return Run.objects.select_related(
+        "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of", "sweep"
+    )
+
+
+def numbered(project: Project, number: int) -> Run:
+    """The project's run with this number, or `run.not_found`."""
+    found = loaded().filter(project=project, pk=number).first()
+    if found is None:
+        raise Problem("run.not_found", f"There is no run {number}.")
+    found.project = project
+    return found
+
+
+@transaction.atomic
+def cancel(actor: Actor, run: Run) -> Run:
+    """End a run early. Calls that are in the air still arrive, and their answers are kept: they are paid for."""
+    actor.require(Right.EDIT)
+    if (
+        Run.objects.filter(pk=run.pk, state__in=RUN_OPEN).update(
+            state=RunState.CANCELLED, finished_at=timezone.now(), note=""
+        )
+        != 1
+    ):
+        raise Problem("run.wrong_state", f"This run is {RunState(run.state).label.lower()}.")
+    audit.record(actor, "run.cancelled", run)
+    return numbered(run.project, run.pk)
+
+
+@transaction.atomic
+def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool = False) -> Run:
+    """Go on with a run that ended early: what it has it keeps. With a budget, that is the run's new one. A sweep's runs
+    go on together (evaluations.comparisons.sweeps)."""
+    actor.require(Right.EDIT)
+    if run.sweep_id and not of_sweep:
+        raise Problem("run.wrong_state", f"This run is of sweep {run.sweep_id}, and goes on with it, under its budget.")
+    faults: list[Fault] = []
+    budget = planning.read_budget(budget_usd, faults)
+    if faults:
+        raise Problem("request.invalid", faults[0].message, faults=faults)
+    locked = Run.objects.select_for_update().get(pk=run.pk)
+    if locked.state not in RESUMABLE:
+        raise Problem("run.wrong_state", f"This run is {RunState(locked.state).label.lower()}.")
+    providers.require_usable(run.model)
+    if budget is not None and locked.price is None:
+        raise Problem("run.no_price", "Nobody has said what this model costs, so a budget cannot be kept.")
+    budget = locked.budget_usd if budget is None else budget
+    if budget is not None and budget <= locked.cost_usd:
+        sentence = f"The run has cost ${locked.cost_usd:.4f} already; its budget must be more than that."
+        raise Problem("run.budget", sentence, faults=[Fault("/budget_usd", "range", sentence)])
+    Run.objects.filter(pk=run.pk).update(
+        state=RunState.PENDING,
+        error="",
+        note="",
+        not_before=None,
+        setbacks=0,
+        finished_at=None,
+        summary=None,
+        budget_usd=budget,
+    )
+    audit.record(actor, "run.resumed", run, after={"budget_usd": str(budget) if budget is not None else None})
+    return numbered(run.project, run.pk)
+
+
+@transaction.atomic
+def mark(actor: Actor, result: Result, *, is_right: bool) -> ResultMark:
+    """What a person thinks of an answer; once each, and the last word counts."""
+    actor.require(Right.EDIT)
+    if actor.user is None:
+        raise Problem("access.denied", "Answers are marked by people: judges are held against what they say.")
+    made, _ = ResultMark.objects.update_or_create(
+        result=result, by=actor.user, defaults={"is_right": is_right, "by_name": actor.name}
+    )
+    return made
+
+
+def agreement(run: Run) -> list[dict[str, Any]]:
+    """How far each scorer agrees with what people say of the same answers: Cohen's kappa, by scorer."""
+    marked = (
+        ResultMark.objects.filter(result__run=run).order_by("id").values_list("result", "is_right", "result__scores")
+    )
+    newest = {result: (is_right, scores) for result, is_right, scores in marked}
+    found = []
+    for scorer in run.scorers:
+        name = scorer["name"]
+        pairs = [(str(is_right), str(scores[name]["passed"])) for is_right, scores in newest.values() if name in scores]
+        if pairs:
+            found.append({"name": name, "agreement": cohen(pairs)})
+    return found
+
+
+def result_of(run: Run, number: int) -> Result:
+    """A run's result with this number, or `result.not_found`."""
+    found = run.results.select_related("case").filter(pk=number).first()
+    if found is None:
+        raise Problem("result.not_found", f"Run {run.pk} has no result {number}.")
+    return found
+
+
+def estimated(project: Project, asked: Asked) -> dict[str, Any]:
+    """What a run would ask and about cost; nothing is made."""
+    plan = planning.plan(project, asked)
+    return {
+        "cases": len(plan.cases),
+        "excluded": plan.excluded,
+        "answers": len(plan.cases) * asked.repeats,
+        **plan.estimate(),
+    }
+
+
+def open_work() -> QuerySet[Run]:
+    """Runs that a worker should take up: nobody is at them, and they need not wait."""
+    now = timezone.now()
+    may_go = Q(not_before=None) | Q(not_before__lte=now)
+    somebody = RunBatch.objects.filter(run=OuterRef("pk"), state=BatchState.CLAIMED, beat_at__gte=now - SILENCE)
+    return Run.objects.filter(may_go, ~Exists(somebody), state__in=RUN_OPEN).order_by("id")
+
+
+def unsummed() -> QuerySet[Run]:
+    """Runs that are over and not summed up yet."""
+    return Run.objects.filter(summary__isnull=True).exclude(state__in=RUN_OPEN).order_by("id")
+
+
+def results_of(run: Run, *, only: str = "", scorer: str = "", label: str = "", tag: str = "") -> QuerySet[Result]:
+    """A run's results, worst first: `only` is failed (no answer), wrong, leaked or marked; `scorer` those that it does
+    not pass."""
+    rows = run.results.select_related("case")
+    match only:
+        case "failed":
+            rows = rows.exclude(error="")
+        case "wrong":
+            rows = rows.filter(passed=False)
+        case "leaked":
+            rows = rows.filter(is_leaked=True)
+        case "marked":
+            rows = rows.filter(marks__isnull=False).distinct()
+    if scorer:
+        rows = rows.filter(scores__contains={scorer: {"passed": False}})
+    if label:
+        rows = rows.filter(case__label=label)
+    if tag:
+        rows = rows.filter(case__tags__contains=[tag])
+    return rows.order_by("quality", "id")
+
+
+def document(result: Result) -> dict[str, Any]:
+    """A result as it is exported."""
+    case = result.case
+    return {
+        "case": case.pk,
+        "repeat": result.repeat,
+        "variables": case.variables,
+        "expected": case.expected,
+        "label": case.label,
+        "tags": case.tags,
+        "output": result.output,
+        "tool_calls": result.tool_calls,
+        "refusal": result.refusal,
+        "finish_reason": result.finish_reason,
+        "error": result.error,
+        "error_detail": result.error_detail,
+        "scores": result.scores,
+        "quality": result.quality,
+        "passed": result.passed,
+        "latency_ms": result.latency_ms,
+        "tokens_in": result.tokens_in,
+        "tokens_out": result.tokens_out,
+        "cost_usd": None if result.cost_usd is None else float(result.cost_usd),
+        "from_cache": result.is_from_cache,
+        "leaked": result.is_leaked,
+    }

@@ -1,0 +1,1 @@
+"""Scorers of what an answer took: time, tokens, money, length."""

@@ -1,0 +1,1 @@
+"""Scorers of labels, numbers, fields and JSON."""

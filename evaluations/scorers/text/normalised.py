@@ -1,0 +1,20 @@
+"""The output is the expected answer, whatever its case, spacing and closing punctuation."""
+
+from evaluations.datasets.cases import compared
+from evaluations.scorers.base import Outside, Parameters, Sample, Score, Scorer, clipped
+
+
+def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+    if sample.expected is None:
+        return None
+    is_same = compared(sample.output) == compared(sample.expected_text)
+    return Score(1.0) if is_same else Score(0.0, f"Expected {clipped(sample.expected_text)}.")
+
+
+SCORER = Scorer(
+    "Normalised",
+    "The output is the expected answer, whatever its case, spacing and closing punctuation.",
+    score,
+    place=11,
+    needs_expected=True,
+)

@@ -1,0 +1,1 @@
+"""Guides: a task from its definition to a watched deployment."""

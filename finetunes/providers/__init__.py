@@ -1,0 +1,1 @@
+"""Fine-tuning protocols, states and training files. Pure."""

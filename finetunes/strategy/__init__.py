@@ -1,0 +1,1 @@
+"""Recommendations: prompt, retrieval, fine-tune or hybrid."""

@@ -1,0 +1,1 @@
+"""Training sets: built, checked, estimated."""

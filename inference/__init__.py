@@ -1,0 +1,1 @@
+"""Serving and watching live traffic: inference configs, calls, monitors."""

@@ -1,0 +1,35 @@
+"""The administration site's view of inference configs, calls and monitors: to look at."""
+
+from django.contrib import admin
+
+from inference.models import InferenceConfig, Monitor, Call, CallDay
+from registry.admin.base import ReadOnlyAdmin
+
+
+@admin.register(InferenceConfig)
+class InferenceConfigAdmin(ReadOnlyAdmin):
+    list_display = ("task", "project", "holder", "follows", "by_name", "created_at")
+    list_select_related = ("project", "holder", "follows")
+
+
+@admin.register(Call)
+class ObservationAdmin(ReadOnlyAdmin):
+    list_display = ("reference", "version", "environment", "at", "model_name", "latency_ms", "cost_usd", "format_ok")
+    list_select_related = ("version__prompt",)
+    list_filter = ("environment", "is_simulation")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+
+@admin.register(CallDay)
+class ObservationDayAdmin(ReadOnlyAdmin):
+    list_display = ("version", "environment", "day", "is_simulation")
+    list_select_related = ("version__prompt",)
+    ordering = ("-day", "id")
+
+
+@admin.register(Monitor)
+class MonitorAdmin(ReadOnlyAdmin):
+    list_display = ("prompt", "environment", "figure", "bound", "state", "value", "calls", "looked_at")
+    list_select_related = ("prompt",)
+    list_filter = ("state", "figure")

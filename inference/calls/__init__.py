@@ -1,0 +1,1 @@
+"""Live calls: how they are taken in, added up and read."""

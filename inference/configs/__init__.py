@@ -1,0 +1,1 @@
+"""Inference configs: how a task is asked of a model."""

@@ -1,0 +1,70 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from infra.triggers import frozen_while_kept, insert_only
+from registry.models import Project, PromptVersion
+
+
+class Call(models.Model):
+    """One live call, as the service that made it reports it. Kept for some months, and never changed."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="calls")
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="calls")
+    environment = models.CharField(max_length=60)
+    # The service's own name of the call: what is sent again counts once.
+    reference = models.CharField(max_length=64)
+    at = models.DateTimeField()
+    model_name = models.CharField(max_length=200, blank=True)
+    failed = models.BooleanField(default=False)
+    latency_ms = models.FloatField(null=True)
+    tokens_in = models.PositiveIntegerField(null=True)
+    tokens_out = models.PositiveIntegerField(null=True)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
+    format_ok = models.BooleanField(null=True)
+    score = models.FloatField(null=True)
+    label = models.CharField(max_length=100, blank=True)
+    is_simulation = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "reference"], name="call_once"),
+            models.CheckConstraint(
+                condition=Q(score=None) | Q(score__gte=0, score__lte=1), name="call_score_0_to_1"
+            ),
+            models.CheckConstraint(condition=Q(latency_ms=None) | Q(latency_ms__gte=0), name="call_latency"),
+            models.CheckConstraint(condition=Q(cost_usd=None) | Q(cost_usd__gte=0), name="call_cost"),
+        ]
+        indexes = [
+            models.Index(fields=["version", "at"], name="call_of_version"),
+            models.Index(fields=["at"], name="call_at"),
+        ]
+        triggers = frozen_while_kept(
+            *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
+            *("tokens_in", "tokens_out", "cost_usd", "format_ok", "score", "label", "is_simulation"),
+        )
+
+    def __str__(self) -> str:
+        return f"call {self.reference}"
+
+
+class CallDay(models.Model):
+    """What a version's calls of one day (UTC) in an environment came to, written once when nothing more of it is taken
+    (inference.calls.usage_stats.Traffic). It stays when the calls themselves are gone."""
+
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="call_days")
+    environment = models.CharField(max_length=60)
+    day = models.DateField()
+    is_simulation = models.BooleanField()
+    traffic = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-day", "id"]
+        constraints = [models.UniqueConstraint(fields=["version", "environment", "day"], name="call_day_once")]
+        indexes = [models.Index(fields=["-day"], name="call_day_newest")]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.version} in {self.environment} on {self.day}"

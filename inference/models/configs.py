@@ -1,0 +1,26 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from infra.triggers import frozen
+from registry.models import Project, Prompt
+
+
+class InferenceConfig(models.Model):
+    """How a task is asked of a model. What it says is kept as versions of a text prompt of its own, so that it is
+    hashed, promoted, reviewed and rolled back as prompts are (inference.configs)."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="inference_configs")
+    task = models.CharField(max_length=100)
+    holder = models.OneToOneField(Prompt, on_delete=models.PROTECT, related_name="inference_config")
+    # The prompt whose recommendations it follows, and whether another answer opens a promotion by itself.
+    follows = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="followed_by")
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["project", "task"]
+        constraints = [models.UniqueConstraint(fields=["project", "task"], name="inference_config_task_once")]
+        triggers = frozen("project", "task", "holder", "by_name", "created_at")
+
+    def __str__(self) -> str:
+        return self.task

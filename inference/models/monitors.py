@@ -1,0 +1,47 @@
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from infra.triggers import frozen_while_kept
+from registry.models import Project
+
+
+class MonitorState(models.TextChoices):
+    UNKNOWN = "unknown", "Too few calls"
+    OK = "ok", "As it should be"
+    ALERT = "alert", "Out of bounds"
+
+
+class Monitor(models.Model):
+    """A figure of a prompt's live calls that has to stay within a bound; looked at every few minutes."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="monitors")
+    prompt = models.ForeignKey("registry.Prompt", on_delete=models.PROTECT, related_name="monitors")
+    environment = models.CharField(max_length=60)
+    figure = models.CharField(max_length=20)
+    bound = models.FloatField()
+    # Over the last so many hours, and of so many calls at least.
+    hours = models.PositiveSmallIntegerField(default=24)
+    fewest = models.PositiveIntegerField(default=30)
+    state = models.CharField(max_length=10, choices=MonitorState.choices, default=MonitorState.UNKNOWN)
+    value = models.FloatField(null=True)
+    calls = models.PositiveIntegerField(default=0)
+    looked_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(null=True)
+    removed_at = models.DateTimeField(null=True)
+    by_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["prompt", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=MonitorState.values), name="monitor_state_is_known"),
+            models.CheckConstraint(condition=Q(hours__gte=1, hours__lte=720), name="monitor_hours_1_to_720"),
+        ]
+        indexes = [models.Index(fields=["id"], condition=Q(removed_at=None), name="monitor_in_use")]
+        triggers = frozen_while_kept(
+            *("project", "prompt", "environment", "figure", "bound", "hours", "fewest", "by_name", "created_at")
+        )
+
+    def __str__(self) -> str:
+        return f"{self.figure} of {self.prompt}"

@@ -1,0 +1,1 @@
+"""Monitors and drift of live calls."""

@@ -1,0 +1,16 @@
+from django.urls import path
+
+from inference.views import calls, configs, panels
+
+app_name = "inference"
+P = "p/<slug:project>"
+PROMPT = f"{P}/prompts/<str:name>"
+urlpatterns = [
+    path(f"{PROMPT}/live/", calls.live_page, name="live"),
+    path(f"{PROMPT}/live/monitors/<int:key>/remove/", calls.monitor_remove, name="monitor-remove"),
+    path(f"{PROMPT}/usage/panel/", panels.usage_panel, name="usage-panel"),
+    path(f"{P}/strategy/configs/", configs.config_list, name="config-list"),
+    path(f"{P}/strategy/configs/<str:task>/", configs.config_detail, name="config-detail"),
+    path(f"{P}/strategy/configs/<str:task>/propose/", configs.config_propose, name="config-propose"),
+    path(f"{P}/strategy/configs/<str:task>/follow/", configs.config_follow, name="config-follow"),
+]

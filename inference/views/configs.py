@@ -1,0 +1,167 @@
+"""Pages of inference configs: the list, and one task's versions, what is live, and its next version."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from core.errors import Problem
+from inference.configs import lifecycle as configs
+from inference.configs import record as inference
+from inference.models import InferenceConfig
+from registry.accounts.permissions import Actor
+from registry.models import Environment, Prompt, PromptVersion, Release
+from registry.promotions import environments
+from registry.prompts import lifecycle as prompts
+from registry.views.frame import (
+    PAGE_SIZE,
+    decimal,
+    done,
+    errors_of,
+    in_project,
+    only_post,
+    page,
+    page_url,
+    refused,
+    whole,
+)
+
+FIELDS = ("task", *inference.MEMBERS, "message")
+SHOWN = 20
+KEPT = "Kept. Nothing is live before it is promoted."
+
+
+@in_project
+def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """All of them, with what is live. With POST, a new one."""
+    values: dict[str, str] = {"strategy": "prompt", "response_format": "text"}
+    context: dict[str, Any] = {"section": "strategy"}
+    status = 200
+    if request.method == "POST":
+        values = {name: request.POST.get(name, "")[:500].strip() for name in FIELDS}
+        try:
+            config, _ = configs.commit(actor, values["task"], _document(values), message=values["message"])
+            return done(
+                request,
+                "Kept. Nothing is live before it is promoted.",
+                page_url("inference:config-detail", actor, config.task),
+            )
+        except Problem as problem:
+            context["errors"] = errors_of(problem, {"prompt.invalid_name": "task"})
+            status = problem.kind.status
+    every = configs.loaded().filter(project=actor.project)
+    shown = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
+    live = _live([row.holder_id for row in shown])
+    context |= {
+        "page": shown,
+        "rows": [(row, list(live.get(row.holder_id, {}).items())) for row in shown],
+        "values": values,
+        **_offered(),
+    }
+    return page(request, actor, "inference/config_list.html", context, status=status)
+
+
+def _live(holders: list[int]) -> dict[int, dict[str, int]]:
+    """Which version of each is live in which environment."""
+    rows = Release.objects.filter(prompt__in=holders).order_by("prompt_id", "environment_id", "-number")
+    newest = rows.distinct("prompt_id", "environment_id").values_list("prompt", "environment__name", "version__number")
+    found: dict[int, dict[str, int]] = {}
+    for holder, name, number in newest:
+        found.setdefault(holder, {})[name] = number
+    return found
+
+
+def _offered() -> dict[str, Any]:
+    return {"strategies": inference.STRATEGIES, "formats": inference.FORMATS}
+
+
+@in_project
+def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
+    """One task's config. With POST, its next version."""
+    config = configs.named(actor.project, task)
+    context: dict[str, Any] = {"section": "strategy"}
+    status = 200
+    versions = [(one, _record(one)) for one in config.holder.versions.order_by("-number")[:SHOWN]]
+    newest = next((record for _, record in versions if record), None)
+    values = _values(newest) if newest else {"strategy": "prompt", "response_format": "text"}
+    if request.method == "POST":
+        values = {name: request.POST.get(name, "")[:500].strip() for name in FIELDS}
+        try:
+            configs.commit(actor, task, _document(values), message=values["message"])
+            return done(request, KEPT, page_url("inference:config-detail", actor, task))
+        except Problem as problem:
+            context["errors"] = errors_of(problem)
+            status = problem.kind.status
+    context |= {
+        "config": config,
+        "versions": versions,
+        "live": _live([config.holder_id]).get(config.holder_id, {}),
+        "environments": Environment.objects.filter(project=actor.project).order_by("position"),
+        "prompts": Prompt.objects.filter(project=actor.project, archived_at=None)
+        .exclude(tags__contains=[configs.TAG])
+        .order_by("name")[:500],
+        "values": values,
+        **_offered(),
+    }
+    return page(request, actor, "inference/config_detail.html", context, status=status)
+
+
+def _record(version: PromptVersion) -> inference.Record | None:
+    """What a version says; None where somebody has written something else there by hand."""
+    try:
+        return configs.stated(version).record
+    except Problem:
+        return None
+
+
+def _values(record: inference.Record) -> dict[str, str]:
+    return {
+        "strategy": record.strategy,
+        "model": record.model,
+        "prompt": record.prompt,
+        "max_tokens": "" if record.max_tokens is None else str(record.max_tokens),
+        "temperature": "" if record.temperature is None else f"{record.temperature:g}",
+        "response_format": record.response_format,
+        "retrieval": record.collection,
+    }
+
+
+def _document(values: dict[str, str]) -> dict[str, Any]:
+    """What was typed, as the API takes it."""
+    document: dict[str, Any] = {name: values[name] for name in ("strategy", "model", "prompt", "response_format")}
+    if values["max_tokens"]:
+        number = whole(values["max_tokens"])
+        document["max_tokens"] = values["max_tokens"] if number is None else number
+    if values["temperature"]:
+        warmth = decimal(values["temperature"])
+        document["temperature"] = values["temperature"] if warmth is None else warmth
+    if values["retrieval"]:
+        document["retrieval"] = {"collection": values["retrieval"]}
+    return document
+
+
+@in_project
+@only_post
+def config_propose(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
+    try:
+        config = configs.named(actor.project, task)
+        environment = environments.named(actor.project, request.POST.get("environment", ""))
+        made = configs.propose(actor, config, environment, reason=request.POST.get("reason", "").strip())
+    except Problem as problem:
+        return refused(request, problem, page_url("inference:config-detail", actor, task))
+    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, made.pk]))
+
+
+@in_project
+@only_post
+def config_follow(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
+    address = page_url("inference:config-detail", actor, task)
+    try:
+        config: InferenceConfig = configs.named(actor.project, task)
+        name = request.POST.get("prompt", "")
+        configs.follow(actor, config, prompts.named(actor.project, name) if name else None)
+    except Problem as problem:
+        return refused(request, problem, address)
+    return done(request, "Kept.", address)

@@ -1,0 +1,1 @@
+"""Users, projects, API keys, permissions and the audit log."""

@@ -1,0 +1,121 @@
+"""API keys: `cbk_<id>_<secret>`, shown once, kept as a digest."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from core.errors import Problem
+from registry.accounts import audit, permissions
+from registry.accounts.permissions import Actor, Right
+from registry.models import APIKey, Project, Scope, User
+
+ALPHABET = string.ascii_letters + string.digits
+ID_LENGTH = 12
+SECRET_LENGTH = 32
+TOKEN = re.compile(rf"cbk_([A-Za-z0-9]{{{ID_LENGTH}}})_([A-Za-z0-9]{{{SECRET_LENGTH}}})")
+# A busy key writes its last use at most this often.
+NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+@transaction.atomic
+def issue(
+    actor: Actor,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None = None,
+    owner: User | None = None,
+) -> tuple[APIKey, str]:
+    """Make a key; returns its row and the token, which nobody can read again.
+
+    The key's owner (who makes it, unless another is named) answers for what is done with it: four eyes counts the
+    owner as the author of what the key commits. A key without an owner belongs to a machine alone.
+    """
+    actor.require(Right.ADMINISTER)
+    chosen = sorted(set(scopes))
+    unknown = [scope for scope in chosen if scope not in Scope.values]
+    if unknown or not chosen:
+        raise Problem("key.unknown_scope", f"Scopes are {', '.join(Scope.values)}; at least one is needed.")
+    if not 1 <= len(name.strip()) <= 100:
+        raise Problem("key.invalid", "A key needs a name of 1 to 100 characters.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Problem("key.invalid", "A key cannot expire in the past.")
+    key_id, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
+    key = APIKey.objects.create(
+        project=actor.project,
+        name=name.strip(),
+        key_id=key_id,
+        digest=_digest(secret),
+        scopes=chosen,
+        created_by=owner or actor.user,
+        expires_at=expires_at,
+    )
+    audit.record(actor, "key.issued", key, after={"scopes": chosen, "expires_at": str(expires_at or "")})
+    return key, f"cbk_{key_id}_{secret}"
+
+
+@transaction.atomic
+def revoke(actor: Actor, key: APIKey) -> None:
+    """End a key for good; revoking twice is no fault."""
+    actor.require(Right.ADMINISTER)
+    if APIKey.objects.filter(pk=key.pk, project=actor.project, revoked_at=None).update(revoked_at=timezone.now()):
+        audit.record(actor, "key.revoked", key)
+
+
+def authenticate(token: str) -> APIKey:
+    """The usable key that a token belongs to, or `auth.invalid_key`, whatever the reason."""
+    matched = TOKEN.fullmatch(token)
+    if matched:
+        key = APIKey.objects.select_related("project").filter(key_id=matched[1]).first()
+        if key and hmac.compare_digest(key.digest, _digest(matched[2])) and key.is_usable:
+            return key
+    raise Problem("auth.invalid_key", "The API key is unknown, revoked or past its end.")
+
+
+def require_usable(key: APIKey) -> None:
+    """`auth.invalid_key` where a key was revoked or has expired since it was used."""
+    if not key.is_usable:
+        raise Problem("auth.invalid_key", f"The key {key.name} is revoked or past its end.")
+
+
+def note_use(key: APIKey, at: datetime | None = None) -> None:
+    """Remember that the key was used, with at most one write per NOTE_USE_EVERY."""
+    now = at or timezone.now()
+    stale = now - NOTE_USE_EVERY
+    if key.last_used_at is None or key.last_used_at < stale:
+        unused = Q(last_used_at=None) | Q(last_used_at__lt=stale)
+        APIKey.objects.filter(unused, pk=key.pk).update(last_used_at=now)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+class Started(Protocol):
+    """A row of work that somebody started."""
+
+    by: User | None
+    by_key: APIKey | None
+
+
+def starter(row: Started, project: Project) -> Actor:
+    """Who started it, with the rights of now: a worker acts for nobody who may not any more."""
+    if row.by:
+        return permissions.person(row.by, project)
+    if row.by_key:
+        require_usable(row.by_key)
+        return permissions.machine(row.by_key)
+    return permissions.command_line(project)

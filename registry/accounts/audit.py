@@ -1,0 +1,31 @@
+"""The audit trail: one entry per change, written in the change's own transaction."""
+
+from typing import Any
+
+from infra.request_id import request_id
+from registry.accounts.permissions import Actor
+from registry.models import AuditEntry
+
+LONGEST_TEXT = 2_000
+
+
+def record(actor: Actor, action: str, target: object, *, before: Any = None, after: Any = None) -> None:
+    """Write that `actor` did `action` (`promotion.approved`) to `target` (as text), with what changed."""
+    AuditEntry.objects.create(
+        project=actor.project,
+        actor=actor.name,
+        action=action,
+        target=str(target)[:300],
+        before=_shortened(before),
+        after=_shortened(after),
+        request_id=request_id.get(),
+    )
+
+
+def _shortened(value: Any) -> Any:
+    """The log says what changed; long texts are in the rows that it speaks of."""
+    if isinstance(value, dict):
+        return {name: _shortened(member) for name, member in value.items()}
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{value[:LONGEST_TEXT]}…"
+    return value

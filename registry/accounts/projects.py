@@ -1,0 +1,70 @@
+"""Projects and their members."""
+
+import re
+
+from django.db import IntegrityError, transaction
+
+from core.errors import Problem
+from core.references import quoted
+from registry.accounts import audit
+from registry.accounts.permissions import Actor, Right, command_line
+from registry.models import Environment, Membership, Project, Role, User
+from registry.models.people import PROJECT_SLUG
+
+STARTING_ENVIRONMENTS = (("development", False), ("staging", False), ("production", True))
+
+
+@transaction.atomic
+def create_project(*, slug: str, name: str) -> Project:
+    """A project with its three usual environments, production protected. Who runs the server makes projects."""
+    if len(slug) > 50 or not re.fullmatch(PROJECT_SLUG, slug):
+        raise Problem("project.invalid_name", "A project's slug is lower-case words joined by -.")
+    try:
+        with transaction.atomic():
+            project = Project.objects.create(slug=slug, name=name)
+    except IntegrityError:
+        raise Problem("project.name_taken", f"A project named {quoted(slug)} exists.") from None
+    Environment.objects.bulk_create(
+        Environment(project=project, name=environment, position=position, protected=protected)
+        for position, (environment, protected) in enumerate(STARTING_ENVIRONMENTS, start=1)
+    )
+    audit.record(command_line(project), "project.created", project, after={"name": name})
+    return project
+
+
+@transaction.atomic
+def set_member(actor: Actor, *, user: User, role: Role) -> Membership:
+    """Make somebody a member, or give a member another role."""
+    actor.require(Right.ADMINISTER)
+    _lock(actor.project)
+    previous = Membership.objects.filter(project=actor.project, user=user).first()
+    if previous and previous.role == Role.ADMIN and role != Role.ADMIN:
+        _keep_an_admin(actor.project, without=user)
+    membership, _ = Membership.objects.update_or_create(project=actor.project, user=user, defaults={"role": role})
+    before = {"role": previous.role} if previous else None
+    audit.record(actor, "member.set", user.username, before=before, after={"role": role})
+    return membership
+
+
+@transaction.atomic
+def remove_member(actor: Actor, *, user: User) -> None:
+    actor.require(Right.ADMINISTER)
+    _lock(actor.project)
+    membership = Membership.objects.filter(project=actor.project, user=user).first()
+    if membership is None:
+        raise Problem("member.unknown_user", f"{quoted(user.username)} is not a member.")
+    if membership.role == Role.ADMIN:
+        _keep_an_admin(actor.project, without=user)
+    membership.delete()
+    audit.record(actor, "member.removed", user.username, before={"role": membership.role})
+
+
+def _lock(project: Project) -> None:
+    """Two admins who remove each other at once do it one after the other."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+
+
+def _keep_an_admin(project: Project, *, without: User) -> None:
+    others = Membership.objects.filter(project=project, role=Role.ADMIN, user__is_active=True).exclude(user=without)
+    if not others.exists():
+        raise Problem("member.last_admin", "This is the project's last admin; make somebody else admin first.")

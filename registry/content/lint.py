@@ -1,0 +1,260 @@
+"""What a prompt that can be committed may still get wrong: hints for its author, never refusals. Pure.
+
+Each rule looks at one thing and says what to do about it. `error` is what will fail when it is called, `warning` what
+probably is a mistake, `hint` what is worth a thought.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import jsonschema_rs
+
+from core.example_selection import wanted
+from core.json_values import escaped
+
+# Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
+# for on every call. (The project's source document puts the limits at 2,000 tokens and 5 examples.)
+BLOATED_TOKENS = 2_000
+BLOATED_EXAMPLES = 5
+# Shorter sentences repeat for good reasons ("Answer:", "Input:").
+SHORTEST_REPEATED = 30
+# The code of the finding that needs all templates to be readable.
+UNUSED = "variable.unused"
+INSTRUCTING_ROLES = ("system", "developer", "user")
+EXAMPLE_ERROR_LENGTH = 200
+
+SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+JSON_WORD = re.compile(r"\bjson\b", re.IGNORECASE)
+# Instructions that ask for JSON, and instructions that ask for something that is not JSON.
+ASKS_JSON = re.compile(
+    r"\b(?:answer|respond|reply|return|output)\b[^.\n]{0,40}\bjson\b|\bvalid json\b|\bjson only\b", re.IGNORECASE
+)
+ASKS_OTHER = re.compile(
+    r"\b(?:answer|respond|reply|return|output|write)\b[^.\n]{0,40}"
+    r"\b(?P<form>markdown|plain text|yaml|xml|html|prose|csv)\b"
+    r"|\b(?:no|not|never|without) json\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`pointer` is the JSON pointer of what it is about, `line` the line there (from 1), where it has one."""
+
+    code: str
+    severity: str
+    message: str
+    pointer: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is linted: a content in normal form, and what was found out about it."""
+
+    content: Mapping[str, Any]
+    used_variables: frozenset[str]
+    tokens: int | None
+    # Variables that a partial declares; the prompt need not say so again.
+    inherited: frozenset[str] = frozenset()
+    # (position, why) of examples that the response format refuses (`refused_examples`); None where that took too long.
+    refused: Sequence[tuple[int, str]] | None = ()
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self.content.get("messages", ())
+        return found or [{"role": "user", "content": self.content.get("text", "")}]
+
+    @property
+    def examples(self) -> list[tuple[int, str]]:
+        """(position, text) of assistant messages that show how to answer; a last one only starts the answer."""
+        last = len(self.messages) - 1
+        return [
+            (index, message["content"])
+            for index, message in enumerate(self.messages)
+            if message["role"] == "assistant" and index != last
+        ]
+
+    @property
+    def example_count(self) -> int:
+        """Examples written out, and those that the version picks from its set."""
+        asked = self.content.get("examples", {})
+        return len(self.examples) + ((wanted(asked) or 0) if asked else 0)
+
+    def instructions(self) -> Iterator[tuple[str, int, str]]:
+        """(pointer, line, text) of every line that instructs rather than shows an answer."""
+        for index, message in enumerate(self.messages):
+            pointer = "/text" if "text" in self.content else f"/messages/{index}/content"
+            if message["role"] in INSTRUCTING_ROLES:
+                for line, text in enumerate(message["content"].split("\n"), start=1):
+                    yield pointer, line, text
+
+
+def lint(subject: Subject) -> list[Finding]:
+    """Every finding, the gravest first."""
+    order = ("error", "warning", "hint")
+    return sorted((one for rule in RULES for one in rule(subject)), key=lambda one: order.index(one.severity))
+
+
+def variables(subject: Subject) -> Iterator[Finding]:
+    declared = subject.content.get("variables", {})
+    for name in sorted(declared.keys() - subject.used_variables):
+        yield Finding(UNUSED, "warning", f"{name} is declared, but no template uses it.", f"/variables/{name}")
+    undeclared = sorted(subject.used_variables - declared.keys() - subject.inherited)
+    if undeclared:
+        several = "are used, but not declared" if len(undeclared) > 1 else "is used, but not declared"
+        sentence = f"{', '.join(undeclared)} {several}: any type will be accepted."
+        yield Finding("variable.undeclared", "hint", sentence, "/variables")
+
+
+def answer_format(subject: Subject) -> Iterator[Finding]:
+    """Instructions that contradict the response format, or each other."""
+    form = subject.content.get("response", {}).get("format", "text")
+    lines = list(subject.instructions())
+    asks_json = next(((p, n, t) for p, n, t in lines if ASKS_JSON.search(t)), None)
+    other = next(((p, n, m) for p, n, t in lines if (m := ASKS_OTHER.search(t))), None)
+    if form != "text" and other:
+        pointer, line, matched = other
+        sentence = (
+            f"This asks for {matched['form'] or 'something that is not JSON'}, but the response format is {form}."
+        )
+        yield Finding("format.contradiction", "warning", sentence, pointer, line)
+    elif asks_json and other:
+        sentence = f"This asks for {other[2]['form'] or 'no JSON'}, but another line asks for JSON."
+        yield Finding("format.contradiction", "warning", sentence, *other[:2])
+    elif form == "text" and asks_json:
+        sentence = "This asks for JSON in words alone; a JSON response format makes the provider hold to it."
+        yield Finding("format.unenforced", "hint", sentence, *asks_json[:2])
+    if form == "json_object" and not any(JSON_WORD.search(message.get("content", "")) for message in subject.messages):
+        sentence = "The format json_object is refused by OpenAI unless some message has the word JSON."
+        yield Finding("format.json_unnamed", "error", sentence, "/response/format")
+
+
+def size(subject: Subject) -> Iterator[Finding]:
+    advice = "evaluate fine-tuning: what every call repeats can move into the model"
+    if subject.tokens is not None and subject.tokens > BLOATED_TOKENS:
+        yield Finding("size.tokens", "warning", f"{subject.tokens:,} tokens, more than {BLOATED_TOKENS:,}; {advice}.")
+    if subject.example_count > BLOATED_EXAMPLES:
+        yield Finding(
+            "size.examples", "warning", f"{subject.example_count} examples, more than {BLOATED_EXAMPLES}; {advice}."
+        )
+
+
+def repetition(subject: Subject) -> Iterator[Finding]:
+    """The second and later times that a sentence stands in the instructions."""
+    seen: dict[str, int] = {}
+    for pointer, line, text in subject.instructions():
+        for match in SENTENCE.finditer(text):
+            words = " ".join(match[0].casefold().split()).strip(" .!?-*")
+            if len(words) < SHORTEST_REPEATED:
+                continue
+            seen[words] = seen.get(words, 0) + 1
+            if seen[words] == 2:
+                sentence = f"Said before: “{match[0].strip()[:80]}”. A second time costs tokens and adds nothing."
+                yield Finding("text.repeated", "hint", sentence, pointer, line)
+
+
+def examples(subject: Subject) -> Iterator[Finding]:
+    """Answers shown as examples that the response format would not accept."""
+    if subject.refused is None:
+        sentence = "The examples could not be checked: the schema takes too long to apply."
+        yield Finding("example.unchecked", "warning", sentence, "/response/schema")
+    for index, wrong in subject.refused or ():
+        sentence = f"This example is not what the response format asks for: {wrong}"
+        yield Finding("example.invalid", "error", sentence, f"/messages/{index}/content")
+
+
+def refused_examples(content: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The examples that the response format refuses, with why.
+
+    The schema is the user's and may take exponential time: for untrusted content this runs in a child, under limits
+    (`registry.rendering.pool`).
+    """
+    response = content.get("response", {})
+    if response.get("format", "text") == "text":
+        return []
+    shown = Subject(content, frozenset(), None).examples
+    checked = ((index, _why_not(text, response.get("schema"))) for index, text in shown if not re.search("{[{%]", text))
+    return [(index, wrong) for index, wrong in checked if wrong]
+
+
+def strict_schema(subject: Subject) -> Iterator[Finding]:
+    """What providers refuse in a strict schema: an object that leaves members open."""
+    response = subject.content.get("response", {})
+    for pointer, schema in _objects(response.get("schema"), "/response/schema") if response.get("strict") else ():
+        properties, required = schema.get("properties"), schema.get("required")
+        named = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+        if schema.get("additionalProperties") is not False:
+            sentence = "A strict schema needs additionalProperties: false in each object."
+            yield Finding("schema.not_strict", "error", sentence, pointer)
+        elif missing := sorted((properties if isinstance(properties, dict) else {}).keys() - set(named)):
+            sentence = f"A strict schema requires all members; not required here: {', '.join(missing)[:300]}."
+            yield Finding("schema.not_strict", "error", sentence, pointer)
+
+
+def emptiness(subject: Subject) -> Iterator[Finding]:
+    """Messages that say nothing."""
+    for index, message in enumerate(subject.messages):
+        if message["role"] != "placeholder" and not message["content"].strip():
+            pointer = "/text" if "text" in subject.content else f"/messages/{index}/content"
+            yield Finding("text.empty", "warning", "This message is empty; the model gets it all the same.", pointer)
+
+
+RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
+    variables,
+    answer_format,
+    size,
+    repetition,
+    examples,
+    strict_schema,
+    emptiness,
+)
+
+
+def _why_not(text: str, schema: Any) -> str | None:
+    """What is wrong with an answer, or None; also None where the schema cannot be run here."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"it is no JSON ({error})."
+    if schema is None:
+        return None
+    try:
+        # Linear-time patterns, and nothing is fetched: the schema is the user's.
+        validator = jsonschema_rs.validator_for(
+            schema, pattern_options=jsonschema_rs.RegexOptions(), retriever=_refuse_to_fetch
+        )
+        wrong = next(validator.iter_errors(value), None)
+    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+        return None
+    return f"{wrong.message[:EXAMPLE_ERROR_LENGTH]}." if wrong else None
+
+
+def _refuse_to_fetch(address: str) -> NoReturn:
+    raise ValueError(f"{address} is not part of the schema")
+
+
+# Where a schema holds other schemas: as itself, in a list, or by name. Anything else in it is data.
+SCHEMA_MEMBERS = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
+SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+SCHEMA_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+
+
+def _objects(schema: Any, pointer: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every schema of an object in a schema, with its pointer."""
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "object" or "properties" in schema:
+        yield pointer, schema
+    for name, member in schema.items():
+        if name in SCHEMA_MEMBERS:
+            yield from _objects(member, f"{pointer}/{name}")
+        elif name in SCHEMA_LISTS and isinstance(member, list):
+            for index, item in enumerate(member):
+                yield from _objects(item, f"{pointer}/{name}/{index}")
+        elif name in SCHEMA_MAPS and isinstance(member, dict):
+            for key, item in member.items():
+                yield from _objects(item, f"{pointer}/{name}/{escaped(key)}")

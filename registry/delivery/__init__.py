@@ -1,0 +1,1 @@
+"""The hot path: answers from memory, in front of Django."""

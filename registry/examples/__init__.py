@@ -1,0 +1,1 @@
+"""Few-shot example sets, their embeddings, and the choice for a request."""

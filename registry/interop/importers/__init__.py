@@ -1,0 +1,1 @@
+"""Readers of other products' prompts, one file a product."""

@@ -1,0 +1,169 @@
+"""One version of another product's prompt while it is read: its content, and what was left out. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import Fault, Problem
+from core.json_values import plain
+from registry.content.normalize import SETTING_RANGES
+from registry.interop.importers.text import NAMED, UNREADABLE, Variables, template
+
+LONGEST_MESSAGE = 200
+# Settings of a request that are kept beside those with a range; anything else would go to the model's server unread.
+KEPT_SETTINGS = frozenset({*SETTING_RANGES, "stop", "reasoning_effort", "verbosity", "parallel_tool_calls"})
+TEXT_PARTS = ("text", "input_text", "output_text")
+
+Item = Mapping[str, Any]
+# What stands for an inclusion, from the included name, and `version` or `label` and its value.
+Include = Callable[[str, str, str], str]
+
+
+@dataclass(frozen=True)
+class ForeignVersion:
+    """A version as it would be committed. `source` is what it is called there; `labels` say where it was live."""
+
+    source: str
+    content: Mapping[str, Any]
+    message: str = ""
+    labels: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+class Draft:
+    """A version being read: its content, and what was left out."""
+
+    def __init__(self, include: Include | None) -> None:
+        self.content: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self._variables = Variables()
+        self._include = include
+
+    def template(self, text: str) -> str:
+        return template(text, self._variables, self._include)
+
+    def message(self, item: object, *, is_template: bool = False) -> dict[str, str]:
+        """One message. What is not text refuses the prompt: without it, it would be another prompt."""
+        if isinstance(item, Mapping) and item.get("type") == "placeholder":
+            return {"role": "placeholder", "name": self._placeholder(text_of(item.get("name")))}
+        if not isinstance(item, Mapping) or item.get("type", "message") not in ("message", "chatmessage"):
+            kind = item.get("type") if isinstance(item, Mapping) else item
+            raise Problem(UNREADABLE, f"A message of the kind {str(kind)[:60]!r} has no place in a prompt here.")
+        text = _message_text(item.get("content"))
+        return {"role": text_of(item.get("role")) or "user", "content": text if is_template else self.template(text)}
+
+    def _placeholder(self, name: str) -> str:
+        if not NAMED.search(name):
+            raise Problem(UNREADABLE, f"A placeholder has the name {name[:60]!r}; it needs a letter or digit.")
+        return self._variables.name(name)
+
+    def chat(self, messages: object, *, is_template: bool = False) -> None:
+        if not isinstance(messages, list) or not messages:
+            raise Problem(UNREADABLE, "The prompt has no messages.")
+        self.content["kind"] = "chat"
+        self.content["messages"] = [self.message(item, is_template=is_template) for item in messages]
+
+    def settings(self, config: object, *, known: Sequence[str] = ()) -> None:
+        """The model's settings, the form of its answer and its tools; whatever else there is becomes a note."""
+        if not isinstance(config, Mapping):
+            return
+        model: dict[str, Any] = {}
+        for name, value in config.items():
+            if value is None or name in known:
+                continue
+            if name in ("model", "model_name") and isinstance(value, str):
+                model["name"] = value
+            elif name == "max_output_tokens":
+                model["max_completion_tokens"] = value
+            elif name == "reasoning" and isinstance(value, Mapping):
+                model |= {"reasoning_effort": value["effort"]} if value.get("effort") else {}
+            elif name == "text" and isinstance(value, Mapping):
+                model |= {"verbosity": value["verbosity"]} if value.get("verbosity") else {}
+                self._response(value.get("format"))
+            elif name == "response_format":
+                self._response(value)
+            elif name == "tools" and isinstance(value, list):
+                self._tools(value)
+            elif name in KEPT_SETTINGS:
+                model[name] = value
+            else:
+                self.notes.append(f"The setting {str(name)[:60]} was left out: it means nothing here.")
+        self.content |= {"model": model} if model else {}
+
+    def _response(self, form: object) -> None:
+        """The form of an answer, as Chat Completions or Responses write it."""
+        kind = form.get("type") if isinstance(form, Mapping) else None
+        if not isinstance(form, Mapping) or kind == "text":
+            return
+        if kind == "json_object":
+            self.content["response"] = {"format": "json_object"}
+        elif kind == "json_schema":
+            told = form["json_schema"] if isinstance(form.get("json_schema"), Mapping) else form
+            kept = {name: told[name] for name in ("schema", "name", "strict") if told.get(name) is not None}
+            self.content["response"] = {"format": "json_schema", **kept}
+        else:
+            self.notes.append(f"The form of the answer, {str(kind)[:60]}, was left out: it means nothing here.")
+
+    def _tools(self, tools: Sequence[object]) -> None:
+        kept: list[Any] = []
+        for tool in tools:
+            kind = tool.get("type") if isinstance(tool, Mapping) else None
+            if not isinstance(tool, Mapping) or kind != "function":
+                self.notes.append(f"The tool {str(kind)[:60]} was left out: only functions are part of a prompt here.")
+            elif isinstance(tool.get("function"), Mapping):
+                kept.append(dict(tool))
+            else:
+                kept.append({"type": "function", "function": {key: tool[key] for key in tool if key != "type"}})
+        self.content |= {"tools": kept} if kept else {}
+
+    def done(self, item: Item) -> ForeignVersion:
+        renamed = [f"{before} is called {after} here." for before, after in self._variables.renamed.items()]
+        labels = [label for label in list_of(item.get("labels")) if isinstance(label, str) and label != "latest"]
+        said = (text_of(item.get(name)).strip() for name in ("commitMessage", "commit_message", "description"))
+        message = next(filter(None, said), "")
+        number = number_of(item)
+        return ForeignVersion(
+            "" if number is None else str(number),
+            self.content,
+            message[:LONGEST_MESSAGE] or (f"Version {number} there" if number else ""),
+            labels,
+            [*renamed, *self.notes],
+        )
+
+
+def _message_text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    texts: list[str] = []
+    for part in parts:
+        if not isinstance(part, Mapping) or part.get("type") not in TEXT_PARTS:
+            kind = part.get("type") if isinstance(part, Mapping) else part
+            raise Problem(UNREADABLE, f"A message has a part of the kind {str(kind)[:60]!r}; prompts here are text.")
+        texts.append(text_of(part.get("text")))
+    return "".join(texts)
+
+
+def as_plain(value: Any) -> Any:
+    """A value of texts and numbers that JSON knows; NUL characters, half characters or dates make it unreadable."""
+    faults: list[Fault] = []
+    read = plain(value, faults)
+    if faults:
+        raise Problem(UNREADABLE, f"{faults[0].pointer or 'A prompt'}: {faults[0].message}", faults=faults)
+    return read
+
+
+def text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def list_of(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def number_of(item: Item) -> int | None:
+    """The number of a version, where it says one."""
+    version = item.get("version") or (item.get("prompt") if isinstance(item.get("prompt"), Mapping) else None)
+    version = version.get("version") if isinstance(version, Mapping) else version
+    text = str(version)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,0 +1,1 @@
+"""Environments, promotions, approvals, checks and releases."""

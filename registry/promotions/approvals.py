@@ -1,0 +1,152 @@
+"""Whether a promotion may be applied: which approvals hold, which are void and why, and what the checks say.
+
+An approval is bound to what it was given for: the version's hash (a promotion's version never changes), the release
+that was live in the environment, and the environment's rules. Where any of them has changed it is void.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from registry.accounts import audit
+from registry.accounts.permissions import ROLE_RIGHTS, Actor, Right, answerable_person
+from registry.content.content_hash import content_hash
+from registry.models import (
+    UNDECIDED,
+    CheckStatus,
+    Decision,
+    Environment,
+    Membership,
+    Promotion,
+    PromotionStatus,
+    Prompt,
+    Release,
+    Review,
+    VersionCheck,
+)
+
+APPROVING_ROLES = [role for role, rights in ROLE_RIGHTS.items() if Right.APPROVE in rights]
+
+
+@dataclass(frozen=True)
+class VoidApproval:
+    review: Review
+    why: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a promotion stands against its environment's rules right now."""
+
+    needed: int
+    approvals: list[Review] = field(default_factory=list)
+    void: list[VoidApproval] = field(default_factory=list)
+    changes_requested: list[Review] = field(default_factory=list)
+    checks: dict[str, VersionCheck | None] = field(default_factory=dict)
+    binding: str = ""
+
+    @property
+    def is_approved(self) -> bool:
+        return len(self.approvals) >= self.needed and not self.changes_requested
+
+    @property
+    def missing_checks(self) -> list[str]:
+        """Required checks whose newest result is not a pass."""
+        return [name for name, check in self.checks.items() if check is None or check.status != CheckStatus.PASSED]
+
+
+def live_release(environment: Environment, prompt: Prompt) -> Release | None:
+    """The newest release of a prompt in an environment, with its version."""
+    releases = Release.objects.filter(environment=environment, prompt=prompt).select_related("version")
+    return releases.order_by("-number").first()
+
+
+def binding(promotion: Promotion, live: Release | None) -> str:
+    """What a decision made now is bound to, as one text that a reviewer can send back (`If-Match`)."""
+    return content_hash(
+        {
+            "version": promotion.version.content_hash,
+            "live": live.pk if live else 0,
+            "rules": promotion.environment.rules_revision,
+        }
+    )
+
+
+def standing(promotion: Promotion) -> Standing:
+    """Weigh the reviews and checks of a promotion, as of now."""
+    environment = promotion.environment
+    live = live_release(environment, promotion.prompt)
+    is_decided = promotion.status not in UNDECIDED
+    reviews = promotion.reviews.exclude(decision=Decision.COMMENT).select_related("by").order_by("id")
+    last_words = {review.by_id: review for review in reviews}
+    may_approve = set(
+        Membership.objects.filter(
+            project=environment.project_id,
+            role__in=APPROVING_ROLES,
+            user__is_active=True,
+            user__in=last_words,
+        ).values_list("user_id", flat=True)
+    )
+    result = Standing(
+        needed=environment.approvals_needed,
+        checks=newest_checks(environment.project_id, promotion.version.content_hash, environment.checks_needed),
+        binding=binding(promotion, live),
+    )
+    for review in last_words.values():
+        if review.decision == Decision.REQUEST_CHANGES and (is_decided or review.by_id in may_approve):
+            result.changes_requested.append(review)
+        elif review.decision == Decision.APPROVE:
+            # What has been decided is shown as it was given: its own release is what changed the environment.
+            why = None if is_decided else _why_void(review, promotion, live, may_approve)
+            result.void.append(VoidApproval(review, why)) if why else result.approvals.append(review)
+    return result
+
+
+def persons_behind(promotion: Promotion) -> set[int]:
+    """Whose approval does not count: who asked and who wrote, and who made the keys that did either."""
+    version = promotion.version
+    behind = {
+        answerable_person(promotion.requested_by_id, promotion.requested_by_key),
+        answerable_person(version.author_id, version.author_key),
+    }
+    return {person for person in behind if person is not None}
+
+
+def newest_checks(project_id: int, version_hash: str, names: Iterable[str]) -> dict[str, VersionCheck | None]:
+    """The newest result of each named check on a hash; None where there is none."""
+    wanted = list(names)
+    found: dict[str, VersionCheck | None] = dict.fromkeys(wanted)
+    if wanted:
+        results = VersionCheck.objects.filter(project_id=project_id, content_hash=version_hash, name__in=wanted)
+        found |= {check.name: check for check in results.order_by("name", "-id").distinct("name")}
+    return found
+
+
+def reopen_unapproved(actor: Actor, environment: Environment, why: str, prompt: Prompt | None = None) -> None:
+    """After the live release or the rules changed: approved promotions whose approvals no longer suffice are open.
+
+    The caller holds the environment's lock.
+    """
+    approved = Promotion.objects.filter(environment=environment, status=PromotionStatus.APPROVED)
+    if prompt:
+        approved = approved.filter(prompt=prompt)
+    for promotion in approved.select_related("version__author_key", "prompt", "requested_by_key").order_by("pk"):
+        promotion.environment = environment
+        if standing(promotion).is_approved:
+            continue
+        moved = Promotion.objects.filter(pk=promotion.pk, status=PromotionStatus.APPROVED)
+        if moved.update(status=PromotionStatus.OPEN):
+            audit.record(actor, "promotion.approvals_void", promotion, after={"why": why})
+
+
+def _why_void(review: Review, promotion: Promotion, live: Release | None, may_approve: set[int]) -> str | None:
+    environment = promotion.environment
+    if review.bound_release_id != (live.pk if live else None):
+        now = f"version {live.version.number}" if live else "nothing"
+        return f"{environment.name} has changed since: {now} is live there now"
+    if review.bound_rules != environment.rules_revision:
+        return f"the rules of {environment.name} have changed since"
+    if review.by_id not in may_approve:
+        return f"{review.by_name} may no longer approve"
+    if review.by_id in persons_behind(promotion):
+        return f"{review.by_name} asked for this or wrote it"
+    return None

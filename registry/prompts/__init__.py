@@ -1,0 +1,1 @@
+"""Prompts, versions, drafts, and how a reference finds a version."""

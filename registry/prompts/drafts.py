@@ -1,0 +1,254 @@
+"""Drafts: what somebody is writing on a prompt, saved as it is typed, and what becomes of it.
+
+A draft is one person's, is seen by nobody else and need not be valid; so it is not audited: the commit is. Sample
+values are shared by a prompt's editors, and nothing that is released rests on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from core.content import nothing, without_aside
+from core.errors import Fault, Problem
+from core.json_values import plain
+from registry.accounts.permissions import Actor, Right
+from registry.content import merge
+from registry.content.content_hash import canonical_bytes
+from registry.content.merge import Part, Side
+from registry.content.normalize import MAX_BYTES, normalise
+from registry.models import NextRevision, Prompt, PromptDraft, PromptSample, PromptVersion, User
+from registry.prompts import versions
+from registry.prompts.versions import Committed, renderers
+
+NEW_DOCUMENT: dict[str, Any] = {
+    "kind": "chat",
+    "messages": [{"role": "system", "content": ""}, {"role": "user", "content": ""}],
+}
+MAX_SAMPLE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What the editor opens: a document, where it came from, and the revision that the next save must name."""
+
+    document: dict[str, Any]
+    base: PromptVersion | None
+    seen: PromptVersion | None
+    revision: int
+    draft: PromptDraft | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Somebody committed since the draft was started."""
+        if self.draft is None:
+            return False
+        return self.draft.prompt.head_id != self.draft.seen_id
+
+
+def open_sheet(actor: Actor, prompt: Prompt, start: PromptVersion | None = None) -> Sheet:
+    """The person's draft, or a new sheet that starts from `start` (the newest version where it is not given)."""
+    draft = of(actor, prompt)
+    if draft:
+        return Sheet(draft.document, draft.base, draft.seen, draft.revision, draft)
+    base = start or prompt.head
+    return Sheet(dict(base.content) if base else NEW_DOCUMENT, base, prompt.head, 0)
+
+
+def of(actor: Actor, prompt: Prompt) -> PromptDraft | None:
+    """The person's draft of a prompt."""
+    drafts = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
+    return drafts.select_related("base", "seen", "prompt__project", "prompt__head").first()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A browser window that saves, and which of its saves this is (1, 2, 3)."""
+
+    name: str
+    serial: int
+
+
+@transaction.atomic
+def save(
+    actor: Actor,
+    prompt: Prompt,
+    *,
+    document: object,
+    revision: int,
+    window: Window | None = None,
+    base: int | None = None,
+    seen: int | None = None,
+) -> int:
+    """Keep the document as the person's draft; returns the revision that the next save must name.
+
+    `revision` is the one that the writer has before them, 0 where there was no draft: `draft.changed_elsewhere` where
+    another window saved meanwhile. What the same window sent before may be overwritten whatever its answer was, and
+    what it sent later is not. `base` and `seen` are version numbers and count for a new draft only.
+    """
+    actor.require(Right.EDIT)
+    kept = _keepable(document)
+    mine = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
+    by = {"window": window.name, "serial": window.serial} if window else {}
+    allowed = Q(revision=revision)
+    if window:
+        allowed |= Q(window=window.name, serial__lt=window.serial)
+    change = {"document": kept, "revision": NextRevision(), "updated_at": timezone.now(), **by}
+    if mine.filter(allowed).update(**change):
+        return mine.get().revision
+    found = mine.first()
+    if found:
+        if window and found.window == window.name:
+            return found.revision
+        raise _changed_elsewhere()
+    if revision:
+        raise _changed_elsewhere()
+    return _start(actor, prompt, base, seen, document=kept, **by)
+
+
+def _start(actor: Actor, prompt: Prompt, base: int | None, seen: int | None, **columns: Any) -> int:
+    """Make the person's draft, unless another window did at this very moment; its revision."""
+    wanted = [number for number in (base, seen) if number]
+    versions = {version.number: version for version in prompt.versions.filter(number__in=wanted)}
+    started = {"base": versions.get(base or 0), "seen": versions.get(seen or 0)}
+    try:
+        with transaction.atomic():
+            draft = PromptDraft.objects.create(prompt=prompt, user=_writer(actor), **started, **columns)
+    except IntegrityError:
+        raise _changed_elsewhere() from None
+    return draft.revision
+
+
+@transaction.atomic
+def discard(actor: Actor, prompt: Prompt, *, revision: int) -> None:
+    """Throw away the person's draft as they saw it; there being none is no fault."""
+    actor.require(Right.EDIT)
+    mine = PromptDraft.objects.filter(prompt=prompt, user=_writer(actor))
+    if not mine.filter(revision=revision).delete()[0] and mine.exists():
+        raise _changed_elsewhere()
+
+
+def three_way(draft: PromptDraft) -> list[Part]:
+    """What was committed since the draft was started, and what the draft changes, part by part."""
+    mine = normalise(without_aside(draft.document))
+    before = draft.seen.content if draft.seen else nothing(mine["kind"])
+    return merge.merge(before, draft.prompt.head.content if draft.prompt.head else before, mine)
+
+
+@transaction.atomic
+def rebase(actor: Actor, prompt: Prompt, *, revision: int, newest: int, choices: Mapping[str, Side]) -> int:
+    """Take over what was committed since, with the person's choices; the draft then starts from the newest version.
+
+    `newest` is the number of the version that the choices were made against: `request.precondition` where there is
+    a newer one by now.
+    """
+    actor.require(Right.EDIT)
+    draft = _held(actor, prompt, revision)
+    if prompt.head is None or prompt.head.number != newest:
+        raise Problem("request.precondition", "Somebody committed again; look at the difference once more.")
+    parts = three_way(draft)
+    draft.document = merge.assemble(normalise(without_aside(draft.document))["kind"], parts, choices)
+    draft.base = draft.seen = prompt.head
+    draft.revision = NextRevision()
+    # An editor that is still open elsewhere must load this before it saves again.
+    draft.window = ""
+    draft.updated_at = timezone.now()
+    draft.save(update_fields=["document", "base", "seen", "revision", "window", "updated_at"])
+    draft.refresh_from_db(fields=["revision"])
+    return draft.revision
+
+
+@transaction.atomic
+def commit(actor: Actor, prompt: Prompt, *, revision: int, message: str) -> Committed:
+    """Commit the person's draft and end it; `request.precondition` where somebody committed meanwhile."""
+    actor.require(Right.EDIT)
+    draft = _held(actor, prompt, revision)
+    committed = versions.commit(
+        actor,
+        prompt,
+        content=committable(draft.document, owner=actor.project.pk),
+        message=message,
+        parent=draft.base.number if draft.base else None,
+        expected_latest=draft.seen.content_hash if draft.seen else "",
+    )
+    draft.delete()
+    return committed
+
+
+def committable(document: object, *, owner: object = None) -> dict[str, Any]:
+    """The document's normal form, with pins only of what is still included."""
+    content = normalise(without_aside(document))
+    if "includes" in content:
+        included = renderers().survey(content, owner=owner).includes
+        content["includes"] = {name: pinned for name, pinned in content["includes"].items() if name in included}
+    return content
+
+
+@transaction.atomic
+def keep_samples(actor: Actor, prompt: Prompt, changes: Mapping[str, Any]) -> None:
+    """Keep values that the prompt is tried with, for all who edit it; null takes a variable's value away.
+
+    Only what somebody changed is given: two who try other variables do not undo each other.
+    """
+    actor.require(Right.EDIT)
+    if not changes:
+        return
+    faults: list[Fault] = []
+    given = plain(changes, faults)
+    if faults:
+        raise Problem("request.invalid", f"The sample values: {faults[0].message}", faults=faults)
+    PromptSample.objects.get_or_create(prompt=prompt, defaults={"updated_by_name": actor.name})
+    before = PromptSample.objects.select_for_update(no_key=True).get(prompt=prompt).values
+    kept = {name: value for name, value in {**before, **given}.items() if value is not None}
+    if len(canonical_bytes(kept)) > MAX_SAMPLE_BYTES:
+        raise Problem("request.too_large", f"Sample values have at most {MAX_SAMPLE_BYTES:,} bytes.")
+    PromptSample.objects.filter(prompt=prompt).update(
+        values=kept, updated_by_name=actor.name, updated_at=timezone.now()
+    )
+
+
+def samples(prompt: Prompt) -> dict[str, Any]:
+    """The prompt's sample values."""
+    found = PromptSample.objects.filter(prompt=prompt).first()
+    return found.values if found else {}
+
+
+def _writer(actor: Actor) -> User:
+    """Drafts are people's."""
+    if actor.user is None:
+        raise Problem("draft.not_found", "Only people have drafts.")
+    return actor.user
+
+
+def _held(actor: Actor, prompt: Prompt, revision: int) -> PromptDraft:
+    """The person's draft at the revision that they looked at, locked."""
+    draft = (
+        PromptDraft.objects.select_for_update(of=("self",))
+        .select_related("base", "seen", "prompt__head")
+        .filter(prompt=prompt, user=_writer(actor))
+        .first()
+    )
+    if draft is None:
+        raise Problem("draft.not_found", f"You have no draft of {prompt.name}; it may have been committed already.")
+    if draft.revision != revision:
+        raise _changed_elsewhere()
+    return draft
+
+
+def _changed_elsewhere() -> Problem:
+    return Problem("draft.changed_elsewhere", "Your draft was changed in another window; load the page again.")
+
+
+def _keepable(document: object) -> dict[str, Any]:
+    """The document as PostgreSQL can hold it."""
+    faults: list[Fault] = []
+    kept = plain(document, faults)
+    if faults or not isinstance(kept, dict):
+        faults = faults or [Fault("", "type", "Must be an object.")]
+        raise Problem("content.invalid", f"{faults[0].pointer or 'the draft'}: {faults[0].message}", faults=faults)
+    if len(canonical_bytes(kept)) > MAX_BYTES:
+        raise Problem("content.too_large", f"A draft has at most {MAX_BYTES:,} bytes.")
+    return kept

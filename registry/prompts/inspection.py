@@ -1,0 +1,289 @@
+"""What the editor says while somebody writes: what the provider will get, what is wrong, and what it costs.
+
+Nothing is stored. Whatever can be said is said: a broken schema does not hide the preview of the messages, and a
+broken message does not hide the variables of the others.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.content import has_type, templates, whole_text, without_aside
+from core.errors import Problem
+from core.json_values import escaped
+from core.rendering import Survey
+from registry.content import lint, list_prices, tokens
+from registry.content.lint import Finding
+from registry.content.list_prices import CallPrice
+from registry.content.normalize import normalise
+from registry.content.tokens import TokenCount
+from registry.models import Project, Prompt, PromptVersion
+from registry.prompts import includes, versions
+from registry.prompts.versions import renderers
+
+# Shown in the preview for a variable that has no sample value yet.
+STAND_IN = "⟨{}⟩"
+EMPTY_OF_TYPE: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable that the content declares, one of its partials declares, or its templates just use."""
+
+    name: str
+    declared: Mapping[str, Any] | None
+    is_used: bool
+    is_inherited: bool = False
+
+    @property
+    def type(self) -> str:
+        return str((self.declared or {}).get("type", "string"))
+
+    @property
+    def is_required(self) -> bool:
+        declared = self.declared or {}
+        return bool(declared.get("required", "default" not in declared))
+
+
+@dataclass(frozen=True)
+class Included:
+    """A partial as the content pins it, or would pin it when it is committed."""
+
+    name: str
+    version: PromptVersion
+    is_newest: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """`faults` is what a commit would refuse, `findings` what it would not. `rendered` is None where nothing can be
+    rendered, and `why_not_rendered` says why."""
+
+    content: dict[str, Any] | None = None
+    faults: Sequence[Finding] = ()
+    findings: Sequence[Finding] = ()
+    variables: Sequence[Variable] = ()
+    included: Sequence[Included] = ()
+    stand_ins: Sequence[str] = ()
+    rendered: dict[str, Any] | None = None
+    why_not_rendered: str = ""
+    message_tokens: Sequence[int] = ()
+    tokens: TokenCount | None = None
+    price: CallPrice | None = None
+    example_count: int = 0
+
+    @property
+    def picked(self) -> list[dict[str, Any]]:
+        """The examples that were picked for these samples, as `registry.examples.few_shot` tells them."""
+        return list((self.rendered or {}).get("examples", {}).get("chosen", ()))
+
+    @property
+    def can_be_committed(self) -> bool:
+        return self.content is not None and not self.faults
+
+    @property
+    def as_committed(self) -> dict[str, Any] | None:
+        """The content with the pins that a commit would give it now."""
+        if self.content is None or not self.included:
+            return self.content
+        return {**self.content, "includes": {one.name: one.version.content_hash for one in self.included}}
+
+
+def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping[str, Any]) -> Inspection:
+    """Look at a document as it stands, tried with these sample values."""
+    content, faults = _read(document)
+    readable = content or _readable_part(document)
+    if readable is None:
+        return Inspection(faults=faults, why_not_rendered="The messages cannot be read yet.")
+    survey = renderers().survey(readable, owner=project.pk)
+    faults += [_fault(problem) for problem in survey.problems]
+    readable, wrong = _with_examples(project, readable, survey)
+    faults += wrong
+    content = content and readable
+    pinned: dict[str, PromptVersion] = {}
+    try:
+        given = {name: pin for name, pin in readable.get("includes", {}).items() if name in survey.includes}
+        pinned = includes.pin(project, prompt, survey.includes, given)
+    except Problem as problem:
+        faults.append(_include_fault(problem, readable))
+    partials = _with_all_below(pinned.values())
+    if partials:
+        contents = [version.content for version in partials.values()]
+        survey = renderers().survey(readable, contents, owner=project.pk)
+    if pinned:
+        readable = {**readable, "includes": {name: version.content_hash for name, version in pinned.items()}}
+    tried = _try(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
+    inherited = _declared_by(partials.values())
+    variables = _variables(readable, survey, inherited)
+    counted = tried.tokens.tokens if tried.tokens else None
+    refused = _refused_examples(readable, owner=project.pk) if content else ()
+    subject = lint.Subject(readable, survey.variables, counted, frozenset(inherited), refused)
+    return replace(
+        tried,
+        content=content,
+        faults=faults,
+        findings=[*(_findings(subject, survey) if content else ()), *_unfitting(variables, samples)],
+        variables=variables,
+        included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
+        example_count=len(subject.examples) + len(tried.picked),
+    )
+
+
+def _with_examples(project: Project, content: dict[str, Any], survey: Survey) -> tuple[dict[str, Any], list[Finding]]:
+    """The content with the embedder that a commit would pin, and what is wrong with its examples; where something is,
+    the preview goes without them."""
+    pinning = dict(content)
+    try:
+        if versions.pin_examples(project, pinning) and content["kind"] == "text" and not survey.places_examples:
+            raise versions.unplaced_examples()
+    except Problem as problem:
+        wrong = [Finding(problem.code, "error", problem.detail, "/examples")]
+        return {name: member for name, member in content.items() if name != "examples"}, wrong
+    return pinning, []
+
+
+def _findings(subject: lint.Subject, survey: Survey) -> list[Finding]:
+    """What linting finds; of a template that cannot be read nobody knows what it uses."""
+    found = lint.lint(subject)
+    return [one for one in found if not (survey.problems and one.code == lint.UNUSED)]
+
+
+def _refused_examples(content: Mapping[str, Any], *, owner: int) -> list[tuple[int, str]] | None:
+    """Examples that the response format refuses; None where checking them takes too long."""
+    if content.get("response", {}).get("format", "text") == "text":
+        return []
+    try:
+        return renderers().refused_examples(content, owner=owner)
+    except Problem:
+        return None
+
+
+def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """The normal form, or what is wrong with the document."""
+    try:
+        return normalise(without_aside(document)), []
+    except Problem as problem:
+        faults = [Finding(fault.code, "error", fault.message, fault.pointer) for fault in problem.faults]
+        return None, faults or [_fault(problem)]
+
+
+def _readable_part(document: object) -> dict[str, Any] | None:
+    """The normal form of the messages, with settings and variables where those are readable too."""
+    if not isinstance(document, dict):
+        return None
+    for members in (("model", "variables"), ()):
+        part = {name: document.get(name) for name in ("kind", "messages", "text", "includes", *members)}
+        try:
+            return normalise({name: value for name, value in part.items() if value is not None})
+        except Problem:
+            continue
+    return None
+
+
+def _with_all_below(pinned: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
+    """The pinned versions and all that they include, by hash."""
+    direct = list(pinned)
+    return {version.content_hash: version for version in direct} | includes.partials_of(direct)
+
+
+def _try(
+    content: Mapping[str, Any],
+    survey: Survey,
+    partials: Mapping[str, PromptVersion],
+    samples: Mapping[str, Any],
+    *,
+    has_faults: bool,
+    owner: int,
+) -> Inspection:
+    """Render with the samples, and with stand-ins where there are none; count and price the result."""
+    if survey.problems or (has_faults and survey.includes and not partials):
+        return Inspection(why_not_rendered="Mend what is marked, and the preview is back.")
+    contents = {pinned: version.content for pinned, version in partials.items()}
+    values, stand_ins = _values(content, _variables(content, survey, _declared_by(partials.values())), samples)
+    try:
+        rendered = versions.request_for(owner, content, values, contents)
+    except Problem as problem:
+        return Inspection(stand_ins=stand_ins, why_not_rendered=problem.detail)
+    model = str(content.get("model", {}).get("name", ""))
+    total = tokens.count_messages(rendered["messages"], model)
+    longest = content.get("model", {}).get("max_completion_tokens") or content.get("model", {}).get("max_tokens")
+    return Inspection(
+        rendered=rendered,
+        stand_ins=stand_ins,
+        tokens=total,
+        message_tokens=[tokens.count(message["content"], model).tokens for message in rendered["messages"]],
+        price=list_prices.per_thousand_calls(model, total.tokens, longest),
+    )
+
+
+def _values(
+    content: Mapping[str, Any], variables: Iterable[Variable], samples: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """What the preview is rendered with, and the names that a stand-in is shown for."""
+    values: dict[str, Any] = {}
+    stand_ins = []
+    placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
+    for variable in variables:
+        if _fits(variable, samples.get(variable.name)):
+            values[variable.name] = samples[variable.name]
+        elif variable.name in placed:
+            values[variable.name] = []
+        elif variable.is_required:
+            values[variable.name] = EMPTY_OF_TYPE.get(variable.type, STAND_IN.format(variable.name))
+            stand_ins.append(variable.name)
+    return values, stand_ins
+
+
+def _fits(variable: Variable, sample: Any) -> bool:
+    """Whether there is a sample of the variable's type; an undeclared variable takes any."""
+    return sample is not None and (variable.declared is None or has_type(sample, variable.type))
+
+
+def _unfitting(variables: Iterable[Variable], samples: Mapping[str, Any]) -> Iterator[Finding]:
+    for variable in variables:
+        if samples.get(variable.name) is not None and not _fits(variable, samples[variable.name]):
+            sentence = f"The sample value is not of type {variable.type}; the preview shows a stand-in."
+            yield Finding("sample.type", "warning", sentence, f"/variables/{escaped(variable.name)}")
+
+
+def _declared_by(partials: Iterable[PromptVersion]) -> dict[str, Mapping[str, Any]]:
+    """What the partials declare; where several declare one variable, the first counts, as it does when rendering."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for partial in partials:
+        for name, variable in partial.content.get("variables", {}).items():
+            found.setdefault(name, variable)
+    return found
+
+
+def _variables(
+    content: Mapping[str, Any], survey: Survey, inherited: Mapping[str, Mapping[str, Any]]
+) -> list[Variable]:
+    """All variables in the order in which the text names them; what it does not name comes last."""
+    declared = content.get("variables", {})
+    others = sorted(survey.variables - declared.keys())
+    text = whole_text(content)
+    found = [
+        *(
+            Variable(name, variable, name in survey.variables or bool(survey.problems))
+            for name, variable in declared.items()
+        ),
+        *(Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited) for name in others),
+    ]
+    return sorted(found, key=lambda variable: (text.find(variable.name) + len(text) + 1) % (len(text) + 1))
+
+
+def _fault(problem: Problem) -> Finding:
+    pointer, line = problem.members.get("pointer", ""), problem.members.get("line")
+    # The line stands beside the mark already.
+    message = problem.detail.removesuffix(f" (line {line})")
+    return Finding(problem.code, "error", message, pointer, line)
+
+
+def _include_fault(problem: Problem, content: Mapping[str, Any]) -> Finding:
+    """An include that cannot be pinned, at the line that asks for it."""
+    wanted = str(problem.members.get("include", ""))
+    for pointer, source in templates(content).items() if wanted else ():
+        for number, line in enumerate(source.split("\n"), start=1):
+            if wanted in line and "include" in line:
+                return Finding(problem.code, "error", problem.detail, pointer, number)
+    return Finding(problem.code, "error", problem.detail)

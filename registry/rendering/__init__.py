@@ -1,0 +1,1 @@
+"""Rendering of untrusted templates, in child processes under limits."""

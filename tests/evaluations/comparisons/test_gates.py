@@ -1,0 +1,270 @@
+"""Gates: a promotion waits for what is measured, and is released or not by what it shows."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import gates
+from evaluations.datasets import lifecycle as datasets
+from evaluations.models import Dataset, Gate, GateRun, GateState, ProviderModel, Run
+from evaluations.providers import configuration as providers
+from evaluations.runs import lifecycle as runs
+from registry.models import PromptVersion, VersionCheck
+from registry.promotions import approvals, workflow
+from tests.conftest import ApiFor, Stage
+from tests.evaluations.conftest import cases, routing
+from tests.sandbox import Running
+
+
+@pytest.fixture
+def gate(stage: Stage, tickets: Dataset, model: ProviderModel) -> Gate:
+    return make_gate(stage, tickets, model)
+
+
+def make_gate(stage: Stage, tickets: Dataset, model: ProviderModel, **how: Any) -> Gate:
+    assert tickets.head
+    given = {"name": "tickets", "scorers": ["label"], **how}
+    return gates.create(stage.ada, stage.environment("production"), dataset_version=tickets.head, model=model, **given)
+
+
+def measure() -> None:
+    """What workers do until there is nothing left."""
+    for run in gates.look():
+        tasks.drive_run(run.pk)
+    for run in Run.objects.filter(summary__isnull=True):
+        tasks.sum_up_run(run.pk)
+    for found in gates.unsettled():
+        gates.settle(found)
+
+
+def ask(stage: Stage, version: PromptVersion) -> Any:
+    return workflow.request(stage.edith, version.prompt, version, stage.environment("production"))
+
+
+def newest(stage: Stage, version: PromptVersion) -> VersionCheck:
+    found = approvals.newest_checks(stage.project.pk, version.content_hash, ["tickets"])["tickets"]
+    assert found is not None
+    return found
+
+
+def test_a_gate_is_a_required_check(stage: Stage, gate: Gate):
+    assert "tickets" in stage.environment("production").required_checks
+    gates.remove(stage.ada, gate)
+    assert "tickets" not in stage.environment("production").required_checks
+    with pytest.raises(Problem, match="removed already"):
+        gates.remove(stage.ada, gate)
+
+
+def test_a_good_version_is_measured_and_passes(stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running):
+    asked = ask(stage, version)
+    workflow.approve(stage.rhea, asked)
+    with pytest.raises(Problem):
+        workflow.apply(stage.edith, asked)
+
+    measure()
+
+    found = GateRun.objects.get()
+    assert found.state == GateState.PASSED, found.reasons
+    check = newest(stage, version)
+    assert check is not None
+    assert check.status == "passed"
+    workflow.apply(stage.edith, asked)
+    assert gates.look() == []
+
+
+def test_while_it_is_measured_nothing_is_let_through(stage: Stage, gate: Gate, version: PromptVersion):
+    ask(stage, version)
+    assert len(gates.look()) == 1
+    assert gates.look() == [], "once is enough"
+    check = newest(stage, version)
+    assert check is not None
+    assert check.status == "failed"
+    assert check.summary.startswith(gates.OUT_OF_DATE)
+
+
+def test_a_worse_version_does_not_replace_a_better_one(
+    stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
+):
+    asked = ask(stage, version)
+    workflow.approve(stage.rhea, asked)
+    measure()
+    workflow.apply(stage.edith, asked)
+    bad = routing()
+    bad["messages"] = [{"role": "system", "content": "Say hello."}, {"role": "user", "content": "{{ ticket }}"}]
+    worse = stage.commit(version.prompt, "x", messages=bad["messages"], model=bad["model"])
+
+    ask(stage, worse)
+    measure()
+
+    found = GateRun.objects.get(version=worse)
+    assert found.state == GateState.FAILED
+    assert found.baseline is not None
+    assert found.comparison is not None
+    assert any("against what is live" in one["text"] and not one["met"] for one in found.reasons)
+
+
+def test_a_new_dataset_version_makes_old_results_count_no_more(
+    stage: Stage, gate: Gate, version: PromptVersion, tickets: Dataset, sandbox: Running
+):
+    ask(stage, version)
+    measure()
+    datasets.change(stage.edith, datasets.named(stage.project, tickets.name), added=cases(30, 100))
+
+    assert len(gates.look()) == 1
+
+    check = newest(stage, version)
+    assert check is not None
+    assert (check.status, check.summary.startswith(gates.OUT_OF_DATE)) == ("failed", True)
+
+
+def test_what_is_live_now_is_what_it_must_not_be_worse_than(
+    stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
+):
+    ask(stage, version)
+    measure()
+    assert gates.look() == []
+    other = stage.commit(version.prompt, "Say billing: {{ ticket }}", model={"name": "sandbox-small"})
+    hurried = ask(stage, other)
+    workflow.approve(stage.rhea, hurried)
+    workflow.apply(stage.ada, hurried, override=workflow.Override("It burns"))
+
+    assert len(gates.look()) == 2, "The version again, and what is live now."
+
+    assert newest(stage, version).summary.startswith(gates.OUT_OF_DATE)
+    measure()
+    assert GateRun.objects.filter(version=version, baseline__version=other).exists()
+    assert gates.look() == []
+
+
+def test_what_could_not_be_measured_is_measured_again_after_a_while(
+    stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
+):
+    ask(stage, version)
+    (run,) = gates.look()
+    runs.cancel(stage.edith, run)
+    tasks.sum_up_run(run.pk)
+    gates.settle(gates.unsettled().get())
+    assert GateRun.objects.get().state == GateState.ERRORED
+    assert gates.look() == [], "not at once"
+
+    GateRun.objects.update(finished_at=timezone.now() - gates.ERRORED_AGAIN)
+    measure()
+
+    assert [one.state for one in GateRun.objects.order_by("id")] == [GateState.ERRORED, GateState.PASSED]
+    assert newest(stage, version).status == "passed"
+
+
+def test_a_gate_that_cannot_begin_says_so_once(stage: Stage, gate: Gate, version: PromptVersion):
+    ask(stage, version)
+    providers.archive(stage.ada, gate.model.provider)
+
+    gates.look()
+    gates.look()
+
+    assert VersionCheck.objects.filter(name=gate.name).count() == 1
+    assert "Cannot be measured" in newest(stage, version).summary
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ({"quality": 1.0}, "by the service levels"),
+        ({"p99_latency_ms": 1}, "p99 latency"),
+        ({"cost_per_call_usd": "0.000001"}, "Cost of a call"),
+        ({"format_adherence": 0.9}, "not measured"),
+    ],
+)
+def test_service_levels_are_kept(
+    stage: Stage,
+    gate: Gate,
+    version: PromptVersion,
+    api_for: ApiFor,
+    sandbox: Running,
+    levels: dict[str, Any],
+    said: str,
+):
+    assert api_for(stage.ada).put("/api/v1/service-levels", levels).status_code == 200
+    ask(stage, version)
+
+    measure()
+
+    found = GateRun.objects.get()
+    assert found.state == GateState.FAILED
+    assert any(said in one["text"] for one in found.reasons if not one["met"])
+
+
+def test_a_run_that_fails_says_why_on_the_check(stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running):
+    sandbox.fault("unauthorized")
+    ask(stage, version)
+
+    measure()
+
+    check = newest(stage, version)
+    assert check is not None
+    assert "Incorrect API key" in check.summary
+    assert GateRun.objects.get().state == GateState.ERRORED
+
+
+def test_prompts_that_a_gate_is_not_for_pass_it(
+    stage: Stage, tickets: Dataset, model: ProviderModel, version: PromptVersion
+):
+    make_gate(stage, tickets, model, prompts="billing.")
+    ask(stage, version)
+
+    assert gates.look() == []
+
+    check = newest(stage, version)
+    assert check is not None
+    assert check.status == "passed"
+
+
+def test_odd_gates_are_refused(stage: Stage, gate: Gate, tickets: Dataset, model: ProviderModel):
+    for how, code in (
+        ({}, "gate.name_taken"),
+        ({"name": "No Name"}, "request.invalid"),
+        ({"name": "b", "margin": 2}, "request.invalid"),
+        ({"name": "b", "scorers": []}, "scorers.invalid"),
+        ({"name": "b", "not_worse": False, "keeps_levels": False}, "gate.asks_nothing"),
+    ):
+        with pytest.raises(Problem) as refused:
+            make_gate(stage, tickets, model, **how)
+        assert refused.value.code == code, how
+
+
+def test_gates_over_rest_and_on_pages(
+    stage: Stage, api_for: ApiFor, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
+):
+    ada = api_for(stage.ada)
+    asked = {
+        "environment": "production",
+        "name": "tickets",
+        "dataset": "support.tickets",
+        "model": "sandbox/sandbox-small",
+        "scorers": ["label"],
+    }
+    assert api_for(stage.edith).post("/api/v1/gates", asked).status_code == 403
+    made = ada.post("/api/v1/gates", asked)
+    assert made.status_code == 201, made.json()
+    proposed = ask(stage, version)
+    person = Client()
+    assert stage.ada.user
+    person.force_login(stage.ada.user)
+    evidence = f"/p/paper/gates/evidence/{proposed.pk}/"
+    assert "begins within half a minute" in person.get(evidence).content.decode()
+    measure()
+    shown = person.get(evidence).content.decode()
+    assert "Nothing else is live" in shown
+    assert ada.get(f"/api/v1/gates/{made.json()['id']}/runs").json()["results"][0]["state"] == "passed"
+    assert "not worse than what is live" in person.get("/p/paper/settings/gates/").content.decode()
+    form = {**asked, "name": "second", "split": "test", "least_quality": "0.1", "margin": "0.02", "not_worse": "on"}
+    assert person.post("/p/paper/settings/gates/", form).status_code == 302
+    wrong = person.post("/p/paper/settings/gates/", {**form, "name": "third", "margin": "much"})
+    assert "Must be a number." in wrong.content.decode()
+    person.post("/p/paper/settings/levels/", {"quality": "0.5"})
+    assert ada.get("/api/v1/service-levels").json()["quality"] == 0.5
+    person.post(f"/p/paper/settings/gates/{made.json()['id']}/remove/")
+    assert gates.of_project(stage.project).count() == 1

@@ -1,0 +1,359 @@
+"""Model sweeps and lineups: several runs side by side, one budget, and the cheapest that keeps the service levels."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import gates, sweeps
+from evaluations.comparisons.sweeps import Grid
+from evaluations.models import Dataset, Lineup, LineupState, ProviderModel, Run, RunState
+from evaluations.providers import configuration as providers
+from evaluations.runs import lifecycle as runs
+from evaluations.runs import planning
+from evaluations.runs.planning import Asked
+from evaluations.statistics import service_levels
+from evaluations.statistics.intervals import NO_SPREAD
+from evaluations.statistics.service_levels import Candidate, Finding, choose, findings
+from registry.models import PromptVersion
+from tests.conftest import ApiFor, Stage
+from tests.evaluations.conftest import make_run
+from tests.evaluations.runs.test_pages import client_of, finish, text
+from tests.sandbox import Running
+
+
+@pytest.fixture
+def large(stage: Stage, model: ProviderModel) -> ProviderModel:
+    made = providers.add_model(stage.ada, model.provider, "sandbox-large")
+    providers.set_price(stage.ada, made, {"input": "20", "output": "80"})
+    return made
+
+
+@pytest.fixture
+def grid(version: PromptVersion, tickets: Dataset, model: ProviderModel, large: ProviderModel) -> Grid:
+    assert tickets.head
+    asked = Asked(version=version, dataset_version=tickets.head, scorers=["label"], model=model, split="")
+    return Grid(asked, [large, model], (0.0,))
+
+
+def finished(lineup: Lineup) -> Lineup:
+    for run in lineup.swept_runs.order_by("id"):
+        finish(run.pk)
+    tasks.line_up(lineup.pk)
+    return sweeps.numbered(lineup.project, lineup.pk)
+
+
+def test_a_sweep_names_the_cheapest_model_that_keeps_the_levels(stage: Stage, grid: Grid, sandbox: Running):
+    gates.set_levels(stage.ada, {"quality": 0.2})
+
+    done = finished(sweeps.sweep(stage.edith, grid))
+
+    large, small = (place.run for place in done.places.all())
+    assert done.state == LineupState.DONE
+    assert done.result is not None
+    assert done.result["shown"] == done.result["met"] == small.pk
+    first, second = done.result["rows"]
+    assert first["against"] is None
+    assert second["against"]["n"] == 60
+    assert second["against"]["p_adjusted"] is not None
+    assert second["cost"] < first["cost"]
+    (level,) = second["levels"]
+    assert (level["name"], level["met"], level["shown"]) == ("quality", True, True)
+    assert level["low"] >= 0.2
+    assert len(sandbox.calls()) == 120
+    assert large.parameters == small.parameters == {"temperature": 0.0}
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_levels_of_the_day_stay_with_the_sweep(stage: Stage, grid: Grid):
+    gates.set_levels(stage.ada, {"quality": 0.2})
+    lineup = sweeps.sweep(stage.edith, grid)
+    gates.set_levels(stage.ada, {"quality": 1.0})
+
+    done = finished(lineup)
+
+    assert done.levels == {"quality": 0.2}
+    assert done.result is not None
+    assert done.result["shown"] is not None
+
+
+def test_one_budget_is_for_all_runs_together_and_can_be_raised(stage: Stage, grid: Grid, sandbox: Running):
+    lineup = sweeps.sweep(stage.edith, grid, budget_usd="0.02")
+
+    stopped = finished(lineup)
+
+    spent = sweeps.spent(stopped)
+    # The next call may be dearer than the dearest so far: by as much a budget can be exceeded.
+    assert Decimal("0.018") < spent < Decimal("0.0205")
+    states = [place.run.state for place in stopped.places.all()]
+    assert RunState.STOPPED in states
+    (ended, *_) = (place.run for place in stopped.places.all() if place.run.state == RunState.STOPPED)
+    assert "the sweep's $0.02" in ended.error
+    before = len(sandbox.calls())
+
+    resumed, went_on = sweeps.resume(stage.edith, stopped, budget_usd="5")
+
+    assert {run.pk for run in went_on} == {
+        place.run_id for place in stopped.places.all() if place.run.state == "stopped"
+    }
+    done = finished(resumed)
+    assert [place.run.state for place in done.places.all()] == ["done", "done"]
+    assert len(sandbox.calls()) == 120
+    assert before < 120
+    assert done.state == LineupState.DONE
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_lineup_waits_for_the_figures_of_all_its_runs(stage: Stage, grid: Grid):
+    lineup = sweeps.sweep(stage.edith, grid)
+    first, second = lineup.swept_runs.order_by("id")
+    finish(first.pk)
+    tasks.drive_run(second.pk)
+
+    tasks.line_up(lineup.pk)
+
+    assert sweeps.numbered(lineup.project, lineup.pk).state == LineupState.PENDING
+    tasks.sum_up_run(second.pk)
+    tasks.line_up(lineup.pk)
+    done = sweeps.numbered(lineup.project, lineup.pk)
+    assert done.result is not None
+    assert len(done.result["rows"]) == 2
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_budget_that_could_not_be_kept_is_refused_when_a_sweep_goes_on(
+    stage: Stage, grid: Grid, model: ProviderModel
+):
+    unpriced = providers.add_model(stage.ada, model.provider, "sandbox-retired")
+    lineup = sweeps.sweep(stage.edith, Grid(grid.asked, [model, unpriced]))
+    for run in lineup.swept_runs.all():
+        runs.cancel(stage.edith, run)
+
+    with pytest.raises(Problem) as refusal:
+        sweeps.resume(stage.edith, lineup, budget_usd="1")
+    assert refusal.value.code == "run.no_price"
+    with pytest.raises(Problem) as alone:
+        runs.resume(stage.edith, lineup.swept_runs.first(), budget_usd="1")
+    assert alone.value.code == "run.wrong_state"
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_cancelled_sweep_keeps_what_it_has(stage: Stage, grid: Grid):
+    lineup = sweeps.sweep(stage.edith, grid)
+    finish(lineup.swept_runs.order_by("id").first().pk)
+
+    sweeps.cancel(stage.edith, lineup)
+
+    done = finished(lineup)
+    assert [place.run.state for place in done.places.all()] == ["done", "cancelled"]
+    assert done.result is not None
+    assert len(done.result["rows"]) == 1
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_runs_that_are_there_are_put_side_by_side(
+    stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, large: ProviderModel
+):
+    made = [make_run(stage, version, tickets, one) for one in (model, large, model)]
+    for run in made:
+        finish(run.pk)
+    chosen = list(Run.objects.filter(pk__in=[run.pk for run in made]).order_by("id"))
+
+    lineup = sweeps.create(stage.edith, chosen, levels={"quality": 0.1})
+
+    done = finished(lineup)
+    assert done.result is not None
+    assert [row["run"] for row in done.result["rows"]] == [run.pk for run in made]
+    same = done.result["rows"][2]["against"]
+    assert (same["difference"], same["wins"], same["losses"]) == (0, 0, 0)
+    other = make_run(stage, version, tickets, model, limit=10)
+    finish(other.pk)
+    other.refresh_from_db()
+    with pytest.raises(Problem, match="not on the same cases"):
+        sweeps.create(stage.edith, [chosen[0], other])
+    with pytest.raises(Problem, match="from 2 to 24"):
+        sweeps.create(stage.edith, chosen[:1])
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"models": ["sandbox/sandbox-small"]}, "/models"),
+        ({"models": []}, "/models"),
+        ({"temperatures": [3]}, "/temperatures"),
+        ({"levels": {"beauty": 1}}, "/levels/beauty"),
+        ({"levels": {"quality": True}}, "/levels/quality"),
+        ({"margin": 2}, "/margin"),
+    ],
+)
+@pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
+def test_unfitting_sweeps_are_refused_with_a_pointer(
+    stage: Stage, api_for: ApiFor, change: dict[str, Any], pointer: str
+):
+    body = {
+        "prompt": "support.route@latest",
+        "dataset": "support.tickets",
+        "models": ["sandbox/sandbox-small", "sandbox/sandbox-large"],
+        "scorers": ["label"],
+        **change,
+    }
+
+    refused = api_for(stage.edith).post("/api/v1/sweeps", body, format="json")
+
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["pointer"] == pointer
+    assert not Run.objects.exists()
+
+
+@pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
+def test_over_rest(stage: Stage, api_for: ApiFor):
+    client = api_for(stage.edith)
+    body = {
+        "prompt": "support.route@latest",
+        "dataset": "support.tickets",
+        "split": "",
+        "models": ["sandbox/sandbox-large", "sandbox/sandbox-small"],
+        "temperatures": [0, 1],
+        "scorers": ["label"],
+        "limit": 10,
+        "levels": {"quality": 0.01},
+        "budget_usd": "3",
+    }
+    estimate = client.post("/api/v1/sweeps/estimate", body, format="json").json()
+    assert (estimate["runs"], estimate["answers"]) == (4, 40)
+
+    made = client.post("/api/v1/sweeps", body, format="json")
+
+    assert made.status_code == 201, made.json()
+    assert (made.json()["state"], len(made.json()["runs"])) == ("pending", 4)
+    finished(Lineup.objects.get())
+    done = client.get(made["Location"]).json()
+    assert done["state"] == "done"
+    assert done["result"]["met"] is not None
+    assert client.get("/api/v1/lineups").json()["results"][0]["id"] == done["id"]
+    again = client.post("/api/v1/lineups", {"runs": [run["id"] for run in done["runs"]]}, format="json")
+    assert again.status_code == 201
+    assert client.post(f"{made['Location']}/resume", {}, format="json").json()["code"] == "run.wrong_state"
+    assert client.post(f"{made['Location']}/cancel", {}, format="json").json()["state"] == "done"
+
+
+@pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
+def test_the_pages(stage: Stage):
+    edith: Client = client_of(stage.edith)
+    gates.set_levels(stage.ada, {"quality": 0.1, "p99_latency_ms": 100_000})
+    form = {
+        "prompt": "support.route@latest",
+        "dataset": "support.tickets",
+        "split": "",
+        "models": ["sandbox/sandbox-large", "sandbox/sandbox-small"],
+        "temperatures": "0",
+        "repeats": "1",
+        "leaked": "mark",
+        "margin": "0.02",
+        "scorers": ["label"],
+    }
+    estimate = edith.post("/p/paper/new-sweep/", {**form, "do": "estimate"})
+    assert "2 runs on 60 cases" in text(estimate)
+    wrong = edith.post("/p/paper/new-sweep/", {**form, "temperatures": "warm"})
+    assert wrong.status_code == 400
+    assert "&#x27;warm&#x27; is no number." in text(wrong)
+
+    started = edith.post("/p/paper/new-sweep/", {**form, "do": "start"})
+
+    lineup = Lineup.objects.get()
+    assert started["Location"] == f"/p/paper/lineups/{lineup.pk}/"
+    assert "0 of 120 answers" in text(edith.get(started["Location"]))
+    finished(lineup)
+    done = text(edith.get(started["Location"]))
+    # Sixty calls say nothing of a p99's upper bound, and the page says that it is not shown.
+    assert "sandbox/sandbox-small at temperature 0 is the cheapest whose figures keep the service levels" in done
+    assert "not shown" in done
+    assert "A simulation." in done
+    assert 'class="chart scatter"' in done
+    assert edith.get(f"{started['Location']}wait/")["HX-Refresh"] == "true"
+    assert "support.route v1 with 2 settings" in text(edith.get("/p/paper/evaluations/"))
+    first = lineup.places.first().run_id
+    chosen = edith.post("/p/paper/new-lineup/", {"run": first, "runs": [first + 1], "margin": "0.05"})
+    assert chosen["Location"] == f"/p/paper/lineups/{lineup.pk + 1}/"
+
+
+@pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
+def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.CaptureFixture[str]):
+    gates.set_levels(stage.ada, {"quality": 0.1})
+    models = ("--model", "sandbox/sandbox-large", "--model", "sandbox/sandbox-small")
+    common = ("support.route@latest", "--dataset", "support.tickets", "--project", "paper", "--split", "all", "--here")
+
+    call_command("compare_models", *common, *models)
+
+    said = capsys.readouterr().out
+    assert "sandbox/sandbox-small is the cheapest that is shown to keep the service levels" in said
+    assert "a simulation" in said
+    gates.set_levels(stage.ada, {"quality": 1.0})
+    with pytest.raises(CommandError, match="None of them keeps"):
+        call_command("compare_models", *common, *models)
+
+
+# --- Choosing --------------------------------------------------------------------------------------------------------
+
+
+def candidate(key: int, cost: float | None, *, value: float, low: float) -> Candidate:
+    return Candidate(key, cost, 100.0, value, [Finding("quality", 0.8, value, low, 1.0)])
+
+
+def test_the_cheapest_that_is_shown_and_the_cheapest_whose_figures_do_are_two_answers():
+    candidates = [
+        candidate(1, 9.0, value=0.95, low=0.9),
+        candidate(2, 1.0, value=0.7, low=0.6),
+        candidate(3, 2.0, value=0.82, low=0.75),
+        candidate(4, 5.0, value=0.9, low=0.8),
+        candidate(5, None, value=0.99, low=0.98),
+    ]
+
+    assert choose(candidates) == service_levels.Choice(shown=4, met=3)
+    assert choose([]) == service_levels.Choice(None, None)
+    assert choose([Candidate(1, 1.0, 1.0, 1.0, [])]) == service_levels.Choice(None, None), (
+        "Without levels none keeps them."
+    )
+
+
+def test_findings_take_the_bad_end_of_each_interval():
+    summary = {
+        "quality": {"value": 0.9, "low": 0.85, "high": 0.95, "method": "BCa"},
+        "latency_ms": {"p99": {"value": 500.0, "low": 450.0, "high": None, "method": "order"}},
+        "cost_per_call_usd": {"value": 0.01, "low": None, "high": None, "method": NO_SPREAD, "n": 20},
+        "scorers": [{"scorer": "json_valid", "passed": {"value": 1.0, "low": 0.9, "high": 1.0, "method": "Wilson"}}],
+    }
+    levels = {"quality": 0.88, "p99_latency_ms": 600, "cost_per_call_usd": 0.01, "format_adherence": 0.9}
+
+    found = {one.name: (one.is_met, one.is_shown) for one in findings(summary, levels)}
+
+    assert found == {
+        "quality": (True, False),
+        "format_adherence": (True, True),
+        "p99_latency_ms": (True, False),
+        "cost_per_call_usd": (True, True),
+    }
+    assert findings({}, {"quality": 0.5})[0].is_met is False
+    alike = {"value": 1.0, "low": 1.0, "high": 1.0, "method": "t over 2 groups"}
+    assert findings({"quality": alike}, {"quality": 0.9})[0].is_shown is False, (
+        "Two groups that are alike show nothing."
+    )
+    assert service_levels.NO_SPREAD == NO_SPREAD
+
+
+def test_a_sweep_of_one_setting_is_refused_before_anything_is_asked(
+    stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel
+):
+    asked = planning.asked_for(
+        stage.project,
+        {"prompt": str(version), "dataset": tickets.name, "model": str(model), "scorers": ["label"], "split": ""},
+    )
+
+    with pytest.raises(Problem) as refusal:
+        sweeps.sweep(stage.edith, Grid(asked, [model, model]))
+
+    assert refusal.value.faults[0].pointer == "/models"

@@ -1,0 +1,92 @@
+"""What a provider may answer: any shape is a job that can be stored, or an error that says what to do."""
+
+import csv
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluations.providers.chat import CallError
+from finetunes.providers import curves
+from finetunes.providers.openai_tuning import read_checkpoint, read_event, read_job
+from finetunes.providers.states import DIALECTS, JobState, dialect_of, meant
+from infra.charts import curve_chart
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    [
+        *("id", "status", "error", "metadata", "result_files", "trained_tokens", "method", "hyperparameters"),
+        *("created_at", "level", "message", "data", "step_number", "metrics", "fine_tuned_model", "step"),
+        *("fine_tuned_model_checkpoint", "train_loss"),
+    ]
+)
+
+
+def is_storable(value: Any) -> bool:
+    """Whether PostgreSQL takes it, in a column of text, JSON or a number."""
+    if isinstance(value, str):
+        value.encode()
+        return "\0" not in value
+    if isinstance(value, dict):
+        return all(is_storable(name) and is_storable(one) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_storable, value))
+    return value is None or isinstance(value, int | float)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(NAMES, ANYTHING, max_size=8))
+def test_any_answer_can_be_stored_or_is_an_error(document: dict[str, Any]):
+    event = read_event(document)
+    assert datetime.fromtimestamp(event.at, UTC).year < 3000
+    checkpoint = read_checkpoint(document)
+    assert is_storable([event.id, event.level, event.message, checkpoint.id, checkpoint.model])
+    for point in (event.point, checkpoint.point):
+        assert point is None or 0 <= point.step < 2**31
+    try:
+        job = read_job(document)
+    except CallError:
+        return
+    told = [job.id, job.status, job.fine_tuned_model, job.error, job.trained_tokens, dict(job.hyperparameters)]
+    assert is_storable(told)
+    assert job.trained_tokens is None or job.trained_tokens <= 10**12
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://api.openai.com/v1", "openai"),
+        ("https://acme.openai.azure.com/openai/v1", "azure"),
+        ("https://api.openai.com.evil.example/v1", "compatible"),
+        ("http://127.0.0.1:8080/v1", "compatible"),
+    ],
+)
+def test_a_dialect_is_known_by_its_address(url: str, name: str):
+    assert dialect_of(url).name == name
+
+
+def test_statuses_are_meant_as_each_provider_means_them():
+    assert meant(DIALECTS["azure"], "notRunning") == JobState.QUEUED
+    assert meant(DIALECTS["compatible"], "completed") == JobState.SUCCEEDED
+    assert meant(DIALECTS["openai"], "completed") is None
+    assert all(meant(one, "succeeded") == JobState.SUCCEEDED for one in DIALECTS.values())
+
+
+def test_curves_of_any_kind_can_be_drawn():
+    wild = [curves.point(step, {"train_loss": loss}) for step, loss in ((1, 1e308), (2, -1e8), (3, -5e-324))]
+    assert [one is None for one in wild] == [True, False, False]
+    for values in ([-2.0, -1.0], [5e-324, 0.0], [1e9, -1e9]):
+        chart = curve_chart("loss", "Loss", [("loss", list(enumerate(values)))], across="step")
+        assert len(chart.ticks) < 20
+    before = csv.field_size_limit(100)
+    with pytest.raises(ValueError, match="no CSV"):
+        curves.read_csv(b"step,train_loss\n1," + b"9" * 200)
+    csv.field_size_limit(before)
+    many = b"step,train_loss\n" + b"".join(b"%d,0.5\n" % step for step in range(20_000))
+    assert len(curves.read_csv(many)) <= curves.MOST_POINTS

@@ -1,0 +1,232 @@
+"""Inference configs: versions of a prompt of their own, promoted as prompts are, and proposed by a recommendation."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+
+from core.errors import Problem
+from evaluations.models import ProviderModel
+from finetunes import tasks as finetune_tasks
+from finetunes.jobs import lifecycle as jobs
+from finetunes.jobs import tuned_models
+from finetunes.models import FineTune, StrategyRecommendation
+from finetunes.strategy import config_proposals, recommendations
+from inference.configs import lifecycle as configs
+from inference.configs import record as inference
+from inference.configs.record import Record
+from inference.models import InferenceConfig
+from registry.accounts.permissions import Actor
+from registry.models import Promotion, PromptVersion
+from registry.promotions import workflow
+from registry.prompts import lifecycle as prompts
+from registry.prompts import versions
+from tests.conftest import ApiFor, Stage
+from tests.finetunes.conftest import until
+from tests.sandbox import Running
+
+URL = "/api/v1/inference-configs"
+SEED = {
+    "classification-task": {
+        **{"strategy": "fine-tune", "model": "ft:gpt-4o-mini:classification:v1", "max_tokens": 100},
+        **{"temperature": 0.1, "response_format": "json"},
+    },
+    "support-assistant": {
+        **{"strategy": "hybrid", "model": "ft:gpt-4o-mini:assistant:v1", "prompt": "support.route@1"},
+        **{"max_tokens": 500, "temperature": 0.3, "retrieval": {"collection": "knowledge-base"}},
+    },
+    "ad-hoc-analysis": {
+        **{"strategy": "prompt", "model": "gpt-4o", "prompt": "support.route@1", "max_tokens": 2_000},
+        "temperature": 0.7,
+    },
+}
+
+
+@given(
+    st.builds(
+        Record,
+        strategy=st.just("fine-tune"),
+        model=st.text(min_size=1, max_size=50).filter(lambda text: not any(mark in text for mark in inference.MARKS)),
+        max_tokens=st.none() | st.integers(1, 10_000),
+        temperature=st.none() | st.floats(0, 2),
+        response_format=st.sampled_from(inference.FORMATS),
+    )
+)
+def test_a_record_survives_being_kept(record: Record):
+    assert inference.parsed(record.text()) == record
+    assert "{{" not in record.text()
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointer"),
+    [
+        ({"strategy": "magic"}, "/strategy"),
+        ({"model": ""}, "/model"),
+        ({"model": "{{ x }}"}, "/model"),
+        ({"prompt": ""}, "/prompt"),
+        ({"prompt": "not a name!"}, "/prompt"),
+        ({"max_tokens": 0}, "/max_tokens"),
+        ({"max_tokens": True}, "/max_tokens"),
+        ({"temperature": 3}, "/temperature"),
+        ({"response_format": "xml"}, "/response_format"),
+        ({"retrieval": {"where": "x"}}, "/retrieval"),
+        ({"retrieval": True}, "/retrieval"),
+        ({"speed": 1}, "/speed"),
+    ],
+)
+def test_faults_are_named(changed: dict[str, Any], pointer: str):
+    with pytest.raises(Problem) as refusal:
+        inference.read({**SEED["ad-hoc-analysis"], **changed})
+    assert refusal.value.faults[0].pointer == pointer
+    with pytest.raises(Problem, match="not JSON"):
+        inference.parsed("{")
+    with pytest.raises(Problem, match="object"):
+        inference.read([])
+
+
+def test_the_published_configs_are_kept_promoted_and_fetched(stage: Stage, api: APIClient, version: PromptVersion):
+    hashes = {}
+    for task, record in SEED.items():
+        kept = api.put(f"{URL}/{task}", {"config": record})
+        assert kept.status_code == 200, kept.content
+        assert kept.json()["number"] == 1
+        hashes[task] = kept.json()["hash"]
+    assert len(set(hashes.values())) == 3
+    assert api.put(f"{URL}/classification-task", {"config": SEED["classification-task"]}).json()["number"] == 1
+    assert [row["task"] for row in api.get(URL).json()["results"]] == list(SEED)
+    assert api.get(f"{URL}/support-assistant").json()["code"] == "prompt.unknown_selector"
+
+    asked = api.post(f"{URL}/support-assistant/promotions", {"environment": "production", "reason": "First"})
+    assert asked.status_code == 201
+    found = workflow.numbered(stage.project, asked.json()["promotion"])
+    with pytest.raises(Problem):
+        workflow.apply(stage.edith, found)
+    workflow.approve(stage.rhea, found)
+    workflow.apply(stage.edith, workflow.numbered(stage.project, found.pk))
+    live = api.get(f"{URL}/support-assistant")
+    assert live.json()["config"]["prompt"] == f"support.route@{version.content_hash}"
+    assert live.json()["config"]["retrieval"] == {"collection": "knowledge-base"}
+    assert api.get(f"{URL}/support-assistant", HTTP_IF_NONE_MATCH=live["ETag"]).status_code == 304
+    assert api.get(f"{URL}/support-assistant", {"selector": "latest"}).json()["hash"] == hashes["support-assistant"]
+    assert api.get(f"{URL}/nothing").json()["code"] == "config.not_found"
+    refused = api.put(f"{URL}/other", {"config": {**SEED["ad-hoc-analysis"], "prompt": "nothing.here@1"}})
+    assert refused.json()["code"] == "prompt.not_found"
+    assert not InferenceConfig.objects.filter(task="other").exists()
+
+
+def test_what_somebody_wrote_by_hand_is_said_to_be_no_config(stage: Stage, version: PromptVersion):
+    config, _ = configs.commit(stage.edith, "sorting", {**SEED["ad-hoc-analysis"]})
+    versions.commit(stage.edith, config.holder, content={"kind": "text", "text": "Hello"})
+    with pytest.raises(Problem, match="not JSON"):
+        configs.selected(config, "latest")
+    with pytest.raises(Problem, match="may not"):
+        configs.commit(stage.vera, "sorting", SEED["ad-hoc-analysis"])
+
+
+def certain(stage: Stage, version: PromptVersion, strategy: str) -> StrategyRecommendation:
+    """A recommendation as if it had been made."""
+    made = StrategyRecommendation.objects.create(
+        project=stage.project,
+        prompt=version.prompt,
+        version=version,
+        policy="default",
+        policy_members={},
+        inputs={},
+        strategy=strategy,
+        result={"reasons": ["Because."], "confidence": 1.0},
+        by_name="edith",
+    )
+    return recommendations.numbered(stage.project, made.pk)
+
+
+def test_a_recommendation_is_proposed_once_and_only_where_it_can_be(
+    stage: Stage, job: FineTune, base: ProviderModel, sandbox: Running, version: PromptVersion
+):
+    production = stage.environment("production")
+    now = {"strategy": "prompt", "model": "gpt-4o", "prompt": "support.route@1"}
+    config, _ = configs.commit(stage.edith, "routing", now)
+    kept = certain(stage, version, "hybrid")
+    # There is no tuned model yet.
+    assert config_proposals.propose_from(stage.edith, config, kept, production) is None
+    done = until(jobs.submit(stage.edith, job), lambda one: one.is_over)
+    model = tuned_models.of(done)
+    assert model
+    tuned_models.publish(stage.edith, model, production)
+
+    asked = config_proposals.propose_from(stage.edith, config, kept, production)
+
+    assert asked is not None
+    record = configs.stated(asked.version).record
+    assert (record.strategy, record.model) == ("hybrid", model.remote_name)
+    assert record.prompt.startswith("support.route@sha256:")
+    assert f"Recommendation {kept.pk}" in asked.reason
+    # It waits for review; another one would only be in its way.
+    assert config_proposals.propose_from(stage.edith, config, kept, production) is None
+    workflow.approve(stage.rhea, asked)
+    workflow.apply(stage.edith, workflow.numbered(stage.project, asked.pk))
+    assert config_proposals.propose_from(stage.edith, config, kept, production) is None
+    looked_up = config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production)
+    assert looked_up is not None
+    back = configs.stated(looked_up.version).record
+    # A prompt is asked of its own model again, and not of the tuned one.
+    assert (back.strategy, back.model, back.collection) == ("prompt", "sandbox-small", "knowledge-base")
+    workflow.reject(stage.rhea, looked_up, comment="No")
+    # What people have just rejected is not proposed again.
+    assert config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production) is None
+    assert config_proposals.recorded(version, "not-enough-evidence", None, looked_up=False) is None
+
+
+def test_a_config_that_follows_a_prompt_is_proposed_by_itself(
+    stage: Stage, version: PromptVersion, monkeypatch: pytest.MonkeyPatch
+):
+    stage.release(version)
+    config, _ = configs.commit(stage.edith, "routing", {"strategy": "fine-tune", "model": "ft:x"})
+    config = configs.follow(stage.edith, config, prompts.named(stage.project, "support.route"))
+    assert config.follows is not None
+    # Too little is known: nothing is proposed, and nothing is kept.
+    finetune_tasks.follow_recommendations()
+    assert not StrategyRecommendation.objects.exists()
+    drafted = recommendations.drafted
+    typed = {"monthly_tokens": 1e5, "latency_ms": 100, "format_error_rate": 0.01}
+
+    def informed(*args: Any, **asked: Any) -> Any:
+        return drafted(*args, **{**asked, "inputs": typed})
+
+    monkeypatch.setattr(recommendations, "drafted", informed)
+    finetune_tasks.follow_recommendations()
+    finetune_tasks.follow_recommendations()
+
+    (asked,) = Promotion.objects.filter(prompt=config.holder)
+    assert configs.stated(asked.version).record.strategy == "prompt"
+    assert asked.requested_by_name == "strategy"
+
+
+def test_the_pages_of_configs(stage: Stage, client: Client, api_for: ApiFor, otis: Actor, version: PromptVersion):
+    assert stage.edith.user
+    client.force_login(stage.edith.user)
+    form = {
+        **{"task": "routing", "strategy": "prompt", "model": "gpt-4o", "prompt": "support.route@1"},
+        "response_format": "json",
+    }
+    assert client.post("/p/paper/strategy/configs/", {**form, "max_tokens": "many"}).status_code == 400
+    more = {"max_tokens": "100", "temperature": "0,2", "retrieval": "kb"}
+    made = client.post("/p/paper/strategy/configs/", {**form, **more})
+    assert made["Location"] == "/p/paper/strategy/configs/routing/"
+    shown = client.get(made["Location"]).content.decode()
+    assert "looked up in kb" in shown
+    assert client.post(made["Location"], {**form, "model": ""}).status_code == 400
+    assert client.post(made["Location"], {**form, "model": "gpt-4.1"}).status_code == 302
+    asked = client.post(f"{made['Location']}propose/", {"environment": "staging", "reason": "Try"})
+    assert asked["Location"].startswith("/p/paper/promotions/")
+    kept = certain(stage, version, "prompt")
+    detail = f"/p/paper/strategy/{kept.pk}/propose/"
+    proposed = client.post(detail, {"task": "routing", "environment": "production"})
+    assert proposed["Location"].startswith("/p/paper/promotions/")
+    again = client.post(detail, {"task": "routing", "environment": "production"}, follow=True)
+    assert "Nothing to propose" in again.content.decode()
+    client.post(f"{made['Location']}follow/", {"prompt": "support.route"})
+    assert "support.route" in client.get("/p/paper/strategy/configs/").content.decode()
+    assert api_for(otis).get(f"{URL}/routing").status_code == 404

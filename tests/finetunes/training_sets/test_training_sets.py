@@ -1,0 +1,214 @@
+"""Training sets: what is in their files, that they are the same each time, and that nothing of the test side is."""
+
+import hashlib
+import json
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import pairwise
+from evaluations.curation import annotation
+from evaluations.datasets import lifecycle as datasets
+from evaluations.models import Dataset, ProviderModel
+from evaluations.runs import lifecycle as runs
+from finetunes.models import TrainingSet
+from finetunes.providers.jsonl import Method
+from finetunes.training_sets import builder, short_prompt
+from finetunes.training_sets import lifecycle as training_sets
+from registry.content.normalize import normalise
+from registry.models import PromptVersion
+from registry.prompts import versions
+from tests.conftest import Stage
+from tests.evaluations.conftest import LABELS, case, make_run, routing
+from tests.evaluations.runs.test_pages import finish
+
+
+def lines(training_set: TrainingSet, file: str = "train") -> list[dict]:
+    return [json.loads(line) for line in b"".join(training_sets.pieces(training_set, file)).splitlines()]
+
+
+def test_a_set_has_the_short_prompt_the_question_and_the_answer(training_set: TrainingSet, tickets: Dataset):
+    train, validation = lines(training_set), lines(training_set, "validation")
+
+    assert tickets.head
+    assert (len(train), len(validation)) == (tickets.head.sizes["train"], tickets.head.sizes["validation"])
+    assert (training_set.train, training_set.validation) == (len(train), len(validation))
+    assert [one["role"] for one in train[0]["messages"]] == ["system", "user", "assistant"]
+    assert train[0]["messages"][0]["content"] == "Sort the ticket."
+    assert json.loads(train[0]["messages"][2]["content"]).keys() == {"category"}
+    assert training_set.prompt.prompt.name == "support.route.minimal"
+    assert training_set.errors == 0
+    assert training_set.report["has_general"]
+
+
+def test_the_same_recipe_is_the_same_set_and_other_words_make_another(
+    stage: Stage, training_set: TrainingSet, tickets: Dataset, version: PromptVersion
+):
+    assert tickets.head
+    asked = {"dataset_version": tickets.head, "source": version}
+
+    again = training_sets.create(stage.edith, **asked, instruction="Sort the ticket.")
+    other = training_sets.create(stage.edith, **asked, instruction="Sort.")
+    training_sets.perform(other)
+    other.refresh_from_db()
+
+    assert again.pk == training_set.pk
+    assert other.content_hash != training_set.content_hash
+
+
+def test_building_it_again_gives_the_same_bytes(stage: Stage, training_set: TrainingSet):
+    again = builder.built(training_set)
+
+    assert again.content_hash == training_set.content_hash
+    assert again.files["train"] == b"".join(training_sets.pieces(training_set, "train"))
+    digests = "".join(f"{name} {hashlib.sha256(again.files[name]).hexdigest()}\n" for name in ("train", "validation"))
+    assert training_set.content_hash == f"sha256:{hashlib.sha256(digests.encode()).hexdigest()}"
+
+
+def test_what_is_built_never_changes(training_set: TrainingSet):
+    for change in ({"content_hash": "x"}, {"report": {}}, {"recipe_hash": "y"}):
+        with pytest.raises(DatabaseError, match=r"insert-only|never change"), transaction.atomic():
+            TrainingSet.objects.filter(pk=training_set.pk).update(**change)
+    with pytest.raises(DatabaseError, match="insert-only"), transaction.atomic():
+        training_set.files.update(number=9)
+
+
+def test_a_question_of_the_test_side_is_found_in_the_training_data(stage: Stage, version: PromptVersion):
+    made = datasets.create(stage.edith, name="leaky")
+    added = [case(f"Ticket {number}", "billing", split="train") for number in range(12)]
+    # Another case, and the same question to a model.
+    datasets.change(stage.edith, made, added=[*added, case("TICKET   5", "billing", split="test", group="z")])
+    head = datasets.named(stage.project, "leaky").head
+    assert head
+
+    found = training_sets.create(stage.edith, dataset_version=head, source=version, instruction="")
+    training_sets.perform(found)
+    found.refresh_from_db()
+
+    assert [one["rule"] for one in found.report["rules"]] == ["test_leak"]
+    assert found.errors == 1
+
+
+def test_nothing_to_learn_fails_with_the_reason(stage: Stage, version: PromptVersion):
+    made = datasets.create(stage.edith, name="unanswered")
+    datasets.change(stage.edith, made, added=[case(f"Ticket {number}", split="train") for number in range(12)])
+    head = datasets.named(stage.project, "unanswered").head
+    assert head
+    found = training_sets.create(stage.edith, dataset_version=head, source=version, instruction="")
+
+    training_sets.perform(found)
+
+    found.refresh_from_db()
+    assert (found.state, found.error[:7]) == ("failed", "Nothing")
+    with pytest.raises(Problem, match="not built"):
+        next(training_sets.pieces(found, "train"))
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_preference_pairs_come_from_a_comparison_and_from_answers_marked_wrong(
+    stage: Stage, version: PromptVersion, tickets: Dataset, base: ProviderModel
+):
+    said = routing()["messages"]
+    worse = versions.commit(stage.edith, version.prompt, content=routing(messages=[said[0], said[-1]])).version
+    first, second = (make_run(stage, one, tickets, base, split="train") for one in (worse, version))
+    for run in (first, second):
+        finish(run.pk)
+    compared = pairwise.create(stage.edith, *(runs.numbered(stage.project, run.pk) for run in (first, second)))
+    tasks.compare_runs(compared.pk)
+    wrong = runs.numbered(stage.project, first.pk).results.filter(passed=False).order_by("id")[:11]
+    for result in wrong:
+        runs.mark(stage.edith, result, is_right=False)
+    assert tickets.head
+
+    for pairs in ({"comparison": compared.pk}, {"run": first.pk}):
+        found = training_sets.create(
+            stage.edith,
+            dataset_version=tickets.head,
+            source=version,
+            instruction="Sort the ticket.",
+            method=Method.PREFERENCE,
+            pairs=pairs,
+        )
+        training_sets.perform(found)
+        found = training_sets.numbered(stage.project, found.pk)
+        assert found.state == "ready", found.error
+        assert found.errors == 0, found.report
+        line = lines(found)[0]
+        assert line.keys() == {"input", "preferred_output", "non_preferred_output"}
+        assert line["preferred_output"] != line["non_preferred_output"]
+    before = TrainingSet.objects.count()
+    runs.mark(stage.edith, wrong[0], is_right=True)
+    _, is_new = training_sets.ensure(
+        stage.edith,
+        dataset_version=tickets.head,
+        source=version,
+        instruction="Sort the ticket.",
+        method=Method.PREFERENCE,
+        pairs={"run": first.pk},
+    )
+    # Other marks, another set.
+    assert (is_new, TrainingSet.objects.count()) == (True, before + 1)
+    with pytest.raises(Problem, match="where pairs come from"):
+        training_sets.create(
+            stage.edith, dataset_version=tickets.head, source=version, instruction="", method=Method.PREFERENCE
+        )
+
+
+def test_a_short_prompt_keeps_the_question_and_the_form_and_drops_examples_and_rules():
+    long = normalise(
+        routing(
+            response={"format": "json_schema", "schema": {"type": "object"}},
+            variables={"ticket": {}, "product": {"default": "x"}},
+        )
+    )
+
+    short = short_prompt.minimal(long, short_prompt.suggested(long))
+
+    assert [(one["role"], one["content"]) for one in short["messages"]] == [
+        ("system", "Sort the ticket."),
+        ("user", "{{ ticket }}"),
+    ]
+    assert short["response"] == long["response"]
+    assert set(short["variables"]) == {"ticket"}
+    text = normalise({"kind": "text", "text": "Say {{ x }}", "variables": {"x": {}}})
+    assert short_prompt.minimal(text, "")["messages"] == [{"role": "user", "content": "{{ x }}"}]
+
+
+def test_earlier_turns_that_a_service_puts_in_are_asked_as_well():
+    history = {"role": "placeholder", "name": "history"}
+    said = routing()["messages"]
+    long = normalise(routing(messages=[*said[:-1], history, said[-1]]))
+
+    assert [one["role"] for one in short_prompt.minimal(long, "Sort it.")["messages"]] == [
+        "system",
+        "placeholder",
+        "user",
+    ]
+
+
+def test_preference_pairs_come_from_what_a_round_settled_on(stage: Stage, version: PromptVersion, tickets: Dataset):
+    round_ = annotation.open_round(
+        stage.edith, tickets, title="Twice", annotators=2, labels=LABELS, split="train", most=12
+    )
+    items = list(round_.items.select_related("case").order_by("id"))
+    for place, item in enumerate(items):
+        annotation.annotate(stage.edith, round_, item.pk, expected=item.case.expected)
+        said = item.case.expected if place == 11 else {"category": "something else"}
+        annotation.annotate(stage.rhea, round_, item.pk, expected=said)
+    for item in annotation.disputed(round_):
+        annotation.decide(stage.edith, round_, item.pk, expected=item.case.expected)
+    asked = {"source": version, "instruction": "Sort the ticket.", "method": Method.PREFERENCE}
+    assert tickets.head
+    with pytest.raises(Problem, match="apply it first"):
+        training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **asked)
+    annotation.apply(stage.edith, round_)
+
+    found = training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **asked)
+    training_sets.perform(found)
+
+    found = training_sets.numbered(stage.project, found.pk)
+    assert (found.state, found.errors, found.train) == ("ready", 0, 11), (found.error, found.report)
+    worse = {line["non_preferred_output"][0]["content"] for line in lines(found)}
+    assert worse == {'{"category":"something else"}'}

@@ -1,0 +1,254 @@
+"""Live calls as services report them: taken once, added up by the day, watched, and nobody else's."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.providers import configuration as providers
+from inference.calls import log as call_log
+from inference.monitoring import usage
+from inference.models import Monitor, Call, CallDay
+from inference.monitoring import monitors
+from registry.accounts import permissions
+from registry.accounts.permissions import Actor
+from registry.models import AuditEntry, PromptVersion
+from tests.conftest import ApiFor, Stage
+
+URL = "/api/v1/observations"
+
+
+@pytest.fixture
+def version(stage: Stage) -> PromptVersion:
+    return stage.commit(stage.prompt(), "Sort it.")
+
+
+@pytest.fixture
+def service(stage: Stage) -> Actor:
+    return permissions.command_line(stage.project)
+
+
+def call(number: int, **members: Any) -> dict[str, Any]:
+    usual = {"latency_ms": 100.0 + number, "tokens_in": 200 + number, "tokens_out": 20, "format_ok": number % 10 != 0}
+    return {"id": f"call-{number}", "prompt": "support.triage@1", "label": "ab"[number % 2], **usual, **members}
+
+
+def test_a_service_reports_calls_and_each_counts_once(stage: Stage, api_for: ApiFor, version: PromptVersion):
+    service = api_for(stage.edith, scopes=["observe"])
+    sent = {"observations": [call(number) for number in range(50)]}
+
+    first = service.post(URL, sent)
+    again = service.post(URL, {"observations": [*sent["observations"], call(50, id="call-0")]})
+
+    assert (first.status_code, first.json()) == (201, {"taken": 50, "known": 0})
+    assert again.json() == {"taken": 0, "known": 51}
+    assert service.get(URL).status_code == 403
+    reader = api_for(stage.edith, scopes=["read"])
+    assert reader.post(URL, sent).status_code == 403
+    listed = reader.get(URL, {"prompt": "support.triage"}).json()
+    assert listed["results"][0]["prompt"] == "support.triage@1"
+    found = reader.get("/api/v1/prompts/support.triage/live").json()
+    assert found["total"]["calls"] == 50
+    assert found["total"]["format_adherence"]["value"] == pytest.approx(0.9)
+    assert found["total"]["latency_ms"]["mean"] == pytest.approx(124.5)
+    assert [one["version"] for one in found["versions"]] == ["support.triage@1"]
+    assert reader.get("/api/v1/prompts/support.triage/live", {"days": "x"}).status_code == 400
+
+
+def test_one_fault_refuses_the_batch_and_says_where(api: APIClient, version: PromptVersion):
+    old = (timezone.now() - timedelta(hours=49)).isoformat()
+    wrong = [
+        call(0),
+        call(1, prompt="support.triage@9"),
+        call(2, tokens_in=-1),
+        call(3, environment="moon"),
+        call(4, at=old),
+        call(5, score=1.5),
+        call(6, prompt="not a name!"),
+    ]
+
+    answer = api.post(URL, {"observations": wrong})
+
+    assert answer.status_code == 400
+    pointers = {fault["pointer"] for fault in answer.json()["errors"]}
+    assert pointers == {
+        "/observations/1/prompt",
+        "/observations/2/tokens_in",
+        "/observations/3/environment",
+        "/observations/4/at",
+        "/observations/5/score",
+        "/observations/6/prompt",
+    }
+    assert not Call.objects.exists()
+    assert api.post(URL, {"observations": []}).status_code == 400
+    assert api.post(URL, {"observations": [call(1)] * 1_001}).status_code == 400
+    assert api.post(URL, {"observations": [call(1, speed=3)]}).status_code == 400
+
+
+def test_a_cost_is_worked_out_where_the_price_is_known(stage: Stage, service: Actor, version: PromptVersion):
+    provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
+    model = providers.add_model(stage.ada, provider, "small")
+    providers.set_price(stage.ada, model, {"input": "1", "output": "4"})
+
+    call_log.record(service, [call(1, model="small"), call(2, model="other"), call(3, model="small", cost_usd=2)])
+
+    costs = dict(Call.objects.values_list("reference", "cost_usd"))
+    assert costs["call-1"] == Decimal(201 + 4 * 20) / 1_000_000
+    assert costs["call-2"] is None
+    assert costs["call-3"] == 2
+
+
+def test_postgresql_refuses_to_change_calls_and_days(service: Actor, version: PromptVersion):
+    call_log.record(service, [call(1)])
+    call_log.roll_up(timezone.now() + timedelta(days=4))
+    with pytest.raises(DatabaseError, match="never change"), transaction.atomic():
+        Call.objects.update(latency_ms=1)
+    for act in (lambda: CallDay.objects.update(environment="x"), lambda: CallDay.objects.all().delete()):
+        with pytest.raises(DatabaseError, match="insert-only"), transaction.atomic():
+            act()
+
+
+def test_days_say_the_same_as_their_calls_and_stay_when_those_are_gone(
+    stage: Stage, service: Actor, version: PromptVersion
+):
+    call_log.record(service, [call(number, score=0.5, failed=number == 3) for number in range(40)])
+    yesterday = timezone.now() - timedelta(hours=30)
+    call_log.record(service, [call(number, id=f"y-{number}", at=yesterday) for number in range(40)])
+    before = usage.of_prompt(version.prompt)
+    later = timezone.now() + timedelta(days=5)
+
+    assert call_log.roll_up() == 0
+    assert call_log.roll_up(later) == 2
+    assert call_log.roll_up(later) == 0
+    assert call_log.clear_old() == 0
+    assert call_log.clear_old(later + call_log.KEPT) == 80
+
+    after = usage.of_prompt(version.prompt)
+    assert not Call.objects.exists()
+    assert after.days == before.days
+    assert after.total.calls == 80
+    assert after.total.failure_rate() == before.total.failure_rate()
+    assert after.versions == before.versions
+
+
+def test_labels_beyond_the_first_are_counted_together(service: Actor, version: PromptVersion):
+    call_log.record(service, [call(number, label=f"label {number}") for number in range(60)])
+
+    (traffic,) = call_log.added_up(Call.objects.all()).values()
+
+    assert sum(traffic.labels.values()) == 60
+    assert traffic.labels[call_log.OTHER] == 10
+
+
+def test_a_prompts_drift_is_of_one_version(stage: Stage, service: Actor, version: PromptVersion):
+    now = datetime.now(UTC)
+    rows = [
+        Call(
+            project=stage.project,
+            version=version,
+            environment="production",
+            reference=f"{days}-{number}",
+            at=now - timedelta(days=days),
+            tokens_in=(100 if days > 6 else 400) + number,
+        )
+        for days in (20, 12, 1)
+        for number in range(150)
+    ]
+    Call.objects.bulk_create(rows)
+    recent = [row for row in rows if row.at > now - timedelta(days=2)]
+    more = [Call(**{**_members(row), "reference": f"again {row.reference}"}) for row in recent]
+    Call.objects.bulk_create(more)
+
+    found = usage.of_prompt(version.prompt)
+
+    (length,) = [one for one in found.drifts if one.name == "Length of questions"]
+    assert length.size == "much"
+    assert (length.before, length.now) == (300, 300)
+
+
+def _members(row: Call) -> Mapping[str, Any]:
+    names = ("project_id", "version_id", "environment", "at", "tokens_in")
+    return {name: getattr(row, name) for name in names}
+
+
+def test_a_monitor_alerts_and_recovers_and_says_so(stage: Stage, service: Actor, version: PromptVersion):
+    monitor = monitors.create(stage.edith, version.prompt, figure="format_rate", bound=0.95, fewest=20)
+    tasks.look_at_monitors()
+    monitor.refresh_from_db()
+    assert monitor.state == "unknown"
+    assert not monitors.due().exists()
+
+    call_log.record(service, [call(number) for number in range(30)])
+    Monitor.objects.update(looked_at=None)
+    tasks.look_at_monitors()
+    monitor.refresh_from_db()
+    assert (monitor.state, monitor.value, monitor.calls) == ("alert", 0.9, 30)
+    call_log.record(service, [call(number, id=f"ok {number}", format_ok=True) for number in range(400)])
+    assert monitors.look(monitor).state == "ok"
+
+    actions = list(
+        AuditEntry.objects.filter(action__startswith="monitor.").order_by("id").values_list("action", flat=True)
+    )
+    assert actions == ["monitor.created", "monitor.alerted", "monitor.recovered"]
+    for figure in monitors.WATCHED:
+        assert monitors.look(monitors.create(stage.edith, version.prompt, figure=figure, bound=1)).looked_at
+
+
+def test_what_cannot_be_watched_is_refused(stage: Stage, version: PromptVersion, api: APIClient):
+    for members in ({"figure": "x"}, {"bound": 2}, {"hours": 0}, {"fewest": 0}, {"environment": "moon"}):
+        with pytest.raises(Problem):
+            monitors.create(stage.edith, version.prompt, **{"figure": "format_rate", "bound": 0.9, **members})
+    with pytest.raises(Problem, match="may not"):
+        monitors.create(stage.vera, version.prompt, figure="score", bound=0.9)
+
+    made = api.post("/api/v1/monitors", {"prompt": "support.triage", "figure": "score", "bound": 0.9})
+    assert (made.status_code, made.json()["hours"]) == (201, 24)
+    assert len(api.get("/api/v1/monitors", {"prompt": "support.triage"}).json()["results"]) == 1
+    assert api.post(f"/api/v1/monitors/{made.json()['id']}/remove").status_code == 204
+    assert api.post(f"/api/v1/monitors/{made.json()['id']}/remove").status_code == 404
+
+
+def test_another_projects_calls_are_nobodys_business(
+    stage: Stage, service: Actor, version: PromptVersion, api_for: ApiFor, otis: Actor
+):
+    call_log.record(service, [call(1)])
+    monitor = monitors.create(stage.edith, version.prompt, figure="score", bound=0.5)
+    outsider = api_for(otis, scopes=["write"])
+
+    assert outsider.get(URL).json()["results"] == []
+    assert outsider.get("/api/v1/prompts/support.triage/live").status_code == 404
+    assert outsider.post(f"/api/v1/monitors/{monitor.pk}/remove").status_code == 404
+    assert outsider.post(URL, {"observations": [call(2)]}).status_code == 400
+
+
+def test_the_page_of_live_calls(stage: Stage, service: Actor, version: PromptVersion, client: Client):
+    assert stage.edith.user
+    client.force_login(stage.edith.user)
+    page = "/p/paper/prompts/support.triage/live/"
+    assert "No call has been reported" in client.get(page).content.decode()
+    call_log.record(service, [call(number) for number in range(40)])
+    call_log.record(service, [call(99, at=timezone.now() - timedelta(hours=26))])
+
+    shown = client.get(page).content.decode()
+    assert "<b>41</b> calls" in shown
+    assert "Format adherence" in shown
+    assert "support.triage@1" in shown
+    panel = client.get("/p/paper/prompts/support.triage/usage/panel/").content.decode()
+    assert "<b>41</b> calls in production" in panel
+    assert client.post(page, {"figure": "score", "bound": "much"}).status_code == 400
+    assert (
+        client.post(page, {"figure": "failure_rate", "bound": "0,1", "hours": "24", "fewest": "5"}).status_code == 302
+    )
+    monitor = monitors.look(Monitor.objects.get())
+    assert monitor.state == "ok"
+    assert "at most 0.10" in client.get(page).content.decode()
+    client.post(f"{page}monitors/{monitor.pk}/remove/")
+    assert not monitors.in_use().exists()

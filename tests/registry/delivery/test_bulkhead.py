@@ -1,0 +1,95 @@
+"""The wall between what is ready and what may be slow: places are given back, whatever becomes of an answer."""
+
+import gc
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from registry.delivery.bulkhead import Bulkhead
+
+
+class Server:
+    """Asks as a WSGI server does, and keeps what it was told."""
+
+    def __init__(self, inner: Any, places: int = 1, waiting: int = 1) -> None:
+        self.wall = Bulkhead(inner, places=places, waiting=waiting, seconds=0.01)
+        self.status = ""
+        self.headers: dict[str, str] = {}
+
+    def ask(self, path: str = "/api/v1/prompts", method: str = "GET") -> Any:
+        def start(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+            self.status, self.headers = status, dict(headers)
+
+        return self.wall({"PATH_INFO": path, "REQUEST_METHOD": method}, start)
+
+    def is_free(self) -> bool:
+        answer = self.ask()
+        answer.close() if hasattr(answer, "close") else None
+        return self.status.startswith("200")
+
+
+class Streaming:
+    closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"part"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def well(_: Any, start_response: Any) -> Streaming:
+    start_response("200 OK", [])
+    return Streaming()
+
+
+def test_a_place_is_taken_until_the_answer_is_closed_once():
+    server = Server(well)
+    answer = server.ask()
+    assert b"".join(answer) == b"part"
+    assert not server.is_free(), "it may still be sending"
+
+    answer.close()
+    answer.close()
+
+    assert answer._answer.closed
+    assert server.is_free()
+    assert server.is_free(), "a place is not given back twice, or there would be more than there are"
+
+
+def test_a_place_comes_back_from_an_answer_that_was_dropped():
+    server = Server(well)
+    answer = server.ask()
+    assert not server.is_free()
+    del answer
+    gc.collect()
+    assert server.is_free()
+
+
+def test_a_place_comes_back_from_what_failed():
+    def broken(environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "POST":
+            raise ValueError("mine")
+        return well(environ, start_response)
+
+    server = Server(broken)
+    with pytest.raises(ValueError, match="mine"):
+        server.ask(method="POST")
+    assert server.is_free()
+
+
+def test_who_is_refused_is_told_in_their_own_form():
+    server = Server(well)
+    held = server.ask()
+    problem = json.loads(b"".join(server.ask()))
+    assert (server.status, problem["code"], problem["status"]) == ("503 Service Unavailable", "server.busy", 503)
+    assert (server.headers["Content-Type"], server.headers["Retry-After"]) == ("application/problem+json", "2")
+    assert b"".join(server.ask("/p/demo/")).decode().startswith("Cuebook has more to do")
+    assert server.headers["Content-Type"].startswith("text/plain")
+    assert server.ask(method="HEAD") == []
+    for free in ("/healthz", "/metrics"):
+        server.ask(free)
+        assert server.status == "200 OK"
+    held.close()

@@ -1,0 +1,229 @@
+"""Prompts of other products: read as they are written there, and rendering to what they made there."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import Problem
+from core.references import is_prompt_name
+from registry.content.normalize import normalise
+from registry.interop.importers.convert import ForeignPrompt, own_name, read
+from registry.interop.importers.text import Variables, template
+from tests.core.test_rendering import text_of
+
+OPENAI = {
+    "id": "pmpt_68ab",
+    "version": "3",
+    "model": "gpt-5-mini",
+    "input": [
+        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "You sort tickets."}]},
+        {"role": "user", "content": "{{customer-name}} of {{ company }} writes: {{ticket}}"},
+    ],
+    "text": {"format": {"type": "json_schema", "name": "route", "strict": True, "schema": {"type": "object"}}},
+    "reasoning": {"effort": "low"},
+    "max_output_tokens": 400,
+    "tools": [{"type": "function", "name": "find", "parameters": {"type": "object"}}, {"type": "web_search"}],
+}
+
+
+def only(found: list[ForeignPrompt]) -> ForeignPrompt:
+    (prompt,) = found
+    assert prompt.refusal is None, prompt.refusal
+    return prompt
+
+
+def refusal(source: str, document: object) -> Problem:
+    (prompt,) = read(source, document)
+    assert prompt.refusal
+    return prompt.refusal
+
+
+def test_a_prompt_object_of_openai_keeps_all_that_decides_its_answers():
+    prompt = only(read("openai", json.dumps(OPENAI)))
+
+    (version,) = prompt.versions
+    assert (prompt.source, prompt.name, version.source, version.message) == (
+        "pmpt_68ab",
+        "pmpt_68ab",
+        "3",
+        "Version 3 there",
+    )
+    assert normalise(version.content) == {
+        "kind": "chat",
+        "messages": [
+            {"role": "system", "content": "You sort tickets."},
+            {"role": "user", "content": "{{ customer_name }} of {{ company }} writes: {{ ticket }}"},
+        ],
+        "model": {"name": "gpt-5-mini", "reasoning_effort": "low", "max_completion_tokens": 400},
+        "response": {"format": "json_schema", "name": "route", "strict": True, "schema": {"type": "object"}},
+        "tools": [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}],
+    }
+    assert version.notes == [
+        "customer-name is called customer_name here.",
+        "The tool web_search was left out: only functions are part of a prompt here.",
+    ]
+
+
+def test_an_answer_of_openai_says_that_its_variables_are_filled_in():
+    answer = {
+        "object": "response",
+        "id": "resp_1",
+        "model": "gpt-5",
+        "prompt": {"id": "pmpt_7", "version": "2", "variables": {"name": "Ann"}},
+        "instructions": [
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Hi Ann"}]}
+        ],
+    }
+
+    prompt = only(read("openai", answer))
+
+    assert (prompt.source, prompt.versions[0].source) == ("pmpt_7", "2")
+    assert "filled in already (name)" in prompt.versions[0].notes[0]
+
+
+def test_versions_of_langfuse_come_oldest_first_and_say_where_they_were_live():
+    rows: list[dict[str, Any]] = [
+        {"name": "Support/Triage", "version": 10, "type": "text", "prompt": "Two {{x}}", "labels": ["production"]},
+        {"name": "Support/Triage", "version": 9, "type": "text", "prompt": "One {{x}}", "commitMessage": "First"},
+    ]
+
+    prompt = only(read("langfuse", "\n".join(map(json.dumps, rows))))
+
+    assert prompt.name == "support.triage"
+    assert [(one.source, one.message, list(one.labels), one.content["text"]) for one in prompt.versions] == [
+        ("9", "First", [], "One {{ x }}"),
+        ("10", "Version 10 there", ["production"], "Two {{ x }}"),
+    ]
+
+
+def test_a_prompt_of_langfuse_comes_after_those_that_it_includes():
+    tag = "@@@langfusePrompt:name=Tone|label=production@@@"
+    rows = {
+        "data": [
+            {"name": "A", "version": 1, "prompt": [{"role": "system", "content": f"{tag} Go."}, PLACEHOLDER]},
+            {"name": "Tone", "version": 1, "prompt": "Kind.", "config": {"temperature": 0.2, "team": "x"}},
+        ]
+    }
+
+    tone, a = read("langfuse", rows, {"Tone": "shared.tone"})
+
+    assert (tone.name, tone.versions[0].content["model"]) == ("shared.tone", {"temperature": 0.2})
+    assert tone.versions[0].notes == ["The setting team was left out: it means nothing here."]
+    assert a.versions[0].content["messages"] == [
+        {"role": "system", "content": '{% include "shared.tone@latest" %} Go.'},
+        {"role": "placeholder", "name": "history"},
+    ]
+
+
+PLACEHOLDER = {"type": "placeholder", "name": "history"}
+
+
+def test_prompts_of_promptfoo_are_what_the_user_says_or_a_conversation():
+    found = read(
+        "promptfoo",
+        """
+prompts:
+  - "Sort: {{ticket}}"
+  - label: Careful one
+    raw: |
+      [{"role": "system", "content": "You sort."}, {"role": "user", "content": "{{ticket}}"}]
+  - "[note] {{ticket}}"
+  - file://prompts/third.txt
+tests: []
+""",
+    )
+
+    assert [one.name for one in found] == ["prompt-1", "careful-one", "prompt-3", "prompt-4"]
+    assert found[0].versions[0].content["messages"] == [{"role": "user", "content": "Sort: {{ticket}}"}]
+    assert [one["role"] for one in found[1].versions[0].content["messages"]] == ["system", "user"]
+    assert found[2].versions[0].content["messages"] == [{"role": "user", "content": "[note] {{ticket}}"}]
+    assert found[3].refusal
+    assert "file of its own" in found[3].refusal.detail
+
+
+def test_versions_of_mlflow_come_out_of_their_tags():
+    def tags(**values: str) -> list[dict[str, str]]:
+        return [{"key": key.replace("__", "."), "value": value} for key, value in values.items()]
+
+    found = read(
+        "mlflow",
+        {
+            "model_versions": [
+                {"name": "sum", "version": "2", "description": "Chat", "tags": tags(
+                    mlflow__prompt__text='[{"role": "user", "content": "{{ text }}"}]', _mlflow_prompt_type="chat",
+                    _mlflow_prompt_model_config='{"model_name": "gpt-5", "temperature": 0.1}',
+                )},
+                {"name": "sum", "version": "1", "tags": tags(mlflow__prompt__text="{{ text }} {% raw")},
+            ]
+        },
+    )  # fmt: skip
+
+    first, second = only(found).versions
+    assert first.content == {"kind": "text", "text": '{{ text }} {{ "{" }}% raw'}
+    assert second.content["messages"] == [{"role": "user", "content": "{{ text }}"}]
+    assert (second.content["model"], second.message) == ({"name": "gpt-5", "temperature": 0.1}, "Chat")
+
+
+@pytest.mark.parametrize(
+    ("source", "document", "said"),
+    [
+        ("openai", {"id": "pmpt_1", "input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input_image"),
+        ("openai", {"id": "pmpt_1", "input": [{"type": "function_call"}]}, "function_call"),
+        ("openai", {"id": "pmpt_1"}, "no messages"),
+        ("langfuse", {"name": "x", "versions": [1, 2]}, "ask for each one"),
+        ("langfuse", {"name": "x", "prompt": "{{a-b}} {{a_b}}"}, "would both be called a_b"),
+        ("mlflow", {"name": "x", "tags": []}, "no template"),
+        ("mlflow", {"name": "x", "template": "x", "model_config": "{"}, "not JSON"),
+        ("mlflow", {"name": "x", "template": "x", "model_config": '{"\\ud800": 1}'}, "character"),
+    ],
+)
+def test_what_would_be_another_prompt_is_refused(source: str, document: object, said: str):
+    assert said in refusal(source, document).detail
+
+
+@pytest.mark.parametrize(
+    ("source", "document"),
+    [
+        *[("openai", text) for text in ("", "[]", "{", "17", "[1]", "[" * 50_000, "a: &a [*a]")],
+        ("openai", '{"id": "a\\u0000", "input": "x"}'),
+        ("langfuse", '{"name": "x", "prompt": "x", "commitMessage": "\\ud800"}'),
+        ("langfuse", "{name: x, prompt: x, commitMessage: 2024-01-01}"),
+        ("promptfoo", "tests: []"),
+        ("promptfoo", "{}"),
+        ("langfuse", [{"name": "x", "prompt": "y"}] * 201),
+        ("openai", "x" * (1024 * 1024 + 1)),
+    ],
+)
+def test_what_is_no_document_is_refused_as_a_whole(source: str, document: object):
+    with pytest.raises(Problem) as caught:
+        read(source, document)
+
+    assert caught.value.code == "exchange.unreadable"
+
+
+def test_odd_variables_of_an_answer_are_passed_over():
+    odd = {"object": "response", "input": "x", "prompt": {"id": "pmpt_1", "variables": 5}}
+    assert read("openai", odd)
+
+
+def test_two_prompts_do_not_get_one_name():
+    twins = [{"name": "A b", "prompt": "x"}, {"name": "a-b", "prompt": "y"}]
+
+    assert [one.refusal.code if one.refusal else "" for one in read("langfuse", twins)] == ["prompt.name_taken"] * 2
+    assert not any(one.refusal for one in read("langfuse", twins, {"A b": "c"}))
+
+
+@given(st.text(max_size=60))
+def test_any_name_becomes_one_that_a_prompt_can_have(name: str):
+    assert is_prompt_name(own_name(name))
+
+
+@given(st.lists(st.sampled_from(["{", "}", "%", "#", "{{", "}}", "{{ a }}", "{{b}}", "{%", "%}", "-", '"', " "])))
+def test_a_text_renders_to_itself_with_its_variables_filled_in(parts: list[str]):
+    text = "".join(parts)
+    filled = text.replace("{{ a }}", "A").replace("{{b}}", "B")
+
+    assert text_of(template(text, Variables()), a="A", b="B") == filled
