@@ -27,7 +27,7 @@ WALL_SECONDS = 1.0
 WAIT_SECONDS = 0.7
 MOST_IN_A_JOB = 50
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-PACKAGE_PARENT = Path(__file__).resolve().parent.parent
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
 def _raised_again(told: Mapping[str, Any]) -> Problem:
