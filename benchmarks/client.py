@@ -49,7 +49,7 @@ def main() -> int:
         filler.fill_prompts(100)
         filler.release()
         project = Project.objects.get(slug="benchmark")
-        _, token = api_keys.issue(permissions.command_line(project), name="benchmark", scopes=["read"])
+        _, token = api_keys.issue(permissions.actor_for_command_line(project), name="benchmark", scopes=["read"])
         name = project.prompts.order_by("pk")[0].name
         address = stack.enter_context(serving("config.wsgi:application"))
         began = time.perf_counter()

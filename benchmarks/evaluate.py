@@ -84,14 +84,14 @@ def ours(url: str, cases: int, round_: int) -> float:
     from evaluations.datasets import lifecycle as datasets  # noqa: PLC0415
     from evaluations.providers import configuration as providers  # noqa: PLC0415
     from evaluations.runs import lifecycle as runs  # noqa: PLC0415
-    from evaluations.runs.planning import Asked  # noqa: PLC0415
-    from evaluations.runs.worker import drive  # noqa: PLC0415
+    from evaluations.runs.planning import RunSettings  # noqa: PLC0415
+    from evaluations.runs.worker import tick  # noqa: PLC0415
     from registry.accounts import projects  # noqa: PLC0415
-    from registry.accounts.permissions import command_line  # noqa: PLC0415
+    from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415
     from registry.prompts import lifecycle as prompts  # noqa: PLC0415
     from registry.prompts import versions  # noqa: PLC0415
 
-    actor = command_line(projects.create_project(slug=f"bench{round_}", name="Bench"))
+    actor = actor_for_command_line(projects.create_project(slug=f"bench{round_}", name="Bench"))
     dataset = datasets.create(actor, name="tickets")
     rows = [
         {"variables": {"ticket": f"Ticket number {number}: I was charged twice"}, "expected": "billing"}
@@ -103,12 +103,12 @@ def ours(url: str, cases: int, round_: int) -> float:
     provider = providers.create(actor, name="bench", base_url=url)
     providers.change(actor, provider, max_concurrency=CONCURRENCY)
     model = providers.add_model(actor, provider, "bench")
-    asked = Asked(version, loaded.version, ["exact", "latency"], model, split="")
-    run = runs.numbered(actor.project, runs.create(actor, asked).pk)
+    asked = RunSettings(version, loaded.version, ["exact", "latency"], model, split="")
+    run = runs.get_run(actor.project, runs.create(actor, asked).pk)
     started = time.perf_counter()
-    drive(run, seconds=600)
+    tick(run, seconds=600)
     seconds = time.perf_counter() - started
-    done = runs.numbered(actor.project, run.pk)
+    done = runs.get_run(actor.project, run.pk)
     if (done.state, done.answered, done.failed) != ("done", cases, 0):
         raise SystemExit(f"the run did not go well: {done.state}, {done.answered}, {done.error}")
     return cases / seconds

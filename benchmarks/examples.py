@@ -44,17 +44,17 @@ def measured(size: int) -> tuple[int, list[float], int]:
 
     from core.examples import Shot  # noqa: PLC0415
     from registry.accounts import projects  # noqa: PLC0415
-    from registry.accounts.permissions import command_line  # noqa: PLC0415
+    from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415
     from registry.examples import example_sets, vector_search  # noqa: PLC0415
     from registry.examples import minilm as examples_minilm  # noqa: PLC0415
 
     name = examples_minilm.MiniLM.name
-    actor = command_line(projects.create_project(slug=f"bench{size}", name="Bench"))
+    actor = actor_for_command_line(projects.create_project(slug=f"bench{size}", name="Bench"))
     shots = [Shot(f"ticket {number} about {number % 97}", f"label {number % 7}") for number in range(size)]
     version = example_sets.commit(actor, example_sets.create(actor, name="shots"), examples=shots).version
     generator = np.random.default_rng(size)
-    rows = examples_minilm.unit(generator.normal(size=(size, examples_minilm.MiniLM.dimensions)).astype(np.float32))
-    stored = [place.example for place in example_sets.places(version)]
+    rows = examples_minilm.to_unit_length(generator.normal(size=(size, examples_minilm.MiniLM.dimensions)).astype(np.float32))
+    stored = [place.example for place in example_sets.version_places(version)]
     for start in range(0, size, 2_000):
         vector_search._store(stored[start : start + 2_000], name, rows[start : start + 2_000])
     vector_search._index(version, name)
@@ -72,9 +72,9 @@ def measured(size: int) -> tuple[int, list[float], int]:
 
 
 def embedding_ms() -> list[float]:
-    from registry.examples.minilm import minilm  # noqa: PLC0415
+    from registry.examples.minilm import load_minilm  # noqa: PLC0415
 
-    model = minilm()
+    model = load_minilm()
     times = []
     for query in range(60):
         started = time.perf_counter()

@@ -47,7 +47,7 @@ def main() -> int:
         filler.fill_prompts(20)
         filler.release()
         project = Project.objects.get(slug="benchmark")
-        _, token = api_keys.issue(permissions.command_line(project), name="benchmark", scopes=["read"])
+        _, token = api_keys.issue(permissions.actor_for_command_line(project), name="benchmark", scopes=["read"])
         version = PromptVersion.objects.filter(prompt__project=project, number=3).select_related("prompt")[0]
         prompt = f"/api/v1/prompts/{version.prompt.name}/versions"
         headers = {"Authorization": f"Bearer {token}"}

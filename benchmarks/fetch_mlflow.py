@@ -93,10 +93,10 @@ def ours(address: str) -> str:
     from registry.prompts import versions  # noqa: PLC0415
 
     project = projects.create_project(slug="benchmark", name="Benchmark")
-    actor = permissions.command_line(project)
+    actor = permissions.actor_for_command_line(project)
     prompt = prompts.create(actor, name="triage")
     version = versions.commit(actor, prompt, content={"messages": MESSAGES}).version
-    workflow.apply(actor, workflow.request(actor, prompt, version, environments.named(project, "development")))
+    workflow.apply(actor, workflow.request(actor, prompt, version, environments.get_environment(project, "development")))
     return f"{address}/api/v1/prompts/triage/versions/development"
 
 
@@ -104,7 +104,7 @@ def token() -> dict[str, str]:
     from registry.accounts import api_keys, permissions  # noqa: PLC0415
     from registry.models import Project  # noqa: PLC0415
 
-    actor = permissions.command_line(Project.objects.get(slug="benchmark"))
+    actor = permissions.actor_for_command_line(Project.objects.get(slug="benchmark"))
     return {"Authorization": f"Bearer {api_keys.issue(actor, name='benchmark', scopes=['read'])[1]}"}
 
 

@@ -44,8 +44,8 @@ def main() -> int:
         from registry.prompts import versions  # noqa: PLC0415  # noqa: PLC0415
 
         project = projects.create_project(slug="benchmark", name="Benchmark")
-        actor = permissions.command_line(project)
-        development = environments.named(project, "development")
+        actor = permissions.actor_for_command_line(project)
+        development = environments.get_environment(project, "development")
         prompt = prompts.create(actor, name=NAME)
         made = []
         for text in ("one", "two"):

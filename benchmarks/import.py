@@ -62,9 +62,9 @@ def one_round(path: Path, number: int) -> tuple[float, float]:
     from evaluations.datasets.formats import read_rows  # noqa: PLC0415
     from infra.bulk_copy import copy_into  # noqa: PLC0415
     from registry.accounts import projects  # noqa: PLC0415
-    from registry.accounts.permissions import command_line  # noqa: PLC0415
+    from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415
 
-    actor = command_line(projects.create_project(slug=f"bench{number}", name="Bench"))
+    actor = actor_for_command_line(projects.create_project(slug=f"bench{number}", name="Bench"))
     imported = datasets.create(actor, name="imported")
     started = time.perf_counter()
     ingest.load(actor, imported, read_rows(path, "jsonl"))

@@ -42,17 +42,17 @@ def measure(url: str, cases: int) -> None:
     from evaluations.datasets.row import Row  # noqa: PLC0415
     from evaluations.providers import configuration as providers  # noqa: PLC0415
     from evaluations.runs import lifecycle as runs  # noqa: PLC0415
-    from evaluations.runs.planning import Asked  # noqa: PLC0415
+    from evaluations.runs.planning import RunSettings  # noqa: PLC0415
     from evaluations.runs.summaries import sum_up  # noqa: PLC0415
-    from evaluations.runs.worker import drive  # noqa: PLC0415
+    from evaluations.runs.worker import tick  # noqa: PLC0415
     from registry.accounts import projects  # noqa: PLC0415
-    from registry.accounts.permissions import command_line  # noqa: PLC0415
+    from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415
     from registry.models import Membership, Role, User  # noqa: PLC0415
     from registry.prompts import lifecycle as prompts  # noqa: PLC0415
     from registry.prompts import versions  # noqa: PLC0415
 
     project = projects.create_project(slug="bench", name="Bench")
-    actor = command_line(project)
+    actor = actor_for_command_line(project)
     dataset = datasets.create(actor, name="tickets")
     rows = (
         Row(number, {"variables": {"ticket": f"Ticket number {number}: charged twice"}, "expected": "billing"})
@@ -64,17 +64,17 @@ def measure(url: str, cases: int) -> None:
     provider = providers.create(actor, name="bench", base_url=url)
     providers.change(actor, provider, max_concurrency=evaluate.CONCURRENCY)
     model = providers.add_model(actor, provider, "bench")
-    asked = Asked(version, loaded.version, ["exact", "latency"], model, split="")
-    run = runs.numbered(project, runs.create(actor, asked).pk)
+    asked = RunSettings(version, loaded.version, ["exact", "latency"], model, split="")
+    run = runs.get_run(project, runs.create(actor, asked).pk)
     print("| | MB | s |")
     print("|---|---|---|")
     print(f"| before it | {resident():,.0f} | |")
     started = time.perf_counter()
-    while (now := runs.numbered(project, run.pk)).answered < cases / 10:
-        drive(now, seconds=2)
+    while (now := runs.get_run(project, run.pk)).answered < cases / 10:
+        tick(now, seconds=2)
     print(f"| after {now.answered:,} cases | {resident():,.0f} | {time.perf_counter() - started:,.0f} |")
-    drive(now, seconds=3_600)
-    done = runs.numbered(project, run.pk)
+    tick(now, seconds=3_600)
+    done = runs.get_run(project, run.pk)
     if (done.state, done.answered, done.failed) != ("done", cases, 0):
         raise SystemExit(f"the run did not go well: {done.state}, {done.answered}, {done.error}")
     print(f"| after {done.answered:,} cases | {resident():,.0f} | {time.perf_counter() - started:,.0f} |")

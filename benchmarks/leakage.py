@@ -35,15 +35,15 @@ def main() -> int:
         from evaluations.datasets.row import Row  # noqa: PLC0415
         from evaluations.models import Report  # noqa: PLC0415
         from registry.accounts import projects  # noqa: PLC0415
-        from registry.accounts.permissions import command_line  # noqa: PLC0415
+        from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415
 
-        actor = command_line(projects.create_project(slug="bench", name="Bench"))
+        actor = actor_for_command_line(projects.create_project(slug="bench", name="Bench"))
         made = datasets.create(actor, name="leaky")
         loaded = ingest.load(actor, made, (Row(number, case) for number, case in enumerate(cases())))
         report = Report.objects.get(version=loaded.version, kind="leakage")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
-        reports.perform(report)
+        reports.make_report(report)
         seconds = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         report.refresh_from_db()

@@ -50,7 +50,7 @@ def main() -> int:
         filler.fill_prompts(SMALL // EACH)
         filler.release()
         project = Project.objects.get(slug="benchmark")
-        _, token = api_keys.issue(permissions.command_line(project), name="benchmark", scopes=["read"])
+        _, token = api_keys.issue(permissions.actor_for_command_line(project), name="benchmark", scopes=["read"])
         small = os.environ["DATABASE_URL"]
         connections.close_all()
         large = multiplied(small, wanted // SMALL)

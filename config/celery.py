@@ -18,7 +18,7 @@ app.autodiscover_tasks()
 
 @worker_process_init.connect
 def end_with_the_worker(**_details: object) -> None:
-    """A killed worker's pool would go on with tasks that the broker gives to somebody else."""
+    """End pool processes with their worker: they would go on with tasks that the broker gives to another worker."""
     arrange = die_with_parent(signal.SIGKILL, parent=current_process()._parent_pid)  # type: ignore[attr-defined]
     if arrange:
         arrange()

@@ -12,12 +12,12 @@ class ConfigurationError(SystemExit):
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable's value without surrounding white space, or `default` where it is unset or empty."""
+    """Return the variable's value without surrounding white space, or `default` where it is unset or empty."""
     return os.environ.get(name, "").strip() or default
 
 
 def secret(name: str, default: str = "") -> str:
-    """Like `text`, and `NAME_FILE` may name a file that holds the value (container secrets)."""
+    """Return the variable's value like `text`, or that of the file named by `NAME_FILE` (container secrets)."""
     path = text(f"{name}_FILE")
     if not path:
         return text(name, default)
@@ -28,7 +28,7 @@ def secret(name: str, default: str = "") -> str:
 
 
 def required(name: str, value: str, purpose: str) -> str:
-    """`value`, or a stop that says which setting is missing and what it is for."""
+    """Return `value`, or stop the start with a sentence that names the missing setting and its purpose."""
     if not value:
         raise ConfigurationError(f"{name} is not set: {purpose}.")
     return value
@@ -59,5 +59,5 @@ def integer(name: str, default: int, *, at_least: int = 0) -> int:
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """A comma-separated list; empty parts are dropped."""
+    """Return a comma-separated list; empty parts are dropped."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""Whether this process lives (/healthz) and whether it can serve (/readyz)."""
+"""Health checks: whether this process lives (/healthz) and whether it can serve requests (/readyz)."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class HealthMiddleware:
-    """Answers a load balancer before anything else is asked: whatever the Host header, TLS, session or policy."""
+    """Answers a load balancer before all other middleware: whatever the Host header, TLS, session or policy."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -22,8 +22,8 @@ class HealthMiddleware:
         if request.path == "/healthz":
             return HttpResponse("ok\n", content_type="text/plain")
         if request.path == "/readyz":
-            found = {"database": _database_answers(), "broker": _broker_answers()}
-            return JsonResponse(found, status=200 if all(found.values()) else 503)
+            checks = {"database": _database_answers(), "broker": _broker_answers()}
+            return JsonResponse(checks, status=200 if all(checks.values()) else 503)
         return self.get_response(request)
 
 

@@ -1,4 +1,4 @@
-"""Processes that never outlive the one that started them; Linux alone can promise it."""
+"""Child processes that never outlive their parent; only Linux can guarantee it."""
 
 import ctypes
 import os
@@ -12,9 +12,9 @@ LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def die_with_parent(death_signal: signal.Signals, parent: int | None = None) -> Callable[[], None] | None:
-    """What a child calls so that the kernel signals it when its parent dies; None where the system cannot.
+    """Return a function that a child calls so that the kernel signals it when its parent dies; None where unsupported.
 
-    `parent` is the process id to outlive never: this process's, unless the caller is itself the child.
+    `parent` is the process id never to outlive: this process's, unless the caller is itself the child.
     """
     if LIBC is None:
         return None

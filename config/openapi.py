@@ -1,4 +1,4 @@
-"""The OpenAPI document: what drf-spectacular reads off the views, and the problem document that any call may answer."""
+"""The OpenAPI document: what drf-spectacular derives from the views, and the problem document of every operation."""
 
 from typing import Any
 

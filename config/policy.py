@@ -15,8 +15,8 @@ class PolicyMiddleware(CSPMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         for start, policy in LOOSER.items():
             if request.path.startswith(start):
-                # What django-csp's own decorator sets; these views are not ours to decorate.
-                marked: Any = response
-                marked._csp_replace = policy
-        answer: HttpResponseBase = super().process_response(request, response)
-        return answer
+                # django-csp's own decorator sets this; these views are not ours to decorate.
+                exempt: Any = response
+                exempt._csp_replace = policy
+        result: HttpResponseBase = super().process_response(request, response)
+        return result

@@ -119,7 +119,7 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         k: v for k, v in parts.items() if k not in {"dbname", "user", "password", "host", "port"}
     }
-    # A database that has stopped moving is noticed, and its request ends with an error, instead of with nothing.
+    # A database that hangs is noticed, and its request ends with an error instead of waiting for ever.
     options = {"connect_timeout": 5, "tcp_user_timeout": 15_000, "keepalives_idle": 10, **options}
     if pool_size:
         # A web process serves from many threads; the pool keeps each from opening a connection of its own.
@@ -137,14 +137,14 @@ def database(url: str, pool_size: int) -> dict[str, Any]:
     }
 
 
-# Requests that a web process does at once, beside reads that are answered from memory (registry.delivery.bulkhead). Twice as many
-# more wait, and the server has threads for those and for the reads.
+# Requests that are in Django at once, beside reads that are answered from memory (registry.delivery.bulkhead). Twice as
+# many wait, and the server has threads for those and for the reads.
 WEB_PLACES = env.integer("WEB_PLACES", 16)
 
 DATABASES = {"default": database(DATABASE_URL, DATABASE_POOL_SIZE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- People ----------------------------------------------------------------------------------------------------------
+# --- Users -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "registry.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -217,19 +217,19 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600}
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_TASK_SOFT_TIME_LIMIT = 570
-# What takes minutes waits in a queue of its own, so that an import of ten rows does not wait behind it. A worker that
-# is told nothing takes from all. What somebody looks at while it comes has a queue as well: it waits for nothing else.
+# Tasks of minutes have a queue of their own, so that an import of ten rows does not wait behind them. A worker takes
+# from all queues by default. The playground, whose answers users watch as they come, has a queue as well.
 CELERY_TASK_QUEUES = [Queue("celery"), Queue("long"), Queue("playground")]
 CELERY_TASK_ROUTES = {
     "registry.tasks.embed": {"queue": "long"},
     "evaluations.tasks.make_report": {"queue": "long"},
-    "evaluations.tasks.drive_run": {"queue": "long"},
+    "evaluations.tasks.work_on_run": {"queue": "long"},
     "evaluations.tasks.sum_up_run": {"queue": "long"},
     "evaluations.tasks.compare_runs": {"queue": "long"},
     "evaluations.tasks.line_up": {"queue": "long"},
     "evaluations.tasks.write_cases": {"queue": "long"},
     "evaluations.tasks.settle_gate": {"queue": "long"},
-    "evaluations.tasks.try_prompt": {"queue": "playground"},
+    "evaluations.tasks.ask_playground": {"queue": "playground"},
     "finetunes.tasks.build": {"queue": "long"},
 }
 CELERY_TIMEZONE = "UTC"
@@ -237,8 +237,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
     "clear old fetch counts and snapshots": {"task": "registry.tasks.clear_old", "schedule": 24 * 3600},
-    "read, report and check what waits": {"task": "evaluations.tasks.sweep", "schedule": 20},
-    "look after fine-tune jobs": {"task": "finetunes.tasks.sweep", "schedule": 5},
+    "read, report and check what waits": {"task": "evaluations.tasks.reconcile", "schedule": 20},
+    "look after fine-tune jobs": {"task": "finetunes.tasks.reconcile", "schedule": 5},
     "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
@@ -252,7 +252,7 @@ CELERY_BEAT_SCHEDULE = {
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
 # --- Delivery --------------------------------------------------------------------------------------------------------
-# How much of ready answers a web process keeps (registry.delivery.wsgi).
+# The size of a web process's response cache (registry.delivery.wsgi).
 DELIVERY_CACHE_BYTES = env.integer("DELIVERY_CACHE_MEGABYTES", 64, at_least=1) * 1024 * 1024
 
 # --- Model providers -------------------------------------------------------------------------------------------------
@@ -263,11 +263,12 @@ SANDBOX_URL = env.text("SANDBOX_URL") or (INSTANCE.sandbox_url if INSTANCE else 
 SANDBOX_KEY = hashlib.sha256(f"sandbox {SECRET_KEY}".encode()).hexdigest()
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
-# A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook (registry.examples.embedders).
+# A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook
+# (registry.examples.embedders).
 EMBEDDINGS_URL = env.text("EMBEDDINGS_URL")
 EMBEDDINGS_API_KEY = env.secret("EMBEDDINGS_API_KEY")
 EMBEDDINGS_MODEL = env.text("EMBEDDINGS_MODEL")
-# The model that is installed with Cuebook costs a process that embeds 180 MB; without it wording is compared.
+# The model that is installed with Cuebook costs a process that embeds 180 MB; without it, wording is compared.
 EMBEDDINGS_LOCAL = env.boolean("EMBEDDINGS_LOCAL", default=True)
 EMBEDDINGS_DIMENSIONS = env.integer("EMBEDDINGS_DIMENSIONS", 0)
 if EMBEDDINGS_URL:
@@ -313,12 +314,12 @@ SPECTACULAR_SETTINGS = {
         "ReportStateEnum": "evaluations.models.ReportState",
         "ProposalStateEnum": "evaluations.models.ProposalState",
         "RoundStateEnum": "evaluations.models.RoundState",
-        "LineupStateEnum": "evaluations.models.LineupState",
+        "ComparisonStateEnum": "evaluations.models.ComparisonState",
         "SynthesisStateEnum": "evaluations.models.SynthesisState",
         "TrainingSetStateEnum": "finetunes.models.TrainingSetState",
         "CrossValidationStateEnum": "finetunes.models.CrossValidationState",
         "MonitorStateEnum": "inference.models.MonitorState",
-        "TrialStateEnum": "evaluations.models.TrialState",
+        "PlaygroundStateEnum": "evaluations.models.PlaygroundState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],
 }

@@ -3,7 +3,7 @@ from django.urls import include, path
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from finetunes.api.tuners import webhook as tuning_webhook
+from finetunes.api.webhooks import webhook as tuning_webhook
 from registry.api.langfuse import LangfusePrompt
 
 # Only to be looked at: an OPTIONS request would describe the page as if it were data.

@@ -1,4 +1,4 @@
-"""The web entry point: answers that are ready, and Django behind them."""
+"""The web entry point: the response cache, and Django behind it."""
 
 import os
 from collections import deque
@@ -13,19 +13,19 @@ django = get_wsgi_application()
 from django.conf import settings  # noqa: E402
 
 from registry.delivery.bulkhead import Bulkhead  # noqa: E402
-from registry.delivery.fetch_recorder import Counting, Fetch  # noqa: E402
+from registry.delivery.fetch_recorder import Fetch, FetchRecorder  # noqa: E402
 from registry.delivery.invalidation import Listener, connect  # noqa: E402
 from registry.delivery.metrics import DeliveryMetrics  # noqa: E402
-from registry.delivery.response_cache import Table  # noqa: E402
+from registry.delivery.response_cache import ResponseCache  # noqa: E402
 from registry.delivery.wsgi import Delivery  # noqa: E402
-from registry.prompts.versions import renderers  # noqa: E402
+from registry.prompts.versions import renderer_pool  # noqa: E402
 
 fetched: "deque[Fetch]" = deque()
-table = Table(settings.DELIVERY_CACHE_BYTES)
-listener = Listener(table, Counting(fetched, connect))
-behind = Bulkhead(django, places=settings.WEB_PLACES, waiting=2 * settings.WEB_PLACES)
-application = Delivery(behind, table, told_at=listener.told_at, fetched=fetched)
-listener.on_beat = DeliveryMetrics(application, table, is_told=listener.is_told).update
+cache = ResponseCache(settings.DELIVERY_CACHE_BYTES)
+listener = Listener(cache, FetchRecorder(fetched, connect))
+limited = Bulkhead(django, slots=settings.WEB_PLACES, waiting=2 * settings.WEB_PLACES)
+application = Delivery(limited, cache, current_until=listener.current_until, fetched=fetched)
+listener.on_heartbeat = DeliveryMetrics(application, cache, is_listening=listener.is_listening).update
 
-# The first one who writes should not wait for what the children import.
-renderers().warm()
+# The first render should not wait for the children's imports.
+renderer_pool().warm()

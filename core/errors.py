@@ -1,4 +1,4 @@
-"""Every way in which Cuebook refuses, as one exception with a stable code.
+"""Refusals: one exception with a stable code for each kind.
 
 Domain code raises `Problem("promotion.own_approval", "...")`. The REST layer turns it into an RFC 9457 problem
 document, pages show its sentence, commands print it. Codes are part of the contract: a client may branch on them,
@@ -111,8 +111,8 @@ CATALOGUE: dict[str, Kind] = {
     "dataset.not_found": Kind(404, "There is no such dataset"),
     "dataset.name_taken": Kind(409, "A dataset with this name exists"),
     "dataset.invalid_name": Kind(400, "This cannot be a dataset's name"),
-    "dataset.invalid_shares": Kind(400, "These cannot be the shares of the splits"),
-    "dataset.already_dealt": Kind(409, "The dataset's cases have their sides already"),
+    "dataset.invalid_split_ratios": Kind(400, "These cannot be the shares of the splits"),
+    "dataset.already_split": Kind(409, "The dataset's cases have their sides already"),
     "dataset.unknown_selector": Kind(404, "No version of the dataset is selected by this"),
     "dataset.archived": Kind(409, "The dataset is archived"),
     "dataset.unreadable": Kind(400, "The file cannot be read as a dataset"),
@@ -179,9 +179,9 @@ CATALOGUE: dict[str, Kind] = {
     "synthesis.not_found": Kind(404, "There is no such synthesis"),
     "synthesis.too_many": Kind(409, "Too many syntheses are under way"),
     "synthesis.no_cases": Kind(502, "The model wrote no case"),
-    "trial.not_found": Kind(404, "There is no such trial"),
-    "trial.too_many": Kind(409, "Too many trials are under way"),
-    "trial.no_answer": Kind(409, "There is no answer to keep"),
+    "playground_run.not_found": Kind(404, "There is no such playground run"),
+    "playground run.too_many": Kind(409, "Too many playground runs are under way"),
+    "playground run.no_answer": Kind(409, "There is no answer to keep"),
     "comparison.not_found": Kind(404, "There is no such comparison"),
     "comparison.not_comparable": Kind(400, "These runs cannot be compared"),
     # Drafts

@@ -1,5 +1,5 @@
-"""Choosing few-shot examples for a request, and saying why each one was taken or passed over. Pure: server and client
-choose alike.
+"""Selection of few-shot examples for a request, with the reason why each was picked or passed over. Pure: server and
+client select alike.
 
 fixed      every example of the set, in its order
 first      the first k
@@ -20,15 +20,15 @@ from .examples import Shot
 DEFAULT_K = 5
 DEFAULT_PER_LABEL = 1
 BY_SIMILARITY = frozenset({"similar", "balanced"})
-# Of a set that is given whole, or of which the first are given: no more than a request could hold anyway.
-MOST_IN_ORDER = 2_000
-# What was passed over is told up to here; further down the list nobody asks.
-MOST_PASSED_OVER = 20
+# Limit for a set that is used in its order: more than a request could hold anyway.
+MAX_IN_ORDER = 2_000
+# Passed-over examples beyond this number are not reported.
+MAX_PASSED_OVER = 20
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An example with its place in the set, and how near its input is to the query (1 is the same, None: not asked)."""
+    """An example with its place in the set, and its similarity to the query (1 is the same, None: not compared)."""
 
     position: int
     shot: Shot
@@ -51,29 +51,29 @@ class Choice:
 
     @property
     def shots(self) -> list[Shot]:
-        return [one.candidate.shot for one in self.picked]
+        return [pick.candidate.shot for pick in self.picked]
 
     @property
     def tokens(self) -> int:
-        return sum(one.candidate.tokens for one in self.picked)
+        return sum(pick.candidate.tokens for pick in self.picked)
 
 
-def wanted(examples: Mapping[str, Any]) -> int | None:
-    """How many examples a content asks for at most; None for all."""
+def max_count(examples: Mapping[str, Any]) -> int | None:
+    """Return how many examples a content asks for at most; None for all."""
     return None if examples.get("select", "fixed") == "fixed" else int(examples.get("k", DEFAULT_K))
 
 
-def needed(examples: Mapping[str, Any]) -> int:
-    """How many of a set's first examples a choice in its order is made among."""
-    limit = wanted(examples)
+def candidate_count(examples: Mapping[str, Any]) -> int:
+    """Return how many of a set's first examples are candidates for a choice in its order."""
+    limit = max_count(examples)
     # A budget may pass over some of the first.
-    return MOST_IN_ORDER if limit is None or "token_budget" in examples else min(limit, MOST_IN_ORDER)
+    return MAX_IN_ORDER if limit is None or "token_budget" in examples else min(limit, MAX_IN_ORDER)
 
 
 def choose(examples: Mapping[str, Any], candidates: Iterable[Candidate]) -> Choice:
-    """The choice that a content's `examples` makes among candidates: in the set's order, or the nearest first."""
+    """Choose among candidates (in the set's order, or the most similar first) as a content's `examples` says."""
     select = examples.get("select", "fixed")
-    limit = wanted(examples)
+    limit = max_count(examples)
     per_label = int(examples.get("per_label", DEFAULT_PER_LABEL)) if select == "balanced" else None
     budget = examples.get("token_budget")
     picked: list[Picked] = []
@@ -85,18 +85,18 @@ def choose(examples: Mapping[str, Any], candidates: Iterable[Candidate]) -> Choi
             break
         label = candidate.shot.label
         if per_label is not None and labels[label] >= per_label:
-            passed.append(Picked(candidate, f"{_shown(label)} has its {per_label} already"))
+            passed.append(Picked(candidate, f"{_short_label(label)} has its {per_label} already"))
         elif budget is not None and used + candidate.tokens > budget:
             passed.append(Picked(candidate, f"{candidate.tokens:,} tokens do not fit into what is left of {budget:,}"))
         else:
             picked.append(Picked(candidate, _reason(rank, candidate)))
             labels[label] += 1
             used += candidate.tokens
-    return Choice(tuple(picked), tuple(passed[:MOST_PASSED_OVER]))
+    return Choice(tuple(picked), tuple(passed[:MAX_PASSED_OVER]))
 
 
-def messages(shots: Sequence[Shot]) -> list[dict[str, str]]:
-    """Examples as a conversation: each asks as the user and answers as the assistant."""
+def example_messages(shots: Sequence[Shot]) -> list[dict[str, str]]:
+    """Return examples as a conversation: each input as a user message, its output as the assistant's."""
     return [
         {"role": role, "content": text}
         for shot in shots
@@ -110,5 +110,5 @@ def _reason(rank: int, candidate: Candidate) -> str:
     return f"place {candidate.position} of the set"
 
 
-def _shown(label: str, longest: int = 40) -> str:
-    return f"“{label if len(label) <= longest else label[:longest] + '…'}”"
+def _short_label(label: str, max_length: int = 40) -> str:
+    return f"“{label if len(label) <= max_length else label[:max_length] + '…'}”"

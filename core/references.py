@@ -1,4 +1,4 @@
-"""How a prompt and one of its versions are named: `name@selector`. Pure: usable without Django.
+"""References to prompts and their versions: `name@selector`. Pure: usable without Django.
 
 support.triage                     what is live in production
 support.triage@3                   version number 3
@@ -14,10 +14,10 @@ from .errors import Problem
 
 DEFAULT_ENVIRONMENT = "production"
 LATEST = "latest"
-LONGEST_NAME = 200
-LARGEST_NUMBER = 2**31 - 1
+MAX_PROMPT_NAME = 200
+MAX_VERSION_NUMBER = 2**31 - 1
 
-# Names that an address needs for itself: POST /prompts/batch.
+# Names that the API needs for its own addresses: POST /prompts/batch.
 RESERVED_PROMPT_NAMES = frozenset({"batch"})
 
 PROMPT_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -55,19 +55,19 @@ Selector = Number | Environment | Latest | HashPrefix
 
 @dataclass(frozen=True)
 class Reference:
-    """A prompt's name and how the version is chosen."""
+    """A prompt's name and the selector of a version."""
 
     name: str
     selector: Selector
 
 
 def parse_selector(text: str) -> Selector:
-    """The selector that `text` stands for; `prompt.invalid_selector` where it can be none."""
+    """Parse a selector; `prompt.invalid_selector` where `text` is none."""
     if text.isascii() and text.isdigit():
         digits = text.lstrip("0")
         number = int(digits) if 0 < len(digits) <= 10 else 0
-        if not 1 <= number <= LARGEST_NUMBER:
-            raise Problem("prompt.invalid_selector", f"Version numbers go from 1 to {LARGEST_NUMBER}.")
+        if not 1 <= number <= MAX_VERSION_NUMBER:
+            raise Problem("prompt.invalid_selector", f"Version numbers go from 1 to {MAX_VERSION_NUMBER}.")
         return Number(number)
     if text == LATEST:
         return Latest()
@@ -84,7 +84,7 @@ def parse_selector(text: str) -> Selector:
 
 
 def parse_reference(text: str) -> Reference:
-    """The reference that `text` stands for; without `@selector` it is what is live in production."""
+    """Parse a reference; without `@selector` it is the version that is live in production."""
     name, at, selector = text.partition("@")
     if not is_prompt_name(name):
         raise Problem("reference.invalid", f"{quoted(text)} does not start with a prompt's name.")
@@ -92,17 +92,17 @@ def parse_reference(text: str) -> Reference:
 
 
 def is_prompt_name(text: str) -> bool:
-    return len(text) <= LONGEST_NAME and text not in RESERVED_PROMPT_NAMES and bool(PROMPT_NAME.fullmatch(text))
+    return len(text) <= MAX_PROMPT_NAME and text not in RESERVED_PROMPT_NAMES and bool(PROMPT_NAME.fullmatch(text))
 
 
 def is_environment_name(text: str) -> bool:
-    """Whether `text` may name an environment: nothing that reads as another kind of selector."""
+    """Return whether `text` may name an environment: it must not read as another kind of selector."""
     return (
         len(text) <= 50 and text != LATEST and not text.startswith("sha256") and bool(ENVIRONMENT_NAME.fullmatch(text))
     )
 
 
 def quoted(text: str, longest: int = 60) -> str:
-    """User text inside a sentence: shortened, with unprintable characters escaped."""
-    shown = text if len(text) <= longest else f"{text[:longest]}..."
-    return f"“{shown.encode('unicode_escape').decode() if not shown.isprintable() else shown}”"
+    """Quote user text inside a sentence: shortened, with unprintable characters escaped."""
+    shortened = text if len(text) <= longest else f"{text[:longest]}..."
+    return f"“{shortened.encode('unicode_escape').decode() if not shortened.isprintable() else shortened}”"

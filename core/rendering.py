@@ -1,4 +1,4 @@
-"""From a version's content and variables to the request that a provider gets. Pure: server and client share it.
+"""Rendering of a version's content and variables to a provider's request. Pure: server and client share it.
 
 Untrusted templates go through registry.rendering.pool, which runs this module under limits in a child process.
 """
@@ -12,12 +12,12 @@ from jinja2 import Template
 
 from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, query_template, templates
 from .errors import Fault, Problem
-from .example_selection import messages as as_messages
+from .example_selection import example_messages as as_messages
 from .examples import Shot
 from .template_language import Analysis, PromptEnvironment, analyse
 
 MAX_OUTPUT_CHARACTERS = 1_000_000
-LONGEST_ERROR = 300
+MAX_ERROR = 300
 NOT_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 # The root content's name among templates: its own hash is not needed to render it.
 ROOT = "root"
@@ -26,8 +26,8 @@ Content = Mapping[str, Any]
 
 
 def analyse_content(content: Content) -> Analysis:
-    """All variables and includes of a content's templates; the variables count what placeholders ask for, and
-    `examples` only where a template goes through them itself."""
+    """Return all variables and includes of a content's templates; the variables include placeholders, but `examples`
+    only where a template iterates over them itself."""
     analyses = [analyse(source, pointer) for pointer, source in templates(content).items()]
     variables = {name for analysis in analyses for name in analysis.variables}
     placeholders = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
@@ -37,19 +37,19 @@ def analyse_content(content: Content) -> Analysis:
 
 @dataclass(frozen=True)
 class Survey:
-    """What can be said of a content that is still being written: of each template, or what is wrong with it."""
+    """The analysis of a content that is still being written, with a problem for each faulty template."""
 
     variables: frozenset[str]
     includes: tuple[str, ...]
     problems: tuple[Problem, ...]
-    # Whether the content says itself where the examples go that it picks.
+    # Whether the content says where its examples go.
     places_examples: bool = True
 
 
-def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
-    """As `analyse_content`, but every faulty template gives a problem and the others are analysed all the same.
+def survey_content(content: Content, partials: Sequence[Content] = ()) -> Survey:
+    """Analyse a content like `analyse_content`, but collect a problem for every faulty template and analyse the others.
 
-    The variables count what the partials use too, but not the examples that the content picks itself.
+    The variables include those of the partials, but not the examples that the content picks itself.
     """
     variables: set[str] = {
         message["name"]
@@ -75,14 +75,14 @@ def survey(content: Content, partials: Sequence[Content] = ()) -> Survey:
 
 
 def places_examples(content: Content, variables: frozenset[str]) -> bool:
-    """Whether a content says itself where its examples go: by a placeholder, or in a template that names them."""
+    """Return whether a content says where its examples go: by a placeholder, or in a template that uses them."""
     placed = any(message.get("name") == EXAMPLES_PLACEHOLDER for message in content.get("messages", ()))
     return placed or EXAMPLES_PLACEHOLDER in variables
 
 
-def query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
-    """What examples are to be like, for these variables. Refuses as `render` does."""
-    values = bind(content.get("variables", {}), variables)
+def render_query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
+    """Render the query that examples are compared with, for these variables. Refuses as `render` does."""
+    values = bind_variables(content.get("variables", {}), variables)
     writer = _Writer(_Templates(content, partials), {**values, EXAMPLES_PLACEHOLDER: []})
     return writer.write(query_template(content))
 
@@ -93,7 +93,7 @@ def render(
     partials: Mapping[str, Content],
     examples: Sequence[Shot] = (),
 ) -> dict[str, Any]:
-    """The provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
+    """Return the provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
 
     `partials` has every included version's content by hash, those of the partials too; `examples` is what was picked
     (core.example_selection). Raises `render.missing_variable`, `render.invalid_variable`, `template.failed` or
@@ -110,17 +110,17 @@ class Rendering:
         self._templates = _Templates(content, partials)
         self._shots = examples
         self._examples = as_messages(examples)
-        # Where they go that the content has no place for; looked for when it matters.
+        # The position of examples that the content does not place itself.
         self._before: int | None = None
         if examples and content["kind"] != "text":
-            self._before = _unplaced(content, partials)
+            self._before = _default_example_position(content, partials)
 
     def request(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """As `render`."""
+        """Return the request for these variables, as `render`."""
         content = self._content
-        values = bind(content.get("variables", {}), variables)
+        values = bind_variables(content.get("variables", {}), variables)
         if "examples" in content:
-            # With all four members: a template that shows notes must not fail at the first example without one.
+            # With all four members: a template that shows notes must not fail on an example without one.
             values[EXAMPLES_PLACEHOLDER] = [
                 {"input": shot.input, "output": shot.output, "note": shot.note, "tags": list(shot.tags)}
                 for shot in self._shots
@@ -138,22 +138,22 @@ class Rendering:
         return request
 
 
-def bind(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that templates see: what was given, and defaults for what was not.
+def bind_variables(declared: Mapping[str, Any], passed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that templates see: those passed, and defaults for the others.
 
-    A declared variable must have its type; a required one must be given; an optional one without a default is null.
+    A declared variable must have its type; a required one must be passed; an optional one without a default is null.
     Undeclared variables pass through.
     """
-    values = dict(given)
+    values = dict(passed)
     faults = []
     for name, variable in declared.items():
-        if name not in given:
+        if name not in passed:
             if variable.get("required", "default" not in variable):
-                sentence = f"The variable {name} is required and was not given."
+                sentence = f"The variable {name} is required and was not passed."
                 raise Problem("render.missing_variable", sentence, variable=name)
             values[name] = variable.get("default")
-        elif not has_type(given[name], kind := variable.get("type", DEFAULTS["variable"]["type"])):
-            if given[name] is None and not variable.get("required", "default" not in variable):
+        elif not has_type(passed[name], kind := variable.get("type", DEFAULTS["variable"]["type"])):
+            if passed[name] is None and not variable.get("required", "default" not in variable):
                 continue
             faults.append(Fault(f"/variables/{name}", "type", f"Must be of type {kind}."))
     if faults:
@@ -163,7 +163,7 @@ def bind(declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 
 
 def response_format(response: Mapping[str, Any]) -> dict[str, Any]:
-    """`response` as the OpenAI protocol writes it."""
+    """Return `response` as the OpenAI protocol writes it."""
     form = response.get("format", DEFAULTS["response"]["format"])
     if form != "json_schema":
         return {"type": form}
@@ -181,7 +181,7 @@ class _Templates:
         }
         pins = {ROOT: content.get("includes", {})}
         pins |= {pinned: partial.get("includes", {}) for pinned, partial in partials.items()}
-        # A partial's own defaults hold where the including prompt says nothing.
+        # A partial's own defaults apply where the including prompt has none.
         self.defaults: dict[str, Any] = {}
         for partial in partials.values():
             for name, variable in partial.get("variables", {}).items():
@@ -215,9 +215,9 @@ class _Writer:
         except RecursionError:
             raise Problem("template.too_complex", "The template is nested too deeply.", pointer=pointer) from None
         except Exception as error:
-            # Whatever an operation on the caller's values raises, such as adding a number to text: it is the
-            # template's fault, and its message may be as long as the values.
-            sentence = f"The template failed: {str(error)[:LONGEST_ERROR]}"
+            # Any operation on the caller's values may raise, such as adding a number to text: it is the template's
+            # fault, and its message may be as long as the values.
+            sentence = f"The template failed: {str(error)[:MAX_ERROR]}"
             raise Problem("template.failed", sentence, pointer=pointer) from None
 
     def _generate(self, pointer: str) -> str:
@@ -231,7 +231,7 @@ class _Writer:
         return text
 
     def count(self, text: str) -> None:
-        """Take `text` off what may still be written."""
+        """Subtract `text` from the output that is still allowed."""
         self._left -= len(text)
         if self._left < 0:
             sentence = f"The output has more than {MAX_OUTPUT_CHARACTERS:,} characters."
@@ -254,32 +254,32 @@ def _messages(
             placed = _placed_messages(message["name"], values)
         else:
             placed = ()
-        writer.count("".join(one["content"] for one in placed))
-        # Each time its own: a caller may write into what it gets.
-        messages.extend(dict(one) for one in placed)
+        writer.count("".join(inserted["content"] for inserted in placed))
+        # Copies: a caller may modify what it gets.
+        messages.extend(dict(inserted) for inserted in placed)
         if not is_placeholder:
             messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
     return messages
 
 
-def _unplaced(content: Content, partials: Mapping[str, Content]) -> int | None:
-    """Where examples go that the content has no place for: before what the user says last. None: it has one."""
-    used = [analyse_content(one).variables for one in (content, *partials.values())]
+def _default_example_position(content: Content, partials: Mapping[str, Content]) -> int | None:
+    """Return the position of examples that the content does not place: before the last user message. None: it does."""
+    used = [analyse_content(part).variables for part in (content, *partials.values())]
     if places_examples(content, frozenset().union(*used)):
         return None
-    said = [index for index, message in enumerate(content["messages"]) if message["role"] == "user"]
-    return said[-1] if said else len(content["messages"]) - 1
+    user_positions = [index for index, message in enumerate(content["messages"]) if message["role"] == "user"]
+    return user_positions[-1] if user_positions else len(content["messages"]) - 1
 
 
 def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The messages that the caller passes for a placeholder, such as the conversation so far."""
+    """Return the messages that the caller passes for a placeholder, such as the conversation so far."""
     if name not in values:
         raise Problem("render.missing_variable", f"The placeholder {name} needs a list of messages.", variable=name)
-    given = values[name]
-    if not isinstance(given, list) or not all(_is_message(message) for message in given):
+    passed = values[name]
+    if not isinstance(passed, list) or not all(_is_message(message) for message in passed):
         sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages.'
         raise Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])
-    return list(given)
+    return list(passed)
 
 
 def _is_message(value: Any) -> bool:

@@ -3,7 +3,7 @@
 User-edited templates are hostile input. Jinja's sandbox keeps a template from reaching Python, but it limits neither
 time nor memory, and it runs filters already while compiling (constant folding). So:
 
-1. the source is only parsed, and its syntax tree held against an allow-list (`analyse`);
+1. the source is only parsed, and its syntax tree checked against an allow-list (`analyse`);
 2. compiling and rendering happen in a child process under limits wherever the template is not trusted
    (registry.rendering.pool); this module alone promises no limit but the size of the output.
 """
@@ -124,14 +124,14 @@ ALLOWED_TESTS = frozenset(
         "upper",
     ]
 )
-# What a template may call: {{ range(n) }}, bounded below.
+# The only function that a template may call: {{ range(n) }}, bounded below.
 ALLOWED_CALLS = frozenset({"range"})
 RESERVED_NAMES = frozenset({"range", "loop"})
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a template's source says without running it."""
+    """The variables and includes of a template's source, without running it."""
 
     variables: frozenset[str]
     includes: tuple[str, ...]
@@ -148,7 +148,7 @@ class MissingVariable(StrictUndefined):
             what = "variable" if self._undefined_obj is missing else "member"
             raise Problem(
                 "render.missing_variable",
-                f"The template uses the {what} {name}, which was not given.",
+                f"The template uses the {what} {name}, which was not passed.",
                 variable=name,
             )
         raise Problem("render.missing_variable", self._undefined_message)
@@ -178,7 +178,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         super().__init__(
             loader=DictLoader(dict(sources or {})),
             undefined=MissingVariable,
-            finalize=written,
+            finalize=write_value,
             autoescape=False,
             keep_trailing_newline=True,
             cache_size=0,
@@ -193,20 +193,20 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return self._pins.get(parent.partition("/")[0], {}).get(template, template)
 
 
-def written(value: Any) -> Any:
-    """How `{{ value }}` is written: text as it is, anything else as JSON."""
+def write_value(value: Any) -> Any:
+    """Write `{{ value }}`: text as it is, anything else as JSON."""
     if isinstance(value, str | MissingVariable):
         return value
     return as_json(value)
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """JSON with readable characters; unlike Jinja's own `tojson` nothing is escaped for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=_plain)
+    """Write JSON with readable characters; unlike Jinja's own `tojson` nothing is escaped for HTML."""
+    return json.dumps(value, ensure_ascii=False, indent=min(indent, 8) if indent else None, default=_json_default)
 
 
-def _plain(value: Any) -> Any:
-    """What filters and range() give, as lists; anything else, such as a method, is not for a prompt."""
+def _json_default(value: Any) -> Any:
+    """Convert the results of filters and range() to lists; anything else, such as a method, is refused."""
     if isinstance(value, range | Iterator):
         return list(value)
     if isinstance(value, MissingVariable):
@@ -215,7 +215,7 @@ def _plain(value: Any) -> Any:
 
 
 def bounded_range(*arguments: int) -> range:
-    """`range`, of at most MAX_RANGE steps."""
+    """Return a `range` of at most MAX_RANGE steps."""
     steps = range(*arguments)
     if len(steps) > MAX_RANGE:
         raise Problem("template.too_expensive", f"range() has {len(steps):,} steps; at most {MAX_RANGE:,} are allowed.")
@@ -223,7 +223,7 @@ def bounded_range(*arguments: int) -> range:
 
 
 def analyse(source: str, pointer: str = "") -> Analysis:
-    """Hold a template against the language; nothing of it runs.
+    """Check a template against the language, without running it.
 
     Returns its undeclared variables and what it includes. Raises `template.syntax`, `template.not_allowed` or
     `template.too_complex`, each with `pointer` and `line`.
@@ -258,18 +258,19 @@ def _check_tree(tree: nodes.Template, pointer: str) -> None:
         if loops > MAX_LOOP_DEPTH:
             sentence = f"Loops are nested more than {MAX_LOOP_DEPTH} deep (line {line})."
             raise Problem("template.too_complex", sentence, pointer=pointer, line=line)
-        refusal = _refusal(node)
+        refusal = _forbidden_reason(node)
         if refusal:
             raise Problem("template.not_allowed", f"{refusal} (line {line})", pointer=pointer, line=line)
 
 
 def _line(node: nodes.Node) -> int | None:
-    """Where a node stands; a few nodes know it only through what is in them."""
-    return next((one.lineno for one in (node, *node.iter_child_nodes()) if one.lineno is not None), None)
+    """Return a node's line; a few nodes know it only from their children."""
+    nodes_with_lines = (node, *node.iter_child_nodes())
+    return next((candidate.lineno for candidate in nodes_with_lines if candidate.lineno is not None), None)
 
 
 def _walk(tree: nodes.Template) -> Iterator[tuple[nodes.Node, int]]:
-    """Every node with the number of loops around it (itself included), without recursion."""
+    """Yield every node with the number of loops around it (itself included), without recursion."""
     waiting: list[tuple[nodes.Node, int]] = [(tree, 0)]
     while waiting:
         node, loops = waiting.pop()
@@ -278,8 +279,8 @@ def _walk(tree: nodes.Template) -> Iterator[tuple[nodes.Node, int]]:
         waiting.extend((child, loops) for child in node.iter_child_nodes())
 
 
-def _refusal(node: nodes.Node) -> str | None:
-    """Why a node may not be in a prompt, or None where it may."""
+def _forbidden_reason(node: nodes.Node) -> str | None:
+    """Return why a node is not allowed in a prompt, or None where it is."""
     if type(node) not in ALLOWED_NODES:
         return f"“{type(node).__name__}” is not part of the template language of prompts"
     if isinstance(node, nodes.Filter) and node.name not in ALLOWED_FILTERS:

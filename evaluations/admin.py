@@ -1,4 +1,4 @@
-"""The administration site's view of datasets and evaluations: to look at. Changes are made on the pages and the API."""
+"""Read-only views of datasets and evaluations for the administration site; changes are made elsewhere."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from evaluations import tasks
 from evaluations.data_quality import reports
 from evaluations.models import (
+    SLA,
     Annotation,
     AnnotationItem,
     AnnotationRound,
@@ -16,6 +17,7 @@ from evaluations.models import (
     CaseProposal,
     CaseRemoval,
     Comparison,
+    ComparisonRun,
     Dataset,
     DatasetImport,
     DatasetVersion,
@@ -24,24 +26,21 @@ from evaluations.models import (
     GateRun,
     ImportPart,
     LeakageOverride,
-    Lineup,
-    LineupRun,
     ModelPrice,
+    PlaygroundAnswer,
+    PlaygroundRun,
     Provider,
     ProviderModel,
     Report,
     ReportKind,
     Result,
-    ResultMark,
+    ResultAnnotation,
     Run,
     RunBatch,
-    ServiceLevels,
     Synthesis,
-    Trial,
-    TrialAnswer,
 )
-from registry.admin.base import ReadOnlyAdmin, operator_in, told
-from registry.tasks import start
+from infra.work import start
+from registry.admin.base import ReadOnlyAdmin, operator_in, report_outcome
 from registry.templatetags.registry_text import short_hash
 
 
@@ -57,14 +56,14 @@ class DatasetAdmin(ReadOnlyAdmin):
     @admin.action(description="Look for leaks again")
     def look_for_leaks(self, request: HttpRequest, datasets: QuerySet[Dataset]) -> None:
         for dataset in datasets.select_related("project", "head"):
-            told(self, request, lambda dataset=dataset: self._look(request, dataset), dataset)  # type: ignore[misc]
+            report_outcome(self, request, lambda dataset=dataset: self._look(request, dataset), dataset)  # type: ignore[misc]
 
     def _look(self, request: HttpRequest, dataset: Dataset) -> str:
         if dataset.head is None:
             return f"{dataset} has no cases."
-        report = reports.ask(operator_in(request, dataset.project), dataset.head, ReportKind.LEAKAGE)
+        report = reports.request_report(operator_in(request, dataset.project), dataset.head, ReportKind.LEAKAGE)
         start(tasks.make_report, report.pk)
-        return f"Looking at {dataset}."
+        return f"Searching {dataset} for leaks."
 
 
 @admin.register(DatasetVersion)
@@ -108,7 +107,7 @@ class ImportPartAdmin(ReadOnlyAdmin):
     exclude = ("data",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # A megabyte each, and nobody reads them here.
+        # A megabyte each, and not readable here.
         rows: QuerySet[Any] = super().get_queryset(request)
         return rows.defer("data")
 
@@ -122,7 +121,7 @@ class ReportAdmin(ReadOnlyAdmin):
 
 @admin.register(Finding)
 class FindingAdmin(ReadOnlyAdmin):
-    list_display = ("report", "kind", "held_id", "other_id", "score", "is_leak")
+    list_display = ("report", "kind", "held_out_id", "other_id", "score", "is_leak")
     list_select_related = ("report__version__dataset",)
     list_filter = ("kind", "is_leak")
 
@@ -149,7 +148,7 @@ class AnnotationRoundAdmin(ReadOnlyAdmin):
 
 @admin.register(AnnotationItem)
 class AnnotationItemAdmin(ReadOnlyAdmin):
-    list_display = ("round", "case_id", "given", "held_by", "held_until")
+    list_display = ("round", "case_id", "annotation_count", "held_by", "held_until")
     list_select_related = ("round", "held_by")
 
 
@@ -188,7 +187,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 @admin.register(RunBatch)
 class RunBatchAdmin(ReadOnlyAdmin):
-    list_display = ("run_id", "number", "state", "attempts", "beat_at")
+    list_display = ("run_id", "number", "state", "attempts", "heartbeat_at")
     list_filter = ("state",)
 
 
@@ -198,16 +197,16 @@ class ResultAdmin(ReadOnlyAdmin):
     list_filter = ("passed", "is_leaked")
 
 
-@admin.register(ResultMark)
-class ResultMarkAdmin(ReadOnlyAdmin):
-    list_display = ("result_id", "is_right", "by_name", "created_at")
+@admin.register(ResultAnnotation)
+class ResultAnnotationAdmin(ReadOnlyAdmin):
+    list_display = ("result_id", "is_correct", "by_name", "created_at")
 
 
 @admin.register(Comparison)
 class ComparisonAdmin(ReadOnlyAdmin):
-    list_display = ("id", "project", "baseline_id", "candidate_id", "margin", "state", "by_name", "created_at")
-    list_filter = ("state",)
-    list_select_related = ("project",)
+    list_display = ("id", "project", "swept", "state", "budget_usd", "by_name", "created_at")
+    list_filter = ("state", "project")
+    list_select_related = ("project", "swept__prompt")
 
 
 @admin.register(Gate)
@@ -223,39 +222,32 @@ class GateRunAdmin(ReadOnlyAdmin):
     list_select_related = ("gate__environment", "version__prompt")
 
 
-@admin.register(ServiceLevels)
-class ServiceLevelsAdmin(ReadOnlyAdmin):
+@admin.register(SLA)
+class SLAAdmin(ReadOnlyAdmin):
     list_display = ("project", "p99_latency_ms", "cost_per_call_usd", "format_adherence", "quality")
     list_select_related = ("project",)
 
 
-@admin.register(Lineup)
-class LineupAdmin(ReadOnlyAdmin):
-    list_display = ("id", "project", "swept", "state", "budget_usd", "by_name", "created_at")
-    list_filter = ("state", "project")
-    list_select_related = ("project", "swept__prompt")
+@admin.register(ComparisonRun)
+class ComparisonRunAdmin(ReadOnlyAdmin):
+    list_display = ("comparison", "position", "run")
+    list_select_related = ("comparison", "run")
 
 
-@admin.register(LineupRun)
-class LineupRunAdmin(ReadOnlyAdmin):
-    list_display = ("lineup", "place", "run")
-    list_select_related = ("lineup", "run")
-
-
-@admin.register(Trial)
-class TrialAdmin(ReadOnlyAdmin):
+@admin.register(PlaygroundRun)
+class PlaygroundRunAdmin(ReadOnlyAdmin):
     list_display = ("id", "prompt", "version", "state", "by_name", "created_at")
     list_filter = ("state", "project")
     list_select_related = ("prompt", "version__prompt")
 
 
-@admin.register(TrialAnswer)
-class TrialAnswerAdmin(ReadOnlyAdmin):
-    list_display = ("trial", "model", "state", "error", "cost_usd")
-    list_select_related = ("trial", "model__provider")
+@admin.register(PlaygroundAnswer)
+class PlaygroundAnswerAdmin(ReadOnlyAdmin):
+    list_display = ("playground_run", "model", "state", "error", "cost_usd")
+    list_select_related = ("playground_run", "model__provider")
 
 
 @admin.register(Synthesis)
 class SynthesisAdmin(ReadOnlyAdmin):
-    list_display = ("id", "dataset", "model", "state", "wanted", "proposed", "cost_usd", "by_name")
+    list_display = ("id", "dataset", "model", "state", "requested", "proposed", "cost_usd", "by_name")
     list_select_related = ("dataset", "model__provider")

@@ -1,4 +1,4 @@
-"""The administration site's view of training sets, jobs and tuned models. Jobs can be ended and go on there."""
+"""The administration site's view of training sets, jobs and tuned models. Jobs can be cancelled and resumed there."""
 
 from typing import Any
 
@@ -11,6 +11,8 @@ from finetunes.jobs import lifecycle as jobs
 from finetunes.models import (
     CrossValidation,
     FineTune,
+    FineTuningPrice,
+    FineTuningSettings,
     Guide,
     StrategyPolicy,
     StrategyRecommendation,
@@ -21,14 +23,12 @@ from finetunes.models import (
     TunedModel,
     TuneEvent,
     TunePoint,
-    Tuner,
-    TuningPrice,
 )
 from finetunes.strategy import recommendations
-from registry.admin.base import ReadOnlyAdmin, operator_in, told
+from infra.work import start
+from registry.admin.base import ReadOnlyAdmin, operator_in, report_outcome
 from registry.admin.prompts import PromptAdmin
 from registry.models import Prompt
-from registry.tasks import start
 
 
 @admin.register(TrainingSet)
@@ -68,12 +68,12 @@ class FineTuneAdmin(ReadOnlyAdmin):
     @admin.action(description="Cancel")
     def end(self, request: HttpRequest, rows: QuerySet[FineTune]) -> None:
         for job in rows.select_related("project"):
-            told(self, request, lambda job=job: self._end(request, job), job)  # type: ignore[misc]
+            report_outcome(self, request, lambda job=job: self._end(request, job), job)  # type: ignore[misc]
 
     @admin.action(description="Go on where it needed attention")
     def go_on(self, request: HttpRequest, rows: QuerySet[FineTune]) -> None:
         for job in rows.select_related("project"):
-            told(self, request, lambda job=job: self._go_on(request, job), job)  # type: ignore[misc]
+            report_outcome(self, request, lambda job=job: self._go_on(request, job), job)  # type: ignore[misc]
 
     def _end(self, request: HttpRequest, job: FineTune) -> str:
         start(tasks.advance, jobs.cancel(operator_in(request, job.project), job).pk)
@@ -111,17 +111,17 @@ class TunedModelAdmin(ReadOnlyAdmin):
 @admin.register(TunedEvaluation)
 class TunedEvaluationAdmin(ReadOnlyAdmin):
     list_display = ("tuned", "split", "baseline", "candidate", "comparison", "error")
-    list_select_related = ("tuned", "baseline", "candidate", "comparison__baseline", "comparison__candidate")
+    list_select_related = ("tuned", "baseline", "candidate", "comparison")
 
 
-@admin.register(Tuner)
-class TunerAdmin(ReadOnlyAdmin):
-    list_display = ("provider", "dialect", "max_jobs")
+@admin.register(FineTuningSettings)
+class FineTuningSettingsAdmin(ReadOnlyAdmin):
+    list_display = ("provider", "protocol", "max_jobs")
     list_select_related = ("provider",)
 
 
-@admin.register(TuningPrice)
-class TuningPriceAdmin(ReadOnlyAdmin):
+@admin.register(FineTuningPrice)
+class FineTuningPriceAdmin(ReadOnlyAdmin):
     list_display = ("model", "valid_from", "training", "tuned_input", "tuned_output", "by_name")
     list_select_related = ("model__provider",)
 
@@ -157,8 +157,8 @@ class StrategicPromptAdmin(PromptAdmin):
     @admin.action(description="Recommend a strategy for the selected prompts")
     def recommend(self, request: HttpRequest, queryset: QuerySet[Prompt]) -> None:
         for prompt in queryset.select_related("project", "head"):
-            told(self, request, lambda prompt=prompt: self._recommend(request, prompt), prompt)  # type: ignore[misc]
+            report_outcome(self, request, lambda prompt=prompt: self._recommend(request, prompt), prompt)  # type: ignore[misc]
 
     def _recommend(self, request: HttpRequest, prompt: Prompt) -> str:
-        made = recommendations.recommend(operator_in(request, prompt.project), prompt=prompt)
-        return f"{prompt}: {made.strategy} (recommendation {made.pk})."
+        recommendation = recommendations.recommend(operator_in(request, prompt.project), prompt=prompt)
+        return f"{prompt}: {recommendation.strategy} (recommendation {recommendation.pk})."

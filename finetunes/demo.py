@@ -1,4 +1,4 @@
-"""What the demo needs to try fine-tunes and strategy: the sandbox tunes, prices for it, configs and a guide."""
+"""Demo data for fine-tunes and strategy: fine-tuning at the sandbox, prices for it, configs and a guide."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from evaluations.models import Capability, Provider
 from evaluations.providers import configuration as providers
 from finetunes.guides import lifecycle as guides
 from finetunes.jobs import provider_settings
-from finetunes.models import TuningPrice
+from finetunes.models import FineTuningPrice
 from inference.configs import lifecycle as configs
 from registry import demo
-from registry.accounts.permissions import Actor, person
+from registry.accounts.permissions import Actor, actor_for_user
 from registry.models import Project, User
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
@@ -57,24 +57,24 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 
 @transaction.atomic
 def seed(_credentials_file: Path) -> bool:
-    """Let the demo's sandbox tune, unless it does; returns whether it was made so."""
+    """Set up fine-tuning at the demo's sandbox, unless it is set up; returns whether it was done now."""
     project = Project.objects.filter(slug=demo.PROJECT).first()
     sandbox = Provider.objects.filter(project=project, is_simulation=True).first() if project else None
-    if project is None or sandbox is None or TuningPrice.objects.filter(model__provider=sandbox).exists():
+    if project is None or sandbox is None or FineTuningPrice.objects.filter(model__provider=sandbox).exists():
         return False
-    admin = person(User.objects.get(username="admin"), project)
+    admin = actor_for_user(User.objects.get(username="admin"), project)
     sandbox.project = project
     providers.change(admin, sandbox, capabilities=[*sandbox.capabilities, Capability.FINE_TUNING])
-    provider_settings.set_price(admin, providers.model_named(project, f"{sandbox.name}/{BASE}"), PRICES)
-    editor = person(User.objects.get(username="editor"), project)
+    provider_settings.set_price(admin, providers.get_model(project, f"{sandbox.name}/{BASE}"), PRICES)
+    editor = actor_for_user(User.objects.get(username="editor"), project)
     _configs(editor)
-    wanted = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}
-    guides.define(editor, "ticket-routing", wanted)
+    members = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}
+    guides.define(editor, "ticket-routing", members)
     return True
 
 
 def _configs(editor: Actor) -> None:
-    """The three configs of the source document, by the demo's own names."""
+    """Create the three configs of the source document, by the demo's own names."""
     analysis = prompts.create(editor, name="analysis.template", description="Answers a question about a table.")
     versions.commit(editor, analysis, content=ANALYSIS, message="First version")
     for task, record in CONFIGS.items():

@@ -1,5 +1,5 @@
-"""Work for the workers; each task loads by id, calls one function, and has its limits. The rows are the messages: see
-registry.tasks."""
+"""Tasks of the workers; each loads by id, calls one function, and has its limits. The rows are the messages: see
+infra.work."""
 
 from celery import shared_task
 
@@ -10,27 +10,27 @@ from finetunes.jobs import lifecycle as jobs
 from finetunes.models import TunedEvaluation
 from finetunes.strategy import config_proposals
 from finetunes.training_sets import lifecycle as training_sets
-from registry.tasks import start
+from infra.work import start
 
-MOST_SWEPT = 50
+MAX_STARTED = 50
 HOUR = 3_600
 
 
 @shared_task(name="finetunes.tasks.build", time_limit=HOUR + 60, soft_time_limit=HOUR)
 def build(training_set_id: int) -> None:
-    """Make a training set's files."""
-    found = training_sets.loaded().filter(pk=training_set_id).first()
-    if found:
-        training_sets.perform(found)
+    """Build a training set's files."""
+    training_set = training_sets.training_sets_with_related().filter(pk=training_set_id).first()
+    if training_set:
+        training_sets.build(training_set)
 
 
 @shared_task(name="finetunes.tasks.advance", time_limit=660, soft_time_limit=640)
 def advance(job_id: int) -> None:
-    """Take one step of a job; what can be done at once is another task."""
+    """Take one step of a job; a next step that is due at once is another task."""
     from finetunes.jobs.worker import advance as step  # noqa: PLC0415
 
     job = step(job_id)
-    if job and job.is_driven and jobs.due().filter(pk=job.pk).exists():
+    if job and job.is_driven and jobs.due_jobs().filter(pk=job.pk).exists():
         start(advance, job.pk)
     if job and hasattr(job, "tuned"):
         start(measure, job.tuned.pk)
@@ -38,17 +38,17 @@ def advance(job_id: int) -> None:
 
 @shared_task(name="finetunes.tasks.measure", time_limit=300, soft_time_limit=280)
 def measure(tuned_id: int) -> None:
-    """Begin to measure a tuned model."""
-    found = tuned_models.unmeasured().filter(pk=tuned_id).first()
-    for run in tuned_models.measure(found) if found else ():
-        start(evaluating.drive_run, run.pk)
+    """Start the evaluation of a tuned model."""
+    model = tuned_models.unmeasured_models().filter(pk=tuned_id).first()
+    for run in tuned_models.measure(model) if model else ():
+        start(evaluating.work_on_run, run.pk)
 
 
 @shared_task(name="finetunes.tasks.compare", time_limit=120, soft_time_limit=110)
 def compare(evaluation_id: int) -> None:
-    """Hold a tuned model's runs against those of what it is to replace."""
-    found: TunedEvaluation | None = tuned_models.uncompared().filter(pk=evaluation_id).first()
-    number = tuned_models.compare(found) if found else None
+    """Compare a tuned model's runs with those of the prompt that it replaces."""
+    evaluation: TunedEvaluation | None = tuned_models.uncompared_evaluations().filter(pk=evaluation_id).first()
+    number = tuned_models.compare(evaluation) if evaluation else None
     if number:
         start(evaluating.compare_runs, number)
 
@@ -56,34 +56,34 @@ def compare(evaluation_id: int) -> None:
 @shared_task(name="finetunes.tasks.cross_validate", time_limit=660, soft_time_limit=640)
 def cross_validate(cross_validation_id: int) -> None:
     """Take the next steps of a cross-validation."""
-    found = cross_validation.open_work().filter(pk=cross_validation_id).first()
-    if found:
-        cross_validation.perform(found)
+    row = cross_validation.claimable_cross_validations().filter(pk=cross_validation_id).first()
+    if row:
+        cross_validation.advance(row)
 
 
 @shared_task(name="finetunes.tasks.look_at_drift", time_limit=600, soft_time_limit=580)
 def look_at_drift() -> None:
-    """Look whether live calls of published models are still what they were measured on."""
-    for model in tuned_models.undrifted()[:MOST_SWEPT]:
-        tuned_models.look_at_drift(model)
+    """Check whether live calls of published models still look like what they were measured on."""
+    for model in tuned_models.models_due_for_drift_check()[:MAX_STARTED]:
+        tuned_models.check_drift(model)
 
 
 @shared_task(name="finetunes.tasks.follow_recommendations", time_limit=600, soft_time_limit=580)
 def follow_recommendations() -> None:
-    """Recommend anew for configs that follow a prompt; another answer opens a promotion."""
-    config_proposals.look(DEFAULT_ENVIRONMENT)
+    """Recommend again for configs that follow a prompt; another answer opens a promotion."""
+    config_proposals.propose_changes(DEFAULT_ENVIRONMENT)
 
 
-@shared_task(name="finetunes.tasks.sweep", time_limit=60, soft_time_limit=50)
+@shared_task(name="finetunes.tasks.reconcile", time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what is due, or waits because its own task was lost or its worker died."""
-    for key in training_sets.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in training_sets.claimable_training_sets().values_list("pk", flat=True)[:MAX_STARTED]:
         start(build, key)
-    for key in jobs.due().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in jobs.due_jobs().values_list("pk", flat=True)[:MAX_STARTED]:
         start(advance, key)
-    for key in tuned_models.unmeasured().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in tuned_models.unmeasured_models().values_list("pk", flat=True)[:MAX_STARTED]:
         start(measure, key)
-    for key in tuned_models.uncompared().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in tuned_models.uncompared_evaluations().values_list("pk", flat=True)[:MAX_STARTED]:
         start(compare, key)
-    for key in cross_validation.open_work().values_list("pk", flat=True)[:MOST_SWEPT]:
+    for key in cross_validation.claimable_cross_validations().values_list("pk", flat=True)[:MAX_STARTED]:
         start(cross_validate, key)

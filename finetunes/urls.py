@@ -35,6 +35,6 @@ urlpatterns = [
     path(f"{JOB}/measure/", jobs.job_measure, name="job-measure"),
     path(f"{JOB}/publish/", jobs.job_publish, name="job-publish"),
     path(f"{JOB}/do/<str:verb>/", jobs.job_act, name="job-act"),
-    path(f"{P}/settings/providers/<str:name>/tuning/panel/", jobs.tuner_panel, name="tuner-panel"),
-    path(f"{P}/settings/providers/<str:name>/tuning/", jobs.tuner_set, name="tuner-set"),
+    path(f"{P}/settings/providers/<str:name>/tuning/panel/", jobs.fine_tuning_panel, name="fine-tuning-panel"),
+    path(f"{P}/settings/providers/<str:name>/tuning/", jobs.fine_tuning_set, name="fine-tuning-set"),
 ]

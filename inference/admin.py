@@ -1,8 +1,8 @@
-"""The administration site's view of inference configs, calls and monitors: to look at."""
+"""The administration site's view of inference configs, calls and monitors, read-only."""
 
 from django.contrib import admin
 
-from inference.models import InferenceConfig, Monitor, Call, CallDay
+from inference.models import Call, CallDay, InferenceConfig, Monitor
 from registry.admin.base import ReadOnlyAdmin
 
 
@@ -13,7 +13,7 @@ class InferenceConfigAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Call)
-class ObservationAdmin(ReadOnlyAdmin):
+class CallAdmin(ReadOnlyAdmin):
     list_display = ("reference", "version", "environment", "at", "model_name", "latency_ms", "cost_usd", "format_ok")
     list_select_related = ("version__prompt",)
     list_filter = ("environment", "is_simulation")
@@ -22,7 +22,7 @@ class ObservationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(CallDay)
-class ObservationDayAdmin(ReadOnlyAdmin):
+class CallDayAdmin(ReadOnlyAdmin):
     list_display = ("version", "environment", "day", "is_simulation")
     list_select_related = ("version__prompt",)
     ordering = ("-day", "id")

@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class InferenceAppConfig(AppConfig):
-    """What serves and watches live traffic."""
+    """App of inference configs, live calls and monitors."""
 
     name = "inference"

@@ -1,4 +1,4 @@
-"""Live calls of the demo's prompt, as a service would have reported them. Made up, and marked as a simulation."""
+"""Live calls of the demo's prompt, as a service would report them: invented, and flagged as a simulation."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from inference.models import Call
 from inference.monitoring import monitors
 from infra.bulk_copy import copy_rows
 from registry import demo
-from registry.accounts.permissions import Actor, person
+from registry.accounts.permissions import Actor, actor_for_user
 from registry.content import tokens
 from registry.models import Project, Prompt, PromptVersion, User
 from registry.promotions import approvals, environments, workflow
@@ -26,7 +26,7 @@ from registry.prompts import resolution
 DAYS = 14
 CALLS_A_DAY = 700
 MODEL = "sandbox-small"
-# Of a month without a pattern: a seed, so that every demo has the same.
+# A fixed seed, so that every demo has the same calls.
 SEED = 20261130
 FIELDS = (
     *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms", "tokens_in"),
@@ -36,15 +36,15 @@ FIELDS = (
 
 @transaction.atomic
 def seed(_credentials_file: Path) -> bool:
-    """Give the demo's prompt two weeks of calls, unless it has some; returns whether they were made."""
+    """Give the demo's prompt two weeks of calls, unless it has some; returns whether they were created."""
     project = Project.objects.filter(slug=demo.PROJECT).first()
     if project is None or Call.objects.filter(project=project).exists():
         return False
-    editor = person(User.objects.get(username="editor"), project)
+    editor = actor_for_user(User.objects.get(username="editor"), project)
     version = _live(project, editor)
-    # Read beforehand: while rows are copied the connection does nothing else.
+    # Read before the copy, during which the connection is busy.
     cases = Case.objects.filter(dataset__project=project).exclude(label="").order_by("id")[:500]
-    tickets = [(tokens.count(str(one.variables)).tokens, one.label) for one in cases] or [(30, "")]
+    tickets = [(tokens.count(str(case.variables)).tokens, case.label) for case in cases] or [(30, "")]
     copy_rows(Call, FIELDS, _calls(version, tickets))
     monitors.create(editor, version.prompt, figure="latency_p99", bound=1_500)
     monitors.create(editor, version.prompt, figure="format_rate", bound=0.95)
@@ -52,45 +52,45 @@ def seed(_credentials_file: Path) -> bool:
 
 
 def _live(project: Project, editor: Actor) -> PromptVersion:
-    """The version that is live in production; the newest is released where there is none."""
+    """Return the version that is live in production; the newest is released where there is none."""
     prompt = Prompt.objects.select_related("head").get(project=project, name=PROMPT)
-    production = environments.named(project, DEFAULT_ENVIRONMENT)
+    production = environments.get_environment(project, DEFAULT_ENVIRONMENT)
     live = approvals.live_release(production, prompt)
     if live is None:
         prompt.project = project
         version = resolution.resolve(project, parse_reference(f"{PROMPT}@latest"))
-        asked = workflow.request(editor, prompt, version, production, reason="Sorts tickets by team")
-        reviewer = person(User.objects.get(username="reviewer"), project)
-        workflow.approve(reviewer, asked)
-        workflow.apply(editor, workflow.numbered(project, asked.pk))
+        promotion = workflow.request(editor, prompt, version, production, reason="Sorts tickets by team")
+        reviewer = actor_for_user(User.objects.get(username="reviewer"), project)
+        workflow.approve(reviewer, promotion)
+        workflow.apply(editor, workflow.get_promotion(project, promotion.pk))
         return version
     return live.version
 
 
 def _calls(version: PromptVersion, tickets: Sequence[tuple[int, str]]) -> Iterator[tuple[Any, ...]]:
-    lot = random.Random(SEED)  # noqa: S311  # A demo's numbers; nothing is kept secret by them.
+    rng = random.Random(SEED)  # noqa: S311  # A demo's numbers, not secrets.
     price = {name: Decimal(value) for name, value in PRICES[MODEL].items()}
     now = timezone.now()
     number = 0
     for days in range(DAYS, -1, -1):
         morning = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
         weekend = 0.4 if morning.weekday() >= 5 else 1.0
-        for _ in range(round(CALLS_A_DAY * weekend * lot.uniform(0.9, 1.1))):
-            at = morning + _moment(lot)
+        for _ in range(round(CALLS_A_DAY * weekend * rng.uniform(0.9, 1.1))):
+            at = morning + _moment(rng)
             if at > now:
                 continue
             number += 1
-            length, label = lot.choice(tickets)
-            told, said = version.tokens + length, lot.randint(14, 30)
-            cost = (told * price["input"] + said * price["output"]) / 1_000_000
-            failed = lot.random() < 0.004
+            length, label = rng.choice(tickets)
+            tokens_in, tokens_out = version.tokens + length, rng.randint(14, 30)
+            cost = (tokens_in * price["input"] + tokens_out * price["output"]) / 1_000_000
+            failed = rng.random() < 0.004
             yield (
                 *(version.prompt.project_id, version.pk, DEFAULT_ENVIRONMENT, f"demo-{number}", at, MODEL, failed),
-                *(lot.lognormvariate(6.1, 0.35), told, said, round(cost, 8)),
-                *(None if failed else lot.random() < 0.93, label, True),
+                *(rng.lognormvariate(6.1, 0.35), tokens_in, tokens_out, round(cost, 8)),
+                *(None if failed else rng.random() < 0.93, label, True),
             )
 
 
-def _moment(lot: random.Random) -> timedelta:
-    """A time of the day, most often in the afternoon."""
-    return timedelta(seconds=min(86_399.0, max(0.0, lot.gauss(14, 3.5) * 3_600)))
+def _moment(rng: random.Random) -> timedelta:
+    """Draw a time of the day, most often in the afternoon."""
+    return timedelta(seconds=min(86_399.0, max(0.0, rng.gauss(14, 3.5) * 3_600)))

@@ -1,4 +1,4 @@
-"""Work for the workers; each task loads by id, calls one function, and has its limits."""
+"""Tasks of the workers; each loads by id, calls one function, and has its limits."""
 
 from celery import shared_task
 
@@ -6,13 +6,13 @@ from inference.calls import log as call_log
 from inference.monitoring import monitors
 
 HOUR = 3_600
-MOST_SWEPT = 50
+MAX_LOOKED_AT = 50
 
 
 @shared_task(name="inference.tasks.look_at_monitors", time_limit=300, soft_time_limit=280)
 def look_at_monitors() -> None:
-    """Look at the figures that people watch."""
-    for monitor in monitors.due()[:MOST_SWEPT]:
+    """Compute the figures of monitors that are due."""
+    for monitor in monitors.due_monitors()[:MAX_LOOKED_AT]:
         monitors.look(monitor)
 
 

@@ -1,4 +1,4 @@
-"""Many rows at once: PostgreSQL's COPY, some ten times as fast as INSERT."""
+"""Bulk inserts by PostgreSQL's COPY, some ten times as fast as INSERT."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from psycopg import sql
 
 def copy_rows(model: type[Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     """Write rows of a model's `fields` in the current transaction; returns how many. Constraints and triggers hold as
-    for any insert; a column that is not named takes its default."""
+    for any insert; a column that is not named gets its default."""
     own = {field.name: field for field in model._meta.concrete_fields}
     columns = [str(own[name].column) for name in fields]
     return copy_into(str(model._meta.db_table), columns, rows)
 
 
 def copy_into(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    """As `copy_rows`, for a table that has no model."""
+    """Write rows like `copy_rows`, into a table that has no model."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )

@@ -1,4 +1,4 @@
-"""Lines as SVG, computed on the server: they need no script, print well, and say in words what they show. Pure."""
+"""Charts as SVG, computed on the server: they need no script, print well, and have a description in words. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,15 +8,15 @@ WIDTH, HEIGHT = 640, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 632, 14, 160
 TICKS = 4
 SCATTER_HEIGHT, SCATTER_BOTTOM = 300, 262
-SMALLEST, LARGEST = 4, 11
-# Room for the name of a spot at the right edge.
+MIN_RADIUS, MAX_RADIUS = 4, 11
+# Room for the name of a point at the right edge.
 MARGIN = 18
-# More captions than these below one line run into each other.
-MOST_CAPTIONS = 12
+# More captions below one line would overlap.
+MAX_CAPTIONS = 12
 
 
 @dataclass(frozen=True)
-class Mark:
+class Dot:
     x: int
     y: int
     label: str
@@ -37,7 +37,7 @@ class LineChart:
     title: str
     description: str
     points: str
-    marks: Sequence[Mark]
+    marks: Sequence[Dot]
     ticks: Sequence[Level]
     limit: Level | None
     width: int = WIDTH
@@ -50,7 +50,7 @@ class LineChart:
 def line_chart(
     key: str, title: str, values: Sequence[tuple[str, float]], *, unit: str = "", limit: tuple[str, float] | None = None
 ) -> LineChart:
-    """(label, value) pairs from left to right, the vertical axis from zero; `limit` is a labelled level.
+    """Draw (label, value) pairs from left to right, the vertical axis from zero; `limit` is a labelled level.
 
     `key` is unique on its page: the picture's title is found by it.
     """
@@ -58,9 +58,9 @@ def line_chart(
     step = _round_up(highest / TICKS)
     top = step * ceil(highest / step)
     width = (RIGHT - LEFT) / max(1, len(values) - 1)
-    every = ceil(len(values) / MOST_CAPTIONS)
+    every = ceil(len(values) / MAX_CAPTIONS)
     marks = [
-        Mark(
+        Dot(
             round(LEFT + index * width),
             _y(value, top),
             f"{label}: {value:,.0f} {unit}",
@@ -72,8 +72,8 @@ def line_chart(
     return LineChart(
         key,
         title,
-        f"{title}: {', '.join(mark.label for mark in marks)}",
-        " ".join(f"{mark.x},{mark.y}" for mark in marks),
+        f"{title}: {', '.join(dot.label for dot in marks)}",
+        " ".join(f"{dot.x},{dot.y}" for dot in marks),
         marks,
         ticks,
         Level(_y(limit[1], top), limit[0]) if limit else None,
@@ -82,16 +82,16 @@ def line_chart(
 
 @dataclass(frozen=True)
 class Curve:
-    """A line among others; its `name` stands below, and `place` tells it apart from the rest by its stroke."""
+    """One of several lines; its `name` stands below, and `place` selects its stroke."""
 
     name: str
     points: str
-    end: Mark
+    end: Dot
     place: int
 
 
-# What is lower everywhere is as good as zero.
-NOTHING = 1e-12
+# A series that is lower everywhere counts as zero.
+MIN_TOP = 1e-12
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class CurveChart:
     description: str
     curves: Sequence[Curve]
     ticks: Sequence[Level]
-    steps: Sequence[Mark]
+    steps: Sequence[Dot]
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -114,34 +114,32 @@ class CurveChart:
 def curve_chart(
     key: str, title: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str
 ) -> CurveChart:
-    """(name, (x, y) pairs) of each line; both axes begin at zero, and `across` says what x counts."""
+    """Draw a line for each (name, (x, y) pairs); both axes begin at zero, and `across` names what x counts."""
     every = [pair for _, pairs in series for pair in pairs]
     far = max((x for x, _ in every), default=0) or 1
-    found: float = max((y for _, y in every), default=0.0)
-    highest = found if found > NOTHING else 1.0
+    maximum: float = max((y for _, y in every), default=0.0)
+    highest = maximum if maximum > MIN_TOP else 1.0
     step = _round_up(highest / TICKS)
     top = step * ceil(highest / step - 1e-9)
 
     def x_of(value: float) -> int:
         return round(LEFT + (RIGHT - LEFT) * value / far)
 
-    curves, told = [], []
+    curves, descriptions = [], []
     for place, (name, pairs) in enumerate(series):
         if not pairs:
             continue
         (_, first), (last_x, last) = pairs[0], pairs[-1]
         # Below the axis nothing is drawn.
         points = " ".join(f"{x_of(x)},{_y(max(y, 0.0), top)}" for x, y in pairs)
-        curves.append(
-            Curve(name, points, Mark(x_of(last_x), _y(max(last, 0.0), top), f"{name}: {_short(last)}"), place)
-        )
-        told.append(f"{name} from {_short(first)} to {_short(last)}")
+        curves.append(Curve(name, points, Dot(x_of(last_x), _y(max(last, 0.0), top), f"{name}: {_short(last)}"), place))
+        descriptions.append(f"{name} from {_short(first)} to {_short(last)}")
     across_step = _round_up(far / (TICKS + 2))
     steps = [
-        Mark(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
+        Dot(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
     ]
     ticks = [Level(_y(step * k, top), _short(step * k)) for k in range(round(top / step) + 1)]
-    return CurveChart(key, title, f"{title} by {across}: {'; '.join(told)}", curves, ticks, steps)
+    return CurveChart(key, title, f"{title} by {across}: {'; '.join(descriptions)}", curves, ticks, steps)
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Bars side by side, for templates/parts/_bars.html."""
+    """A bar chart, for templates/parts/_bars.html."""
 
     key: str
     title: str
@@ -171,18 +169,18 @@ class BarChart:
 
 
 def bar_chart(key: str, title: str, values: Sequence[tuple[str, float]], *, unit: str = "") -> BarChart:
-    """(label, value) pairs from left to right, the vertical axis from zero. `key` is unique on its page."""
+    """Draw (label, value) pairs from left to right, the vertical axis from zero. `key` is unique on its page."""
     highest = max((value for _, value in values), default=0) or 1
     step = _round_up(highest / TICKS)
     top = step * ceil(highest / step)
     width = (RIGHT - LEFT) / max(1, len(values))
-    every = ceil(len(values) / (MOST_CAPTIONS // 2))
+    every = ceil(len(values) / (MAX_CAPTIONS // 2))
     bars = [
         Bar(
             round(LEFT + index * width) + 1,
             min(_y(value, top), BOTTOM - 2) if value else BOTTOM,
             max(1, round(width) - 2),
-            # A bar that stands for something is seen.
+            # A bar for a value above zero is always visible.
             max(BOTTOM - _y(value, top), 2 if value else 0),
             f"{label}: {value:,.0f} {unit}",
             label if index % every == 0 else "",
@@ -202,14 +200,14 @@ def _y(value: float, top: float) -> int:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, 50, ...: steps that people count in."""
+    """Round up to 1, 2, 5, 10, 20, 50, ...: readable steps."""
     power = 10.0 ** floor(log10(value))
     return next(power * nice for nice in (1.0, 2.0, 5.0, 10.0) if power * nice >= value)
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Something at a place of its own; `low` and `high` are the ends of its vertical interval, where it has one."""
+    """A drawn point; `low` and `high` are the ends of its vertical interval, where it has one."""
 
     x: int
     y: int
@@ -229,7 +227,7 @@ class Step:
 
 @dataclass(frozen=True)
 class ScatterChart:
-    """Spots by two figures, for templates/parts/_scatter.html."""
+    """Points by two figures, for templates/parts/_scatter.html."""
 
     key: str
     title: str
@@ -249,7 +247,7 @@ class ScatterChart:
 
 @dataclass(frozen=True)
 class Point:
-    """`x` from zero on; `y` a share from 0 to 1, with its interval; `size` from zero on is how large the spot is."""
+    """Input of a scatter chart: `x` from zero; `y` from 0 to 1, with its interval; `size` from zero scales the spot."""
 
     name: str
     x: float
@@ -264,12 +262,12 @@ class Point:
 def scatter_chart(
     key: str, title: str, points: Sequence[Point], *, across: str, form: str, limit: tuple[str, float] | None = None
 ) -> ScatterChart:
-    """Points by a share (upwards) and a figure from zero on (`across`, told by the format `form`); `limit` is a
-    labelled level. The vertical axis shows as much of 0 to 1 as there is to see."""
-    ends = [end for one in points for end in (one.low, one.high, one.y) if end is not None]
+    """Draw points by a proportion (vertical) and a figure from zero (`across`, in the format `form`); `limit` is a
+    labelled level. The vertical axis shows only the part of 0 to 1 that is used."""
+    ends = [end for point in points for end in (point.low, point.high, point.y) if end is not None]
     ends += [limit[1]] if limit else []
     floor_, ceiling = max(0.0, min(ends) - 0.02), min(1.0, max(ends) + 0.02)
-    furthest, largest = max(one.x for one in points) or 1.0, max(one.size for one in points) or 1.0
+    furthest, largest = max(point.x for point in points) or 1.0, max(point.size for point in points) or 1.0
     step = _round_up(furthest / TICKS)
     reach = step * ceil(furthest / step)
 
@@ -282,17 +280,17 @@ def scatter_chart(
 
     spots = [
         Spot(
-            x(one.x),
-            y(one.y),
-            None if one.low is None else y(one.low),
-            None if one.high is None else y(one.high),
-            one.name,
-            one.label,
-            one.is_chosen,
-            # People compare areas, so it is the area that grows with the size.
-            round(SMALLEST + (LARGEST - SMALLEST) * sqrt(one.size / largest), 1),
+            x(point.x),
+            y(point.y),
+            None if point.low is None else y(point.low),
+            None if point.high is None else y(point.high),
+            point.name,
+            point.label,
+            point.is_chosen,
+            # Readers compare areas, so the area grows with the size.
+            round(MIN_RADIUS + (MAX_RADIUS - MIN_RADIUS) * sqrt(point.size / largest), 1),
         )
-        for one in points
+        for point in points
     ]
     spots = [
         replace(
@@ -301,7 +299,7 @@ def scatter_chart(
             is_chosen=any(other.is_chosen for other in spots if (other.x, other.y) == (spot.x, spot.y)),
         )
         for index, spot in enumerate(spots)
-        # What stands on one another is one spot with all its names.
+        # Points at the same place are drawn as one spot with all names.
         if not any((other.x, other.y) == (spot.x, spot.y) for other in spots[:index])
     ]
     marks = [floor_ + (ceiling - floor_) * k / TICKS for k in range(TICKS + 1)]

@@ -1,7 +1,7 @@
-"""Secrets that must be read again, such as the keys of model providers: encrypted with the operator's keys.
+"""Encryption, with the operator's keys, of secrets that must be read again, such as the keys of model providers.
 
 ENCRYPTION_KEYS are Fernet keys, newest first: the first encrypts, every one decrypts. To rotate, put a new key in
-front, run `manage.py rotate_secrets`, and take the old one away.
+front, run `manage.py rotate_secrets`, and remove the old one.
 """
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -15,12 +15,12 @@ def _keys() -> MultiFernet:
 
 
 def encrypt(secret: str) -> str:
-    """A secret as it is stored; nothing of nothing."""
+    """Encrypt a secret; an empty one stays empty."""
     return _keys().encrypt(secret.encode()).decode() if secret else ""
 
 
 def decrypt(stored: str) -> str:
-    """The secret; `secret.unreadable` where the key that encrypted it is gone."""
+    """Decrypt a secret; `secret.unreadable` where the key that encrypted it is gone."""
     try:
         return _keys().decrypt(stored.encode()).decode() if stored else ""
     except InvalidToken:
@@ -29,6 +29,6 @@ def decrypt(stored: str) -> str:
         ) from None
 
 
-def rotated(stored: str) -> str:
-    """The same secret under the newest key."""
+def rotate(stored: str) -> str:
+    """Encrypt the same secret with the newest key."""
     return _keys().rotate(stored.encode()).decode() if stored else ""

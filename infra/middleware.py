@@ -1,4 +1,4 @@
-"""What every request passes: its id, refusals of what later layers would misread, and reading to the end."""
+"""Middleware of every request: its id, refusals of what later layers would misread, and reading to the end."""
 
 import re
 import uuid
@@ -20,8 +20,8 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-ID", "")
-        token = request_id.set(given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex)
+        caller_id = request.headers.get("X-Request-ID", "")
+        token = request_id.set(caller_id if ACCEPTABLE_ID.fullmatch(caller_id) else uuid.uuid4().hex)
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = request_id.get()
@@ -33,7 +33,7 @@ class RequestIdMiddleware:
 class ReadToTheEndMiddleware:
     """Reads what a refused request still sends: a client that is writing would see a reset, not the refusal."""
 
-    MOST_BYTES = 32 * 1024 * 1024
+    MAX_BYTES = 32 * 1024 * 1024
     CHUNK = 64 * 1024
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -42,7 +42,7 @@ class ReadToTheEndMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.status_code >= 400 and request.headers.get("Content-Length", "0") != "0":
-            left = self.MOST_BYTES
+            left = self.MAX_BYTES
             # A client that has gone away needs no answer.
             with suppress(UnreadablePostError):
                 while left > 0 and (chunk := request.read(self.CHUNK)):
@@ -65,7 +65,7 @@ class RefuseUnreadableMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
-        """A form's fields, once they can be read; PostgreSQL's text has no NUL."""
+        """Check a form's fields, once they can be read; PostgreSQL's text has no NUL."""
         if request.path.startswith("/api/"):
             return None
         if any("\0" in text for name, values in request.POST.lists() for text in (name, *values)):

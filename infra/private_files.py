@@ -7,7 +7,7 @@ from typing import Any
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object stored at `path`, or None where there is no such file."""
+    """Return the object stored at `path`, or None where there is no such file."""
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

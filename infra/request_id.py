@@ -1,4 +1,4 @@
-"""The id of the request that is being served; it ties log lines, audit entries and the answer together."""
+"""The id of the current request; it connects log lines, audit entries and the response."""
 
 import logging
 from contextvars import ContextVar

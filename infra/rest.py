@@ -1,4 +1,4 @@
-"""REST as a whole: strict JSON in, cursor pages and problem documents out."""
+"""Conventions of the REST API: strict JSON in, cursor pages and problem documents out."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 MAX_DEPTH = 60
-# Statuses that Django and DRF raise by themselves, and the code that says the same here.
+# Exceptions that Django and DRF raise themselves, with our codes for them.
 CODES: dict[type[Exception], str] = {
     exceptions.ParseError: "request.malformed",
     exceptions.NotAuthenticated: "auth.required",
@@ -34,7 +34,7 @@ CODES: dict[type[Exception], str] = {
     exceptions.NotFound: "not_found",
     exceptions.PermissionDenied: "access.denied",
     Http404: "not_found",
-    # In this order: the first kind that fits gives the code.
+    # In this order: the first type that matches gives the code.
     RequestDataTooBig: "request.too_large",
     SuspiciousOperation: "request.malformed",
     UnreadablePostError: "request.malformed",
@@ -115,7 +115,7 @@ class CursorPagination(pagination.CursorPagination):
         try:
             return super().paginate_queryset(queryset, request, view)
         except (ValueError, TypeError):
-            # A cursor that somebody made up, with a position that the ordered column cannot have.
+            # A made-up cursor, with a position that the ordered column cannot have.
             raise Problem("request.invalid", "The cursor is not one of ours; start from the first page.") from None
 
     def decode_cursor(self, request: Any) -> Any:
@@ -143,7 +143,7 @@ class CursorPagination(pagination.CursorPagination):
 
 
 def problem_handler(error: Exception, _context: dict[str, Any]) -> Response | None:
-    """The one place where refusals become answers. None for what is a bug: Django logs it and answers 500."""
+    """Turn refusals into responses. None for bugs: Django logs them and answers 500."""
     problem = as_problem(error)
     if problem is None:
         return None
@@ -170,12 +170,12 @@ def as_problem(error: Exception) -> Problem | None:
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), None)
     if code is None:
         return None
-    said = str(error.detail) if isinstance(error, exceptions.APIException) else f"{CATALOGUE[code].title}."
-    return Problem(code, said)
+    sentence = str(error.detail) if isinstance(error, exceptions.APIException) else f"{CATALOGUE[code].title}."
+    return Problem(code, sentence)
 
 
 def _faults(detail: Any, pointer: str) -> list[Fault]:
-    """DRF's nested error detail as a flat list of pointers and sentences."""
+    """Flatten DRF's nested error detail into pointers and sentences."""
     if isinstance(detail, dict):
         own = "non_field_errors"
         return [
@@ -193,8 +193,8 @@ def _faults(detail: Any, pointer: str) -> list[Fault]:
     return [Fault(pointer, getattr(detail, "code", "invalid"), str(detail))]
 
 
-def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """A problem outside DRF: a document below /api/, a page elsewhere."""
+def _problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Answer with a problem outside DRF: a document below /api/, a page elsewhere."""
     status = problem.kind.status
     if request.path.startswith("/api/") or request.content_type == "application/json":
         return JsonResponse(problem.as_document(), status=status, content_type=PROBLEM_TYPE)
@@ -202,20 +202,24 @@ def _answer(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, Problem("not_found", "There is nothing at this address."))
+    return _problem_response(request, Problem("not_found", "There is nothing at this address."))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, Problem("request.malformed", "The request cannot be read."))
+    return _problem_response(request, Problem("request.malformed", "The request cannot be read."))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, Problem("access.denied", "You may not do this."))
+    return _problem_response(request, Problem("access.denied", "You may not do this."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return _answer(request, Problem("server.error", "Something went wrong on our side; the log has the details."))
+    return _problem_response(
+        request, Problem("server.error", "Something went wrong in Cuebook; the log has the details.")
+    )
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return _answer(request, Problem("auth.csrf", "This form is too old or came from elsewhere; load the page again."))
+    return _problem_response(
+        request, Problem("auth.csrf", "This form is too old or came from elsewhere; load the page again.")
+    )

@@ -1,4 +1,5 @@
-"""What the API's serializers are made of: JSON objects, exact text, selectors, and bodies without unknown members."""
+"""Fields and bases of the API's serializers: JSON objects, exact text, selectors, and bodies without unknown
+members."""
 
 from typing import Any
 
@@ -21,6 +22,11 @@ class ObjectField(serializers.JSONField):
         return data
 
 
+@extend_schema_field({})
+class AnyField(serializers.JSONField):
+    """Any JSON value."""
+
+
 # No docstring: it would become the description of every body in the OpenAPI file. A body's unknown members are refused,
 # because a typo must not be taken for an absent member.
 class Input(serializers.Serializer[Any]):
@@ -38,6 +44,10 @@ class Input(serializers.Serializer[Any]):
             if unknown:
                 raise serializers.ValidationError({name: ["Unknown member."] for name in unknown})
         return super().to_internal_value(data)
+
+
+class EmptyInput(Input):
+    """The body of a verb that takes nothing."""
 
 
 class Text(serializers.CharField):

@@ -1,17 +1,20 @@
-"""Rows that history rests on are inserted and never changed: PostgreSQL refuses, whoever asks."""
+"""Triggers for rows of the history, which are inserted and never changed: PostgreSQL refuses, whoever asks."""
 
 import pgtrigger
 
 REFUSE = "RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;"
 
 
-def frozen(*fields: str) -> list[pgtrigger.Trigger]:
-    """Triggers that refuse to change these members, and to delete: what was agreed on stays."""
-    return [*frozen_while_kept(*fields), pgtrigger.Protect(name="refuse_delete", operation=pgtrigger.Delete)]
+def frozen_fields(*fields: str) -> list[pgtrigger.Trigger]:
+    """Build triggers that refuse to change these fields, and to delete the row."""
+    return [
+        *frozen_fields_of_deletable_rows(*fields),
+        pgtrigger.Protect(name="refuse_delete", operation=pgtrigger.Delete),
+    ]
 
 
-def frozen_while_kept(*fields: str) -> list[pgtrigger.Trigger]:
-    """A trigger that refuses to change these members of rows which may go one day."""
+def frozen_fields_of_deletable_rows(*fields: str) -> list[pgtrigger.Trigger]:
+    """Build a trigger that refuses to change these fields of rows that may be deleted."""
     return [
         pgtrigger.Trigger(
             name="refuse_refit",
@@ -24,7 +27,7 @@ def frozen_while_kept(*fields: str) -> list[pgtrigger.Trigger]:
 
 
 def insert_only() -> list[pgtrigger.Trigger]:
-    """Triggers that refuse UPDATE, DELETE and TRUNCATE."""
+    """Build triggers that refuse UPDATE, DELETE and TRUNCATE."""
     return [
         pgtrigger.Trigger(
             name="refuse_change",

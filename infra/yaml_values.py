@@ -1,5 +1,5 @@
-"""YAML from strangers, read safely: no types of Python's, no depth that ends the process, and no aliases that unfold to
-very much. Pure."""
+"""Safe reading of untrusted YAML: no Python types, no depth that crashes the process, and no aliases that expand too
+far. Pure."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ MAX_CHARACTERS = 16_000_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(text: str, code: str, *, most: int = MAX_VALUES) -> Any:
-    """A document; a Problem with `code` where it is none, is nested deeper than JSON may be, or where its aliases
-    unfold to more than `most` values or MAX_CHARACTERS."""
+def load(text: str, code: str, *, max_values: int = MAX_VALUES) -> Any:
+    """Load a document; a Problem with `code` where it is none, is nested deeper than JSON may be, or where its aliases
+    expand to more than `max_values` values or MAX_CHARACTERS."""
     try:
         _check_depth(text, code)
         root = yaml.compose(text, Loader=LOADER)
         if root is not None:
-            values, characters = _unfolded(root, {})
-            if values > most or characters > MAX_CHARACTERS:
-                raise Problem(code, f"The file stands for more than {most:,} values, or very much text.")
+            values, characters = _expanded_size(root, {})
+            if values > max_values or characters > MAX_CHARACTERS:
+                raise Problem(code, f"The file stands for more than {max_values:,} values, or very much text.")
         return yaml.load(text, Loader=LOADER)  # noqa: S506 - the safe loader, in C where it is there
     except Problem:
         raise
@@ -32,7 +32,7 @@ def load(text: str, code: str, *, most: int = MAX_VALUES) -> Any:
 
 
 def _check_depth(text: str, code: str) -> None:
-    """Whoever composes a document goes down with it on the stack of C, whose end is the end of the process."""
+    """Refuse deep nesting: composing a document recurses on the C stack, and its overflow would crash the process."""
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -43,16 +43,15 @@ def _check_depth(text: str, code: str) -> None:
             depth -= 1
 
 
-def _unfolded(node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """How many values a node stands for with all its aliases written out, and how many characters; a node within itself
-    stands for too many."""
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = (MAX_VALUES + 1, MAX_CHARACTERS + 1)
+def _expanded_size(node: Any, sizes: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return the number of values and characters of a node with all aliases expanded; a recursive node has too many."""
+    if id(node) in sizes:
+        return sizes[id(node)]
+    sizes[id(node)] = (MAX_VALUES + 1, MAX_CHARACTERS + 1)
     if not isinstance(node.value, list):
-        known[id(node)] = found = (1, len(node.value))
-        return found
+        sizes[id(node)] = size = (1, len(node.value))
+        return size
     parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
-    sizes = [_unfolded(part, known) for part in parts]
-    known[id(node)] = found = (1 + sum(size[0] for size in sizes), sum(size[1] for size in sizes))
-    return found
+    part_sizes = [_expanded_size(part, sizes) for part in parts]
+    sizes[id(node)] = size = (1 + sum(part[0] for part in part_sizes), sum(part[1] for part in part_sizes))
+    return size

@@ -1,6 +1,6 @@
-"""The demo project: real prompts with a history, so that the first page shows what Cuebook is for.
+"""The demo project: real prompts with a history, so that the first page shows the purpose of Cuebook.
 
-Everything is made by the functions that people and services use, so the demo obeys every rule.
+Everything is created by the functions that users and services use, so the demo obeys every rule.
 """
 
 import secrets
@@ -11,7 +11,7 @@ from django.db import transaction
 
 from infra.private_files import read_json, write_private_json
 from registry.accounts import api_keys, projects
-from registry.accounts.permissions import Actor, command_line, person
+from registry.accounts.permissions import Actor, actor_for_command_line, actor_for_user
 from registry.content import example_file, prompt_file
 from registry.examples import example_sets
 from registry.models import Project, Prompt, PromptVersion, Role, User
@@ -25,18 +25,18 @@ PROMPTS = Path(__file__).parent / "demo_prompts"
 
 
 @dataclass(frozen=True)
-class Person:
+class DemoUser:
     first_name: str
     role: Role
     purpose: str
     project: str = PROJECT
 
 
-PEOPLE = {
-    "editor": Person("Edith", Role.EDITOR, "writes prompts and asks for promotions"),
-    "reviewer": Person("Rhea", Role.REVIEWER, "approves what others wrote"),
-    "admin": Person("Ada", Role.ADMIN, "environments, keys, members, and /admin/"),
-    "outsider": Person("Otis", Role.EDITOR, "a member of another project; sees nothing of this one", OTHER_PROJECT),
+USERS = {
+    "editor": DemoUser("Edith", Role.EDITOR, "writes prompts and asks for promotions"),
+    "reviewer": DemoUser("Rhea", Role.REVIEWER, "approves what others wrote"),
+    "admin": DemoUser("Ada", Role.ADMIN, "environments, keys, members, and /admin/"),
+    "outsider": DemoUser("Otis", Role.EDITOR, "a member of another project; sees nothing of this one", OTHER_PROJECT),
 }
 
 
@@ -53,44 +53,44 @@ def read_credentials(path: Path) -> Credentials | None:
 
 @transaction.atomic
 def seed(credentials_file: Path) -> bool:
-    """Make the demo unless it exists, and write its credentials; returns whether it was made."""
+    """Create the demo unless it exists, and write its credentials; returns whether it was created."""
     if Project.objects.filter(slug=PROJECT).exists():
         return False
     demo = projects.create_project(slug=PROJECT, name="Demo")
     projects.create_project(slug=OTHER_PROJECT, name="Elsewhere")
-    passwords = {name: _make_person(name, somebody) for name, somebody in PEOPLE.items()}
-    _, token = api_keys.issue(command_line(demo), name="demo", scopes=["read", "write"])
-    _tell_story(demo)
-    # Before the commit: a database with people whose passwords nobody has would be worse than an unused file.
+    passwords = {name: _create_user(name, demo_user) for name, demo_user in USERS.items()}
+    _, token = api_keys.issue(actor_for_command_line(demo), name="demo", scopes=["read", "write"])
+    _create_history(demo)
+    # Before the commit: users whose passwords nobody has would be worse than an unused file.
     write_private_json(credentials_file, asdict(Credentials(passwords, token)))
     return True
 
 
-def _make_person(name: str, somebody: Person) -> str:
+def _create_user(name: str, demo_user: DemoUser) -> str:
     password = secrets.token_urlsafe(12)
-    is_admin = somebody.role == Role.ADMIN
+    is_admin = demo_user.role == Role.ADMIN
     user = User.objects.create_user(
         name,
         f"{name}@example.com",
         password,
-        first_name=somebody.first_name,
+        first_name=demo_user.first_name,
         is_staff=is_admin,
         is_superuser=is_admin,
     )
-    project = Project.objects.get(slug=somebody.project)
-    projects.set_member(command_line(project), user=user, role=somebody.role)
+    project = Project.objects.get(slug=demo_user.project)
+    projects.set_member(actor_for_command_line(project), user=user, role=demo_user.role)
     return password
 
 
-def _tell_story(demo: Project) -> None:
+def _create_history(demo: Project) -> None:
     """A partial and three prompts; triage goes to production twice and back once; a reply waits for review."""
-    editor, reviewer = (person(User.objects.get(username=name), demo) for name in ("editor", "reviewer"))
+    editor, reviewer = (actor_for_user(User.objects.get(username=name), demo) for name in ("editor", "reviewer"))
     (tone,) = _commit_all(editor, "shared.tone")
     _release(editor, reviewer, tone, "production", "The voice that all replies share.")
     first, second, third = _commit_all(editor, "support.triage")
     _release(editor, reviewer, first, "production", "First version in use.")
     _release(editor, reviewer, second, "production", "Machine-readable answers for the router.")
-    production = environments.named(demo, "production")
+    production = environments.get_environment(demo, "production")
     releases.roll_back(
         editor,
         first.prompt,
@@ -124,8 +124,8 @@ def _commit_all(editor: Actor, name: str) -> list[PromptVersion]:
 
 
 def _release(editor: Actor, reviewer: Actor, version: PromptVersion, environment: str, reason: str) -> None:
-    target = environments.named(editor.project, environment)
-    asked = workflow.request(editor, version.prompt, version, target, reason=reason)
+    target = environments.get_environment(editor.project, environment)
+    promotion = workflow.request(editor, version.prompt, version, target, reason=reason)
     if target.protected:
-        workflow.approve(reviewer, asked, comment="Read and tried.")
-    workflow.apply(editor, asked)
+        workflow.approve(reviewer, promotion, comment="Read and tried.")
+    workflow.apply(editor, promotion)

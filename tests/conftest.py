@@ -69,7 +69,7 @@ class Stage:
     ada: Actor
 
     def environment(self, name: str) -> Environment:
-        return environments.named(self.project, name)
+        return environments.get_environment(self.project, name)
 
     def prompt(self, name: str = "support.triage") -> Prompt:
         return prompts.create(self.edith, name=name)
@@ -81,10 +81,10 @@ class Stage:
     def release(self, version: PromptVersion, environment: str = "production") -> Release:
         """Promote as people do: Edith asks, Rhea approves where it must be, Edith applies."""
         target = self.environment(environment)
-        asked = workflow.request(self.edith, version.prompt, version, target)
+        promotion = workflow.request(self.edith, version.prompt, version, target)
         if target.protected:
-            workflow.approve(self.rhea, asked)
-        return workflow.apply(self.edith, asked)
+            workflow.approve(self.rhea, promotion)
+        return workflow.apply(self.edith, promotion)
 
     def roll_back(self, prompt: Prompt, environment: str = "production", **options: Any) -> Release:
         return releases.roll_back(self.edith, prompt, self.environment(environment), **options)
@@ -117,12 +117,12 @@ def stage(db: None) -> Stage:
 
 def make_stage() -> Stage:
     project = projects.create_project(slug="paper", name="Paper")
-    root = permissions.command_line(project)
+    root = permissions.actor_for_command_line(project)
     people = {}
     for name, role in ROLES.items():
         user = make_user(name)
         projects.set_member(root, user=user, role=role)
-        people[name] = permissions.person(user, project)
+        people[name] = permissions.actor_for_user(user, project)
     return Stage(project, **people)
 
 
@@ -130,8 +130,8 @@ def make_stage() -> Stage:
 def live_stage(transactional_db: None) -> Stage:
     """The same stage where transactions are real, for races between connections."""
     # A race is between those who take part; a child that has yet to start would only make some of them late.
-    versions.renderers().warm()
-    versions.renderers().render({"kind": "text", "text": "warm"}, {}, {})
+    versions.renderer_pool().warm()
+    versions.renderer_pool().render({"kind": "text", "text": "warm"}, {}, {})
     return make_stage()
 
 
@@ -140,8 +140,8 @@ def otis(db: None) -> Actor:
     """The outsider."""
     project = projects.create_project(slug="elsewhere", name="Elsewhere")
     user = make_user("otis")
-    projects.set_member(permissions.command_line(project), user=user, role=Role.ADMIN)
-    return permissions.person(user, project)
+    projects.set_member(permissions.actor_for_command_line(project), user=user, role=Role.ADMIN)
+    return permissions.actor_for_user(user, project)
 
 
 ApiFor = Callable[..., APIClient]
@@ -154,7 +154,7 @@ def api_for() -> ApiFor:
     def make(actor: Actor, *, scopes: list[str] | None = None) -> APIClient:
         client = APIClient(raise_request_exception=False)
         if scopes:
-            _, token = api_keys.issue(permissions.command_line(actor.project), name="tests", scopes=scopes)
+            _, token = api_keys.issue(permissions.actor_for_command_line(actor.project), name="tests", scopes=scopes)
             client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
         elif actor.user:
             client.force_login(actor.user)

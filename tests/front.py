@@ -1,4 +1,4 @@
-"""Web processes for tests, in this one: Django over HTTP, alone or with ready answers and a listener in front of it."""
+"""Web processes for tests, in this one: Django over HTTP, alone or behind a response cache with a listener."""
 
 import threading
 from collections import deque
@@ -12,9 +12,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
 
-from registry.delivery.fetch_recorder import Counting, Fetch
+from registry.delivery.fetch_recorder import Fetch, FetchRecorder
 from registry.delivery.invalidation import Listener, connect
-from registry.delivery.response_cache import Table
+from registry.delivery.response_cache import ResponseCache
 from registry.delivery.wsgi import Delivery
 
 
@@ -35,18 +35,18 @@ class Front:
 
 @contextmanager
 def django_alone() -> Iterator[str]:
-    """The address of a server that answers from the database alone: what has changed is there with the next request."""
+    """Yield the address of a server without a cache: changes are visible with the next request."""
     with _serving(_alone(WSGIHandler())) as url:
         yield url
 
 
 @contextmanager
 def front() -> Iterator[Front]:
-    """What a web process is, until the end of the test."""
+    """Run a web process until the end of the test."""
     fetched: deque[Fetch] = deque()
-    table = Table(10_000_000)
-    listener = Listener(table, Counting(fetched, connect))
-    delivery = Delivery(_alone(WSGIHandler()), table, told_at=listener.told_at, fetched=fetched)
+    cache = ResponseCache(10_000_000)
+    listener = Listener(cache, FetchRecorder(fetched, connect))
+    delivery = Delivery(_alone(WSGIHandler()), cache, current_until=listener.current_until, fetched=fetched)
     with _serving(delivery) as url:
         try:
             yield Front(url, delivery)
@@ -55,7 +55,7 @@ def front() -> Iterator[Front]:
 
 
 def _alone(django: Any) -> Any:
-    """Django in threads that end with their request, and take their connection along."""
+    """Run Django in threads that end with their request, and close its connection."""
 
     def application(environ: Any, start_response: Any) -> Iterable[bytes]:
         try:

@@ -20,9 +20,9 @@ START_SECONDS = 120
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """Nothing of the suite's own servers: the instance must start its own."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    kept_variables = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
     # Two cores embed the demo's tickets in half a minute, which every instance would spend beside what is tested.
-    return {**kept, "EMBEDDINGS_LOCAL": "0", **extra}
+    return {**kept_variables, "EMBEDDINGS_LOCAL": "0", **extra}
 
 
 def free_port() -> int:

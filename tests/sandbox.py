@@ -30,8 +30,8 @@ class Running:
 
     def calls(self) -> list[dict[str, Any]]:
         """Every call that was charged."""
-        found: list[dict[str, Any]] = self._call("GET", "/sandbox/journal")["calls"]
-        return found
+        recorded: list[dict[str, Any]] = self._call("GET", "/sandbox/journal")["calls"]
+        return recorded
 
     def paid_twice(self) -> list[str]:
         """Names of calls that were charged more than once."""
@@ -39,13 +39,13 @@ class Running:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every fine-tuning job that there is."""
-        found: list[dict[str, Any]] = self._call("GET", "/v1/fine_tuning/jobs")["data"]
-        return found
+        job_rows: list[dict[str, Any]] = self._call("GET", "/v1/fine_tuning/jobs")["data"]
+        return job_rows
 
     def files(self) -> list[dict[str, Any]]:
         """Every file that was uploaded."""
-        found: list[dict[str, Any]] = self._call("GET", "/v1/files")["data"]
-        return found
+        file_rows: list[dict[str, Any]] = self._call("GET", "/v1/files")["data"]
+        return file_rows
 
     def move(self, job: str, status: str) -> None:
         """Give a fine-tuning job a status."""
@@ -63,14 +63,18 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, key: str, *, pace: float = 0.0, tuning_pace: float | None = None) -> Iterator[Running]:
+def running(
+    folder: Path, key: str, *, time_scale: float = 0.0, tuning_time_scale: float | None = None
+) -> Iterator[Running]:
     loop = asyncio.new_event_loop()
     ready = threading.Event()
     ports: list[int] = []
 
     async def serve() -> web.AppRunner:
         runner = web.AppRunner(
-            Sandbox(Neighbours(), key=key, folder=folder, pace=pace, tuning_pace=tuning_pace).application(),
+            Sandbox(
+                Neighbours(), key=key, folder=folder, time_scale=time_scale, tuning_time_scale=tuning_time_scale
+            ).application(),
             access_log=None,
             shutdown_timeout=0.1,
         )

@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from core.content import whole_text
+from core.content import full_text
 from registry.accounts import permissions, projects
 from registry.content.content_hash import content_hash
 from registry.content.normalize import normalise
@@ -30,7 +30,7 @@ class Filler:
     def __init__(self, text: str, versions_a_prompt: int, slug: str = "benchmark") -> None:
         self._text = text
         self._each = versions_a_prompt
-        self._actor = permissions.command_line(projects.create_project(slug=slug, name="Benchmark"))
+        self._actor = permissions.actor_for_command_line(projects.create_project(slug=slug, name="Benchmark"))
         self._prompts: list[Prompt] = []
         self._commits = 0
 
@@ -55,11 +55,11 @@ class Filler:
         PromptVersion.objects.bulk_create(rows, batch_size=BATCH)
         heads = PromptVersion.objects.filter(prompt__in=self._prompts[first:], number=self._each)
         for head in heads.iterator():
-            Prompt.objects.filter(pk=head.prompt_id).update(head=head, head_text=whole_text(head.content))
+            Prompt.objects.filter(pk=head.prompt_id).update(head=head, head_text=full_text(head.content))
 
     def release(self) -> None:
         """Make the newest version of every prompt live in production, and let every tenth have a failed check."""
-        production = environments.named(self._actor.project, "production")
+        production = environments.get_environment(self._actor.project, "production")
         heads = Prompt.objects.filter(project=self._actor.project).values_list("pk", "head_id", "head__content_hash")
         asked = [
             Promotion(
@@ -112,6 +112,6 @@ class Filler:
             number=number,
             content=content,
             content_hash=content_hash(content),
-            tokens=versions.written_tokens(content, ()),
+            tokens=versions.count_written_tokens(content, ()),
             author_name="benchmark",
         )

@@ -1,4 +1,4 @@
-"""What the registry answers, held against what was asked for, before anything is made of it."""
+"""Validation of the registry's answers against the questions, before they are used."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,91 +9,99 @@ from cuebook.errors import IntegrityError, RefusedError
 from cuebook.hashing import verify
 
 Document = dict[str, Any]
-# What reading a document raises that is not as it should be: a member is missing, of another type, a number that is no
-# number, half of a character, nested without end.
+# The exceptions of reading a malformed document: a member is missing or of another type, a number is none, half of a
+# character, endless nesting.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 @contextmanager
-def well_formed(what: str) -> Iterator[None]:
-    """IntegrityError for what cannot be read."""
+def well_formed(subject: str) -> Iterator[None]:
+    """Raise IntegrityError for a document that cannot be read."""
     try:
         yield
     except MALFORMED as error:
-        raise IntegrityError(f"{what} is not as Cuebook writes it: {error!r}"[:300]) from error
+        raise IntegrityError(f"{subject} is not as Cuebook writes it: {error!r}"[:300]) from error
 
 
-def version_of(document: Any, whole: str) -> Document:
-    """A version that was asked for by a reference with its selector: it has that name, and that number or hash where
-    the selector says one, and its content and partials have their hashes. Raises IntegrityError."""
-    name, _, selector = whole.partition("@")
-    with well_formed(f"The answer to {whole}"):
-        found: Document = {
+def read_version(document: Any, reference: str) -> Document:
+    """Read a version that was asked for by a reference with its selector, and check its name, its number or hash where
+    the selector has one, and the hashes of content and partials. Raises IntegrityError."""
+    name, _, selector = reference.partition("@")
+    with well_formed(f"The answer to {reference}"):
+        version: Document = {
             "prompt": str(document["prompt"]),
             "number": int(document["number"]),
             "hash": str(document["hash"]),
             "content": dict(document["content"]),
             "partials": {
-                str(pinned): {"prompt": str(one["prompt"]), "content": dict(one["content"])}
-                for pinned, one in document["partials"].items()
+                str(pinned): {"prompt": str(partial["prompt"]), "content": dict(partial["content"])}
+                for pinned, partial in document["partials"].items()
             },
         }
-        is_it = found["prompt"] == name
+        matches = version["prompt"] == name
         if selector.isdecimal():
-            is_it = is_it and found["number"] == int(selector)
+            matches = matches and version["number"] == int(selector)
         elif selector.startswith("sha256:"):
-            is_it = is_it and found["hash"].startswith(selector)
-        if not is_it:
-            raise IntegrityError(f"The answer to {whole} is {found['prompt']}@{found['number']}, {found['hash']}.")
-        verify(found)
-        return found
+            matches = matches and version["hash"].startswith(selector)
+        if not matches:
+            raise IntegrityError(
+                f"The answer to {reference} is {version['prompt']}@{version['number']}, {version['hash']}."
+            )
+        verify(version)
+        return version
 
 
-def versions_of(answer: Any, wholes: Sequence[str], refusal: Any) -> list[Document | RefusedError | IntegrityError]:
-    """For each reference its version, or what is wrong with it. Raises IntegrityError where they do not belong
-    together."""
+def read_batch(answer: Any, references: Sequence[str], refusal: Any) -> list[Document | RefusedError | IntegrityError]:
+    """Read a version, or its error, for each reference. Raises IntegrityError where the answer is about others."""
     with well_formed("The answer to a batch"):
         results = list(answer["results"])
-        if [one["reference"] for one in results] != list(wholes):
+        if [result["reference"] for result in results] != list(references):
             raise IntegrityError("The answer to a batch is about other references.")
-        return [_result(one, whole, refusal) for one, whole in zip(results, wholes, strict=True)]
+        return [_result(result, reference, refusal) for result, reference in zip(results, references, strict=True)]
 
 
-def _result(result: Any, whole: str, refusal: Any) -> Document | RefusedError | IntegrityError:
+def _result(result: Any, reference: str, refusal: Any) -> Document | RefusedError | IntegrityError:
     if "version" not in result:
-        found: RefusedError = refusal(dict(result["problem"]), int(result["problem"]["status"]))
-        return found
+        refused: RefusedError = refusal(dict(result["problem"]), int(result["problem"]["status"]))
+        return refused
     try:
-        return version_of(result["version"], whole)
+        return read_version(result["version"], reference)
     except IntegrityError as error:
         return error
 
 
-def live_of(answer: Any) -> tuple[dict[str, Document], list[str], bool]:
-    """A snapshot's versions by name, the names that are gone, and whether it is all of it. Raises IntegrityError."""
+def read_snapshot(answer: Any) -> tuple[dict[str, Document], list[str], bool]:
+    """Read a snapshot: its versions by name, the removed names, and whether it is complete. Raises IntegrityError."""
     with well_formed("The snapshot"):
-        live = {str(name): version_of(one, str(name)) for name, one in answer["prompts"].items()}
+        live = {str(name): read_version(document, str(name)) for name, document in answer["prompts"].items()}
         return live, [str(name) for name in answer.get("removed", ())], "since" not in answer
 
 
-def shots_of(documents: Any) -> list[Shot]:
-    """Examples as they are stored. Raises IntegrityError; that they are the ones is what their hash says."""
+def read_shots(documents: Any) -> list[Shot]:
+    """Read stored examples. Raises IntegrityError; their hash is verified elsewhere."""
     with well_formed("An example set"):
         return [
-            Shot(str(one["input"]), str(one["output"]), str(one.get("note", "")), tuple(map(str, one.get("tags", ()))))
-            for one in documents
+            Shot(
+                str(document["input"]),
+                str(document["output"]),
+                str(document.get("note", "")),
+                tuple(map(str, document.get("tags", ()))),
+            )
+            for document in documents
         ]
 
 
-def rendered_of(answer: Any, name: str, pinned: str) -> Document:
-    """A request that the registry rendered, of this version. Raises IntegrityError."""
+def read_rendered(answer: Any, name: str, pinned: str) -> Document:
+    """Read a request that the registry rendered from this version. Raises IntegrityError."""
     with well_formed(f"The rendered {name}"):
         if (answer["prompt"], answer["hash"]) != (name, pinned):
             raise IntegrityError(f"What was rendered is {answer['prompt']} {answer['hash']}, and not {name} {pinned}.")
-        found: Mapping[str, Any] = {
-            "messages": [{"role": str(one["role"]), "content": str(one["content"])} for one in answer["messages"]],
+        rendered: Mapping[str, Any] = {
+            "messages": [
+                {"role": str(message["role"]), "content": str(message["content"])} for message in answer["messages"]
+            ],
             "model": dict(answer["model"]),
             "response_format": {"type": str(answer["response_format"]["type"]), **answer["response_format"]},
             "tools": list(answer.get("tools") or ()),
         }
-        return dict(found)
+        return dict(rendered)

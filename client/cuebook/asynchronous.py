@@ -11,8 +11,8 @@ from cuebook.prompt import Fallback, Prompt
 
 
 class AsyncCuebook:
-    """As Cuebook, for an event loop: what is in memory is given at once; what must be asked for is waited for in a
-    thread of the loop's pool, so that the loop never waits for the network or the disk."""
+    """Cuebook for an event loop: prompts in memory are returned at once; others are fetched in a thread of the loop's
+    pool, so that the loop never waits for the network or the disk."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class AsyncCuebook:
         await self.close()
 
     async def get(self, reference: str, *, fallback: Fallback | None = None) -> Prompt:
-        """As `Cuebook.get`, and raises what it raises."""
-        held = self._client.held(reference)
-        return held if held is not None else await asyncio.to_thread(self._client.get, reference, fallback=fallback)
+        """Return a prompt, like `Cuebook.get`. Raises the same errors."""
+        cached = self._client.cached(reference)
+        return cached if cached is not None else await asyncio.to_thread(self._client.get, reference, fallback=fallback)
 
     async def render(self, reference: str, /, **variables: Any) -> dict[str, Any]:
-        """As `Cuebook.render`, and raises what it raises."""
+        """Render a prompt, like `Cuebook.render`. Raises the same errors."""
         prompt = await self.get(reference)
         if prompt.renders_at_once:
             return prompt.render(**variables)
@@ -62,13 +62,13 @@ class AsyncCuebook:
     async def batch(
         self, references: Sequence[str], *, return_exceptions: bool = False
     ) -> list[Prompt] | list[Prompt | CuebookError]:
-        """As `Cuebook.batch`, and raises what it raises."""
+        """Return many prompts, like `Cuebook.batch`. Raises the same errors."""
         return await asyncio.to_thread(self._client.batch, references, return_exceptions=return_exceptions)
 
     async def refresh(self) -> None:
-        """As `Cuebook.refresh`, and raises what it raises."""
+        """Refresh now, like `Cuebook.refresh`. Raises the same errors."""
         await asyncio.to_thread(self._client.refresh)
 
     async def close(self) -> None:
-        """As `Cuebook.close`."""
+        """Close the client, like `Cuebook.close`."""
         await asyncio.to_thread(self._client.close)

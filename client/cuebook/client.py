@@ -12,28 +12,27 @@ from cuebook.disk import DiskCopy, default_directory
 from cuebook.errors import CuebookError, RefusedError
 from cuebook.keeper import Keeper
 from cuebook.prompt import Fallback, Prompt
-from cuebook.remote import MOST_IN_A_BATCH, Remote
+from cuebook.remote import MAX_BATCH, Remote
 
 log = logging.getLogger("cuebook")
 
 OnError = Callable[[Exception], None]
-# Stands for the user's cache directory: `None` already says that nothing is written.
+# Stands for the user's cache directory, because `None` means that nothing is written.
 USER_CACHE = Path("~")
 
 
 class Cuebook:
-    """Prompts of one environment, for as long as the service runs. Make one and keep it; threads may share it.
+    """Prompts of one environment, for as long as the service runs. Create one client and keep it; threads may share it.
 
         cuebook = Cuebook("https://cuebook.example.com", os.environ["CUEBOOK_KEY"])
         openai.chat.completions.create(**cuebook.render("support.triage", ticket=text))
 
     `get` looks in memory and does no I/O once the environment is loaded, which its first call does. A thread asks every
-    `refresh_seconds` (with jitter) what has changed, and backs off where the registry fails; meanwhile what is there
-    goes on being used, and `Prompt.age` says since when it was not confirmed. A process that starts while the registry
-    cannot be reached takes the copy that it last wrote to `cache_dir` (None: no copy), and where there is none either,
-    the caller's fallback.
+    `refresh_seconds` (with jitter) for changes, and backs off where the registry fails; meanwhile the prompts in memory
+    stay in use, and `Prompt.age` says how long ago they were confirmed. A process that starts while the registry cannot
+    be reached uses the copy that it last wrote to `cache_dir` (None: no copy), and without one the caller's fallback.
 
-    `timeout` is for one question to the registry as a whole, in seconds. `on_error` is called with every failure that
+    `timeout` is for one request to the registry as a whole, in seconds. `on_error` is called with every failure that
     is not raised, from any thread; without it they are logged as warnings of the logger `cuebook`.
     """
 
@@ -67,37 +66,37 @@ class Cuebook:
         self.close()
 
     def get(self, reference: str, *, fallback: Fallback | None = None) -> Prompt:
-        """A prompt's version: what is live in this client's environment, or `name@3`, `name@staging`, `name@latest`,
-        `name@sha256:...`.
+        """Return a prompt's version: the one that is live in this client's environment, or `name@3`, `name@staging`,
+        `name@latest`, `name@sha256:...`.
 
-        `fallback` (a text, chat messages or a content document) is given where nothing can be had, for whatever
+        `fallback` (a text, chat messages or a content document) is returned where no version can be had, for whatever
         reason, and `Prompt.is_fallback` says so.
 
         Raises (without a fallback):
             CuebookError
             ├── UnavailableError        the registry does not answer, and there is no copy
-            ├── RefusedError            the reference cannot be one
+            ├── RefusedError            the reference is not valid
             │   ├── NotFoundError       no such prompt or version, or nothing of it is live there
-            │   └── KeyRefusedError     the key is not known any more, or may not read
-            └── IntegrityError          what came is not what its hash says
+            │   └── KeyRefusedError     the key is revoked, or may not read
+            └── IntegrityError          the content does not have its hash
         """
         prompt = self._keeper.memory.ready.get(reference)
         if prompt is not None and self._keeper.is_running:
             return prompt
         try:
-            return self._get_slowly(reference)
+            return self._get_uncached(reference)
         except CuebookError as error:
             if fallback is None:
                 raise
             self._report(error)
             return Prompt.from_fallback(reference.partition("@")[0], fallback, self._keeper)
 
-    def held(self, reference: str) -> Prompt | None:
-        """What `get` would give at once, None where it would have to ask."""
+    def cached(self, reference: str) -> Prompt | None:
+        """Return the prompt if it is in memory, None where `get` would have to ask the registry."""
         return self._keeper.memory.ready.get(reference) if self._keeper.is_running else None
 
     def render(self, reference: str, /, **variables: Any) -> dict[str, Any]:
-        """`get` and `Prompt.render` in one. Raises what they raise."""
+        """Get a prompt and render it. Raises the errors of `get` and `Prompt.render`."""
         return self.get(reference).render(**variables)
 
     @overload
@@ -109,27 +108,28 @@ class Cuebook:
     def batch(
         self, references: Sequence[str], *, return_exceptions: bool = False
     ) -> list[Prompt] | list[Prompt | CuebookError]:
-        """Many references at once: from memory, and the others in one question for every hundred.
+        """Return many prompts at once: from memory, and the others in one request for every hundred.
 
-        Raises the first one's error, or has it in its place with `return_exceptions`, as `asyncio.gather` does.
+        Raises the first error, or returns errors in place of prompts with `return_exceptions`, as `asyncio.gather`
+        does.
         """
         self._keeper.run()
-        found: dict[str, Prompt | CuebookError] = {}
+        results: dict[str, Prompt | CuebookError] = {}
         missing: dict[str, str] = {}
         for reference in dict.fromkeys(references):
-            held = self._keeper.memory.ready.get(reference)
-            whole = self._whole_or_error(reference) if held is None else ""
-            if held is not None:
-                found[reference] = held
-            elif isinstance(whole, str):
-                missing[reference] = whole
+            prompt = self._keeper.memory.ready.get(reference)
+            full_reference = self._full_reference_or_error(reference) if prompt is None else ""
+            if prompt is not None:
+                results[reference] = prompt
+            elif isinstance(full_reference, str):
+                missing[reference] = full_reference
             else:
-                found[reference] = whole
-        asked = list(missing)
-        for start in range(0, len(asked), MOST_IN_A_BATCH):
-            chunk = asked[start : start + MOST_IN_A_BATCH]
-            found |= self._keeper.ask_for_many({reference: missing[reference] for reference in chunk})
-        answers = [found[reference] for reference in references]
+                results[reference] = full_reference
+        missing_references = list(missing)
+        for start in range(0, len(missing_references), MAX_BATCH):
+            chunk = missing_references[start : start + MAX_BATCH]
+            results |= self._keeper.ask_for_many({reference: missing[reference] for reference in chunk})
+        answers = [results[reference] for reference in references]
         if not return_exceptions:
             for answer in answers:
                 if isinstance(answer, CuebookError):
@@ -137,30 +137,30 @@ class Cuebook:
         return answers
 
     def refresh(self) -> None:
-        """Ask the registry now what has changed; the thread does it by itself. Raises CuebookError."""
+        """Ask the registry for changes now; the thread does so regularly. Raises CuebookError."""
         self._keeper.refresh()
 
     def close(self) -> None:
-        """End the thread and the connections; from then on `get` finds nothing (UnavailableError)."""
+        """End the thread and the connections; from then on `get` raises UnavailableError."""
         self._keeper.close()
 
-    def _get_slowly(self, reference: str) -> Prompt:
-        whole = self._whole(reference)
+    def _get_uncached(self, reference: str) -> Prompt:
+        full_reference = self._full_reference(reference)
         self._keeper.run()
-        held = self._keeper.memory.ready.get(reference)
-        return held if held is not None else self._keeper.ask_for(reference, whole)
+        prompt = self._keeper.memory.ready.get(reference)
+        return prompt if prompt is not None else self._keeper.ask_for(reference, full_reference)
 
-    def _whole(self, reference: str) -> str:
-        """The reference with its selector: a bare name is what is live in this client's environment."""
+    def _full_reference(self, reference: str) -> str:
+        """Return the reference with its selector: a bare name means what is live in this client's environment."""
         try:
             parse_reference(reference)
         except Problem as problem:
             raise RefusedError(problem.detail, problem.code) from None
         return reference if "@" in reference else f"{reference}@{self.environment}"
 
-    def _whole_or_error(self, reference: str) -> str | RefusedError:
+    def _full_reference_or_error(self, reference: str) -> str | RefusedError:
         try:
-            return self._whole(reference)
+            return self._full_reference(reference)
         except RefusedError as error:
             return error
 
@@ -171,7 +171,7 @@ class Cuebook:
         try:
             self._on_error(error)
         except Exception:
-            # A handler's own fault must not end the thread, or take the fallback from who asked for it.
+            # An error in the handler must not end the thread, or cost the caller the fallback.
             log.exception("on_error failed")
 
 
@@ -182,6 +182,6 @@ def _disk_copy(directory: str | os.PathLike[str] | None, url: str, key: str, env
         try:
             directory = default_directory()
         except RuntimeError:
-            # A user without a home has nowhere to keep a copy.
+            # A user without a home directory has no place for a copy.
             return None
     return DiskCopy(directory, url, key, environment)

@@ -11,48 +11,48 @@ from pathlib import Path
 from typing import Any
 
 from cuebook.errors import IntegrityError
-from cuebook.memory import MOST_OTHERS
+from cuebook.memory import MAX_OTHERS
 
-# What cuebook.memory.Memory.state gives, and the number below.
+# The result of cuebook.memory.Memory.state, and the format's number below.
 State = dict[str, Any]
 FORMAT = 2
 SEAL_LENGTH = 64
 
 
 def default_directory() -> Path:
-    """`cuebook` in the user's cache directory."""
+    """Return `cuebook` in the user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cuebook"
 
 
 class DiskCopy:
-    """One file for one registry, key and environment, which nobody but its owner may read; processes share it.
+    """One file for one registry, key and environment, readable by its owner alone; processes share it.
 
-    It begins with an HMAC under the key, so that what another program wrote there is not taken for the registry's.
+    It begins with an HMAC under the key, so that a file of another program is not taken for the registry's.
     """
 
     def __init__(self, directory: str | os.PathLike[str], url: str, key: str, environment: str) -> None:
         self._secret = hashlib.sha256(f"cuebook disk copy\n{key}".encode()).digest()
         name = hashlib.sha256("\n".join((url, key, environment)).encode()).hexdigest()[:32]
         self.path = Path(directory) / f"{name}.json"
-        # Of what this process wrote or read last, and the memory's revision that this is.
+        # The seal that this process last wrote or read, and the memory's revision of that state.
         self._seal = b""
         self._revision = -1
 
     def save(self, revision: int, state: Callable[[], State]) -> None:
-        """What is held now, which the registry has just said is so. Where the file has it already its time is renewed;
-        what other processes wrote into it stays. Raises OSError."""
+        """Save the memory's state, which the registry has just confirmed. Where the file has it already, its time is
+        renewed; what other processes wrote into it stays. Raises OSError."""
         if revision == self._revision and self._confirm():
             return
-        there = self._readable()
-        merged = state() if there is None else beside(state(), there)
-        if there is None or not is_same(merged, there):
+        stored = self._readable()
+        merged = state() if stored is None else merge_states(state(), stored)
+        if stored is None or not is_same_state(merged, stored):
             self._write(merged)
         else:
             self._confirm()
         self._revision = revision
 
     def load(self) -> tuple[State, float] | None:
-        """What was saved, and how many seconds ago it was confirmed; None where there is no copy.
+        """Return the saved state, and how many seconds ago it was confirmed; None where there is no copy.
 
         Raises IntegrityError for a file that this key did not write, and OSError.
         """
@@ -72,14 +72,14 @@ class DiskCopy:
 
     def _readable(self) -> State | None:
         try:
-            found = self.load()
+            loaded = self.load()
         except IntegrityError:
-            # It is written anew.
+            # It will be overwritten.
             return None
-        return found[0] if found is not None else None
+        return loaded[0] if loaded is not None else None
 
     def _write(self, state: State) -> None:
-        """Replace the copy, as a whole or not at all."""
+        """Replace the copy atomically."""
         body = json.dumps({**state, "format": FORMAT}, ensure_ascii=False, separators=(",", ":")).encode()
         seal = self._sealed(body)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,8 +95,8 @@ class DiskCopy:
         self._seal = seal
 
     def _confirm(self) -> bool:
-        """Renew the file's time; False where what this process wrote or read is not there any more, because somebody
-        removed it, or another process wrote since."""
+        """Renew the file's time; False where the file is no longer the one that this process wrote or read, because it
+        was removed, or another process wrote it since."""
         try:
             with self.path.open("rb") as file:
                 is_known = file.read(SEAL_LENGTH) == self._seal
@@ -110,17 +110,17 @@ class DiskCopy:
         return hmac.new(self._secret, body, "sha256").hexdigest().encode()
 
 
-def beside(ours: State, theirs: State) -> State:
-    """A state with what another process's has too: versions by other references, and examples that are used."""
-    others = dict(list({**theirs["others"], **ours["others"]}.items())[-MOST_OTHERS:])
+def merge_states(ours: State, theirs: State) -> State:
+    """Merge another process's state into ours: versions by other references, and examples that are used."""
+    others = dict(list({**theirs["others"], **ours["others"]}.items())[-MAX_OTHERS:])
     documents = [*ours["live"].values(), *(document for document, _ in others.values())]
     used = {document["content"].get("examples", {}).get("set") for document in documents}
     examples = {**theirs["examples"], **ours["examples"]}
-    kept = {pinned: shots for pinned, shots in examples.items() if pinned in used}
-    return {**ours, "others": others, "examples": kept}
+    used_examples = {pinned: shots for pinned, shots in examples.items() if pinned in used}
+    return {**ours, "others": others, "examples": used_examples}
 
 
-def is_same(one: State, other: State) -> bool:
-    """Whether two states have the same in them, whenever that was confirmed."""
-    others = [{reference: held[0] for reference, held in state["others"].items()} for state in (one, other)]
-    return others[0] == others[1] and all(one[name] == other[name] for name in ("tag", "live", "examples"))
+def is_same_state(first: State, second: State) -> bool:
+    """Return whether two states have the same contents, whenever those were confirmed."""
+    others = [{reference: row[0] for reference, row in state["others"].items()} for state in (first, second)]
+    return others[0] == others[1] and all(first[name] == second[name] for name in ("tag", "live", "examples"))

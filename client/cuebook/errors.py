@@ -1,11 +1,11 @@
-"""What can go wrong, as a tree:
+"""The errors of the client, as a tree:
 
     CuebookError
-    ├── UnavailableError        nobody answered in time, or with 429 or 5xx, and there is no copy
+    ├── UnavailableError        no answer in time, or 429 or 5xx, and there is no copy
     ├── RefusedError            the registry refused; `code` says why, for example prompt.invalid_selector
     │   ├── NotFoundError       no such prompt, version or environment: a stale copy never hides this
     │   └── KeyRefusedError     the key is wrong, revoked, expired or may not read
-    ├── IntegrityError          what arrived is not what its hash says
+    ├── IntegrityError          the content does not have its hash
     └── RenderError             a variable is missing or of the wrong type, or the template failed on it
 
 `code` is the registry's stable code wherever there is one (docs/errors.md of the server lists them).
@@ -13,7 +13,7 @@
 
 
 class CuebookError(Exception):
-    """The base of all of them. `code` is stable and made for branching; the message is made for people."""
+    """The base of all errors. `code` is stable and meant for branching; the message is meant for readers."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class CuebookError(Exception):
 
 
 class UnavailableError(CuebookError):
-    """The registry cannot be had now. `retry_after` is how many seconds it asked to be left alone, where it did."""
+    """The registry is not available now. `retry_after` is the seconds of its Retry-After header, if any."""
 
     def __init__(self, message: str, code: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, code)
@@ -33,7 +33,7 @@ class UnavailableError(CuebookError):
 
 
 class RefusedError(CuebookError):
-    """The registry understood and said no; asking again changes nothing."""
+    """The registry refused the request; asking again changes nothing."""
 
 
 class NotFoundError(RefusedError):
@@ -41,11 +41,11 @@ class NotFoundError(RefusedError):
 
 
 class KeyRefusedError(RefusedError):
-    """The registry does not know the key any more, or the key may not read."""
+    """The registry no longer knows the key, or the key may not read."""
 
 
 class IntegrityError(CuebookError):
-    """Content that does not have the hash that it came under. It is never kept or returned."""
+    """Content that does not have its claimed hash. It is never stored or returned."""
 
 
 class RenderError(CuebookError):

@@ -1,4 +1,4 @@
-"""The hash of a content, recomputed: `sha256` over the RFC 8785 canonical form (docs/hash.md of the server)."""
+"""Recomputation of content hashes: `sha256` over the RFC 8785 canonical form (docs/hash.md of the server)."""
 
 import hashlib
 import json
@@ -10,12 +10,12 @@ from cuebook.errors import IntegrityError
 
 
 def content_hash(document: Any) -> str:
-    """`sha256:<64 hex>` of a JSON document in normal form."""
+    """Return `sha256:<64 hex>` of a JSON document in normal form."""
     return f"sha256:{hashlib.sha256(canonical(document).encode()).hexdigest()}"
 
 
 def canonical(value: Any) -> str:
-    """RFC 8785: members sorted by UTF-16 code units, no white space, numbers as ECMAScript writes them.
+    """Return the RFC 8785 form: members sorted by UTF-16 code units, no white space, numbers as ECMAScript writes them.
 
     The standard library already writes texts, integers, true, false and null so.
     """
@@ -34,7 +34,8 @@ def _text(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """ECMA-262 Number::toString: the same shortest digits as Python's repr, but another notation around them."""
+    """Write a number as ECMA-262 Number::toString: the same shortest digits as Python's repr, but another notation
+    around them."""
     if value == int(value) and abs(value) < 2**53:
         return str(int(value))
     sign, text = ("-", repr(-value)) if value < 0 else ("", repr(value))
@@ -51,16 +52,16 @@ def _number(value: float) -> str:
         return f"{sign}{digits[:point]}.{digits[point:]}"
     if -6 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
-    shown = f"{digits[0]}.{digits[1:]}" if len(digits) > 1 else digits
-    return f"{sign}{shown}e{point - 1:+d}"
+    significand = f"{digits[0]}.{digits[1:]}" if len(digits) > 1 else digits
+    return f"{sign}{significand}e{point - 1:+d}"
 
 
 def verify(document: Mapping[str, Any]) -> None:
-    """Hold a version, and all that it includes, against their hashes. Raises IntegrityError."""
-    _fits(document["content"], document["hash"], document["prompt"])
+    """Verify the hashes of a version and all that it includes. Raises IntegrityError."""
+    _verify_hash(document["content"], document["hash"], document["prompt"])
     partials = document["partials"]
     for pinned, partial in partials.items():
-        _fits(partial["content"], pinned, partial["prompt"])
+        _verify_hash(partial["content"], pinned, partial["prompt"])
     for content in (document["content"], *(partial["content"] for partial in partials.values())):
         for name, pinned in content.get("includes", {}).items():
             if pinned not in partials:
@@ -68,12 +69,12 @@ def verify(document: Mapping[str, Any]) -> None:
 
 
 def verify_examples(examples: Iterable[Shot], pinned: str) -> None:
-    """Hold an example set against its hash. Raises IntegrityError."""
+    """Verify the hash of an example set. Raises IntegrityError."""
     if set_hash(examples) != pinned:
         raise IntegrityError(f"The examples that came as {pinned} have another hash.")
 
 
-def _fits(content: Any, claimed: str, name: str) -> None:
-    found = content_hash(content)
-    if found != claimed:
-        raise IntegrityError(f"The content of {name} that came as {claimed} has the hash {found}.")
+def _verify_hash(content: Any, claimed: str, name: str) -> None:
+    actual = content_hash(content)
+    if actual != claimed:
+        raise IntegrityError(f"The content of {name} that came as {claimed} has the hash {actual}.")

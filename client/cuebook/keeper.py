@@ -1,5 +1,4 @@
-"""What keeps a client's memory fresh: the first load, the thread that refreshes, and questions about what is not
-held."""
+"""The keeper of a client's memory: the first load, the refreshing thread, and requests for what is not in memory."""
 
 import os
 import threading
@@ -15,17 +14,17 @@ from cuebook.core.examples import Shot
 from cuebook.disk import DiskCopy
 from cuebook.errors import CuebookError, IntegrityError, NotFoundError, RefusedError, UnavailableError
 from cuebook.memory import Memory
-from cuebook.pace import Pace
 from cuebook.prompt import Prompt
-from cuebook.remote import MOST_IN_A_BATCH, Remote
+from cuebook.remote import MAX_BATCH, Remote
+from cuebook.schedule import RefreshSchedule
 
 # How long a reference that was not found is not asked for again.
 MISSING_SECONDS = 5.0
-MOST_MISSING = 1_000
+MAX_MISSING = 1_000
 
 
 class Keeper:
-    """Of one client. Threads may share it, and a forked child goes on with what the parent had in memory."""
+    """The keeper of one client. Threads may share it, and a forked child starts with the parent's memory."""
 
     def __init__(
         self,
@@ -39,30 +38,30 @@ class Keeper:
         self._remote = remote
         self._disk = disk
         self._report = report
-        self._pace = Pace(refresh_seconds)
+        self._schedule = RefreshSchedule(refresh_seconds)
         self._missing: dict[str, tuple[float, CuebookError]] = {}
-        # Why the registry could not be had when it was asked last.
+        # The reason why the last request to the registry failed.
         self._failure: UnavailableError | None = None
         self._is_closed = False
         self.memory = Memory(environment, self)
         self.after_fork()
         _keepers.add(self)
-        # Who forgets to close a client leaves no connection open.
+        # A client that is never closed leaves no connection open.
         weakref.finalize(self, remote.close)
 
     def after_fork(self) -> None:
-        """A child has the memory, but neither the thread nor the connections nor whoever held the locks."""
+        """Reset locks, thread and connections in a child, which has only the memory."""
         self._syncing = threading.Lock()
-        self._asking: dict[str, threading.Lock] = {}
-        # What is told when no lock is held any more: a handler may use the client.
-        self._untold: deque[Exception] = deque()
+        self._in_flight: dict[str, threading.Lock] = {}
+        # Errors to report once no lock is held: a handler may use the client.
+        self._unreported: deque[Exception] = deque()
         self._closing = threading.Event()
         self.is_running = False
         self.memory.after_fork()
         self._remote.forget()
 
     def run(self) -> None:
-        """Load the environment, as far as it can be had, and start the thread. Others wait for the first."""
+        """Load the environment, as far as possible, and start the thread. Concurrent callers wait for the first."""
         if self.is_running:
             return
         with self._syncing:
@@ -77,7 +76,7 @@ class Keeper:
             )
             thread.start()
             self.is_running = not self._is_closed
-        self._tell()
+        self._report_errors()
 
     def close(self) -> None:
         self._is_closed = True
@@ -86,7 +85,7 @@ class Keeper:
         self._remote.close()
 
     def refresh(self) -> None:
-        """Ask the registry what has changed. Raises CuebookError."""
+        """Ask the registry for changes. Raises CuebookError."""
         try:
             with self._syncing:
                 try:
@@ -96,92 +95,92 @@ class Keeper:
                     raise
                 self._succeed()
         finally:
-            self._tell()
+            self._report_errors()
 
     def wait_seconds(self) -> float:
-        """Until the next refresh."""
-        return self._pace.wait()
+        """Return the seconds until the next refresh."""
+        return self._schedule.wait()
 
     def fail(self, error: Exception) -> None:
-        """The next refresh waits longer; where nobody answered, neither is anything else asked for until then."""
+        """Record a failure: the next refresh waits longer; without an answer, no other request is made until then."""
         unavailable = error if isinstance(error, UnavailableError) else None
         self._failure = unavailable
-        self._pace.failed(unavailable.retry_after if unavailable else None)
+        self._schedule.failed(unavailable.retry_after if unavailable else None)
 
     def report(self, error: Exception) -> None:
         self._report(error)
 
-    def ask_for(self, reference: str, whole: str) -> Prompt:
-        """A version that is not held; `whole` has the selector too. Threads that miss the same one wait for each other,
-        so that one of them asks."""
-        lock = self._asking.setdefault(reference, threading.Lock())
+    def ask_for(self, reference: str, full_reference: str) -> Prompt:
+        """Fetch a version that is not in memory; `full_reference` has the selector too. Of threads that miss the same
+        one, only one asks."""
+        lock = self._in_flight.setdefault(reference, threading.Lock())
         try:
             with lock:
-                return self._ask_alone(reference, whole)
+                return self._ask_alone(reference, full_reference)
         finally:
-            self._asking.pop(reference, None)
+            self._in_flight.pop(reference, None)
 
-    def ask_for_many(self, wholes: Mapping[str, str]) -> dict[str, Prompt | CuebookError]:
-        """Up to MOST_IN_A_BATCH versions that are not held, by reference, or why there is none."""
+    def ask_for_many(self, full_references: Mapping[str, str]) -> dict[str, Prompt | CuebookError]:
+        """Fetch up to MAX_BATCH versions that are not in memory; returns prompts or errors by reference."""
         try:
-            self._refuse_while_resting()
+            self._refuse_while_backing_off()
         except UnavailableError as error:
-            return dict.fromkeys(wholes, error)
+            return dict.fromkeys(full_references, error)
         try:
-            answers = self._remote.versions(list(wholes.values()))
+            answers = self._remote.versions(list(full_references.values()))
         except CuebookError as error:
             if isinstance(error, UnavailableError):
                 self.fail(error)
-            return dict.fromkeys(wholes, error)
+            return dict.fromkeys(full_references, error)
         return {
             reference: answer if isinstance(answer, CuebookError) else self.memory.keep(reference, answer)
-            for reference, answer in zip(wholes, answers, strict=True)
+            for reference, answer in zip(full_references, answers, strict=True)
         }
 
-    # What a prompt asks of where it came from (cuebook.prompt.Source).
+    # The methods of cuebook.prompt.Source.
 
     def examples(self, pinned: str) -> list[Shot]:
-        """An example set, from memory where it is there."""
-        held = self.memory.examples(pinned)
-        if held is None:
-            held = self._remote.examples(pinned)
-            self.memory.keep_examples(pinned, held)
-        return held
+        """Return an example set, from memory if possible."""
+        shots = self.memory.examples(pinned)
+        if shots is None:
+            shots = self._remote.examples(pinned)
+            self.memory.keep_examples(pinned, shots)
+        return shots
 
     def has_examples(self, pinned: str) -> bool:
         return self.memory.examples(pinned) is not None
 
     def render_there(self, name: str, selector: str, variables: Mapping[str, Any]) -> Document:
-        """The registry's own rendering."""
+        """Return the registry's own rendering."""
         return self._remote.render(name, selector, variables)
 
-    def _ask_alone(self, reference: str, whole: str) -> Prompt:
-        held = self.memory.ready.get(reference)
-        if held is not None:
-            return held
+    def _ask_alone(self, reference: str, full_reference: str) -> Prompt:
+        prompt = self.memory.ready.get(reference)
+        if prompt is not None:
+            return prompt
         until, missing = self._missing.get(reference, (0.0, CuebookError("")))
         if until > time.monotonic():
             raise _again(missing)
-        self._refuse_while_resting()
+        self._refuse_while_backing_off()
         try:
-            return self.memory.keep(reference, self._remote.version(whole))
+            return self.memory.keep(reference, self._remote.version(full_reference))
         except UnavailableError as error:
             self.fail(error)
             raise
         except RefusedError as error:
-            if len(self._missing) >= MOST_MISSING:
+            if len(self._missing) >= MAX_MISSING:
                 self._missing.clear()
             self._missing[reference] = (time.monotonic() + MISSING_SECONDS, error)
             raise
 
     def _load(self) -> None:
-        """The environment from the registry, else from the disk."""
+        """Load the environment from the registry, else from the disk."""
         try:
             self._sync()
         except CuebookError as error:
             self.fail(error)
-            self._untold.append(error)
-            # Where the registry is there and refuses, nothing counts that it once said.
+            self._unreported.append(error)
+            # Where the registry answers with a refusal, an older copy does not count.
             if isinstance(error, (UnavailableError, IntegrityError)):
                 self._read_disk()
         else:
@@ -189,11 +188,11 @@ class Keeper:
 
     def _succeed(self) -> None:
         self._failure = None
-        self._pace.succeeded()
+        self._schedule.succeeded()
         self._write_disk()
 
     def _sync(self) -> None:
-        """What is live, what else is watched, and the examples."""
+        """Refresh what is live, the other watched references, and the examples."""
         try:
             snapshot = self._remote.snapshot(self._environment, self.memory.tag)
         except NotFoundError as error:
@@ -205,51 +204,53 @@ class Keeper:
             self.memory.confirm()
         else:
             self.memory.apply(snapshot)
-        # What is live is there; the rest is told where it cannot be had, and asked for again the next time.
+        # What is live is loaded; failures of the rest are reported, and it is asked for again the next time.
         watched = self.memory.watched
-        for start in range(0, len(watched), MOST_IN_A_BATCH):
-            with self._telling():
-                self._sync_watched(watched[start : start + MOST_IN_A_BATCH])
-        for pinned in self.memory.wanted_examples:
-            with self._telling():
+        for start in range(0, len(watched), MAX_BATCH):
+            with self._collecting_errors():
+                self._sync_watched(watched[start : start + MAX_BATCH])
+        for pinned in self.memory.missing_examples:
+            with self._collecting_errors():
                 self.memory.keep_examples(pinned, self._remote.examples(pinned))
 
     def _sync_watched(self, references: Sequence[str]) -> None:
-        wholes = [one if "@" in one else f"{one}@{self._environment}" for one in references]
-        for reference, answer in zip(references, self._remote.versions(wholes), strict=True):
+        full_references = [
+            reference if "@" in reference else f"{reference}@{self._environment}" for reference in references
+        ]
+        for reference, answer in zip(references, self._remote.versions(full_references), strict=True):
             if isinstance(answer, RefusedError):
                 self.memory.drop(reference)
             elif isinstance(answer, IntegrityError):
-                self._untold.append(answer)
+                self._unreported.append(answer)
             else:
                 self.memory.keep(reference, answer)
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _collecting_errors(self) -> Iterator[None]:
         try:
             yield
         except CuebookError as error:
-            self._untold.append(error)
+            self._unreported.append(error)
 
-    def _tell(self) -> None:
-        while self._untold:
-            self._report(self._untold.popleft())
+    def _report_errors(self) -> None:
+        while self._unreported:
+            self._report(self._unreported.popleft())
 
-    def _refuse_while_resting(self) -> None:
-        """The registry failed a moment ago: nobody waits for it to fail again."""
+    def _refuse_while_backing_off(self) -> None:
+        """Raise the last failure while the client backs off: no caller waits for another one."""
         failure = self._failure
-        if failure is not None and self._pace.is_resting:
+        if failure is not None and self._schedule.is_backing_off:
             raise _again(failure)
 
     def _read_disk(self) -> None:
         if self._disk is None:
             return
         try:
-            found = self._disk.load()
-            if found is not None:
-                self.memory.restore(*found)
+            saved = self._disk.load()
+            if saved is not None:
+                self.memory.restore(*saved)
         except (CuebookError, OSError, ValueError, RecursionError) as error:
-            self._untold.append(error)
+            self._unreported.append(error)
 
     def _write_disk(self) -> None:
         if self._disk is None:
@@ -257,16 +258,16 @@ class Keeper:
         try:
             self._disk.save(self.memory.revision, self.memory.state)
         except (OSError, ValueError, RecursionError) as error:
-            self._untold.append(error)
+            self._unreported.append(error)
 
 
 def _again(error: CuebookError) -> CuebookError:
-    """The same error anew: one that several threads raise would collect all their tracebacks."""
+    """Copy an error: one that several threads raise would collect all their tracebacks."""
     return type(error)(str(error), error.code)
 
 
 def _keep_fresh(keeper_ref: "weakref.ref[Keeper]", closing: threading.Event) -> None:
-    """Refresh until the client is closed, or nobody holds it any more."""
+    """Refresh until the client is closed, or no longer referenced."""
     while True:
         keeper = keeper_ref()
         if keeper is None:
@@ -283,7 +284,7 @@ def _keep_fresh(keeper_ref: "weakref.ref[Keeper]", closing: threading.Event) -> 
         except CuebookError as error:
             keeper.report(error)
         except Exception as error:
-            # A fault of ours, or of what answered: it is told, and prompts go on being refreshed.
+            # A bug here or in the server: it is reported, and refreshing goes on.
             keeper.fail(error)
             keeper.report(error)
         del keeper

@@ -1,23 +1,24 @@
-"""What a client holds: an environment's snapshot, other versions that were asked for, and example sets."""
+"""The memory of a client: an environment's snapshot, other versions that were asked for, and example sets."""
 
 import threading
 import time
 from collections import OrderedDict
 from typing import Any
 
-from cuebook.answers import Document, shots_of, version_of, well_formed
+from cuebook.answers import Document, read_shots, read_version, well_formed
 from cuebook.core.examples import Shot
 from cuebook.errors import IntegrityError
 from cuebook.hashing import content_hash, verify_examples
 from cuebook.prompt import Confirmation, Prompt, Source
 from cuebook.remote import Snapshot
 
-# Of versions beside the snapshot: those asked for last.
-MOST_OTHERS = 1_000
+# Limit of versions beside the snapshot; those asked for last stay.
+MAX_OTHERS = 1_000
 
 
 class Memory:
-    """Threads may share it. `ready` is read without a lock: it is never changed, but replaced as a whole."""
+    """The memory of one client; threads may share it. `ready` is read without a lock: it is only replaced as a
+    whole."""
 
     def __init__(self, environment: str, source: Source) -> None:
         self._environment = environment
@@ -38,14 +39,14 @@ class Memory:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Whoever held the lock stayed in the parent, perhaps in the middle of a change."""
+        """Replace the lock: its holder stayed in the parent, perhaps in the middle of a change."""
         self._lock = threading.RLock()
         if self._is_changing:
             self._is_changing, self.tag = False, ""
         self._make_ready()
 
     def apply(self, snapshot: Snapshot) -> None:
-        """What is live now. Raises IntegrityError, and then nothing has changed but that all is asked for next."""
+        """Apply a snapshot. On an IntegrityError nothing changes, except that the next request asks for all of it."""
         with self._lock:
             live = {} if snapshot.is_whole else dict(self._live)
             for name in snapshot.removed:
@@ -57,26 +58,26 @@ class Memory:
             self._replace_live(live, snapshot.tag)
 
     def clear(self) -> None:
-        """Nothing is live: the environment is gone."""
+        """Remove all live versions: the environment is gone."""
         with self._lock:
             self._replace_live({}, "")
 
     def confirm(self) -> None:
-        """The snapshot is still what is live."""
+        """Record that the snapshot is still what is live."""
         self._confirmed.at = time.monotonic()
 
     def keep(self, reference: str, document: Document) -> Prompt:
-        """A version by another reference than the environment's."""
+        """Store a version by another reference than the environment's."""
         with self._lock:
             confirmed = None if never_changes(reference) else Confirmation(time.monotonic())
-            held = self._others.pop(reference, None)
-            if held is not None and held[0]["hash"] == document["hash"]:
-                self._others[reference] = held
-                held[1].confirm(confirmed)
-                return held[1]
+            previous = self._others.pop(reference, None)
+            if previous is not None and previous[0]["hash"] == document["hash"]:
+                self._others[reference] = previous
+                previous[1].confirm(confirmed)
+                return previous[1]
             prompt = Prompt(document, self._source, confirmed)
             self._others[reference] = (document, prompt)
-            while len(self._others) > MOST_OTHERS:
+            while len(self._others) > MAX_OTHERS:
                 self._others.popitem(last=False)
             self._changed()
             return prompt
@@ -93,8 +94,8 @@ class Memory:
             return [reference for reference, (_, prompt) in self._others.items() if prompt.may_change]
 
     @property
-    def wanted_examples(self) -> list[str]:
-        """Sets that rendering needs and that are not here yet."""
+    def missing_examples(self) -> list[str]:
+        """Example sets that rendering needs and that are not in memory yet."""
         with self._lock:
             return sorted(self._used_examples() - self._examples.keys())
 
@@ -102,14 +103,15 @@ class Memory:
         return self._examples.get(pinned)
 
     def keep_examples(self, pinned: str, shots: list[Shot]) -> None:
-        """Raises IntegrityError."""
+        """Store an example set. Raises IntegrityError."""
         verify_examples(shots, pinned)
         with self._lock:
             self._examples[pinned] = shots
             self.revision += 1
 
     def state(self) -> dict[str, Any]:
-        """All of it, for the disk; what may change with when that was so (seconds since 1970)."""
+        """Return all of it for the disk; versions that may change have the time of confirmation (seconds since
+        1970)."""
         with self._lock:
             now = time.time()
             return {
@@ -123,24 +125,25 @@ class Memory:
             }
 
     def restore(self, state: dict[str, Any], age: float) -> None:
-        """What `state` gave, confirmed so many seconds ago. Raises IntegrityError."""
+        """Restore the result of `state`, confirmed `age` seconds ago. Raises IntegrityError."""
         with well_formed("The copy on disk"):
-            live = {name: version_of(document, name) for name, document in state["live"].items()}
+            live = {name: read_version(document, name) for name, document in state["live"].items()}
             self.apply(Snapshot(state["tag"], live))
             self._confirmed.at -= age
             for reference, (document, at) in state["others"].items():
-                # A bare name is of another environment's client, or was not live yet: it has no selector to hold.
-                prompt = self.keep(reference, version_of(document, reference))
+                # A bare name is of another environment's client, or was not live yet: it has no selector to check.
+                prompt = self.keep(reference, read_version(document, reference))
                 prompt.age_by(max(0.0, time.time() - at) if at is not None else 0.0)
             for pinned, shots in state["examples"].items():
-                self.keep_examples(pinned, shots_of(shots))
+                self.keep_examples(pinned, read_shots(shots))
 
     def _replace_live(self, live: dict[str, Document], tag: str) -> None:
         now = Confirmation(time.monotonic())
         self._is_changing = True
-        # A version that stays keeps its compiled templates, and so does what the service holds of it.
+        # A version that stays keeps its compiled templates, and prompts that the service holds stay valid.
         self._live_prompts = {
-            name: self._kept(name, document) or Prompt(document, self._source, now) for name, document in live.items()
+            name: self._unchanged(name, document) or Prompt(document, self._source, now)
+            for name, document in live.items()
         }
         for name, prompt in self._live_prompts.items():
             prompt.confirm(now)
@@ -151,9 +154,9 @@ class Memory:
         self._changed()
         self._is_changing = False
 
-    def _kept(self, name: str, document: Document) -> Prompt | None:
-        held = self._live_prompts.get(name)
-        return held if held is not None and held.hash == document["hash"] else None
+    def _unchanged(self, name: str, document: Document) -> Prompt | None:
+        prompt = self._live_prompts.get(name)
+        return prompt if prompt is not None and prompt.hash == document["hash"] else None
 
     def _used_examples(self) -> set[str]:
         prompts = [*self._live_prompts.values(), *(prompt for _, prompt in self._others.values())]
@@ -171,6 +174,6 @@ class Memory:
 
 
 def never_changes(reference: str) -> bool:
-    """Whether a reference selects the same version for ever: by number or by hash."""
+    """Return whether a reference always selects the same version: by number or by hash."""
     selector = reference.partition("@")[2]
     return selector.isdecimal() or selector.startswith("sha256:")

@@ -1,4 +1,4 @@
-"""A prompt's version in hand: its content, and the request that it makes of variables."""
+"""A prompt's version: its content, and its rendering with variables."""
 
 import copy
 import math
@@ -9,18 +9,18 @@ from typing import Any, Protocol
 from cuebook.answers import Document, well_formed
 from cuebook.core.content import DEFAULTS
 from cuebook.core.errors import Problem
-from cuebook.core.example_selection import BY_SIMILARITY, Candidate, choose, needed
+from cuebook.core.example_selection import BY_SIMILARITY, Candidate, candidate_count, choose
 from cuebook.core.examples import Shot
 from cuebook.core.rendering import Rendering
 from cuebook.errors import RefusedError, RenderError
 from cuebook.hashing import content_hash
 
-# What a caller may give for when nothing can be had: a text, chat messages, or a whole content document.
+# A fallback for when no version can be had: a text, chat messages, or a whole content document.
 Fallback = str | list[dict[str, str]] | dict[str, Any]
 
 
 class Source(Protocol):
-    """What a prompt needs of the client that it came from."""
+    """The client's methods that a prompt needs."""
 
     def examples(self, pinned: str) -> list[Shot]: ...
 
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 class Confirmation:
-    """When the registry last said that something is so (`time.monotonic()`); shared by all that it said it of."""
+    """The time (`time.monotonic()`) of the registry's last confirmation; shared by all prompts that it confirmed."""
 
     __slots__ = ("at",)
 
@@ -39,7 +39,7 @@ class Confirmation:
 
 
 class Prompt:
-    """One version of a prompt. Threads may share it; nothing that is done with it changes it.
+    """One version of a prompt. It is immutable, and threads may share it.
 
     `name`, `number` and `hash` say which version it is (`number` is None for a fallback, whose hash is its own).
     """
@@ -60,14 +60,14 @@ class Prompt:
         return f"<Prompt {self.name} {'fallback' if self.is_fallback else f'version {self.number}'} {self.hash[:19]}>"
 
     @classmethod
-    def from_fallback(cls, name: str, given: Fallback, source: Source) -> "Prompt":
-        """What the caller gives for when nothing can be had."""
-        if isinstance(given, str):
-            content: Document = {"kind": "text", "text": given}
-        elif isinstance(given, list):
-            content = {"kind": "chat", "messages": given}
+    def from_fallback(cls, name: str, fallback: Fallback, source: Source) -> "Prompt":
+        """Build a prompt from the caller's fallback."""
+        if isinstance(fallback, str):
+            content: Document = {"kind": "text", "text": fallback}
+        elif isinstance(fallback, list):
+            content = {"kind": "chat", "messages": fallback}
         else:
-            content = {"kind": "text" if "text" in given else "chat", **given}
+            content = {"kind": "text" if "text" in fallback else "chat", **fallback}
         document = {"prompt": name, "number": None, "content": content, "partials": {}}
         return cls({**document, "hash": content_hash(content)}, source, None, is_fallback=True)
 
@@ -78,7 +78,7 @@ class Prompt:
 
     @property
     def age(self) -> float:
-        """Seconds since the registry last said that this is the version to use: 0 for a number or a hash, which
+        """Seconds since the registry last confirmed that this is the version to use: 0 for a number or a hash, which
         never change, and infinite for a fallback."""
         if self._confirmed is None:
             return math.inf if self.is_fallback else 0.0
@@ -90,26 +90,26 @@ class Prompt:
         return self._confirmed is not None
 
     def confirm(self, confirmed: Confirmation | None) -> None:
-        """The registry has said anew that this is the version to use."""
+        """Record that the registry confirmed this version."""
         self._confirmed = confirmed
 
     def age_by(self, seconds: float) -> None:
-        """It was so many seconds ago that the registry said so."""
+        """Move the confirmation into the past by so many seconds."""
         if self._confirmed is not None:
             self._confirmed.at -= seconds
 
     @property
     def example_set(self) -> str | None:
-        """The hash of the set that it shows examples of in the set's order; None where rendering needs no set here."""
-        asked = self._document["content"].get("examples")
-        return None if asked is None or self.is_rendered_there else str(asked["set"])
+        """The hash of the example set that rendering here needs; None where it needs none."""
+        selection = self._document["content"].get("examples")
+        return None if selection is None or self.is_rendered_there else str(selection["set"])
 
     @property
     def is_rendered_there(self) -> bool:
         """Whether rendering asks the registry: examples by similarity need its embeddings, a token budget its
         tokenisers."""
-        asked = self._document["content"].get("examples") or {}
-        return asked.get("select", DEFAULTS["examples"]["select"]) in BY_SIMILARITY or "token_budget" in asked
+        selection = self._document["content"].get("examples") or {}
+        return selection.get("select", DEFAULTS["examples"]["select"]) in BY_SIMILARITY or "token_budget" in selection
 
     @property
     def renders_at_once(self) -> bool:
@@ -122,7 +122,7 @@ class Prompt:
         """Arguments for `openai.OpenAI().chat.completions.create(**arguments)`: `model`, `messages`, the version's
         settings, and `response_format` and `tools` where it has them.
 
-        What JSON can say is rendered byte for byte as the registry does.
+        JSON values are rendered byte for byte as the registry does.
 
         Raises:
             CuebookError
@@ -150,21 +150,21 @@ class Prompt:
     def _shots(self) -> list[Shot]:
         if self.example_set is None:
             return []
-        asked = self._document["content"]["examples"]
-        first = self._source.examples(self.example_set)[: needed(asked)]
-        return choose(asked, [Candidate(place, shot, 0) for place, shot in enumerate(first, start=1)]).shots
+        selection = self._document["content"]["examples"]
+        first = self._source.examples(self.example_set)[: candidate_count(selection)]
+        return choose(selection, [Candidate(place, shot, 0) for place, shot in enumerate(first, start=1)]).shots
 
 
 def arguments(rendered: Mapping[str, Any]) -> dict[str, Any]:
-    """A rendered version as the OpenAI protocol's arguments; what says nothing is left out, for servers that know
+    """Return a rendered version as the OpenAI protocol's arguments; defaults are left out, for servers that support
     less."""
     settings = copy.deepcopy(dict(rendered["model"]))
-    found: dict[str, Any] = {"messages": rendered["messages"], **settings}
-    name = found.pop("name", None)
+    result: dict[str, Any] = {"messages": rendered["messages"], **settings}
+    name = result.pop("name", None)
     if name is not None:
-        found["model"] = name
+        result["model"] = name
     if rendered["response_format"]["type"] != "text":
-        found["response_format"] = copy.deepcopy(rendered["response_format"])
+        result["response_format"] = copy.deepcopy(rendered["response_format"])
     if rendered.get("tools"):
-        found["tools"] = copy.deepcopy(rendered["tools"])
-    return found
+        result["tools"] = copy.deepcopy(rendered["tools"])
+    return result

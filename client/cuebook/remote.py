@@ -1,4 +1,4 @@
-"""What is asked of the registry over HTTP, and how its refusals become errors."""
+"""HTTP requests to the registry, and the errors for its refusals."""
 
 import json
 import queue
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cuebook.answers import Document, live_of, rendered_of, shots_of, version_of, versions_of
+from cuebook.answers import Document, read_batch, read_rendered, read_shots, read_snapshot, read_version
 from cuebook.core.examples import Shot
 from cuebook.errors import CuebookError, IntegrityError, KeyRefusedError, NotFoundError, RefusedError, UnavailableError
-from cuebook.pace import retry_after
+from cuebook.schedule import parse_retry_after
 
 try:
     import httpx2 as httpx
 except ImportError:  # Python 3.10, which httpx2 does not run on
     import httpx  # type: ignore[no-redef]
 
-MOST_IN_A_BATCH = 100
+MAX_BATCH = 100
 MAX_BYTES = 256 * 1024 * 1024
 USER_AGENT = "cuebook-python"
 REFUSALS = {401: KeyRefusedError, 403: KeyRefusedError, 404: NotFoundError}
@@ -25,7 +25,7 @@ REFUSALS = {401: KeyRefusedError, 403: KeyRefusedError, 404: NotFoundError}
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is live in an environment: all of it, or what differs from the one before."""
+    """What is live in an environment: all of it, or the changes since the previous snapshot."""
 
     tag: str
     prompts: dict[str, Document]
@@ -52,34 +52,36 @@ class Remote:
         self._timeout = timeout
         self._client: httpx.Client | None = None
 
-    def version(self, whole: str) -> Document:
-        """A version by its reference with the selector."""
-        name, _, selector = whole.partition("@")
-        return version_of(self._document("GET", f"/prompts/{name}/versions/{selector}"), whole)
+    def version(self, full_reference: str) -> Document:
+        """Fetch a version by its reference with the selector."""
+        name, _, selector = full_reference.partition("@")
+        return read_version(self._document("GET", f"/prompts/{name}/versions/{selector}"), full_reference)
 
-    def versions(self, wholes: Sequence[str]) -> list[Document | RefusedError | IntegrityError]:
-        """For each of up to MOST_IN_A_BATCH references its version, or why there is none."""
-        return versions_of(self._document("POST", "/prompts/batch", {"references": list(wholes)}), wholes, _refusal)
+    def versions(self, full_references: Sequence[str]) -> list[Document | RefusedError | IntegrityError]:
+        """Fetch the versions, or errors, of up to MAX_BATCH references."""
+        return read_batch(
+            self._document("POST", "/prompts/batch", {"references": list(full_references)}), full_references, _refusal
+        )
 
     def snapshot(self, environment: str, since: str) -> Snapshot | None:
-        """What is live now; None where nothing has changed since the tag (empty: all of it)."""
+        """Fetch what is live now; None where nothing has changed since the tag (empty: all of it)."""
         path = f"/environments/{environment}/snapshot"
         answer = self._ask("GET", f"{path}?since={since}" if since else path, tag=since)
         if since and answer.status == 304:
             return None
         if since and answer.status == 410:
             return self.snapshot(environment, "")
-        live, removed, is_whole = live_of(_accepted(answer))
+        live, removed, is_whole = read_snapshot(_document_or_error(answer))
         return Snapshot(_tag(answer), live, removed, is_whole)
 
     def examples(self, pinned: str) -> list[Shot]:
-        """An example set by its hash."""
-        return shots_of(self._document("GET", f"/example-sets/versions/{pinned}").get("examples"))
+        """Fetch an example set by its hash."""
+        return read_shots(self._document("GET", f"/example-sets/versions/{pinned}").get("examples"))
 
     def render(self, name: str, pinned: str, variables: Mapping[str, Any]) -> Document:
-        """The registry's own rendering of a version."""
+        """Fetch the registry's own rendering of a version."""
         answer = self._document("POST", f"/prompts/{name}/versions/{pinned}/render", {"variables": dict(variables)})
-        return rendered_of(answer, name, pinned)
+        return read_rendered(answer, name, pinned)
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -87,20 +89,20 @@ class Remote:
             client.close()
 
     def forget(self) -> None:
-        """Leave the connections to the process that opened them."""
+        """Leave the connections to the parent process, which opened them."""
         self._client = None
 
     def _document(self, method: str, path: str, body: Document | None = None) -> Document:
-        return _accepted(self._ask(method, path, body))
+        return _document_or_error(self._ask(method, path, body))
 
     def _ask(self, method: str, path: str, body: Document | None = None, tag: str = "") -> _Answer:
-        """One question and its answer, within the timeout as a whole: httpx limits each step of it, and nobody limits
-        how long a name is looked up, or how slowly an answer drips."""
+        """Send one request, within the timeout as a whole: httpx limits each step, but neither a name's look-up nor a
+        response that drips slowly."""
         headers = {"If-None-Match": f'"{tag}"'} if tag else {}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"
-            content = _written(body)
+            content = _encode(body)
         outcome: queue.SimpleQueue[_Answer | CuebookError] = queue.SimpleQueue()
         client = self._client
         if client is None:
@@ -108,20 +110,20 @@ class Remote:
             self._client = client
 
         def exchange() -> None:
-            outcome.put(self._exchanged(client, method, path, headers, content))
+            outcome.put(self._exchange(client, method, path, headers, content))
 
-        threading.Thread(target=exchange, name="cuebook-question", daemon=True).start()
+        threading.Thread(target=exchange, name="cuebook-request", daemon=True).start()
         try:
-            found = outcome.get(timeout=self._timeout)
+            result = outcome.get(timeout=self._timeout)
         except queue.Empty:
-            # Who comes next shall not wait for this connection.
+            # The next request must not wait for this connection.
             self._client = None
             raise UnavailableError(f"{self._base} does not answer within {self._timeout:g} s.") from None
-        if isinstance(found, CuebookError):
-            raise found
-        return found
+        if isinstance(result, CuebookError):
+            raise result
+        return result
 
-    def _exchanged(
+    def _exchange(
         self, client: "httpx.Client", method: str, path: str, headers: Mapping[str, str], content: bytes | None
     ) -> _Answer | CuebookError:
         received = bytearray()
@@ -131,15 +133,15 @@ class Remote:
                     received += chunk
                     if len(received) > MAX_BYTES:
                         return UnavailableError(f"{self._base} answers too much.")
-            return _Answer(response.status_code, response.headers, _parsed(bytes(received)))
+            return _Answer(response.status_code, response.headers, _parse(bytes(received)))
         except Exception as error:
-            # Of httpx, of the interpreter's end, or because the client was closed meanwhile: there is no answer.
+            # From httpx, at the interpreter's end, or because the client was closed meanwhile: there is no answer.
             failed = UnavailableError(f"{self._base} cannot be reached: {str(error) or type(error).__name__}")
             failed.__cause__ = error
             return failed
 
 
-def _written(body: Document) -> bytes:
+def _encode(body: Document) -> bytes:
     try:
         return json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -147,16 +149,16 @@ def _written(body: Document) -> bytes:
         raise RefusedError(sentence, "render.invalid_variable") from None
 
 
-def _parsed(body: bytes) -> Any:
-    """The JSON of a body; None where it is none, as a proxy's error page."""
+def _parse(body: bytes) -> Any:
+    """Parse a body's JSON; None where it is none, such as a proxy's error page."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def _accepted(answer: _Answer) -> Document:
-    """The document of a good answer; otherwise what is wrong as an error."""
+def _document_or_error(answer: _Answer) -> Document:
+    """Return the document of a successful answer; otherwise raise its error."""
     problem = answer.body if isinstance(answer.body, dict) else {}
     if answer.status == 200 and isinstance(answer.body, dict):
         return answer.body
@@ -164,10 +166,10 @@ def _accepted(answer: _Answer) -> Document:
     is_cuebooks = answer.headers.get("Content-Type", "").startswith("application/problem+json")
     if answer.status == 429 or answer.status >= 500 or not is_cuebooks or not isinstance(code, str):
         # A gateway's own 404 says nothing about a prompt.
-        told = problem.get("detail") or "not as Cuebook does"
-        sentence = f"The registry answered {answer.status}: {told}"[:500]
-        known = code if isinstance(code, str) else ""
-        raise UnavailableError(sentence, known, retry_after(answer.headers.get("Retry-After")))
+        detail = problem.get("detail") or "not as Cuebook does"
+        sentence = f"The registry answered {answer.status}: {detail}"[:500]
+        problem_code = code if isinstance(code, str) else ""
+        raise UnavailableError(sentence, problem_code, parse_retry_after(answer.headers.get("Retry-After")))
     raise _refusal(problem, answer.status)
 
 

@@ -1,7 +1,7 @@
-"""Which account runs PostgreSQL, and whether that account can reach a path.
+"""The account that runs PostgreSQL, and its access to paths.
 
-PostgreSQL refuses to run as root. A root supervisor therefore drops to an account that exists already; nobody is
-added, and no directory that Cuebook did not make has its mode changed.
+PostgreSQL refuses to run as root. A root supervisor therefore drops to an account that exists already; none is
+added, and no directory that Cuebook did not create has its mode changed.
 """
 
 import os
@@ -24,7 +24,7 @@ class Account:
     gid: int
 
     def own(self, path: Path) -> None:
-        """Give the account a path that we made, with all below it."""
+        """Give the account a path that we created, with all below it."""
         os.chown(path, self.uid, self.gid)
         for directory, names, files in os.walk(path):
             for name in (*names, *files):
@@ -32,7 +32,7 @@ class Account:
 
 
 def unprivileged_account() -> Account | None:
-    """The account to drop to, or None where we are not root and need none."""
+    """Return the account to drop to, or None where we are not root and need none."""
     if os.geteuid() != 0:
         return None
     for name in CANDIDATES:
@@ -48,7 +48,7 @@ def unprivileged_account() -> Account | None:
 
 
 def can_reach(path: Path, account: Account | None) -> bool:
-    """Whether `account` may pass through every directory above `path` (None is us, who can)."""
+    """Return whether `account` may pass through every directory above `path` (None: this process's own, which can)."""
     return account is None or all(_may_enter(parent, account) for parent in path.resolve().parents)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import redis
 from celery import Celery
 
-from config.embedded.postgres import LONGEST_SOCKET_DIRECTORY
+from config.embedded.postgres import MAX_SOCKET_DIRECTORY
 from config.embedded.processes import Child, ChildError
 
 START_SECONDS = 20
@@ -21,12 +21,12 @@ class EmbeddedBroker:
     def __init__(self, home: Path, *, log: Path) -> None:
         data = home / "broker"
         data.mkdir(parents=True, exist_ok=True)
-        place = home / "run"
-        self._temporary = len(os.fsencode(place)) > LONGEST_SOCKET_DIRECTORY
+        directory = home / "run"
+        self._temporary = len(os.fsencode(directory)) > MAX_SOCKET_DIRECTORY
         if self._temporary:
-            place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
-        place.mkdir(parents=True, exist_ok=True)
-        self.socket = place / "broker.sock"
+            directory = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
+        directory.mkdir(parents=True, exist_ok=True)
+        self.socket = directory / "broker.sock"
         listen = ("--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700")
         persist = (
             "--appendonly",
@@ -45,7 +45,7 @@ class EmbeddedBroker:
         return f"redis+socket://{quote(str(self.socket))}?virtual_host=0"
 
     def start(self) -> None:
-        # A killed server leaves its socket file behind, which would look like a server that is starting.
+        # A killed server leaves its socket file behind, which would look like a starting server.
         self.socket.unlink(missing_ok=True)
         self.child.start()
         self.child.wait_until(self.answers, seconds=START_SECONDS)
@@ -63,8 +63,8 @@ class EmbeddedBroker:
             return False
 
 
-def give_back_unfinished_tasks(app: Celery) -> int:
-    """Requeue what a killed worker had taken and not finished; returns how many messages went back.
+def requeue_unfinished_tasks(app: Celery) -> int:
+    """Requeue tasks that a killed worker had taken and not finished; returns the number of messages.
 
     Kombu itself waits for the visibility timeout (hours). Call this only while no worker of this broker lives.
     """

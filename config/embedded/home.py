@@ -1,8 +1,8 @@
-"""The directory of one embedded instance: where its data, sockets, logs and secrets are.
+"""The directory of one embedded instance, with its data, sockets, logs and secrets.
 
 <home>/instance.json   while it is up: process id, address, database and broker addresses
-<home>/secrets.json    made once: the keys that sign sessions and encrypt provider keys
-<home>/demo.json       the demo people, their passwords and the demo API key
+<home>/secrets.json    created once: the keys that sign sessions and encrypt provider keys
+<home>/demo.json       the demo users, their passwords and the demo API key
 <home>/postgres, broker, run, log
 """
 
@@ -23,7 +23,7 @@ class HomeInUseError(Exception):
 
 @dataclass(frozen=True)
 class Instance:
-    """What a running instance says about itself, so that commands can talk to it."""
+    """The process id and addresses of a running instance, so that commands can connect to it."""
 
     pid: int
     address: str
@@ -48,7 +48,7 @@ class Home:
         self._secrets_file = self.root / "secrets.json"
 
     def prepare(self) -> None:
-        """Make the directories. Only directories that we make get a mode; none that exists is changed."""
+        """Create the directories; the mode of existing ones is not changed."""
         self.root.mkdir(parents=True, exist_ok=True)
         for directory in (self.log, self.run):
             directory.mkdir(exist_ok=True)
@@ -64,24 +64,24 @@ class Home:
             yield
 
     def secrets(self) -> Secrets | None:
-        """The instance's keys, or None before its first start."""
+        """Return the instance's keys, or None before its first start."""
         stored = read_json(self._secrets_file)
         return Secrets(**stored) if stored else None
 
     def ensure_secrets(self) -> Secrets:
-        """The instance's keys, made at the first start."""
-        found = self.secrets()
-        if found:
-            return found
-        made = Secrets(
+        """Return the instance's keys; they are created at the first start."""
+        existing = self.secrets()
+        if existing:
+            return existing
+        created = Secrets(
             secret_key=secrets.token_urlsafe(48),
             encryption_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         )
-        write_private_json(self._secrets_file, asdict(made))
-        return made
+        write_private_json(self._secrets_file, asdict(created))
+        return created
 
     def instance(self) -> Instance | None:
-        """The running instance, or None while none is up."""
+        """Return the running instance, or None while none is up."""
         stored = read_json(self.instance_file)
         return Instance(**stored) if stored else None
 

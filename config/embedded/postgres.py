@@ -24,12 +24,12 @@ from config.embedded.processes import Child, ChildError
 ROLE = "app"
 DATABASE = "cuebook"
 # sun_path is 108 bytes on Linux and 104 on macOS, and the server appends `/.s.PGSQL.5432.lock`.
-LONGEST_SOCKET_DIRECTORY = 80
-# Where a root supervisor puts what an unprivileged account cannot reach below the home.
+MAX_SOCKET_DIRECTORY = 80
+# Where a root supervisor puts files that an unprivileged account cannot reach below the home.
 SHARED_BASE = Path("/var/lib/cuebook")
 START_SECONDS = 60
 # `fsync=off` and friends belong to throw-away servers only: a power cut may lose or damage their data.
-THROW_AWAY = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+THROW_AWAY_OPTIONS = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 class EmbeddedPostgres:
@@ -44,7 +44,7 @@ class EmbeddedPostgres:
         options = ("-k", str(self._sockets), "-h", "", "-c", "unix_socket_permissions=0700")
         self.child = Child(
             "PostgreSQL",
-            (self._binary("postgres"), "-D", self.data, *options, *(THROW_AWAY if throw_away else ())),
+            (self._binary("postgres"), "-D", self.data, *options, *(THROW_AWAY_OPTIONS if throw_away else ())),
             log=log,
             environment=_clean_environment(),
             account=self._account,
@@ -64,8 +64,8 @@ class EmbeddedPostgres:
         self.child.start()
         self.child.wait_until(self.answers, seconds=START_SECONDS)
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if not found:
+            exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if not exists:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
 
     def stop(self) -> None:
@@ -101,13 +101,13 @@ class EmbeddedPostgres:
         partial.rename(self.data)
 
     def _stop_stale_server(self) -> None:
-        """Where the kernel did not take the server along with a killed supervisor, stop it by its own pid file."""
+        """Stop a server that outlived a killed supervisor, by its own pid file."""
         if (self.data / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop", check=False)
 
     def _run(self, binary: str, *arguments: str, check: bool = True) -> None:
         account = self._account
-        done = subprocess.run(  # noqa: S603 - the commands are ours
+        result = subprocess.run(  # noqa: S603 - the commands are ours
             [self._binary(binary), *arguments],
             capture_output=True,
             text=True,
@@ -117,12 +117,12 @@ class EmbeddedPostgres:
             group=account.gid if account else None,
             extra_groups=[] if account else None,
         )
-        if check and done.returncode:
-            raise ChildError(f"{binary} failed with code {done.returncode}.\n{done.stderr.strip()}")
+        if check and result.returncode:
+            raise ChildError(f"{binary} failed with code {result.returncode}.\n{result.stderr.strip()}")
 
 
 def _clean_environment() -> dict[str, str]:
-    """No PG* variable of the caller reaches the server."""
+    """Return an environment without the caller's PG* variables."""
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -137,7 +137,7 @@ def _package_directory() -> Path:
 
 
 def _reachable_installation(account: Account | None) -> Path:
-    """`pginstall`, copied with the libraries beside it where the account cannot reach the original.
+    """Return `pginstall`, copied with the libraries beside it where the account cannot reach the original.
 
     The binaries find their libraries by a path relative to themselves, so the copy keeps the same layout.
     """
@@ -161,7 +161,7 @@ def _reachable_installation(account: Account | None) -> Path:
 def _reachable_data(home: Path, account: Account | None) -> Path:
     if can_reach(home / "postgres", account):
         return home / "postgres"
-    # The home remembers which directory is its own: a home that was deleted and made again starts afresh.
+    # The home remembers which directory is its own: a home that was deleted and created again starts afresh.
     pointer = home / "postgres-is-in"
     if not pointer.exists():
         pointer.write_text(f"{SHARED_BASE / secrets.token_hex(8)}\n", encoding="utf-8")
@@ -171,13 +171,13 @@ def _reachable_data(home: Path, account: Account | None) -> Path:
 
 
 def _socket_directory(home: Path, data: Path, account: Account | None) -> tuple[Path, bool]:
-    """Where the socket goes, and whether that place is temporary (a path too long for a socket address)."""
-    place = (home if data.parent == home else data.parent) / "run" / "postgres"
-    temporary = len(os.fsencode(place)) > LONGEST_SOCKET_DIRECTORY
+    """Return the directory of the socket, and whether it is temporary (where the path is too long for a socket)."""
+    directory = (home if data.parent == home else data.parent) / "run" / "postgres"
+    temporary = len(os.fsencode(directory)) > MAX_SOCKET_DIRECTORY
     if temporary:
         # /tmp and not TMPDIR: that may be the long or unreachable path that we are avoiding.
-        place = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix="cuebook-", dir="/tmp"))
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if account:
-        account.own(place)
-    return place, temporary
+        account.own(directory)
+    return directory, temporary

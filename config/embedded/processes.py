@@ -21,7 +21,7 @@ class ChildError(Exception):
 class Child:
     """One supervised process with its log file and the signal that stops it cleanly.
 
-    `death_signal` is what the kernel sends it when the supervisor is killed: the same, unless something else is said.
+    `death_signal` is what the kernel sends it when the supervisor is killed: by default the same.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Child:
         self._stop_seconds = stop_seconds
         self._death_signal = death_signal or stop_signal
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_asked = False
+        self._stop_requested = False
 
     def start(self) -> None:
         """Start in a session of its own, so that Ctrl-C reaches the supervisor alone and it decides the order."""
         self._end_session()
-        self._is_asked = False
+        self._stop_requested = False
         account = self._account
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the commands are ours
@@ -79,16 +79,16 @@ class Child:
         """The exit code once the process has ended, None while it runs."""
         return self._process.poll() if self._process else None
 
-    def ask_to_stop(self) -> None:
-        """Tell it to end, and do not wait: several that are told at once end at once."""
-        if self._process is not None and self._process.poll() is None and not self._is_asked:
-            self._is_asked = True
+    def request_stop(self) -> None:
+        """Send the stop signal without waiting, so that several processes can stop at the same time."""
+        if self._process is not None and self._process.poll() is None and not self._stop_requested:
+            self._stop_requested = True
             self._process.send_signal(self._stop_signal)
 
     def stop(self) -> None:
         """Ask, wait, then end the whole session; safe to call twice."""
         if self._process is not None and self._process.poll() is None:
-            self.ask_to_stop()
+            self.request_stop()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._stop_seconds)
         self._end_session()
@@ -97,7 +97,7 @@ class Child:
         """End what is left of the child's session: the workers of a server that was itself killed."""
         if self._process is None:
             return
-        # Nobody is left in it: that is what was wanted.
+        # No process is left in the session.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery
 
 from config import environment
-from config.embedded.broker import EmbeddedBroker, give_back_unfinished_tasks
+from config.embedded.broker import EmbeddedBroker, requeue_unfinished_tasks
 from config.embedded.home import Home, Instance
 from config.embedded.postgres import EmbeddedPostgres
 from config.embedded.processes import Child, ChildError
@@ -25,10 +25,10 @@ from config.embedded.processes import Child, ChildError
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 START_SECONDS = 60
-LOOK_EVERY_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 # A child that ends is started again after a growing pause; one that ran this long starts with a clean record.
-RESTART_PAUSES = (0.5, 1, 2, 5, 10, 30)
-SETTLED_SECONDS = 60
+RESTART_PAUSE_SECONDS = (0.5, 1, 2, 5, 10, 30)
+STABLE_SECONDS = 60
 CELERY = (sys.executable, "-m", "celery", "--app", "config")
 WORKER = ("worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
 GRANIAN = (
@@ -36,14 +36,14 @@ GRANIAN = (
     *("--workers", "1", "--blocking-threads", "64", "--no-ws"),
     *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
 )
-# What takes minutes is not waited for: its row says what is left to do, and the next start goes on with it.
-COLD: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
+# Long tasks are not waited for: their rows say what is left to do, and the next start continues them.
+QUICK_STOP: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
 
 
 class Supervisor:
     """Runs one instance until SIGINT or SIGTERM.
 
-    Start: private servers, migrations, `prepare` (the demo), what a killed worker left, then web, worker and beat.
+    Start: private servers, migrations, `prepare` (the demo), tasks of a killed worker, then web, worker and beat.
     Stop: the other way round. A child that ends by itself is started again.
     """
 
@@ -69,7 +69,7 @@ class Supervisor:
             child_environment = self._announce(stack)
             run_command(child_environment, "migrate", "--no-input", "--verbosity", "0")
             self._prepare(child_environment)
-            give_back_unfinished_tasks(Celery(broker=self._broker_url))
+            requeue_unfinished_tasks(Celery(broker=self._broker_url))
             programs = self._programs(child_environment)
             for program in programs:
                 stack.callback(program.stop)
@@ -79,7 +79,7 @@ class Supervisor:
                 on_ready()
             self._watch([*children, *programs])
             for program in programs:
-                program.ask_to_stop()
+                program.request_stop()
 
     def _start_servers(self, stack: ExitStack) -> list[Child]:
         children = []
@@ -122,7 +122,7 @@ class Supervisor:
         }
 
     def _programs(self, child_environment: dict[str, str]) -> list[Child]:
-        """Web, workers, sandbox and beat, in the order in which they start."""
+        """Return web, workers, sandbox and beat, in the order in which they start."""
 
         def program(name: str, *command: str, extra: dict[str, str] | None = None, **how: Any) -> Child:
             log = self._home.log / f"{name}.log"
@@ -131,7 +131,7 @@ class Supervisor:
 
         def worker(name: str, queue: str, *flags: str, **how: Any) -> Child:
             own = ("--queues", queue, "--hostname", f"{name.removeprefix('worker-')}@%h", *flags)
-            # Without a supervisor, broker and database end too, and a worker that says goodbye may wait for ever.
+            # Without a supervisor, broker and database end too, and a worker that shuts down cleanly may wait for ever.
             return program(name, *CELERY, *WORKER, *own, death_signal=signal.SIGKILL, **how)
 
         sandbox = (sys.executable, "manage.py", "sandbox", "--port", str(self._sandbox_port))
@@ -139,9 +139,9 @@ class Supervisor:
         return [
             program("web", *GRANIAN, "--port", str(self._port), extra={"DATABASE_POOL_SIZE": "16"}),
             worker("worker", "celery", "--concurrency", "2", stop_seconds=10),
-            worker("worker-long", "long", "--concurrency", "2", **COLD),
-            # It waits for models, not for the processor: threads do, and nobody waits behind somebody else.
-            worker("worker-playground", "playground", "--pool", "threads", "--concurrency", "8", **COLD),
+            worker("worker-long", "long", "--concurrency", "2", **QUICK_STOP),
+            # It waits for models, not for the processor: threads suffice, and no user waits behind another.
+            worker("worker-playground", "playground", "--pool", "threads", "--concurrency", "8", **QUICK_STOP),
             program("sandbox", *sandbox, death_signal=signal.SIGKILL),
             program("beat", *CELERY, "beat", "--loglevel", "info", "--schedule", str(schedule)),
         ]
@@ -168,9 +168,9 @@ class Supervisor:
                 if child.exit_code() is None:
                     continue
                 if not restart_at[child]:
-                    if now - started[child] > SETTLED_SECONDS:
+                    if now - started[child] > STABLE_SECONDS:
                         failures[child] = 0
-                    pause = RESTART_PAUSES[min(failures[child], len(RESTART_PAUSES) - 1)]
+                    pause = RESTART_PAUSE_SECONDS[min(failures[child], len(RESTART_PAUSE_SECONDS) - 1)]
                     sys.stderr.write(
                         f"{child.name} ended with code {child.exit_code()}; again in {pause} s ({child.log}).\n"
                     )
@@ -180,31 +180,31 @@ class Supervisor:
                     restart_at[child] = 0.0
                     started[child] = now
                     child.start()
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(CHECK_SECONDS)
 
 
 def run_command(child_environment: dict[str, str], *arguments: str) -> None:
     """Run `manage.py <arguments>` against the instance; ChildError with its output where it fails."""
-    done = subprocess.run(  # noqa: S603 - our own commands
+    result = subprocess.run(  # noqa: S603 - our own commands
         [sys.executable, "manage.py", *arguments],
         env=child_environment,
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        raise ChildError(f"manage.py {arguments[0]} failed.\n{done.stderr.strip() or done.stdout.strip()}")
+    if result.returncode:
+        raise ChildError(f"manage.py {arguments[0]} failed.\n{result.stderr.strip() or result.stdout.strip()}")
 
 
 def free_port() -> int:
-    """A port that nothing listens on at the moment."""
+    """Return a port that nothing listens on at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def refuse_taken_port(port: int) -> None:
-    """ChildError where something else listens on the port, before anything is started."""
+    """Raise ChildError where something else listens on the port, before anything is started."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

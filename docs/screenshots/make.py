@@ -110,7 +110,7 @@ def playground(person: Person) -> Page:
     page.get_by_label("Model 2").select_option("sandbox/sandbox-small")
     page.get_by_label("some cases, drawn by chance").check()
     page.get_by_role("button", name="Try it").click()
-    expect(page.locator("#trial-wait").get_by_text("done")).to_be_visible(timeout=120_000)
+    expect(page.locator("#playground-wait").get_by_text("done")).to_be_visible(timeout=120_000)
     return page
 
 

@@ -3,57 +3,79 @@
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from evaluations import tasks
-from evaluations.api import measuring as shapes
-from evaluations.comparisons import pairwise
+from evaluations.api.serializers import comparisons as serializers
+from evaluations.api.serializers.runs import ResumeInput
+from evaluations.comparisons import lifecycle as comparisons
+from evaluations.comparisons import sweeps
 from evaluations.models import Comparison
 from evaluations.runs import lifecycle as runs
-from registry.accounts.permissions import Right
-from registry.api.authentication import actor_of
-from registry.tasks import start
+from infra.serializer_fields import EmptyInput
+from infra.work import start
+from registry.api.base import ProjectListView, ProjectView
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    return dict(shapes.ComparisonSerializer(comparison).data)
+    return dict(serializers.ComparisonSerializer(comparison).data)
 
 
-class ComparisonList(generics.GenericAPIView[Comparison]):
+def created_response(comparison: Comparison) -> Response:
+    """Answer with a comparison that was just created."""
+    headers = {"Location": f"/api/v1/comparisons/{comparison.pk}"}
+    document = comparison_document(comparisons.get_comparison(comparison.project, comparison.pk))
+    return Response(document, status=201, headers=headers)
+
+
+class ComparisonList(ProjectListView[Comparison]):
     queryset = Comparison.objects.none()
-    serializer_class = shapes.ComparisonSerializer
-    filter_backends = ()
+    serializer_class = serializers.ComparisonSerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="comparisons_list", responses=shapes.ComparisonSerializer(many=True))
+    @extend_schema(operation_id="comparisons_list", responses=serializers.ComparisonSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """Comparisons, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows = Comparison.objects.filter(project=actor.project)
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List comparisons and model sweeps, newest first."""
+        return self.page(comparisons.comparisons_with_runs().filter(project=self.actor.project))
 
     @extend_schema(
-        operation_id="comparisons_create", request=shapes.ComparisonInput, responses={201: shapes.ComparisonSerializer}
+        operation_id="comparisons_create",
+        request=serializers.ComparisonInput,
+        responses={201: serializers.ComparisonSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Hold two runs on the same cases against each other: does the candidate do better than the baseline?"""
-        asked = shapes.ComparisonInput.read(request)
-        actor = actor_of(request)
-        sides = (runs.numbered(actor.project, asked[side]) for side in ("baseline", "candidate"))
-        made = pairwise.create(actor, *sides, margin=asked["margin"])
-        start(tasks.compare_runs, made.pk)
-        headers = {"Location": f"/api/v1/comparisons/{made.pk}"}
-        return Response(comparison_document(pairwise.numbered(actor.project, made.pk)), status=201, headers=headers)
+        """Compare runs on the same cases with the first of them: `runs`, or `baseline` and `candidate`."""
+        body = serializers.ComparisonInput.read(request)
+        numbers = body.get("runs") or [body["baseline"], body["candidate"]]
+        compared = [runs.get_run(self.actor.project, number) for number in numbers[: comparisons.MAX_RUNS + 1]]
+        comparison = comparisons.create(self.actor, compared, margin=body["margin"], targets=body.get("slas"))
+        start(tasks.compare_runs, comparison.pk)
+        return created_response(comparison)
 
 
-class ComparisonDetail(APIView):
-    @extend_schema(operation_id="comparisons_read", responses=shapes.ComparisonSerializer)
+class ComparisonDetail(ProjectView):
+    @extend_schema(operation_id="comparisons_read", responses=serializers.ComparisonSerializer)
     def get(self, request: Request, key: int) -> Response:
-        """A comparison, with its verdict when it is done."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(comparison_document(pairwise.numbered(actor.project, key)))
+        """Read a comparison: its runs, and when it is done, the verdict and what to choose."""
+        return Response(comparison_document(comparisons.get_comparison(self.actor.project, key)))
+
+
+class ComparisonCancel(ProjectView):
+    @extend_schema(operation_id="comparisons_cancel", request=EmptyInput, responses=serializers.ComparisonSerializer)
+    def post(self, request: Request, key: int) -> Response:
+        """Cancel the runs of a sweep that are open."""
+        sweep = comparisons.get_comparison(self.actor.project, key)
+        return Response(comparison_document(sweeps.cancel(self.actor, sweep)))
+
+
+class ComparisonResume(ProjectView):
+    @extend_schema(operation_id="comparisons_resume", request=ResumeInput, responses=serializers.ComparisonSerializer)
+    def post(self, request: Request, key: int) -> Response:
+        """Resume the runs of a sweep that ended early."""
+        body = ResumeInput.read(request)
+        sweep = comparisons.get_comparison(self.actor.project, key)
+        resumed, resumed_runs = sweeps.resume(self.actor, sweep, budget_usd=body.get("budget_usd"))
+        for run in resumed_runs:
+            tasks.start_run(run)
+        return Response(comparison_document(resumed))

@@ -1,4 +1,4 @@
-"""What lists can be narrowed by."""
+"""Filters of the API's lists."""
 
 import django_filters
 from django.db.models import QuerySet

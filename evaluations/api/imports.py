@@ -1,4 +1,4 @@
-"""Imports over REST: begin one, send the file in parts, start it, and see how it goes."""
+"""Imports of cases over REST: begin one, send the file in parts, start it, and follow it."""
 
 from typing import IO, Any
 
@@ -6,26 +6,23 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.api import serializers as shapes
+from evaluations.api.serializers import imports as serializers
 from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import DatasetImport
-from registry.accounts.permissions import Right
-from registry.api.authentication import actor_of
-from registry.api.serializers import NothingInput
-from registry.tasks import start
+from infra.serializer_fields import EmptyInput
+from infra.work import start
+from registry.api.base import ProjectListView, ProjectView
 
 
 class BytesParser(BaseParser):
-    """A body as it is, up to the size of a part."""
+    """Parser of a body as it is, up to the size of a part."""
 
     media_type = "application/octet-stream"
 
@@ -39,100 +36,95 @@ class BytesParser(BaseParser):
 
 
 def import_document(upload: DatasetImport) -> dict[str, Any]:
-    return dict(shapes.ImportSerializer(upload).data)
+    return dict(serializers.ImportSerializer(upload).data)
 
 
-class ImportList(generics.GenericAPIView[DatasetImport]):
+class ImportList(ProjectListView[DatasetImport]):
     queryset = DatasetImport.objects.none()
-    serializer_class = shapes.ImportSerializer
-    filter_backends = ()
+    serializer_class = serializers.ImportSerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="imports_list", responses=shapes.ImportSerializer(many=True))
+    @extend_schema(operation_id="imports_list", responses=serializers.ImportSerializer(many=True))
     def get(self, request: Request, name: str) -> Response:
-        """A dataset's imports, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows: QuerySet[DatasetImport] = datasets.named(actor.project, name).imports.select_related("dataset", "version")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List a dataset's imports, newest first."""
+        rows: QuerySet[DatasetImport] = datasets.get_dataset(self.actor.project, name).imports.select_related(
+            "dataset", "version"
+        )
+        return self.page(rows)
 
-    @extend_schema(operation_id="imports_begin", request=shapes.ImportInput, responses={201: shapes.ImportSerializer})
+    @extend_schema(
+        operation_id="imports_begin", request=serializers.ImportInput, responses={201: serializers.ImportSerializer}
+    )
     def post(self, request: Request, name: str) -> Response:
         """Begin an import: then PUT the file's parts (1, 2, 3; each of at most 1 MB), and POST start."""
-        asked = shapes.ImportInput.read(request)
-        actor = actor_of(request)
-        columns = {"expected": asked["expected_column"], "group": asked["group_column"], "renamed": asked["rename"]}
+        body = serializers.ImportInput.read(request)
+        columns = {"expected": body["expected_column"], "group": body["group_column"], "renamed": body["rename"]}
         upload = imports.begin(
-            actor,
-            datasets.named(actor.project, name),
-            filename=asked["filename"],
-            form=asked.get("format", ""),
+            self.actor,
+            datasets.get_dataset(self.actor.project, name),
+            filename=body["filename"],
+            form=body.get("format", ""),
             columns=columns,
-            replace=asked["replace"],
-            skip_bad=asked["skip_bad"],
-            message=asked["message"],
+            replace=body["replace"],
+            skip_bad=body["skip_bad"],
+            message=body["message"],
         )
         return Response(import_document(upload), status=201)
 
 
-class ImportDetail(APIView):
-    @extend_schema(operation_id="imports_read", responses=shapes.ImportSerializer)
+class ImportDetail(ProjectView):
+    @extend_schema(operation_id="imports_read", responses=serializers.ImportSerializer)
     def get(self, request: Request, name: str, key: int) -> Response:
-        """How an import goes, and what came of it."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(import_document(imports.find(datasets.named(actor.project, name), key)))
+        """Read an import: its progress and its outcome."""
+        return Response(import_document(imports.get_import(datasets.get_dataset(self.actor.project, name), key)))
 
 
-class ImportPartDetail(APIView):
+class ImportPartDetail(ProjectView):
     parser_classes = (BytesParser,)
 
     @extend_schema(
         operation_id="imports_put_part",
         request={"application/octet-stream": OpenApiTypes.BINARY},
-        responses=shapes.ImportSerializer,
+        responses=serializers.ImportSerializer,
     )
     def put(self, request: Request, name: str, key: int, part: int) -> Response:
         """Send a part of the file; sending it again replaces it."""
-        actor = actor_of(request)
-        upload = imports.find(datasets.named(actor.project, name), key)
+        upload = imports.get_import(datasets.get_dataset(self.actor.project, name), key)
         data = request.data if isinstance(request.data, bytes) else b""
-        return Response(import_document(imports.put_part(actor, upload, part, data)))
+        return Response(import_document(imports.put_part(self.actor, upload, part, data)))
 
 
-class ImportStart(APIView):
-    @extend_schema(operation_id="imports_start", request=NothingInput, responses=shapes.ImportSerializer)
+class ImportStart(ProjectView):
+    @extend_schema(operation_id="imports_start", request=EmptyInput, responses=serializers.ImportSerializer)
     def post(self, request: Request, name: str, key: int) -> Response:
-        """The file is complete: a worker reads it now."""
-        actor = actor_of(request)
-        started = imports.start(actor, imports.find(datasets.named(actor.project, name), key))
+        """Start an import whose file is complete: a worker reads it now."""
+        started = imports.start(self.actor, imports.get_import(datasets.get_dataset(self.actor.project, name), key))
         start(tasks.read_import, started.pk)
         return Response(import_document(started))
 
 
-class ImportAgain(APIView):
-    @extend_schema(operation_id="imports_again", request=shapes.ImportAgainInput, responses=shapes.ImportSerializer)
+class ImportRetry(ProjectView):
+    @extend_schema(
+        operation_id="imports_retry", request=serializers.ImportRetryInput, responses=serializers.ImportSerializer
+    )
     def post(self, request: Request, name: str, key: int) -> Response:
-        """Read a refused file once more, for example without its bad rows; it need not be sent again."""
-        asked = shapes.ImportAgainInput.read(request)
-        actor = actor_of(request)
-        upload = imports.again(actor, imports.find(datasets.named(actor.project, name), key), **asked)
+        """Retry a refused file, for example without its bad rows; it need not be sent again."""
+        body = serializers.ImportRetryInput.read(request)
+        upload = imports.retry(self.actor, imports.get_import(datasets.get_dataset(self.actor.project, name), key), **body)
         start(tasks.read_import, upload.pk)
         return Response(import_document(upload))
 
 
-class ImportRejected(APIView):
+class ImportRejected(ProjectView):
     @extend_schema(operation_id="imports_rejected", responses={(200, "application/jsonl"): OpenApiTypes.STR})
     def get(self, request: Request, name: str, key: int) -> StreamingHttpResponse:
-        """The rows that were left out, each with its line and what is wrong with it."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return rejected_answer(imports.find(datasets.named(actor.project, name), key))
+        """Download the rows that were left out, each with its line and its fault."""
+        return rejected_answer(imports.get_import(datasets.get_dataset(self.actor.project, name), key))
 
 
 def rejected_answer(upload: DatasetImport) -> StreamingHttpResponse:
     return StreamingHttpResponse(
-        imports.rejected(upload),
+        imports.rejected_rows(upload),
         content_type="application/jsonl; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="rejected.{upload.pk}.jsonl"'},
     )

@@ -1,126 +1,118 @@
-"""Proposed cases over REST: a program proposes, a person decides."""
+"""Proposals over REST: a program proposes cases, a user decides."""
 
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from evaluations import tasks
-from evaluations.api import serializers as shapes
-from evaluations.api.datasets import keyed, loaded_answer
+from evaluations.api.datasets import committed_cases_response, members_by_id
 from evaluations.api.filters import ProposalFilter
+from evaluations.api.serializers import proposals as serializers
+from evaluations.api.serializers.datasets import CommittedCasesSerializer
 from evaluations.curation import proposals, synthesis
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import CaseProposal, Synthesis
 from evaluations.providers import configuration as providers
-from registry.accounts.permissions import Right
-from registry.api.authentication import actor_of
-from registry.tasks import start
+from infra.work import start
+from registry.api.base import ProjectListView, ProjectView
 
 
-class ProposalList(generics.GenericAPIView[CaseProposal]):
+class ProposalList(ProjectListView[CaseProposal]):
     queryset = CaseProposal.objects.none()
-    serializer_class = shapes.ProposalSerializer
+    serializer_class = serializers.ProposalSerializer
     filterset_class = ProposalFilter
     ordering = ("-id",)
 
-    @extend_schema(operation_id="proposals_list", responses=shapes.ProposalSerializer(many=True))
+    @extend_schema(operation_id="proposals_list", responses=serializers.ProposalSerializer(many=True))
     def get(self, request: Request, name: str) -> Response:
-        """A dataset's proposals, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows = datasets.named(actor.project, name).proposals.select_related("version")
-        page = self.paginate_queryset(self.filter_queryset(rows))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        """List a dataset's proposals, newest first."""
+        rows = datasets.get_dataset(self.actor.project, name).proposals.select_related("version")
+        return self.page(rows)
 
     @extend_schema(
         operation_id="proposals_create",
-        request=shapes.ProposalsInput,
-        responses={201: shapes.ProposalSerializer(many=True)},
+        request=serializers.ProposalsInput,
+        responses={201: serializers.ProposalSerializer(many=True)},
         filters=False,
     )
     def post(self, request: Request, name: str) -> Response:
-        """Propose up to 500 cases. They are held against the cases that are there, then wait for a person."""
-        asked = shapes.ProposalsInput.read(request)
-        actor = actor_of(request)
-        dataset = datasets.named(actor.project, name)
-        made = proposals.propose(actor, dataset, cases=asked["cases"], origin=asked["origin"])
+        """Propose up to 500 cases. They are compared with the existing cases, then wait for a user."""
+        body = serializers.ProposalsInput.read(request)
+        dataset = datasets.get_dataset(self.actor.project, name)
+        created = proposals.propose(self.actor, dataset, cases=body["cases"], origin=body["origin"])
         start(tasks.check_proposals, dataset.pk)
-        documents: list[Any] = [shapes.ProposalSerializer(one).data for one in made]
+        documents: list[Any] = [serializers.ProposalSerializer(proposal).data for proposal in created]
         return Response({"results": documents, "next": None}, status=201)
 
 
-class ProposalsAccept(APIView):
+class ProposalsAccept(ProjectView):
     @extend_schema(
         operation_id="proposals_accept",
-        request=shapes.AcceptInput,
-        responses={201: shapes.CommittedCasesSerializer, 200: shapes.CommittedCasesSerializer},
+        request=serializers.AcceptProposalsInput,
+        responses={201: CommittedCasesSerializer, 200: CommittedCasesSerializer},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Take proposals in as the next version, edited where `edited` says so. For people, not keys."""
-        asked = shapes.AcceptInput.read(request)
-        actor = actor_of(request)
-        dataset = datasets.named(actor.project, name)
-        loaded = proposals.accept(actor, dataset, keys=asked["ids"], edited=keyed(asked["edited"], "/edited"))
-        return loaded_answer(dataset, loaded)
+        """Accept proposals as the next version, edited where `edited` says so. For users, not keys."""
+        body = serializers.AcceptProposalsInput.read(request)
+        dataset = datasets.get_dataset(self.actor.project, name)
+        result = proposals.accept(
+            self.actor, dataset, keys=body["ids"], edited=members_by_id(body["edited"], "/edited")
+        )
+        return committed_cases_response(dataset, result)
 
 
-class ProposalsReject(APIView):
-    @extend_schema(operation_id="proposals_reject", request=shapes.RejectInput, responses=shapes.CountSerializer)
+class ProposalsReject(ProjectView):
+    @extend_schema(
+        operation_id="proposals_reject", request=serializers.RejectProposalsInput, responses=serializers.CountSerializer
+    )
     def post(self, request: Request, name: str) -> Response:
-        """Turn proposals away. For people, not keys."""
-        asked = shapes.RejectInput.read(request)
-        actor = actor_of(request)
-        dataset = datasets.named(actor.project, name)
-        count = proposals.reject(actor, dataset, keys=asked["ids"], reason=asked["reason"])
+        """Reject proposals. For users, not keys."""
+        body = serializers.RejectProposalsInput.read(request)
+        dataset = datasets.get_dataset(self.actor.project, name)
+        count = proposals.reject(self.actor, dataset, keys=body["ids"], reason=body["reason"])
         return Response({"count": count})
 
 
-class SynthesisList(generics.GenericAPIView[Synthesis]):
+class SynthesisList(ProjectListView[Synthesis]):
     queryset = Synthesis.objects.none()
-    serializer_class = shapes.SynthesisSerializer
-    filter_backends = ()
+    serializer_class = serializers.SynthesisSerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="syntheses_list", responses=shapes.SynthesisSerializer(many=True))
+    @extend_schema(operation_id="syntheses_list", responses=serializers.SynthesisSerializer(many=True))
     def get(self, request: Request, name: str) -> Response:
-        """What models were asked to write for a dataset, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows = synthesis.loaded().filter(dataset=datasets.named(actor.project, name)).order_by("-id")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List the syntheses of a dataset, newest first."""
+        rows = synthesis.syntheses_with_related().filter(dataset=datasets.get_dataset(self.actor.project, name)).order_by("-id")
+        return self.page(rows)
 
     @extend_schema(
-        operation_id="syntheses_create", request=shapes.SynthesisInput, responses={201: shapes.SynthesisSerializer}
+        operation_id="syntheses_create",
+        request=serializers.SynthesisInput,
+        responses={201: serializers.SynthesisSerializer},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Have a model make up cases. They become proposals, on which a person decides."""
-        asked = shapes.SynthesisInput.read(request)
-        actor = actor_of(request)
-        dataset = datasets.named(actor.project, name)
-        made = synthesis.start(
-            actor,
+        """Have a model write cases. They become proposals, on which a user decides."""
+        body = serializers.SynthesisInput.read(request)
+        dataset = datasets.get_dataset(self.actor.project, name)
+        row = synthesis.start(
+            self.actor,
             dataset,
-            model=providers.model_named(actor.project, asked["model"]),
-            wanted=asked["count"],
-            about=asked["about"],
-            variables=asked["variables"],
-            budget_usd=asked.get("budget_usd"),
+            model=providers.get_model(self.actor.project, body["model"]),
+            requested=body["count"],
+            about=body["about"],
+            variables=body["variables"],
+            budget_usd=body.get("budget_usd"),
         )
-        start(tasks.write_cases, made.pk)
-        headers = {"Location": f"/api/v1/datasets/{name}/syntheses/{made.pk}"}
-        document = shapes.SynthesisSerializer(synthesis.numbered(dataset, made.pk)).data
+        start(tasks.write_cases, row.pk)
+        headers = {"Location": f"/api/v1/datasets/{name}/syntheses/{row.pk}"}
+        document = serializers.SynthesisSerializer(synthesis.get_synthesis(dataset, row.pk)).data
         return Response(document, status=201, headers=headers)
 
 
-class SynthesisDetail(APIView):
-    @extend_schema(operation_id="syntheses_read", responses=shapes.SynthesisSerializer)
+class SynthesisDetail(ProjectView):
+    @extend_schema(operation_id="syntheses_read", responses=serializers.SynthesisSerializer)
     def get(self, request: Request, name: str, key: int) -> Response:
-        """How far a model has come with writing cases."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        found = synthesis.numbered(datasets.named(actor.project, name), key)
-        return Response(shapes.SynthesisSerializer(found).data)
+        """Read a synthesis: its progress and its costs."""
+        row = synthesis.get_synthesis(datasets.get_dataset(self.actor.project, name), key)
+        return Response(serializers.SynthesisSerializer(row).data)

@@ -1,4 +1,4 @@
-"""Runs over REST: estimate, start, watch, read, and judge again."""
+"""Runs over REST: estimate, start, follow, read, and re-score."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,40 +7,36 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from core.errors import Fault, Problem
 from evaluations import tasks
-from evaluations.api import measuring as shapes
+from evaluations.api.serializers import runs as serializers
 from evaluations.models import Result, Run
 from evaluations.runs import export, planning
 from evaluations.runs import lifecycle as runs
 from evaluations.scorers import all_scorers
+from infra.serializer_fields import EmptyInput
 from registry.accounts.permissions import Right
-from registry.api.authentication import actor_of
-from registry.api.serializers import NothingInput
+from registry.api.base import ProjectListView, ProjectView
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    return dict(shapes.RunSerializer(run).data)
+    return dict(serializers.RunSerializer(run).data)
 
 
-class ScorerList(APIView):
-    @extend_schema(operation_id="evaluations_scorers", responses=shapes.ScorerSerializer(many=True))
+class ScorerList(ProjectView):
+    @extend_schema(operation_id="evaluations_scorers", responses=serializers.ScorerSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """What outputs can be judged by."""
-        actor_of(request).require(Right.SEE)
-        listed = [{"name": name, **vars(scorer)} for name, scorer in all_scorers().items()]
-        return Response(shapes.ScorerSerializer(listed, many=True).data)
+        """List the scorers by which outputs can be judged."""
+        scorers = [{"name": name, **vars(scorer)} for name, scorer in all_scorers().items()]
+        return Response(serializers.ScorerSerializer(scorers, many=True).data)
 
 
-class RunList(generics.GenericAPIView[Run]):
+class RunList(ProjectListView[Run]):
     queryset = Run.objects.none()
-    serializer_class = shapes.RunSerializer
-    filter_backends = ()
+    serializer_class = serializers.RunSerializer
     ordering = ("-id",)
 
     @extend_schema(
@@ -50,89 +46,94 @@ class RunList(generics.GenericAPIView[Run]):
             OpenApiParameter("dataset", str, description="Runs on this dataset."),
             OpenApiParameter("state", str, description="pending, running, done, stopped, cancelled or failed."),
         ],
-        responses=shapes.RunSerializer(many=True),
+        responses=serializers.RunSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """Runs, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows: QuerySet[Run] = runs.loaded().filter(project=actor.project)
-        wanted = {
+        """List runs, newest first."""
+        rows: QuerySet[Run] = runs.runs_with_related().filter(project=self.actor.project)
+        filters = {
             "version__prompt__name": request.query_params.get("prompt"),
             "dataset_version__dataset__name": request.query_params.get("dataset"),
             "state": request.query_params.get("state"),
         }
-        rows = rows.filter(**{name: value for name, value in wanted.items() if value}).order_by("-id")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        rows = rows.filter(**{name: value for name, value in filters.items() if value}).order_by("-id")
+        return self.page(rows)
 
-    @extend_schema(operation_id="evaluations_create", request=shapes.RunInput, responses={201: shapes.RunSerializer})
+    @extend_schema(
+        operation_id="evaluations_create", request=serializers.RunInput, responses={201: serializers.RunSerializer}
+    )
     def post(self, request: Request) -> Response:
         """Measure a version on a dataset. What is measured is frozen now; workers do the rest."""
-        actor = actor_of(request)
-        made = runs.create(actor, planning.asked_for(actor.project, shapes.RunInput.read(request)))
-        tasks.drive_soon(made)
-        return _started(made)
+        run = runs.create(
+            self.actor, planning.settings_from_document(self.actor.project, serializers.RunInput.read(request))
+        )
+        tasks.start_run(run)
+        return _created_response(run)
 
 
-def _started(run: Run) -> Response:
+def _created_response(run: Run) -> Response:
     headers = {"Location": f"/api/v1/evaluations/{run.pk}"}
-    return Response(run_document(runs.numbered(run.project, run.pk)), status=201, headers=headers)
+    return Response(run_document(runs.get_run(run.project, run.pk)), status=201, headers=headers)
 
 
-class RunEstimate(APIView):
-    @extend_schema(operation_id="evaluations_estimate", request=shapes.RunInput, responses=shapes.EstimateSerializer)
+class RunEstimate(ProjectView):
+    # An estimate only reads.
+    write_right = Right.SEE
+
+    @extend_schema(
+        operation_id="evaluations_estimate", request=serializers.RunInput, responses=serializers.RunEstimateSerializer
+    )
     def post(self, request: Request) -> Response:
-        """What a run would ask, and about how many tokens and dollars that takes. Nothing is started."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(runs.estimated(actor.project, planning.asked_for(actor.project, shapes.RunInput.read(request))))
+        """Estimate the calls, tokens and dollars of a run. Nothing is started."""
+        return Response(
+            runs.estimate_run(
+                self.actor.project,
+                planning.settings_from_document(self.actor.project, serializers.RunInput.read(request)),
+            )
+        )
 
 
-class RunDetail(APIView):
-    @extend_schema(operation_id="evaluations_read", responses=shapes.RunSerializer)
+class RunDetail(ProjectView):
+    @extend_schema(operation_id="evaluations_read", responses=serializers.RunSerializer)
     def get(self, request: Request, key: int) -> Response:
-        """A run: how it goes, and its figures when it is over."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(run_document(runs.numbered(actor.project, key)))
+        """Read a run: its progress, and its figures when it is over."""
+        return Response(run_document(runs.get_run(self.actor.project, key)))
 
 
-class RunCancel(APIView):
-    @extend_schema(operation_id="evaluations_cancel", request=NothingInput, responses=shapes.RunSerializer)
+class RunCancel(ProjectView):
+    @extend_schema(operation_id="evaluations_cancel", request=EmptyInput, responses=serializers.RunSerializer)
     def post(self, request: Request, key: int) -> Response:
-        """End a run early; what is paid for is kept."""
-        actor = actor_of(request)
-        return Response(run_document(runs.cancel(actor, runs.numbered(actor.project, key))))
+        """Cancel a run; the answers that are paid for stay."""
+        return Response(run_document(runs.cancel(self.actor, runs.get_run(self.actor.project, key))))
 
 
-class RunResume(APIView):
-    @extend_schema(operation_id="evaluations_resume", request=shapes.ResumeInput, responses=shapes.RunSerializer)
+class RunResume(ProjectView):
+    @extend_schema(
+        operation_id="evaluations_resume", request=serializers.ResumeInput, responses=serializers.RunSerializer
+    )
     def post(self, request: Request, key: int) -> Response:
-        """Go on with a run that ended early: cancelled, failed, or stopped at its budget."""
-        asked = shapes.ResumeInput.read(request)
-        actor = actor_of(request)
-        resumed = runs.resume(actor, runs.numbered(actor.project, key), budget_usd=asked.get("budget_usd"))
-        tasks.drive_soon(resumed)
+        """Resume a run that ended early: cancelled, failed, or stopped at its budget."""
+        body = serializers.ResumeInput.read(request)
+        resumed = runs.resume(self.actor, runs.get_run(self.actor.project, key), budget_usd=body.get("budget_usd"))
+        tasks.start_run(resumed)
         return Response(run_document(resumed))
 
 
-class RunJudge(APIView):
+class RunRescore(ProjectView):
     @extend_schema(
-        operation_id="evaluations_judge", request=shapes.JudgeAgainInput, responses={201: shapes.RunSerializer}
+        operation_id="evaluations_rescore", request=serializers.RescoreInput, responses={201: serializers.RunSerializer}
     )
     def post(self, request: Request, key: int) -> Response:
-        """Judge a run's answers by other scorers, as a run of its own; the model is not asked again."""
-        asked = shapes.JudgeAgainInput.read(request)
-        actor = actor_of(request)
-        made = runs.judge_again(actor, runs.numbered(actor.project, key), asked["scorers"])
-        tasks.drive_soon(made)
-        return _started(made)
+        """Re-score a run's answers by other scorers, as a run of its own; the model is not asked again."""
+        body = serializers.RescoreInput.read(request)
+        run = runs.rescore(self.actor, runs.get_run(self.actor.project, key), body["scorers"])
+        tasks.start_run(run)
+        return _created_response(run)
 
 
-class RunResults(generics.GenericAPIView[Result]):
+class RunResults(ProjectListView[Result]):
     queryset = Result.objects.none()
-    serializer_class = shapes.ResultSerializer
-    filter_backends = ()
+    serializer_class = serializers.ResultSerializer
     ordering = ("quality", "id")
 
     @extend_schema(
@@ -143,50 +144,49 @@ class RunResults(generics.GenericAPIView[Result]):
             OpenApiParameter("label", str),
             OpenApiParameter("tag", str),
         ],
-        responses=shapes.ResultSerializer(many=True),
+        responses=serializers.ResultSerializer(many=True),
     )
     def get(self, request: Request, key: int) -> Response:
-        """A run's answers, the worst first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        wanted = {name: request.query_params.get(name, "") for name in ("only", "scorer", "label", "tag")}
-        rows = runs.results_of(runs.numbered(actor.project, key), **wanted)
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List a run's results, the worst first."""
+        filters = {name: request.query_params.get(name, "") for name in ("only", "scorer", "label", "tag")}
+        rows = runs.filter_results(runs.get_run(self.actor.project, key), **filters)
+        return self.page(rows)
 
 
-class RunFile(APIView):
+class RunFile(ProjectView):
     @extend_schema(
         operation_id="evaluations_file",
-        parameters=[OpenApiParameter("as", str, enum=list(export.FORMS))],
+        parameters=[OpenApiParameter("as", str, enum=list(export.MEDIA_TYPES))],
         responses={(200, "application/jsonl"): OpenApiTypes.STR},
     )
     def get(self, request: Request, key: int) -> StreamingHttpResponse:
-        """All results as JSON lines or CSV."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return file_answer(runs.numbered(actor.project, key), request.query_params.get("as", "jsonl"))
+        """Download all results as JSON lines or CSV."""
+        return file_answer(runs.get_run(self.actor.project, key), request.query_params.get("as", "jsonl"))
 
 
 def file_answer(run: Run, form: str) -> StreamingHttpResponse:
-    if form not in export.FORMS:
-        sentence = f"Must be one of: {', '.join(export.FORMS)}."
+    if form not in export.MEDIA_TYPES:
+        sentence = f"Must be one of: {', '.join(export.MEDIA_TYPES)}."
         raise Problem("request.invalid", sentence, faults=[Fault("/as", "choice", sentence)])
     rows: Iterator[dict[str, Any]] = (
-        runs.document(row) for row in run.results.select_related("case").order_by("id").iterator(1_000)
+        runs.result_as_dict(row) for row in run.results.select_related("case").order_by("id").iterator(1_000)
     )
     return StreamingHttpResponse(
-        export.written(rows, form),
-        content_type=export.FORMS[form],
+        export.write_rows(rows, form),
+        content_type=export.MEDIA_TYPES[form],
         headers={"Content-Disposition": f'attachment; filename="run.{run.pk}.{form}"'},
     )
 
 
-class ResultMark(APIView):
-    @extend_schema(operation_id="evaluations_mark", request=shapes.MarkInput, responses=shapes.ResultSerializer)
+class ResultAnnotate(ProjectView):
+    @extend_schema(
+        operation_id="evaluations_annotate",
+        request=serializers.ResultAnnotationInput,
+        responses=serializers.ResultSerializer,
+    )
     def post(self, request: Request, key: int, result: int) -> Response:
-        """Say whether an answer is right; people only. Judges are held against it."""
-        asked = shapes.MarkInput.read(request)
-        actor = actor_of(request)
-        found = runs.result_of(runs.numbered(actor.project, key), result)
-        runs.mark(actor, found, is_right=asked["is_right"])
-        return Response(shapes.ResultSerializer(found).data)
+        """Annotate whether an answer is correct; users only. Judges are compared with it."""
+        body = serializers.ResultAnnotationInput.read(request)
+        row = runs.get_result(runs.get_run(self.actor.project, key), result)
+        runs.annotate_result(self.actor, row, is_correct=body["is_correct"])
+        return Response(serializers.ResultSerializer(row).data)

@@ -2,23 +2,23 @@ from django.urls import path
 
 from evaluations.api import (
     annotation,
-    bringing,
     comparisons,
     datasets,
     gates,
     imports,
-    lineups,
     playground,
+    prompt_imports,
     proposals,
     providers,
     reports,
     runs,
+    sweeps,
 )
 
 DATASET = "datasets/<str:name>"
 PROVIDER = "providers/<str:name>"
 RUN = "evaluations/<int:key>"
-TRIALS = "prompts/<str:name>/trials"
+TRIALS = "prompts/<str:name>/playground-runs"
 VERSION = f"{DATASET}/versions/<str:selector>"
 urlpatterns = [
     path("datasets", datasets.DatasetList.as_view()),
@@ -39,7 +39,7 @@ urlpatterns = [
     path(f"{DATASET}/imports/<int:key>", imports.ImportDetail.as_view()),
     path(f"{DATASET}/imports/<int:key>/parts/<int:part>", imports.ImportPartDetail.as_view()),
     path(f"{DATASET}/imports/<int:key>/start", imports.ImportStart.as_view()),
-    path(f"{DATASET}/imports/<int:key>/again", imports.ImportAgain.as_view()),
+    path(f"{DATASET}/imports/<int:key>/again", imports.ImportRetry.as_view()),
     path(f"{DATASET}/imports/<int:key>/rejected", imports.ImportRejected.as_view()),
     path(f"{DATASET}/proposals", proposals.ProposalList.as_view()),
     path(f"{DATASET}/proposals/accept", proposals.ProposalsAccept.as_view()),
@@ -63,25 +63,23 @@ urlpatterns = [
     path(RUN, runs.RunDetail.as_view()),
     path(f"{RUN}/cancel", runs.RunCancel.as_view()),
     path(f"{RUN}/resume", runs.RunResume.as_view()),
-    path(f"{RUN}/judge", runs.RunJudge.as_view()),
+    path(f"{RUN}/judge", runs.RunRescore.as_view()),
     path(f"{RUN}/results", runs.RunResults.as_view()),
-    path(f"{RUN}/results/<int:result>/mark", runs.ResultMark.as_view()),
+    path(f"{RUN}/results/<int:result>/mark", runs.ResultAnnotate.as_view()),
     path(f"{RUN}/file", runs.RunFile.as_view()),
-    path(TRIALS, playground.TrialList.as_view()),
-    path(f"{TRIALS}/<int:key>", playground.TrialDetail.as_view()),
-    path(f"{TRIALS}/<int:key>/cancel", playground.TrialCancel.as_view()),
-    path(f"{TRIALS}/<int:key>/answers/<int:answer>/keep", playground.TrialKeep.as_view()),
-    path("lineups", lineups.LineupList.as_view()),
-    path("lineups/<int:key>", lineups.LineupDetail.as_view()),
-    path("lineups/<int:key>/cancel", lineups.LineupCancel.as_view()),
-    path("lineups/<int:key>/resume", lineups.LineupResume.as_view()),
-    path("sweeps", lineups.SweepList.as_view()),
-    path("sweeps/estimate", lineups.SweepEstimate.as_view()),
+    path(TRIALS, playground.PlaygroundRunList.as_view()),
+    path(f"{TRIALS}/<int:key>", playground.PlaygroundRunDetail.as_view()),
+    path(f"{TRIALS}/<int:key>/cancel", playground.PlaygroundRunCancel.as_view()),
+    path(f"{TRIALS}/<int:key>/answers/<int:answer>/keep", playground.PlaygroundRunKeep.as_view()),
+    path("comparisons/<int:key>/cancel", comparisons.ComparisonCancel.as_view()),
+    path("comparisons/<int:key>/resume", comparisons.ComparisonResume.as_view()),
+    path("sweeps", sweeps.SweepList.as_view()),
+    path("sweeps/estimate", sweeps.SweepEstimate.as_view()),
     path("gates", gates.GateList.as_view()),
     path("gates/<int:key>/remove", gates.GateRemove.as_view()),
     path("gates/<int:key>/runs", gates.GateRuns.as_view()),
-    path("service-levels", gates.ServiceLevelsView.as_view()),
-    path("imports", bringing.Bring.as_view()),
+    path("slas", gates.SLAView.as_view()),
+    path("imports", prompt_imports.PromptImport.as_view()),
     path("comparisons", comparisons.ComparisonList.as_view()),
     path("comparisons/<int:key>", comparisons.ComparisonDetail.as_view()),
 ]

@@ -1,4 +1,4 @@
-"""Rounds of annotation: people fill in or correct expected outputs, one or two a case, and see how far they agree."""
+"""Rounds of annotation: one or two annotators a case write expected outputs, and their agreement is measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Fault, Problem
-from core.json_values import plain
+from core.json_values import normalise_json
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import MEMBERS, label_of
-from evaluations.datasets.ingest import Loaded
+from evaluations.datasets.ingest import IngestResult
 from evaluations.models import (
     Annotation,
     AnnotationItem,
@@ -28,16 +28,16 @@ from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project, User
 
-MOST_ITEMS = 2_000
-MOST_LABELS = 30
-LONGEST_NOTE = 1_000
-# Who looks at a case has it for themselves for so long.
-HELD = timedelta(minutes=10)
+MAX_ITEMS = 2_000
+MAX_LABELS = 30
+MAX_NOTE_LENGTH = 1_000
+# An annotator who opens a case has it alone for so long.
+HOLD_DURATION = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a round is: cases that have all their annotations, and those whose two annotators disagree."""
+    """Progress of a round: cases with all their annotations, and those whose two annotators disagree."""
 
     cases: int
     done: int
@@ -46,22 +46,22 @@ class Progress:
     agreement: Agreement
 
 
-def find(dataset: Dataset, key: int) -> AnnotationRound:
-    found = AnnotationRound.objects.filter(dataset=dataset, pk=key).select_related("version", "result").first()
-    if found is None:
+def get_round(dataset: Dataset, key: int) -> AnnotationRound:
+    round_ = AnnotationRound.objects.filter(dataset=dataset, pk=key).select_related("version", "result").first()
+    if round_ is None:
         raise Problem("round.not_found", f"{dataset.name} has no round {key}.")
-    found.dataset = dataset
-    return found
+    round_.dataset = dataset
+    return round_
 
 
-def applied(project: Project, key: int) -> AnnotationRound:
-    """The project's round with this number, whose answers are in use; `round.not_found` or `round.wrong_state`."""
-    found = AnnotationRound.objects.filter(dataset__project=project, pk=key).first()
-    if found is None:
+def get_applied_round(project: Project, key: int) -> AnnotationRound:
+    """Return the project's applied round with this number, or raise `round.not_found` or `round.wrong_state`."""
+    round_ = AnnotationRound.objects.filter(dataset__project=project, pk=key).first()
+    if round_ is None:
         raise Problem("round.not_found", f"There is no round {key}.")
-    if found.state != RoundState.APPLIED:
-        raise Problem("round.wrong_state", f"Round {key} is {RoundState(found.state).label.lower()}; apply it first.")
-    return found
+    if round_.state != RoundState.APPLIED:
+        raise Problem("round.wrong_state", f"Round {key} is {RoundState(round_.state).label.lower()}; apply it first.")
+    return round_
 
 
 @transaction.atomic
@@ -77,7 +77,7 @@ def open_round(
     only_unanswered: bool = False,
     most: int = 200,
 ) -> AnnotationRound:
-    """Choose cases of the newest version to annotate: of one side or all, with or without an answer, `most` of them."""
+    """Choose `most` cases of the newest version to annotate, of one split or all, with or without an answer."""
     actor.require(Right.EDIT)
     if dataset.head is None:
         raise Problem("dataset.no_cases", f"{dataset.name} has no cases to annotate.")
@@ -88,11 +88,11 @@ def open_round(
     cases = Case.objects.of(dataset.head)
     cases = cases.filter(split=split) if split else cases
     cases = cases.filter(expected=None) if only_unanswered else cases
-    # In the order of their groups' hashes: a sample that nobody chose.
-    chosen = list(cases.order_by("group_hash", "id").values_list("pk", flat=True)[:most])
-    if not chosen:
+    # In the order of their groups' hashes, which is a random sample.
+    case_keys = list(cases.order_by("group_hash", "id").values_list("pk", flat=True)[:most])
+    if not case_keys:
         raise Problem("dataset.no_cases", "No case is left to annotate with these choices.")
-    made = AnnotationRound.objects.create(
+    round_ = AnnotationRound.objects.create(
         dataset=dataset,
         version=dataset.head,
         title=title.strip(),
@@ -101,10 +101,10 @@ def open_round(
         label_member=label_member.strip(),
         created_by_name=actor.name,
     )
-    AnnotationItem.objects.bulk_create(AnnotationItem(round=made, case_id=key) for key in chosen)
-    after = {"cases": len(chosen), "annotators": annotators}
-    audit.record(actor, "annotation.opened", made, after=after)
-    return made
+    AnnotationItem.objects.bulk_create(AnnotationItem(round=round_, case_id=key) for key in case_keys)
+    after = {"cases": len(case_keys), "annotators": annotators}
+    audit.record(actor, "annotation.opened", round_, after=after)
+    return round_
 
 
 def _round_faults(
@@ -114,175 +114,179 @@ def _round_faults(
     if not 1 <= len(title.strip()) <= 200:
         faults.append(Fault("/title", "length", "Give it a title of 1 to 200 characters."))
     if annotators not in (1, 2):
-        faults.append(Fault("/annotators", "range", "One or two people look at each case."))
-    if len(labels) > MOST_LABELS or any(len(label) > 100 for label in labels):
-        faults.append(Fault("/labels", "count", f"At most {MOST_LABELS} labels of 1 to 100 characters."))
+        faults.append(Fault("/annotators", "range", "One or two annotators look at each case."))
+    if len(labels) > MAX_LABELS or any(len(label) > 100 for label in labels):
+        faults.append(Fault("/labels", "count", f"At most {MAX_LABELS} labels of 1 to 100 characters."))
     if len(member) > 100:
         faults.append(Fault("/label_member", "length", "Must have at most 100 characters."))
     if split and split not in Split.values:
         faults.append(Fault("/split", "choice", f"Must be one of: {', '.join(Split.values)}."))
-    if not 1 <= most <= MOST_ITEMS:
-        faults.append(Fault("/most", "range", f"From 1 to {MOST_ITEMS:,} cases."))
+    if not 1 <= most <= MAX_ITEMS:
+        faults.append(Fault("/most", "range", f"From 1 to {MAX_ITEMS:,} cases."))
     return faults
 
 
 @transaction.atomic
 def next_item(actor: Actor, round_: AnnotationRound, *, skip: Sequence[int] = ()) -> AnnotationItem | None:
-    """The next case for a person, held for some minutes; None where nothing is left for them.
+    """Reserve the next case for a user for some minutes; None where nothing is left for them.
 
-    First what they hold already, then what nobody holds. What others hold comes last, and only where it needs two
-    answers anyway: one person's open page must not keep the other from working.
+    First come the cases that they hold already, then those that nobody holds. Cases that others hold come last, and
+    only where two answers are needed anyway: one user's open page must not keep the other from working.
     """
     user = _annotator(actor, round_)
     now = timezone.now()
     mine = Annotation.objects.filter(by=user, item__round=round_).values("item")
-    waiting = round_.items.filter(given__lt=round_.annotators).exclude(pk__in=mine).exclude(pk__in=list(skip))
-    held = Q(held_until__gte=now)
+    waiting = (
+        round_.items.filter(annotation_count__lt=round_.annotators).exclude(pk__in=mine).exclude(pk__in=list(skip))
+    )
+    is_held = Q(held_until__gte=now)
     choices = [
-        waiting.filter(held, held_by=user).order_by("id"),
-        waiting.exclude(held).order_by("-given", "id"),
-        waiting.filter(given=0).order_by("id") if round_.annotators == 2 else waiting.none(),
+        waiting.filter(is_held, held_by=user).order_by("id"),
+        waiting.exclude(is_held).order_by("-annotation_count", "id"),
+        waiting.filter(annotation_count=0).order_by("id") if round_.annotators == 2 else waiting.none(),
     ]
     for rows in choices:
         item = rows.select_for_update(skip_locked=True, of=("self",)).first()
         if item is not None:
-            item.held_by, item.held_until = user, now + HELD
+            item.held_by, item.held_until = user, now + HOLD_DURATION
             item.save(update_fields=["held_by", "held_until"])
             return item
     return None
 
 
 def held_by_others(round_: AnnotationRound, user: User | None) -> list[str]:
-    """Who else has a case of the round open just now."""
-    held = round_.items.filter(held_until__gte=timezone.now(), held_by__isnull=False).exclude(held_by=user)
-    return sorted(set(held.values_list("held_by__username", flat=True)))
+    """Return the names of other users who have a case of the round open now."""
+    items = round_.items.filter(held_until__gte=timezone.now(), held_by__isnull=False).exclude(held_by=user)
+    return sorted(set(items.values_list("held_by__username", flat=True)))
 
 
 @transaction.atomic
 def annotate(actor: Actor, round_: AnnotationRound, item_key: int, *, expected: object, note: str = "") -> Annotation:
-    """Say what a good answer to a case is. Saying it again corrects oneself while the round is open."""
+    """Save a user's answer to a case; while the round is open, another one replaces it."""
     user = _annotator(actor, round_)
-    answer = _checked(expected, note)
+    answer = _checked_answer(expected, note)
     item = _locked_item(round_, item_key)
     is_mine = Annotation.objects.filter(item=item, by=user).exists()
-    if not is_mine and item.given >= round_.annotators:
-        raise Problem("annotation.not_yours", "Others have annotated this case meanwhile; take the next one.")
+    if not is_mine and item.annotation_count >= round_.annotators:
+        raise Problem("annotation.not_yours", "Others have annotated this case in the meantime; take the next one.")
     values = {"expected": answer, "label": label_of(answer), "note": note, "by_name": user.username}
-    made, _ = Annotation.objects.update_or_create(item=item, by=user, defaults=values)
-    item.given += not is_mine
+    annotation, _ = Annotation.objects.update_or_create(item=item, by=user, defaults=values)
+    item.annotation_count += not is_mine
     item.held_by = item.held_until = None
-    item.save(update_fields=["given", "held_by", "held_until"])
-    return made
+    item.save(update_fields=["annotation_count", "held_by", "held_until"])
+    return annotation
 
 
 @transaction.atomic
-def take_back(actor: Actor, round_: AnnotationRound, item_key: int) -> AnnotationItem:
-    """Undo one's own answer: the case is one's own again."""
+def undo(actor: Actor, round_: AnnotationRound, item_key: int) -> AnnotationItem:
+    """Undo the user's own answer; they hold the case again."""
     user = _annotator(actor, round_)
     item = _locked_item(round_, item_key)
     if not Annotation.objects.filter(item=item, by=user).delete()[0]:
         raise Problem("annotation.not_yours", "You have not annotated this case.")
-    item.given -= 1
-    item.held_by, item.held_until = user, timezone.now() + HELD
-    item.save(update_fields=["given", "held_by", "held_until"])
+    item.annotation_count -= 1
+    item.held_by, item.held_until = user, timezone.now() + HOLD_DURATION
+    item.save(update_fields=["annotation_count", "held_by", "held_until"])
     return item
 
 
 @transaction.atomic
 def decide(actor: Actor, round_: AnnotationRound, item_key: int, *, expected: object) -> AnnotationItem:
-    """Settle a case that was answered differently. What the two said stays, and so does how far they agree."""
+    """Decide a case with different answers. The two annotations stay, and so does their agreement."""
     user = _annotator(actor, round_)
-    answer = _checked(expected, "")
+    answer = _checked_answer(expected, "")
     item = _locked_item(round_, item_key)
     item.decided, item.decided_by_name = answer, user.username
     item.save(update_fields=["decided", "decided_by_name"])
     return item
 
 
-def _checked(expected: object, note: str) -> Any:
+def _checked_answer(expected: object, note: str) -> Any:
     faults: list[Fault] = []
-    answer = plain(expected, faults)
+    answer = normalise_json(expected, faults)
     if answer in (None, "", {}, []):
         faults.append(Fault("/expected", "required", "Give an answer, or skip the case."))
-    if len(note) > LONGEST_NOTE:
-        faults.append(Fault("/note", "too_long", f"Must have at most {LONGEST_NOTE:,} characters."))
+    if len(note) > MAX_NOTE_LENGTH:
+        faults.append(Fault("/note", "too_long", f"Must have at most {MAX_NOTE_LENGTH:,} characters."))
     if faults:
         raise Problem("annotation.invalid", faults[0].message, faults=faults)
     return answer
 
 
 def _locked_item(round_: AnnotationRound, item_key: int) -> AnnotationItem:
-    """The item's row is the lock: two people never make a third annotation of a case that needs two."""
+    """Lock the item's row, so that a case that needs two annotations never gets a third."""
     rows = AnnotationItem.objects.select_for_update(of=("self",)).select_related("round")
     item = rows.filter(round=round_, pk=item_key).first()
     if item is None:
         raise Problem("annotation.not_yours", "This case is not in the round.")
-    # As it is now: the round may have ended since its page was opened.
+    # The current state: the round may have ended since its page was opened.
     _require_open(item.round)
     return item
 
 
-def disputed(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
-    """Cases that two people answered differently, and nobody has decided."""
+def disputed_items(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
+    """Return undecided cases that two annotators answered differently."""
     return round_.items.filter(pk__in=_disputed_keys(round_)).order_by("id").prefetch_related("annotations")
 
 
-def answered(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
-    """Cases that have all the answers they need."""
-    rows = round_.items.filter(given__gte=round_.annotators).order_by("id")
+def answered_items(round_: AnnotationRound) -> QuerySet[AnnotationItem]:
+    """Return cases that have all the answers they need."""
+    rows = round_.items.filter(annotation_count__gte=round_.annotators).order_by("id")
     return rows.select_related("case").prefetch_related("annotations")
 
 
-def settled(item: AnnotationItem) -> Any:
-    """What a case that has all its answers is to expect: what was decided, else what was said."""
+def settled_answer(item: AnnotationItem) -> Any:
+    """Return the expected output of a case with all its answers: the decision, else the annotation."""
     return item.decided if item.decided is not None else item.annotations.all()[0].expected
 
 
 def progress(round_: AnnotationRound, user: User | None = None) -> Progress:
-    rows = list(round_.items.values_list("pk", "given"))
-    done = sum(given >= round_.annotators for _, given in rows)
+    rows = list(round_.items.values_list("pk", "annotation_count"))
+    done = sum(count >= round_.annotators for _, count in rows)
     mine = Annotation.objects.filter(item__round=round_, by=user).count() if user else 0
     return Progress(len(rows), done, mine, len(_disputed_keys(round_)), agreement(round_))
 
 
 def agreement(round_: AnnotationRound) -> Agreement:
-    """How far the two annotators of each case agree, before anybody decided."""
+    """Measure the agreement of the two annotators of each case, before any decision."""
     pairs: dict[int, list[str]] = {}
     rows = Annotation.objects.filter(item__round=round_).order_by("item", "created_at", "id")
     for item, label, expected in rows.values_list("item", "label", "expected"):
-        pairs.setdefault(item, []).append(_said(label, expected))
-    return cohen([(said[0], said[1]) for said in pairs.values() if len(said) >= 2])
+        pairs.setdefault(item, []).append(_answer_key(label, expected))
+    return cohen([(answers[0], answers[1]) for answers in pairs.values() if len(answers) >= 2])
 
 
 @transaction.atomic
-def apply(actor: Actor, round_: AnnotationRound) -> Loaded:
-    """Make the dataset's next version with the answers that were given. `round.wrong_state` while some are disputed."""
+def apply(actor: Actor, round_: AnnotationRound) -> IngestResult:
+    """Create the dataset's next version with the answers of the round. `round.wrong_state` while some are disputed."""
     actor.require(Right.EDIT)
     locked = _locked_open(round_)
     if _disputed_keys(round_):
-        raise Problem("round.wrong_state", "Two people answered some cases differently; decide on those first.")
+        raise Problem("round.wrong_state", "Some cases have two different answers; decide on those first.")
     changed: dict[int, object] = {}
-    there = set(Case.objects.of(round_.dataset.head).values_list("pk", flat=True)) if round_.dataset.head else set()
-    items = list(answered(round_))
+    present_keys = (
+        set(Case.objects.of(round_.dataset.head).values_list("pk", flat=True)) if round_.dataset.head else set()
+    )
+    items = list(answered_items(round_))
     for item in items:
-        answer = settled(item)
-        # A case that somebody changed or removed meanwhile keeps what they did.
-        if item.case_id in there and answer != item.case.expected:
-            changed[item.case_id] = _answered(item.case, answer)
+        answer = settled_answer(item)
+        # A case that was changed or removed in the meantime is left alone.
+        if item.case_id in present_keys and answer != item.case.expected:
+            changed[item.case_id] = _case_with_answer(item.case, answer)
     if not items:
         raise Problem("round.wrong_state", "No case has all its answers yet.")
-    loaded = _in_parts(actor, round_.dataset, changed, f"Annotated: {round_.title}"[:500])
+    loaded = _change_cases(actor, round_.dataset, changed, f"Annotated: {round_.title}"[:500])
     locked.state, locked.result = RoundState.APPLIED, loaded.version
     locked.save(update_fields=["state", "result"])
     kappa = agreement(round_).kappa
     after = {"changed": len(changed), "kappa": kappa and round(kappa, 3)}
-    audit.record(actor, "annotation.applied", loaded.version, after=after)
+    audit.record(actor, "annotation.get_applied_round", loaded.version, after=after)
     return loaded
 
 
 @transaction.atomic
 def close(actor: Actor, round_: AnnotationRound) -> AnnotationRound:
-    """End a round without using its answers; they stay to be looked at."""
+    """End a round without using its answers; they stay readable."""
     actor.require(Right.EDIT)
     locked = _locked_open(round_)
     locked.state = RoundState.CLOSED
@@ -291,8 +295,8 @@ def close(actor: Actor, round_: AnnotationRound) -> AnnotationRound:
     return locked
 
 
-def _in_parts(actor: Actor, dataset: Dataset, changed: Mapping[int, object], message: str) -> Loaded:
-    """One change; a round has no more cases than one change may have."""
+def _change_cases(actor: Actor, dataset: Dataset, changed: Mapping[int, object], message: str) -> IngestResult:
+    """Change the cases at once; a round has no more cases than one change may have."""
     dataset.refresh_from_db()
     return datasets.change(actor, dataset, changed=changed, message=message)
 
@@ -300,7 +304,7 @@ def _in_parts(actor: Actor, dataset: Dataset, changed: Mapping[int, object], mes
 def _annotator(actor: Actor, round_: AnnotationRound) -> User:
     actor.require(Right.EDIT)
     if actor.user is None:
-        raise Problem("annotation.not_yours", "A person annotates, not a key.")
+        raise Problem("annotation.not_yours", "Only users can annotate, not keys.")
     _require_open(round_)
     return actor.user
 
@@ -331,9 +335,9 @@ def _disputed_keys(round_: AnnotationRound) -> list[int]:
         return [key for (key,) in cursor.fetchall()]
 
 
-def _answered(case: Case, answer: Any) -> dict[str, Any]:
-    """A case with its new answer. Its label follows the answer, and it stays where it stands."""
-    document = {name: value for name, value in datasets.document(case).items() if name in MEMBERS}
+def _case_with_answer(case: Case, answer: Any) -> dict[str, Any]:
+    """Return a case with its new answer. Its label follows the answer, and it keeps its split."""
+    document = {name: value for name, value in datasets.case_as_dict(case).items() if name in MEMBERS}
     document["expected"] = answer
     document.pop("label", None)
     if not case.is_placed:
@@ -341,5 +345,5 @@ def _answered(case: Case, answer: Any) -> dict[str, Any]:
     return document
 
 
-def _said(label: str, expected: object) -> str:
+def _answer_key(label: str, expected: object) -> str:
     return label or str(expected)

@@ -1,4 +1,4 @@
-"""Cases that somebody or something suggests: checked against what is there, then decided on by a person."""
+"""Proposals: suggested cases, compared with the existing ones, that a user accepts or rejects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,31 +12,31 @@ from core.json_values import MAX_FAULTS
 from evaluations.data_quality import leakage
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import read_case
-from evaluations.datasets.ingest import Loaded
+from evaluations.datasets.ingest import IngestResult
 from evaluations.models import CaseProposal, Dataset, DatasetVersion, ProposalState
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 
-MOST_AT_ONCE = 500
-LONGEST_ORIGIN = 200
-LONGEST_REASON = 1_000
+MAX_AT_ONCE = 500
+MAX_ORIGIN_LENGTH = 200
+MAX_REASON_LENGTH = 1_000
 UNDECIDED = (ProposalState.CHECKING, ProposalState.WAITING)
 
 
 @transaction.atomic
 def propose(actor: Actor, dataset: Dataset, *, cases: Sequence[object], origin: str) -> list[CaseProposal]:
-    """Suggest cases; `origin` says where they come from, and stays with them. All of them or, where one has faults,
+    """Propose cases; `origin` says where they come from, and stays with them. All of them or, where one has faults,
     none: `cases.invalid` with their indexes."""
     actor.require(Right.EDIT)
     if dataset.archived_at:
         raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
-    if not 1 <= len(origin.strip()) <= LONGEST_ORIGIN:
-        fault = Fault("/origin", "length", f"Say where they come from, in 1 to {LONGEST_ORIGIN} characters.")
+    if not 1 <= len(origin.strip()) <= MAX_ORIGIN_LENGTH:
+        fault = Fault("/origin", "length", f"Say where they come from, in 1 to {MAX_ORIGIN_LENGTH} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
-    if len(cases) > MOST_AT_ONCE:
-        raise Problem("cases.too_many", f"At most {MOST_AT_ONCE} proposals at once.")
+    if len(cases) > MAX_AT_ONCE:
+        raise Problem("cases.too_many", f"At most {MAX_AT_ONCE} proposals at once.")
     _refuse_faulty(cases)
-    made = CaseProposal.objects.bulk_create(
+    proposals = CaseProposal.objects.bulk_create(
         CaseProposal(
             dataset=dataset,
             document=case,
@@ -47,35 +47,36 @@ def propose(actor: Actor, dataset: Dataset, *, cases: Sequence[object], origin: 
         )
         for case in cases
     )
-    audit.record(actor, "cases.proposed", dataset, after={"count": len(made), "origin": origin.strip()})
-    return made
+    audit.record(actor, "cases.proposed", dataset, after={"count": len(proposals), "origin": origin.strip()})
+    return proposals
 
 
-def find(dataset: Dataset, key: int) -> CaseProposal:
-    found = CaseProposal.objects.filter(dataset=dataset, pk=key).first()
-    if found is None:
+def get_proposal(dataset: Dataset, key: int) -> CaseProposal:
+    proposal = CaseProposal.objects.filter(dataset=dataset, pk=key).first()
+    if proposal is None:
         raise Problem("proposal.not_found", f"{dataset.name} has no proposal {key}.")
-    found.dataset = dataset
-    return found
+    proposal.dataset = dataset
+    return proposal
 
 
-def unchecked() -> QuerySet[CaseProposal]:
-    """Proposals that no worker has looked at."""
+def unchecked_proposals() -> QuerySet[CaseProposal]:
+    """Return proposals that no worker has checked."""
     return CaseProposal.objects.filter(state=ProposalState.CHECKING).order_by("id")
 
 
 @transaction.atomic
 def check(dataset: Dataset) -> int:
-    """Hold the dataset's unchecked proposals against its cases; returns how many. What another worker holds is its."""
-    mine = unchecked().filter(dataset=dataset).select_for_update(skip_locked=True)
-    waiting = list(mine[:MOST_AT_ONCE])
-    # As it is now: the dataset may have grown since it was asked for.
+    """Compare the dataset's unchecked proposals with its cases; return how many. Rows locked by another worker are
+    skipped."""
+    mine = unchecked_proposals().filter(dataset=dataset).select_for_update(skip_locked=True)
+    waiting = list(mine[:MAX_AT_ONCE])
+    # The current head: the dataset may have grown since the check was requested.
     head = DatasetVersion.objects.filter(dataset=dataset).order_by("-number").first()
-    found = leakage.near_to(head, [one.document for one in waiting]) if head else {}
+    findings = leakage.find_similar_cases(head, [proposal.document for proposal in waiting]) if head else {}
     for index, proposal in enumerate(waiting):
-        # Somebody may have decided meanwhile; then it stays as it is.
+        # A proposal that was decided in the meantime stays as it is.
         CaseProposal.objects.filter(pk=proposal.pk, state=ProposalState.CHECKING).update(
-            state=ProposalState.WAITING, findings=found.get(index, [])
+            state=ProposalState.WAITING, findings=findings.get(index, [])
         )
     return len(waiting)
 
@@ -83,56 +84,56 @@ def check(dataset: Dataset) -> int:
 @transaction.atomic
 def accept(
     actor: Actor, dataset: Dataset, *, keys: Sequence[int], edited: Mapping[int, object] | None = None
-) -> Loaded:
-    """Take proposals into the dataset as its next version, some of them edited. A person's decision."""
+) -> IngestResult:
+    """Accept proposals, some of them edited, as the dataset's next version. Only a user may decide."""
     _require_person(actor)
     edited = edited or {}
-    chosen = _undecided(dataset, keys)
-    documents = [edited.get(one.pk, one.document) for one in chosen]
-    names = ", ".join(sorted({one.origin for one in chosen}))
-    message = f"{len(chosen)} proposed: {names}"[:500]
+    proposals = _undecided(dataset, keys)
+    documents = [edited.get(proposal.pk, proposal.document) for proposal in proposals]
+    names = ", ".join(sorted({proposal.origin for proposal in proposals}))
+    message = f"{len(proposals)} proposed: {names}"[:500]
     loaded = datasets.change(actor, dataset, added=documents, message=message)
-    _decide(actor, chosen, ProposalState.ACCEPTED, version=loaded.version)
-    for one in chosen:
-        if one.pk in edited:
-            CaseProposal.objects.filter(pk=one.pk).update(edited=edited[one.pk])
-    after = {"proposals": [one.pk for one in chosen], "edited": sorted(edited)}
+    _decide(actor, proposals, ProposalState.ACCEPTED, version=loaded.version)
+    for proposal in proposals:
+        if proposal.pk in edited:
+            CaseProposal.objects.filter(pk=proposal.pk).update(edited=edited[proposal.pk])
+    after = {"proposals": [proposal.pk for proposal in proposals], "edited": sorted(edited)}
     audit.record(actor, "proposals.accepted", loaded.version, after=after)
     return loaded
 
 
 @transaction.atomic
 def reject(actor: Actor, dataset: Dataset, *, keys: Sequence[int], reason: str = "") -> int:
-    """Turn proposals away; returns how many."""
+    """Reject proposals; return how many."""
     _require_person(actor)
-    chosen = _undecided(dataset, keys)
-    _decide(actor, chosen, ProposalState.REJECTED, reason=reason.strip()[:LONGEST_REASON])
-    after = {"proposals": [one.pk for one in chosen], "reason": reason.strip()}
+    proposals = _undecided(dataset, keys)
+    _decide(actor, proposals, ProposalState.REJECTED, reason=reason.strip()[:MAX_REASON_LENGTH])
+    after = {"proposals": [proposal.pk for proposal in proposals], "reason": reason.strip()}
     audit.record(actor, "proposals.rejected", dataset, after=after)
-    return len(chosen)
+    return len(proposals)
 
 
 def _require_person(actor: Actor) -> None:
     actor.require(Right.EDIT)
     if actor.user is None:
-        raise Problem("proposal.machine_decision", "A person decides which cases a dataset takes in, not a key.")
+        raise Problem("proposal.machine_decision", "Only users can accept or reject proposals, not keys.")
 
 
 def _undecided(dataset: Dataset, keys: Sequence[int]) -> list[CaseProposal]:
-    wanted = sorted(set(keys))
-    rows = CaseProposal.objects.select_for_update().filter(dataset=dataset, pk__in=wanted).order_by("pk")
-    found = list(rows)
-    if len(found) != len(wanted) or not found:
-        raise Problem("proposal.not_found", f"{dataset.name} has not all of these proposals.")
-    decided = [one for one in found if one.state not in UNDECIDED]
+    distinct_keys = sorted(set(keys))
+    rows = CaseProposal.objects.select_for_update().filter(dataset=dataset, pk__in=distinct_keys).order_by("pk")
+    proposals = list(rows)
+    if len(proposals) != len(distinct_keys) or not proposals:
+        raise Problem("proposal.not_found", f"{dataset.name} does not have all of these proposals.")
+    decided = [proposal for proposal in proposals if proposal.state not in UNDECIDED]
     if decided:
-        names = ", ".join(str(one.pk) for one in decided[:5])
+        names = ", ".join(str(proposal.pk) for proposal in decided[:5])
         raise Problem("proposal.wrong_state", f"Already decided: {names}.")
-    return found
+    return proposals
 
 
-def _decide(actor: Actor, chosen: Sequence[CaseProposal], state: ProposalState, **members: Any) -> None:
-    CaseProposal.objects.filter(pk__in=[one.pk for one in chosen]).update(
+def _decide(actor: Actor, proposals: Sequence[CaseProposal], state: ProposalState, **members: Any) -> None:
+    CaseProposal.objects.filter(pk__in=[proposal.pk for proposal in proposals]).update(
         state=state, decided_by=actor.user, decided_by_name=actor.name, decided_at=timezone.now(), **members
     )
 

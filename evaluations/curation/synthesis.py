@@ -7,16 +7,14 @@ against the cases that are there, and carries its origin.
 import random
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 
 from core.errors import Fault, Problem
-from core.json_values import LONGEST_NAME
+from core.json_values import MAX_MEMBER_NAME
 from evaluations.curation import proposals, synthesis_prompt
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import read_case
@@ -25,22 +23,22 @@ from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
 from evaluations.providers.chat import CallError, ChatRequest, Completion
 from evaluations.runs import planning
-from infra import work as attempts
+from infra import work
+from infra.work import Lease
 from registry.accounts import api_keys, audit
 from registry.accounts.permissions import Actor, Right
 
-MOST = 200
-MOST_OPEN = 5
-MOST_VARIABLES = 20
-LONGEST_ABOUT = 4_000
+MAX_CASES = 200
+MAX_OPEN = 5
+MAX_VARIABLES = 20
+MAX_ABOUT_LENGTH = 4_000
 CASES_A_CALL = 5
-SHOWN = 6
+EXAMPLES_SHOWN = 6
 # Of a label with fewer than this share of what the commonest has, more are asked for.
 RARE_SHARE = 0.5
-MOST_RARE = 8
+MAX_RARE_LABELS = 8
 TEMPERATURE = 1.0
 TOKENS_A_CASE = 400
-SILENCE = timedelta(minutes=3)
 
 
 @transaction.atomic
@@ -49,7 +47,7 @@ def start(
     dataset: Dataset,
     *,
     model: ProviderModel,
-    wanted: object,
+    requested: object,
     about: str = "",
     variables: Sequence[str] = (),
     budget_usd: object = None,
@@ -58,15 +56,15 @@ def start(
     actor.require(Right.EDIT)
     faults: list[Fault] = []
     budget = planning.read_budget(budget_usd, faults)
-    count = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else 0
-    if not 1 <= count <= MOST:
-        faults.append(Fault("/count", "range", f"Must be a whole number from 1 to {MOST}."))
-    if len(about) > LONGEST_ABOUT or "\0" in about:
-        faults.append(Fault("/about", "length", f"Must be text of at most {LONGEST_ABOUT:,} characters."))
-    there = datasets.variable_names(dataset.head) if dataset.head else []
-    names = list(dict.fromkeys(name.strip() for name in variables if name.strip())) or there
-    if not names or len(names) > MOST_VARIABLES or max(map(len, names)) > LONGEST_NAME or "\0" in "".join(names):
-        faults.append(Fault("/variables", "count", f"Name the variables that a case has, 1 to {MOST_VARIABLES}."))
+    count = requested if isinstance(requested, int) and not isinstance(requested, bool) else 0
+    if not 1 <= count <= MAX_CASES:
+        faults.append(Fault("/count", "range", f"Must be a whole number from 1 to {MAX_CASES}."))
+    if len(about) > MAX_ABOUT_LENGTH or "\0" in about:
+        faults.append(Fault("/about", "length", f"Must be text of at most {MAX_ABOUT_LENGTH:,} characters."))
+    existing_names = datasets.variable_names(dataset.head) if dataset.head else []
+    names = list(dict.fromkeys(name.strip() for name in variables if name.strip())) or existing_names
+    if not names or len(names) > MAX_VARIABLES or max(map(len, names)) > MAX_MEMBER_NAME or "\0" in "".join(names):
+        faults.append(Fault("/variables", "count", f"Name the variables that a case has, 1 to {MAX_VARIABLES}."))
     if not dataset.head and not about.strip():
         faults.append(Fault("/about", "required", "The dataset is empty: say what its cases are about."))
     if budget is not None and providers.price_of(model) is None:
@@ -76,12 +74,12 @@ def start(
     if dataset.archived_at:
         raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
     providers.require_usable(model)
-    if Synthesis.objects.filter(dataset=dataset, state__in=SYNTHESIS_OPEN).count() >= MOST_OPEN:
-        raise Problem("synthesis.too_many", f"{MOST_OPEN} are under way for {dataset.name}; wait for one.")
-    made = Synthesis.objects.create(
+    if Synthesis.objects.filter(dataset=dataset, state__in=SYNTHESIS_OPEN).count() >= MAX_OPEN:
+        raise Problem("synthesis.too_many", f"{MAX_OPEN} are under way for {dataset.name}; wait for one.")
+    synthesis = Synthesis.objects.create(
         dataset=dataset,
         model=model,
-        wanted=count,
+        requested=count,
         about=about,
         variables=names,
         budget_usd=budget,
@@ -89,129 +87,114 @@ def start(
         by_key=actor.key,
         by_name=actor.name,
     )
-    audit.record(actor, "synthesis.started", made, after={"model": str(model), "count": count})
-    return made
+    audit.record(actor, "synthesis.started", synthesis, after={"model": str(model), "count": count})
+    return synthesis
 
 
-def loaded() -> QuerySet[Synthesis]:
+def syntheses_with_related() -> QuerySet[Synthesis]:
     """Syntheses with what they are about."""
     return Synthesis.objects.select_related(
         "dataset__project", "dataset__head", "model__provider", "by", "by_key__project"
     )
 
 
-def numbered(dataset: Dataset, number: int) -> Synthesis:
+def get_synthesis(dataset: Dataset, number: int) -> Synthesis:
     """The dataset's synthesis with this number, or `synthesis.not_found`."""
-    found = loaded().filter(dataset=dataset, pk=number).first()
-    if found is None:
+    synthesis = syntheses_with_related().filter(dataset=dataset, pk=number).first()
+    if synthesis is None:
         raise Problem("synthesis.not_found", f"{dataset.name} has no synthesis {number}.")
-    return found
+    return synthesis
 
 
-def open_work() -> QuerySet[Synthesis]:
-    """What waits for a worker, or was left by one that died."""
-    dead = timezone.now() - SILENCE
-    mine = Q(state=SynthesisState.PENDING) | Q(state=SynthesisState.RUNNING, beat_at__lt=dead)
-    return loaded().filter(mine).order_by("id")
+def claimable_syntheses() -> QuerySet[Synthesis]:
+    """Return what waits for a worker, or was left by one that went silent."""
+    return syntheses_with_related().filter(Synthesis.claimable()).order_by("id")
 
 
-def perform(work: Synthesis) -> None:
+def write_cases(synthesis: Synthesis) -> None:
     """Have the model write; does nothing where another worker does. What was proposed before stays and counts."""
-    taken = {"state": SynthesisState.RUNNING, "beat_at": timezone.now(), "attempts": F("attempts") + 1}
-    if open_work().filter(pk=work.pk).update(**taken) != 1:
-        return
-    work.refresh_from_db(fields=["attempts", "proposed", "calls", "cost_usd"])
-    attempts.carry_out(
-        work,
-        lambda: _end(work, _write(work)),
-        lambda sentence: _end(work, SynthesisState.FAILED, sentence),
-    )
+    lease = work.claim(synthesis)
+    if lease:
+        synthesis.refresh_from_db(fields=["proposed", "refused", "calls", "cost_usd"])
+        work.run(lease, lambda: lease.finish(_write(lease)))
 
 
-def _end(work: Synthesis, state: SynthesisState, error: str = "") -> None:
-    mine = Synthesis.objects.filter(pk=work.pk, attempts=work.attempts, state=SynthesisState.RUNNING)
-    mine.update(state=state, error=error, finished_at=timezone.now())
-
-
-def _write(work: Synthesis) -> SynthesisState:
+def _write(lease: Lease[Synthesis]) -> SynthesisState:
+    synthesis = lease.item
     # Imported here: the client is for workers.
     from evaluations.providers.concurrency import Caller  # noqa: PLC0415
-    from evaluations.providers.openai_chat import connected  # noqa: PLC0415
+    from evaluations.providers.openai_chat import open_chat  # noqa: PLC0415
 
-    actor = api_keys.starter(work, work.dataset.project)
+    actor = api_keys.actor_for_work(synthesis, synthesis.dataset.project)
     actor.require(Right.EDIT)
-    provider = work.model.provider
+    provider = synthesis.model.provider
     reached, allowed = providers.endpoint(provider), providers.destinations()
-    most_calls = 2 * -(-work.wanted // CASES_A_CALL)
-    with Caller(lambda: connected(reached, allowed), 1) as caller:
-        while work.proposed < work.wanted and work.calls < most_calls:
-            if work.budget_usd is not None and (work.cost_usd or Decimal(0)) >= work.budget_usd:
+    most_calls = 2 * -(-synthesis.requested // CASES_A_CALL)
+    with Caller(lambda: open_chat(reached, allowed), 1) as caller:
+        while synthesis.proposed < synthesis.requested and synthesis.calls < most_calls:
+            if synthesis.budget_usd is not None and (synthesis.cost_usd or Decimal(0)) >= synthesis.budget_usd:
                 return SynthesisState.STOPPED
-            count = min(CASES_A_CALL, work.wanted - work.proposed)
+            count = min(CASES_A_CALL, synthesis.requested - synthesis.proposed)
             turn = rate_limits.reserve(provider, requests=1, tokens=count * TOKENS_A_CASE).timestamp()
-            key = f"cuebook-synthesis-{work.pk}-{work.calls + 1}"
+            key = f"cuebook-synthesis-{synthesis.pk}-{synthesis.calls + 1}"
             try:
-                answer = caller.submit(_request(work, count), key=key, not_before=turn).result()
+                answer = caller.submit(_request(synthesis, count), key=key, not_before=turn).result()
             except CallError as error:
                 raise Problem("synthesis.no_cases", error.detail) from error
-            if not _keep(actor, work, answer, count):
-                # Somebody else has it.
-                return SynthesisState.RUNNING
-    if work.proposed == 0:
-        raise Problem("synthesis.no_cases", f"{work.model} answered {work.calls} times, and none of it was a case.")
+            _propose(actor, lease, answer, count)
+    if synthesis.proposed == 0:
+        raise Problem(
+            "synthesis.no_cases", f"{synthesis.model} answered {synthesis.calls} times, and none of it was a case."
+        )
     return SynthesisState.DONE
 
 
-def _request(work: Synthesis, count: int) -> ChatRequest:
+def _request(synthesis: Synthesis, count: int) -> ChatRequest:
     """Another choice of examples each time, the same for the same call."""
-    lot = random.Random(f"{work.pk} {work.calls}")  # noqa: S311 - no secret
-    head = work.dataset.head
-    keys_there: list[int] = []
+    rng = random.Random(f"{synthesis.pk} {synthesis.calls}")  # noqa: S311 - no secret
+    head = synthesis.dataset.head
+    train_keys: list[int] = []
     labels: Counter[str] = Counter()
     if head:
         train = Case.objects.of(head).filter(split=Split.TRAIN)
         rows = list(train.order_by("id").values_list("pk", "label"))
-        keys_there, labels = [key for key, _ in rows], Counter(label for _, label in rows if label)
-    chosen = lot.sample(keys_there, min(SHOWN, len(keys_there)))
-    found = Case.objects.in_bulk(chosen)
-    shown = [{"variables": found[key].variables, "expected": found[key].expected} for key in chosen]
-    expected = next((one["expected"] for one in shown if one["expected"] is not None), None)
-    asked = synthesis_prompt.messages(
-        about=work.about, variables=work.variables, shown=shown, rare=_rare(labels), count=count
+        train_keys, labels = [key for key, _ in rows], Counter(label for _, label in rows if label)
+    example_keys = rng.sample(train_keys, min(EXAMPLES_SHOWN, len(train_keys)))
+    example_cases = Case.objects.in_bulk(example_keys)
+    examples = [
+        {"variables": example_cases[key].variables, "expected": example_cases[key].expected} for key in example_keys
+    ]
+    expected = next((example["expected"] for example in examples if example["expected"] is not None), None)
+    messages = synthesis_prompt.messages(
+        about=synthesis.about, variables=synthesis.variables, shown=examples, rare=_rare(labels), count=count
     )
-    form = synthesis_prompt.response_format(work.variables, expected)
-    return ChatRequest(work.model.name, asked, {"temperature": TEMPERATURE}, form)
+    form = synthesis_prompt.response_format(synthesis.variables, expected)
+    return ChatRequest(synthesis.model.name, messages, {"temperature": TEMPERATURE}, form)
 
 
 def _rare(labels: Counter[str]) -> list[str]:
     most = max(labels.values(), default=0)
     few = [label for label, count in labels.items() if count < RARE_SHARE * most]
-    return sorted(few, key=lambda label: (labels[label], label))[:MOST_RARE]
+    return sorted(few, key=lambda label: (labels[label], label))[:MAX_RARE_LABELS]
 
 
 @transaction.atomic
-def _keep(actor: Actor, work: Synthesis, answer: Completion, count: int) -> bool:
-    """Propose what is a case, and count all of it; whether the work is still this worker's."""
-    mine = Synthesis.objects.filter(pk=work.pk, attempts=work.attempts, state=SynthesisState.RUNNING)
-    row = mine.select_for_update().first()
-    if row is None:
-        return False
-    given = synthesis_prompt.read(answer.text, count)
-    cases = [one for one in given if _is_case(one, work.variables)]
-    price = providers.price_of(work.model)
-    row.calls += 1
-    row.proposed += len(cases)
-    row.refused += len(given) - len(cases) + (not given)
-    if price:
-        cost = price.of(answer.tokens_in, answer.tokens_cached, answer.tokens_out)
-        row.cost_usd = (row.cost_usd or Decimal(0)) + cost
-    row.beat_at = timezone.now()
-    row.save(update_fields=["calls", "proposed", "refused", "cost_usd", "beat_at"])
+def _propose(actor: Actor, lease: Lease[Synthesis], answer: Completion, count: int) -> None:
+    """Propose what is a case, and count all of it; nothing of it where the lease is lost."""
+    synthesis = lease.item
+    documents = synthesis_prompt.read_cases(answer.text, count)
+    cases = [document for document in documents if _is_case(document, synthesis.variables)]
+    price = providers.price_of(synthesis.model)
+    cost = price.of(answer.tokens_in, answer.tokens_cached, answer.tokens_out) if price else None
+    lease.save(
+        calls=synthesis.calls + 1,
+        proposed=synthesis.proposed + len(cases),
+        refused=synthesis.refused + len(documents) - len(cases) + (not documents),
+        cost_usd=synthesis.cost_usd if cost is None else (synthesis.cost_usd or Decimal(0)) + cost,
+    )
     if cases:
-        origin = f"made up by {work.model} (synthesis {work.pk})"[: proposals.LONGEST_ORIGIN]
-        proposals.propose(actor, work.dataset, cases=cases, origin=origin)
-    work.calls, work.proposed, work.cost_usd = row.calls, row.proposed, row.cost_usd
-    return True
+        origin = f"made up by {synthesis.model} (synthesis {synthesis.pk})"[: proposals.MAX_ORIGIN_LENGTH]
+        proposals.propose(actor, synthesis.dataset, cases=cases, origin=origin)
 
 
 def _is_case(document: Any, variables: Sequence[str]) -> bool:

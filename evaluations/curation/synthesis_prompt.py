@@ -1,7 +1,7 @@
-"""What a model is told that makes up cases, and what it answers. Pure.
+"""The conversation with a model that writes synthetic cases. Pure.
 
-It sees what the cases are about, some that are there (of the training side alone: what it writes must not resemble what
-will be measured by), and which labels are rare. It answers JSON by a schema.
+The model sees what the cases are about, some examples (of the train split only: new cases must not resemble the test
+cases), and which labels are rare. It answers JSON by a schema.
 """
 
 import json
@@ -23,7 +23,7 @@ ANSWER = 'Answer with JSON alone: {{"cases": [{{"variables": {{{variables}}}, "e
 def messages(
     *, about: str, variables: Sequence[str], shown: Sequence[Mapping[str, Any]], rare: Sequence[str], count: int
 ) -> list[dict[str, str]]:
-    """The conversation: instructions, the shown cases as an example of the form, and the request."""
+    """Build the conversation: instructions, some cases as examples of the form, and the request."""
     parts = [INSTRUCTIONS.format(count=count)]
     if about.strip():
         parts.append(ABOUT.format(about=about.strip()))
@@ -31,18 +31,18 @@ def messages(
         parts.append(RARE.format(labels=", ".join(rare)))
     names = ", ".join(f'"{name}": "..."' for name in variables)
     parts.append(ANSWER.format(variables=names))
-    found = [{"role": "system", "content": "\n".join(parts)}]
+    conversation = [{"role": "system", "content": "\n".join(parts)}]
     for case in shown:
-        known = {"cases": [{"variables": case["variables"], "expected": case.get("expected")}]}
-        found += [
+        answer = {"cases": [{"variables": case["variables"], "expected": case.get("expected")}]}
+        conversation += [
             {"role": "user", "content": "Write a case."},
-            {"role": "assistant", "content": json.dumps(known, ensure_ascii=False)},
+            {"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)},
         ]
-    return [*found, {"role": "user", "content": f"Write {count} new cases." if count > 1 else "Write a case."}]
+    return [*conversation, {"role": "user", "content": f"Write {count} new cases." if count > 1 else "Write a case."}]
 
 
 def response_format(variables: Sequence[str], expected: object) -> dict[str, Any]:
-    """The schema of an answer. `expected` is what a case that is there expects: the new ones have the same form."""
+    """Build the schema of an answer. `expected` is that of an existing case: the new ones have the same form."""
     case = {
         "type": "object",
         "properties": {
@@ -75,8 +75,8 @@ def _form_of(value: Any) -> dict[str, Any]:
     return {"type": "string"}
 
 
-def read(text: str, most: int) -> list[Any]:
-    """The cases of an answer, unchecked; none where it is not what was asked for."""
+def read_cases(text: str, most: int) -> list[Any]:
+    """Read the cases of an answer, unchecked; none where it has another form."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -85,4 +85,4 @@ def read(text: str, most: int) -> list[Any]:
     if not isinstance(cases, list):
         return []
     members = ("variables", "expected")
-    return [{name: one[name] for name in members if name in one} for one in cases[:most] if isinstance(one, dict)]
+    return [{name: case[name] for name in members if name in case} for case in cases[:most] if isinstance(case, dict)]

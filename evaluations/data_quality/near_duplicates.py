@@ -1,9 +1,9 @@
-"""Texts that are nearly the same, among very many: MinHash and banding. Pure, in numpy.
+"""Near duplicates among very many texts, by MinHash and banding. Pure, in numpy.
 
 The share of equal minima of two texts under random orders of all letter 5-grams estimates their Jaccard similarity
 (Broder 1997). 96 minima in 16 bands of 6: a pair of similarity s shares a band with probability 1 - (1 - s**6)**16,
-which is 0.99 at s = 0.8 and 0.12 at s = 0.45. Candidates are then compared exactly, so nothing is reported that is not
-so; one pair in a hundred at the threshold goes unseen.
+which is 0.99 at s = 0.8 and 0.12 at s = 0.45. Candidates are then compared exactly, so there are no false reports; one
+pair in a hundred at the threshold is missed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,10 +17,10 @@ from evaluations.data_quality.ngrams import Chunk, Hashes, Indexes
 LETTERS = 5
 BANDS, ROWS = 16, 6
 THRESHOLD = 0.8
-# Of a very long text a sample is enough, and the same for equal texts: its smallest hashes.
-MOST_PIECES = 2_000
+# A very long text is represented by a sample, its smallest hashes, which is the same for equal texts.
+MAX_PIECES = 2_000
 # A band that very many texts share is a form letter: each is compared with the first of them.
-LARGEST_BUCKET = 50
+MAX_BUCKET_SIZE = 50
 PAIRS_AT_ONCE = 2_000
 RANDOM = np.random.default_rng(0x5EED)
 FACTORS = RANDOM.integers(1, 2**63, BANDS * ROWS, np.uint64) * np.uint64(2) + np.uint64(1)
@@ -28,7 +28,7 @@ ADDENDS = RANDOM.integers(0, 2**63, BANDS * ROWS, np.uint64)
 
 
 @dataclass(frozen=True)
-class Pair:
+class SimilarPair:
     """Two texts by their keys, and the Jaccard similarity of their letter 5-grams."""
 
     first: int
@@ -41,40 +41,40 @@ class Signatures:
 
     def __init__(self) -> None:
         self._keys: list[Indexes] = []
-        self._sides: list[NDArray[np.int16]] = []
+        self._splits: list[NDArray[np.int16]] = []
         self._bands: list[Hashes] = []
 
-    def add(self, keys: Sequence[int], side: int, texts: Sequence[str]) -> None:
-        """Texts as `compared` leaves them, all of one side (a small number)."""
+    def add(self, keys: Sequence[int], split: int, texts: Sequence[str]) -> None:
+        """Add texts in their comparison form, all of one split (a small number)."""
         # Two texts of nothing but punctuation have nothing in common.
-        said = [(key, text) for key, text in zip(keys, texts, strict=True) if text]
-        if not said:
+        non_empty = [(key, text) for key, text in zip(keys, texts, strict=True) if text]
+        if not non_empty:
             return
-        self._keys.append(np.array([key for key, _ in said], np.int64))
-        self._sides.append(np.full(len(said), side, np.int16))
-        self._bands.append(_bands(Chunk([text for _, text in said]), len(said)))
+        self._keys.append(np.array([key for key, _ in non_empty], np.int64))
+        self._splits.append(np.full(len(non_empty), split, np.int16))
+        self._bands.append(_bands(Chunk([text for _, text in non_empty]), len(non_empty)))
 
     def candidates(self) -> Iterator[tuple[int, int]]:
-        """Pairs of keys from different sides that share a band, each once."""
+        """Yield pairs of keys from different splits that share a band, each once."""
         if not self._keys:
             return
-        keys, sides = np.concatenate(self._keys), np.concatenate(self._sides)
+        keys, splits = np.concatenate(self._keys), np.concatenate(self._splits)
         bands = np.concatenate(self._bands)
         seen: set[tuple[int, int]] = set()
         for band in range(BANDS):
-            for first, second in _sharing(bands[:, band], sides):
+            for first, second in _sharing(bands[:, band], splits):
                 pair = (int(min(first, second)), int(max(first, second)))
                 if pair not in seen:
                     seen.add(pair)
                     yield int(keys[pair[0]]), int(keys[pair[1]])
 
 
-def confirmed(
+def confirm_pairs(
     candidates: Iterable[tuple[int, int]],
     texts_of: Callable[[Sequence[int]], dict[int, str]],
     threshold: float = THRESHOLD,
-) -> Iterator[Pair]:
-    """The candidates that are near indeed; `texts_of` gives compared texts by key."""
+) -> Iterator[SimilarPair]:
+    """Yield the candidates that are near indeed; `texts_of` returns comparison forms by key."""
     batch: list[tuple[int, int]] = []
     for pair in candidates:
         batch.append(pair)
@@ -85,7 +85,7 @@ def confirmed(
 
 
 def jaccard(first: str, second: str) -> float:
-    """The share of letter 5-grams that two compared texts have in common, of all that either has."""
+    """Compute the share of letter 5-grams that two texts have in common, of all that either has."""
     pieces, others = _pieces(first), _pieces(second)
     either = len(pieces | others)
     return len(pieces & others) / either if either else 0.0
@@ -99,28 +99,28 @@ def _pieces(text: str) -> set[str]:
 
 def _confirm(
     batch: list[tuple[int, int]], texts_of: Callable[[Sequence[int]], dict[int, str]], threshold: float
-) -> Iterator[Pair]:
+) -> Iterator[SimilarPair]:
     texts = texts_of(sorted({key for pair in batch for key in pair})) if batch else {}
     for first, second in batch:
-        one, other = texts[first], texts[second]
-        # The shorter has to have enough letters to cover the longer.
-        if min(len(one), len(other)) < threshold * max(len(one), len(other)) * 0.9:
+        first_text, second_text = texts[first], texts[second]
+        # The shorter text needs enough letters to cover the longer one.
+        if min(len(first_text), len(second_text)) < threshold * max(len(first_text), len(second_text)) * 0.9:
             continue
-        similarity = jaccard(one, other)
+        similarity = jaccard(first_text, second_text)
         if similarity >= threshold:
-            yield Pair(first, second, similarity)
+            yield SimilarPair(first, second, similarity)
 
 
 def _bands(chunk: Chunk, count: int) -> Hashes:
-    """(texts, BANDS): a hash of each band's minima."""
+    """Compute (texts, BANDS): a hash of each band's minima."""
     grams = chunk.letters(LETTERS)
     hashes, texts = grams.hashes, grams.texts
     starts = np.searchsorted(texts, np.arange(count))
     # Sorted within each text, so the smallest come first: a sample that equal texts share.
     places = np.arange(len(texts)) - starts[texts]
-    if len(places) and int(places.max()) >= MOST_PIECES:
-        kept = places < MOST_PIECES
-        hashes, texts = hashes[kept], texts[kept]
+    if len(places) and int(places.max()) >= MAX_PIECES:
+        is_sampled = places < MAX_PIECES
+        hashes, texts = hashes[is_sampled], texts[is_sampled]
         starts = np.searchsorted(texts, np.arange(count))
     mixed = hashes ^ (hashes >> np.uint64(32))
     bands = np.empty((count, BANDS), np.uint64)
@@ -134,21 +134,21 @@ def _bands(chunk: Chunk, count: int) -> Hashes:
     return bands
 
 
-def _sharing(band: Hashes, sides: NDArray[np.int16]) -> Iterator[tuple[int, int]]:
-    """Indexes of texts from different sides with the same value in a band."""
+def _sharing(band: Hashes, splits: NDArray[np.int16]) -> Iterator[tuple[int, int]]:
+    """Yield indexes of texts from different splits with the same value in a band."""
     order = np.argsort(band, kind="stable")
     values = band[order]
     edges = np.flatnonzero(values[1:] != values[:-1]) + 1
     for run in np.split(order, edges) if len(edges) < len(order) - 1 else ():
         if len(run) < 2:
             continue
-        own = sides[run]
+        own = splits[run]
         if (own == own[0]).all():
             continue
-        if len(run) > LARGEST_BUCKET:
-            yield from ((int(run[0]), int(other)) for other in run[1:] if sides[other] != own[0])
+        if len(run) > MAX_BUCKET_SIZE:
+            yield from ((int(run[0]), int(other)) for other in run[1:] if splits[other] != own[0])
             first_other = int(run[np.flatnonzero(own != own[0])[0]])
-            yield from ((first_other, int(one)) for one in run if sides[one] != sides[first_other])
+            yield from ((first_other, int(index)) for index in run if splits[index] != splits[first_other])
             continue
-        for place, one in enumerate(run):
-            yield from ((int(one), int(other)) for other in run[place + 1 :] if sides[other] != sides[one])
+        for place, index in enumerate(run):
+            yield from ((int(index), int(other)) for other in run[place + 1 :] if splits[other] != splits[index])

@@ -1,8 +1,8 @@
 """Hashes of all pieces of many texts at once. Pure, in numpy.
 
-Texts come as `evaluations.datasets.cases.compared` leaves them (words with one space between). Every piece of a text, by words
-or by letters, has the hash sum(letter[j] * B**(j - start)) modulo 2**64; with the running sums of one chunk of texts
-each piece costs one subtraction and one product, so nothing is done letter by letter in Python.
+Texts are in the form of `evaluations.datasets.cases.comparison_form` (words with one space between). Every piece of a
+text, by words or by letters, has the hash sum(letter[j] * B**(j - start)) modulo 2**64; with the running sums of one
+chunk of texts each piece costs one subtraction and one product, so nothing is done letter by letter in Python.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Chunk:
         self._spaces = np.flatnonzero(letters == SPACE)
 
     def words(self, size: int) -> Grams:
-        """Every run of `size` words; a text with fewer has none."""
+        """Return every run of `size` words; a text with fewer has none."""
         if not len(self._spaces):
             return _none()
         # A word ends at each space; it starts after the space before.
@@ -65,7 +65,7 @@ class Chunk:
         return self._pieces(starts, ends)
 
     def letters(self, size: int) -> Grams:
-        """Every run of `size` letters, spaces included; a shorter text is one piece of its own."""
+        """Return every run of `size` letters, spaces included; a shorter text is one piece of its own."""
         starts = np.arange(max(0, len(self._letters) - size + 1), dtype=np.int64)
         whole = np.flatnonzero(self._ends - 1 - self._starts < size)
         pieces = self._pieces(starts, starts + size)
@@ -75,9 +75,9 @@ class Chunk:
         return _unique(np.concatenate((pieces.hashes, short.hashes)), np.concatenate((pieces.texts, short.texts)))
 
     def _pieces(self, starts: Indexes, ends: Indexes) -> Grams:
-        """The pieces from `starts` to before `ends` that lie within one text."""
+        """Return the pieces from `starts` to before `ends` that lie within one text."""
         texts = np.searchsorted(self._ends, starts, side="right")
-        # The last letter of a text's stretch is the space that was put behind it.
+        # The last letter of a text's range is the space that was appended to it.
         inside = (texts < self.count) & (ends > starts)
         inside &= ends <= self._ends[np.minimum(texts, self.count - 1)] - 1
         starts, ends, texts = starts[inside], ends[inside], texts[inside]

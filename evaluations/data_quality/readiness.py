@@ -1,7 +1,7 @@
-"""Is this data good enough to tune or measure with? Pure: usable without Django.
+"""Readiness of data for tuning or measuring. Pure: usable without Django.
 
-Cases go through once; what is kept of each is some numbers. The score starts at 100 and each trouble takes points off
-by how many cases it touches; the first thing to fix is what takes the most.
+Cases are read once, and only some numbers of each are kept. The score starts at 100 and each trouble takes points off
+by how many cases it affects; the first one to fix takes the most.
 """
 
 import math
@@ -16,15 +16,15 @@ import numpy as np
 from evaluations.datasets.cases import input_text
 
 # 50 to 100 good examples show a gain (OpenAI's guide to fine-tuning; the seed document says the same).
-FEW, ENOUGH = 50, 200
+MIN_CASES, ENOUGH_CASES = 50, 200
 # A label with less than a tenth of the commonest one's cases is hard to learn and hard to measure.
 RARE = 0.1
 # Median absolute deviations of ln(length): beyond 5 is one text in millions, were lengths log-normal.
 OUTLYING = 5.0
 EXAMPLES = 5
-LONGEST_SHOWN = 160
-SMALLEST_FOR_OUTLIERS = 30
-FEWEST_DIGITS_OF_PHONE = 9
+MAX_SHOWN_LENGTH = 160
+MIN_CASES_FOR_OUTLIERS = 30
+MIN_PHONE_DIGITS = 9
 
 # What UTF-8 read as Latin-1 or Windows-1252 leaves behind, the replacement character, and control characters.
 BROKEN = re.compile("\ufffd|\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u0080-\u2122]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -42,7 +42,7 @@ PII: Mapping[str, re.Pattern[str]] = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """`count` of the cases have it; `points` is what it takes off the score; `advice` is what to do about it."""
+    """A trouble with the data: `count` cases have it, `points` come off the score, `advice` says how to fix it."""
 
     key: str
     title: str
@@ -64,7 +64,7 @@ class Trouble:
 
 @dataclass
 class Survey:
-    """What is counted while the cases go through."""
+    """Counts over the cases, added one by one."""
 
     size: int = 0
     unanswered: int = 0
@@ -88,73 +88,80 @@ class Survey:
         self.keys.append(key)
         if BROKEN.search(text):
             self.broken_count += 1
-            _keep(self.broken, key, text)
-        self._look_for_persons(key, text)
+            _add_example(self.broken, key, text)
+        self._find_personal_data(key, text)
 
-    def _look_for_persons(self, key: int, text: str) -> None:
+    def _find_personal_data(self, key: int, text: str) -> None:
         # All of them have a digit or an at sign; most texts have neither.
         if "@" not in text and not any(character.isdigit() for character in text):
             return
-        found = False
+        has_personal_data = False
         for name, pattern in PII.items():
-            match = next((one for one in pattern.finditer(text) if _is_meant(name, one[0])), None)
+            match = next(
+                (candidate for candidate in pattern.finditer(text) if _is_likely_personal(name, candidate[0])), None
+            )
             if match:
-                found = True
+                has_personal_data = True
                 self.pii_counts[name] += 1
-                _keep(self.pii.setdefault(name, []), key, f"…{text[max(0, match.start() - 30) : match.end() + 10]}…")
-        self.pii_cases += found
+                _add_example(
+                    self.pii.setdefault(name, []), key, f"…{text[max(0, match.start() - 30) : match.end() + 10]}…"
+                )
+        self.pii_cases += has_personal_data
 
 
 def report(survey: Survey, *, repeated: int, contradictory: int) -> dict[str, Any]:
-    """The report: `score` 0 to 100, `troubles` with the gravest first, and what the pictures need.
+    """Write the report: `score` 0 to 100, `troubles` with the worst first, and the data of the charts.
 
-    `repeated` counts the cases whose input another one has too, `contradictory` those of them that are answered
-    differently.
+    `repeated` counts the cases whose input another one has too, `contradictory` those of them with different answers.
     """
-    troubles = sorted(_troubles(survey, repeated, contradictory), key=lambda one: -one.points)
+    troubles = sorted(_troubles(survey, repeated, contradictory), key=lambda trouble: -trouble.points)
     labels = [{"label": label, "count": count} for label, count in survey.labels.most_common(50)]
     return {
-        "score": max(0, 100 - sum(one.points for one in troubles)),
+        "score": max(0, 100 - sum(trouble.points for trouble in troubles)),
         "size": survey.size,
         "unanswered": survey.unanswered,
         "labels": labels,
         "label_count": len(survey.labels),
         "lengths": histogram(survey.lengths),
         "pii": dict(survey.pii_counts),
-        "troubles": [one.as_dict() for one in troubles],
+        "troubles": [trouble.as_dict() for trouble in troubles],
     }
 
 
 def _troubles(survey: Survey, repeated: int, contradictory: int) -> Iterable[Trouble]:
     size = survey.size or 1
-    if survey.size < ENOUGH:
-        points = 40 if survey.size < FEW else 15
-        lacking = (FEW if survey.size < FEW else ENOUGH) - survey.size
+    if survey.size < ENOUGH_CASES:
+        points = 40 if survey.size < MIN_CASES else 15
+        lacking = (MIN_CASES if survey.size < MIN_CASES else ENOUGH_CASES) - survey.size
         advice = f"Collect {lacking:,} more. Until then compare by folds, so that every case is tested."
         yield Trouble("volume", f"Only {survey.size:,} cases", survey.size, points, advice)
     if survey.unanswered:
         advice = "Annotate them, or leave them out of training."
-        yield _by_share("unanswered", "Without an expected output", survey.unanswered, size, 40, advice)
+        yield _trouble_by_share("unanswered", "Without an expected output", survey.unanswered, size, 40, advice)
     if contradictory:
         advice = "Decide which answer is right: a model cannot learn both, and no version can get both right."
-        yield _by_share("contradictions", "The same input with different answers", contradictory, size, 60, advice)
+        yield _trouble_by_share(
+            "contradictions", "The same input with different answers", contradictory, size, 60, advice
+        )
     if repeated:
         advice = "Remove copies: they weigh one situation more than others, and hide how few there are."
-        yield _by_share("duplicates", "The same input more than once", repeated, size, 25, advice)
+        yield _trouble_by_share("duplicates", "The same input more than once", repeated, size, 25, advice)
     yield from _imbalance(survey)
     outliers = _outliers(survey)
     if outliers:
         advice = "Read them: a whole thread or a log pasted into one case teaches little and costs much."
-        count, shown = outliers
-        yield _by_share("lengths", "Far longer or shorter than the others", count, size, 10, advice, shown)
+        count, examples = outliers
+        yield _trouble_by_share("lengths", "Far longer or shorter than the others", count, size, 10, advice, examples)
     if survey.broken_count:
         advice = "Decode the source as UTF-8 and import again; as it is, the model learns the damage."
-        yield _by_share("encoding", "Broken characters", survey.broken_count, size, 30, advice, survey.broken)
+        yield _trouble_by_share("encoding", "Broken characters", survey.broken_count, size, 30, advice, survey.broken)
     if survey.pii_cases:
         kinds = ", ".join(f"{name} {count:,}" for name, count in survey.pii_counts.most_common())
         advice = f"Mask them before training: {kinds}. Providers keep training files, and tuned models can repeat them."
-        shown = [one for found in survey.pii.values() for one in found[:2]]
-        yield _by_share("pii", "What looks like personal data or keys", survey.pii_cases, size, 25, advice, shown)
+        examples = [example for matches in survey.pii.values() for example in matches[:2]]
+        yield _trouble_by_share(
+            "pii", "What looks like personal data or keys", survey.pii_cases, size, 25, advice, examples
+        )
 
 
 def _imbalance(survey: Survey) -> Iterable[Trouble]:
@@ -163,20 +170,20 @@ def _imbalance(survey: Survey) -> Iterable[Trouble]:
         return
     untested = sorted((label for label in counts if not survey.tested[label]), key=lambda label: -counts[label])
     if untested:
-        named = ", ".join(untested[:5])
-        advice = f"Collect more of them, or give test a larger share: nothing is measured on {named}."
+        names = ", ".join(untested[:5])
+        advice = f"Collect more of them, or give test a larger share: nothing is measured on {names}."
         count = sum(counts[label] for label in untested)
-        yield _by_share("untested", f"{len(untested)} labels have no test case", count, survey.size, 40, advice)
+        yield _trouble_by_share("untested", f"{len(untested)} labels have no test case", count, survey.size, 40, advice)
     most = max(counts.values())
     rare = sorted((label for label, count in counts.items() if count < RARE * most), key=lambda label: counts[label])
     if rare:
-        named = ", ".join(f"{label} ({counts[label]})" for label in rare[:5])
-        advice = f"Collect more of: {named}. With so few, neither learning nor measuring them means much."
+        names = ", ".join(f"{label} ({counts[label]})" for label in rare[:5])
+        advice = f"Collect more of: {names}. With so few, neither learning nor measuring them means much."
         yield Trouble("balance", f"{len(rare)} rare labels", sum(counts[label] for label in rare), 15, advice)
 
 
 def _outliers(survey: Survey) -> tuple[int, list[dict[str, Any]]] | None:
-    if survey.size < SMALLEST_FOR_OUTLIERS:
+    if survey.size < MIN_CASES_FOR_OUTLIERS:
         return None
     logs = np.log1p(np.array(survey.lengths, np.float64))
     median = float(np.median(logs))
@@ -187,20 +194,20 @@ def _outliers(survey: Survey) -> tuple[int, list[dict[str, Any]]] | None:
     if not len(indexes):
         return None
     farthest = sorted(indexes.tolist(), key=lambda index: -abs(float(logs[index]) - median))[:EXAMPLES]
-    shown = [{"case": survey.keys[index], "text": f"{survey.lengths[index]:,} characters"} for index in farthest]
-    return len(indexes), shown
+    examples = [{"case": survey.keys[index], "text": f"{survey.lengths[index]:,} characters"} for index in farthest]
+    return len(indexes), examples
 
 
-def _by_share(
+def _trouble_by_share(
     key: str, title: str, count: int, size: int, most: int, advice: str, examples: Iterable[dict[str, Any]] = ()
 ) -> Trouble:
-    """A trouble whose points grow with the square root of its share: the first few cases matter most."""
+    """Create a trouble whose points grow with the square root of its share: the first few cases matter most."""
     points = max(1, round(most * math.sqrt(min(1.0, count / size))))
     return Trouble(key, title, count, points, advice, tuple(examples))
 
 
 def histogram(lengths: Iterable[int], bars: int = 16) -> list[dict[str, int]]:
-    """How many texts are how long: bars of equal width in ln(length), as [{"from", "to", "count"}]."""
+    """Count texts by length: bars of equal width in ln(length), as [{"from", "to", "count"}]."""
     values = np.array(list(lengths), np.float64)
     if not len(values):
         return []
@@ -214,19 +221,19 @@ def histogram(lengths: Iterable[int], bars: int = 16) -> list[dict[str, int]]:
 
 
 def passes_luhn(text: str) -> bool:
-    """Whether digits could be a card's number (Luhn's check digit); ten of eleven random ones are not."""
+    """Return whether digits could be a card's number (Luhn's check digit); nine of ten random ones fail."""
     digits = [int(character) for character in text if character.isdigit()]
     doubled = (digit * 2 - 9 * (digit > 4) if index % 2 else digit for index, digit in enumerate(reversed(digits)))
     return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0
 
 
-def _is_meant(kind: str, text: str) -> bool:
-    """Whether what looks like personal data is likely to be: numbers of invoices look like telephone numbers too."""
+def _is_likely_personal(kind: str, text: str) -> bool:
+    """Return whether a match is likely to be personal data: numbers of invoices look like telephone numbers too."""
     if kind == "card":
         return passes_luhn(text)
-    return kind != "phone" or sum(character.isdigit() for character in text) >= FEWEST_DIGITS_OF_PHONE
+    return kind != "phone" or sum(character.isdigit() for character in text) >= MIN_PHONE_DIGITS
 
 
-def _keep(found: list[dict[str, Any]], key: int, text: str) -> None:
-    if len(found) < EXAMPLES:
-        found.append({"case": key, "text": text[:LONGEST_SHOWN]})
+def _add_example(examples: list[dict[str, Any]], key: int, text: str) -> None:
+    if len(examples) < EXAMPLES:
+        examples.append({"case": key, "text": text[:MAX_SHOWN_LENGTH]})

@@ -2,27 +2,25 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, F, Q, QuerySet
-from django.utils import timezone
+from django.db.models import Count, QuerySet
 
 from core.errors import Problem
 from evaluations.data_quality import readiness
-from evaluations.data_quality.leakage import Search
+from evaluations.data_quality.leakage import LeakageSearch
 from evaluations.models import Case, DatasetVersion, LeakageOverride, Report, ReportKind, ReportState
 from evaluations.models.reports import REPORT_OPEN
 from infra import work
+from infra.work import Lease
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 
 logger = logging.getLogger(__name__)
 
-SILENCE = timedelta(minutes=10)
 BATCH = 5_000
-REPEATED = """
+COUNT_REPEATED = """
 SELECT coalesce(sum(often - 1), 0), coalesce(sum(often) FILTER (WHERE answers > 1), 0) FROM (
     SELECT count(*) AS often, count(DISTINCT there.expected) AS answers FROM ({there}) there
     GROUP BY there.input_hash HAVING count(*) > 1
@@ -31,7 +29,7 @@ SELECT coalesce(sum(often - 1), 0), coalesce(sum(often) FILTER (WHERE answers > 
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeakageStatus:
     """Whether a version's test cases may be relied on. `report` is the newest that is done, if there is one."""
 
     report: Report | None
@@ -53,45 +51,45 @@ class Standing:
             return "Leaks are being looked for." if self.is_looking else "Nobody has looked for leaks yet."
         if not self.leaked:
             return "No test case has leaked."
-        shown = f"{self.leaked:,} test cases are" if self.leaked > 1 else "1 test case is"
-        said = f" {self.override.by_name} allowed it: {self.override.reason}" if self.override else ""
-        return f"{shown} shown by training data or examples as well.{said}"
+        cases = f"{self.leaked:,} test cases are" if self.leaked > 1 else "1 test case is"
+        permission = f" {self.override.by_name} allowed it: {self.override.reason}" if self.override else ""
+        return f"{cases} shown by training data or examples as well.{permission}"
 
 
-def newest(version: DatasetVersion, kind: ReportKind) -> Report | None:
+def newest_report(version: DatasetVersion, kind: ReportKind) -> Report | None:
     """The newest report of a kind, done or not."""
     return Report.objects.filter(version=version, kind=kind).order_by("-id").first()
 
 
-def done(version: DatasetVersion, kind: ReportKind) -> Report | None:
+def newest_done_report(version: DatasetVersion, kind: ReportKind) -> Report | None:
     """The newest report of a kind that is done."""
     return Report.objects.filter(version=version, kind=kind, state=ReportState.DONE).order_by("-id").first()
 
 
-def standing(version: DatasetVersion) -> Standing:
-    report = done(version, ReportKind.LEAKAGE)
+def leakage_status(version: DatasetVersion) -> LeakageStatus:
+    report = newest_done_report(version, ReportKind.LEAKAGE)
     if report is None:
-        there = Report.objects.filter(version=version, kind=ReportKind.LEAKAGE, state__in=REPORT_OPEN)
-        return Standing(None, None, is_looking=there.exists())
-    return Standing(report, report.overrides.order_by("-id").first())
+        open_reports = Report.objects.filter(version=version, kind=ReportKind.LEAKAGE, state__in=REPORT_OPEN)
+        return LeakageStatus(None, None, is_looking=open_reports.exists())
+    return LeakageStatus(report, report.overrides.order_by("-id").first())
 
 
 def require_clean(version: DatasetVersion) -> None:
     """`leakage.unknown` or `leakage.found` where a version's test cases may not be relied on."""
-    found = standing(version)
-    if found.blocks_fine_tuning:
-        code = "leakage.found" if found.report else "leakage.unknown"
-        raise Problem(code, found.reason, leaked=found.leaked)
+    status = leakage_status(version)
+    if status.blocks_fine_tuning:
+        code = "leakage.found" if status.report else "leakage.unknown"
+        raise Problem(code, status.reason, leaked=status.leaked)
 
 
 def leaked_cases(version: DatasetVersion) -> set[int]:
     """Keys of the test cases that have leaked (as many as are kept), to be marked where they are measured on."""
-    report = done(version, ReportKind.LEAKAGE)
+    report = newest_done_report(version, ReportKind.LEAKAGE)
     return set(report.result.get("leaked_cases", ())) if report else set()
 
 
 @transaction.atomic
-def ask(actor: Actor, version: DatasetVersion, kind: ReportKind) -> Report:
+def request_report(actor: Actor, version: DatasetVersion, kind: ReportKind) -> Report:
     """Have a report made anew, for example because an example set has changed; one that is under way is the answer."""
     actor.require(Right.EDIT)
     open_one = Report.objects.select_for_update().filter(version=version, kind=kind, state__in=REPORT_OPEN).first()
@@ -99,7 +97,7 @@ def ask(actor: Actor, version: DatasetVersion, kind: ReportKind) -> Report:
 
 
 @transaction.atomic
-def override(actor: Actor, version: DatasetVersion, *, reason: str) -> LeakageOverride:
+def override_leakage(actor: Actor, version: DatasetVersion, *, reason: str) -> LeakageOverride:
     """Allow a version to be used in spite of its leaks; for admins, with a written reason, for good in the audit log.
 
     It holds for what the newest report found: another report needs another decision.
@@ -107,57 +105,42 @@ def override(actor: Actor, version: DatasetVersion, *, reason: str) -> LeakageOv
     actor.require(Right.ADMINISTER)
     if not reason.strip():
         raise Problem("promotion.reason_required", "Say why it may be used in spite of the leaks.")
-    found = standing(version)
-    if found.report is None:
-        raise Problem("leakage.unknown", found.reason)
-    if not found.leaked:
-        raise Problem("leakage.nothing_to_override", found.reason)
-    made = LeakageOverride.objects.create(
-        version=version, report=found.report, reason=reason.strip()[:5_000], by=actor.user, by_name=actor.name
+    status = leakage_status(version)
+    if status.report is None:
+        raise Problem("leakage.unknown", status.reason)
+    if not status.leaked:
+        raise Problem("leakage.nothing_to_override", status.reason)
+    leakage_override = LeakageOverride.objects.create(
+        version=version, report=status.report, reason=reason.strip()[:5_000], by=actor.user, by_name=actor.name
     )
-    after = {"reason": made.reason, "leaked": found.leaked}
+    after = {"reason": leakage_override.reason, "leaked": status.leaked}
     audit.record(actor, "leakage.overridden", version, after=after)
-    return made
+    return leakage_override
 
 
-def open_work() -> QuerySet[Report]:
-    """What waits for a worker, or was left by one that died."""
-    dead = timezone.now() - SILENCE
-    return Report.objects.filter(
-        Q(state=ReportState.PENDING) | Q(state=ReportState.RUNNING, beat_at__lt=dead)
-    ).order_by("id")
+def claimable_reports() -> QuerySet[Report]:
+    """Return what waits for a worker, or was left by one that went silent."""
+    return Report.objects.filter(Report.claimable()).order_by("id")
 
 
-def perform(report: Report) -> None:
-    """Make a report; does nothing where another worker does it already."""
-    mine = open_work().filter(pk=report.pk)
-    if mine.update(state=ReportState.RUNNING, beat_at=timezone.now(), attempts=F("attempts") + 1) != 1:
+def make_report(report: Report) -> None:
+    """Make a report; does nothing where another worker holds it."""
+    lease = work.claim(report)
+    if lease:
+        work.run(lease, lambda: _make_report(lease))
+
+
+def _make_report(lease: Lease[Report]) -> None:
+    report = lease.item
+    if report.kind != ReportKind.LEAKAGE:
+        lease.finish(ReportState.DONE, result=_readiness(report), progress="")
         return
-    report.refresh_from_db(fields=["attempts"])
-    work.carry_out(
-        report,
-        lambda: _make(report),
-        lambda sentence: _finish(report, ReportState.FAILED, error=sentence),
-    )
-
-
-def _make(report: Report) -> None:
-    search = Search(report, lambda words: _tell(report, words)) if report.kind == ReportKind.LEAKAGE else None
-    result = search.run() if search else _readiness(report)
-    # The findings and that they are all there: a worker that dies leaves no half of them behind.
+    search = LeakageSearch(report, lambda sentence: lease.save(progress=sentence))
+    result = search.run()
+    # The findings and that they are all there, together: a worker that dies or loses its lease leaves none behind.
     with transaction.atomic():
-        if search:
-            search.keep()
-        _finish(report, ReportState.DONE, result=result)
-
-
-def _tell(report: Report, words: str) -> None:
-    Report.objects.filter(pk=report.pk).update(progress=words, beat_at=timezone.now())
-
-
-def _finish(report: Report, state: ReportState, **members: Any) -> None:
-    Report.objects.filter(pk=report.pk).update(state=state, progress="", finished_at=timezone.now(), **members)
-    logger.info("report.%s report=%s kind=%s", state, report.pk, report.kind)
+        search.save_findings()
+        lease.finish(ReportState.DONE, result=result, progress="")
 
 
 def _readiness(report: Report) -> dict[str, Any]:
@@ -165,9 +148,9 @@ def _readiness(report: Report) -> dict[str, Any]:
     cases = Case.objects.of(report.version).order_by("id").values_list("pk", "variables", "expected", "label", "split")
     for key, variables, expected, label, split in cases.iterator(chunk_size=BATCH):
         survey.add(key, variables, expected, label, split)
-    there, values = Case.objects.of(report.version).values("input_hash", "expected").query.sql_with_params()
+    query, values = Case.objects.of(report.version).values("input_hash", "expected").query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(REPEATED.format(there=there), values)
+        cursor.execute(COUNT_REPEATED.format(there=query), values)
         repeated, contradictory = (int(value) for value in cursor.fetchone())
     splits = Case.objects.of(report.version).filter(tags__contains=["edge-case"]).values("split")
     edges = dict(splits.annotate(count=Count("pk")).order_by("split").values_list("split", "count"))

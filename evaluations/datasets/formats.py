@@ -1,12 +1,12 @@
 """Datasets as files: JSON lines, CSV, Parquet and promptfoo's tests in; JSON lines and CSV out. Pure.
 
-A reader goes through its file once and gives one `Row` at a time, so a million rows need the memory of one. What a row
-is called in the file is brought to a case's members (`evaluations.datasets.cases`):
+A reader goes through its file once and yields one `Row` at a time, so a million rows need the memory of one. The names
+in the file are mapped to a case's members (`evaluations.datasets.cases`):
 
-* a row with `variables` (or `vars`, `inputs`, or an `input` that is an object) has them there;
-* a row with `messages` is an OpenAI training line: what the user says last is `input`, the answer after it is expected;
+* a row with `variables` (or `vars`, `inputs`, or an `input` that is an object) has its variables there;
+* a row with `messages` is an OpenAI training line: the last user message is `input`, the answer to it is expected;
 * any other row is flat: its `expected` (or ideal, answer, output, completion, label, category, ...), `tags`, `group`,
-  `weight` and `split` are those, and every further column is a variable.
+  `weight` and `split` are those members, and every further column is a variable.
 """
 
 import csv
@@ -21,9 +21,9 @@ import orjson
 
 from core.errors import Fault, Problem
 from evaluations.datasets import promptfoo
-from evaluations.datasets.cases import LONGEST_LABEL, MEMBERS, has_only_text, is_normal_line
+from evaluations.datasets.cases import MAX_LABEL_LENGTH, MEMBERS, has_only_text, is_normal_line
 from evaluations.datasets.row import Row
-from registry.content.example_file import guarded
+from registry.content.example_file import guard_formula
 
 FORMATS = ("jsonl", "csv", "parquet", "promptfoo")
 ENDINGS = {
@@ -32,12 +32,12 @@ ENDINGS = {
     "parquet": "parquet",
     **dict.fromkeys(("yaml", "yml"), "promptfoo"),
 }
-LONGEST_LINE = 1024 * 1024
+MAX_LINE_LENGTH = 1024 * 1024
 # Few rows at a time: a file of some hundred bytes can stand for gigabytes.
 PARQUET_BATCH = 64
 MAX_BATCH_BYTES = 128 * 1024 * 1024
-# In order: the first that a row has is what it expects.
-EXPECTED = (
+# In order: the first of these that a row has is its expected output.
+EXPECTED_NAMES = (
     "expected",
     "expected_output",
     "__expected",
@@ -51,41 +51,41 @@ EXPECTED = (
     "intent",
     "target",
 )
-HOLDERS = ("variables", "vars", "inputs")
-OWN = frozenset({"tags", "group", "weight", "split", "dealt"})
+VARIABLES_NAMES = ("variables", "vars", "inputs")
+SETTINGS_NAMES = frozenset({"tags", "group", "weight", "split", "dealt"})
 CSV_COLUMNS = ("expected", "label", "tags", "group", "weight", "split", "dealt")
 FORMULA_GUARD = "'"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How a file's own names differ from the usual: which column is what is expected, which one the group, and another
-    name for a variable (`{"input": "ticket"}`)."""
+    """Names in a file that differ from the usual ones: the column of the expected output, that of the group, and other
+    names for variables (`{"input": "ticket"}`)."""
 
     expected: str = ""
     group: str = ""
     renamed: tuple[tuple[str, str], ...] = ()
 
 
-USUAL = Columns()
+DEFAULT_COLUMNS = Columns()
 
 
 def format_of(name: str) -> str:
-    """The format that a file's name ends in; `dataset.unreadable` where it is none of ours."""
-    found = ENDINGS.get(name.rpartition(".")[2].lower())
-    if found is None:
+    """Return the format by the ending of a file's name, or raise `dataset.unreadable`."""
+    form = ENDINGS.get(name.rpartition(".")[2].lower())
+    if form is None:
         sentence = "Datasets are read from .jsonl, .csv, .tsv, .parquet, and promptfoo's .yaml."
         raise Problem("dataset.unreadable", sentence)
-    return found
+    return form
 
 
 def read_rows(path: Path, form: str, columns: Columns | None = None, *, separator: str = "") -> Iterator[Row]:
-    """The rows of a file. Raises `dataset.unreadable` where the file as a whole cannot be read."""
-    columns = columns or USUAL
+    """Read the rows of a file. Raises `dataset.unreadable` where the file as a whole cannot be read."""
+    columns = columns or DEFAULT_COLUMNS
     if form == "parquet":
         yield from _parquet(path, columns)
         return
-    # Surrogates stand for bytes that are not UTF-8: the row that has them is refused by its line.
+    # Surrogates stand for bytes that are not UTF-8: only the row that has them is refused.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
         if form == "jsonl":
             yield from _json_lines(handle, columns)
@@ -99,12 +99,12 @@ def read_rows(path: Path, form: str, columns: Columns | None = None, *, separato
 
 def _json_lines(handle: IO[str], columns: Columns) -> Iterator[Row]:
     number = 0
-    while line := handle.readline(LONGEST_LINE + 1):
+    while line := handle.readline(MAX_LINE_LENGTH + 1):
         number += 1
-        if len(line) > LONGEST_LINE:
+        if len(line) > MAX_LINE_LENGTH:
             while line and not line.endswith("\n"):
-                line = handle.readline(LONGEST_LINE)
-            yield Row(number, fault=Fault("", "too_large", f"The line has more than {LONGEST_LINE:,} characters."))
+                line = handle.readline(MAX_LINE_LENGTH)
+            yield Row(number, fault=Fault("", "too_large", f"The line has more than {MAX_LINE_LENGTH:,} characters."))
             continue
         if line.isspace():
             continue
@@ -123,15 +123,15 @@ def _json_row(number: int, line: str, columns: Columns) -> Row:
         where = f" (column {column})" if column else ""
         return Row(number, fault=Fault("", "json", f"Cannot be read as JSON{where}: {error}"), raw=line.rstrip("\r\n"))
     if not isinstance(document, dict):
-        return Row(number, fault=Fault("", "type", "The line is no JSON object."), raw=line.rstrip("\r\n"))
-    is_usual = columns is USUAL and document.keys() <= MEMBERS and "variables" in document
+        return Row(number, fault=Fault("", "type", "The line is not a JSON object."), raw=line.rstrip("\r\n"))
+    is_usual = columns is DEFAULT_COLUMNS and document.keys() <= MEMBERS and "variables" in document
     case = document if is_usual else as_case(document, columns)
     return Row(number, case, raw=document, is_normal=is_normal_line(line) and has_only_text(case))
 
 
 def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
     # The largest field that any file here may have; the module has one limit for the process.
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_LENGTH))
     reader = csv.reader(_bounded(handle), delimiter=separator, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
@@ -139,12 +139,11 @@ def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
         raise Problem("dataset.unreadable", f"The first line cannot be read as a table: {error}") from None
     if not any(names):
         raise Problem("dataset.unreadable", "The first line of a table names its columns; this one is empty.")
-    odd = [name for name in names if "\0" in name or _not_utf8(name)]
-    if odd:
+    if any("\0" in name or _not_utf8(name) for name in names):
         raise Problem("dataset.unreadable", "The names of the columns are not UTF-8. Save the table as UTF-8.")
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise Problem("dataset.unreadable", f"Columns have the same name: {', '.join(twice)}.")
+    duplicates = sorted({name for name in names if name and names.count(name) > 1})
+    if duplicates:
+        raise Problem("dataset.unreadable", f"Columns have the same name: {', '.join(duplicates)}.")
     while True:
         line = reader.line_num + 1
         try:
@@ -159,12 +158,12 @@ def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
 
 
 def _bounded(handle: IO[str]) -> Iterator[str]:
-    """The lines of a table, none of which may be very long: a row is in memory as a whole."""
+    """Yield the lines of a table, and refuse very long ones: a row is in memory as a whole."""
     number = 0
-    while line := handle.readline(LONGEST_LINE + 1):
+    while line := handle.readline(MAX_LINE_LENGTH + 1):
         number += 1
-        if len(line) > LONGEST_LINE:
-            raise Problem("dataset.unreadable", f"Line {number} has more than {LONGEST_LINE:,} characters.")
+        if len(line) > MAX_LINE_LENGTH:
+            raise Problem("dataset.unreadable", f"Line {number} has more than {MAX_LINE_LENGTH:,} characters.")
         yield line
 
 
@@ -172,64 +171,64 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) ->
     if len(cells) > len(names) and any(cells[len(names) :]):
         sentence = f"Has {len(cells)} columns, the first line {len(names)}. Is a quote missing?"
         return Row(line, fault=Fault("", "columns", sentence), raw=cells)
-    # An empty cell is no value: a table has no other way to say so. Where a column is called expected, it alone is.
-    found: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=False) if name and cell}
+    # An empty cell means no value: a table has no other way to say so. A column named expected is the only one then.
+    members: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=False) if name and cell}
     if "expected" in names:
-        found.setdefault("expected", "")
-    for name, cell in found.items():
+        members.setdefault("expected", "")
+    for name, cell in members.items():
         if not cell.isascii() and (fault := _not_utf8(cell)):
             return Row(line, fault=Fault(f"/{name}", fault.code, fault.message), raw=cells)
         if cell.startswith(FORMULA_GUARD):
-            found[name] = _unguarded(cell)
+            members[name] = _unguarded(cell)
     try:
-        document = as_case(_typed(found), columns)
+        document = as_case(_typed(members), columns)
         if document.get("expected") == "":
             document["expected"] = None
     except ValueError as error:
-        return Row(line, fault=Fault(f"/{error.args[0]}", "type", error.args[1]), raw=found)
-    return Row(line, document, raw=found)
+        return Row(line, fault=Fault(f"/{error.args[0]}", "type", error.args[1]), raw=members)
+    return Row(line, document, raw=members)
 
 
-def _typed(found: dict[str, Any]) -> dict[str, Any]:
-    """Cells that are no text: tags, a weight, and what is expected where it is written as JSON."""
-    if "tags" in found:
-        found["tags"] = _tags(found["tags"])
-    if "dealt" in found:
-        found["dealt"] = found["dealt"].strip().lower() == "true"
-    if "weight" in found:
+def _typed(members: dict[str, Any]) -> dict[str, Any]:
+    """Convert cells that are not text: tags, the weight, and an expected output that is written as JSON."""
+    if "tags" in members:
+        members["tags"] = _tags(members["tags"])
+    if "dealt" in members:
+        members["dealt"] = members["dealt"].strip().lower() == "true"
+    if "weight" in members:
         try:
-            found["weight"] = float(found["weight"])
+            members["weight"] = float(members["weight"])
         except ValueError:
-            raise ValueError("weight", f"{found['weight'][:40]!r} is no number.") from None
+            raise ValueError("weight", f"{members['weight'][:40]!r} is not a number.") from None
     for name in ("expected", "variables"):
-        text = str(found.get(name, "")).strip()
+        text = str(members.get(name, "")).strip()
         if text[:1] in ("{", "["):
             try:
-                found[name] = json.loads(text)
+                members[name] = json.loads(text)
             except (ValueError, RecursionError):
                 continue
-    return found
+    return members
 
 
 def _tags(cell: str) -> list[str]:
-    """Tags separated by semicolons; as a JSON list where one of them has a semicolon itself."""
+    """Read tags separated by semicolons; a JSON list where one of them has a semicolon itself."""
     if cell.startswith("["):
         try:
-            found = json.loads(cell)
+            listed = json.loads(cell)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, list):
-            return [str(tag) for tag in found]
+            listed = None
+        if isinstance(listed, list):
+            return [str(tag) for tag in listed]
     return [tag.strip() for tag in cell.split(";") if tag.strip()]
 
 
 def _unguarded(cell: str) -> str:
-    """A cell as it was before `guarded` wrote it for a spreadsheet."""
-    return cell[1:] if guarded(cell[1:]) == cell else cell
+    """Return a cell as it was before `guarded` wrote it for a spreadsheet."""
+    return cell[1:] if guard_formula(cell[1:]) == cell else cell
 
 
 def _parquet(path: Path, columns: Columns) -> Iterator[Row]:
-    # Imported here: fifty megabytes that only whoever reads Parquet pays for.
+    # Imported here: fifty megabytes, only for those who read Parquet.
     import pyarrow  # noqa: PLC0415
     import pyarrow.parquet  # noqa: PLC0415
 
@@ -249,24 +248,24 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _read_dates(value: Any) -> Any:
-    """Parquet has types that JSON has not; a date or a decimal is its text."""
+    """Convert types that JSON does not have; a date or a decimal becomes its text."""
     if isinstance(value, dict):
         return {name: _read_dates(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_read_dates(item) for item in value]
+        return [_read_dates(member) for member in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def as_case(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
-    """A file's row under the names that cases have."""
-    found = dict(row)
-    if columns.group and columns.group in found:
-        found["group"] = str(found.pop(columns.group))
-    if columns.expected and columns.expected in found:
-        found["expected"] = found.pop(columns.expected)
-    case = _from_messages(found) or _from_holder(found) or _from_columns(found)
+    """Return a file's row under the names of a case's members."""
+    members = dict(row)
+    if columns.group and columns.group in members:
+        members["group"] = str(members.pop(columns.group))
+    if columns.expected and columns.expected in members:
+        members["expected"] = members.pop(columns.expected)
+    case = _from_messages(members) or _from_holder(members) or _from_columns(members)
     variables = case["variables"]
     if columns.renamed and isinstance(variables, dict):
         names = dict(columns.renamed)
@@ -275,22 +274,22 @@ def as_case(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
 
 
 def _from_messages(row: dict[str, Any]) -> dict[str, Any] | None:
-    """An OpenAI training line: the last question and the answer to it."""
+    """Read an OpenAI training line: the last question and the answer to it."""
     messages = row.get("messages")
     if not isinstance(messages, list):
         return None
-    said = [message for message in messages if isinstance(message, dict)]
-    answers = [index for index, message in enumerate(said) if message.get("role") == "assistant"]
-    questions = [message for message in said[: answers[-1] if answers else None] if message.get("role") == "user"]
-    case: dict[str, Any] = {name: row[name] for name in OWN & row.keys()}
+    dialogue = [message for message in messages if isinstance(message, dict)]
+    answers = [index for index, message in enumerate(dialogue) if message.get("role") == "assistant"]
+    questions = [message for message in dialogue[: answers[-1] if answers else None] if message.get("role") == "user"]
+    case: dict[str, Any] = {name: row[name] for name in SETTINGS_NAMES & row.keys()}
     case["variables"] = {"input": questions[-1].get("content")} if questions else {}
     if answers:
-        case["expected"] = _parsed(said[answers[-1]].get("content"))
+        case["expected"] = _parsed(dialogue[answers[-1]].get("content"))
     return case
 
 
 def _parsed(value: Any) -> Any:
-    """An answer that is a JSON object, as such; anything else as it is."""
+    """Parse an answer that is a JSON object; return anything else as it is."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             return json.loads(value)
@@ -300,15 +299,15 @@ def _parsed(value: Any) -> Any:
 
 
 def _from_holder(row: dict[str, Any]) -> dict[str, Any] | None:
-    holder = next((name for name in (*HOLDERS, "input") if isinstance(row.get(name), dict)), None)
+    holder = next((name for name in (*VARIABLES_NAMES, "input") if isinstance(row.get(name), dict)), None)
     if holder is None:
         return None
     if holder == "variables":
-        # Our own shape: a member that is not ours is a mistake, and is told as one.
+        # Our own form: an unknown member is a mistake, and is reported as one.
         return {**row, "expected": row["expected"]} if "expected" in row else _with_expected(row)
-    case: dict[str, Any] = {name: row[name] for name in row.keys() & (OWN | {"label"})}
+    case: dict[str, Any] = {name: row[name] for name in row.keys() & (SETTINGS_NAMES | {"label"})}
     case["variables"] = row[holder]
-    expected = next((name for name in EXPECTED if name in row and name != "label"), None)
+    expected = next((name for name in EXPECTED_NAMES if name in row and name != "label"), None)
     if expected is not None:
         case["expected"] = row[expected]
     elif "label" in row:
@@ -317,24 +316,24 @@ def _from_holder(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _with_expected(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with variables whose answer has another usual name."""
-    name = next((name for name in EXPECTED if name in row and name != "label"), None)
+    """Rename the answer of a row with variables where it has another usual name."""
+    name = next((name for name in EXPECTED_NAMES if name in row and name != "label"), None)
     if name is None:
         return row
     return {("expected" if member == name else member): value for member, value in row.items()}
 
 
 def _from_columns(row: dict[str, Any]) -> dict[str, Any]:
-    case: dict[str, Any] = {name: row.pop(name) for name in OWN & row.keys()}
-    expected = next((name for name in EXPECTED if name in row), None)
+    case: dict[str, Any] = {name: row.pop(name) for name in SETTINGS_NAMES & row.keys()}
+    expected = next((name for name in EXPECTED_NAMES if name in row), None)
     if expected is not None:
         case["expected"] = row.pop(expected)
     label = row.get("label")
-    if isinstance(label, str) and len(label) <= LONGEST_LABEL:
+    if isinstance(label, str) and len(label) <= MAX_LABEL_LENGTH:
         case["label"] = row.pop("label")
-    # A table that we wrote has its variables as one column of JSON.
-    held = row.pop("variables", None)
-    case["variables"] = {**row, **held} if isinstance(held, dict) else row
+    # A table that we exported may have its variables as one column of JSON.
+    variables = row.pop("variables", None)
+    case["variables"] = {**row, **variables} if isinstance(variables, dict) else row
     return case
 
 
@@ -344,26 +343,26 @@ def _not_utf8(text: str) -> Fault | None:
 
 
 def write_jsonl(cases: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Lines that `read_rows` reads back as they were."""
+    """Write lines that `read_rows` reads back as they were."""
     for case in cases:
         yield json.dumps(case, ensure_ascii=False) + "\n"
 
 
 def write_csv(cases: Iterable[Mapping[str, Any]], variables: list[str] | None) -> Iterator[str]:
-    """A table with a column for each variable, or (None) with all of them as JSON in one; spreadsheets see no formula.
+    """Write a table with a column for each variable, or (None) all of them as JSON in one; spreadsheets see no formula.
 
-    What a table cannot say is lost: that a number or a truth value is none but a text.
+    A table loses whether a value is a number or a truth value or text.
     """
     line = io.StringIO(newline="")
     writer = csv.writer(line, lineterminator="\r\n")
     writer.writerow(
-        [*(guarded(name) for name in (variables if variables is not None else ["variables"])), *CSV_COLUMNS]
+        [*(guard_formula(name) for name in (variables if variables is not None else ["variables"])), *CSV_COLUMNS]
     )
     for case in cases:
-        held = case["variables"]
-        cells = [held] if variables is None else [held.get(name) for name in variables]
+        case_variables = case["variables"]
+        cells = [case_variables] if variables is None else [case_variables.get(name) for name in variables]
         cells += [_tags_cell(case.get(name)) if name == "tags" else case.get(name) for name in CSV_COLUMNS]
-        writer.writerow([guarded(_cell(value)) for value in cells])
+        writer.writerow([guard_formula(_cell(value)) for value in cells])
         yield line.getvalue()
         line.seek(0)
         line.truncate()
@@ -371,8 +370,11 @@ def write_csv(cases: Iterable[Mapping[str, Any]], variables: list[str] | None) -
 
 
 def fits_columns(name: str) -> bool:
-    """Whether a variable can be a column of its own: no other column has its name, and no spreadsheet minds it."""
-    return name not in {*CSV_COLUMNS, *EXPECTED, *HOLDERS, "messages"} and guarded(name) == name == name.strip() != ""
+    """Return whether a variable can be a column: no other column has its name, and no spreadsheet would change it."""
+    return (
+        name not in {*CSV_COLUMNS, *EXPECTED_NAMES, *VARIABLES_NAMES, "messages"}
+        and guard_formula(name) == name == name.strip() != ""
+    )
 
 
 def _tags_cell(tags: Any) -> Any:

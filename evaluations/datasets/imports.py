@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models import Max, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -17,10 +17,11 @@ from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS
 from evaluations.datasets import ingest, promptfoo
 from evaluations.datasets.formats import Columns, format_of, read_rows
-from evaluations.datasets.ingest import Change, Loaded
+from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
 from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
 from infra import work
+from infra.work import Lease
 from registry.accounts import api_keys, audit
 from registry.accounts.permissions import Actor, Right
 
@@ -30,13 +31,12 @@ logger = logging.getLogger(__name__)
 MAX_PART_BYTES = 1024 * 1024
 MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
 MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
-LONGEST_FILENAME = 200
+MAX_FILENAME_LENGTH = 200
 # A worker tells after each batch that it lives; one that was silent for so long is dead.
-SILENCE = timedelta(minutes=10)
 # An upload that nobody finished, and the file of one that was read, are kept this long.
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 # Of a rejected row, as much as one needs to find and mend it.
-LONGEST_REJECTED = 4_000
+MAX_REJECTED_LENGTH = 4_000
 
 
 def begin(
@@ -54,8 +54,8 @@ def begin(
     actor.require(Right.EDIT)
     if dataset.archived_at:
         raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
-    if not 1 <= len(filename) <= LONGEST_FILENAME:
-        fault = Fault("/filename", "length", f"Must have 1 to {LONGEST_FILENAME} characters.")
+    if not 1 <= len(filename) <= MAX_FILENAME_LENGTH:
+        fault = Fault("/filename", "length", f"Must have 1 to {MAX_FILENAME_LENGTH} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     if len(message) > ingest.MAX_MESSAGE:
         fault = Fault("/message", "too_long", f"Must have at most {ingest.MAX_MESSAGE} characters.")
@@ -74,12 +74,12 @@ def begin(
     )
 
 
-def find(dataset: Dataset, key: int) -> DatasetImport:
-    found = DatasetImport.objects.filter(dataset=dataset, pk=key).select_related("version").first()
-    if found is None:
+def get_import(dataset: Dataset, key: int) -> DatasetImport:
+    upload = DatasetImport.objects.filter(dataset=dataset, pk=key).select_related("version").first()
+    if upload is None:
         raise Problem("import.not_found", f"{dataset.name} has no import {key}.")
-    found.dataset = dataset
-    return found
+    upload.dataset = dataset
+    return upload
 
 
 @transaction.atomic
@@ -101,88 +101,78 @@ def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
     actor.require(Right.EDIT)
     locked = _in_state(upload, ImportState.UPLOADING)
     parts = locked.parts.filter(kind=PartKind.FILE)
-    found = parts.aggregate(last=Max("number"), bytes=Sum(Length("data")))
-    if not found["last"]:
+    totals = parts.aggregate(last=Max("number"), bytes=Sum(Length("data")))
+    if not totals["last"]:
         raise Problem("import.incomplete", "No part of the file has arrived.")
-    if parts.count() != found["last"]:
-        raise Problem("import.incomplete", f"Of {found['last']} parts, {found['last'] - parts.count()} are missing.")
-    locked.state, locked.bytes = ImportState.PENDING, found["bytes"]
+    if parts.count() != totals["last"]:
+        raise Problem("import.incomplete", f"Of {totals['last']} parts, {totals['last'] - parts.count()} are missing.")
+    locked.state, locked.bytes = ImportState.PENDING, totals["bytes"]
     locked.save(update_fields=["state", "bytes"])
     audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "replace": locked.replace})
     return locked
 
 
 @transaction.atomic
-def again(actor: Actor, upload: DatasetImport, *, skip_bad: bool) -> DatasetImport:
+def retry(actor: Actor, upload: DatasetImport, *, skip_bad: bool) -> DatasetImport:
     """Read a refused file once more, for example without its bad rows; it need not be sent again."""
     actor.require(Right.EDIT)
     locked = _in_state(upload, ImportState.FAILED)
     if not locked.parts.filter(kind=PartKind.FILE).exists():
         raise Problem("import.incomplete", "The file is not kept any more; send it again.")
-    locked.state, locked.skip_bad, locked.error, locked.faults = ImportState.PENDING, skip_bad, "", []
-    locked.attempts = 0
-    locked.save(update_fields=["state", "skip_bad", "error", "faults", "attempts"])
+    work.put_back(DatasetImport.objects.filter(pk=locked.pk), skip_bad=skip_bad, faults=[])
+    locked.refresh_from_db()
+    locked.dataset = upload.dataset
     audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "skip_bad": skip_bad})
     return locked
 
 
-def open_work() -> QuerySet[DatasetImport]:
-    """What waits for a worker, or was left by one that died."""
-    dead = timezone.now() - SILENCE
-    mine = Q(state=ImportState.PENDING) | Q(state=ImportState.RUNNING, beat_at__lt=dead)
-    return DatasetImport.objects.filter(mine).order_by("id")
+def claimable_imports() -> QuerySet[DatasetImport]:
+    """Return what waits for a worker, or was left by one that went silent."""
+    return DatasetImport.objects.filter(DatasetImport.claimable()).order_by("id")
 
 
-def perform(upload: DatasetImport) -> None:
-    """Read the file into the dataset; does nothing where another worker does it already."""
-    claimed = open_work().filter(pk=upload.pk)
-    taken = {"beat_at": timezone.now(), "attempts": F("attempts") + 1, "rows_read": 0, "rows_bad": 0}
-    if claimed.update(state=ImportState.RUNNING, **taken) != 1:
+def read_file(upload: DatasetImport) -> None:
+    """Read the file into the dataset; does nothing where another worker holds the import."""
+    lease = work.claim(upload, rows_read=0, rows_bad=0)
+    if lease is None:
         return
-    upload.refresh_from_db(fields=["attempts"])
     upload.parts.filter(kind=PartKind.REJECTED).delete()
     rejects = _Rejects(upload)
-    try:
-        if upload.attempts > work.MOST:
-            raise Problem("import.wrong_state", f"{work.MOST} workers ended over this file without finishing it.")
-        with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
-            _write(upload, file)
-            path = Path(file.name)
-            actor = api_keys.starter(upload, upload.dataset.project)
-            loaded = _load(actor, upload, path, rejects)
-            plan = promptfoo.planned_of(path) if upload.format == "promptfoo" else None
-    except _LostError:
-        logger.warning("import.lost import=%s", upload.pk)
-    except Exception as error:
-        # Whatever a file makes its reader do, the person who sent it is told, and nobody tries again for ever.
-        problem = error if isinstance(error, Problem) else None
-        if problem is None:
-            logger.exception("import.broken import=%s", upload.pk)
-        told = problem.detail if problem else work.BROKEN
-        faults = [_told(fault) for fault in problem.faults[:MAX_FAULTS]] if problem else []
-        rejects.close()
-        _finish(upload, ImportState.FAILED, error=printable(told)[:1_000], faults=faults or rejects.first)
-    else:
-        rejects.close()
-        _finish(
-            upload,
-            ImportState.DONE,
-            version=loaded.version,
-            rows_read=loaded.read,
-            rows_added=loaded.added,
-            rows_known=loaded.known,
-            rows_bad=loaded.bad,
-            faults=rejects.first,
-            scorers=list(plan.scorers) if plan else [],
-            left_out=[printable(sentence) for sentence in plan.left_out] if plan else [],
-        )
+    work.run(lease, lambda: _read_file(lease, rejects), fail=lambda problem: _fail(lease, rejects, problem))
+    if upload.state == ImportState.DONE:
+        upload.parts.filter(kind=PartKind.FILE).delete()
 
 
-class _LostError(Exception):
-    """Another worker took the import over, because this one seemed dead."""
+def _read_file(lease: Lease[DatasetImport], rejects: "_Rejects") -> None:
+    upload = lease.item
+    with tempfile.NamedTemporaryFile(prefix="cuebook-import-") as file:
+        _write(upload, file)
+        path = Path(file.name)
+        actor = api_keys.actor_for_work(upload, upload.dataset.project)
+        loaded = _load(actor, lease, path, rejects)
+        plan = promptfoo.plan_file_assertions(path) if upload.format == "promptfoo" else None
+    rejects.close()
+    lease.finish(
+        ImportState.DONE,
+        version=loaded.version,
+        rows_read=loaded.read,
+        rows_added=loaded.added,
+        rows_known=loaded.unchanged,
+        rows_bad=loaded.bad,
+        faults=rejects.first,
+        scorers=list(plan.scorers) if plan else [],
+        left_out=[printable(sentence) for sentence in plan.left_out] if plan else [],
+    )
 
 
-def rejected(upload: DatasetImport) -> Iterator[bytes]:
+def _fail(lease: Lease[DatasetImport], rejects: "_Rejects", problem: Problem) -> None:
+    """Whatever a file makes its reader do, the user who sent it sees why, and nobody tries again for ever."""
+    rejects.close()
+    faults = [_fault_as_dict(fault) for fault in problem.faults[:MAX_FAULTS]] or rejects.first
+    lease.finish(ImportState.FAILED, error=printable(problem.detail)[: work.MAX_ERROR_LENGTH], faults=faults)
+
+
+def rejected_rows(upload: DatasetImport) -> Iterator[bytes]:
     """The file of rows that were left out: `{"line": 7, "faults": [...], "row": ...}` a line."""
     for part in upload.parts.filter(kind=PartKind.REJECTED).order_by("number").iterator(chunk_size=4):
         yield bytes(part.data)
@@ -190,28 +180,28 @@ def rejected(upload: DatasetImport) -> Iterator[bytes]:
 
 def clear_old() -> int:
     """Remove the files of imports that are over or were never finished; what came of them stays."""
-    old = DatasetImport.objects.filter(created_at__lt=timezone.now() - KEPT).exclude(state__in=("pending", "running"))
+    old = DatasetImport.objects.filter(created_at__lt=timezone.now() - RETENTION).exclude(state__in=("pending", "running"))
     return ImportPart.objects.filter(of__in=old).delete()[0]
 
 
-def columns_of(stated: Mapping[str, Any]) -> Columns:
+def read_columns(settings: Mapping[str, Any]) -> Columns:
     """How a file's own names differ, as an import keeps it."""
-    renamed = stated.get("renamed") or {}
-    return Columns(str(stated.get("expected") or ""), str(stated.get("group") or ""), tuple(sorted(renamed.items())))
+    renamed = settings.get("renamed") or {}
+    return Columns(str(settings.get("expected") or ""), str(settings.get("group") or ""), tuple(sorted(renamed.items())))
 
 
 def rejected_line(row: Row, faults: Sequence[Fault]) -> str:
     """A line of the file of rejected rows."""
     try:
-        shown = json.dumps(row.raw, ensure_ascii=False)
+        row_text = json.dumps(row.raw, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         # A file can hold what JSON cannot: dates as names, lists within themselves, numbers without end.
-        shown = "null"
-    if len(shown) > LONGEST_REJECTED:
-        shown = json.dumps(shown[:LONGEST_REJECTED], ensure_ascii=False)
-    told = [{"pointer": printable(fault.pointer), "message": printable(fault.message)} for fault in faults]
-    head = json.dumps({"line": row.line, "faults": told}, ensure_ascii=False)
-    return f'{head[:-1]}, "row": {printable(shown)}}}\n'
+        row_text = "null"
+    if len(row_text) > MAX_REJECTED_LENGTH:
+        row_text = json.dumps(row_text[:MAX_REJECTED_LENGTH], ensure_ascii=False)
+    fault_list = [{"pointer": printable(fault.pointer), "message": printable(fault.message)} for fault in faults]
+    head = json.dumps({"line": row.line, "faults": fault_list}, ensure_ascii=False)
+    return f'{head[:-1]}, "row": {printable(row_text)}}}\n'
 
 
 def printable(text: str) -> str:
@@ -230,7 +220,9 @@ class _Rejects:
 
     def __call__(self, row: Row, faults: Sequence[Fault]) -> None:
         if len(self.first) < MAX_FAULTS:
-            self.first += [_told(Fault(f"/lines/{row.line}{one.pointer}", one.code, one.message)) for one in faults]
+            self.first += [
+                _fault_as_dict(Fault(f"/lines/{row.line}{fault.pointer}", fault.code, fault.message)) for fault in faults
+            ]
         self._lines.append(rejected_line(row, faults))
         self._size += len(self._lines[-1])
 
@@ -247,33 +239,25 @@ class _Rejects:
         self._lines, self._size = [], 0
 
 
-def _load(actor: Actor, upload: DatasetImport, path: Path, rejects: _Rejects) -> Loaded:
-    def tell(read: int, bad: int) -> None:
-        mine = DatasetImport.objects.filter(pk=upload.pk, attempts=upload.attempts)
-        if mine.update(beat_at=timezone.now(), rows_read=read, rows_bad=bad) != 1:
-            raise _LostError
+def _load(actor: Actor, lease: Lease[DatasetImport], path: Path, rejects: _Rejects) -> IngestResult:
+    upload = lease.item
+
+    def report_progress(read: int, bad: int) -> None:
+        lease.save(rows_read=read, rows_bad=bad)
         rejects.flush()
 
     separator = "\t" if upload.filename.lower().endswith(".tsv") else ","
-    rows = read_rows(path, upload.format, columns_of(upload.columns), separator=separator)
-    change = Change(replace=upload.replace, message=upload.message or f"From {upload.filename}")
-    return ingest.load(actor, upload.dataset, rows, change, reject=rejects if upload.skip_bad else None, tell=tell)
+    rows = read_rows(path, upload.format, read_columns(upload.columns), separator=separator)
+    change = DatasetChange(replace=upload.replace, message=upload.message or f"From {upload.filename}")
+    return ingest.load(
+        actor, upload.dataset, rows, change, reject=rejects if upload.skip_bad else None, report_progress=report_progress
+    )
 
 
 def _write(upload: DatasetImport, file: IO[bytes]) -> None:
     for part in upload.parts.filter(kind=PartKind.FILE).order_by("number").iterator(chunk_size=4):
         file.write(part.data)
     file.flush()
-
-
-def _finish(upload: DatasetImport, state: ImportState, **members: Any) -> None:
-    mine = DatasetImport.objects.filter(pk=upload.pk, attempts=upload.attempts)
-    if mine.update(state=state, finished_at=timezone.now(), **members) != 1:
-        logger.warning("import.lost import=%s", upload.pk)
-        return
-    if state == ImportState.DONE:
-        upload.parts.filter(kind=PartKind.FILE).delete()
-    logger.info("import.%s import=%s", state, upload.pk)
 
 
 def _in_state(upload: DatasetImport, state: ImportState) -> DatasetImport:
@@ -284,7 +268,7 @@ def _in_state(upload: DatasetImport, state: ImportState) -> DatasetImport:
     return locked
 
 
-def _told(fault: Fault) -> dict[str, Any]:
+def _fault_as_dict(fault: Fault) -> dict[str, Any]:
     _, _, line, *members = [*fault.pointer.split("/"), "", ""][: max(3, fault.pointer.count("/") + 1)]
     return {
         "line": int(line) if line.isdigit() else None,

@@ -1,8 +1,8 @@
-"""Bringing cases into a dataset: many at once, all of them or none, and each on its side.
+"""Adding cases to a dataset: many at once, all of them or none, each in its split.
 
-Rows are checked one by one as they come and copied into a table of this session alone, so a million need no memory and
-lock nothing. Then one transaction: the dataset is locked, what it has already is left out, new groups are dealt to the
-sides (evaluations.datasets.splits), cases and the new version are written.
+Rows are checked one by one as they come and copied into a temporary table of this session, so a million need no memory
+and lock nothing. Then one transaction: the dataset is locked, existing cases are left out, new groups are assigned to
+splits (evaluations.datasets.splits), and the cases and the new version are written.
 """
 
 from collections import defaultdict
@@ -16,21 +16,21 @@ from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS
 from evaluations.datasets.cases import SPLITS, Case, read_case
 from evaluations.datasets.row import Row
-from evaluations.datasets.splits import Shares, plan
+from evaluations.datasets.splits import SplitRatios, plan_splits
 from evaluations.models import Case as StoredCase
 from evaluations.models import Dataset, DatasetVersion, Report, ReportKind, ReportState
 from infra.bulk_copy import copy_into
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 
-# Rows that go over together, and how many times that before the progress is told.
+# Rows that are sent together, and the number of such blocks before the progress is reported.
 BLOCK, BLOCKS_A_COPY = 500, 40
 COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 MAX_MESSAGE = 500
-# A dataset that has more is better kept where it comes from, and sampled.
+# A larger dataset is better kept at its source, and sampled.
 MAX_CASES = 5_000_000
 STAGED = "staged_case"
-# What a staged row is; `split` is where it stands, if that is known, and `is_placed` whether it said so itself.
+# The columns of a staged row; `split` is its split where known, `is_placed` true where the row named it itself.
 STAGED_COLUMNS = {
     "number": "integer",
     "variables": "jsonb",
@@ -47,19 +47,19 @@ STAGED_COLUMNS = {
 }
 CASE_COLUMNS = ", ".join(name for name in STAGED_COLUMNS if name not in ("number", "split"))
 # The cases of %(dataset)s up to version %(number)s.
-THERE = """
-FROM evaluations_case there WHERE there.dataset_id = %(dataset)s AND there.added_in <= %(number)s
+EXISTING = """
+FROM evaluations_case existing WHERE existing.dataset_id = %(dataset)s AND existing.added_in <= %(number)s
 AND NOT EXISTS (
-    SELECT FROM evaluations_caseremoval gone WHERE gone.case_id = there.id AND gone.removed_in <= %(number)s
+    SELECT FROM evaluations_caseremoval gone WHERE gone.case_id = existing.id AND gone.removed_in <= %(number)s
 )
 """
 HASH = f"""
 SELECT encode(sha256(convert_to('cuebook-dataset-1' || chr(10), 'UTF8') || coalesce(string_agg(
-    there.digest || convert_to(there.split || chr(10), 'UTF8'), ''::bytea ORDER BY there.digest, there.split
-), ''::bytea)), 'hex') {THERE}
+    existing.digest || convert_to(existing.split || chr(10), 'UTF8'), ''::bytea ORDER BY existing.digest, existing.split
+), ''::bytea)), 'hex') {EXISTING}
 """
-DEAL = """
-INSERT INTO dealt SELECT placed.group_hash, CASE
+ASSIGN = """
+INSERT INTO assigned SELECT placed.group_hash, CASE
     WHEN placed.middle < placed.ends[1] THEN 'train' WHEN placed.middle < placed.ends[2] THEN 'validation'
     WHEN placed.middle < placed.ends[3] THEN 'test' WHEN placed.middle < placed.ends[4] THEN 'general' ELSE 'train' END
 FROM (
@@ -72,54 +72,54 @@ FROM (
 
 
 @dataclass
-class Loaded:
-    """What came of it. `known` are rows that the dataset had already, `bad` those that were left out."""
+class IngestResult:
+    """Counts of a load. `unchanged` rows were in the dataset already, `bad` rows were left out."""
 
     version: DatasetVersion
     created: bool
     read: int = 0
     added: int = 0
-    known: int = 0
+    unchanged: int = 0
     bad: int = 0
 
 
 @dataclass
-class Change:
-    """What is to happen to a dataset beside the rows that come: cases that go, and whether all do that do not come
-    again. `stay` has the side of rows that take the place of a case, by the number of the row."""
+class DatasetChange:
+    """Changes to a dataset beside the added rows: cases to remove, or (`replace`) all that the rows do not repeat.
+    `split_of_row` has the split of rows that replace a case, by the number of the row."""
 
     removed: Sequence[int] = ()
     replace: bool = False
-    stay: Mapping[int, str] = field(default_factory=dict)
+    split_of_row: Mapping[int, str] = field(default_factory=dict)
     message: str = ""
     expected_latest: str | None = None
-    # Whether even groups that had a side are dealt again.
-    is_dealt_anew: bool = False
+    # True to assign even those groups again that had a split.
+    is_resplit: bool = False
 
 
 def load(
     actor: Actor,
     dataset: Dataset,
     rows: Iterable[Row],
-    change: Change | None = None,
+    change: DatasetChange | None = None,
     *,
     reject: Callable[[Row, Sequence[Fault]], None] | None = None,
-    tell: Callable[[int, int], None] | None = None,
-) -> Loaded:
-    """Make the dataset's next version from its newest and the rows that come.
+    report_progress: Callable[[int, int], None] | None = None,
+) -> IngestResult:
+    """Create the dataset's next version from its newest and these rows.
 
     A bad row refuses them all with `cases.invalid`, which names the lines (the first MAX_FAULTS of them); with `reject`
-    it is handed to that instead. `tell` hears (read, bad) from time to time. A row that the newest version has already
-    adds nothing; where nothing is added or removed, that version is the answer.
+    it is passed to that instead. `report_progress` gets (read, bad) from time to time. A row that the newest version
+    has already adds nothing; where nothing is added or removed, that version is returned.
     """
     actor.require(Right.EDIT)
-    change = change or Change()
+    change = change or DatasetChange()
     if len(change.message) > MAX_MESSAGE:
         fault = Fault("/message", "too_long", f"Must have at most {MAX_MESSAGE} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     create_staging()
     try:
-        read, bad = _stage(rows, change.stay, reject, tell)
+        read, bad = _stage(rows, change.split_of_row, reject, report_progress)
         loaded = apply(actor, dataset, change, added=read - bad)
     finally:
         drop_staging()
@@ -133,37 +133,37 @@ def create_staging() -> None:
 
 
 def drop_staging() -> None:
-    """Nothing is left of the session's table; where its transaction failed, nothing can be, and nothing is asked."""
+    """Drop the session's table; where the transaction has failed it is gone already, and no statement would run."""
     if not connection.needs_rollback and connection.connection and not connection.connection.closed:
         _execute(f"DROP TABLE IF EXISTS {STAGED}")
 
 
-def apply(actor: Actor, dataset: Dataset, change: Change, *, added: int) -> Loaded:
-    """Make the next version of what is staged."""
+def apply(actor: Actor, dataset: Dataset, change: DatasetChange, *, added: int) -> IngestResult:
+    """Create the next version from the staged rows."""
     if added:
         _execute(f"ANALYZE {STAGED} (group_hash, digest)")
     with transaction.atomic():
         # A hundred thousand rows are sorted and joined in memory, not on disk.
         _execute("SET LOCAL work_mem = '128MB'")
         locked = _lock(dataset, change)
-        return _Step(actor, locked, change).take()
+        return _VersionBuilder(actor, locked, change).build()
 
 
 def _stage(
     rows: Iterable[Row],
-    stay: Mapping[int, str],
+    split_of_row: Mapping[int, str],
     reject: Callable[[Row, Sequence[Fault]], None] | None,
-    tell: Callable[[int, int], None] | None,
+    report_progress: Callable[[int, int], None] | None,
 ) -> tuple[int, int]:
-    """Check and copy the rows; returns how many were read, and how many of them were bad."""
-    stage = _Stage(stay, reject)
+    """Check and copy the rows; return how many were read, and how many of them were bad."""
+    stage = _Stage(split_of_row, reject)
     source = iter(rows)
     statement = f"COPY {STAGED} ({', '.join(STAGED_COLUMNS)}) FROM STDIN"
     refusal: Problem | None = None
     while refusal is None and not stage.is_over:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            # The server takes in one block while the next is read. A refusal waits until the COPY has ended well:
-            # ending it otherwise would spoil a transaction that this may be part of.
+            # The server copies one block while the next is read. A refusal waits until the COPY has ended well: ending
+            # it otherwise would break a transaction that this may be part of.
             try:
                 for _ in range(BLOCKS_A_COPY):
                     copy.write(stage.block(source))
@@ -171,20 +171,20 @@ def _stage(
                         break
             except Problem as problem:
                 refusal = problem
-        if tell:
-            tell(stage.read, stage.bad)
+        if report_progress:
+            report_progress(stage.read, stage.bad)
     if refusal or stage.refusal:
-        raise refusal or stage.refusal  # type: ignore[misc]  # one of them is there
+        raise refusal or stage.refusal  # type: ignore[misc]  # one of them is set
     return stage.read, stage.bad
 
 
 class _Stage:
-    """Rows on their way into the session's table, a block at a time."""
+    """Checked rows for the session's table, a block at a time."""
 
-    def __init__(self, stay: Mapping[int, str], reject: Callable[[Row, Sequence[Fault]], None] | None) -> None:
+    def __init__(self, split_of_row: Mapping[int, str], reject: Callable[[Row, Sequence[Fault]], None] | None) -> None:
         self.read = self.bad = 0
         self.is_over = False
-        self._stay = stay
+        self._split_of_row = split_of_row
         self._reject = reject
         self._first: list[Fault] = []
 
@@ -193,7 +193,7 @@ class _Stage:
         return _refusal(self._first[:MAX_FAULTS], self.bad) if self._first else None
 
     def block(self, source: Iterator[Row]) -> bytes:
-        """The next rows, checked, as COPY reads them."""
+        """Return the next rows, checked, in COPY's format."""
         lines = []
         for _ in range(BLOCK):
             row = next(source, None)
@@ -204,31 +204,32 @@ class _Stage:
             faults = [row.fault] if row.fault else []
             case = None if faults else read_case(row.document, faults, is_normal=row.is_normal)
             if case is not None:
-                lines.append(_line(self.read, case, self._stay.get(row.line, case.side)))
+                lines.append(_copy_line(self.read, case, self._split_of_row.get(row.line, case.preferred_split)))
             else:
-                self._turn_away(row, faults)
+                self._reject_row(row, faults)
         if self.read - self.bad > MAX_CASES:
             raise Problem("cases.too_many", f"A dataset has at most {MAX_CASES:,} cases.")
         return "".join(lines).encode()
 
-    def _turn_away(self, row: Row, faults: Sequence[Fault]) -> None:
+    def _reject_row(self, row: Row, faults: Sequence[Fault]) -> None:
         self.bad += 1
         if self._reject:
             self._reject(row, faults)
         elif len(self._first) < MAX_FAULTS:
-            self._first += [Fault(f"/lines/{row.line}{one.pointer}", one.code, one.message) for one in faults]
+            self._first += [Fault(f"/lines/{row.line}{fault.pointer}", fault.code, fault.message) for fault in faults]
 
 
-def _line(number: int, case: Case, side: str) -> str:
-    """A case as a line of COPY's text format, in the order of STAGED_COLUMNS. In JSON only the backslash means
-    something to COPY; the other texts are escaped whole, and the rest is numbers."""
+def _copy_line(number: int, case: Case, preferred_split: str) -> str:
+    """Write a case as a line of COPY's text format, in the order of STAGED_COLUMNS. In JSON only the backslash is
+    special to COPY; the other texts are escaped as a whole, and the rest is numbers."""
+    split = case.split or preferred_split
     expected = "\\N" if case.expected is None else case.expected.replace("\\", "\\\\")
     variables = case.variables.replace("\\", "\\\\")
     tags = _array(case.tags) if case.tags else "{}"
     label = _escaped(case.label) if case.label else ""
     group = _escaped(case.group) if case.group else ""
     return (
-        f"{number}\t{variables}\t{expected}\t{label}\t{tags}\t{group}\t{case.weight}\t{case.split or side}\t"
+        f"{number}\t{variables}\t{expected}\t{label}\t{tags}\t{group}\t{case.weight}\t{split}\t"
         f"{'t' if case.split else 'f'}\t\\\\x{case.digest.hex()}\t{case.group_hash}\t{case.input_hash}\n"
     )
 
@@ -250,30 +251,30 @@ def _refusal(faults: list[Fault], bad: int) -> Problem:
 
 
 def lock(dataset: Dataset) -> Dataset:
-    """The dataset's row, locked until the transaction ends.
+    """Lock the dataset's row until the transaction ends.
 
-    Its head is asked for afterwards: joined to the row that is waited for, it would be what it was before the wait.
+    Its head is read afterwards: joined to the locked row it would be as it was before the wait.
     """
     locked = Dataset.objects.select_for_update(no_key=True).get(pk=dataset.pk)
     locked.project = dataset.project
     return locked
 
 
-def _lock(dataset: Dataset, change: Change) -> Dataset:
+def _lock(dataset: Dataset, change: DatasetChange) -> Dataset:
     locked = lock(dataset)
     latest = locked.head
     if change.expected_latest is not None and change.expected_latest != (latest.content_hash if latest else ""):
-        sentence = f"Somebody changed {locked.name} meanwhile."
+        sentence = f"{locked.name} has been changed in the meantime."
         raise Problem("request.precondition", sentence, latest=latest and latest.number)
     if locked.archived_at:
         raise Problem("dataset.archived", f"{locked.name} is archived; restore it to change it.")
     return locked
 
 
-class _Step:
-    """From one version of a locked dataset to the next, with what is staged."""
+class _VersionBuilder:
+    """Builder of the next version of a locked dataset from the staged rows."""
 
-    def __init__(self, actor: Actor, dataset: Dataset, change: Change) -> None:
+    def __init__(self, actor: Actor, dataset: Dataset, change: DatasetChange) -> None:
         self._actor = actor
         self._dataset = dataset
         self._change = change
@@ -285,68 +286,69 @@ class _Step:
             "seed": str(dataset.seed),
         }
 
-    def take(self) -> Loaded:
+    def build(self) -> IngestResult:
         removed = self._remove()
-        known = self._leave_out_known()
-        self._deal()
+        unchanged = self._drop_unchanged()
+        self._assign_splits()
         added = self._insert()
         head = self._dataset.head
         if head is not None and not added and not removed:
             head.dataset = self._dataset
-            return Loaded(head, created=False, known=known)
-        return Loaded(self._version(), created=True, added=added, known=known)
+            return IngestResult(head, created=False, unchanged=unchanged)
+        return IngestResult(self._version(), created=True, added=added, unchanged=unchanged)
 
     def _remove(self) -> int:
-        """End the cases that go; afterwards they count as gone in the next version only."""
+        """Remove cases; they are gone from the next version on."""
         if self._change.replace and self._before:
             return self._execute(
-                f"""INSERT INTO evaluations_caseremoval (case_id, removed_in) SELECT there.id, %(next)s {THERE}
-                AND NOT EXISTS (SELECT FROM {STAGED} staged WHERE staged.digest = there.digest)"""
+                f"""INSERT INTO evaluations_caseremoval (case_id, removed_in) SELECT existing.id, %(next)s {EXISTING}
+                AND NOT EXISTS (SELECT FROM {STAGED} staged WHERE staged.digest = existing.digest)"""
             )
-        wanted = sorted(set(self._change.removed))
-        if not wanted:
+        removed_keys = sorted(set(self._change.removed))
+        if not removed_keys:
             return 0
-        there = StoredCase.objects.at(self._dataset.pk, self._before).filter(pk__in=wanted)
-        if there.count() != len(wanted):
-            lost = len(wanted) - there.count()
-            raise Problem("cases.not_found", f"{lost:,} of these cases are not in the newest version any more.")
-        self._values["removed"] = wanted
+        present = StoredCase.objects.at(self._dataset.pk, self._before).filter(pk__in=removed_keys)
+        if present.count() != len(removed_keys):
+            missing = len(removed_keys) - present.count()
+            raise Problem("cases.not_found", f"{missing:,} of these cases are no longer in the newest version.")
+        self._values["removed"] = removed_keys
         return self._execute(
             f"""INSERT INTO evaluations_caseremoval (case_id, removed_in)
-            SELECT there.id, %(next)s {THERE} AND there.id = ANY(%(removed)s)"""
+            SELECT existing.id, %(next)s {EXISTING} AND existing.id = ANY(%(removed)s)"""
         )
 
-    def _leave_out_known(self) -> int:
+    def _drop_unchanged(self) -> int:
         if not self._before:
             return 0
-        # What is removed in this very step is not there any more: an edited case may come back as it was.
+        # A case that this very step removes is gone already: an edited case may come back as it was.
         self._values["number"] = self._before + 1
         return self._execute(
-            f"DELETE FROM {STAGED} staged USING (SELECT there.digest {THERE}) known WHERE known.digest = staged.digest"
+            f"""DELETE FROM {STAGED} staged USING (SELECT existing.digest {EXISTING}) present
+            WHERE present.digest = staged.digest"""
         )
 
-    def _deal(self) -> None:
-        """Give every group without a side one. A group that ever had one comes back to it, removed or not: what was
-        tested once must not be trained on later."""
-        self._values["anew"] = self._change.is_dealt_anew
-        self._execute("CREATE TEMPORARY TABLE dealt (group_hash bigint, split varchar) ON COMMIT DROP")
+    def _assign_splits(self) -> None:
+        """Assign every group without a split to one. A group that ever had one comes back to it, removed or not: cases
+        that were tested once must not be trained on later."""
+        self._values["resplit"] = self._change.is_resplit
+        self._execute("CREATE TEMPORARY TABLE assigned (group_hash bigint, split varchar) ON COMMIT DROP")
         self._execute(
-            f"""INSERT INTO dealt SELECT DISTINCT ON (ever.group_hash) ever.group_hash, ever.split
-            FROM evaluations_case ever WHERE ever.dataset_id = %(dataset)s AND NOT %(anew)s
+            f"""INSERT INTO assigned SELECT DISTINCT ON (ever.group_hash) ever.group_hash, ever.split
+            FROM evaluations_case ever WHERE ever.dataset_id = %(dataset)s AND NOT %(resplit)s
             AND ever.group_hash IN (SELECT group_hash FROM {STAGED}) ORDER BY ever.group_hash, ever.id DESC"""
         )
         self._execute(
-            f"""INSERT INTO dealt SELECT DISTINCT ON (group_hash) group_hash, split FROM {STAGED}
+            f"""INSERT INTO assigned SELECT DISTINCT ON (group_hash) group_hash, split FROM {STAGED}
             staged WHERE split <> '' AND NOT EXISTS (
-                SELECT FROM dealt WHERE dealt.group_hash = staged.group_hash
+                SELECT FROM assigned WHERE assigned.group_hash = staged.group_hash
             ) ORDER BY group_hash, number"""
         )
         self._execute(
             f"""CREATE TEMPORARY TABLE fresh ON COMMIT DROP AS
             SELECT group_hash, min(label COLLATE "C") AS label, count(*) AS size FROM {STAGED} staged
-            WHERE NOT EXISTS (SELECT FROM dealt WHERE dealt.group_hash = staged.group_hash) GROUP BY group_hash"""
+            WHERE NOT EXISTS (SELECT FROM assigned WHERE assigned.group_hash = staged.group_hash) GROUP BY group_hash"""
         )
-        planned = plan(self._fresh_by_label(), self._there_by_label(), self._dataset.shares)
+        planned = plan_splits(self._fresh_by_label(), self._existing_by_label(), self._dataset.split_ratios)
         self._execute(
             "CREATE TEMPORARY TABLE stratum (label varchar, name varchar, ends double precision[]) ON COMMIT DROP"
         )
@@ -355,21 +357,21 @@ class _Step:
             ["label", "name", "ends"],
             ((label, name, list(planned.ends[name])) for label, name in planned.stratum_of.items()),
         )
-        self._execute(DEAL)
+        self._execute(ASSIGN)
         self._execute("DROP TABLE fresh, stratum")
 
     def _insert(self) -> int:
         added = self._execute(
             f"""INSERT INTO evaluations_case (dataset_id, added_in, split, {CASE_COLUMNS})
-            SELECT %(dataset)s, %(next)s, coalesce(nullif(staged.split, ''), dealt.split), {CASE_COLUMNS_OF_STAGED}
-            FROM {STAGED} staged LEFT JOIN dealt ON dealt.group_hash = staged.group_hash ORDER BY staged.number"""
+            SELECT %(dataset)s, %(next)s, coalesce(nullif(staged.split, ''), assigned.split), {CASE_COLUMNS_OF_STAGED}
+            FROM {STAGED} staged LEFT JOIN assigned ON assigned.group_hash = staged.group_hash ORDER BY staged.number"""
         )
-        self._execute("DROP TABLE dealt")
+        self._execute("DROP TABLE assigned")
         return added
 
     def _version(self) -> DatasetVersion:
         self._values["number"] = self._before + 1
-        sizes = dict.fromkeys(SPLITS, 0) | dict(self._rows(f"SELECT there.split, count(*) {THERE} GROUP BY 1"))
+        sizes = dict.fromkeys(SPLITS, 0) | dict(self._rows(f"SELECT existing.split, count(*) {EXISTING} GROUP BY 1"))
         if sum(sizes.values()) > MAX_CASES:
             raise Problem("cases.too_many", f"A dataset has at most {MAX_CASES:,} cases.")
         if not sum(sizes.values()):
@@ -381,16 +383,16 @@ class _Step:
             size=sum(sizes.values()),
             sizes=sizes,
             seed=self._dataset.seed,
-            shares=self._dataset.shares,
+            split_ratios=self._dataset.split_ratios,
             message=self._change.message,
             author=self._actor.user,
             author_key=self._actor.key,
             author_name=self._actor.name,
         )
         Dataset.objects.filter(pk=self._dataset.pk).update(head=version)
-        # What was to be found out about the version before is not worth finding out any more; one can still ask.
+        # Pending reports on the version before are obsolete; users can still request them.
         Report.objects.filter(version__dataset=self._dataset, state=ReportState.PENDING).update(
-            state=ReportState.FAILED, error=f"Version {version.number} came before this was looked at."
+            state=ReportState.FAILED, error=f"Version {version.number} was created before this report was made."
         )
         Report.objects.bulk_create(Report(version=version, kind=kind) for kind in ReportKind.values)
         after = {"hash": version.content_hash, "sizes": sizes, "message": version.message}
@@ -400,11 +402,13 @@ class _Step:
     def _fresh_by_label(self) -> dict[str, int]:
         return dict(self._rows("SELECT label, sum(size)::bigint FROM fresh GROUP BY label"))
 
-    def _there_by_label(self) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = defaultdict(dict)
-        for label, split, count in self._rows(f"SELECT there.label, there.split, count(*) {THERE} GROUP BY 1, 2"):
-            found[label][split] = count
-        return found
+    def _existing_by_label(self) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = defaultdict(dict)
+        for label, split, count in self._rows(
+            f"SELECT existing.label, existing.split, count(*) {EXISTING} GROUP BY 1, 2"
+        ):
+            counts[label][split] = count
+        return counts
 
     def _execute(self, statement: str) -> int:
         return _execute(statement, self._values)
@@ -425,13 +429,13 @@ def _execute(statement: str, values: Any = None) -> int:
         return int(cursor.rowcount)
 
 
-def stage_again(dataset: Dataset, shares: Shares) -> int:
-    """Stage every case of the newest version without its side, to be dealt anew; those that say theirs keep it."""
+def stage_for_resplit(dataset: Dataset, split_ratios: SplitRatios) -> int:
+    """Stage every case of the newest version without its split, to assign it again; cases that name theirs keep it."""
     columns = [name for name in STAGED_COLUMNS if name not in ("number", "split")]
     values = {"dataset": dataset.pk, "number": dataset.head.number if dataset.head else 0}
     return _execute(
         f"""INSERT INTO {STAGED} (number, split, {", ".join(columns)})
-        SELECT row_number() OVER (ORDER BY there.id), CASE WHEN there.is_placed THEN there.split ELSE '' END,
-        {", ".join(f"there.{name}" for name in columns)} {THERE}""",
+        SELECT row_number() OVER (ORDER BY existing.id), CASE WHEN existing.is_placed THEN existing.split ELSE '' END,
+        {", ".join(f"existing.{name}" for name in columns)} {EXISTING}""",
         values,
     )

@@ -1,9 +1,9 @@
 """Files of promptfoo: tests as cases, assertions as scorers. Pure.
 
-promptfoo judges each test by assertions of its own; here a run's scorers judge every case. An assertion that all tests
+promptfoo judges each test by its own assertions; here a run's scorers judge every case. An assertion that all tests
 share becomes a scorer with its value. One kind of assertion may have a value of its own in every test (`equals` before
-any other): the value is what the case expects, and the scorer compares with that. Whatever else there is judges some
-tests only, or runs somebody's code, and is left out with the reason.
+any other): the value is the case's expected output, and the scorer compares with that. Everything else judges some
+tests only, or runs code, and is left out with the reason.
 """
 
 import itertools
@@ -22,11 +22,11 @@ from infra import yaml_values
 # A file is read whole.
 MAX_BYTES = 4 * 1024 * 1024
 UNREADABLE = "dataset.unreadable"
-MOST_COMBINATIONS = 1_000
-MOST_TOLD = 20
-LONGEST_SHOWN = 80
+MAX_COMBINATIONS = 1_000
+MAX_SENTENCES = 20
+MAX_SHOWN_LENGTH = 80
 NOT = "not-"
-# promptfoo's name, ours, and what ours is told.
+# promptfoo's name, and the parameters `need` and `case_sensitive` of our scorer.
 CONTAINS: Mapping[str, tuple[str, bool]] = {
     "contains": ("all", True),
     "icontains": ("all", False),
@@ -35,7 +35,7 @@ CONTAINS: Mapping[str, tuple[str, bool]] = {
     "contains-any": ("any", True),
     "icontains-any": ("any", False),
 }
-# Where the value may be what a case expects.
+# Assertions whose value may be the expected output of a case.
 COMPARES: Mapping[str, str] = {
     "equals": "exact",
     "similar": "similarity",
@@ -49,41 +49,41 @@ CODE = frozenset({"javascript", "python", "ruby", "webhook"})
 
 
 class UnmappedError(ValueError):
-    """Why an assertion has no scorer here."""
+    """The reason why an assertion has no scorer here."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a file's assertions become. `own` is the assertion whose value each case expects ("" for none); `scorers` is
-    as evaluations.scorers.specs.read_specs takes them; `left_out` are sentences."""
+class AssertionPlan:
+    """Scorers for a file's assertions. `own` is the assertion whose value each case expects ("" for none); `scorers` is
+    in the form of evaluations.scorers.specs.read_specs; `left_out` are sentences."""
 
     own: str
     scorers: Sequence[Mapping[str, Any]]
     left_out: Sequence[str]
 
 
-def scorer_of(assertion: Mapping[str, Any], *, is_own: bool = False) -> dict[str, Any]:
-    """One assertion as a scorer; with `is_own` it compares with what the case expects. Raises UnmappedError."""
-    stated = str(assertion.get("type") or "")
-    name = stated.removeprefix(NOT)
-    is_negated = stated.startswith(NOT)
+def scorer_for_assertion(assertion: Mapping[str, Any], *, is_own: bool = False) -> dict[str, Any]:
+    """Convert an assertion to a scorer; with `is_own` it compares with the expected output. Raises UnmappedError."""
+    full_name = str(assertion.get("type") or "")
+    name = full_name.removeprefix(NOT)
+    is_negated = full_name.startswith(NOT)
     for member in ("transform", "provider", "config", "rubricPrompt"):
         if member in assertion:
             raise UnmappedError(f"has a {member}, which is not read here")
     if is_negated and name in ("similar", "levenshtein", "rouge-l", "contains-all", "icontains-all"):
-        raise UnmappedError("means the opposite of a score, and scores are turned round here")
+        raise UnmappedError("means the opposite of a score, and scores are inverted here")
     if name == "levenshtein" and "threshold" in assertion:
         raise UnmappedError("counts letters; the scorer levenshtein judges by a share of them")
     _require_plain(assertion.get("value"))
-    found: dict[str, Any] = {**_judge(name, None if is_own else assertion.get("value")), "name": stated}
+    scorer: dict[str, Any] = {**_scorer_settings(name, None if is_own else assertion.get("value")), "name": full_name}
     if is_negated:
-        found["negate"] = True
+        scorer["negate"] = True
     if isinstance(weight := assertion.get("weight"), int | float):
-        found["weight"] = weight
+        scorer["weight"] = weight
     threshold = assertion.get("threshold")
     if isinstance(threshold, int | float):
-        found["threshold"] = threshold
-    return found
+        scorer["threshold"] = threshold
+    return scorer
 
 
 def _require_plain(value: Any) -> None:
@@ -93,7 +93,7 @@ def _require_plain(value: Any) -> None:
             raise UnmappedError("is filled in or read from a file by promptfoo; write the value out")
 
 
-def _judge(name: str, value: Any) -> dict[str, Any]:
+def _scorer_settings(name: str, value: Any) -> dict[str, Any]:
     if name in CONTAINS:
         need, is_exact = CONTAINS[name]
         if isinstance(value, str) and _takes_several(name):
@@ -128,54 +128,69 @@ def _judge(name: str, value: Any) -> dict[str, Any]:
 
 
 def _takes_several(name: str) -> bool:
-    """Whether an assertion takes a list of texts."""
+    """Return whether an assertion takes a list of texts."""
     return name.endswith(("-all", "-any"))
 
 
 def _texts(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)]
 
 
-def planned(document: Any) -> Plan:
-    """What the assertions of a file become."""
+def plan_assertions(document: Any) -> AssertionPlan:
+    """Map the assertions of a file to scorers."""
     tests = [test for test in _tests(document) if isinstance(test, dict)]
     shared = _assertions(_object(document, "defaultTest"))
     by_test = [_assertions(test) for test in tests]
-    own = _own(by_test)
+    own = _own_assertion(by_test)
     left_out: list[str] = []
     scorers: dict[str, Mapping[str, Any]] = {}
-    everywhere = Counter(_key(one) for found in by_test for one in {_key(one): one for one in found}.values())
-    first = {_key(one): one for found in by_test for one in found}
-    for one in [*shared, *(first[key] for key, count in everywhere.items() if count == len(by_test) > 1)]:
-        _add(scorers, left_out, one, is_own=False)
+    everywhere = Counter(
+        _key(assertion)
+        for assertions in by_test
+        for assertion in {_key(assertion): assertion for assertion in assertions}.values()
+    )
+    first = {_key(assertion): assertion for assertions in by_test for assertion in assertions}
+    for assertion in [*shared, *(first[key] for key, count in everywhere.items() if count == len(by_test) > 1)]:
+        _add(scorers, left_out, assertion, is_own=False)
     if own:
-        _add(scorers, left_out, next(one for found in by_test for one in found if one["type"] == own), is_own=True)
+        _add(
+            scorers,
+            left_out,
+            next(assertion for assertions in by_test for assertion in assertions if assertion["type"] == own),
+            is_own=True,
+        )
     partial = [
         (first[key], count)
         for key, count in everywhere.items()
         if count != len(by_test) or len(by_test) == 1
         if first[key]["type"] != own
     ]
-    twice = sum(sum(one["type"] == own for one in found) > 1 for found in by_test) if own else 0
+    twice = sum(sum(assertion["type"] == own for assertion in assertions) > 1 for assertions in by_test) if own else 0
     if twice:
-        left_out.append(f"{own} stands more than once in {twice} of {len(by_test)} tests; the first one counts")
+        left_out.append(f"{own} occurs more than once in {twice} of {len(by_test)} tests; the first one counts")
     left_out += [
-        f"{_shown(one)} judges {count} of {len(by_test)} tests; a scorer judges every case"
-        for one, count in partial[: MOST_TOLD + 1]
+        f"{_describe_assertion(assertion)} judges {count} of {len(by_test)} tests; a scorer judges every case"
+        for assertion, count in partial[: MAX_SENTENCES + 1]
     ]
-    if len(left_out) > MOST_TOLD:
-        left_out = [*left_out[:MOST_TOLD], "and more"]
-    return Plan(own, list(scorers.values()), left_out)
+    if len(left_out) > MAX_SENTENCES:
+        left_out = [*left_out[:MAX_SENTENCES], "and more"]
+    return AssertionPlan(own, list(scorers.values()), left_out)
 
 
-def _own(by_test: Sequence[Sequence[Mapping[str, Any]]]) -> str:
-    """The comparing assertion that stands in most tests with a value of their own; `equals` where it does at all."""
+def _own_assertion(by_test: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """Find the comparing assertion that most tests have with a value of their own; `equals` where any has it."""
     values: dict[str, set[str]] = {}
     counted: Counter[str] = Counter()
-    for found in by_test:
-        for name in {one["type"] for one in found if one["type"] in COMPARES and one.get("value") is not None}:
+    for assertions in by_test:
+        for name in {
+            assertion["type"]
+            for assertion in assertions
+            if assertion["type"] in COMPARES and assertion.get("value") is not None
+        }:
             counted[name] += 1
-            values.setdefault(name, set()).add(_key(next(one for one in found if one["type"] == name)))
+            values.setdefault(name, set()).add(
+                _key(next(assertion for assertion in assertions if assertion["type"] == name))
+            )
     if "equals" in counted:
         return "equals"
     differing = [name for name in counted if len(values[name]) > 1]
@@ -186,42 +201,42 @@ def _add(
     scorers: dict[str, Mapping[str, Any]], left_out: list[str], assertion: Mapping[str, Any], *, is_own: bool
 ) -> None:
     try:
-        found = scorer_of(assertion, is_own=is_own)
+        scorer = scorer_for_assertion(assertion, is_own=is_own)
     except UnmappedError as error:
-        left_out.append(f"{_shown(assertion)} {error}")
+        left_out.append(f"{_describe_assertion(assertion)} {error}")
         return
-    name = found["name"]
-    while found["name"] in scorers:
-        found["name"] = f"{name}-{len(scorers) + 1}"
-    scorers[found["name"]] = found
+    name = scorer["name"]
+    while scorer["name"] in scorers:
+        scorer["name"] = f"{name}-{len(scorers) + 1}"
+    scorers[scorer["name"]] = scorer
 
 
 def _key(assertion: Mapping[str, Any]) -> str:
     return repr(sorted(assertion.items(), key=str))
 
 
-def _shown(assertion: Mapping[str, Any]) -> str:
+def _describe_assertion(assertion: Mapping[str, Any]) -> str:
     value = assertion.get("value")
-    told = "" if value is None else f" {json.dumps(value, ensure_ascii=False, default=str)}"
-    told = told if len(told) <= LONGEST_SHOWN else f"{told[:LONGEST_SHOWN]}…"
-    return f"{assertion['type']}{told}"
+    text = "" if value is None else f" {json.dumps(value, ensure_ascii=False, default=str)}"
+    text = text if len(text) <= MAX_SHOWN_LENGTH else f"{text[:MAX_SHOWN_LENGTH]}…"
+    return f"{assertion['type']}{text}"
 
 
 def _assertions(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     listed = test.get("assert")
     flat: list[dict[str, Any]] = []
-    for one in listed if isinstance(listed, list) else ():
-        if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+    for assertion in listed if isinstance(listed, list) else ():
+        if not isinstance(assertion, dict) or not isinstance(assertion.get("type"), str):
             continue
-        if one["type"] == "assert-set" and "threshold" not in one:
-            flat += _assertions(one)
+        if assertion["type"] == "assert-set" and "threshold" not in assertion:
+            flat += _assertions(assertion)
         else:
-            flat.append({str(name): value for name, value in one.items() if name != "metric"})
+            flat.append({str(name): value for name, value in assertion.items() if name != "metric"})
     return flat
 
 
-def read(text: str) -> Any:
-    """A file's document. `dataset.unreadable` where it is none."""
+def read_document(text: str) -> Any:
+    """Parse a file's document, or raise `dataset.unreadable`."""
     if len(text) > MAX_BYTES:
         raise Problem(UNREADABLE, f"A promptfoo file has at most {MAX_BYTES // 2**20} MB.")
     document = yaml_values.load(text, UNREADABLE)
@@ -230,9 +245,9 @@ def read(text: str) -> Any:
     return document
 
 
-def planned_of(path: Path) -> Plan:
-    """What the assertions of a file on disk become."""
-    return planned(read(path.read_text(encoding="utf-8-sig", errors="replace")))
+def plan_file_assertions(path: Path) -> AssertionPlan:
+    """Map the assertions of a file on disk to scorers."""
+    return plan_assertions(read_document(path.read_text(encoding="utf-8-sig", errors="replace")))
 
 
 def _tests(document: Any) -> Any:
@@ -240,16 +255,16 @@ def _tests(document: Any) -> Any:
 
 
 def rows(text: str) -> Iterator[Row]:
-    """The tests of a file: `vars` are variables, and the value of the assertion that each has is what is expected. A
-    variable that is a list stands for one test each, as promptfoo has it."""
-    document = read(text)
-    own = planned(document).own
+    """Read the tests of a file: `vars` are variables, and the value of the assertion that each has is the expected
+    output. A variable that is a list stands for one test each, as in promptfoo."""
+    document = read_document(text)
+    own = plan_assertions(document).own
     shared = _object(document, "defaultTest")
     number = 0
     for test in _tests(document):
-        for one in _combinations(test, shared, own):
+        for row in _combinations(test, shared, own):
             number += 1
-            yield replace(one, line=number)
+            yield replace(row, line=number)
 
 
 def _combinations(test: Any, shared: Mapping[str, Any], own: str) -> Iterator[Row]:
@@ -258,15 +273,15 @@ def _combinations(test: Any, shared: Mapping[str, Any], own: str) -> Iterator[Ro
         return
     variables = {**_object(shared, "vars"), **_object(test, "vars")}
     listed = {name: value for name, value in variables.items() if isinstance(value, list)}
-    expected = next((one.get("value") for one in _assertions(test) if one["type"] == own), None)
+    expected = next((assertion.get("value") for assertion in _assertions(test) if assertion["type"] == own), None)
     tags = _object(test, "metadata").get("tags")
     document: dict[str, Any] = {"expected": expected, "tags": tags if isinstance(tags, list) else [], "group": ""}
     for count, values in enumerate(itertools.product(*listed.values())):
-        if count == MOST_COMBINATIONS:
-            yield Row(0, fault=Fault("/vars", "count", f"Stands for more than {MOST_COMBINATIONS:,} tests."), raw=test)
+        if count == MAX_COMBINATIONS:
+            yield Row(0, fault=Fault("/vars", "count", f"Stands for more than {MAX_COMBINATIONS:,} tests."), raw=test)
             return
-        chosen = {**variables, **dict(zip(listed, values, strict=True))}
-        yield Row(0, {**document, "variables": chosen}, raw=test)
+        combination = {**variables, **dict(zip(listed, values, strict=True))}
+        yield Row(0, {**document, "variables": combination}, raw=test)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from core.errors import Fault
 
 @dataclass(slots=True)
 class Row:
-    """A row at a line (or number, in Parquet) of its file: a case's document, or what is wrong with it."""
+    """A row at a line (or number, in Parquet) of its file: a case's document, or its fault."""
 
     line: int
     document: Any = None
     fault: Fault | None = None
     raw: Any = None
-    # Whether texts and numbers are in normal form already.
+    # True where texts and numbers are in normal form already.
     is_normal: bool = False

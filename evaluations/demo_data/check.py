@@ -1,4 +1,4 @@
-"""Are the demo's tickets what their README says, and is none of them nearly another?
+"""Check of the demo's tickets against their README and for near duplicates.
 
 `python -m evaluations.demo_data.check` counts, and fails on near duplicates.
 """
@@ -11,43 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from evaluations.data_quality.near_duplicates import jaccard
-from evaluations.datasets.cases import compared
+from evaluations.datasets.cases import comparison_form
 
 HERE = Path(__file__).parent
 TICKETS = HERE / "support.tickets.jsonl"
 SHOTS = HERE.parent.parent / "registry" / "demo_prompts" / "support.tickets.jsonl"
-# Tickets of one product share words; more than this is the same ticket told again.
-NEAREST = 0.5
-FEWEST_A_CLASS = 40
+# Tickets of one product share words; a higher similarity means the same ticket again.
+MAX_SIMILARITY = 0.5
+MIN_TICKETS_OF_CLASS = 40
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def check() -> tuple[dict[str, Any], list[str]]:
-    """What was counted, and what is wrong."""
-    tickets = lines(TICKETS)
-    texts = {f"ticket {number}": one["variables"]["ticket"] for number, one in enumerate(tickets, start=1)}
-    texts |= {f"example {number}": one["input"] for number, one in enumerate(lines(SHOTS), start=1)}
-    forms = {name: compared(text) for name, text in texts.items()}
-    pairs = ((jaccard(forms[one], forms[other]), one, other) for one, other in combinations(forms, 2))
-    near = sorted((pair for pair in pairs if pair[0] > NEAREST / 2), reverse=True)
-    classes = Counter(one["expected"]["category"] for one in tickets)
-    tags = Counter(tag for one in tickets for tag in one.get("tags", ()))
+    """Return the counts and the errors."""
+    tickets = read_lines(TICKETS)
+    texts = {f"ticket {number}": ticket["variables"]["ticket"] for number, ticket in enumerate(tickets, start=1)}
+    texts |= {f"example {number}": example["input"] for number, example in enumerate(read_lines(SHOTS), start=1)}
+    forms = {name: comparison_form(text) for name, text in texts.items()}
+    pairs = ((jaccard(forms[first], forms[second]), first, second) for first, second in combinations(forms, 2))
+    near = sorted((pair for pair in pairs if pair[0] > MAX_SIMILARITY / 2), reverse=True)
+    classes = Counter(ticket["expected"]["category"] for ticket in tickets)
+    tags = Counter(tag for ticket in tickets for tag in ticket.get("tags", ()))
     counted = {
         "tickets": len(tickets),
         "classes": dict(classes),
         "tags": dict(tags.most_common()),
-        "threads": len({one["group"] for one in tickets if "group" in one}),
-        "nearest": [f"{similarity:.2f} {one}, {other}" for similarity, one, other in near[:3]],
+        "threads": len({ticket["group"] for ticket in tickets if "group" in ticket}),
+        "nearest": [f"{similarity:.2f} {first}, {second}" for similarity, first, second in near[:3]],
     }
     wrong = [
-        f"{one} and {other} are nearly the same ({similarity:.2f})"
-        for similarity, one, other in near
-        if similarity > NEAREST
+        f"{first} and {second} are nearly the same ({similarity:.2f})"
+        for similarity, first, second in near
+        if similarity > MAX_SIMILARITY
     ]
-    wrong += [f"only {count} tickets of {name}" for name, count in classes.items() if count < FEWEST_A_CLASS]
+    wrong += [f"only {count} tickets of {name}" for name, count in classes.items() if count < MIN_TICKETS_OF_CLASS]
     return counted, wrong
 
 

@@ -1,12 +1,11 @@
 """The evaluations' tables. Import from `evaluations.models`."""
 
 from evaluations.models.annotation import Annotation, AnnotationItem, AnnotationRound, RoundState
-from evaluations.models.comparisons import Comparison, ComparisonState
+from evaluations.models.comparisons import Comparison, ComparisonRun, ComparisonState
 from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersion, Split
-from evaluations.models.gates import Gate, GateRun, GateState, ServiceLevels
+from evaluations.models.gates import SLA, Gate, GateRun, GateState
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
-from evaluations.models.lineups import Lineup, LineupRun, LineupState
-from evaluations.models.playground import TRIAL_OPEN, Trial, TrialAnswer, TrialState
+from evaluations.models.playground import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun, PlaygroundState
 from evaluations.models.proposals import CaseProposal, ProposalState
 from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel
 from evaluations.models.reports import Finding, FindingKind, LeakageOverride, Report, ReportKind, ReportState
@@ -15,7 +14,7 @@ from evaluations.models.runs import (
     BatchState,
     CachedAnswer,
     Result,
-    ResultMark,
+    ResultAnnotation,
     Run,
     RunBatch,
     RunState,
@@ -25,7 +24,7 @@ from evaluations.models.synthesis import SYNTHESIS_OPEN, Synthesis, SynthesisSta
 __all__ = [
     "RUN_OPEN",
     "SYNTHESIS_OPEN",
-    "TRIAL_OPEN",
+    "PLAYGROUND_OPEN",
     "Annotation",
     "AnnotationItem",
     "AnnotationRound",
@@ -36,6 +35,7 @@ __all__ = [
     "CaseProposal",
     "CaseRemoval",
     "Comparison",
+    "ComparisonRun",
     "ComparisonState",
     "Dataset",
     "DatasetImport",
@@ -48,9 +48,6 @@ __all__ = [
     "ImportPart",
     "ImportState",
     "LeakageOverride",
-    "Lineup",
-    "LineupRun",
-    "LineupState",
     "ModelPrice",
     "PartKind",
     "ProposalState",
@@ -60,16 +57,16 @@ __all__ = [
     "ReportKind",
     "ReportState",
     "Result",
-    "ResultMark",
+    "ResultAnnotation",
     "RoundState",
     "Run",
     "RunBatch",
     "RunState",
-    "ServiceLevels",
+    "SLA",
     "Split",
     "Synthesis",
     "SynthesisState",
-    "Trial",
-    "TrialAnswer",
-    "TrialState",
+    "PlaygroundRun",
+    "PlaygroundAnswer",
+    "PlaygroundState",
 ]

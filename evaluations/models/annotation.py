@@ -45,7 +45,7 @@ class AnnotationItem(models.Model):
 
     round = models.ForeignKey(AnnotationRound, on_delete=models.CASCADE, related_name="items")
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="+")
-    given = models.PositiveSmallIntegerField(default=0)
+    annotation_count = models.PositiveSmallIntegerField(default=0)
     held_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     held_until = models.DateTimeField(null=True)
     # What settles a case that two people answered differently; their own answers stay as they are.
@@ -56,9 +56,9 @@ class AnnotationItem(models.Model):
         ordering = ["round", "id"]
         constraints = [
             models.UniqueConstraint(fields=["round", "case"], name="annotation_item_once"),
-            models.CheckConstraint(condition=Q(given__lte=3), name="annotation_item_given_by_few"),
+            models.CheckConstraint(condition=Q(annotation_count__lte=3), name="annotation_item_annotated_by_few"),
         ]
-        indexes = [models.Index(fields=["round", "given", "id"], name="annotation_item_next")]
+        indexes = [models.Index(fields=["round", "annotation_count", "id"], name="annotation_item_next")]
 
     def __str__(self) -> str:
         return f"{self.round}: {self.case}"

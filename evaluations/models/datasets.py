@@ -24,7 +24,7 @@ class Dataset(models.Model):
     description = models.TextField(blank=True, max_length=20_000)
     # How cases are dealt to the sides (evaluations.datasets.splits); a version keeps what it was dealt with.
     seed = models.PositiveIntegerField()
-    shares = models.JSONField()
+    split_ratios = models.JSONField()
     created_by_name = models.CharField(max_length=200, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     head = models.ForeignKey("DatasetVersion", on_delete=models.PROTECT, null=True, editable=False, related_name="+")
@@ -57,7 +57,7 @@ class DatasetVersion(models.Model):
     # Cases by side: {"train": 210, "validation": 45, "test": 45, "general": 0}.
     sizes = models.JSONField()
     seed = models.PositiveIntegerField()
-    shares = models.JSONField()
+    split_ratios = models.JSONField()
     message = models.CharField(max_length=500, blank=True)
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     author_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")

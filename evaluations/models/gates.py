@@ -9,10 +9,10 @@ from evaluations.models.runs import Run
 from registry.models import Environment, Project, PromptVersion, VersionCheck
 
 
-class ServiceLevels(models.Model):
+class SLA(models.Model):
     """What a project's prompts have to keep to; empty members ask for nothing."""
 
-    project = models.OneToOneField(Project, on_delete=models.PROTECT, related_name="service_levels")
+    project = models.OneToOneField(Project, on_delete=models.PROTECT, related_name="slas")
     p99_latency_ms = models.PositiveIntegerField(null=True, blank=True)
     cost_per_call_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
     # Shares from 0 to 1.
@@ -48,12 +48,12 @@ class Gate(models.Model):
     split = models.CharField(max_length=10, default="test")
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="gates")
     scorers = models.JSONField()
-    repeats = models.PositiveSmallIntegerField(default=1)
+    repetitions = models.PositiveSmallIntegerField(default=1)
     # The least quality (0 to 1), and whether it may not be worse than what is live, by how much at most.
-    least_quality = models.FloatField(null=True)
+    min_quality = models.FloatField(null=True)
     not_worse = models.BooleanField(default=True)
     margin = models.FloatField(default=0.02)
-    keeps_levels = models.BooleanField(default=True)
+    keeps_slas = models.BooleanField(default=True)
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     removed_at = models.DateTimeField(null=True, editable=False)
     created_by_name = models.CharField(max_length=200, editable=False)
@@ -69,7 +69,7 @@ class Gate(models.Model):
                 violation_error_message="This environment has a gate of this name.",
             ),
             models.CheckConstraint(condition=Q(margin__gte=0, margin__lte=1), name="gate_margin_0_to_1"),
-            models.CheckConstraint(condition=Q(repeats__gte=1, repeats__lte=20), name="gate_repeats_1_to_20"),
+            models.CheckConstraint(condition=Q(repetitions__gte=1, repetitions__lte=20), name="gate_repeats_1_to_20"),
         ]
 
     def __str__(self) -> str:

@@ -3,13 +3,14 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models.datasets import Dataset, DatasetVersion
+from infra.work import WorkItem
 from registry.models import ByActor
 
 
 class ImportState(models.TextChoices):
     UPLOADING = "uploading", "Uploading"
     PENDING = "pending", "Waiting"
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
 
@@ -17,8 +18,8 @@ class ImportState(models.TextChoices):
 IMPORT_OPEN = (ImportState.PENDING, ImportState.RUNNING)
 
 
-class DatasetImport(ByActor):
-    """A file on its way into a dataset: uploaded in parts, then read by a worker. The row is the message."""
+class DatasetImport(WorkItem, ByActor):
+    """A file on its way into a dataset: uploaded in parts, then read by a worker."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="imports")
     state = models.CharField(max_length=10, choices=ImportState.choices, default=ImportState.UPLOADING)
@@ -39,13 +40,8 @@ class DatasetImport(ByActor):
     # Scorers that the file's own assertions stand for, and sentences on those that have none (promptfoo).
     scorers = models.JSONField(default=list)
     left_out = models.JSONField(default=list)
-    error = models.CharField(max_length=1_000, blank=True)
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, null=True, related_name="imports")
-    beat_at = models.DateTimeField(null=True)
-    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
-    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]

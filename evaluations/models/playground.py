@@ -1,61 +1,66 @@
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models.datasets import Case
 from evaluations.models.providers import ProviderModel
-from infra.triggers import frozen_while_kept
+from infra.triggers import frozen_fields_of_deletable_rows
+from infra.work import WorkItem
 from registry.models import ByActor, Project, Prompt, PromptVersion
 
 
-class TrialState(models.TextChoices):
+class PlaygroundState(models.TextChoices):
     PENDING = "pending", "Waiting"
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     CANCELLED = "cancelled", "Cancelled"
     FAILED = "failed", "Failed"
 
 
-TRIAL_OPEN = (TrialState.PENDING, TrialState.RUNNING)
+PLAYGROUND_OPEN = (PlaygroundState.PENDING, PlaygroundState.RUNNING)
 
 
-class Trial(ByActor):
-    """A prompt as it stood when somebody tried it in the playground: committed or not, on some inputs, by some models.
+class PlaygroundRun(WorkItem, ByActor):
+    """A prompt as it stood when a user tried it in the playground: committed or not, on some inputs, by some models.
     Kept for some days."""
 
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="trials")
-    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="trials")
+    LEASE_TIMEOUT = timedelta(seconds=30)
+    # Who waits for a run whose worker died asks again.
+    MAX_ATTEMPTS = 1
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="playground_runs")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="playground_runs")
     # None: what was tried was not committed.
-    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="trials")
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="playground_runs")
     # With all pins, as a commit would have it.
     content = models.JSONField()
     parameters = models.JSONField(default=dict)
-    state = models.CharField(max_length=10, choices=TrialState.choices, default=TrialState.PENDING)
-    beat_at = models.DateTimeField(null=True)
+    state = models.CharField(max_length=10, choices=PlaygroundState.choices, default=PlaygroundState.PENDING)
     created_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.CheckConstraint(condition=Q(state__in=TrialState.values), name="trial_state_is_known")]
+        constraints = [models.CheckConstraint(condition=Q(state__in=PlaygroundState.values), name="playground_run_state_is_known")]
         indexes = [
-            models.Index(fields=["prompt", "-id"], name="trial_of_prompt"),
-            models.Index(fields=["id"], condition=Q(state__in=TRIAL_OPEN), name="trial_open"),
+            models.Index(fields=["prompt", "-id"], name="playground_run_of_prompt"),
+            models.Index(fields=["id"], condition=Q(state__in=PLAYGROUND_OPEN), name="playground_run_open"),
         ]
-        triggers = frozen_while_kept("project", "prompt", "version", "content", "parameters", "by_name", "created_at")
+        triggers = frozen_fields_of_deletable_rows("project", "prompt", "version", "content", "parameters", "by_name", "created_at")
 
     def __str__(self) -> str:
-        return f"trial {self.pk}"
+        return f"playground run {self.pk}"
 
     @property
     def is_open(self) -> bool:
-        return self.state in TRIAL_OPEN
+        return self.state in PLAYGROUND_OPEN
 
 
-class TrialAnswer(models.Model):
-    """What one model said to one input of a trial, as far as it has come."""
+class PlaygroundAnswer(models.Model):
+    """What one model said to one input of a playground run, as far as it has come."""
 
-    trial = models.ForeignKey(Trial, on_delete=models.CASCADE, related_name="answers")
+    playground_run = models.ForeignKey(PlaygroundRun, on_delete=models.CASCADE, related_name="answers")
     # Which input, and which model of those side by side; both from 0.
     place = models.PositiveSmallIntegerField()
     column = models.PositiveSmallIntegerField()
@@ -63,7 +68,7 @@ class TrialAnswer(models.Model):
     # The case that the input is from; None where it was typed.
     case = models.ForeignKey(Case, on_delete=models.PROTECT, null=True, related_name="+")
     variables = models.JSONField()
-    state = models.CharField(max_length=10, choices=TrialState.choices, default=TrialState.PENDING)
+    state = models.CharField(max_length=10, choices=PlaygroundState.choices, default=PlaygroundState.PENDING)
     # What the model was sent, as OpenAI's protocol has it.
     request = models.JSONField(null=True)
     output = models.TextField(blank=True)
@@ -76,26 +81,26 @@ class TrialAnswer(models.Model):
     faults = models.JSONField(default=list)
     error = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=1_000, blank=True)
-    first_piece_ms = models.FloatField(null=True)
+    time_to_first_token_ms = models.FloatField(null=True)
     latency_ms = models.FloatField(null=True)
     tokens_in = models.PositiveIntegerField(default=0)
     tokens_out = models.PositiveIntegerField(default=0)
     # US dollars; None where nobody knows the price.
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
     # Where somebody kept it: "a case of support.tickets@4".
-    kept = models.CharField(max_length=300, blank=True)
+    saved_as = models.CharField(max_length=300, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        ordering = ["trial", "place", "column"]
+        ordering = ["playground_run", "place", "column"]
         constraints = [
-            models.UniqueConstraint(fields=["trial", "place", "column"], name="trial_answer_once"),
-            models.CheckConstraint(condition=Q(state__in=TrialState.values), name="trial_answer_state_is_known"),
+            models.UniqueConstraint(fields=["playground_run", "place", "column"], name="playground_run_answer_once"),
+            models.CheckConstraint(condition=Q(state__in=PlaygroundState.values), name="playground_run_answer_state_is_known"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.trial}, answer of {self.model}"
+        return f"{self.playground_run}, answer of {self.model}"
 
     @property
     def is_open(self) -> bool:
-        return self.state in TRIAL_OPEN
+        return self.state in PLAYGROUND_OPEN

@@ -4,6 +4,7 @@ from django.db.models.functions import Now
 
 from evaluations.models.datasets import Case, DatasetVersion
 from infra.triggers import insert_only
+from infra.work import WorkItem
 from registry.models import ExampleSetVersion, User
 
 
@@ -14,7 +15,7 @@ class ReportKind(models.TextChoices):
 
 class ReportState(models.TextChoices):
     PENDING = "pending", "Waiting"
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
 
@@ -22,8 +23,8 @@ class ReportState(models.TextChoices):
 REPORT_OPEN = (ReportState.PENDING, ReportState.RUNNING)
 
 
-class Report(models.Model):
-    """What was found out about a version; the newest of a kind that is done counts. The row is the message."""
+class Report(WorkItem):
+    """What was found out about a version; the newest of a kind that is done counts."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="reports")
     kind = models.CharField(max_length=10, choices=ReportKind.choices)
@@ -31,12 +32,7 @@ class Report(models.Model):
     # What it is doing, for who waits; and the result, whose members the kind decides.
     progress = models.CharField(max_length=200, blank=True)
     result = models.JSONField(default=dict)
-    error = models.CharField(max_length=1_000, blank=True)
-    beat_at = models.DateTimeField(null=True)
-    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
-    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
@@ -62,12 +58,12 @@ class FindingKind(models.TextChoices):
 
 
 class Finding(models.Model):
-    """Two rows that ought not both to be there. `held` is the one on the side that must stay unseen; the other is a
+    """Two rows that ought not both to be there. `held_out` is the one on the side that must stay unseen; the other is a
     case, or an example of a few-shot set."""
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="findings")
     kind = models.CharField(max_length=15, choices=FindingKind.choices)
-    held = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="+")
+    held_out = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="+")
     other = models.ForeignKey(Case, on_delete=models.PROTECT, null=True, related_name="+")
     example_set = models.ForeignKey(ExampleSetVersion, on_delete=models.PROTECT, null=True, related_name="+")
     position = models.PositiveIntegerField(null=True)
@@ -89,7 +85,7 @@ class Finding(models.Model):
         triggers = insert_only()
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.held_id}"
+        return f"{self.kind}: {self.held_out_id}"
 
 
 class LeakageOverride(models.Model):

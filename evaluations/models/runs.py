@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -6,13 +8,14 @@ from django.utils import timezone
 
 from evaluations.models.datasets import Case, DatasetVersion
 from evaluations.models.providers import Provider, ProviderModel
-from infra.triggers import frozen, insert_only
+from infra.triggers import frozen_fields, insert_only
+from infra.work import WorkItem
 from registry.models import ByActor, Project, PromptVersion, User
 
 
 class RunState(models.TextChoices):
     PENDING = "pending", "Waiting"
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     STOPPED = "stopped", "Stopped at its budget"
     CANCELLED = "cancelled", "Cancelled"
@@ -38,7 +41,7 @@ class Run(ByActor):
     # What goes with every request beside the messages: {"temperature": 0, "max_tokens": 100}.
     parameters = models.JSONField()
     scorers = models.JSONField()
-    repeats = models.PositiveSmallIntegerField(default=1)
+    repetitions = models.PositiveSmallIntegerField(default=1)
     # Which cases: their number, and a hash of their digests in order. Runs with the same hash compare case by case.
     cases = models.PositiveIntegerField()
     cases_hash = models.CharField(max_length=71)
@@ -51,14 +54,14 @@ class Run(ByActor):
     # The run whose answers are judged again: nothing is asked.
     answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="judged_again")
     # The sweep that it was made for, whose budget it shares.
-    sweep = models.ForeignKey("Lineup", on_delete=models.PROTECT, null=True, related_name="swept_runs")
+    sweep = models.ForeignKey("Comparison", on_delete=models.PROTECT, null=True, related_name="swept_runs")
 
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.PENDING)
     error = models.CharField(max_length=1_000, blank=True)
     # What is going on, for who looks; and until when the provider is left alone.
     note = models.CharField(max_length=500, blank=True)
     not_before = models.DateTimeField(null=True)
-    setbacks = models.PositiveSmallIntegerField(default=0)
+    consecutive_failures = models.PositiveSmallIntegerField(default=0)
     answered = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     from_cache = models.PositiveIntegerField(default=0)
@@ -76,7 +79,7 @@ class Run(ByActor):
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_is_known"),
-            models.CheckConstraint(condition=Q(repeats__gte=1, repeats__lte=20), name="run_repeats_1_to_20"),
+            models.CheckConstraint(condition=Q(repetitions__gte=1, repetitions__lte=20), name="run_repeats_1_to_20"),
             models.CheckConstraint(condition=Q(leaked__in=("mark", "exclude")), name="run_leaked_is_known"),
         ]
         indexes = [
@@ -85,9 +88,9 @@ class Run(ByActor):
             # The sweep looks at what is open alone.
             models.Index(fields=["id"], condition=Q(state__in=RUN_OPEN), name="run_open"),
         ]
-        triggers = frozen(
+        triggers = frozen_fields(
             *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
-            *("is_simulation", "parameters", "scorers", "repeats", "cases", "cases_hash", "leaked", "price"),
+            *("is_simulation", "parameters", "scorers", "repetitions", "cases", "cases_hash", "leaked", "price"),
             *("answers_of", "sweep", "by_name", "created_at"),
         )
 
@@ -97,7 +100,7 @@ class Run(ByActor):
     @property
     def planned(self) -> int:
         """How many answers it will have."""
-        return self.cases * self.repeats
+        return self.cases * self.repetitions
 
     @property
     def is_open(self) -> bool:
@@ -128,20 +131,19 @@ class Run(ByActor):
 
 class BatchState(models.TextChoices):
     PENDING = "pending", "Waiting"
-    CLAIMED = "claimed", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
 
 
-class RunBatch(models.Model):
+class RunBatch(WorkItem):
     """Some of a run's cases, which one worker takes at a time."""
+
+    LEASE_TIMEOUT = timedelta(seconds=30)
 
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="batches")
     number = models.PositiveIntegerField()
     cases: "ArrayField[list[int], list[int]]" = ArrayField(models.BigIntegerField())
     state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.PENDING)
-    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
-    attempts = models.PositiveSmallIntegerField(default=0)
-    beat_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["run", "number"]
@@ -199,11 +201,11 @@ class Result(models.Model):
         return f"{self.run}, case {self.case_id}"
 
 
-class ResultMark(models.Model):
+class ResultAnnotation(models.Model):
     """What a person thinks of an answer: what judges are held against."""
 
     result = models.ForeignKey(Result, on_delete=models.PROTECT, related_name="marks")
-    is_right = models.BooleanField()
+    is_correct = models.BooleanField()
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
@@ -213,7 +215,7 @@ class ResultMark(models.Model):
         constraints = [models.UniqueConstraint(fields=["result", "by"], name="mark_once_per_person")]
 
     def __str__(self) -> str:
-        return f"{self.result}: {'right' if self.is_right else 'wrong'}"
+        return f"{self.result}: {'right' if self.is_correct else 'wrong'}"
 
 
 class CachedAnswer(models.Model):

@@ -5,13 +5,14 @@ from django.db.models.functions import Now
 
 from evaluations.models.datasets import Dataset
 from evaluations.models.providers import ProviderModel
-from infra.triggers import frozen
+from infra.triggers import frozen_fields
+from infra.work import WorkItem
 from registry.models import ByActor
 
 
 class SynthesisState(models.TextChoices):
     PENDING = "pending", "Waiting"
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     STOPPED = "stopped", "Stopped at its budget"
     FAILED = "failed", "Failed"
@@ -20,12 +21,12 @@ class SynthesisState(models.TextChoices):
 SYNTHESIS_OPEN = (SynthesisState.PENDING, SynthesisState.RUNNING)
 
 
-class Synthesis(ByActor):
-    """Cases that a model makes up: they become proposals, on which a person decides. The row is the message."""
+class Synthesis(WorkItem, ByActor):
+    """Cases that a model makes up: they become proposals, on which a person decides."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="syntheses")
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="+")
-    wanted = models.PositiveSmallIntegerField()
+    requested = models.PositiveSmallIntegerField()
     about = models.TextField(blank=True)
     variables: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=1_000))
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
@@ -35,25 +36,20 @@ class Synthesis(ByActor):
     refused = models.PositiveSmallIntegerField(default=0)
     calls = models.PositiveSmallIntegerField(default=0)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
-    error = models.CharField(max_length=1_000, blank=True)
-    beat_at = models.DateTimeField(null=True)
-    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
-    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "syntheses"
         constraints = [
             models.CheckConstraint(condition=Q(state__in=SynthesisState.values), name="synthesis_state_is_known"),
-            models.CheckConstraint(condition=Q(wanted__gte=1, wanted__lte=200), name="synthesis_wanted_1_to_200"),
+            models.CheckConstraint(condition=Q(requested__gte=1, requested__lte=200), name="synthesis_requested_1_to_200"),
         ]
         indexes = [
             models.Index(fields=["dataset", "-id"], name="synthesis_of_dataset"),
             models.Index(fields=["id"], condition=Q(state__in=SYNTHESIS_OPEN), name="synthesis_open"),
         ]
-        triggers = frozen("dataset", "model", "wanted", "about", "variables", "budget_usd", "by_name", "created_at")
+        triggers = frozen_fields("dataset", "model", "requested", "about", "variables", "budget_usd", "by_name", "created_at")
 
     def __str__(self) -> str:
         return f"synthesis {self.pk} for {self.dataset}"

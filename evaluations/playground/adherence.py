@@ -10,14 +10,14 @@ import jsonschema_rs
 from evaluations.providers.chat import Completion, storable
 from evaluations.scorers.structured import json_schema
 
-MOST_FAULTS = 10
+MAX_FAULTS = 10
 
 
-def faults(content: Mapping[str, Any], answer: Completion) -> list[str]:
+def find_faults(content: Mapping[str, Any], answer: Completion) -> list[str]:
     """Sentences, the first few; none where the answer keeps to the version's response format and tools."""
     if answer.refusal:
         return []
-    return list(itertools.islice(_faults(content, answer), MOST_FAULTS))
+    return list(itertools.islice(_faults(content, answer), MAX_FAULTS))
 
 
 def _faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
@@ -38,12 +38,12 @@ def _faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
     if form == "json_object" and not isinstance(document, dict):
         yield "The answer is JSON, and no object."
     if form == "json_schema" and response.get("schema"):
-        yield from _against(response["schema"], document)
+        yield from _schema_faults(response["schema"], document)
 
 
 def _tool_faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
-    functions = [one.get("function") or {} for one in content.get("tools") or ()]
-    schemas = {str(one.get("name")): one.get("parameters") for one in functions}
+    functions = [tool.get("function") or {} for tool in content.get("tools") or ()]
+    schemas = {str(function.get("name")): function.get("parameters") for function in functions}
     for call in answer.tool_calls or ():
         name = call["name"]
         if name not in schemas:
@@ -54,17 +54,17 @@ def _tool_faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str
         except (ValueError, RecursionError):
             yield f"The arguments for {name} are not JSON."
             continue
-        yield from (f"{name}: {fault}" for fault in _against(schemas[name] or {}, arguments))
+        yield from (f"{name}: {fault}" for fault in _schema_faults(schemas[name] or {}, arguments))
 
 
-def _against(schema: Mapping[str, Any], document: Any) -> Iterator[str]:
+def _schema_faults(schema: Mapping[str, Any], document: Any) -> Iterator[str]:
     try:
         checks = json_schema.validator(json.dumps(schema, sort_keys=True))
     except (ValueError, jsonschema_rs.ValidationError) as error:
         yield f"The schema cannot be used: {error}"[:300]
         return
     try:
-        yield from [storable(json_schema.told(error))[:300] for error in checks.iter_errors(document)]
+        yield from [storable(json_schema.describe_error(error))[:300] for error in checks.iter_errors(document)]
     except ValueError as error:
         # Nested so deeply that the validator gives up.
         yield f"The answer cannot be held against the schema: {error}"[:300]

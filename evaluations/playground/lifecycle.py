@@ -1,6 +1,6 @@
 """The playground: a prompt tried as it stands, on a few inputs, by some models side by side. Nothing is committed.
 
-What people and machines do with it is here; evaluations.playground.worker asks. Trials are forgotten after some days; what is
+What people and machines do with it is here; evaluations.playground.worker asks. Playground runs are forgotten after some days; what is
 worth keeping is kept as a case or an example.
 """
 
@@ -16,19 +16,19 @@ from django.utils import timezone
 
 from core.content import without_aside
 from core.errors import Fault, Problem
-from core.json_values import plain
+from core.json_values import normalise_json
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import input_text
 from evaluations.models import (
-    TRIAL_OPEN,
+    PLAYGROUND_OPEN,
     Case,
     Dataset,
     DatasetVersion,
+    PlaygroundAnswer,
+    PlaygroundRun,
+    PlaygroundState,
     ProviderModel,
     Split,
-    Trial,
-    TrialAnswer,
-    TrialState,
 )
 from evaluations.providers import configuration as providers
 from evaluations.runs import planning
@@ -38,16 +38,15 @@ from registry.examples import example_sets
 from registry.models import ExampleSet, Prompt, PromptVersion
 from registry.prompts import versions
 
-MOST_MODELS = 6
-MOST_INPUTS = 20
-MOST_ANSWERS = 60
-MOST_OPEN = 20
-LARGEST_VARIABLES = 256 * 1024
-KEPT_DAYS = 7
+MAX_MODELS = 6
+MAX_INPUTS = 20
+MAX_ANSWERS = 60
+MAX_OPEN = 20
+MAX_VARIABLES_BYTES = 256 * 1024
+RETENTION_DAYS = 7
 # A worker tells every few seconds that it lives; what it asked for a page is not asked again by another.
-SILENCE = timedelta(seconds=30)
 # What nobody took up within this was not heard of: its task was lost.
-UNHEARD = timedelta(seconds=5)
+TASK_TIMEOUT = timedelta(seconds=5)
 TAG = "playground"
 
 
@@ -60,7 +59,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlaygroundSettings:
     """What somebody wants to try. `content` is a committed version or a document that may not be committed."""
 
     content: PromptVersion | Mapping[str, Any]
@@ -70,21 +69,21 @@ class Asked:
 
 
 @transaction.atomic
-def start(actor: Actor, prompt: Prompt, asked: Asked) -> Trial:
+def start(actor: Actor, prompt: Prompt, settings: PlaygroundSettings) -> PlaygroundRun:
     """Leave it to a worker to ask every model about every input. Refuses a content that a commit would refuse."""
     actor.require(Right.EDIT)
     faults: list[Fault] = []
-    parameters = planning.read_parameters(asked.parameters, faults)
-    _check(asked, faults)
+    parameters = planning.read_parameters(settings.parameters, faults)
+    _check(settings, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    for model in asked.models:
+    for model in settings.models:
         providers.require_usable(model)
-    if Trial.objects.filter(project=actor.project, state__in=TRIAL_OPEN).count() >= MOST_OPEN:
-        raise Problem("trial.too_many", f"{MOST_OPEN} trials are under way in this project; wait for one.")
-    version = asked.content if isinstance(asked.content, PromptVersion) else None
-    content = version.content if version else versions.uncommitted(actor.project, prompt, without_aside(asked.content))
-    trial = Trial.objects.create(
+    if PlaygroundRun.objects.filter(project=actor.project, state__in=PLAYGROUND_OPEN).count() >= MAX_OPEN:
+        raise Problem("playground run.too_many", f"{MAX_OPEN} playground runs are under way in this project; wait for one.")
+    version = settings.content if isinstance(settings.content, PromptVersion) else None
+    content = version.content if version else versions.preview_commit(actor.project, prompt, without_aside(settings.content))
+    playground_run = PlaygroundRun.objects.create(
         project=actor.project,
         prompt=prompt,
         version=version,
@@ -94,97 +93,97 @@ def start(actor: Actor, prompt: Prompt, asked: Asked) -> Trial:
         by_key=actor.key,
         by_name=actor.name,
     )
-    TrialAnswer.objects.bulk_create(
-        TrialAnswer(trial=trial, place=place, column=column, model=model, case=one.case, variables=dict(one.variables))
-        for place, one in enumerate(asked.inputs)
-        for column, model in enumerate(asked.models)
+    PlaygroundAnswer.objects.bulk_create(
+        PlaygroundAnswer(playground_run=playground_run, place=place, column=column, model=model, case=prompt_input.case, variables=dict(prompt_input.variables))
+        for place, prompt_input in enumerate(settings.inputs)
+        for column, model in enumerate(settings.models)
     )
-    after = {"of": str(version or f"{prompt.name}, not committed"), "models": [str(model) for model in asked.models]}
-    audit.record(actor, "trial.started", trial, after={**after, "inputs": len(asked.inputs)})
-    return trial
+    after = {"of": str(version or f"{prompt.name}, not committed"), "models": [str(model) for model in settings.models]}
+    audit.record(actor, "playground run.started", playground_run, after={**after, "inputs": len(settings.inputs)})
+    return playground_run
 
 
-def _check(asked: Asked, faults: list[Fault]) -> None:
-    if not 1 <= len(asked.models) <= MOST_MODELS:
-        faults.append(Fault("/models", "count", f"Choose from 1 to {MOST_MODELS} models."))
-    if not 1 <= len(asked.inputs) <= MOST_INPUTS:
-        faults.append(Fault("/cases", "count", f"Choose from 1 to {MOST_INPUTS} inputs."))
-    if len(asked.models) * len(asked.inputs) > MOST_ANSWERS:
-        faults.append(Fault("/cases", "count", f"At most {MOST_ANSWERS} answers at once; a run takes more."))
-    for one in asked.inputs:
-        plain(one.variables, faults)
-        if len(json.dumps(one.variables)) > LARGEST_VARIABLES:
-            faults.append(Fault("/variables", "too_large", f"At most {LARGEST_VARIABLES:,} bytes."))
+def _check(settings: PlaygroundSettings, faults: list[Fault]) -> None:
+    if not 1 <= len(settings.models) <= MAX_MODELS:
+        faults.append(Fault("/models", "count", f"Choose from 1 to {MAX_MODELS} models."))
+    if not 1 <= len(settings.inputs) <= MAX_INPUTS:
+        faults.append(Fault("/cases", "count", f"Choose from 1 to {MAX_INPUTS} inputs."))
+    if len(settings.models) * len(settings.inputs) > MAX_ANSWERS:
+        faults.append(Fault("/cases", "count", f"At most {MAX_ANSWERS} answers at once; a run takes more."))
+    for prompt_input in settings.inputs:
+        normalise_json(prompt_input.variables, faults)
+        if len(json.dumps(prompt_input.variables)) > MAX_VARIABLES_BYTES:
+            faults.append(Fault("/variables", "too_large", f"At most {MAX_VARIABLES_BYTES:,} bytes."))
 
 
-def of_cases(version: DatasetVersion, *, keys: Iterable[int] = (), split: str = "", count: int = 1) -> list[Input]:
+def inputs_from_cases(version: DatasetVersion, *, keys: Iterable[int] = (), split: str = "", count: int = 1) -> list[Input]:
     """These cases of a dataset's version as inputs; without keys, some of a side by chance."""
     cases = Case.objects.of(version)
-    wanted = list(keys)[: MOST_INPUTS + 1]
-    if wanted:
-        found = cases.in_bulk(wanted)
-        if missing := [key for key in wanted if key not in found]:
+    wanted_keys = list(keys)[: MAX_INPUTS + 1]
+    if wanted_keys:
+        found_cases = cases.in_bulk(wanted_keys)
+        if missing := [key for key in wanted_keys if key not in found_cases]:
             sentence = f"{version} has no case {missing[0]}."
             raise Problem("request.invalid", sentence, faults=[Fault("/cases", "unknown", sentence)])
-        return [Input(found[key].variables, found[key]) for key in dict.fromkeys(wanted)]
+        return [Input(found_cases[key].variables, found_cases[key]) for key in dict.fromkeys(wanted_keys)]
     if split and split not in Split.values:
         sentence = f"Must be one of: {', '.join(Split.values)}, or empty."
         raise Problem("request.invalid", sentence, faults=[Fault("/split", "choice", sentence)])
     cases = cases.filter(split=split) if split else cases
-    drawn = list(cases.order_by("?")[: max(1, min(count, MOST_INPUTS))])
+    drawn = list(cases.order_by("?")[: max(1, min(count, MAX_INPUTS))])
     if not drawn:
         raise Problem("run.no_cases", f"{version} has no case on this side.")
     return [Input(case.variables, case) for case in drawn]
 
 
 @transaction.atomic
-def cancel(actor: Actor, trial: Trial) -> Trial:
+def cancel(actor: Actor, playground_run: PlaygroundRun) -> PlaygroundRun:
     """Ask nothing more; what has come so far stays. Nothing happens to one that is over."""
     actor.require(Right.EDIT)
-    if Trial.objects.filter(pk=trial.pk, state__in=TRIAL_OPEN).update(**_ended(TrialState.CANCELLED)):
-        answers = TrialAnswer.objects.filter(trial=trial, state__in=TRIAL_OPEN)
-        answers.update(state=TrialState.CANCELLED, changed_at=timezone.now())
-        audit.record(actor, "trial.cancelled", trial)
-    return numbered(actor, trial.pk)
+    if PlaygroundRun.objects.filter(pk=playground_run.pk, state__in=PLAYGROUND_OPEN).update(**_end_values(PlaygroundState.CANCELLED)):
+        answers = PlaygroundAnswer.objects.filter(playground_run=playground_run, state__in=PLAYGROUND_OPEN)
+        answers.update(state=PlaygroundState.CANCELLED, changed_at=timezone.now())
+        audit.record(actor, "playground run.cancelled", playground_run)
+    return get_playground_run(actor, playground_run.pk)
 
 
 @transaction.atomic
-def keep_as_case(actor: Actor, answer: TrialAnswer, dataset: Dataset) -> str:
+def save_as_case(actor: Actor, answer: PlaygroundAnswer, dataset: Dataset) -> str:
     """The answer as what is expected for its input: one more case. Says what it became."""
-    locked = _unkept(actor, answer)
+    locked = _answer_to_save(actor, answer)
     expected: Any = locked.output
-    if locked.trial.content.get("response", {}).get("format", "text") != "text":
+    if locked.playground_run.content.get("response", {}).get("format", "text") != "text":
         expected = _as_json(locked.output)
     added = {"variables": locked.variables, "expected": expected, "tags": [TAG]}
     loaded = datasets.change(
-        actor, dataset, added=[added], message=f"From the playground of {locked.trial.prompt.name}"
+        actor, dataset, added=[added], message=f"From the playground of {locked.playground_run.prompt.name}"
     )
-    return _keep(locked, f"a case of {loaded.version}")
+    return _note_saved(locked, f"a case of {loaded.version}")
 
 
 @transaction.atomic
-def keep_as_example(actor: Actor, answer: TrialAnswer, example_set: ExampleSet) -> str:
+def save_as_example(actor: Actor, answer: PlaygroundAnswer, example_set: ExampleSet) -> str:
     """The answer as a few-shot example of how such an input is answered. Says what it became."""
-    locked = _unkept(actor, answer)
+    locked = _answer_to_save(actor, answer)
     shot = {"input": input_text(locked.variables), "output": locked.output}
-    message = f"From the playground of {locked.trial.prompt.name}"
+    message = f"From the playground of {locked.playground_run.prompt.name}"
     committed = example_sets.revise(actor, example_set, changed={}, added=[shot], message=message)
-    return _keep(locked, f"an example of {committed.version}")
+    return _note_saved(locked, f"an example of {committed.version}")
 
 
-def _unkept(actor: Actor, answer: TrialAnswer) -> TrialAnswer:
+def _answer_to_save(actor: Actor, answer: PlaygroundAnswer) -> PlaygroundAnswer:
     actor.require(Right.EDIT)
-    rows = TrialAnswer.objects.select_for_update(of=("self",)).select_related("trial__prompt")
+    rows = PlaygroundAnswer.objects.select_for_update(of=("self",)).select_related("playground_run__prompt")
     locked = rows.get(pk=answer.pk)
-    if locked.state != TrialState.DONE or not locked.output:
-        raise Problem("trial.no_answer", "There is no answer to keep.")
+    if locked.state != PlaygroundState.DONE or not locked.output:
+        raise Problem("playground run.no_answer", "There is no answer to keep.")
     return locked
 
 
-def _keep(answer: TrialAnswer, what: str) -> str:
-    answer.kept = ", ".join(filter(None, (answer.kept, what)))[:300]
+def _note_saved(answer: PlaygroundAnswer, what: str) -> str:
+    answer.saved_as = ", ".join(filter(None, (answer.saved_as, what)))[:300]
     answer.changed_at = timezone.now()
-    answer.save(update_fields=["kept", "changed_at"])
+    answer.save(update_fields=["saved_as", "changed_at"])
     return what
 
 
@@ -195,61 +194,46 @@ def _as_json(text: str) -> Any:
         return text
 
 
-def seen_by(actor: Actor) -> QuerySet[Trial]:
-    """Trials that somebody may see: of committed versions everybody's, of drafts their own."""
+def visible_playground_runs(actor: Actor) -> QuerySet[PlaygroundRun]:
+    """Playground runs that somebody may see: of committed versions everybody's, of drafts their own."""
     own = Q(by=actor.user) if actor.user else Q(by_key=actor.key) if actor.key else Q(by=None, by_key=None)
-    return loaded().filter(own | Q(version__isnull=False), project=actor.project)
+    return playground_runs_with_related().filter(own | Q(version__isnull=False), project=actor.project)
 
 
-def numbered(actor: Actor, number: int) -> Trial:
-    """The trial with this number and its answers, or `trial.not_found`."""
-    found = seen_by(actor).filter(pk=number).first()
-    if found is None:
-        raise Problem("trial.not_found", f"There is no trial {number}; they are kept for {KEPT_DAYS} days.")
-    return found
+def get_playground_run(actor: Actor, number: int) -> PlaygroundRun:
+    """The playground run with this number and its answers, or `playground_run.not_found`."""
+    playground_run = visible_playground_runs(actor).filter(pk=number).first()
+    if playground_run is None:
+        raise Problem("playground_run.not_found", f"There is no playground run {number}; they are kept for {RETENTION_DAYS} days.")
+    return playground_run
 
 
-def loaded() -> QuerySet[Trial]:
-    """Trials with all that is shown of them."""
-    answers = TrialAnswer.objects.select_related("model__provider", "case").order_by("place", "column")
-    whole = Trial.objects.select_related("project", "prompt", "version").defer("prompt__head_text", "version__content")
+def playground_runs_with_related() -> QuerySet[PlaygroundRun]:
+    """Playground runs with all that is shown of them."""
+    answers = PlaygroundAnswer.objects.select_related("model__provider", "case").order_by("place", "column")
+    whole = PlaygroundRun.objects.select_related("project", "prompt", "version").defer("prompt__head_text", "version__content")
     return whole.prefetch_related(Prefetch("answers", answers))
 
 
-def answer_of(trial: Trial, key: int) -> TrialAnswer:
-    """One answer of a trial, or `trial.not_found`."""
-    for answer in trial.answers.all():
+def get_answer(playground_run: PlaygroundRun, key: int) -> PlaygroundAnswer:
+    """One answer of a playground run, or `playground_run.not_found`."""
+    for answer in playground_run.answers.all():
         if answer.pk == key:
             return answer
-    raise Problem("trial.not_found", f"Trial {trial.pk} has no answer {key}.")
+    raise Problem("playground_run.not_found", f"PlaygroundRun {playground_run.pk} has no answer {key}.")
 
 
-def unheard() -> QuerySet[Trial]:
-    """What waits although its task must have arrived long ago."""
-    return Trial.objects.filter(state=TrialState.PENDING, created_at__lt=timezone.now() - UNHEARD).order_by("id")
-
-
-def give_up_silent() -> int:
-    """End trials whose worker died: who waits for them asks again if they still want to know. How many there were."""
-    silent = Trial.objects.filter(state=TrialState.RUNNING, beat_at__lt=timezone.now() - SILENCE)
-    keys = list(silent.values_list("pk", flat=True)[:100])
-    for key in keys:
-        with transaction.atomic():
-            if silent.filter(pk=key).update(**_ended(TrialState.FAILED)):
-                TrialAnswer.objects.filter(trial=key, state__in=TRIAL_OPEN).update(
-                    state=TrialState.FAILED,
-                    error="call.lost",
-                    error_detail="The worker that asked ended in the middle. Try again.",
-                    changed_at=timezone.now(),
-                )
-    return len(keys)
+def claimable_playground_runs() -> QuerySet[PlaygroundRun]:
+    """Return what waits although its task must have arrived long ago, and what a silent worker left."""
+    is_late = Q(heartbeat_at__isnull=False) | Q(created_at__lt=timezone.now() - TASK_TIMEOUT)
+    return PlaygroundRun.objects.filter(PlaygroundRun.claimable(), is_late).order_by("id")
 
 
 def clear_old() -> int:
-    """Forget trials that are over for days; how many there were."""
-    old = Q(created_at__lt=timezone.now() - timedelta(days=KEPT_DAYS)) & ~Q(state__in=TRIAL_OPEN)
-    return Trial.objects.filter(old).delete()[1].get("evaluations.Trial", 0)
+    """Forget playground runs that are over for days; how many there were."""
+    old = Q(created_at__lt=timezone.now() - timedelta(days=RETENTION_DAYS)) & ~Q(state__in=PLAYGROUND_OPEN)
+    return PlaygroundRun.objects.filter(old).delete()[1].get("evaluations.PlaygroundRun", 0)
 
 
-def _ended(state: TrialState) -> dict[str, Any]:
+def _end_values(state: PlaygroundState) -> dict[str, Any]:
     return {"state": state, "finished_at": timezone.now()}

@@ -16,18 +16,19 @@ from typing import Any
 from django.utils import timezone
 
 from core.errors import Problem
-from evaluations.models import TRIAL_OPEN, Provider, Trial, TrialAnswer, TrialState
+from evaluations.models import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun, PlaygroundState, Provider
 from evaluations.playground import adherence
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
-from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, request_of, storable
-from evaluations.providers.concurrency import LONGEST_RETRY_AFTER, Caller
-from evaluations.providers.openai_chat import OpenAIChat, connected, garbled
-from evaluations.runs.planning import USUAL_ANSWER_TOKENS
-from evaluations.runs.requests import PASSING, messages_of
+from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
+from evaluations.providers.concurrency import MAX_RETRY_AFTER_SECONDS, Caller
+from evaluations.providers.openai_chat import OpenAIChat, garbled_error, open_chat
+from evaluations.runs.planning import DEFAULT_ANSWER_TOKENS
+from evaluations.runs.requests import TRANSIENT_ERRORS, as_chat
 from evaluations.scorers.base import Sample
 from evaluations.scorers.text import exact
-from infra import work as attempts
+from infra import work
+from infra.work import Lease
 from registry.content import tokens
 from registry.prompts import includes, versions
 
@@ -35,25 +36,21 @@ logger = logging.getLogger(__name__)
 
 # How often what has come is written, for who looks on.
 WRITE_SECONDS = 0.25
-BEAT_SECONDS = 5.0
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 # How long examples that are just being embedded are waited for.
-PATIENT_SECONDS = 60.0
+EMBEDDING_WAIT_SECONDS = 60.0
 
 
-def perform(trial: Trial) -> None:
-    """Ask; does nothing where another worker does, or where somebody cancelled."""
-    mine = Trial.objects.filter(pk=trial.pk, state=TrialState.PENDING)
-    if mine.update(state=TrialState.RUNNING, beat_at=timezone.now()) != 1:
+def ask_models(playground_run: PlaygroundRun) -> None:
+    """Ask; does nothing where another worker does, or where a user cancelled."""
+    lease = work.claim(playground_run)
+    if lease is None:
         return
-    work = _Work(trial)
-    try:
-        work.go()
-    except Exception:
-        logger.exception("trial.broken trial=%s", trial.pk)
-        work.end("server.error", attempts.BROKEN)
-    else:
-        work.end("call.timeout", f"There was no whole answer within {LONGEST_SECONDS:.0f} s.")
+    asking = _PlaygroundWorker(lease)
+    if lease.was_abandoned:
+        asking.end("call.lost", "The worker that asked ended in the middle. Try again.", state=PlaygroundState.FAILED)
+        return
+    work.run(lease, asking.go, fail=lambda problem: asking.end(problem.code, problem.detail))
 
 
 @dataclass
@@ -65,7 +62,7 @@ class _Piece:
     at: float = field(default_factory=time.perf_counter)
 
 
-class _Told:
+class _StreamingChat:
     """A chat that hands on the pieces of its answers."""
 
     def __init__(self, chat: OpenAIChat, put: Callable[[_Piece], None]) -> None:
@@ -78,30 +75,30 @@ class _Told:
             if isinstance(piece, Completion):
                 return piece
             self._put(_Piece(key, piece))
-        raise garbled("The stream ended without an answer.")
+        raise garbled_error("The stream ended without an answer.")
 
 
 @dataclass
-class _Open:
+class _OpenAnswer:
     """An answer that is on its way."""
 
-    answer: TrialAnswer
+    answer: PlaygroundAnswer
     began: float = 0.0
     pieces: list[str] = field(default_factory=list)
     is_new: bool = True
 
 
-class _Work:
-    def __init__(self, trial: Trial) -> None:
-        self.trial = trial
-        roots = includes.partials_of_content(trial.project_id, trial.content)
+class _PlaygroundWorker:
+    def __init__(self, lease: Lease[PlaygroundRun]) -> None:
+        self.lease = lease
+        playground_run = self.playground_run = lease.item
+        roots = includes.get_partials_of_content(playground_run.project_id, playground_run.content)
         self.partials = {key: version.content for key, version in roots.items()}
-        self.waiting = list(trial.answers.all())
-        self.open: dict[str, _Open] = {}
+        self.waiting = list(playground_run.answers.all())
+        self.open: dict[str, _OpenAnswer] = {}
         self.events: SimpleQueue[_Piece | tuple[str, Future[Completion]]] = SimpleQueue()
-        self.until = time.monotonic() + LONGEST_SECONDS
-        self.patient_until = time.monotonic() + PATIENT_SECONDS
-        self.beat_at = time.monotonic()
+        self.until = time.monotonic() + MAX_SECONDS
+        self.patient_until = time.monotonic() + EMBEDDING_WAIT_SECONDS
         self.callers: dict[int, Caller] = {}
 
     def go(self) -> None:
@@ -114,15 +111,16 @@ class _Work:
                     break
             for caller in self.callers.values():
                 caller.withdraw()
+        self.end("call.timeout", f"There was no whole answer within {MAX_SECONDS:.0f} s.")
 
-    def end(self, code: str, detail: str) -> None:
-        """Whatever is open ends without an answer, for this reason."""
-        for answer in self.trial.answers.all():
-            if answer.state in TRIAL_OPEN:
+    def end(self, code: str, detail: str, *, state: PlaygroundState = PlaygroundState.DONE) -> None:
+        """End whatever is open without an answer, for this reason. Nothing happens where a user cancelled meanwhile."""
+        if not self._is_wanted():
+            return
+        for answer in self.playground_run.answers.all():
+            if answer.state in PLAYGROUND_OPEN:
                 self._failed(answer, code, detail)
-        Trial.objects.filter(pk=self.trial.pk, state=TrialState.RUNNING).update(
-            state=TrialState.DONE, finished_at=timezone.now()
-        )
+        self.lease.finish(state)
 
     def _ask_what_waits(self, stack: ExitStack) -> None:
         waiting, self.waiting = self.waiting, []
@@ -130,7 +128,7 @@ class _Work:
             try:
                 self._ask(answer, stack)
             except Problem as problem:
-                if problem.code in PASSING and time.monotonic() < self.patient_until:
+                if problem.code in TRANSIENT_ERRORS and time.monotonic() < self.patient_until:
                     self.waiting.append(answer)
                     self._says_why(answer, problem.detail)
                 else:
@@ -138,32 +136,32 @@ class _Work:
             except CallError as error:
                 self._failed(answer, error.code, error.detail)
 
-    def _says_why(self, answer: TrialAnswer, detail: str) -> None:
+    def _says_why(self, answer: PlaygroundAnswer, detail: str) -> None:
         if answer.error_detail != detail:
             answer.error_detail = detail
-            _store(answer)
+            _save_answer(answer)
 
-    def _ask(self, answer: TrialAnswer, stack: ExitStack) -> None:
-        trial, model = self.trial, answer.model
-        rendered = versions.request_for(trial.project_id, trial.content, answer.variables, self.partials)
-        request = request_of(messages_of(rendered), model.name, trial.parameters)
+    def _ask(self, answer: PlaygroundAnswer, stack: ExitStack) -> None:
+        playground_run, model = self.playground_run, answer.model
+        rendered = versions.render_request(playground_run.project_id, playground_run.content, answer.variables, self.partials)
+        request = build_request(as_chat(rendered), model.name, playground_run.parameters)
         answer.request = request.body()
         caller = self._caller(model.provider, stack)
-        key, turn = str(answer.pk), _turn(model.provider, request)
+        key, turn = str(answer.pk), _reserve_call(model.provider, request)
         answer.error_detail = ""
-        _sent(answer)
-        self.open[key] = _Open(answer)
+        _save_request(answer)
+        self.open[key] = _OpenAnswer(answer)
         future = caller.submit(request, key=key, not_before=turn)
-        future.add_done_callback(lambda found: self.events.put((key, found)))
+        future.add_done_callback(lambda completed: self.events.put((key, completed)))
 
     def _caller(self, provider: Provider, stack: ExitStack) -> Caller:
         if provider.pk not in self.callers:
             reached, allowed = providers.endpoint(provider), providers.destinations()
 
             @asynccontextmanager
-            async def opened() -> AsyncIterator[_Told]:
-                async with connected(reached, allowed) as chat:
-                    yield _Told(chat, self.events.put)
+            async def opened() -> AsyncIterator[_StreamingChat]:
+                async with open_chat(reached, allowed) as chat:
+                    yield _StreamingChat(chat, self.events.put)
 
             self.callers[provider.pk] = stack.enter_context(Caller(opened, provider.max_concurrency))
         return self.callers[provider.pk]
@@ -182,89 +180,84 @@ class _Work:
                 self._over(*event)
 
     def _piece(self, piece: _Piece) -> None:
-        one = self.open.get(piece.key)
-        if one is None:
+        open_answer = self.open.get(piece.key)
+        if open_answer is None:
             return
-        one.is_new = True
+        open_answer.is_new = True
         if piece.text is None:
-            one.began, one.pieces, one.answer.first_piece_ms = piece.at, [], None
+            open_answer.began, open_answer.pieces, open_answer.answer.time_to_first_token_ms = piece.at, [], None
             return
-        if not one.pieces:
-            one.answer.first_piece_ms = (piece.at - one.began) * 1_000
-        one.pieces.append(piece.text)
+        if not open_answer.pieces:
+            open_answer.answer.time_to_first_token_ms = (piece.at - open_answer.began) * 1_000
+        open_answer.pieces.append(piece.text)
 
     def _over(self, key: str, future: "Future[Completion]") -> None:
-        one = self.open.pop(key)
+        open_answer = self.open.pop(key)
         try:
-            found = future.result()
+            completion = future.result()
         except CallError as error:
-            one.answer.output = storable("".join(one.pieces))
-            self._failed(one.answer, error.code, error.detail)
+            open_answer.answer.output = storable("".join(open_answer.pieces))
+            self._failed(open_answer.answer, error.code, error.detail)
         else:
-            self._answered(one.answer, found)
+            self._answered(open_answer.answer, completion)
 
-    def _answered(self, answer: TrialAnswer, found: Completion) -> None:
+    def _answered(self, answer: PlaygroundAnswer, completion: Completion) -> None:
         price = providers.price_of(answer.model)
-        answer.state, answer.output, answer.refusal = TrialState.DONE, found.text, found.refusal
-        answer.tool_calls = [dict(call) for call in found.tool_calls or ()] or None
-        answer.finish_reason, answer.latency_ms = found.finish_reason, found.latency_ms
-        answer.tokens_in, answer.tokens_out = found.tokens_in, found.tokens_out
-        answer.cost_usd = price.of(found.tokens_in, found.tokens_cached, found.tokens_out) if price else None
-        answer.faults = adherence.faults(self.trial.content, found)
+        answer.state, answer.output, answer.refusal = PlaygroundState.DONE, completion.text, completion.refusal
+        answer.tool_calls = [dict(call) for call in completion.tool_calls or ()] or None
+        answer.finish_reason, answer.latency_ms = completion.finish_reason, completion.latency_ms
+        answer.tokens_in, answer.tokens_out = completion.tokens_in, completion.tokens_out
+        answer.cost_usd = price.of(completion.tokens_in, completion.tokens_cached, completion.tokens_out) if price else None
+        answer.faults = adherence.find_faults(self.playground_run.content, completion)
         answer.is_expected = _is_expected(answer)
-        _store(answer)
+        _save_answer(answer)
 
-    def _failed(self, answer: TrialAnswer, code: str, detail: str) -> None:
-        answer.state, answer.error, answer.error_detail = TrialState.FAILED, code, detail[:1_000]
-        _store(answer)
+    def _failed(self, answer: PlaygroundAnswer, code: str, detail: str) -> None:
+        answer.state, answer.error, answer.error_detail = PlaygroundState.FAILED, code, detail[:1_000]
+        _save_answer(answer)
 
     def _write(self) -> None:
-        for one in self.open.values():
-            if one.is_new:
-                one.is_new = False
-                one.answer.state, one.answer.output = TrialState.RUNNING, storable("".join(one.pieces))
-                _store(one.answer)
+        for open_answer in self.open.values():
+            if open_answer.is_new:
+                open_answer.is_new = False
+                open_answer.answer.state, open_answer.answer.output = PlaygroundState.RUNNING, storable("".join(open_answer.pieces))
+                _save_answer(open_answer.answer)
 
     def _is_wanted(self) -> bool:
-        now = time.monotonic()
-        mine = Trial.objects.filter(pk=self.trial.pk, state=TrialState.RUNNING)
-        if now - self.beat_at < BEAT_SECONDS:
-            return mine.exists()
-        self.beat_at = now
-        return mine.update(beat_at=timezone.now()) == 1
+        return self.lease.rows().exists()
 
 
-def _is_expected(answer: TrialAnswer) -> bool | None:
+def _is_expected(answer: PlaygroundAnswer) -> bool | None:
     if answer.case is None or answer.case.expected is None:
         return None
     return exact.is_same(Sample(output=answer.output, expected=answer.case.expected))
 
 
-def _sent(answer: TrialAnswer) -> None:
+def _save_request(answer: PlaygroundAnswer) -> None:
     """Keep what the model is sent: once, because it may be large."""
-    TrialAnswer.objects.filter(pk=answer.pk).update(request=answer.request, changed_at=timezone.now())
+    PlaygroundAnswer.objects.filter(pk=answer.pk).update(request=answer.request, changed_at=timezone.now())
 
 
-def _store(answer: TrialAnswer) -> None:
+def _save_answer(answer: PlaygroundAnswer) -> None:
     """Keep an answer as it is now, unless somebody cancelled it."""
     names = (
         *("state", "output", "tool_calls", "refusal", "finish_reason", "faults", "is_expected"),
         *("error", "error_detail"),
-        *("first_piece_ms", "latency_ms", "tokens_in", "tokens_out", "cost_usd"),
+        *("time_to_first_token_ms", "latency_ms", "tokens_in", "tokens_out", "cost_usd"),
     )
     changed: dict[str, Any] = {name: getattr(answer, name) for name in names}
-    mine = TrialAnswer.objects.filter(pk=answer.pk, state__in=TRIAL_OPEN)
+    mine = PlaygroundAnswer.objects.filter(pk=answer.pk, state__in=PLAYGROUND_OPEN)
     mine.update(**changed, changed_at=timezone.now())
 
 
-def _turn(provider: Provider, request: ChatRequest) -> float:
+def _reserve_call(provider: Provider, request: ChatRequest) -> float:
     """When a call's turn comes under limits that all workers share (time.time())."""
     if until := rate_limits.blocked_until(provider):
         wait = (until - timezone.now()).total_seconds()
-        if wait > LONGEST_RETRY_AFTER:
+        if wait > MAX_RETRY_AFTER_SECONDS:
             sentence = f"{provider.name} wants no calls until {until:%H:%M:%S} UTC."
             raise CallError("call.rate_limited", sentence, Remedy.RETRY, wait)
     if not rate_limits.is_limited(provider):
         return until.timestamp() if until else 0.0
-    size = tokens.count_messages(list(request.messages), request.model).tokens + USUAL_ANSWER_TOKENS
+    size = tokens.count_messages(list(request.messages), request.model).tokens + DEFAULT_ANSWER_TOKENS
     return rate_limits.reserve(provider, requests=1, tokens=size).timestamp()

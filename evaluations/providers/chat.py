@@ -1,4 +1,4 @@
-"""What is asked of a model and what comes back, in our own words. Pure: the SDK stays in evaluations.providers.openai_chat."""
+"""Requests to a model and its answers, in our own types. Pure: the SDK stays in evaluations.providers.openai_chat."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from registry.content.content_hash import canonical_bytes
 
 MILLION = Decimal(1_000_000)
-# Members of a version's model settings that go to the provider as they are; the model's name goes by itself.
+# Members of a version's model settings that are not parameters: the model's name is sent separately.
 NOT_SENT = frozenset({"name"})
 
 
@@ -25,13 +25,13 @@ class ChatRequest:
     tools: Sequence[Mapping[str, Any]] = ()
 
     def body(self) -> dict[str, Any]:
-        """The body as OpenAI's protocol has it; what says nothing is left out, for servers that know less."""
-        found: dict[str, Any] = {"model": self.model, "messages": list(self.messages), **self.parameters}
+        """Build the body in OpenAI's protocol; empty members are left out, for servers that support less."""
+        body: dict[str, Any] = {"model": self.model, "messages": list(self.messages), **self.parameters}
         if self.response_format and self.response_format.get("type") != "text":
-            found["response_format"] = dict(self.response_format)
+            body["response_format"] = dict(self.response_format)
         if self.tools:
-            found["tools"] = list(self.tools)
-        return found
+            body["tools"] = list(self.tools)
+        return body
 
     def key(self, repeat: int = 1, *, of: str = "") -> bytes:
         """What tells this request from every other one. Repeats are asked anew each: that they differ is measured. `of`
@@ -40,12 +40,12 @@ class ChatRequest:
 
     @property
     def is_deterministic(self) -> bool:
-        """Whether the answer is meant to be the same each time, so that one need not ask twice."""
+        """Return whether the answer should be the same each time, so that it can be cached."""
         return self.parameters.get("temperature") == 0
 
 
-def request_of(rendered: Mapping[str, Any], model: str, parameters: Mapping[str, Any]) -> ChatRequest:
-    """A rendered version (core.rendering.render) as a request; `parameters` win over the version's own."""
+def build_request(rendered: Mapping[str, Any], model: str, parameters: Mapping[str, Any]) -> ChatRequest:
+    """Build a request from a rendered version (core.rendering.render); `parameters` win over the version's own."""
     own = {name: value for name, value in rendered.get("model", {}).items() if name not in NOT_SENT}
     return ChatRequest(
         model=model,
@@ -69,7 +69,7 @@ class Completion:
     tokens_out: int = 0
     latency_ms: float = 0.0
     request_id: str = ""
-    # What the provider says answered: a dated name, where one asked for an alias.
+    # The model that answered, by the provider: a dated name, where the request has an alias.
     model: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Completion:
 
 
 def storable(text: str) -> str:
-    """A text as PostgreSQL and UTF-8 can hold it: a model may answer with NUL, or with half of a surrogate pair."""
+    """Clean a text for PostgreSQL and UTF-8: a model may answer with NUL, or with half of a surrogate pair."""
     if text.isprintable():
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
@@ -92,7 +92,7 @@ class Price:
     output: Decimal
 
     def of(self, tokens_in: int, tokens_cached: int, tokens_out: int) -> Decimal:
-        """What a call costs: `tokens_in` includes `tokens_cached`, which cost less."""
+        """Compute the cost of a call: `tokens_in` includes `tokens_cached`, which cost less."""
         fresh = max(0, tokens_in - tokens_cached)
         return (fresh * self.input + tokens_cached * self.cached_input + tokens_out * self.output) / MILLION
 
@@ -106,7 +106,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask, with which key, and for how long to wait."""
+    """A provider's address and key, its timeout and its number of connections."""
 
     base_url: str
     api_key: str
@@ -115,18 +115,18 @@ class Endpoint:
 
 
 class Remedy(StrEnum):
-    """The one thing that a caller has to know of an error."""
+    """The reaction that an error calls for."""
 
     RETRY = "retry"
-    # Asking again gets the same answer.
+    # A retry would get the same answer.
     GIVE_UP = "give up"
-    # No request will succeed until somebody changes the provider's settings.
+    # No request will succeed until the provider's settings are changed.
     CONFIGURE = "configure"
 
 
 @dataclass(eq=False)
 class CallError(Exception):
-    """A call that brought no answer. `retry_after`: seconds, where the provider said how long to wait."""
+    """A call without an answer. `retry_after`: seconds, where the provider said how long to wait."""
 
     code: str
     detail: str

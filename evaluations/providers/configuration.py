@@ -1,4 +1,4 @@
-"""Providers: servers that speak OpenAI's protocol, their models, and what those cost."""
+"""Providers: servers that speak OpenAI's protocol, their models and prices."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,55 +22,55 @@ from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project
 
-LONGEST_NAME = 60
-LONGEST_KEY = 2_000
-MOST_MODELS = 2_000
-MOST_CONCURRENCY = 256
-LONGEST_TIMEOUT = 600
+MAX_NAME_LENGTH = 60
+MAX_KEY_LENGTH = 2_000
+MAX_MODELS = 2_000
+MAX_CONCURRENCY = 256
+MAX_TIMEOUT_SECONDS = 600
 # A call that only shows that the connection works.
 TEST_SECONDS = 20.0
 TEST_TOKENS = 16
-# What may be changed of a provider, with the key apart: it is never shown.
+# Settings of a provider that may be changed; the key is apart, because it is never shown.
 SETTINGS = (
     *("base_url", "capabilities", "max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds"),
 )
 
 
 def destinations() -> Destinations:
-    """Where this installation lets requests go."""
+    """Return the servers that this installation may send requests to."""
     return Destinations([*settings.PROVIDER_PRIVATE_HOSTS, urlsplit(settings.SANDBOX_URL).netloc])
 
 
-def named(project: Project, name: str) -> Provider:
-    """The project's provider of that name, or `provider.not_found`."""
-    found = Provider.objects.filter(project=project, name=name).first()
-    if found is None:
+def get_provider(project: Project, name: str) -> Provider:
+    """Return the project's provider of that name, or raise `provider.not_found`."""
+    provider = Provider.objects.filter(project=project, name=name).first()
+    if provider is None:
         raise Problem("provider.not_found", f"There is no provider {quoted(name)} in {project.slug}.")
-    found.project = project
-    return found
+    provider.project = project
+    return provider
 
 
-def model_named(project: Project, reference: str) -> ProviderModel:
-    """A model by `provider/model`; `model.not_found` where the project has none such."""
+def get_model(project: Project, reference: str) -> ProviderModel:
+    """Return a model by `provider/model`, or raise `model.not_found`."""
     provider, slash, model = reference.partition("/")
     models = ProviderModel.objects.filter(provider__project=project, provider__name=provider, name=model)
-    found = models.select_related("provider__project").first() if slash else None
-    if found is None:
+    provider_model = models.select_related("provider__project").first() if slash else None
+    if provider_model is None:
         raise Problem("model.not_found", f"There is no model {quoted(reference)}; models are named provider/model.")
-    return found
+    return provider_model
 
 
 @transaction.atomic
 def create(
-    actor: Actor, *, name: str, base_url: str = "", key: str = "", is_simulation: bool = False, **given: Any
+    actor: Actor, *, name: str, base_url: str = "", key: str = "", is_simulation: bool = False, **changes: Any
 ) -> Provider:
-    """A server that may be asked. Its key is encrypted, and shown to nobody again. A simulation is this installation's
-    sandbox: it has no address and no key of its own."""
+    """Create a provider. Its key is encrypted, and never shown again. A simulation is this installation's sandbox: it
+    has no address and no key of its own."""
     actor.require(Right.ADMINISTER)
-    if not is_prompt_name(name) or len(name) > LONGEST_NAME:
+    if not is_prompt_name(name) or len(name) > MAX_NAME_LENGTH:
         sentence = "A provider's name is lower-case letters and digits in words joined by . - or _."
         raise Problem("provider.invalid_name", sentence, faults=[Fault("/name", "name", sentence)])
-    made = Provider(
+    provider = Provider(
         project=actor.project,
         name=name,
         base_url=base_url.rstrip("/"),
@@ -78,32 +78,32 @@ def create(
         created_by_name=actor.name,
         capabilities=[Capability.CHAT, Capability.JSON_SCHEMA],
     )
-    _set(made, {"base_url": base_url, **given})
-    _set_key(made, key)
+    _apply_settings(provider, {"base_url": base_url, **changes})
+    _set_key(provider, key)
     try:
         with transaction.atomic():
-            made.save()
+            provider.save()
     except IntegrityError:
         raise Problem("provider.name_taken", f"There is a provider {quoted(name)} already.") from None
-    audit.record(actor, "provider.created", made, after=_told(made))
-    return made
+    audit.record(actor, "provider.created", provider, after=_settings_as_dict(provider))
+    return provider
 
 
 @transaction.atomic
-def change(actor: Actor, provider: Provider, *, key: str | None = None, **given: Any) -> Provider:
-    """Give a provider other settings; a key that is not given stays."""
+def change(actor: Actor, provider: Provider, *, key: str | None = None, **changes: Any) -> Provider:
+    """Change a provider's settings; without a `key` the old one stays."""
     actor.require(Right.ADMINISTER)
     locked = _lock(provider)
-    before = _told(locked)
-    if given.get("base_url", locked.base_url).rstrip("/") != locked.base_url and key is None and locked.encrypted_key:
-        # Whoever may write an address could otherwise have the key sent there.
+    before = _settings_as_dict(locked)
+    if changes.get("base_url", locked.base_url).rstrip("/") != locked.base_url and key is None and locked.encrypted_key:
+        # Otherwise anybody who may write an address could have the key sent there.
         sentence = "With another address the key has to be entered again."
         raise Problem("provider.key_needed", sentence, faults=[Fault("/key", "required", sentence)])
-    _set(locked, given)
+    _apply_settings(locked, changes)
     if key is not None:
         _set_key(locked, key)
     locked.save()
-    after = _told(locked)
+    after = _settings_as_dict(locked)
     if before != after:
         audit.record(actor, "provider.changed", locked, before=before, after=after)
     return locked
@@ -111,7 +111,7 @@ def change(actor: Actor, provider: Provider, *, key: str | None = None, **given:
 
 @transaction.atomic
 def archive(actor: Actor, provider: Provider) -> Provider:
-    """Take a provider out of use, and forget its key."""
+    """Archive a provider, and delete its key."""
     actor.require(Right.ADMINISTER)
     locked = _lock(provider)
     if not locked.archived_at:
@@ -134,16 +134,16 @@ def restore(actor: Actor, provider: Provider) -> Provider:
 
 @transaction.atomic
 def add_model(actor: Actor, provider: Provider, name: str) -> ProviderModel:
-    """A model that the provider does not list, or that nobody has asked it for yet."""
+    """Add a model that the provider does not list, or has not listed yet."""
     actor.require(Right.ADMINISTER)
     name = name.strip()
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise Problem("model.invalid_name", "A model's name has 1 to 200 characters.")
-    made, created = ProviderModel.objects.get_or_create(provider=provider, name=name)
+    model, created = ProviderModel.objects.get_or_create(provider=provider, name=name)
     if created:
-        audit.record(actor, "model.added", made)
-        _price_by_list([made], actor.name)
-    return made
+        audit.record(actor, "model.added", model)
+        _add_list_prices([model], actor.name)
+    return model
 
 
 @transaction.atomic
@@ -154,13 +154,13 @@ def set_price(
     *,
     valid_from: date | None = None,
 ) -> ModelPrice:
-    """What a model costs from a day on (today), in US dollars for a million tokens: `input`, `output` and, where it
+    """Set a model's price from a day on (today), in US dollars for a million tokens: `input`, `output` and, where it
     differs, `cached_input`. Older prices stay."""
     actor.require(Right.ADMINISTER)
-    fresh, out = dollars(prices.get("input"), "/input"), dollars(prices.get("output"), "/output")
+    fresh, out = read_dollars(prices.get("input"), "/input"), read_dollars(prices.get("output"), "/output")
     cached = prices.get("cached_input")
-    cached = fresh if cached in (None, "") else dollars(cached, "/cached_input")
-    made = ModelPrice.objects.create(
+    cached = fresh if cached in (None, "") else read_dollars(cached, "/cached_input")
+    price = ModelPrice.objects.create(
         model=model,
         valid_from=valid_from or timezone.now().date(),
         input=fresh,
@@ -169,20 +169,20 @@ def set_price(
         source="entered",
         by_name=actor.name,
     )
-    after = {"input": str(fresh), "cached_input": str(cached), "output": str(out), "from": str(made.valid_from)}
+    after = {"input": str(fresh), "cached_input": str(cached), "output": str(out), "from": str(price.valid_from)}
     audit.record(actor, "price.set", model, after=after)
-    return made
+    return price
 
 
 def price_of(model: ProviderModel, day: date | None = None) -> Price | None:
-    """What a model costs on a day; None where nobody has said."""
+    """Return a model's price on a day; None where it is unknown."""
     rows = ModelPrice.objects.filter(model=model, valid_from__lte=day or timezone.now().date())
-    found = rows.order_by("-valid_from", "-id").first()
-    return Price(found.input, found.cached_input, found.output) if found else None
+    price = rows.order_by("-valid_from", "-id").first()
+    return Price(price.input, price.cached_input, price.output) if price else None
 
 
 def require_usable(model: ProviderModel) -> None:
-    """`provider.archived` or `model.shut_down` where a model cannot be asked."""
+    """Raise `provider.archived` or `model.shut_down` where a model cannot be called."""
     if model.provider.archived_at:
         raise Problem("provider.archived", f"{model.provider.name} is archived; restore it, and enter its key again.")
     if model.shutdown_date and model.shutdown_date <= timezone.now().date():
@@ -191,10 +191,10 @@ def require_usable(model: ProviderModel) -> None:
 
 
 def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
-    """How to reach a provider, with its key in the clear: for the time of a call."""
+    """Return a provider's endpoint with its decrypted key, for the time of a call."""
     simulated = provider.is_simulation
     if simulated and not settings.SANDBOX_URL:
-        raise Problem("provider.address", "The sandbox does not run here (SANDBOX_URL).")
+        raise Problem("provider.address", "The sandbox is not running here (SANDBOX_URL).")
     return Endpoint(
         settings.SANDBOX_URL if simulated else provider.base_url,
         settings.SANDBOX_KEY if simulated else encryption.decrypt(provider.encrypted_key),
@@ -203,56 +203,56 @@ def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
     )
 
 
-def try_out(provider: Provider, model: str = "") -> Provider:
-    """Ask a provider for its models, and one of them for a word; keep what came of it. Its models are known then."""
-    passed, told = False, ""
+def check_connection(provider: Provider, model: str = "") -> Provider:
+    """Ask a provider for its models, and one of them for a word; save the outcome and the models."""
+    passed, outcome = False, ""
     try:
-        listed, told = asyncio.run(_ask(provider, model))
-        _keep_models(provider, listed)
+        listed, outcome = asyncio.run(_try_calls(provider, model))
+        _save_models(provider, listed)
         passed = True
     except CallError as error:
-        told = f"{error.detail} ({error.code})"
+        outcome = f"{error.detail} ({error.code})"
     except Problem as problem:
-        told = problem.detail
-    provider.tested_at, provider.test_passed, provider.test_result = timezone.now(), passed, told[:1_000]
+        outcome = problem.detail
+    provider.tested_at, provider.test_passed, provider.test_result = timezone.now(), passed, outcome[:1_000]
     provider.save(update_fields=["tested_at", "test_passed", "test_result"])
     return provider
 
 
-async def _ask(provider: Provider, model: str) -> tuple[list[dict[str, Any]], str]:
-    # Imported here: the client is for workers, which call; a web process has no use for its 60 MB.
-    from evaluations.providers.openai_chat import connected  # noqa: PLC0415
+async def _try_calls(provider: Provider, model: str) -> tuple[list[dict[str, Any]], str]:
+    # Imported here: only workers make calls, and a web process should not load the client's 60 MB.
+    from evaluations.providers.openai_chat import open_chat  # noqa: PLC0415
 
     reached = endpoint(provider)
     short = Endpoint(reached.base_url, reached.api_key, min(reached.timeout_seconds, TEST_SECONDS), 1)
-    async with connected(short, destinations()) as chat:
+    async with open_chat(short, destinations()) as chat:
         listed = await chat.models()
-        told = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."
+        summary = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."
         if not model:
-            return listed, told
+            return listed, summary
         request = ChatRequest(model, [{"role": "user", "content": "Say hello."}], {"max_tokens": TEST_TOKENS})
         answer = await chat.complete(request)
-    return listed, f"{told} {model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}"
+    return listed, f"{summary} {model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}"
 
 
 @transaction.atomic
-def _keep_models(provider: Provider, listed: Sequence[Mapping[str, Any]]) -> None:
-    """Take over a provider's own list: new models, which are gone, and until when each lasts."""
-    there = {one.name: one for one in ProviderModel.objects.select_for_update().filter(provider=provider)}
-    named = {str(one["name"]): _day(one.get("shutdown_date")) for one in listed[:MOST_MODELS]}
-    made = [ProviderModel(provider=provider, name=name) for name in named if name not in there]
-    ProviderModel.objects.bulk_create(made)
-    for model in [*there.values(), *made]:
-        model.is_listed = model.name in named
-        # A list that says nothing of the end does not take back what is known.
-        model.shutdown_date = named.get(model.name) or model.shutdown_date
-    ProviderModel.objects.bulk_update([*there.values(), *made], ["is_listed", "shutdown_date"], batch_size=500)
-    _price_by_list(made, "price list")
+def _save_models(provider: Provider, listed: Sequence[Mapping[str, Any]]) -> None:
+    """Save a provider's own list: new models, models that are gone, and shutdown dates."""
+    existing = {model.name: model for model in ProviderModel.objects.select_for_update().filter(provider=provider)}
+    shutdown_dates = {str(listing["name"]): _read_day(listing.get("shutdown_date")) for listing in listed[:MAX_MODELS]}
+    new_models = [ProviderModel(provider=provider, name=name) for name in shutdown_dates if name not in existing]
+    ProviderModel.objects.bulk_create(new_models)
+    for model in [*existing.values(), *new_models]:
+        model.is_listed = model.name in shutdown_dates
+        # A list without a shutdown date does not delete a known one.
+        model.shutdown_date = shutdown_dates.get(model.name) or model.shutdown_date
+    ProviderModel.objects.bulk_update([*existing.values(), *new_models], ["is_listed", "shutdown_date"], batch_size=500)
+    _add_list_prices(new_models, "price list")
     provider.synced_at = timezone.now()
     provider.save(update_fields=["synced_at"])
 
 
-def _price_by_list(models: Sequence[ProviderModel], by: str) -> None:
+def _add_list_prices(models: Sequence[ProviderModel], by: str) -> None:
     rows = []
     for model in models:
         price = list_price(model.provider.base_url, model.name)
@@ -271,7 +271,7 @@ def _price_by_list(models: Sequence[ProviderModel], by: str) -> None:
     ModelPrice.objects.bulk_create(rows)
 
 
-def _day(text: object) -> date | None:
+def _read_day(text: object) -> date | None:
     try:
         return date.fromisoformat(str(text)[:10])
     except ValueError:
@@ -286,28 +286,28 @@ def _lock(provider: Provider) -> Provider:
 
 def _set_key(provider: Provider, key: str) -> None:
     key = key.strip()
-    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
+    if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
         sentence = "A key is at most 2,000 printable ASCII characters."
         raise Problem("request.invalid", sentence, faults=[Fault("/key", "key", sentence)])
     provider.encrypted_key = encryption.encrypt(key)
     provider.key_hint = key[-4:] if len(key) >= 12 else ""
 
 
-def _set(provider: Provider, given: Mapping[str, Any]) -> None:
+def _apply_settings(provider: Provider, changes: Mapping[str, Any]) -> None:
     faults: list[Fault] = []
     for name in SETTINGS:
-        if name in given:
-            setattr(provider, name, given[name])
+        if name in changes:
+            setattr(provider, name, changes[name])
     provider.base_url = str(provider.base_url).strip().rstrip("/")
     if not provider.is_simulation:
         destinations().require(provider.base_url)
     provider.capabilities = sorted(set(provider.capabilities))
-    unknown = [one for one in provider.capabilities if one not in Capability.values]
+    unknown = [capability for capability in provider.capabilities if capability not in Capability.values]
     if unknown:
         faults.append(Fault("/capabilities", "choice", f"Must be of: {', '.join(Capability.values)}."))
     for name, low, high in (
-        ("max_concurrency", 1, MOST_CONCURRENCY),
-        ("timeout_seconds", 1, LONGEST_TIMEOUT),
+        ("max_concurrency", 1, MAX_CONCURRENCY),
+        ("timeout_seconds", 1, MAX_TIMEOUT_SECONDS),
         ("requests_per_minute", 1, 10_000_000),
         ("tokens_per_minute", 1, 2_000_000_000),
     ):
@@ -320,18 +320,18 @@ def _set(provider: Provider, given: Mapping[str, Any]) -> None:
         raise Problem("request.invalid", faults[0].message, faults=faults)
 
 
-def dollars(value: object, pointer: str) -> Decimal:
-    """US dollars for a million tokens, as somebody wrote them."""
+def read_dollars(value: object, pointer: str) -> Decimal:
+    """Read US dollars for a million tokens from user input."""
     try:
-        found = Decimal(str(value).strip())
+        amount = Decimal(str(value).strip())
     except InvalidOperation:
-        found = Decimal(-1)
-    if not found.is_finite() or not 0 <= found <= 100_000:
+        amount = Decimal(-1)
+    if not amount.is_finite() or not 0 <= amount <= 100_000:
         sentence = "Must be US dollars for a million tokens, from 0 to 100,000."
         raise Problem("request.invalid", sentence, faults=[Fault(pointer, "range", sentence)])
-    return round(found, 6)
+    return round(amount, 6)
 
 
-def _told(provider: Provider) -> dict[str, Any]:
-    """What the audit log keeps: of the key only its end."""
+def _settings_as_dict(provider: Provider) -> dict[str, Any]:
+    """Return the settings for the audit log, with only the end of the key."""
     return {**{name: getattr(provider, name) for name in SETTINGS}, "key": provider.key_hint}

@@ -1,4 +1,4 @@
-"""List prices of models, by the package genai-prices: what fills a price until somebody enters another. Pure."""
+"""List prices of models by the package genai-prices, used until a user enters another price. Pure."""
 
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from evaluations.providers.chat import Price
 
 MILLION = 1_000_000
 SOURCE = "genai-prices"
-# Whose list a server's models are priced by. A model at home costs what its electricity does, not what its maker asks.
+# The price list for a server's models. A self-hosted model costs its electricity, not its maker's price.
 MAKERS = {
     "api.openai.com": "openai",
     "api.mistral.ai": "mistral",
@@ -25,7 +25,7 @@ MAKERS = {
 
 
 def list_price(base_url: str, model: str) -> Price | None:
-    """The list price of a model at this server, or None where it is not known."""
+    """Return the list price of a model at this server, or None where it is unknown."""
     maker = MAKERS.get((urlsplit(base_url).hostname or "").lower())
     if maker is None:
         return None

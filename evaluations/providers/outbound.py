@@ -1,7 +1,7 @@
-"""Where requests may go that a person asked for: to public servers, and to private ones that the operator allows. Pure.
+"""Outbound requests on users' behalf: only to public servers, and to private ones that the operator allows. Pure.
 
-An address is checked when it is written and again when a connection is made, on the very addresses that the name then
-has: a name that meant a public server yesterday may mean our own network today.
+An address is checked when it is written and again when a connection is made, on the IP addresses that the name resolves
+to then: a name that meant a public server yesterday may mean our own network today.
 """
 
 import ipaddress
@@ -15,46 +15,48 @@ from aiohttp.resolver import ThreadedResolver
 
 from core.errors import Fault, Problem
 
-LONGEST_URL = 500
+MAX_URL_LENGTH = 500
 # Translated for a local network (RFC 8215), and site-local addresses, which Python counts as global.
 NOT_PUBLIC = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
 
 
 class Destinations:
-    """Which servers may be asked. `private` has hosts (`localhost`) or hosts with a port (`10.0.0.5:8000`) that may be
-    reached although they are not public, without TLS too."""
+    """Servers that may be called. `private` has hosts (`localhost`) or hosts with a port (`10.0.0.5:8000`) that may be
+    reached although they are not public, even without TLS."""
 
     def __init__(self, private: Iterable[str]) -> None:
         self._private = frozenset(entry.lower() for entry in private)
 
     def require(self, url: str, pointer: str = "/base_url") -> None:
-        """`provider.address` unless the address may be asked, as far as one can see without resolving its name."""
-        why = self._refused(url)
-        if why:
-            raise Problem("provider.address", why, faults=[Fault(pointer, "address", why)])
+        """Raise `provider.address` unless the address is allowed, as far as can be seen without resolving its name."""
+        refusal = self._refusal(url)
+        if refusal:
+            raise Problem("provider.address", refusal, faults=[Fault(pointer, "address", refusal)])
 
     def allows_private(self, host: str, port: int) -> bool:
         host = host.lower()
         return host in self._private or f"{host}:{port}" in self._private
 
-    def _refused(self, url: str) -> str:
-        if len(url) > LONGEST_URL or not url.isprintable() or " " in url:
-            return f"An address has at most {LONGEST_URL} characters, none of them white space."
+    def _refusal(self, url: str) -> str:
+        if len(url) > MAX_URL_LENGTH or not url.isprintable() or " " in url:
+            return f"An address has at most {MAX_URL_LENGTH} characters, none of them white space."
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError:
-            return "This is no address."
+            return "This is not an address."
         if parts.scheme not in ("http", "https") or not host:
             return "Must start with https:// and name a host."
         if not host.isascii():
-            # Other scripts have full stops and digits that a client reads as ours; a name can be written in Punycode.
-            return "Write the host in ASCII (a name of another script as xn--…)."
+            # Other scripts have full stops and digits that a client reads as ASCII; a name can be written in Punycode.
+            return "Write the host in ASCII (a name in another script as xn--…)."
         if parts.username or parts.password or parts.query or parts.fragment:
             return "An address has no password, query or fragment; a key has a field of its own."
         is_private = self.allows_private(host, port or {"http": 80, "https": 443}[parts.scheme])
         if parts.scheme == "http" and not is_private:
-            return "Must start with https://: over http anybody on the way reads the key. (PROVIDER_PRIVATE_HOSTS.)"
+            return (
+                "Must start with https://: over http anybody on the network can read the key. (PROVIDER_PRIVATE_HOSTS.)"
+            )
         if not is_private and _is_private_literal(host):
             return f"{host} is not a public address. The operator can allow it: PROVIDER_PRIVATE_HOSTS."
         return ""
@@ -63,8 +65,8 @@ class Destinations:
 def _is_private_literal(host: str) -> bool:
     if host.lower() == "localhost" or host.lower().endswith(".localhost"):
         return True
-    # Every way of writing an IPv4 address that a resolver understands: 127.1, 0x7f000001, 2130706433. What is none of
-    # them may be an IPv6 address, or a name, which is checked when it is resolved.
+    # Every notation of an IPv4 address that a resolver understands: 127.1, 0x7f000001, 2130706433. Anything else may be
+    # an IPv6 address, or a name, which is checked when it is resolved.
     with suppress(OSError, UnicodeError):
         return not is_public(socket.inet_ntoa(socket.inet_aton(host)))
     try:
@@ -74,21 +76,21 @@ def _is_private_literal(host: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the internet at large."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+    """Return whether an IP address belongs to the public internet."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return is_public(str(inner))
-        if found in ipaddress.ip_network("64:ff9b::/96"):
-            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-        if any(found in network for network in NOT_PUBLIC):
+        if ip in ipaddress.ip_network("64:ff9b::/96"):
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if any(ip in network for network in NOT_PUBLIC):
             return False
-    return found.is_global and not found.is_multicast
+    return ip.is_global and not ip.is_multicast
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves a name, and keeps back those of its addresses that may not be asked."""
+    """Resolver that leaves out addresses that are not allowed."""
 
     def __init__(self, destinations: Destinations) -> None:
         self._destinations = destinations
@@ -97,10 +99,10 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
+        addresses = await self._inner.resolve(host, port, family)
         if self._destinations.allows_private(host, port):
-            return found
-        public = [one for one in found if is_public(one["host"])]
+            return addresses
+        public = [address for address in addresses if is_public(address["host"])]
         if not public:
             raise OSError(None, f"{host} is on a private network; the operator has not allowed it")
         return public

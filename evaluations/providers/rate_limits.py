@@ -1,8 +1,8 @@
-"""A provider's limits on requests and tokens per minute, shared by all workers.
+"""Rate limiter for a provider's requests and tokens per minute, shared by all workers.
 
-Each provider's row has the time when the next request's turn comes, and the next token's. Who wants to ask reserves:
-one statement moves the time on by as much as the requests take, and they may go from where it stood (the generic cell
-rate algorithm: ITU-T I.371). An idle provider lets a few seconds' worth go at once, and never more than its limit.
+Each provider's row has the time from which the next request may go, and the next token. A reservation moves that time
+forward in one statement by as much as the requests need, and they may go from its old value (the generic cell rate
+algorithm: ITU-T I.371). After a pause a few seconds' worth may go at once, and never more than the limit.
 """
 
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from evaluations.models import Provider
 
-# What may go at once after a pause.
+# The amount that may go at once after a pause.
 BURST = timedelta(seconds=5)
 RESERVE = """
 UPDATE evaluations_provider SET
@@ -38,7 +38,7 @@ def is_limited(provider: Provider) -> bool:
 
 
 def reserve(provider: Provider, *, requests: int, tokens: int) -> datetime:
-    """When these requests may go, the first of them; it is theirs from now on."""
+    """Reserve room for these requests; return when the first of them may go."""
     values: dict[str, int | timedelta] = {
         "provider": provider.pk,
         "requests": requests,
@@ -48,17 +48,17 @@ def reserve(provider: Provider, *, requests: int, tokens: int) -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(RESERVE, values)  # type: ignore[arg-type]  # psycopg takes a timedelta; the stubs do not know
         (when,) = cursor.fetchone()
-    found: datetime = when
-    return found
+    starts_at: datetime = when
+    return starts_at
 
 
 def block(provider: Provider, until: datetime) -> None:
-    """Leave a provider alone until then, every worker; a longer pause that somebody else was told stays."""
+    """Block a provider until then for every worker; a longer block stays."""
     later = Q(blocked_until=None) | Q(blocked_until__lt=until)
     Provider.objects.filter(later, pk=provider.pk).update(blocked_until=until)
 
 
 def blocked_until(provider: Provider) -> datetime | None:
-    """Until when a provider is left alone; None where it may be asked."""
+    """Return the end of a provider's block; None where it may be called."""
     until = Provider.objects.filter(pk=provider.pk).values_list("blocked_until", flat=True).first()
     return until if until and until > timezone.now() else None

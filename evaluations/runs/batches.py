@@ -1,4 +1,4 @@
-"""A run's batches: which worker has which, and how what it found is kept. What two workers do at once meets here."""
+"""Batches of a run: leases for workers, and saving of results. Here concurrent workers meet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ from typing import Any
 
 import orjson
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from evaluations.models import BatchState, CachedAnswer, Result, Run, RunBatch, RunState
-from evaluations.runs.lifecycle import SILENCE
+from infra import work
 from infra.bulk_copy import copy_rows
+from infra.work import Lease
 
-# How long an answer to exactly the same request stands for a new one.
-ANSWERS_KEPT = timedelta(days=90)
+# The time for which a cached answer replaces a call with exactly the same request.
+CACHE_DURATION = timedelta(days=90)
 KEYS = ("run_id", "case_id")
 PLAIN_COLUMNS = (
     *("run_id", "case_id", "repeat", "output", "refusal", "finish_reason", "error", "error_detail", "latency_ms"),
@@ -27,138 +28,140 @@ COLUMNS = (*(name.removesuffix("_id") if name in KEYS else name for name in PLAI
 
 
 @dataclass
-class Held:
-    """A batch that this worker has. `left` counts the answers that are not kept yet; `attempts` is how often it was
-    taken: a worker with an older number has lost it."""
+class BatchLease:
+    """A batch that this worker holds; `answers_left` counts the answers that are not saved yet."""
 
-    batch: RunBatch
-    attempts: int
-    left: int = 0
+    lease: Lease[RunBatch]
+    answers_left: int = 0
+
+    @property
+    def batch(self) -> RunBatch:
+        return self.lease.item
 
 
 @dataclass(frozen=True)
-class Found:
-    """A result to be kept, with the batch it belongs to, what it cost now, and the answer for the cache."""
+class NewResult:
+    """A result to be saved, with its batch, its cost in this run, and the answer for the cache."""
 
-    held: Held
+    batch_lease: BatchLease
     result: Result
     spent: Decimal
     answer: CachedAnswer | None
 
 
 def begin(run: Run) -> bool:
-    """Whether there is something to do; a run that waited is under way then."""
+    """Start a waiting run; return whether there is something to do now."""
     now = timezone.now()
     Run.objects.filter(pk=run.pk, state=RunState.PENDING).update(state=RunState.RUNNING, started_at=now)
     run.refresh_from_db()
     return run.state == RunState.RUNNING and (run.not_before is None or run.not_before <= now)
 
 
-def claim(run: Run) -> Held | None:
-    """Take a batch that waits, or one whose worker is silent. Two that reach for the same get two."""
-    now = timezone.now()
-    free = Q(state=BatchState.PENDING) | Q(state=BatchState.CLAIMED, beat_at__lt=now - SILENCE)
-    with transaction.atomic():
-        rows = RunBatch.objects.select_for_update(skip_locked=True).filter(free, run=run).order_by("number")
-        batch = rows.first()
-        if batch is None:
-            return None
-        was_abandoned = batch.state == BatchState.CLAIMED
-        batch.state, batch.attempts, batch.beat_at = BatchState.CLAIMED, batch.attempts + 1, now
-        batch.save(update_fields=["state", "attempts", "beat_at"])
-        if was_abandoned:
-            # What that worker had in the air may have been done; a provider that knows calls by name charges it once.
-            missing = len(batch.cases) * run.repeats - Result.objects.filter(run=run, case__in=batch.cases).count()
-            Run.objects.filter(pk=run.pk).update(asked_again=F("asked_again") + missing)
-    return Held(batch, batch.attempts)
+@transaction.atomic
+def claim(run: Run) -> BatchLease | None:
+    """Claim a batch that waits, or one whose worker has died. Concurrent workers get different ones."""
+    lease = work.claim_next(RunBatch.objects.filter(run=run).order_by("number"))
+    if lease is None:
+        return None
+    if lease.was_abandoned:
+        # That worker's calls in flight may have been done; a provider with idempotency keys charges them once.
+        cases = lease.item.cases
+        missing = len(cases) * run.repetitions - Result.objects.filter(run=run, case__in=cases).count()
+        Run.objects.filter(pk=run.pk).update(asked_again=F("asked_again") + missing)
+    return BatchLease(lease)
 
 
-def beat(held: Sequence[Held]) -> None:
-    """Say that this worker lives."""
-    for one in held:
-        _mine(one).update(beat_at=timezone.now())
+def release(batch_leases: Sequence[BatchLease]) -> None:
+    """Leave batches to other workers."""
+    for batch_lease in batch_leases:
+        batch_lease.lease.rows().update(state=BatchState.PENDING, heartbeat_at=None, attempts=0)
 
 
-def give_back(held: Sequence[Held]) -> None:
-    """Leave batches to others."""
-    for one in held:
-        _mine(one).update(state=BatchState.PENDING, beat_at=None)
-
-
-def end(held: Held) -> None:
-    """A batch that has all its answers."""
-    _mine(held).update(state=BatchState.DONE, beat_at=None)
+def finish(batch_lease: BatchLease) -> None:
+    """Finish a batch that has all its answers. Another worker may hold it by now; it finds that nothing is missing."""
+    batch_lease.lease.rows().update(state=BatchState.DONE, heartbeat_at=None, finished_at=timezone.now())
 
 
 @transaction.atomic
-def keep(run: Run, found: Sequence[Found]) -> Run:
-    """Keep results, count them, and end the batches that they complete. The run's row is locked meanwhile, so whoever
-    else has the same batch adds nothing twice; it comes back as it is now."""
+def save_results(run: Run, new_results: Sequence[NewResult]) -> Run:
+    """Save results, count them, and finish the batches that they complete. The run's row is locked, so another worker
+    with the same batch adds nothing twice; the row is returned as it is now."""
     locked = Run.objects.select_for_update().get(pk=run.pk)
-    cases = {one.result.case_id for one in found}
-    there = set(Result.objects.filter(run=run, case__in=cases).values_list("case", "repeat"))
-    fresh = [one for one in found if (one.result.case_id, one.result.repeat) not in there]
-    copy_rows(Result, COLUMNS, (_columns(one.result) for one in fresh))
-    CachedAnswer.objects.bulk_create([one.answer for one in found if one.answer], ignore_conflicts=True)
-    for held in {id(one.held): one.held for one in found}.values():
-        held.left -= sum(one.held is held for one in found)
-        if held.left <= 0:
-            end(held)
+    cases = {new_result.result.case_id for new_result in new_results}
+    existing = set(Result.objects.filter(run=run, case__in=cases).values_list("case", "repeat"))
+    fresh = [
+        new_result
+        for new_result in new_results
+        if (new_result.result.case_id, new_result.result.repeat) not in existing
+    ]
+    copy_rows(Result, COLUMNS, (_columns(new_result.result) for new_result in fresh))
+    CachedAnswer.objects.bulk_create(
+        [new_result.answer for new_result in new_results if new_result.answer], ignore_conflicts=True
+    )
+    for batch_lease in {id(new_result.batch_lease): new_result.batch_lease for new_result in new_results}.values():
+        batch_lease.answers_left -= sum(new_result.batch_lease is batch_lease for new_result in new_results)
+        if batch_lease.answers_left <= 0:
+            finish(batch_lease)
     if fresh:
-        _count(locked, fresh)
+        _count_results(locked, fresh)
     return locked
 
 
 def _columns(result: Result) -> tuple[Any, ...]:
-    found = [getattr(result, name) for name in PLAIN_COLUMNS]
+    values = [getattr(result, name) for name in PLAIN_COLUMNS]
     calls = None if result.tool_calls is None else orjson.dumps(result.tool_calls).decode()
-    return (*found, calls, orjson.dumps(result.scores).decode())
+    return (*values, calls, orjson.dumps(result.scores).decode())
 
 
-def spent_beside(run: Run) -> Decimal:
-    """What the other runs of the run's sweep have cost, in US dollars."""
+def cost_of_other_runs(run: Run) -> Decimal:
+    """Return the cost of the other runs of the run's sweep, in US dollars."""
     if run.sweep_id is None:
         return Decimal(0)
     others = Run.objects.filter(sweep=run.sweep_id).exclude(pk=run.pk)
-    found: Decimal = others.aggregate(all=Sum("cost_usd"))["all"] or Decimal(0)
-    return found
+    cost: Decimal = others.aggregate(all=Sum("cost_usd"))["all"] or Decimal(0)
+    return cost
 
 
-def forget_old_answers() -> int:
-    """Remove answers that were kept for so long that asking anew is worth its price; how many."""
-    old = CachedAnswer.objects.filter(created_at__lt=timezone.now() - ANSWERS_KEPT)
+def clear_old_answers() -> int:
+    """Remove old answers from the cache; return how many."""
+    old = CachedAnswer.objects.filter(created_at__lt=timezone.now() - CACHE_DURATION)
     return old.delete()[0]
 
 
 @transaction.atomic
-def keep_unjudged(run: Run, answer: CachedAnswer, cost: Decimal | None) -> None:
-    """Keep an answer that was paid for and could not be judged: it is free when its case comes again."""
+def save_unjudged_answer(run: Run, answer: CachedAnswer, cost: Decimal | None) -> None:
+    """Cache an answer that was paid for and could not be judged: it is free when its case comes again."""
     CachedAnswer.objects.bulk_create([answer], ignore_conflicts=True)
     if cost:
         Run.objects.filter(pk=run.pk).update(cost_usd=F("cost_usd") + cost)
 
 
 def is_complete(run: Run) -> bool:
-    """Whether every batch is done."""
+    """Return whether every batch is done."""
     return not RunBatch.objects.filter(run=run).exclude(state=BatchState.DONE).exists()
 
 
-def _mine(held: Held) -> QuerySet[RunBatch]:
-    return RunBatch.objects.filter(pk=held.batch.pk, attempts=held.attempts, state=BatchState.CLAIMED)
-
-
-def _count(run: Run, fresh: Sequence[Found]) -> None:
-    asked = [one for one in fresh if not one.result.is_from_cache]
+def _count_results(run: Run, fresh: Sequence[NewResult]) -> None:
+    called = [new_result for new_result in fresh if not new_result.result.is_from_cache]
     run.answered += len(fresh)
-    run.failed += sum(bool(one.result.error) for one in fresh)
-    run.from_cache += len(fresh) - len(asked)
-    run.tokens_in += sum(one.result.tokens_in for one in asked)
-    run.tokens_out += sum(one.result.tokens_out for one in asked)
-    run.cost_usd += sum((one.spent for one in fresh), Decimal(0))
-    # It goes on: earlier setbacks are over.
-    run.setbacks, run.note = 0, ""
+    run.failed += sum(bool(new_result.result.error) for new_result in fresh)
+    run.from_cache += len(fresh) - len(called)
+    run.tokens_in += sum(new_result.result.tokens_in for new_result in called)
+    run.tokens_out += sum(new_result.result.tokens_out for new_result in called)
+    run.cost_usd += sum((new_result.spent for new_result in fresh), Decimal(0))
+    # A success ends the consecutive failures.
+    run.consecutive_failures, run.note = 0, ""
     run.save(
         update_fields=[
-            *("answered", "failed", "from_cache", "tokens_in", "tokens_out", "cost_usd", "setbacks", "note"),
+            *(
+                "answered",
+                "failed",
+                "from_cache",
+                "tokens_in",
+                "tokens_out",
+                "cost_usd",
+                "consecutive_failures",
+                "note",
+            ),
         ]
     )

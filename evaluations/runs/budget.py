@@ -1,8 +1,8 @@
-"""A budget while a run is driven: whether another call fits into it.
+"""Budget of a run while a worker makes its calls.
 
-What a call will cost is known when it is over. Until then it counts as much as the dearest one so far, and before
-there is one, as much as was estimated; the first few go alone. So a budget is exceeded by no more than the surprise of
-the calls that are in the air.
+The cost of a call is known when it is over. Until then it counts as much as the most expensive one so far, and before
+there is one, as much as was estimated; the first few calls go alone. So a budget is exceeded by no more than the
+surprise of the calls in flight.
 """
 
 from collections.abc import Sequence
@@ -12,54 +12,53 @@ from enum import StrEnum
 from evaluations.models import Run
 from evaluations.runs import batches
 
-# Under a budget so many calls go first, which show what a call costs.
+# Under a budget so many calls go first, to learn the cost of a call.
 FIRST_CALLS = 4
-NOTHING = Decimal(0)
+NO_COST = Decimal(0)
 
 
-class May(StrEnum):
-    """What may be done about another call."""
+class BudgetDecision(StrEnum):
+    """The decision about another call."""
 
-    ASK = "ask"
-    # Some that are in the air have to arrive first.
+    CALL = "call"
+    # Some calls in flight have to arrive first.
     WAIT = "wait"
-    END = "end"
+    STOP = "stop"
 
 
-class Spending:
-    """Of one run; a sweep's runs spend of one budget together."""
+class Budget:
+    """The budget of one run, or of all runs of its sweep together. `limit` is None where there is none."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.budget = run.sweep.budget_usd if run.sweep else run.budget_usd
-        self._dearest: Decimal | None = None
-        self._beside = NOTHING
-        self.look_beside()
+        self.limit = run.sweep.budget_usd if run.sweep else run.budget_usd
+        self._max_cost: Decimal | None = None
+        self._cost_of_others = NO_COST
+        self.refresh_other_runs()
 
-    def another(self, unkept: Decimal, in_air: int) -> May:
-        """Whether another call may go: `unkept` US dollars are spent and not counted on the run yet, and so many calls
-        are in the air."""
-        if self.budget is None:
-            return May.ASK
-        spent = self._run.cost_usd + self._beside + unkept
-        call = self._of_a_call()
-        if spent + call > self.budget and not in_air:
-            return May.END
-        if self._dearest is None and in_air >= FIRST_CALLS:
-            return May.WAIT
-        return May.ASK if spent + call * (in_air + 1) <= self.budget else May.WAIT
+    def decide(self, unsaved_cost: Decimal, in_flight: int) -> BudgetDecision:
+        """Decide about another call. `unsaved_cost` US dollars are spent and not counted on the run yet."""
+        if self.limit is None:
+            return BudgetDecision.CALL
+        spent = self._run.cost_usd + self._cost_of_others + unsaved_cost
+        call = self._cost_of_call()
+        if spent + call > self.limit and not in_flight:
+            return BudgetDecision.STOP
+        if self._max_cost is None and in_flight >= FIRST_CALLS:
+            return BudgetDecision.WAIT
+        return BudgetDecision.CALL if spent + call * (in_flight + 1) <= self.limit else BudgetDecision.WAIT
 
     def learn(self, paid: Sequence[Decimal]) -> None:
-        """What calls have cost; one that was free, from the cache or for want of an answer, says nothing of others."""
+        """Learn from the costs of calls; a free one, from the cache or without an answer, says nothing about others."""
         costs = [cost for cost in paid if cost > 0]
         if costs:
-            self._dearest = max(self._dearest or NOTHING, *costs)
+            self._max_cost = max(self._max_cost or NO_COST, *costs)
 
-    def look_beside(self) -> None:
-        """Read again what the other runs of the sweep have spent."""
-        if self.budget is not None:
-            self._beside = batches.spent_beside(self._run)
+    def refresh_other_runs(self) -> None:
+        """Read again the cost of the other runs of the sweep."""
+        if self.limit is not None:
+            self._cost_of_others = batches.cost_of_other_runs(self._run)
 
-    def _of_a_call(self) -> Decimal:
+    def _cost_of_call(self) -> Decimal:
         estimate = Decimal(self._run.estimate.get("cost_usd") or 0) / max(1, self._run.planned)
-        return estimate if self._dearest is None else self._dearest
+        return estimate if self._max_cost is None else self._max_cost

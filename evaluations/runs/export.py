@@ -1,4 +1,4 @@
-"""A run's results as a file, written as it is read. Pure: usable without Django."""
+"""Export of a run's results as a stream. Pure: usable without Django."""
 
 import csv
 import io
@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-FORMS = {"jsonl": "application/jsonl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
-# What opens a formula where a spreadsheet reads it.
+MEDIA_TYPES = {"jsonl": "application/jsonl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+# Characters that open a formula in a spreadsheet.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def written(rows: Iterable[Mapping[str, Any]], form: str) -> Iterator[str]:
-    """Rows (evaluations.runs.lifecycle.document) as lines of JSON, or as CSV with a column for each scorer's value."""
+def write_rows(rows: Iterable[Mapping[str, Any]], form: str) -> Iterator[str]:
+    """Write rows (evaluations.runs.lifecycle.case_as_dict) as JSON lines, or as CSV with a column for each scorer."""
     return _jsonl(rows) if form == "jsonl" else _csv(rows)
 
 
@@ -28,7 +28,7 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         flat = {name: _cell(value) for name, value in row.items() if name != "scores"}
         flat |= {f"score.{name}": str(score["value"]) for name, score in row["scores"].items()}
         if writer is None:
-            # A scorer that had nothing to judge by has no value; the first row decides on the columns.
+            # The first row decides on the columns; a scorer with nothing to judge by has no value.
             writer = csv.DictWriter(buffer, list(flat), extrasaction="ignore", restval="")
             writer.writeheader()
         writer.writerow(flat)

@@ -1,4 +1,4 @@
-"""What scorers may ask for outside: nearness of meaning, and a model as a judge."""
+"""Context of scorers in a run: similarity in meaning, and models as judges."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,24 @@ from typing import Any, Self
 from evaluations.models import ProviderModel, Run
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
-from evaluations.providers.chat import CallError, Price, Remedy, request_of
+from evaluations.providers.chat import CallError, Price, Remedy, build_request
 from evaluations.providers.concurrency import Caller
-from evaluations.providers.openai_chat import connected
+from evaluations.providers.openai_chat import open_chat
 from evaluations.runs import planning
-from evaluations.runs.requests import messages_of
-from evaluations.scorers.base import Outside, Parameters
+from evaluations.runs.requests import as_chat
+from evaluations.scorers.base import Parameters
 from evaluations.scorers.specs import Spec
 from registry.examples import embedders
 from registry.examples.tfidf import Lexicon
 from registry.models import PromptVersion
 from registry.prompts import includes, versions
 
-# What a judgement takes, for limits on tokens: a rubric, what is judged, and a short answer.
+# Tokens of a judgment for the rate limiter: a rubric, the judged answer, and a short verdict.
 TOKENS_A_CALL = 1_000
 
 
 class JudgeError(Exception):
-    """A judge that cannot be asked now; `cause` is the call that failed."""
+    """A judge that cannot be called now; `cause` is the call that failed."""
 
     def __init__(self, cause: CallError) -> None:
         super().__init__(f"The judge did not answer: {cause.detail}")
@@ -43,7 +43,7 @@ class _Judge:
 
 
 class Judges:
-    """Use as a context manager. `ask` may be called by many threads; `spent` is what it has cost since it was read."""
+    """The judges of a run, used as a context manager. `ask` may be called by many threads."""
 
     def __init__(self, run: Run, specs: Sequence[Spec]) -> None:
         self._run = run
@@ -52,7 +52,7 @@ class Judges:
         self._callers: dict[int, Caller] = {}
         self._spent = Decimal(0)
         self._has_answered = False
-        self._embedder = embedders.default()
+        self._embedder = embedders.default_embedder()
         self._judges = {
             (str(spec.parameters["prompt"]), str(spec.parameters["model"])): self._judge(spec)
             for spec in specs
@@ -66,39 +66,39 @@ class Judges:
         self._stack.close()
 
     def take_spent(self) -> Decimal:
-        """What judges have cost since the last time."""
+        """Return the cost of the judges since the last time."""
         with self._lock:
             spent, self._spent = self._spent, Decimal(0)
         return spent
 
-    def for_one(self) -> "Outside":
-        """What the scorers of one answer may ask: its calls have their turn under limits that all workers share. Called
-        by the thread that has the database."""
-        turns = {}
+    def context_for_answer(self) -> "_AnswerContext":
+        """Create the context for scoring one answer, with reserved room for its calls under limits that all workers
+        share. Called by the thread that has the database."""
+        reserved = {}
         for judge in self._judges.values():
             provider = judge.model.provider
             if rate_limits.is_limited(provider):
-                turns[judge.model.pk] = rate_limits.reserve(provider, requests=1, tokens=TOKENS_A_CALL).timestamp()
-        return _ForOne(self, turns)
+                reserved[judge.model.pk] = rate_limits.reserve(provider, requests=1, tokens=TOKENS_A_CALL).timestamp()
+        return _AnswerContext(self, reserved)
 
-    def nearness(self, first: str, second: str) -> float:
-        """The cosine of two texts by the installation's embedder; of their wording where it has none."""
+    def similarity(self, first: str, second: str) -> float:
+        """Compute the cosine of two texts by the installation's embedder, or the lexical similarity without one."""
         if embedders.is_lexical(self._embedder):
             return float(Lexicon([first]).scores(second)[0])
-        one, other = embedders.named(self._embedder).embed([first, second])
-        return float(one @ other)
+        first_vector, second_vector = embedders.get_embedder(self._embedder).embed([first, second])
+        return float(first_vector @ second_vector)
 
     def ask(
-        self, parameters: Parameters, variables: Mapping[str, Any], turns: Mapping[int, float] | None = None
+        self, parameters: Parameters, variables: Mapping[str, Any], reserved: Mapping[int, float] | None = None
     ) -> str:
-        """The judge's answer. JudgeError where it cannot be asked now; what it will not answer is no judgement. A
-        Problem where its rubric cannot be rendered."""
+        """Return the judge's answer, or the error of a call that it refuses. Raises a JudgeError where it cannot be
+        called now, and a Problem where its rubric cannot be rendered."""
         judge = self._judges[str(parameters["prompt"]), str(parameters["model"])]
-        rendered = versions.request_for(self._run.project_id, judge.rubric.content, variables, judge.partials)
-        request = request_of(messages_of(rendered), judge.model.name, {})
+        rendered = versions.render_request(self._run.project_id, judge.rubric.content, variables, judge.partials)
+        request = build_request(as_chat(rendered), judge.model.name, {})
         try:
-            turn = (turns or {}).get(judge.model.pk, 0.0)
-            answer = self._caller(judge.model).submit(request, not_before=turn).result()
+            not_before = (reserved or {}).get(judge.model.pk, 0.0)
+            answer = self._caller(judge.model).submit(request, not_before=not_before).result()
         except CallError as error:
             if error.remedy == Remedy.GIVE_UP or (error.remedy == Remedy.RETRY and self._has_answered):
                 return error.detail
@@ -110,9 +110,9 @@ class Judges:
         return answer.text
 
     def _judge(self, spec: Spec) -> _Judge:
-        rubric = planning.rubric_of(self._run.project, str(spec.parameters["prompt"]))
-        model = providers.model_named(self._run.project, str(spec.parameters["model"]))
-        partials = {key: version.content for key, version in includes.partials_of([rubric]).items()}
+        rubric = planning.get_rubric(self._run.project, str(spec.parameters["prompt"]))
+        model = providers.get_model(self._run.project, str(spec.parameters["model"]))
+        partials = {key: version.content for key, version in includes.get_partials([rubric]).items()}
         return _Judge(rubric, partials, model, providers.price_of(model))
 
     def _caller(self, model: ProviderModel) -> Caller:
@@ -120,18 +120,18 @@ class Judges:
         with self._lock:
             if provider.pk not in self._callers:
                 reached, allowed = providers.endpoint(provider), providers.destinations()
-                caller = Caller(lambda: connected(reached, allowed), provider.max_concurrency)
+                caller = Caller(lambda: open_chat(reached, allowed), provider.max_concurrency)
                 self._callers[provider.pk] = self._stack.enter_context(caller)
             return self._callers[provider.pk]
 
 
 @dataclass(frozen=True)
-class _ForOne:
+class _AnswerContext:
     judges: Judges
-    turns: Mapping[int, float]
+    reserved: Mapping[int, float]
 
-    def nearness(self, first: str, second: str) -> float:
-        return self.judges.nearness(first, second)
+    def similarity(self, first: str, second: str) -> float:
+        return self.judges.similarity(first, second)
 
     def ask(self, parameters: Parameters, variables: Mapping[str, Any]) -> str:
-        return self.judges.ask(parameters, variables, self.turns)
+        return self.judges.ask(parameters, variables, self.reserved)

@@ -1,6 +1,5 @@
 """Runs: a version measured on cases. What people and machines do with them; evaluations.runs.worker has the work itself."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -8,10 +7,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Fault, Problem
-from evaluations.models import RUN_OPEN, BatchState, Lineup, Result, ResultMark, Run, RunBatch, RunState
+from evaluations.models import RUN_OPEN, BatchState, Comparison, Result, ResultAnnotation, Run, RunBatch, RunState
 from evaluations.providers import configuration as providers
 from evaluations.runs import planning
-from evaluations.runs.planning import Asked, Plan
+from evaluations.runs.planning import RunPlan, RunSettings
 from evaluations.statistics.agreement import cohen
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -19,42 +18,46 @@ from registry.models import Project
 
 # As many cases as one worker takes at a time: some seconds' work.
 BATCH = 50
-MOST_OPEN = 50
+MAX_OPEN = 50
 # A worker tells every few seconds that it lives; one that was silent for so long is dead.
-SILENCE = timedelta(seconds=30)
 # What has ended without all its answers may go on.
 RESUMABLE = (RunState.STOPPED, RunState.CANCELLED, RunState.FAILED)
 
 
 @transaction.atomic
-def create(actor: Actor, asked: Asked) -> Run:
+def create(actor: Actor, settings: RunSettings) -> Run:
     """Freeze what is to be measured and leave it to the workers."""
     actor.require(Right.EDIT)
-    return insert(actor, asked, planning.plan(actor.project, asked))
+    return insert(actor, settings, planning.plan_run(actor.project, settings))
 
 
 def insert(
-    actor: Actor, asked: Asked, plan: Plan, *, answers_of: Run | None = None, sweep: Lineup | None = None
+    actor: Actor,
+    settings: RunSettings,
+    plan: RunPlan,
+    *,
+    answers_of: Run | None = None,
+    sweep: Comparison | None = None,
 ) -> Run:
     """A run as it was planned; of a sweep, or of answers that are there."""
-    if Run.objects.filter(project=actor.project, state__in=RUN_OPEN).count() >= MOST_OPEN:
-        raise Problem("run.too_many", f"{MOST_OPEN} runs are under way in this project; wait for some, or cancel them.")
-    model = asked.model
+    if Run.objects.filter(project=actor.project, state__in=RUN_OPEN).count() >= MAX_OPEN:
+        raise Problem("run.too_many", f"{MAX_OPEN} runs are under way in this project; wait for some, or cancel them.")
+    model = settings.model
     run = Run.objects.create(
         project=actor.project,
-        version=asked.version,
-        dataset_version=asked.dataset_version,
-        split=asked.split,
+        version=settings.version,
+        dataset_version=settings.dataset_version,
+        split=settings.split,
         model=model,
         provider_name=model.provider.name,
         model_name=model.name,
         is_simulation=model.provider.is_simulation,
         parameters=dict(plan.parameters),
         scorers=[spec.as_dict() for spec in plan.specs],
-        repeats=asked.repeats,
+        repetitions=settings.repetitions,
         cases=len(plan.cases),
         cases_hash=plan.cases_hash,
-        leaked=asked.leaked,
+        leaked=settings.leaked,
         excluded=plan.excluded,
         price=plan.price.as_dict() if plan.price else None,
         estimate=plan.estimate() if answers_of is None else _estimate_of_judging(plan),
@@ -73,8 +76,8 @@ def insert(
         batch_size=500,
     )
     after = {
-        "version": str(asked.version),
-        "dataset": str(asked.dataset_version),
+        "version": str(settings.version),
+        "dataset": str(settings.dataset_version),
         "model": str(model),
         "cases": run.cases,
         "budget_usd": str(run.budget_usd) if run.budget_usd is not None else None,
@@ -83,14 +86,14 @@ def insert(
     return run
 
 
-def _estimate_of_judging(plan: Plan) -> dict[str, Any]:
+def _estimate_of_judging(plan: RunPlan) -> dict[str, Any]:
     """Answers that are there cost nothing; what a judge will take, nobody knows beforehand."""
     asks = any(spec.definition.asks_model for spec in plan.specs)
     return {"tokens_in": 0, "tokens_out": 0, "cost_usd": None if asks else "0"}
 
 
 @transaction.atomic
-def judge_again(actor: Actor, run: Run, scorers: object) -> Run:
+def rescore(actor: Actor, run: Run, scorers: object) -> Run:
     """The same answers by other scorers; no model that answered is asked again. Judges are, and are paid."""
     actor.require(Right.EDIT)
     if run.is_open:
@@ -99,34 +102,34 @@ def judge_again(actor: Actor, run: Run, scorers: object) -> Run:
     keys = list(source.results.order_by("case").values_list("case", flat=True).distinct())
     if not keys:
         raise Problem("run.no_cases", "This run has no answers that could be judged again.")
-    asked = Asked(
+    settings = RunSettings(
         version=run.version,
         dataset_version=run.dataset_version,
         scorers=scorers,
         model=run.model,
         split=run.split,
         parameters=run.parameters,
-        repeats=run.repeats,
+        repetitions=run.repetitions,
         leaked=run.leaked,
     )
-    plan = planning.plan_of_answers(actor.project, asked, keys)
-    return insert(actor, asked, plan, answers_of=source)
+    plan = planning.plan_rescoring(actor.project, settings, keys)
+    return insert(actor, settings, plan, answers_of=source)
 
 
-def loaded() -> QuerySet[Run]:
+def runs_with_related() -> QuerySet[Run]:
     """Runs with what they are about."""
     return Run.objects.select_related(
         "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of", "sweep"
     )
 
 
-def numbered(project: Project, number: int) -> Run:
+def get_run(project: Project, number: int) -> Run:
     """The project's run with this number, or `run.not_found`."""
-    found = loaded().filter(project=project, pk=number).first()
-    if found is None:
+    run = runs_with_related().filter(project=project, pk=number).first()
+    if run is None:
         raise Problem("run.not_found", f"There is no run {number}.")
-    found.project = project
-    return found
+    run.project = project
+    return run
 
 
 @transaction.atomic
@@ -141,7 +144,7 @@ def cancel(actor: Actor, run: Run) -> Run:
     ):
         raise Problem("run.wrong_state", f"This run is {RunState(run.state).label.lower()}.")
     audit.record(actor, "run.cancelled", run)
-    return numbered(run.project, run.pk)
+    return get_run(run.project, run.pk)
 
 
 @transaction.atomic
@@ -170,75 +173,80 @@ def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool 
         error="",
         note="",
         not_before=None,
-        setbacks=0,
+        consecutive_failures=0,
         finished_at=None,
         summary=None,
         budget_usd=budget,
     )
     audit.record(actor, "run.resumed", run, after={"budget_usd": str(budget) if budget is not None else None})
-    return numbered(run.project, run.pk)
+    return get_run(run.project, run.pk)
 
 
 @transaction.atomic
-def mark(actor: Actor, result: Result, *, is_right: bool) -> ResultMark:
+def annotate_result(actor: Actor, result: Result, *, is_correct: bool) -> ResultAnnotation:
     """What a person thinks of an answer; once each, and the last word counts."""
     actor.require(Right.EDIT)
     if actor.user is None:
         raise Problem("access.denied", "Answers are marked by people: judges are held against what they say.")
-    made, _ = ResultMark.objects.update_or_create(
-        result=result, by=actor.user, defaults={"is_right": is_right, "by_name": actor.name}
+    annotation, _ = ResultAnnotation.objects.update_or_create(
+        result=result, by=actor.user, defaults={"is_correct": is_correct, "by_name": actor.name}
     )
-    return made
+    return annotation
 
 
 def agreement(run: Run) -> list[dict[str, Any]]:
     """How far each scorer agrees with what people say of the same answers: Cohen's kappa, by scorer."""
     marked = (
-        ResultMark.objects.filter(result__run=run).order_by("id").values_list("result", "is_right", "result__scores")
+        ResultAnnotation.objects.filter(result__run=run)
+        .order_by("id")
+        .values_list("result", "is_correct", "result__scores")
     )
-    newest = {result: (is_right, scores) for result, is_right, scores in marked}
-    found = []
+    newest = {result: (is_correct, scores) for result, is_correct, scores in marked}
+    agreements = []
     for scorer in run.scorers:
         name = scorer["name"]
-        pairs = [(str(is_right), str(scores[name]["passed"])) for is_right, scores in newest.values() if name in scores]
+        pairs = [
+            (str(is_correct), str(scores[name]["passed"])) for is_correct, scores in newest.values() if name in scores
+        ]
         if pairs:
-            found.append({"name": name, "agreement": cohen(pairs)})
-    return found
+            agreements.append({"name": name, "agreement": cohen(pairs)})
+    return agreements
 
 
-def result_of(run: Run, number: int) -> Result:
+def get_result(run: Run, number: int) -> Result:
     """A run's result with this number, or `result.not_found`."""
-    found = run.results.select_related("case").filter(pk=number).first()
-    if found is None:
+    result = run.results.select_related("case").filter(pk=number).first()
+    if result is None:
         raise Problem("result.not_found", f"Run {run.pk} has no result {number}.")
-    return found
+    return result
 
 
-def estimated(project: Project, asked: Asked) -> dict[str, Any]:
+def estimate_run(project: Project, settings: RunSettings) -> dict[str, Any]:
     """What a run would ask and about cost; nothing is made."""
-    plan = planning.plan(project, asked)
+    plan = planning.plan_run(project, settings)
     return {
         "cases": len(plan.cases),
         "excluded": plan.excluded,
-        "answers": len(plan.cases) * asked.repeats,
+        "answers": len(plan.cases) * settings.repetitions,
         **plan.estimate(),
     }
 
 
-def open_work() -> QuerySet[Run]:
-    """Runs that a worker should take up: nobody is at them, and they need not wait."""
+def claimable_runs() -> QuerySet[Run]:
+    """Return open runs of which no worker holds a batch, and that need not wait."""
     now = timezone.now()
     may_go = Q(not_before=None) | Q(not_before__lte=now)
-    somebody = RunBatch.objects.filter(run=OuterRef("pk"), state=BatchState.CLAIMED, beat_at__gte=now - SILENCE)
-    return Run.objects.filter(may_go, ~Exists(somebody), state__in=RUN_OPEN).order_by("id")
+    lapsed = now - RunBatch.LEASE_TIMEOUT
+    is_held = RunBatch.objects.filter(run=OuterRef("pk"), state=BatchState.RUNNING, heartbeat_at__gte=lapsed)
+    return Run.objects.filter(may_go, ~Exists(is_held), state__in=RUN_OPEN).order_by("id")
 
 
-def unsummed() -> QuerySet[Run]:
+def runs_without_summary() -> QuerySet[Run]:
     """Runs that are over and not summed up yet."""
     return Run.objects.filter(summary__isnull=True).exclude(state__in=RUN_OPEN).order_by("id")
 
 
-def results_of(run: Run, *, only: str = "", scorer: str = "", label: str = "", tag: str = "") -> QuerySet[Result]:
+def filter_results(run: Run, *, only: str = "", scorer: str = "", label: str = "", tag: str = "") -> QuerySet[Result]:
     """A run's results, worst first: `only` is failed (no answer), wrong, leaked or marked; `scorer` those that it does
     not pass."""
     rows = run.results.select_related("case")
@@ -260,7 +268,7 @@ def results_of(run: Run, *, only: str = "", scorer: str = "", label: str = "", t
     return rows.order_by("quality", "id")
 
 
-def document(result: Result) -> dict[str, Any]:
+def result_as_dict(result: Result) -> dict[str, Any]:
     """A result as it is exported."""
     case = result.case
     return {

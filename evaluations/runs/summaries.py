@@ -1,4 +1,4 @@
-"""What a run came to, worked out once when it is over."""
+"""Summary of a run, computed once when it is over."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ from evaluations.statistics.metrics import Answer, Figures
 BATCH = 5_000
 
 
-def answers_of(run: Run) -> Iterator[Answer]:
-    """A run's results as figures need them. Cases of one group are known to belong together; a case of no group is its
-    own."""
+def read_answers(run: Run) -> Iterator[Answer]:
+    """Read a run's results in the form of the figures. Cases of one group belong together; a case without a group is a
+    group of its own."""
     rows = (
         Result.objects.filter(run=run)
         .order_by("id")
@@ -23,8 +23,10 @@ def answers_of(run: Run) -> Iterator[Answer]:
         )
     )
     groups: dict[str, int] = {}
-    for case, group, label, tags, scores, quality, passed, error, latency, told, said, cost in rows.iterator(BATCH):
-        # Below zero, where no case's own key is.
+    for case, group, label, tags, scores, quality, passed, error, latency, tokens_in, tokens_out, cost in rows.iterator(
+        BATCH
+    ):
+        # Below zero, where no case has its key.
         number = groups.setdefault(group, -1 - len(groups)) if group else case
         yield Answer(
             case=case,
@@ -36,16 +38,16 @@ def answers_of(run: Run) -> Iterator[Answer]:
             passed=passed,
             failed=bool(error),
             latency_ms=latency,
-            tokens_in=told,
-            tokens_out=said,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
             cost_usd=None if cost is None else float(cost),
         )
 
 
 def sum_up(run: Run) -> None:
-    """Work out a run's summary, unless it goes on meanwhile."""
-    figures = Figures(specs.stored(run.scorers))
-    for answer in answers_of(run):
+    """Compute a run's summary, unless it goes on in the meantime."""
+    figures = Figures(specs.specs_from_json(run.scorers))
+    for answer in read_answers(run):
         figures.add(answer)
     ended = Run.objects.filter(pk=run.pk, summary__isnull=True).exclude(state__in=(RunState.PENDING, RunState.RUNNING))
     leaked = Result.objects.filter(run=run, is_leaked=True).values("case").distinct().count()

@@ -1,405 +1,322 @@
-"""One worker's turn at a run: it takes batches, asks, judges, keeps, until its time is up or there is nothing left.
+"""Worker of a run: a tick claims batches, calls the model, judges and saves, until its time is up or nothing is left.
 
-The rows say everything: a worker that dies loses what was in the air and no more, and the next one goes on. Calls have
-names (run, case and repeat), so that a provider that knows calls by name charges each once.
+All state is in rows: a worker that dies loses only the calls in flight, and the next one goes on. Calls have names (run,
+case and repetition), so that a provider that supports idempotency keys charges each once.
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from core.errors import Problem
 from evaluations.models import Run, RunState
 from evaluations.providers import configuration as providers
-from evaluations.providers import rate_limits
 from evaluations.providers.chat import CallError, Completion, Remedy
-from evaluations.providers.concurrency import LONGEST_RETRY_AFTER, Caller, Withdrawn
-from evaluations.providers.openai_chat import connected
-from evaluations.runs import batches
-from evaluations.runs.batches import Found, Held
-from evaluations.runs.budget import NOTHING, May, Spending
+from evaluations.providers.concurrency import Caller, CallWithdrawn
+from evaluations.providers.openai_chat import open_chat
+from evaluations.runs import batches, judging
+from evaluations.runs.budget import Budget, BudgetDecision
+from evaluations.runs.calls import CallInFlight, Calls
+from evaluations.runs.database_retry import retry_database
 from evaluations.runs.judges import JudgeError, Judges
-from evaluations.runs.requests import PASSING, Ask, Preparation
-from evaluations.runs.results import Recorder
-from evaluations.scorers import specs
-from evaluations.scorers.specs import Judged
+from evaluations.runs.judging import Judging
+from evaluations.runs.requests import TRANSIENT_ERRORS, BatchPreparation, PendingCall
+from evaluations.runs.results import ResultBuilder
+from evaluations.runs.unsaved import SAVE_SECONDS, SavedResults, UnsavedResults
+from evaluations.scorers import specs as scoring
 from infra import work
 
 logger = logging.getLogger(__name__)
 
-TURN_SECONDS = 60.0
-# Results are kept when there are so many of them, or when the oldest is so old.
-KEPT_ROWS = 100
-KEPT_SECONDS = 0.5
-BEAT_SECONDS = 5.0
-# A provider that does not answer is left alone for 5 s, then twice as long each time; after so many times the run ends.
+TICK_SECONDS = 60.0
+# The interval at which a worker reads the run's state and the provider's block.
+REFRESH_SECONDS = 5.0
+# A provider that does not answer is left alone for 5 s, then twice as long each time; after so many times the run fails.
 FIRST_PAUSE = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(minutes=5)
-MOST_SETBACKS = 8
+MAX_PAUSE = timedelta(minutes=5)
+MAX_CONSECUTIVE_FAILURES = 8
 # A run whose first answers all fail for one reason would fail to the end.
 FIRST_ERRORS = 20
-# Calls are queued no further than this many seconds ahead of their turn.
-LOOK_AHEAD = 2.0
-JUDGING_THREADS = 16
-# How long a database that is away is waited for before a turn is given up.
-DATABASE_SECONDS = 120.0
-T = TypeVar("T")
 
 
-class Turn(StrEnum):
-    """How a turn ended."""
+class TickResult(StrEnum):
+    """The end of a tick: another tick is due, the run is over, or it waits."""
 
     AGAIN = "again"
     OVER = "over"
     WAITING = "waiting"
 
 
-class Why(StrEnum):
-    """Why no more is asked."""
+class StopReason(StrEnum):
+    """The reason why a tick makes no more calls."""
 
     TIME = "time"
-    TAKEN = "taken"
+    RUN_ENDED = "run ended"
     BUDGET = "budget"
-    SETBACK = "setback"
+    BACKOFF = "backoff"
     FAILED = "failed"
 
 
-@dataclass
-class Asked:
-    ask: Ask
-    at: float
-
-
-def drive(run: Run, *, seconds: float = TURN_SECONDS) -> Turn:
-    """Take a turn at a run. Several workers may, at once."""
+def tick(run: Run, *, seconds: float = TICK_SECONDS) -> TickResult:
+    """Work on a run for some time. Several workers may, at once."""
     if not batches.begin(run):
-        return Turn.WAITING if run.is_open else Turn.OVER
+        return TickResult.WAITING if run.is_open else TickResult.OVER
     try:
-        return _Drive(run, seconds).go()
+        return _Tick(run, seconds).run_to_end()
     except Problem as problem:
-        # What the run needs is not there any more: its provider's key, a judge.
+        # Something that the run needs is gone: its provider's key, a judge.
         return _end(run, RunState.FAILED, problem.detail)
     except (OperationalError, InterfaceError):
-        # The database is away for longer than it is waited for; the sweep goes on when it is back.
+        # The database is away for too long; reconciliation goes on when it is back.
         raise
     except Exception:
         logger.exception("run.broken run=%s", run.pk)
         return _end(run, RunState.FAILED, work.BROKEN)
 
 
-def _end(run: Run, state: RunState, error: str = "") -> Turn:
+def _end(run: Run, state: RunState, error: str = "") -> TickResult:
     ended = Run.objects.filter(pk=run.pk, state=RunState.RUNNING).update(
         state=state, error=error[:1_000], note="", finished_at=timezone.now()
     )
     if ended:
         logger.info("run.%s run=%s %s", state, run.pk, error)
-    return Turn.OVER
+    return TickResult.OVER
 
 
-class _Drive:
+class _Tick:
+    """One tick: it decides about the next call, and stops for the first reason to."""
+
     def __init__(self, run: Run, seconds: float) -> None:
-        self.run = run
-        self.specs = specs.stored(run.scorers)
-        self.until = time.monotonic() + seconds
-        self.recorder = Recorder(run, self.specs)
-        self.asks_judges = any(spec.definition.asks_model for spec in self.specs)
-        self.preparation = Preparation(run, keeps_all=self.asks_judges)
-        self.caller: Caller | None = None
-        self.held: list[Held] = []
-        self.ready: deque[Ask] = deque()
-        self.in_air: dict[Future[Completion], Asked] = {}
-        self.done: SimpleQueue[Future[Any]] = SimpleQueue()
-        self.judged: dict[Future[Judged], tuple[Ask, Completion]] = {}
-        self.found: list[Found] = []
-        self.kept_at = self.beat_at = time.monotonic()
-        self.succeeded_at = 0.0
-        self.spending = Spending(run)
-        # Until when the provider is left alone, and when the turn of the last call came (time.time()).
-        self.blocked_until = self.last_turn = 0.0
-        self.first_errors: set[str] = set()
-        self.why: Why | None = None
-        self.error = ""
-        self.retry_after = 0.0
+        self._run = run
+        self._until = time.monotonic() + seconds
+        self._specs = scoring.specs_from_json(run.scorers)
+        self._builder = ResultBuilder(run, self._specs)
+        self._preparation = BatchPreparation(run, keeps_all=judging.asks_models(self._specs))
+        self._budget = Budget(run)
+        self._pending: deque[PendingCall] = deque()
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._refreshed_at = time.monotonic()
+        self._first_errors: set[str] = set()
+        self._stop_reason: StopReason | None = None
+        self._error = ""
+        self._retry_after = 0.0
 
-    def go(self) -> Turn:
-        run = self.run
+    def run_to_end(self) -> TickResult:
         with ExitStack() as stack:
-            if not run.answers_of_id:
-                reached, allowed = providers.endpoint(run.model.provider), providers.destinations()
-                opened = Caller(lambda: connected(reached, allowed), run.model.provider.max_concurrency)
-                self.caller = stack.enter_context(opened)
-            self.judges = stack.enter_context(Judges(run, self.specs))
-            self.threads = stack.enter_context(ThreadPoolExecutor(JUDGING_THREADS, "judging"))
+            self._calls = self._open_calls(stack)
+            judges = stack.enter_context(Judges(self._run, self._specs))
+            threads = stack.enter_context(ThreadPoolExecutor(judging.MAX_THREADS, "judging"))
+            self._judging = Judging(self._run, self._specs, judges, self._builder, threads, self._done)
+            self._unsaved = UnsavedResults(self._run, judges, self._budget)
+            # In a thread of its own: rendering a batch, or waiting for the database, may take longer than a lease.
+            stack.enter_context(work.beating(lambda: [batch_lease.lease for batch_lease in self._unsaved.batch_leases]))
             self._work()
         return self._close()
 
+    def _open_calls(self, stack: ExitStack) -> Calls | None:
+        """Open the connection to the provider; None where the run has its answers already."""
+        if self._run.answers_of_id:
+            return None
+        provider = self._run.model.provider
+        endpoint, allowed = providers.endpoint(provider), providers.destinations()
+        caller = stack.enter_context(Caller(lambda: open_chat(endpoint, allowed), provider.max_concurrency))
+        return Calls(self._run, caller, self._done)
+
     def _work(self) -> None:
         while True:
-            took = self._fill()
-            if self.in_air or self.judged:
+            has_submitted = self._submit_calls()
+            if self._in_flight:
                 self._collect()
-            elif not took:
+            elif not has_submitted:
                 break
-            self._keep_if_due()
-            self._beat_if_due()
-        self._keep()
+            self._follow(self._unsaved.save_if_due())
+            self._refresh_if_due()
+        self._follow(self._unsaved.save())
 
-    # --- Asking ------------------------------------------------------------------------------------------------------
+    @property
+    def _in_flight(self) -> int:
+        """Return how many answers are awaited, from the model or from judges."""
+        return (len(self._calls) if self._calls else 0) + len(self._judging)
 
-    def _fill(self) -> bool:
-        """Ask as much as may be in the air; whether anything was taken up."""
-        took = False
-        while self._may_ask():
-            if not self.ready and not self._claim():
-                return took
-            if not self.ready:
+    # --- Calls -------------------------------------------------------------------------------------------------------
+
+    def _submit_calls(self) -> bool:
+        """Submit as many calls as may be in flight; return whether there were any."""
+        has_submitted = False
+        while self._may_call():
+            if not self._pending and not self._claim_batch():
+                return has_submitted
+            if not self._pending:
                 return True
-            took = True
-            self._take_up(self.ready.popleft())
-            if len(self.found) >= KEPT_ROWS:
+            has_submitted = True
+            self._submit(self._pending.popleft())
+            if self._unsaved.is_full:
                 return True
-        return took
+        return has_submitted
 
-    def _may_ask(self) -> bool:
-        if self.why is None and time.monotonic() > self.until:
-            # Calls whose turn has not come are for the next turn; those in the air arrive.
-            self._stop(Why.TIME)
-        if self.why is not None:
+    def _may_call(self) -> bool:
+        if self._stop_reason is None and time.monotonic() > self._until:
+            # Calls that wait for the rate limiter are for the next tick; those in flight arrive.
+            self._stop(StopReason.TIME)
+        if self._stop_reason is not None:
             return False
-        most = 2 * self.caller.limit if self.caller else 2 * JUDGING_THREADS
-        if len(self.in_air) + len(self.judged) >= most:
+        if self._in_flight >= (self._calls.limit if self._calls else 2 * judging.MAX_THREADS):
             return False
-        if self.in_air and self.last_turn > time.time() + LOOK_AHEAD:
-            # A turn that is reserved and not used is lost for every worker.
+        if self._calls and self._calls.is_far_ahead:
             return False
-        return self._can_pay()
+        decision = self._budget.decide(self._unsaved.cost, self._in_flight)
+        if decision == BudgetDecision.STOP:
+            self._stop(StopReason.BUDGET)
+        return decision == BudgetDecision.CALL
 
-    def _can_pay(self) -> bool:
-        unkept = sum((one.spent for one in self.found), NOTHING)
-        may = self.spending.another(unkept, len(self.in_air) + len(self.judged))
-        if may == May.END:
-            self._stop(Why.BUDGET)
-        return may == May.ASK
+    def _claim_batch(self) -> bool:
+        calls = self._unsaved.claim_batch(self._preparation)
+        self._pending.extend(calls or ())
+        return calls is not None
 
-    def _claim(self) -> bool:
-        held = self._surely(lambda: batches.claim(self.run))
-        if held is None:
-            return False
-        self.held.append(held)
-        self.ready.extend(self._surely(lambda: list(self.preparation.of(held))))
-        if not held.left:
-            # All of it was answered by a worker that died before it could say so.
-            self._surely(lambda: batches.end(held))
-        return True
+    def _submit(self, call: PendingCall) -> None:
+        code, detail = call.error
+        if code in TRANSIENT_ERRORS:
+            self._stop(StopReason.BACKOFF, detail)
+        elif code:
+            self._unsaved.add(self._builder.failed(call, CallError(code, detail, Remedy.GIVE_UP)))
+        elif call.known_answer is not None:
+            self._judge(call, call.known_answer)
+        elif call.request is not None and self._calls is not None:
+            self._calls.submit(call)
 
-    def _take_up(self, ask: Ask) -> None:
-        if ask.error[0] in PASSING:
-            self._stop(Why.SETBACK, ask.error[1])
-        elif ask.error[0]:
-            self.found.append(self.recorder.failed(ask, CallError(*ask.error, Remedy.GIVE_UP)))
-        elif ask.known is not None:
-            self._judge(ask, ask.known)
-        elif ask.request is not None and self.caller is not None:
-            key = f"cuebook-run-{self.run.pk}-{ask.case.pk}-{ask.repeat}"
-            future = self.caller.submit(ask.request, key=key, not_before=self._turn())
-            self.in_air[future] = Asked(ask, time.monotonic())
-            future.add_done_callback(self.done.put)
-
-    def _turn(self) -> float:
-        """When a call's turn comes under limits that all workers share (time.time())."""
-        provider = self.run.model.provider
-        if not rate_limits.is_limited(provider):
-            return self.blocked_until
-        estimate = self.run.estimate
-        tokens = (estimate["tokens_in"] + estimate["tokens_out"]) // max(1, self.run.planned)
-        self.last_turn = self._surely(lambda: rate_limits.reserve(provider, requests=1, tokens=tokens)).timestamp()
-        return self.last_turn
-
-    # --- What comes back ---------------------------------------------------------------------------------------------
+    # --- Answers -----------------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        # A queue, and not `wait`: that would take hold of every future in the air each time.
+        # A queue, and not `wait`, which would lock every future in flight each time.
         try:
-            future = self.done.get(timeout=KEPT_SECONDS)
+            future = self._done.get(timeout=SAVE_SECONDS)
         except Empty:
             return
-        if future in self.in_air:
-            self._answered(future)
+        if self._calls is not None and future in self._calls:
+            self._collect_answer(self._calls, future)
         else:
-            self._was_judged(future)
+            self._collect_scores(future)
 
-    def _answered(self, future: "Future[Completion]") -> None:
-        asked = self.in_air.pop(future)
+    def _collect_answer(self, calls: Calls, future: "Future[Completion]") -> None:
+        finished = calls.pop(future)
         try:
             answer = future.result()
-        except Withdrawn:
+        except CallWithdrawn:
             return
         except CallError as error:
-            self._call_failed(asked, error)
+            self._handle_failure(calls, finished, error)
         else:
-            self.succeeded_at = time.monotonic()
-            self._judge(asked.ask, answer)
+            calls.succeeded()
+            self._judge(finished.call, answer)
 
-    def _call_failed(self, asked: Asked, error: CallError) -> None:
+    def _handle_failure(self, calls: Calls, finished: CallInFlight, error: CallError) -> None:
         if error.remedy == Remedy.CONFIGURE:
-            self._stop(Why.FAILED, error.detail)
-        elif error.remedy == Remedy.RETRY and self._is_down(asked, error):
-            self._stop(Why.SETBACK, error.detail, error.retry_after or 0.0)
+            self._stop(StopReason.FAILED, error.detail)
+        elif error.remedy == Remedy.RETRY and calls.is_provider_down(finished, error):
+            self._stop(StopReason.BACKOFF, error.detail, error.retry_after or 0.0)
         else:
-            self.found.append(self.recorder.failed(asked.ask, error))
+            self._unsaved.add(self._builder.failed(finished.call, error))
 
-    def _is_down(self, asked: Asked, error: CallError) -> bool:
-        """Whether it is the provider that fails and not this call: since it was made, none went well."""
-        return (error.retry_after or 0.0) > LONGEST_RETRY_AFTER or self.succeeded_at <= asked.at
+    def _judge(self, call: PendingCall, answer: Completion) -> None:
+        result = self._judging.judge(call, answer)
+        if result is not None:
+            self._unsaved.add(result)
 
-    def _judge(self, ask: Ask, answer: Completion) -> None:
-        sample = self.recorder.sample(ask, answer)
-        if self.asks_judges:
-            outside = self._surely(self.judges.for_one)
-            future = self.threads.submit(specs.judge, sample, self.specs, outside)
-            self.judged[future] = (ask, answer)
-            future.add_done_callback(self.done.put)
-        else:
-            self.found.append(self.recorder.found(ask, answer, specs.judge(sample, self.specs, self.judges)))
-
-    def _was_judged(self, future: "Future[Judged]") -> None:
-        ask, answer = self.judged.pop(future)
+    def _collect_scores(self, future: "Future[scoring.AnswerScores]") -> None:
+        call, answer = self._judging.pop(future)
         try:
-            judged = future.result()
+            scores = future.result()
         except JudgeError as error:
-            if ask.key and ask.known is None:
-                kept, cost = self.recorder.cached(ask, answer), self.recorder.cost(answer)
-                self._surely(lambda: batches.keep_unjudged(self.run, kept, cost))
-            why = Why.FAILED if error.cause.remedy == Remedy.CONFIGURE else Why.SETBACK
-            self._stop(why, str(error), error.cause.retry_after or 0.0)
+            if call.key and call.known_answer is None:
+                entry, cost = self._builder.cache_entry(call, answer), self._builder.cost(answer)
+                retry_database(self._run, lambda: batches.save_unjudged_answer(self._run, entry, cost))
+            reason = StopReason.FAILED if error.cause.remedy == Remedy.CONFIGURE else StopReason.BACKOFF
+            self._stop(reason, str(error), error.cause.retry_after or 0.0)
         except Problem as problem:
-            self._stop(Why.FAILED, f"The judge's rubric: {problem.detail}")
+            self._stop(StopReason.FAILED, f"The judge's rubric: {problem.detail}")
         else:
-            self.found.append(self.recorder.found(ask, answer, judged))
+            self._unsaved.add(self._builder.judged(call, answer, scores))
 
-    # --- Keeping -----------------------------------------------------------------------------------------------------
+    # --- State of the run --------------------------------------------------------------------------------------------
 
-    def _keep_if_due(self) -> None:
-        if len(self.found) >= KEPT_ROWS or time.monotonic() - self.kept_at > KEPT_SECONDS:
-            self._keep()
-
-    def _keep(self) -> None:
-        self.kept_at = time.monotonic()
-        found, self.found = self.found, []
-        if not found:
+    def _follow(self, saved: SavedResults | None) -> None:
+        """Take over changes by others: they may have ended the run, or spent some of its budget."""
+        if saved is None:
             return
-        paid = [one.spent for one in found if one.spent > 0]
-        extra = self.judges.take_spent()
-        if extra:
-            paid.append(max(paid, default=NOTHING) + extra / len(found))
-            found[0] = Found(found[0].held, found[0].result, found[0].spent + extra, found[0].answer)
-        left = {id(one.held): one.held.left for one in found}
-
-        def keep() -> Run:
-            for one in found:
-                one.held.left = left[id(one.held)]
-            return batches.keep(self.run, found)
-
-        self.spending.learn(paid)
-        now = self._surely(keep)
-        self.held = [one for one in self.held if one.left > 0]
-        self._follow(now)
-        self._look_at_first(found, now)
-
-    def _follow(self, now: Run) -> None:
-        """What others did to the run meanwhile: ended it, or spent of its budget."""
-        self.run.cost_usd, self.run.answered, self.run.from_cache = now.cost_usd, now.answered, now.from_cache
-        self.run.setbacks = now.setbacks
-        self._surely(self.spending.look_beside)
+        run, now = self._run, saved.run
+        run.cost_usd, run.answered, run.from_cache = now.cost_usd, now.answered, now.from_cache
+        run.consecutive_failures = now.consecutive_failures
+        retry_database(run, self._budget.refresh_other_runs)
         if now.state != RunState.RUNNING:
-            self._stop(Why.TAKEN)
+            self._stop(StopReason.RUN_ENDED)
+        self._check_first_errors(saved)
 
-    def _look_at_first(self, found: list[Found], now: Run) -> None:
-        if now.answered > 2 * FIRST_ERRORS + len(found):
+    def _check_first_errors(self, saved: SavedResults) -> None:
+        now = saved.run
+        if now.answered > 2 * FIRST_ERRORS + len(saved.results):
             return
-        self.first_errors |= {one.result.error for one in found}
-        if now.failed == now.answered >= FIRST_ERRORS and len(self.first_errors) == 1:
-            self._stop(Why.FAILED, f"The first {now.answered} answers all failed alike: {found[0].result.error_detail}")
+        self._first_errors |= {new_result.result.error for new_result in saved.results}
+        if now.failed == now.answered >= FIRST_ERRORS and len(self._first_errors) == 1:
+            detail = saved.results[0].result.error_detail
+            self._stop(StopReason.FAILED, f"The first {now.answered} answers all failed alike: {detail}")
 
-    def _beat_if_due(self) -> None:
+    def _refresh_if_due(self) -> None:
         now = time.monotonic()
-        if now - self.beat_at < BEAT_SECONDS:
+        if now - self._refreshed_at < REFRESH_SECONDS:
             return
-        self.beat_at = now
-        self._surely(lambda: batches.beat(self.held))
-        provider = self.run.model.provider
-        told = self.caller.told.blocked_until if self.caller else 0.0
-        if told > max(self.blocked_until, time.time()):
-            self._surely(lambda: rate_limits.block(provider, datetime.fromtimestamp(told, UTC)))
-        until = self._surely(lambda: rate_limits.blocked_until(provider))
-        self.blocked_until = until.timestamp() if until else 0.0
-        if self._surely(lambda: Run.objects.values_list("state", flat=True).get(pk=self.run.pk)) != RunState.RUNNING:
-            self._stop(Why.TAKEN)
+        self._refreshed_at = now
+        if self._calls is not None:
+            self._calls.refresh_block()
+        states = Run.objects.values_list("state", flat=True)
+        if retry_database(self._run, lambda: states.get(pk=self._run.pk)) != RunState.RUNNING:
+            self._stop(StopReason.RUN_ENDED)
 
-    def _stop(self, why: Why, error: str = "", retry_after: float = 0.0) -> None:
-        """Ask nothing more; what is in the air still arrives. The first reason counts."""
-        if self.why in (None, Why.TIME):
-            self.why, self.error, self.retry_after = why, error, retry_after
-        if self.caller:
-            self.caller.withdraw()
+    def _stop(self, reason: StopReason, error: str = "", retry_after: float = 0.0) -> None:
+        """Make no more calls; those in flight still arrive. The first reason counts."""
+        if self._stop_reason in (None, StopReason.TIME):
+            self._stop_reason, self._error, self._retry_after = reason, error, retry_after
+        if self._calls is not None:
+            self._calls.withdraw()
 
-    def _surely(self, do: Callable[[], T]) -> T:
-        """Reach the database, also where it is away for a minute: answers that are paid for are at stake."""
-        for pause in _pauses(DATABASE_SECONDS):
-            try:
-                return do()
-            except (OperationalError, InterfaceError) as error:
-                logger.warning("run.database_away run=%s %s", self.run.pk, error)
-                connection.close()
-                time.sleep(pause)
-        return do()
+    # --- The end of a tick -------------------------------------------------------------------------------------------
 
-    # --- The end of a turn -------------------------------------------------------------------------------------------
-
-    def _close(self) -> Turn:
-        run = self.run
-        self._surely(lambda: batches.give_back(self.held))
-        match self.why:
-            case Why.TIME:
-                return Turn.AGAIN
-            case Why.TAKEN:
-                return Turn.OVER
-            case Why.BUDGET:
+    def _close(self) -> TickResult:
+        run = self._run
+        self._unsaved.release_batches()
+        match self._stop_reason:
+            case StopReason.TIME:
+                return TickResult.AGAIN
+            case StopReason.RUN_ENDED:
+                return TickResult.OVER
+            case StopReason.BUDGET:
                 whose = "the sweep's " if run.sweep_id else "the "
-                said = f"The next answer might have cost more than {whose}${self.spending.budget:f}."
-                return _end(run, RunState.STOPPED, said)
-            case Why.FAILED:
-                return _end(run, RunState.FAILED, self.error)
-            case Why.SETBACK:
-                return self._put_off()
-        # Nothing is left to take: another worker has the rest, or there is none.
-        return _end(run, RunState.DONE) if batches.is_complete(run) else Turn.WAITING
+                sentence = f"The next answer might have cost more than {whose}${self._budget.limit:f}."
+                return _end(run, RunState.STOPPED, sentence)
+            case StopReason.FAILED:
+                return _end(run, RunState.FAILED, self._error)
+            case StopReason.BACKOFF:
+                return self._back_off()
+        # No batch is left: other workers have the rest, or all are done.
+        return _end(run, RunState.DONE) if batches.is_complete(run) else TickResult.WAITING
 
-    def _put_off(self) -> Turn:
-        run = self.run
-        if run.setbacks >= MOST_SETBACKS:
-            return _end(run, RunState.FAILED, self.error)
-        pause = max(min(FIRST_PAUSE * 2**run.setbacks, LONGEST_PAUSE), timedelta(seconds=self.retry_after))
+    def _back_off(self) -> TickResult:
+        run = self._run
+        if run.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            return _end(run, RunState.FAILED, self._error)
+        pause = max(min(FIRST_PAUSE * 2**run.consecutive_failures, MAX_PAUSE), timedelta(seconds=self._retry_after))
         until = timezone.now() + pause
-        note = f"{self.error} Goes on at {until:%H:%M:%S} UTC."[:500]
-        changed = {"setbacks": run.setbacks + 1, "note": note, "not_before": until}
-        Run.objects.filter(pk=run.pk, state=RunState.RUNNING).update(**changed)
-        logger.warning("run.put_off run=%s seconds=%d %s", run.pk, pause.total_seconds(), self.error)
-        return Turn.WAITING
-
-
-def _pauses(seconds: float) -> Iterator[float]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield 0.5
+        note = f"{self._error} Goes on at {until:%H:%M:%S} UTC."[:500]
+        changes = {"consecutive_failures": run.consecutive_failures + 1, "note": note, "not_before": until}
+        Run.objects.filter(pk=run.pk, state=RunState.RUNNING).update(**changes)
+        logger.warning("run.back_off run=%s seconds=%d %s", run.pk, pause.total_seconds(), self._error)
+        return TickResult.WAITING

@@ -1,4 +1,4 @@
-"""What answers behind the protocol."""
+"""Engine interface behind the protocol."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, what it would have cost in tokens, and how long a model would have taken over it."""
+    """An answer, its tokens, and the time that a model would have needed for it."""
 
     text: str
     tokens_in: int
@@ -17,16 +17,16 @@ class Reply:
 
 
 class Engine(Protocol):
-    """`models` are the names it can be asked by; each has a `shutdown_date` or None."""
+    """An engine; `models` maps its models' names to a shutdown date or None."""
 
     def models(self) -> Mapping[str, str | None]: ...
 
     def reply(self, body: Mapping[str, Any]) -> Reply:
-        """The answer to a chat request's body. KeyError where there is no such model."""
+        """Answer a chat request's body. KeyError where there is no such model."""
         ...
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
 
     def tune(self, base: str, name: str, examples: Sequence[Mapping[str, Any]], epochs: int) -> list[float]:
-        """Learn from chat examples under a new name; returns the loss after each step."""
+        """Learn from chat examples under a new name; return the loss after each step."""
         ...

@@ -1,4 +1,4 @@
-"""What can go wrong with a provider, on demand."""
+"""Faults of a provider, on demand."""
 
 import asyncio
 import random
@@ -11,10 +11,10 @@ from aiohttp import web
 KINDS = (
     *("slow", "hang", "drop", "rate_limited", "overloaded", "unauthorized", "no_credit", "refused"),
     *("html", "broken_json", "empty", "wrong_types", "model_refuses", "cut_off"),
-    # What was asked is done, and the answer is lost: where a second try would be paid for twice.
+    # The call is done and its answer is lost, so that a retry would be charged twice.
     *("done_then_error", "done_then_drop", "done_then_hang"),
 )
-# Which calls a fault is for.
+# The calls that a fault can be for.
 PLACES = ("chat", "upload", "create", "poll", "cancel", "list")
 # Faults that are only in the answer: the call is done, and charged.
 IN_THE_ANSWER = frozenset({"slow", "html", "broken_json", "empty", "wrong_types", "model_refuses", "cut_off"})
@@ -23,7 +23,7 @@ HANGS_SECONDS = 3_600
 
 @dataclass
 class Fault:
-    """`count` calls have it (None: all until told otherwise), each with the chance `share`."""
+    """A fault of the next `count` calls (None: of all until it is cleared), each with the probability `share`."""
 
     kind: str
     on: str = "chat"
@@ -34,7 +34,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are on, the newest first."""
+    """The active faults, the newest first."""
 
     def __init__(self) -> None:
         self._on: list[Fault] = []
@@ -51,7 +51,7 @@ class Faults:
         self._on.clear()
 
     def draw(self, place: str = "chat") -> Fault | None:
-        """The fault that the next call has."""
+        """Return the fault of the next call, if any."""
         for fault in self._on:
             if fault.on != place or fault.count == 0 or random.random() >= fault.share:  # noqa: S311 - no secret
                 continue
@@ -62,7 +62,7 @@ class Faults:
 
 
 async def before_answer(fault: Fault, request: web.Request) -> web.StreamResponse | None:
-    """What a faulty provider does instead of answering; None where it does answer."""
+    """Return a faulty provider's response instead of an answer; None where it does answer."""
     match fault.kind:
         case "hang":
             await asyncio.sleep(HANGS_SECONDS)
@@ -85,7 +85,7 @@ async def before_answer(fault: Fault, request: web.Request) -> web.StreamRespons
 
 
 async def after_doing(fault: Fault, request: web.Request | None) -> web.Response | None:
-    """What becomes of an answer on its way, when all is done; None where it arrives."""
+    """Return the response in place of an answer that is lost after the call was done; None where it arrives."""
     match fault.kind:
         case "slow":
             await asyncio.sleep(fault.seconds)
@@ -105,7 +105,7 @@ async def after_doing(fault: Fault, request: web.Request | None) -> web.Response
 
 
 async def in_answer(fault: Fault, document: dict[str, Any]) -> web.StreamResponse | None:
-    """What a faulty provider makes of its answer; None where it goes out as it is (perhaps changed)."""
+    """Spoil an answer, in place or by returning another response; None where the document is sent."""
     if instead := await after_doing(fault, None):
         return instead
     message, choice = document["choices"][0]["message"], document["choices"][0]

@@ -1,8 +1,8 @@
-"""OpenAI's protocol over HTTP, before any engine: chat (streamed too), embeddings, models, files and fine-tuning.
+"""OpenAI's protocol over HTTP, in front of any engine: chat (streamed too), embeddings, models, files and fine-tuning.
 
-Beside it, for who operates or tests it: `POST /sandbox/faults`, `DELETE /sandbox/faults`, `GET /sandbox/journal` (every
-call that was done, and so charged). Calls with an Idempotency-Key that were done already are answered again and not
-charged again.
+Beside it, for operators and tests: `POST /sandbox/faults`, `DELETE /sandbox/faults`, `GET /sandbox/journal` (every call
+that was done, and so charged). Calls with an Idempotency-Key that were done already are answered again and not charged
+again.
 """
 
 import asyncio
@@ -23,25 +23,27 @@ from evaluations.sandbox.faults import Faults
 from evaluations.sandbox.tuning import Tuning
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-MOST_REMEMBERED = 200_000
-MOST_EMBEDDED = 2_048
+MAX_REMEMBERED = 200_000
+MAX_EMBEDDED = 2_048
 PIECE = 12
 
 
 class Sandbox:
-    """`pace` stretches the time that answers take: 0 answers at once, 1 as a model would. `tuning_pace` does so for
-    fine-tuning alone."""
+    """The sandbox's server. `time_scale` scales the time of answers: 0 answers at once, 1 as slowly as a model.
+    `tuning_time_scale` does so for fine-tuning only."""
 
     def __init__(
-        self, engine: Engine, *, key: str, folder: Path, pace: float = 1.0, tuning_pace: float | None = None
+        self, engine: Engine, *, key: str, folder: Path, time_scale: float = 1.0, tuning_time_scale: float | None = None
     ) -> None:
         self._engine = engine
         self._key = key
-        self._pace = pace
+        self._time_scale = time_scale
         self._faults = Faults()
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._journal: deque[dict[str, Any]] = deque(maxlen=MOST_REMEMBERED)
-        self._tuning = Tuning(engine, folder, pace if tuning_pace is None else tuning_pace, self._faults)
+        self._journal: deque[dict[str, Any]] = deque(maxlen=MAX_REMEMBERED)
+        self._tuning = Tuning(
+            engine, folder, time_scale if tuning_time_scale is None else tuning_time_scale, self._faults
+        )
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._only_with_the_key])
@@ -56,7 +58,7 @@ class Sandbox:
 
     @web.middleware
     async def _only_with_the_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A page in somebody's browser must not reach it either.
+        # Pages in a user's browser must not reach it either.
         if request.headers.get("Authorization") != f"Bearer {self._key}":
             return faulty.error(401, "Incorrect API key provided.", "invalid_api_key")
         return await handler(request)
@@ -70,7 +72,7 @@ class Sandbox:
             if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
                 raise TypeError
         except (ValueError, TypeError):
-            return faulty.error(400, "The body is no chat request.", "invalid_request")
+            return faulty.error(400, "The body is not a chat request.", "invalid_request")
         key = request.headers.get("Idempotency-Key", "")
         document = self._answers.get(key) if key else None
         if document is None:
@@ -82,20 +84,20 @@ class Sandbox:
                 )
             document = _document(body, reply)
             self._charge(key, document)
-            await asyncio.sleep(reply.seconds * self._pace)
-        shown = json.loads(json.dumps(document))
-        if fault and (instead := await faulty.in_answer(fault, shown)):
+            await asyncio.sleep(reply.seconds * self._time_scale)
+        answer = json.loads(json.dumps(document))
+        if fault and (instead := await faulty.in_answer(fault, answer)):
             return instead
         if body.get("stream"):
-            return await self._stream(request, shown)
-        return web.json_response(shown, headers={"x-request-id": shown["id"]})
+            return await self._stream(request, answer)
+        return web.json_response(answer, headers={"x-request-id": answer["id"]})
 
     def _charge(self, key: str, document: dict[str, Any]) -> None:
-        """The moment from which a call has cost something, whether or not its answer arrives."""
+        """Charge a call: from now on it has cost something, whether or not its answer arrives."""
         self._journal.append({"key": key, "id": document["id"], "model": document["model"], "usage": document["usage"]})
         if key:
             self._answers[key] = document
-            while len(self._answers) > MOST_REMEMBERED:
+            while len(self._answers) > MAX_REMEMBERED:
                 self._answers.popitem(last=False)
 
     async def _stream(self, request: web.Request, document: Mapping[str, Any]) -> web.StreamResponse:
@@ -106,14 +108,14 @@ class Sandbox:
         head = {"id": document["id"], "object": "chat.completion.chunk", "created": document["created"]}
 
         async def send(delta: Mapping[str, Any], finish: str | None = None) -> None:
-            chosen = [{"index": 0, "delta": delta, "finish_reason": finish}]
-            chunk = {**head, "model": document["model"], "choices": chosen}
+            choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+            chunk = {**head, "model": document["model"], "choices": choices}
             await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
         await send({"role": "assistant", "content": ""})
         for start in range(0, len(text), PIECE):
             await send({"content": text[start : start + PIECE]})
-            await asyncio.sleep(0.006 * self._pace)
+            await asyncio.sleep(0.006 * self._time_scale)
         if choice["message"].get("refusal"):
             await send({"refusal": choice["message"]["refusal"]})
         await send({}, choice["finish_reason"])
@@ -123,12 +125,12 @@ class Sandbox:
 
     async def _embeddings(self, request: web.Request) -> web.Response:
         body = await request.json()
-        asked = body.get("input")
-        texts = [asked] if isinstance(asked, str) else asked
-        if not isinstance(texts, list) or not 0 < len(texts) <= MOST_EMBEDDED:
-            return faulty.error(400, f"Give 1 to {MOST_EMBEDDED} texts.", "invalid_request")
+        inputs = body.get("input")
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        if not isinstance(texts, list) or not 0 < len(texts) <= MAX_EMBEDDED:
+            return faulty.error(400, f"Give 1 to {MAX_EMBEDDED} texts.", "invalid_request")
         vectors = self._engine.embed([str(text) for text in texts])
-        data = [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(vectors)]
+        data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
         used = sum(len(str(text)) // 4 for text in texts)
         usage = {"prompt_tokens": used, "total_tokens": used}
         return web.json_response({"object": "list", "data": data, "model": body.get("model"), "usage": usage})

@@ -1,5 +1,4 @@
-"""Files and fine-tuning jobs as OpenAI's protocol has them. What was tuned is kept in a folder and is there again after
-a restart."""
+"""Files and fine-tuning jobs of OpenAI's protocol. Tuned models are stored in a folder and survive a restart."""
 
 import asyncio
 import csv
@@ -18,20 +17,20 @@ from evaluations.sandbox import faults
 from evaluations.sandbox.engine import Engine
 from evaluations.sandbox.faults import Faults
 
-LEAST_EXAMPLES = 10
-# How long each state of a job lasts at a pace of 1.
+MIN_EXAMPLES = 10
+# The duration of each state of a job at a time scale of 1.
 STATE_SECONDS = 2.0
 EPOCHS = 3
-# So many events with losses a job tells while it runs; all of them stand in its file of results.
-MOST_TOLD = 20
-OVER = ("succeeded", "failed", "cancelled")
+# The number of events with losses while a job runs; its file of results has all losses.
+MAX_EVENTS = 20
+FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 
 class Tuning:
-    def __init__(self, engine: Engine, folder: Path, pace: float, faults: Faults) -> None:
+    def __init__(self, engine: Engine, folder: Path, time_scale: float, faults: Faults) -> None:
         self._engine = engine
         self._folder = folder
-        self._pace = pace
+        self._time_scale = time_scale
         self._faults = faults
         self._jobs: dict[str, dict[str, Any]] = {}
         self._events: dict[str, list[dict[str, Any]]] = {}
@@ -54,7 +53,7 @@ class Tuning:
         app.router.add_post("/sandbox/jobs/{job}", self._put_status)
 
     def _faulty(self, place: str, answer: Handler) -> Handler:
-        """An answer with whatever fault is on for such calls."""
+        """Wrap a handler with the faults of such calls."""
 
         async def faulty(request: web.Request) -> web.StreamResponse:
             fault = self._faults.draw(place)
@@ -68,13 +67,13 @@ class Tuning:
         return faulty
 
     def _recall(self) -> None:
-        for path in sorted((self._folder / "jobs").glob("*.json"), key=lambda one: one.stat().st_mtime):
+        for path in sorted((self._folder / "jobs").glob("*.json"), key=lambda path: path.stat().st_mtime):
             job = json.loads(path.read_text(encoding="utf-8"))
             self._jobs[job["id"]], self._events[job["id"]] = job, []
             if job["status"] == "succeeded":
                 examples = _examples((self._folder / "files" / job["training_file"]).read_text(encoding="utf-8"))
                 self._engine.tune(job["model"], job["fine_tuned_model"], examples, job["hyperparameters"]["n_epochs"])
-            elif job["status"] not in OVER:
+            elif job["status"] not in FINAL_STATUSES:
                 self._end(job, "failed", "The sandbox was stopped while it ran.")
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -98,7 +97,7 @@ class Tuning:
         return web.json_response(about)
 
     async def _files(self, _request: web.Request) -> web.Response:
-        paths = sorted((self._folder / "files").glob("*.json"), key=lambda one: -one.stat().st_mtime)
+        paths = sorted((self._folder / "files").glob("*.json"), key=lambda path: -path.stat().st_mtime)
         listed = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
         return web.json_response({"object": "list", "data": listed, "has_more": False})
 
@@ -144,9 +143,9 @@ class Tuning:
             "metadata": body.get("metadata") or {},
         }
         method = job["method"]
-        given = (method.get(method.get("type")) or {}).get("hyperparameters") or {}
-        epochs = given.get("n_epochs")
-        job["hyperparameters"] = {**given, "n_epochs": epochs if isinstance(epochs, int) else EPOCHS}
+        settings = (method.get(method.get("type")) or {}).get("hyperparameters") or {}
+        epochs = settings.get("n_epochs")
+        job["hyperparameters"] = {**settings, "n_epochs": epochs if isinstance(epochs, int) else EPOCHS}
         self._jobs[key], self._events[key] = job, []
         self._say(job, "Validating the training file.")
         task = asyncio.get_running_loop().create_task(self._run(job, path))
@@ -155,9 +154,9 @@ class Tuning:
         return web.json_response(job)
 
     async def _run(self, job: dict[str, Any], path: Path) -> None:
-        pause = STATE_SECONDS * self._pace
+        pause = STATE_SECONDS * self._time_scale
         await asyncio.sleep(pause)
-        # Only what nobody has moved meanwhile goes on by itself.
+        # A job whose status was set from outside in the meantime does not go on.
         if job["status"] != "validating_files":
             return
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -166,8 +165,8 @@ class Tuning:
         except (ValueError, KeyError, TypeError) as error:
             self._end(job, "failed", f"The training file cannot be read: {error}")
             return
-        if len(examples) < LEAST_EXAMPLES:
-            self._end(job, "failed", f"The training file has {len(examples)} examples; at least {LEAST_EXAMPLES}.")
+        if len(examples) < MIN_EXAMPLES:
+            self._end(job, "failed", f"The training file has {len(examples)} examples; at least {MIN_EXAMPLES}.")
             return
         for status in ("queued", "running"):
             job["status"] = status
@@ -178,23 +177,23 @@ class Tuning:
         epochs = job["hyperparameters"]["n_epochs"]
         name = f"ft:{job['model']}:sandbox:{job['suffix'] or 'tuned'}:{job['id'][-8:]}"
         losses = self._engine.tune(job["model"], name, examples, epochs)
-        every = max(1, len(losses) // MOST_TOLD)
+        interval = max(1, len(losses) // MAX_EVENTS)
         for step, loss in enumerate(losses, start=1):
-            if step % every == 0 or step == len(losses):
+            if step % interval == 0 or step == len(losses):
                 self._say(job, f"Step {step}: training loss {loss}", {"step": step, "train_loss": loss})
-                await asyncio.sleep(pause / MOST_TOLD)
+                await asyncio.sleep(pause / MAX_EVENTS)
                 if job["status"] != "running":
                     return
         job.update(fine_tuned_model=name, trained_tokens=len(text) // 4 * epochs)
-        job["result_files"] = [self._keep_results(losses)]
+        job["result_files"] = [self._save_results(losses)]
         self._end(job, "succeeded")
 
-    def _keep_results(self, losses: Sequence[float]) -> str:
+    def _save_results(self, losses: Sequence[float]) -> str:
         key = f"file-{uuid.uuid4().hex[:24]}"
         table = io.StringIO()
         writer = csv.writer(table)
         writer.writerow(["step", "train_loss", "train_accuracy", "valid_loss"])
-        # Nothing is validated here, so the last column is there and empty.
+        # There is no validation here, so the last column is empty.
         writer.writerows([step, loss, round(1 / (1 + loss), 4), ""] for step, loss in enumerate(losses, start=1))
         (self._folder / "files" / key).write_text(table.getvalue(), encoding="utf-8")
         return key
@@ -219,51 +218,51 @@ class Tuning:
         self._events[job["id"]].append(event)
 
     async def _list(self, request: web.Request) -> web.Response:
-        wanted = {name[9:-1]: value for name, value in request.query.items() if name.startswith("metadata[")}
-        found = [
+        metadata = {name[9:-1]: value for name, value in request.query.items() if name.startswith("metadata[")}
+        jobs = [
             job
             for job in reversed(self._jobs.values())
-            if all(job["metadata"].get(name) == value for name, value in wanted.items())
+            if all(job["metadata"].get(name) == value for name, value in metadata.items())
         ]
-        return web.json_response({"object": "list", "data": found, "has_more": False})
+        return web.json_response({"object": "list", "data": jobs, "has_more": False})
 
     async def _job(self, request: web.Request) -> web.Response:
-        return web.json_response(self._found(request))
+        return web.json_response(self._get_job(request))
 
     async def _put_status(self, request: web.Request) -> web.Response:
-        """Give a job any status: what the tests know no provider to do on demand."""
-        job = self._found(request)
+        """Set any status of a job, for tests: no real provider does that on demand."""
+        job = self._get_job(request)
         job["status"] = str((await request.json())["status"])
         return web.json_response(job)
 
     async def _list_checkpoints(self, request: web.Request) -> web.Response:
-        job = self._found(request)
-        steps = [one["data"] for one in self._events[job["id"]] if one["data"]]
+        job = self._get_job(request)
+        steps = [event["data"] for event in self._events[job["id"]] if event["data"]]
         last = [steps[-1]] if steps and job["status"] == "succeeded" else []
         listed = [
             {
-                "id": f"ftckpt-{job['id'][-8:]}-{one['step']}",
+                "id": f"ftckpt-{job['id'][-8:]}-{checkpoint['step']}",
                 "object": "fine_tuning.job.checkpoint",
                 "fine_tuned_model_checkpoint": job["fine_tuned_model"],
-                "step_number": one["step"],
-                "metrics": one,
+                "step_number": checkpoint["step"],
+                "metrics": checkpoint,
             }
-            for one in last
+            for checkpoint in last
         ]
         return web.json_response({"object": "list", "data": listed, "has_more": False})
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        job = self._found(request)
-        if job["status"] in OVER:
+        job = self._get_job(request)
+        if job["status"] in FINAL_STATUSES:
             return faults.error(400, f"The job has {job['status']}.", "invalid_request")
         self._end(job, "cancelled")
         return web.json_response(job)
 
     async def _list_events(self, request: web.Request) -> web.Response:
-        events: Sequence[dict[str, Any]] = self._events[self._found(request)["id"]]
+        events: Sequence[dict[str, Any]] = self._events[self._get_job(request)["id"]]
         return web.json_response({"object": "list", "data": list(reversed(events)), "has_more": False})
 
-    def _found(self, request: web.Request) -> dict[str, Any]:
+    def _get_job(self, request: web.Request) -> dict[str, Any]:
         job = self._jobs.get(request.match_info["job"])
         if job is None:
             raise web.HTTPNotFound(
@@ -272,20 +271,20 @@ class Tuning:
         return job
 
 
-def missing(message: str) -> web.HTTPNotFound:
-    """404 as OpenAI's protocol words it."""
+def not_found(message: str) -> web.HTTPNotFound:
+    """Return a 404 in the form of OpenAI's protocol."""
     body = json.dumps({"error": {"message": message, "code": "not_found"}})
     return web.HTTPNotFound(text=body, content_type="application/json")
 
 
 def _examples(text: str) -> list[dict[str, Any]]:
-    """The lines of a training file. ValueError, KeyError or TypeError where one is none. Of a pair the preferred answer
-    is learned."""
-    found = [_as_example(json.loads(line)) for line in text.split("\n") if line.strip()]
-    for one in found:
-        if not isinstance(one["messages"], list) or one["messages"][-1]["role"] != "assistant":
+    """Read the lines of a training file. ValueError, KeyError or TypeError for an invalid one. Of a preference pair the
+    preferred answer is learned."""
+    examples = [_as_example(json.loads(line)) for line in text.split("\n") if line.strip()]
+    for example in examples:
+        if not isinstance(example["messages"], list) or example["messages"][-1]["role"] != "assistant":
             raise ValueError("each line has messages, and the last of them is the assistant's")
-    return found
+    return examples
 
 
 def _as_example(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a scorer gets, gives and takes."""
+"""Types of scorers: the sample, the score, the parameters and the context."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer to one case, and what it took."""
+    """One answer to one case, with its latency, cost and length."""
 
     output: str
     expected: Any = None
@@ -25,12 +25,12 @@ class Sample:
     latency_ms: float = 0.0
     cost_usd: float | None = None
     tokens_out: int = 0
-    # A number of the case and the repeat: what a scorer decides by lot is decided alike when it is asked again.
-    lot: int = 0
+    # A number of the case and the repetition, so that a scorer's random choice is the same when it is re-scored.
+    seed: int = 0
 
     @cached_property
     def parsed(self) -> Any:
-        """The output as JSON, or MISSING where it is none."""
+        """Parse the output as JSON; MISSING where it is none."""
         try:
             return json.loads(self.output, parse_constant=_no_constant)
         except (ValueError, RecursionError):
@@ -38,7 +38,7 @@ class Sample:
 
     @property
     def expected_text(self) -> str:
-        """What is expected as text: JSON where it is none."""
+        """Return the expected output as text: JSON where it is not text."""
         return self.expected if isinstance(self.expected, str) else json.dumps(self.expected, ensure_ascii=False)
 
 
@@ -49,24 +49,24 @@ def _no_constant(name: str) -> float:
 
 @dataclass(frozen=True)
 class Score:
-    """`value` is from 0 to 1, or what was measured in the scorer's unit; `note` says what is wrong."""
+    """A scorer's result: `value` is from 0 to 1, or measured in the scorer's unit; `note` says what is wrong."""
 
     value: float
     note: str = ""
-    # What a scorer found beside the value, for figures over all cases: {"predicted": "billing"}.
-    found: Mapping[str, Any] = field(default_factory=dict)
+    # Details beside the value, for figures over all cases: {"predicted": "billing"}.
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Kind(StrEnum):
-    # From 0 to 1, more is better; passes from a threshold on.
+    # From 0 to 1, higher is better; passes from a threshold on.
     SCORE = "score"
-    # In a unit, less is better; passes up to a limit.
+    # In a unit, lower is better; passes up to a limit.
     MEASURE = "measure"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a scorer can be told. `kind` is text, number, integer, boolean, texts, schema, prompt or model."""
+    """A setting of a scorer. `kind` is text, number, integer, boolean, texts, schema, prompt or model."""
 
     name: str
     kind: str
@@ -76,37 +76,37 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
 
-class Outside(Protocol):
-    """What a scorer may ask for that costs time or money."""
+class ScoringContext(Protocol):
+    """Services for scorers that cost time or money."""
 
-    def nearness(self, first: str, second: str) -> float:
-        """How near two texts are in meaning, from -1 to 1."""
+    def similarity(self, first: str, second: str) -> float:
+        """Compare two texts in meaning, from -1 to 1."""
         ...
 
     def ask(self, parameters: Parameters, variables: Mapping[str, Any]) -> str:
-        """The judge's answer to these variables."""
+        """Return the judge's answer to these variables."""
         ...
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """`score` is None where there is nothing to judge by, such as no expected answer: the case counts for nothing
-    there. Default thresholds are what passes where nobody says otherwise."""
+    """A way to judge answers. `score` returns None where there is nothing to judge by, such as no expected answer: the
+    case is left out there. `threshold` is the default."""
 
     title: str
     about: str
-    score: Callable[[Sample, Parameters, Outside], Score | None]
+    score: Callable[[Sample, Parameters, ScoringContext], Score | None]
     parameters: Sequence[Parameter] = ()
     threshold: float = 1.0
     kind: Kind = Kind.SCORE
     unit: str = ""
     place: int = 50
-    # Whether it judges against what is expected, asks a model, or compares meanings.
+    # Whether it compares with the expected output, asks a model, or compares meanings.
     needs_expected: bool = False
     asks_model: bool = False
     compares_meaning: bool = False
 
 
-def clipped(text: str, most: int = 200) -> str:
-    """A text as a note can show it."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def clipped(text: str, max_length: int = 200) -> str:
+    """Shorten a text for a note."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"

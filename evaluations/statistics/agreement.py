@@ -1,4 +1,4 @@
-"""How far two annotators agree. Pure: usable without Django."""
+"""Agreement of two annotators. Pure: usable without Django."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from math import ceil
 
 @dataclass(frozen=True)
 class Agreement:
-    """`kappa` is None where it has no answer: nothing was annotated twice, or both always said the same one thing."""
+    """Cohen's kappa with its counts. `kappa` is None where it is undefined: nothing was annotated twice, or both
+    annotators always gave the same single label."""
 
     cases: int
     agreed: int
@@ -30,9 +31,9 @@ class Agreement:
 
 
 def cohen(pairs: Sequence[tuple[str, str]]) -> Agreement:
-    """Cohen's kappa (1960) of two labels a case: (observed - chance) / (1 - chance).
+    """Compute Cohen's kappa (1960) from two labels per case: (observed - chance) / (1 - chance).
 
-    Chance is how often two would agree that gave each label as often as these, but at random.
+    Chance is how often two annotators would agree who gave each label as often as these, but at random.
     """
     total = len(pairs)
     agreed = sum(first == second for first, second in pairs)

@@ -1,4 +1,4 @@
-"""What a run came to: its figures over all cases, by label and by tag. Pure: usable without Django."""
+"""Figures of a run over all cases, by label and by tag. Pure: usable without Django."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,16 @@ from evaluations.scorers.base import Kind
 from evaluations.scorers.specs import Spec
 from evaluations.statistics import intervals
 from evaluations.statistics.intervals import Estimate
-from evaluations.statistics.paired import averaged
+from evaluations.statistics.paired import mean_by_case
 
-MOST_SLICES = 40
-MOST_LABELS = 30
+MAX_SLICES = 40
+MAX_LABELS = 30
 OTHER = "(other)"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One result as figures need it: of a case, once."""
+    """One result of a case, as figures need it."""
 
     case: int
     group: int
@@ -28,7 +28,7 @@ class Answer:
     quality: float | None
     passed: bool | None
     failed: bool
-    # What the provider took. None of an answer that did not come, or that came from the cache.
+    # The provider's time. None where there is no answer, or where it came from the cache.
     latency_ms: float | None
     tokens_in: int
     tokens_out: int
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass
 class Figures:
-    """Collects a run's results one after the other, and sums them up at the end."""
+    """Collector of a run's results, which sums them up at the end."""
 
     specs: Sequence[Spec]
     answers: list[Answer] = field(default_factory=list)
@@ -46,83 +46,86 @@ class Figures:
         self.answers.append(answer)
 
     def summary(self) -> dict[str, Any]:
-        """Everything that a run's page shows, as JSON."""
+        """Return everything that a run's page shows, as JSON."""
         answers = self.answers
-        answered = [one for one in answers if not one.failed]
-        # What did not come is not charged for, or nobody knows what it cost; it says nothing of what an answer costs.
-        costs = [one.cost_usd for one in answered if one.cost_usd is not None]
-        latencies = [one.latency_ms for one in answered if one.latency_ms is not None]
+        answered = [answer for answer in answers if not answer.failed]
+        # A failed call is not charged for, or its cost is unknown; it says nothing about the cost of an answer.
+        costs = [answer.cost_usd for answer in answered if answer.cost_usd is not None]
+        latencies = [answer.latency_ms for answer in answered if answer.latency_ms is not None]
         return {
             "answers": len(answers),
             "failed": len(answers) - len(answered),
-            "cases": len({one.case for one in answers}),
-            "quality": told(of_cases(answers, lambda one: one.quality)),
-            "passed": told(of_cases(answers, lambda one: None if one.passed is None else float(one.passed))),
-            "scorers": [self._of(spec) for spec in self.specs],
+            "cases": len({answer.case for answer in answers}),
+            "quality": estimate_as_dict(mean_over_cases(answers, lambda answer: answer.quality)),
+            "passed": estimate_as_dict(
+                mean_over_cases(answers, lambda answer: None if answer.passed is None else float(answer.passed))
+            ),
+            "scorers": [self._scorer_figures(spec) for spec in self.specs],
             "latency_ms": {
-                name: told(intervals.quantile(latencies, share))
+                name: estimate_as_dict(intervals.quantile(latencies, share))
                 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             },
-            "tokens_in": told(intervals.mean([float(one.tokens_in) for one in answered])),
-            "tokens_out": told(intervals.mean([float(one.tokens_out) for one in answered])),
-            # One call without a known price makes the sum a lower bound; then there is none.
+            "tokens_in": estimate_as_dict(intervals.mean([float(answer.tokens_in) for answer in answered])),
+            "tokens_out": estimate_as_dict(intervals.mean([float(answer.tokens_out) for answer in answered])),
+            # One call without a known price would make the sum a lower bound, so there is none then.
             "cost_usd": sum(costs) if len(costs) == len(answered) else None,
-            "cost_per_call_usd": told(_cost_per_call(answered)) if len(costs) == len(answered) else None,
-            "by_label": _slices(answers, lambda one: [one.label] if one.label else []),
-            "by_tag": _slices(answers, lambda one: one.tags),
+            "cost_per_call_usd": estimate_as_dict(_cost_per_call(answered)) if len(costs) == len(answered) else None,
+            "by_label": _slices(answers, lambda answer: [answer.label] if answer.label else []),
+            "by_tag": _slices(answers, lambda answer: answer.tags),
         }
 
-    def _of(self, spec: Spec) -> dict[str, Any]:
-        there = [one for one in self.answers if spec.name in one.scores]
-        values = of_cases(there, lambda one: float(one.scores[spec.name]["value"]))
-        said: dict[str, Any] = {
+    def _scorer_figures(self, spec: Spec) -> dict[str, Any]:
+        scored = [answer for answer in self.answers if spec.name in answer.scores]
+        values = mean_over_cases(scored, lambda answer: float(answer.scores[spec.name]["value"]))
+        passed = mean_over_cases(scored, lambda answer: float(answer.scores[spec.name]["passed"]))
+        figures: dict[str, Any] = {
             "name": spec.name,
             "scorer": spec.scorer,
             "kind": str(spec.kind),
             "unit": spec.definition.unit,
             "threshold": spec.threshold,
-            "value": told(values),
-            "passed": told(of_cases(there, lambda one: float(one.scores[spec.name]["passed"]))),
+            "value": estimate_as_dict(values),
+            "passed": estimate_as_dict(passed),
         }
-        if spec.kind == Kind.MEASURE and there:
-            measured = [float(one.scores[spec.name]["value"]) for one in there]
-            said["quantiles"] = {
-                name: told(intervals.quantile(measured, share))
+        if spec.kind == Kind.MEASURE and scored:
+            measured = [float(answer.scores[spec.name]["value"]) for answer in scored]
+            figures["quantiles"] = {
+                name: estimate_as_dict(intervals.quantile(measured, share))
                 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             }
         if spec.scorer == "label":
-            pairs = [_pair(one.scores[spec.name], one.label) for one in there]
-            said["labels"] = of_labels(pairs)
+            pairs = [_label_pair(answer.scores[spec.name], answer.label) for answer in scored]
+            figures["labels"] = label_figures(pairs)
         if spec.scorer == "fields":
-            said["fields"] = of_fields([one.scores[spec.name].get("found", {}) for one in there])
-        return said
+            figures["fields"] = field_figures([answer.scores[spec.name].get("found", {}) for answer in scored])
+        return figures
 
 
 def _cost_per_call(answered: Sequence[Answer]) -> Estimate | None:
-    return of_cases(answered, lambda one: one.cost_usd)
+    return mean_over_cases(answered, lambda answer: answer.cost_usd)
 
 
-def _pair(score: Mapping[str, Any], label: str) -> tuple[str, str]:
-    found = score.get("found", {})
-    return str(found.get("expected", label)), str(found.get("predicted", "(no answer)"))
+def _label_pair(score: Mapping[str, Any], label: str) -> tuple[str, str]:
+    details = score.get("found", {})
+    return str(details.get("expected", label)), str(details.get("predicted", "(no answer)"))
 
 
-def of_cases(answers: Iterable[Answer], value: Any) -> Estimate | None:
-    """The mean over cases, each case's repeats averaged first, with an interval that knows which belong together."""
-    rows = [(one.case, one.group, value(one)) for one in answers]
-    known = [(case, found) for case, _, found in rows if found is not None]
-    group_of = {case: group for case, group, found in rows if found is not None}
-    means = averaged(known)
+def mean_over_cases(answers: Iterable[Answer], value: Any) -> Estimate | None:
+    """Estimate the mean over cases, averaging the repetitions of each case first; the interval respects groups."""
+    rows = [(answer.case, answer.group, value(answer)) for answer in answers]
+    values = [(case, figure) for case, _, figure in rows if figure is not None]
+    group_of = {case: group for case, group, figure in rows if figure is not None}
+    means = mean_by_case(values)
     return intervals.mean(list(means.values()), [group_of[case] for case in means])
 
 
-def told(estimate: Estimate | None) -> dict[str, Any] | None:
+def estimate_as_dict(estimate: Estimate | None) -> dict[str, Any] | None:
     return estimate.as_dict() if estimate else None
 
 
-def of_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Precision, recall and F1 by label from (expected, predicted), their unweighted mean (macro F1) over the labels
-    that are expected anywhere, and the confusion matrix.
+def label_figures(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Compute precision, recall and F1 by label from (expected, predicted), their unweighted mean (macro F1) over the
+    labels that are expected anywhere, and the confusion matrix.
 
     precision = right / predicted, recall = right / expected, F1 their harmonic mean; 0 where nothing was right.
     """
@@ -135,36 +138,40 @@ def of_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         f1 = 2 * right[label] / (predicted[label] + expected[label])
         rows.append({"label": label, "n": expected[label], "precision": precision, "recall": recall, "f1": f1})
     macro = sum(row["f1"] for row in rows) / len(rows) if rows else None
-    shown: list[str] = [row["label"] for row in rows[:MOST_LABELS]]
-    columns = [*shown, *sorted(predicted.keys() - expected.keys())[: MOST_LABELS - len(shown)]]
+    rows_shown: list[str] = [row["label"] for row in rows[:MAX_LABELS]]
+    columns = [*rows_shown, *sorted(predicted.keys() - expected.keys())[: MAX_LABELS - len(rows_shown)]]
     counted = Counter(pairs)
-    matrix = [[counted[row, column] for column in columns] for row in shown]
-    return {"macro_f1": macro, "labels": rows, "rows": shown, "columns": columns, "matrix": matrix}
+    matrix = [[counted[row, column] for column in columns] for row in rows_shown]
+    return {"macro_f1": macro, "labels": rows, "rows": rows_shown, "columns": columns, "matrix": matrix}
 
 
-def of_fields(found: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Micro-averaged over all members of all cases: precision = right / given, recall = right / expected."""
-    right, given, expected = (sum(int(one.get(name, 0)) for one in found) for name in ("right", "given", "expected"))
+def field_figures(details: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Micro-average over all members of all cases: precision = right / given, recall = right / expected."""
+    right, answered, expected = (
+        sum(int(counts.get(name, 0)) for counts in details) for name in ("right", "given", "expected")
+    )
     return {
-        "precision": right / given if given else None,
+        "precision": right / answered if answered else None,
         "recall": right / expected if expected else None,
-        "f1": 2 * right / (given + expected) if given + expected else None,
+        "f1": 2 * right / (answered + expected) if answered + expected else None,
     }
 
 
 def _slices(answers: Sequence[Answer], names_of: Any) -> list[dict[str, Any]]:
-    """The same figures for parts of the cases, the largest first."""
+    """Compute the same figures for slices of the cases, the largest first."""
     parts: dict[str, list[Answer]] = {}
-    for one in answers:
-        for name in names_of(one):
-            parts.setdefault(name, []).append(one)
-    largest = sorted(parts, key=lambda name: (-len(parts[name]), name))[:MOST_SLICES]
+    for answer in answers:
+        for name in names_of(answer):
+            parts.setdefault(name, []).append(answer)
+    largest = sorted(parts, key=lambda name: (-len(parts[name]), name))[:MAX_SLICES]
     return [
         {
             "name": name,
-            "n": len({one.case for one in parts[name]}),
-            "quality": told(of_cases(parts[name], lambda one: one.quality)),
-            "passed": told(of_cases(parts[name], lambda one: None if one.passed is None else float(one.passed))),
+            "n": len({answer.case for answer in parts[name]}),
+            "quality": estimate_as_dict(mean_over_cases(parts[name], lambda answer: answer.quality)),
+            "passed": estimate_as_dict(
+                mean_over_cases(parts[name], lambda answer: None if answer.passed is None else float(answer.passed))
+            ),
         }
         for name in largest
     ]

@@ -1,6 +1,6 @@
-"""What a difference means, in one word and one sentence. Pure: usable without Django.
+"""Verdicts on a difference, in one word and one sentence. Pure: usable without Django.
 
-The margin is how much worse one would put up with. It is set before anything is measured; with it, "no difference was
+The margin is the loss that would be tolerated. It is set before anything is measured; with it, "no difference was
 found" and "there is none that matters" are two verdicts and not one.
 """
 
@@ -19,46 +19,46 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict; `more_cases` is how many would decide where these do not."""
+    """A verdict; `more_cases` is how many further cases would decide where these do not."""
 
     verdict: Verdict
     is_not_worse: bool
     more_cases: int | None = None
 
 
-def judge(found: Difference, *, margin: float, higher_is_better: bool = True, p: float | None = None) -> Judgement:
-    """The verdict on a second run against a first.
+def judge(difference: Difference, *, margin: float, higher_is_better: bool = True, p: float | None = None) -> Judgement:
+    """Judge a second run against a first.
 
-    Better or worse: the (adjusted) test finds a difference and the interval lies on one side of zero. Equivalent: the
-    whole interval lies within the margin. Not worse (non-inferior): its bad end does. `p` is the adjusted probability.
+    Better or worse: the (adjusted) test finds a difference and the interval excludes zero. Equivalent: the whole
+    interval lies within the margin. Not worse (non-inferior): its bad end does. `p` is the adjusted probability.
     """
-    low, high, mean = (found.low, found.high, found.mean)
+    low, high, mean = (difference.low, difference.high, difference.mean)
     if low is None or high is None:
-        # Every case differs by the same: there is no spread to judge by, and a constant is what it is.
+        # Every case differs by the same amount, so there is no spread: the constant is its own interval.
         low = high = mean
     if not higher_is_better:
         low, high, mean = -high, -low, -mean
     is_not_worse = low > -margin
-    is_found = (found.p if p is None else p) < ALPHA
-    if is_found and low > 0:
+    is_significant = (difference.p if p is None else p) < ALPHA
+    if is_significant and low > 0:
         return Judgement(Verdict.BETTER, True)
-    if is_found and high < 0 and not (low > -margin and high < margin):
+    if is_significant and high < 0 and not (low > -margin and high < margin):
         return Judgement(Verdict.WORSE, False)
     if -margin < low and high < margin:
         return Judgement(Verdict.EQUIVALENT, True)
-    return Judgement(Verdict.INCONCLUSIVE, is_not_worse, _more_cases(found, margin))
+    return Judgement(Verdict.INCONCLUSIVE, is_not_worse, _more_cases(difference, margin))
 
 
-def _more_cases(found: Difference, margin: float) -> int | None:
-    """How many cases more would find a difference of the size that was seen, or, where that is smaller than the
+def _more_cases(difference: Difference, margin: float) -> int | None:
+    """Compute how many more cases would detect a difference of the observed size, or, where that is smaller than the
     margin, would show that there is none as large as the margin."""
-    effect = max(abs(found.mean), margin)
-    needed = cases_needed(found.spread, effect)
-    return max(needed - found.n, 1) if needed else None
+    effect = max(abs(difference.mean), margin)
+    needed = cases_needed(difference.spread, effect)
+    return max(needed - difference.n, 1) if needed else None
 
 
 def sentence(judgement: Judgement, name: str, wins: int, losses: int, margin: str) -> str:
-    """The verdict for people: `name` is what was measured, `margin` how it is written."""
+    """Write the verdict for users: `name` is the figure, `margin` is formatted already."""
     match judgement.verdict:
         case Verdict.BETTER:
             return f"Better on {name}: {wins:,} cases won, {losses:,} lost."
@@ -68,4 +68,4 @@ def sentence(judgement: Judgement, name: str, wins: int, losses: int, margin: st
             return f"No difference on {name} that matters: it lies within {margin}."
     if judgement.more_cases is None:
         return f"Inconclusive on {name}: these cases do not decide."
-    return f"Inconclusive on {name}: about {judgement.more_cases:,} cases more would decide."
+    return f"Inconclusive on {name}: about {judgement.more_cases:,} more cases would decide."

@@ -8,7 +8,7 @@ from django import template
 
 from evaluations.datasets.cases import SPLITS, input_text
 from evaluations.models import Case
-from evaluations.statistics import service_levels
+from evaluations.statistics import slas
 from registry.templatetags.registry_text import dollars
 
 register = template.Library()
@@ -76,14 +76,14 @@ def thousandfold(value: float) -> float:
 @register.filter
 def level_title(name: str) -> str:
     """A service level as people call it."""
-    return service_levels.TITLES.get(name, name)
+    return slas.TITLES.get(name, name)
 
 
 @register.filter
 def level_bound(name: str, level: float) -> str:
     """A service level in words: at least 0.8."""
-    bound = "at least" if name in service_levels.SHARES else "at most"
-    unit = service_levels.UNITS.get(name, "")
+    bound = "at least" if name in slas.SHARES else "at most"
+    unit = slas.UNITS.get(name, "")
     # As it was set: rounding would say another level.
     return f"{bound} {level:g}" if not unit else f"{bound} {amount(level, unit)}"
 
@@ -93,7 +93,7 @@ def level_figure(finding: Mapping[str, Any]) -> str:
     """What was measured of a level, with its interval."""
     if finding["value"] is None:
         return "not measured"
-    return measured(finding, service_levels.UNITS.get(finding["name"], ""))
+    return measured(finding, slas.UNITS.get(finding["name"], ""))
 
 
 @register.filter

@@ -41,7 +41,7 @@ def round_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     values = {key: request.POST.get(key, "") for key in fields}
     values |= {"annotators": request.POST.get("annotators", "1"), "most": request.POST.get("most", "200")}
     if request.method != "POST":
-        values["labels"] = ", ".join(labels) if len(labels) <= annotation.MOST_LABELS else ""
+        values["labels"] = ", ".join(labels) if len(labels) <= annotation.MAX_LABELS else ""
         values["label_member"] = _usual_member(dataset)
     context |= {"values": values, "split_names": SPLITS}
     if request.method == "POST":
@@ -76,9 +76,9 @@ def _usual_member(dataset: Dataset) -> str:
 @in_project
 def round_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     context = heading(actor, name, "annotate")
-    found = annotation.find(context["dataset"], key)
-    disputed = annotation.disputed(found).select_related("case")[:DISPUTED_SHOWN]
-    answered = annotation.answered(found)[:DISPUTED_SHOWN] if found.state != RoundState.OPEN else ()
+    found = annotation.get_round(context["dataset"], key)
+    disputed = annotation.disputed_items(found).select_related("case")[:DISPUTED_SHOWN]
+    answered = annotation.answered_items(found)[:DISPUTED_SHOWN] if found.state != RoundState.OPEN else ()
     context |= {
         "round": found,
         "progress": annotation.progress(found, actor.user),
@@ -92,7 +92,7 @@ def round_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
 def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """The queue: one case at a time. Number keys choose a label, Enter saves, S skips."""
     context = heading(actor, name, "annotate")
-    found = annotation.find(context["dataset"], key)
+    found = annotation.get_round(context["dataset"], key)
     if found.state != RoundState.OPEN:
         return done(request, "This round is over.", page_url("evaluations:round-detail", actor, name, key))
     skipped: list[int] = request.session.get(SKIPPED, {}).get(str(key), [])
@@ -140,7 +140,7 @@ def _undoable(request: HttpRequest, found: AnnotationRound, actor: Actor) -> Any
 def _undo(request: HttpRequest, actor: Actor, found: AnnotationRound, item_key: int) -> HttpResponse:
     back = page_url("evaluations:annotate", actor, found.dataset.name, found.pk)
     try:
-        annotation.take_back(actor, found, item_key)
+        annotation.undo(actor, found, item_key)
     except Problem as problem:
         return refused(request, problem, back)
     request.session.pop(UNDOABLE, None)
@@ -172,7 +172,7 @@ def _before(item: AnnotationItem | None, found: AnnotationRound) -> dict[str, An
     if item is None or found.annotators > 1 or item.case.expected is None:
         return {"expected": "", "label": "", "note": ""}
     expected = item.case.expected
-    text = expected if isinstance(expected, str) else datasets.pretty(expected)
+    text = expected if isinstance(expected, str) else datasets.pretty_json(expected)
     return {"expected": text, "label": label_of(expected), "note": ""}
 
 
@@ -180,7 +180,7 @@ def _before(item: AnnotationItem | None, found: AnnotationRound) -> dict[str, An
 @only_post
 def decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """Settle a case whose two annotators disagree."""
-    found = annotation.find(datasets.named(actor.project, name), key)
+    found = annotation.get_round(datasets.get_dataset(actor.project, name), key)
     try:
         item = whole(request.POST.get("item", "")) or 0
         annotation.decide(actor, found, item, expected=typed_answer(request.POST.get("expected", "")))
@@ -195,7 +195,7 @@ def decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRespo
 @only_post
 def round_end(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """Use the answers, or end the round without them."""
-    found = annotation.find(datasets.named(actor.project, name), key)
+    found = annotation.get_round(datasets.get_dataset(actor.project, name), key)
     try:
         if request.POST.get("do") == "close":
             annotation.close(actor, found)
@@ -203,7 +203,7 @@ def round_end(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRe
         loaded = annotation.apply(actor, found)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:round-detail", actor, name, key))
-    tasks.report_soon(loaded.version)
+    tasks.start_reports(loaded.version)
     number = loaded.version.number
     sentence = f"Version {number} has the answers." if loaded.created else "Every case had its answer already."
     return done(request, sentence, page_url("evaluations:dataset-detail", actor, name))

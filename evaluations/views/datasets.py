@@ -15,8 +15,8 @@ from evaluations.curation.proposals import UNDECIDED
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import SPLITS
-from evaluations.datasets.ingest import Loaded
-from evaluations.datasets.splits import DEFAULT_SEED, DEFAULT_SHARES, SMALL
+from evaluations.datasets.ingest import IngestResult
+from evaluations.datasets.splits import DEFAULT_SEED, DEFAULT_SPLIT_RATIOS, SMALL_DATASET_SIZE
 from evaluations.models import (
     Case,
     CaseProposal,
@@ -62,7 +62,7 @@ def dataset_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 def dataset_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     actor.require(Right.EDIT)
     values = {name: request.POST.get(name, "") for name in ("name", "description")}
-    values |= _dealing_values(request, DEFAULT_SEED, DEFAULT_SHARES)
+    values |= _dealing_values(request, DEFAULT_SEED, DEFAULT_SPLIT_RATIOS)
     context: dict[str, Any] = {"section": "datasets", "values": values, "splits": SPLITS}
     if request.method != "POST":
         return page(request, actor, "evaluations/datasets/dataset_new.html", context)
@@ -79,24 +79,26 @@ def dataset_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     )
 
 
-def _dealing_values(request: HttpRequest, seed: int, shares: Any) -> dict[str, str]:
+def _dealing_values(request: HttpRequest, seed: int, split_ratios: Any) -> dict[str, str]:
     """The seed and the shares as they are typed."""
-    typed = {name: request.POST.get(name, str(shares.get(name, 0))) for name in SPLITS}
+    typed = {name: request.POST.get(name, str(split_ratios.get(name, 0))) for name in SPLITS}
     return {"seed": request.POST.get("seed", str(seed)), **typed}
 
 
 def _dealing(values: dict[str, str]) -> dict[str, Any]:
-    shares = {name: number if (number := whole(values[name].strip())) is not None else values[name] for name in SPLITS}
+    split_ratios = {
+        name: number if (number := whole(values[name].strip())) is not None else values[name] for name in SPLITS
+    }
     seed = whole(values["seed"].strip())
     if seed is None:
         fault = Fault("/seed", "type", "Must be a whole number.")
         raise Problem("request.invalid", fault.message, faults=[fault])
-    return {"seed": seed, "shares": shares}
+    return {"seed": seed, "split_ratios": split_ratios}
 
 
 def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
     """What the heading of all pages of a dataset shows."""
-    dataset = datasets.named(actor.project, name)
+    dataset = datasets.get_dataset(actor.project, name)
     waiting = CaseProposal.objects.filter(dataset=dataset, state__in=UNDECIDED).count()
     return {"section": "datasets", "dataset": dataset, "tab": tab, "waiting_proposals": waiting}
 
@@ -104,7 +106,7 @@ def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
 def chosen_version(request: HttpRequest, actor: Actor, dataset: Dataset) -> DatasetVersion | None:
     """The version that the address names, else the newest."""
     number = whole(request.GET.get("version", ""))
-    version = datasets.selected(actor.project, dataset.name, str(number)) if number else dataset.head
+    version = datasets.get_version(actor.project, dataset.name, str(number)) if number else dataset.head
     if version:
         version.dataset = dataset
     return version
@@ -123,10 +125,10 @@ def dataset_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
             "labels": _label_rows(labels),
             "label_count": len([label for label in labels if label]),
             "untested": len([label for label, counts in labels.items() if label and not counts.get("test")]),
-            "is_small": version.size < SMALL,
-            "standing": reports.standing(version),
-            "readiness": reports.newest(version, ReportKind.READINESS),
-            "leakage": reports.newest(version, ReportKind.LEAKAGE),
+            "is_small": version.size < SMALL_DATASET_SIZE,
+            "standing": reports.leakage_status(version),
+            "readiness": reports.newest_report(version, ReportKind.READINESS),
+            "leakage": reports.newest_report(version, ReportKind.LEAKAGE),
             "few": Case.objects.of(version).order_by("id")[:FEW_CASES],
         }
     return page(request, actor, "evaluations/datasets/dataset_detail.html", context)
@@ -201,11 +203,11 @@ def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = N
     except Problem as problem:
         context["errors"] = _case_errors(problem)
         return page(request, actor, "evaluations/datasets/case_edit.html", context, status=problem.kind.status)
-    tasks.report_soon(loaded.version)
+    tasks.start_reports(loaded.version)
     return done(request, _told(request, case, loaded), page_url("evaluations:case-list", actor, name))
 
 
-def _told(request: HttpRequest, case: Case | None, loaded: Loaded) -> str:
+def _told(request: HttpRequest, case: Case | None, loaded: IngestResult) -> str:
     number = loaded.version.number
     if not loaded.created:
         return f"Nothing changed; version {number} stays."
@@ -233,16 +235,20 @@ def _case_values(request: HttpRequest, case: Case | None, dataset: Dataset) -> d
         return {name: str(request.POST.get(name, "")).replace("\r\n", "\n") for name in CASE_FIELDS}
     if case is None:
         names = datasets.variable_names(dataset.head, sample=50) if dataset.head else ["input"]
-        return {"variables": datasets.pretty(dict.fromkeys(names, ""))}
+        return {"variables": datasets.pretty_json(dict.fromkeys(names, ""))}
     return _stored_values(case)
 
 
 def _stored_values(case: Case) -> dict[str, str]:
-    document = datasets.document(case)
+    document = datasets.case_as_dict(case)
     expected = case.expected
     return {
-        "variables": datasets.pretty(case.variables),
-        "expected": expected if isinstance(expected, str) else "" if expected is None else datasets.pretty(expected),
+        "variables": datasets.pretty_json(case.variables),
+        "expected": expected
+        if isinstance(expected, str)
+        else ""
+        if expected is None
+        else datasets.pretty_json(expected),
         "label": document.get("label", ""),
         "tags": _shown_tags(case.tags),
         "group": case.group_key,
@@ -261,7 +267,7 @@ def _shown_tags(tags: list[str]) -> str:
 def _case_document(values: dict[str, str], case: Case | None) -> dict[str, Any]:
     """A case from the form. What was not touched stays as it is stored: a number is not made a text by being shown."""
     stored = _stored_values(case) if case else {}
-    document: dict[str, Any] = datasets.document(case) if case else {}
+    document: dict[str, Any] = datasets.case_as_dict(case) if case else {}
     for name in ("split", "dealt"):
         document.pop(name, None)
     if values["split"]:
@@ -333,7 +339,7 @@ def dataset_history(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 
 @in_project
 def dataset_file(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
-    version = datasets.selected(actor.project, name, str(number))
+    version = datasets.get_version(actor.project, name, str(number))
     asked = request.GET
     return file_answer(version, as_csv=asked.get("as") == "csv", split=asked.get("split", ""))
 
@@ -344,16 +350,16 @@ def dataset_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     context = heading(actor, name, "about")
     dataset: Dataset = context["dataset"]
     values = {"description": request.POST.get("description", dataset.description).replace("\r\n", "\n")}
-    values |= _dealing_values(request, dataset.seed, dataset.shares)
+    values |= _dealing_values(request, dataset.seed, dataset.split_ratios)
     context |= {"values": values, "splits": SPLITS}
     if request.method == "POST":
         try:
             if request.POST.get("do") == "resplit" and dataset.head is None:
-                datasets.deal_by(actor, dataset, **_dealing(values))
+                datasets.configure_splits(actor, dataset, **_dealing(values))
                 sentence = "Saved. The first cases will be dealt so."
             elif request.POST.get("do") == "resplit":
                 loaded = datasets.resplit(actor, dataset, **_dealing(values))
-                tasks.report_soon(loaded.version)
+                tasks.start_reports(loaded.version)
                 sentence = f"Version {loaded.version.number} is dealt anew."
             else:
                 datasets.describe(actor, dataset, description=values["description"])
@@ -369,7 +375,7 @@ def dataset_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 @only_post
 def dataset_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
-        datasets.archive(actor, datasets.named(actor.project, name))
+        datasets.archive(actor, datasets.get_dataset(actor.project, name))
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:dataset-about", actor, name))
     return done(request, f"{name} is archived.", page_url("evaluations:dataset-list", actor))
@@ -378,5 +384,5 @@ def dataset_archive(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 @in_project
 @only_post
 def dataset_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    datasets.restore(actor, datasets.named(actor.project, name))
+    datasets.restore(actor, datasets.get_dataset(actor.project, name))
     return done(request, f"{name} is in use again.", page_url("evaluations:dataset-detail", actor, name))

@@ -14,8 +14,8 @@ from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, DatasetImport, ImportState
 from evaluations.views.datasets import heading
+from infra.work import start
 from registry.accounts.permissions import Actor, Right
-from registry.tasks import start
 from registry.views.frame import errors_of, in_project, only_post, page, page_url, refused
 
 # Without scripts a file comes in one piece.
@@ -75,7 +75,7 @@ def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[
 def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """How an import goes; while it does, its panel asks again by itself."""
     context = heading(actor, name, "import")
-    upload = imports.find(context["dataset"], key)
+    upload = imports.get_import(context["dataset"], key)
     context |= {"import": upload, "is_over": upload.state in (ImportState.DONE, ImportState.FAILED)}
     if getattr(request, "htmx", None):
         answer = render(request, "evaluations/datasets/_import.html", {**context, "project": actor.project})
@@ -88,9 +88,9 @@ def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Ht
 @only_post
 def import_again(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """Read a refused file once more, without its bad rows."""
-    upload = imports.find(datasets.named(actor.project, name), key)
+    upload = imports.get_import(datasets.get_dataset(actor.project, name), key)
     try:
-        imports.again(actor, upload, skip_bad=True)
+        imports.retry(actor, upload, skip_bad=True)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:import-new", actor, name))
     start(tasks.read_import, upload.pk)
@@ -99,5 +99,5 @@ def import_again(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
 
 @in_project
 def import_rejected(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponseBase:
-    found: Any = imports.find(datasets.named(actor.project, name), key)
+    found: Any = imports.get_import(datasets.get_dataset(actor.project, name), key)
     return rejected_answer(found)

@@ -16,17 +16,17 @@ from core.errors import Fault, Problem
 from core.references import Number, Reference
 from evaluations import tasks
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import Dataset, ProviderModel, Split, Trial, TrialAnswer
+from evaluations.models import Dataset, PlaygroundAnswer, PlaygroundRun, ProviderModel, Split
 from evaluations.playground import lifecycle as playground
-from evaluations.playground.lifecycle import Asked, Input
+from evaluations.playground.lifecycle import PlaygroundSettings, Input
 from evaluations.providers import configuration as providers
+from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.examples import example_sets
 from registry.models import ExampleSet, Prompt, PromptVersion
 from registry.prompts import drafts, inspection, resolution
 from registry.prompts import lifecycle as prompts
 from registry.prompts.inspection import Variable
-from registry.tasks import start
 from registry.views.frame import done, in_project, only_post, page, page_url, refused, whole
 from registry.views.prompts import heading
 
@@ -44,11 +44,11 @@ DRAFT = "draft"
 def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Try a version, or one's draft, on typed values or on cases."""
     actor.require(Right.EDIT)
-    prompt = prompts.named(actor.project, name)
-    trial = None
-    if number := whole(request.GET.get("trial", "")):
-        trial = playground.numbered(actor, number)
-    at = request.POST.get("at") or request.GET.get("at") or (_origin(trial.version) if trial else "")
+    prompt = prompts.get_prompt(actor.project, name)
+    playground_run = None
+    if number := whole(request.GET.get("playground_run", "")):
+        playground_run = playground.get_playground_run(actor, number)
+    at = request.POST.get("at") or request.GET.get("at") or (_origin(playground_run.version) if playground_run else "")
     source, document = _source(actor, prompt, at)
     context = {
         **heading(actor, prompt, "playground"),
@@ -57,12 +57,12 @@ def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
         "earlier": _earlier(actor, prompt),
         **_form(actor, prompt, document),
     }
-    typed = _typed_before(trial) if trial else {}
-    context["fields"] = _fields(actor, prompt, document, {**drafts.samples(prompt), **typed})
+    typed = _typed_before(playground_run) if playground_run else {}
+    context["fields"] = _fields(actor, prompt, document, {**drafts.sample_values(prompt), **typed})
     if request.method == "POST":
         return _start(request, actor, prompt, source, context)
-    if trial:
-        context |= answers_context(trial)
+    if playground_run:
+        context |= answers_context(playground_run)
     return page(request, actor, "evaluations/playground/playground.html", context)
 
 
@@ -70,7 +70,7 @@ def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 def panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """The playground inside the editor: the draft as it stands, with the sample values that stand there."""
     actor.require(Right.EDIT)
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     source, document = _source(actor, prompt, DRAFT)
     context = {"project": actor.project, "prompt": prompt, "source": source, **_form(actor, prompt, document)}
     return render(request, "evaluations/playground/_panel.html", context)
@@ -78,9 +78,9 @@ def panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 def _source(actor: Actor, prompt: Prompt, at: str) -> tuple[PromptVersion | None, Mapping[str, Any]]:
     """What is tried: a version, or None and the person's draft (the newest version where there is neither)."""
-    draft = drafts.of(actor, prompt)
+    draft = drafts.get_draft(actor, prompt)
     if at == DRAFT or (not at and prompt.head is None):
-        return None, draft.document if draft else drafts.open_sheet(actor, prompt).document
+        return None, draft.document if draft else drafts.open_editor_document(actor, prompt).document
     number = whole(at) or (prompt.head.number if prompt.head else 0)
     version = resolution.resolve(actor.project, Reference(prompt.name, Number(number)))
     return version, version.content
@@ -100,7 +100,7 @@ def _form(actor: Actor, prompt: Prompt, document: Mapping[str, Any]) -> dict[str
         "datasets": _datasets(actor),
         "splits": [("", "Any side"), *Split.choices],
         "example_sets": ExampleSet.objects.filter(project=actor.project, archived_at=None)[:MOST_OFFERED],
-        "most_inputs": playground.MOST_INPUTS,
+        "most_inputs": playground.MAX_INPUTS,
         "last": _last_dataset(prompt),
         "errors": {},
     }
@@ -133,14 +133,14 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _typed_before(trial: Trial) -> Mapping[str, Any]:
-    """The values of a trial whose input was typed."""
-    first = next(iter(trial.answers.all()), None)
+def _typed_before(playground_run: PlaygroundRun) -> Mapping[str, Any]:
+    """The values of a playground run whose input was typed."""
+    first = next(iter(playground_run.answers.all()), None)
     return first.variables if first and first.case_id is None else {}
 
 
-def _earlier(actor: Actor, prompt: Prompt) -> list[Trial]:
-    rows = Trial.objects.filter(prompt=prompt, by=actor.user).annotate(count=Count("answers"))
+def _earlier(actor: Actor, prompt: Prompt) -> list[PlaygroundRun]:
+    rows = PlaygroundRun.objects.filter(prompt=prompt, by=actor.user).annotate(count=Count("answers"))
     return list(rows.select_related("version").defer("version__content", "content")[:EARLIER_SHOWN])
 
 
@@ -149,20 +149,24 @@ def _start(
 ) -> HttpResponse:
     is_part = "HX-Request" in request.headers
     try:
-        trial = playground.start(actor, prompt, _asked(request, actor, prompt, source, context["fields"]))
+        playground_run = playground.start(actor, prompt, _asked(request, actor, prompt, source, context["fields"]))
     except Problem as problem:
         if is_part:
             told = {"project": actor.project, "prompt": prompt, "problem": problem}
             return render(request, "evaluations/playground/_refused.html", told)
         context["problem"] = problem
         return page(request, actor, "evaluations/playground/playground.html", context, status=problem.kind.status)
-    start(tasks.try_prompt, trial.pk)
+    start(tasks.ask_playground, playground_run.pk)
     if not is_part:
         return redirect(
-            f"{page_url('evaluations:playground', actor, prompt.name)}?trial={trial.pk}&at={_origin(source)}"
+            f"{page_url('evaluations:playground', actor, prompt.name)}?playground_run={playground_run.pk}&at={_origin(source)}"
         )
-    context = part_context(prompt, playground.numbered(actor, trial.pk))
-    return render(request, "evaluations/playground/_trial.html", {**_form(actor, prompt, trial.content), **context})
+    context = part_context(prompt, playground.get_playground_run(actor, playground_run.pk))
+    return render(
+        request,
+        "evaluations/playground/_playground_run.html",
+        {**_form(actor, prompt, playground_run.content), **context},
+    )
 
 
 def _origin(version: PromptVersion | None) -> str:
@@ -176,22 +180,22 @@ def _asked(
     prompt: Prompt,
     source: PromptVersion | None,
     fields: list[dict[str, Any]],
-) -> Asked:
+) -> PlaygroundSettings:
     names = dict.fromkeys(name for name in request.POST.getlist("models") if name)
-    models = [providers.model_named(actor.project, name[:300]) for name in names]
+    models = [providers.get_model(actor.project, name[:300]) for name in names]
     if request.POST.get("on") == WITH_CASES:
-        version = datasets.selected(actor.project, request.POST.get("dataset", ""), "latest")
+        version = datasets.get_version(actor.project, request.POST.get("dataset", ""), "latest")
         count = whole(request.POST.get("count", "")) or 1
-        inputs = playground.of_cases(version, split=request.POST.get("split", ""), count=count)
+        inputs = playground.inputs_from_cases(version, split=request.POST.get("split", ""), count=count)
     elif request.POST.get("values") == "samples":
-        inputs = [Input(drafts.samples(prompt))]
+        inputs = [Input(drafts.sample_values(prompt))]
     else:
         inputs = [Input(_values(request, fields))]
     if source is None:
-        draft = drafts.of(actor, prompt)
-        content = drafts.committable(draft.document if draft else {}, owner=actor.project.pk)
-        return Asked(content, inputs, models)
-    return Asked(source, inputs, models)
+        draft = drafts.get_draft(actor, prompt)
+        content = drafts.committable_content(draft.document if draft else {}, owner=actor.project.pk)
+        return PlaygroundSettings(content, inputs, models)
+    return PlaygroundSettings(source, inputs, models)
 
 
 def _values(request: HttpRequest, fields: list[dict[str, Any]]) -> dict[str, Any]:
@@ -228,17 +232,17 @@ def typed_value(text: str, variable: Variable) -> Any:
     return value
 
 
-def part_context(prompt: Prompt, trial: Trial) -> dict[str, Any]:
+def part_context(prompt: Prompt, playground_run: PlaygroundRun) -> dict[str, Any]:
     """What a part of the page shows that is asked for by itself."""
-    return {"project": trial.project, "prompt": prompt, **answers_context(trial)}
+    return {"project": playground_run.project, "prompt": prompt, **answers_context(playground_run)}
 
 
-def answers_context(trial: Trial) -> dict[str, Any]:
+def answers_context(playground_run: PlaygroundRun) -> dict[str, Any]:
     """What the answers' part of the page shows: by input, one model beside the other."""
-    answers = list(trial.answers.all())
+    answers = list(playground_run.answers.all())
     groups = [list(group) for _, group in groupby(answers, key=lambda answer: answer.place)]
     return {
-        "trial": trial,
+        "playground_run": playground_run,
         "groups": groups,
         "is_simulation": any(answer.model.provider.is_simulation for answer in answers),
         "open_count": sum(answer.is_open for answer in answers),
@@ -247,13 +251,15 @@ def answers_context(trial: Trial) -> dict[str, Any]:
 
 
 @in_project
-def trial_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+def playground_run_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """What has changed since the page asked last."""
-    prompt = prompts.named(actor.project, name)
-    trial = playground.numbered(actor, key)
-    changed = [answer for answer in trial.answers.all() if answer.changed_at >= _since(request)]
+    prompt = prompts.get_prompt(actor.project, name)
+    playground_run = playground.get_playground_run(actor, key)
+    changed = [answer for answer in playground_run.answers.all() if answer.changed_at >= _since(request)]
     return render(
-        request, "evaluations/playground/_trial_wait.html", {**part_context(prompt, trial), "changed": changed}
+        request,
+        "evaluations/playground/_playground_run_wait.html",
+        {**part_context(prompt, playground_run), "changed": changed},
     )
 
 
@@ -266,36 +272,44 @@ def _since(request: HttpRequest) -> datetime:
 
 @in_project
 @only_post
-def trial_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    trial = playground.cancel(actor, playground.numbered(actor, key))
+def playground_run_cancel(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    playground_run = playground.cancel(actor, playground.get_playground_run(actor, key))
     if "HX-Request" not in request.headers:
-        return done(request, "Nothing more is asked.", f"{page_url('evaluations:playground', actor, name)}?trial={key}")
-    context = {**part_context(trial.prompt, trial), "changed": trial.answers.all()}
-    return render(request, "evaluations/playground/_trial_wait.html", context)
+        return done(
+            request, "Nothing more is asked.", f"{page_url('evaluations:playground', actor, name)}?playground_run={key}"
+        )
+    context = {**part_context(playground_run.prompt, playground_run), "changed": playground_run.answers.all()}
+    return render(request, "evaluations/playground/_playground_run_wait.html", context)
 
 
 @in_project
 @only_post
 def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer: int) -> HttpResponse:
     """Keep an answer as a case or as an example, in the set that is chosen above the answers."""
-    trial = playground.numbered(actor, key)
-    back = f"{page_url('evaluations:playground', actor, name)}?trial={key}"
+    playground_run = playground.get_playground_run(actor, key)
+    back = f"{page_url('evaluations:playground', actor, name)}?playground_run={key}"
     problem: Problem | None = None
     try:
-        _keep(request, actor, playground.answer_of(trial, answer))
+        _keep(request, actor, playground.get_answer(playground_run, answer))
     except Problem as found:
         problem = found
     if "HX-Request" not in request.headers:
         return refused(request, problem, back) if problem else done(request, "It is kept.", back)
-    kept = playground.answer_of(playground.numbered(actor, key), answer)
-    context = {"project": actor.project, "prompt": trial.prompt, "trial": trial, "answer": kept, "refusal": problem}
+    kept = playground.get_answer(playground.get_playground_run(actor, key), answer)
+    context = {
+        "project": actor.project,
+        "prompt": playground_run.prompt,
+        "playground_run": playground_run,
+        "answer": kept,
+        "refusal": problem,
+    }
     return render(request, "evaluations/playground/_answer.html", context)
 
 
-def _keep(request: HttpRequest, actor: Actor, answer: TrialAnswer) -> None:
+def _keep(request: HttpRequest, actor: Actor, answer: PlaygroundAnswer) -> None:
     if request.POST.get("as") == "example":
-        playground.keep_as_example(
-            actor, answer, example_sets.named(actor.project, request.POST.get("example_set", ""))
+        playground.save_as_example(
+            actor, answer, example_sets.get_example_set(actor.project, request.POST.get("example_set", ""))
         )
     else:
-        playground.keep_as_case(actor, answer, datasets.named(actor.project, request.POST.get("keep_in", "")))
+        playground.save_as_case(actor, answer, datasets.get_dataset(actor.project, request.POST.get("keep_in", "")))

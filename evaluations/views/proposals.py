@@ -15,8 +15,8 @@ from evaluations.datasets import lifecycle as datasets
 from evaluations.models import CaseProposal, Dataset, ProposalState, ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.views.datasets import heading
+from infra.work import start
 from registry.accounts.permissions import Actor
-from registry.tasks import start
 from registry.views.frame import done, errors_of, in_project, page, page_url, whole
 
 SHOWN = 20
@@ -81,7 +81,7 @@ def _decide(
     stored = {one.pk: one for one in dataset.proposals.filter(pk__in=chosen)}
     edited = {key: _read(key, typed[key]) for key, one in stored.items() if key in typed and typed[key] != _text(one)}
     loaded = proposals.accept(actor, dataset, keys=chosen, edited=edited)
-    tasks.report_soon(loaded.version)
+    tasks.start_reports(loaded.version)
     return f"{loaded.added} taken in as version {loaded.version.number}."
 
 
@@ -96,7 +96,7 @@ def _read(key: int, text: str) -> Any:
 def _writing(actor: Actor, dataset: Dataset) -> dict[str, Any]:
     """What the form for made-up cases offers, and how those go that were asked for."""
     models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
-    newest = synthesis.loaded().filter(dataset=dataset).order_by("-id")
+    newest = synthesis.syntheses_with_related().filter(dataset=dataset).order_by("-id")
     return {
         "models": models.select_related("provider")[:MOST_OFFERED],
         "syntheses": newest[:SYNTHESES_SHOWN],
@@ -110,8 +110,8 @@ def _write(request: HttpRequest, actor: Actor, dataset: Dataset, context: dict[s
         made = synthesis.start(
             actor,
             dataset,
-            model=providers.model_named(actor.project, values["model"]),
-            wanted=whole(values["count"].strip()) or 0,
+            model=providers.get_model(actor.project, values["model"]),
+            requested=whole(values["count"].strip()) or 0,
             about=values["about"],
             variables=values["variables"].replace(",", " ").split(),
             budget_usd=values["budget_usd"].strip() or None,
@@ -121,14 +121,14 @@ def _write(request: HttpRequest, actor: Actor, dataset: Dataset, context: dict[s
         status = problem.kind.status
         return page(request, actor, "evaluations/datasets/proposal_list.html", context, status=status)
     start(tasks.write_cases, made.pk)
-    sentence = f"{made.model} writes {made.wanted} cases; they come in here."
+    sentence = f"{made.model} writes {made.requested} cases; they come in here."
     return done(request, sentence, page_url("evaluations:proposal-list", actor, dataset.name))
 
 
 @in_project
 def synthesis_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """How far a model has come, for a page that waits; with its cases the page is loaded again."""
-    found = synthesis.numbered(datasets.named(actor.project, name), key)
+    found = synthesis.get_synthesis(datasets.get_dataset(actor.project, name), key)
     if not found.is_open:
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "dataset": found.dataset, "one": found}

@@ -13,8 +13,8 @@ from evaluations import tasks
 from evaluations.api.providers import with_prices
 from evaluations.models import Capability, Provider
 from evaluations.providers import configuration as providers
+from infra.work import start
 from registry.accounts.permissions import Actor, Right
-from registry.tasks import start
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 LOST_SECONDS = 150
@@ -52,7 +52,7 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 @in_project
 def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    provider = providers.named(actor.project, name)
+    provider = providers.get_provider(actor.project, name)
     values: dict[str, Any] = {field: getattr(provider, field) for field in ("base_url", "capabilities", *NUMBERS)}
     context: dict[str, Any] = {
         "section": "settings",
@@ -81,7 +81,7 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 @only_post
 def provider_test(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Have a worker ask it."""
-    provider = providers.named(actor.project, name)
+    provider = providers.get_provider(actor.project, name)
     actor.require(Right.ADMINISTER)
     Provider.objects.filter(pk=provider.pk).update(tested_at=None, test_passed=None, test_result="")
     start(tasks.try_provider, provider.pk, request.POST.get("model", "")[:200])
@@ -90,7 +90,7 @@ def provider_test(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 
 @in_project
 def provider_wait(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    provider = providers.named(actor.project, name)
+    provider = providers.get_provider(actor.project, name)
     if provider.tested_at:
         return HttpResponseClientRefresh()
     since = whole(request.GET.get("since", "")) or int(time.time())
@@ -104,7 +104,7 @@ def provider_wait(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 @only_post
 def provider_end(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Archive it, or bring it back."""
-    provider = providers.named(actor.project, name)
+    provider = providers.get_provider(actor.project, name)
     is_back = request.POST.get("do") == "restore"
     (providers.restore if is_back else providers.archive)(actor, provider)
     said = "It is back; enter its key." if is_back else "It is archived, and its key is forgotten."
@@ -114,7 +114,7 @@ def provider_end(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 @in_project
 @only_post
 def model_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    provider = providers.named(actor.project, name)
+    provider = providers.get_provider(actor.project, name)
     try:
         made = providers.add_model(actor, provider, request.POST.get("name", ""))
     except Problem as problem:
@@ -127,7 +127,7 @@ def model_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 def model_price(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     typed = {field: request.POST.get(field, "").strip() for field in ("input", "cached_input", "output")}
     try:
-        model = providers.model_named(actor.project, f"{name}/{request.POST.get('model', '')}")
+        model = providers.get_model(actor.project, f"{name}/{request.POST.get('model', '')}")
         providers.set_price(actor, model, typed, valid_from=parse_date(request.POST.get("valid_from", "")))
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:provider-detail", actor, name))

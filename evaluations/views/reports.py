@@ -9,14 +9,14 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.api.reports import shown_examples
+from evaluations.api.reports import examples_of_findings
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import FindingKind, ReportKind, ReportState
 from evaluations.views.datasets import chosen_version, heading
 from infra import charts
+from infra.work import start
 from registry.accounts.permissions import Actor
-from registry.tasks import start
 from registry.views.frame import done, in_project, only_post, page, page_url, refused
 
 FINDINGS_SHOWN = 20
@@ -25,8 +25,8 @@ FINDINGS_SHOWN = 20
 @in_project
 def report_panel(request: HttpRequest, actor: Actor, name: str, kind: str) -> HttpResponse:
     """What a report is doing, for a page that waits for it; when it is done the page is loaded again."""
-    version = datasets.selected(actor.project, name, "latest")
-    report = reports.newest(version, ReportKind(kind)) if kind in ReportKind.values else None
+    version = datasets.get_version(actor.project, name, "latest")
+    report = reports.newest_report(version, ReportKind(kind)) if kind in ReportKind.values else None
     if report is None or report.state in (ReportState.DONE, ReportState.FAILED):
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "dataset": version.dataset, "report": report}
@@ -37,7 +37,7 @@ def report_panel(request: HttpRequest, actor: Actor, name: str, kind: str) -> Ht
 def readiness(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context = heading(actor, name, "readiness")
     version = chosen_version(request, actor, context["dataset"])
-    report = reports.newest(version, ReportKind.READINESS) if version else None
+    report = reports.newest_report(version, ReportKind.READINESS) if version else None
     context |= {"version": version, "report": report}
     if report and report.result:
         bars = [(_range(one), one["count"]) for one in report.result["lengths"]]
@@ -57,19 +57,19 @@ def leakage(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if version:
         kind = request.GET.get("kind", "")
         kind = kind if kind in FindingKind.values else ""
-        report = reports.done(version, ReportKind.LEAKAGE)
+        report = reports.newest_done_report(version, ReportKind.LEAKAGE)
         context |= {
-            "newest": reports.newest(version, ReportKind.LEAKAGE),
+            "newest": reports.newest_report(version, ReportKind.LEAKAGE),
             "report": report,
-            "standing": reports.standing(version),
+            "standing": reports.leakage_status(version),
             "kind": kind,
             "kinds": _kinds(report.result["counts"]) if report else [],
         }
         if report:
-            rows = report.findings.select_related("held", "other").order_by("-is_leak", "id")
+            rows = report.findings.select_related("held_out", "other").order_by("-is_leak", "id")
             rows = rows.filter(kind=kind) if kind else rows
             shown = Paginator(rows, FINDINGS_SHOWN).get_page(request.GET.get("page"))
-            found = shown_examples(shown)
+            found = examples_of_findings(shown)
             pairs = [(one, found.get((one.example_set_id or 0, one.position or 0))) for one in shown]
             context |= {"page": shown, "pairs": pairs}
     return page(request, actor, "evaluations/datasets/leakage.html", context)
@@ -83,8 +83,8 @@ def _kinds(counts: dict[str, int]) -> list[dict[str, Any]]:
 @only_post
 def leakage_ask(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Look again."""
-    version = datasets.selected(actor.project, name, "latest")
-    report = reports.ask(actor, version, ReportKind.LEAKAGE)
+    version = datasets.get_version(actor.project, name, "latest")
+    report = reports.request_report(actor, version, ReportKind.LEAKAGE)
     start(tasks.make_report, report.pk)
     return done(request, "Looking again.", page_url("evaluations:leakage", actor, name))
 
@@ -92,9 +92,9 @@ def leakage_ask(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 @in_project
 @only_post
 def leakage_override(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    version = datasets.selected(actor.project, name, "latest")
+    version = datasets.get_version(actor.project, name, "latest")
     try:
-        reports.override(actor, version, reason=request.POST.get("reason", ""))
+        reports.override_leakage(actor, version, reason=request.POST.get("reason", ""))
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:leakage", actor, name))
     return done(

@@ -1,199 +1,186 @@
-"""Jobs and tuned models over REST: draft, submit, watch, and publish what came out."""
+"""Fine-tune jobs and tuned models over REST: draft, submit, follow, publish."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from evaluations import tasks as evaluating
 from finetunes import tasks
-from finetunes.api import shapes
+from finetunes.api import serializers
 from finetunes.jobs import lifecycle as jobs
 from finetunes.jobs import tuned_models
 from finetunes.models import FineTune, TunedModel, TuneEvent
 from finetunes.training_sets import lifecycle as training_sets
-from registry.accounts.permissions import Right
-from registry.api.authentication import actor_of
-from registry.api.serializers import NothingInput
+from infra.serializer_fields import EmptyInput
+from infra.work import start
+from registry.api.base import ProjectListView, ProjectView
 from registry.promotions import environments
-from registry.tasks import start
 
 
 def job_document(job: FineTune) -> dict[str, Any]:
-    return dict(shapes.FineTuneSerializer(job).data)
+    return dict(serializers.FineTuneSerializer(job).data)
 
 
-class FineTuneList(generics.GenericAPIView[FineTune]):
+class FineTuneList(ProjectListView[FineTune]):
     queryset = FineTune.objects.none()
-    serializer_class = shapes.FineTuneSerializer
-    filter_backends = ()
+    serializer_class = serializers.FineTuneSerializer
     ordering = ("-id",)
 
     @extend_schema(
         operation_id="fine_tunes_list",
         parameters=[OpenApiParameter("state", str), OpenApiParameter("prompt", str)],
-        responses=shapes.FineTuneSerializer(many=True),
+        responses=serializers.FineTuneSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """Jobs, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows: QuerySet[FineTune] = jobs.loaded().filter(project=actor.project)
-        wanted = {
+        """List jobs, newest first."""
+        rows: QuerySet[FineTune] = jobs.jobs_with_related().filter(project=self.actor.project)
+        filters = {
             "state": request.query_params.get("state"),
             "training_set__source__prompt__name": request.query_params.get("prompt"),
         }
-        rows = rows.filter(**{name: value for name, value in wanted.items() if value}).order_by("-id")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        rows = rows.filter(**{name: value for name, value in filters.items() if value}).order_by("-id")
+        return self.page(rows)
 
     @extend_schema(
-        operation_id="fine_tunes_create", request=shapes.FineTuneInput, responses={201: shapes.FineTuneSerializer}
+        operation_id="fine_tunes_create",
+        request=serializers.FineTuneInput,
+        responses={201: serializers.FineTuneSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Draft a job; with `submit`, hand it to the workers at once."""
-        asked = shapes.FineTuneInput.read(request)
-        actor = actor_of(request)
-        training_set = training_sets.numbered(actor.project, asked["training_set"])
-        made = jobs.draft(actor, training_set, **jobs.asked_for(actor.project, asked))
-        made = jobs.numbered(actor.project, made.pk)
-        if asked["submit"]:
-            made = jobs.submit(actor, made)
-            start(tasks.advance, made.pk)
-        return Response(job_document(made), status=201, headers={"Location": f"/api/v1/fine-tunes/{made.pk}"})
+        """Draft a job; with `submit`, submit it at once."""
+        body = serializers.FineTuneInput.read(request)
+        training_set = training_sets.get_training_set(self.actor.project, body["training_set"])
+        job = jobs.draft(self.actor, training_set, **jobs.read_request(self.actor.project, body))
+        job = jobs.get_job(self.actor.project, job.pk)
+        if body["submit"]:
+            job = jobs.submit(self.actor, job)
+            start(tasks.advance, job.pk)
+        return Response(job_document(job), status=201, headers={"Location": f"/api/v1/fine-tunes/{job.pk}"})
 
 
-class FineTuneDetail(APIView):
-    @extend_schema(operation_id="fine_tunes_read", responses=shapes.FineTuneSerializer)
+class FineTuneDetail(ProjectView):
+    @extend_schema(operation_id="fine_tunes_read", responses=serializers.FineTuneSerializer)
     def get(self, request: Request, key: int) -> Response:
-        """A job: where it is, and what the provider says."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(job_document(jobs.numbered(actor.project, key)))
+        """Read a job: its state, and what the provider reports."""
+        return Response(job_document(jobs.get_job(self.actor.project, key)))
 
 
-class FineTuneSubmit(APIView):
-    @extend_schema(operation_id="fine_tunes_submit", request=NothingInput, responses=shapes.FineTuneSerializer)
+class FineTuneSubmit(ProjectView):
+    @extend_schema(operation_id="fine_tunes_submit", request=EmptyInput, responses=serializers.FineTuneSerializer)
     def post(self, request: Request, key: int) -> Response:
-        """Hand a draft to the workers. Money is spent from here on."""
-        actor = actor_of(request)
-        job = jobs.submit(actor, jobs.numbered(actor.project, key))
+        """Submit a draft. From here on it costs money."""
+        job = jobs.submit(self.actor, jobs.get_job(self.actor.project, key))
         start(tasks.advance, job.pk)
         return Response(job_document(job))
 
 
-class FineTuneCancel(APIView):
-    @extend_schema(operation_id="fine_tunes_cancel", request=NothingInput, responses=shapes.FineTuneSerializer)
+class FineTuneCancel(ProjectView):
+    @extend_schema(operation_id="fine_tunes_cancel", request=EmptyInput, responses=serializers.FineTuneSerializer)
     def post(self, request: Request, key: int) -> Response:
-        """End a job; at the provider too, where it has reached it."""
-        actor = actor_of(request)
-        job = jobs.cancel(actor, jobs.numbered(actor.project, key))
+        """Cancel a job; at the provider too, where it was submitted there."""
+        job = jobs.cancel(self.actor, jobs.get_job(self.actor.project, key))
         start(tasks.advance, job.pk)
         return Response(job_document(job))
 
 
-class FineTuneRetry(APIView):
-    @extend_schema(operation_id="fine_tunes_retry", request=shapes.RetryInput, responses=shapes.FineTuneSerializer)
+class FineTuneRetry(ProjectView):
+    @extend_schema(
+        operation_id="fine_tunes_retry",
+        request=serializers.FineTuneRetryInput,
+        responses=serializers.FineTuneSerializer,
+    )
     def post(self, request: Request, key: int) -> Response:
-        """Go on with a job that needed attention."""
-        asked = shapes.RetryInput.read(request)
-        actor = actor_of(request)
-        job = jobs.retry(actor, jobs.numbered(actor.project, key), budget_usd=asked.get("budget_usd"))
+        """Retry a job that needed attention."""
+        body = serializers.FineTuneRetryInput.read(request)
+        job = jobs.retry(self.actor, jobs.get_job(self.actor.project, key), budget_usd=body.get("budget_usd"))
         start(tasks.advance, job.pk)
         return Response(job_document(job))
 
 
-class FineTuneEvents(generics.GenericAPIView[TuneEvent]):
+class FineTuneEvents(ProjectListView[TuneEvent]):
     queryset = TuneEvent.objects.none()
-    serializer_class = shapes.EventSerializer
-    filter_backends = ()
+    serializer_class = serializers.FineTuneEventSerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="fine_tunes_events", responses=shapes.EventSerializer(many=True))
+    @extend_schema(operation_id="fine_tunes_events", responses=serializers.FineTuneEventSerializer(many=True))
     def get(self, request: Request, key: int) -> Response:
-        """What the provider told, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows = jobs.numbered(actor.project, key).events.order_by("-id")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List the provider's events of a job, newest first."""
+        rows = jobs.get_job(self.actor.project, key).events.order_by("-id")
+        return self.page(rows)
 
 
-class FineTuneCurves(APIView):
-    @extend_schema(operation_id="fine_tunes_curves", responses=shapes.CurvesSerializer)
+class FineTuneCurves(ProjectView):
+    @extend_schema(operation_id="fine_tunes_curves", responses=serializers.FineTuneCurvesSerializer)
     def get(self, request: Request, key: int) -> Response:
-        """Losses and accuracies by step, and the checkpoints."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        job = jobs.numbered(actor.project, key)
-        found = {"points": job.points.order_by("step"), "checkpoints": job.checkpoints.order_by("step")}
-        return Response(shapes.CurvesSerializer(found).data)
+        """Read losses and accuracies by step, and the checkpoints."""
+        job = jobs.get_job(self.actor.project, key)
+        curves = {"points": job.points.order_by("step"), "checkpoints": job.checkpoints.order_by("step")}
+        return Response(serializers.FineTuneCurvesSerializer(curves).data)
 
 
 def model_document(model: TunedModel) -> dict[str, Any]:
-    return dict(shapes.TunedModelSerializer(model).data)
+    return dict(serializers.TunedModelSerializer(model).data)
 
 
-class TunedModelList(generics.GenericAPIView[TunedModel]):
+class TunedModelList(ProjectListView[TunedModel]):
     queryset = TunedModel.objects.none()
-    serializer_class = shapes.TunedModelSerializer
-    filter_backends = ()
+    serializer_class = serializers.TunedModelSerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="tuned_models_list", responses=shapes.TunedModelSerializer(many=True))
+    @extend_schema(operation_id="tuned_models_list", responses=serializers.TunedModelSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """What came out of jobs, newest first: how it measured, and whether it should be tuned again."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows = tuned_models.listed().filter(project=actor.project).order_by("-id")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List tuned models, newest first: how they measured, and whether they should be tuned again."""
+        rows = tuned_models.tuned_models_with_evaluations().filter(project=self.actor.project).order_by("-id")
+        return self.page(rows)
 
 
-class TunedModelDetail(APIView):
-    @extend_schema(operation_id="tuned_models_read", responses=shapes.TunedModelSerializer)
+class TunedModelDetail(ProjectView):
+    @extend_schema(operation_id="tuned_models_read", responses=serializers.TunedModelSerializer)
     def get(self, request: Request, key: int) -> Response:
-        """A tuned model."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(model_document(tuned_models.numbered(actor.project, key)))
+        """Read a tuned model."""
+        return Response(model_document(tuned_models.get_tuned_model(self.actor.project, key)))
 
 
-class TunedModelDeployed(APIView):
+class TunedModelDeployed(ProjectView):
     @extend_schema(
-        operation_id="tuned_models_deployed", request=shapes.DeployedInput, responses=shapes.TunedModelSerializer
+        operation_id="tuned_models_deployed",
+        request=serializers.TunedModelDeploymentInput,
+        responses=serializers.TunedModelSerializer,
     )
     def post(self, request: Request, key: int) -> Response:
-        """Say by which name a model answers that had to be deployed by hand; it is measured then."""
-        asked = shapes.DeployedInput.read(request)
-        actor = actor_of(request)
-        model = tuned_models.deployed(actor, tuned_models.numbered(actor.project, key), asked["name"])
+        """Set the name of a model that had to be deployed by hand; it is measured then."""
+        body = serializers.TunedModelDeploymentInput.read(request)
+        model = tuned_models.set_deployed_name(
+            self.actor, tuned_models.get_tuned_model(self.actor.project, key), body["name"]
+        )
         start(tasks.measure, model.pk)
         return Response(model_document(model))
 
 
-class TunedModelMeasure(APIView):
-    @extend_schema(operation_id="tuned_models_measure", request=NothingInput, responses=shapes.TunedModelSerializer)
+class TunedModelMeasure(ProjectView):
+    @extend_schema(operation_id="tuned_models_measure", request=EmptyInput, responses=serializers.TunedModelSerializer)
     def post(self, request: Request, key: int) -> Response:
-        """Measure again where an evaluation came to nothing."""
-        actor = actor_of(request)
-        model = tuned_models.numbered(actor.project, key)
-        for run in tuned_models.measure_again(actor, model):
-            start(evaluating.drive_run, run.pk)
-        return Response(model_document(tuned_models.numbered(actor.project, key)))
+        """Repeat the evaluations that failed."""
+        model = tuned_models.get_tuned_model(self.actor.project, key)
+        for run in tuned_models.measure_again(self.actor, model):
+            start(evaluating.work_on_run, run.pk)
+        return Response(model_document(tuned_models.get_tuned_model(self.actor.project, key)))
 
 
-class TunedModelPublish(APIView):
+class TunedModelPublish(ProjectView):
     @extend_schema(
-        operation_id="tuned_models_publish", request=shapes.PublishInput, responses=shapes.TunedModelSerializer
+        operation_id="tuned_models_publish",
+        request=serializers.TunedModelPublishInput,
+        responses=serializers.TunedModelSerializer,
     )
     def post(self, request: Request, key: int) -> Response:
-        """Make a version with the short prompt and this model, and ask for its promotion."""
-        asked = shapes.PublishInput.read(request)
-        actor = actor_of(request)
-        environment = environments.named(actor.project, asked["environment"])
+        """Publish a tuned model: commit a version with the short prompt and this model, and request its promotion."""
+        body = serializers.TunedModelPublishInput.read(request)
+        environment = environments.get_environment(self.actor.project, body["environment"])
         model = tuned_models.publish(
-            actor, tuned_models.numbered(actor.project, key), environment, reason=asked["reason"]
+            self.actor, tuned_models.get_tuned_model(self.actor.project, key), environment, reason=body["reason"]
         )
         return Response(model_document(model))

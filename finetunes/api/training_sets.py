@@ -1,98 +1,89 @@
-"""Training sets over REST: build, look, and take the files."""
+"""Training sets over REST: build, read, and download the files."""
 
 from typing import Any
 
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from evaluations.providers import configuration as providers
 from finetunes import tasks
-from finetunes.api import shapes
+from finetunes.api import serializers
 from finetunes.jobs import lifecycle as jobs
 from finetunes.models import TrainingSet
 from finetunes.training_sets import lifecycle as training_sets
+from infra.work import start
 from registry.accounts.permissions import Right
-from registry.api.authentication import actor_of
-from registry.tasks import start
+from registry.api.base import ProjectListView, ProjectView
 
 
-def set_document(training_set: TrainingSet) -> dict[str, Any]:
-    return dict(shapes.TrainingSetSerializer(training_set).data)
+def training_set_document(training_set: TrainingSet) -> dict[str, Any]:
+    return dict(serializers.TrainingSetSerializer(training_set).data)
 
 
-class TrainingSetList(generics.GenericAPIView[TrainingSet]):
+class TrainingSetList(ProjectListView[TrainingSet]):
     queryset = TrainingSet.objects.none()
-    serializer_class = shapes.TrainingSetSerializer
-    filter_backends = ()
+    serializer_class = serializers.TrainingSetSerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="training_sets_list", responses=shapes.TrainingSetSerializer(many=True))
+    @extend_schema(operation_id="training_sets_list", responses=serializers.TrainingSetSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """Training sets, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        rows = training_sets.loaded().filter(project=actor.project).order_by("-id")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
+        """List training sets, newest first."""
+        rows = training_sets.training_sets_with_related().filter(project=self.actor.project).order_by("-id")
+        return self.page(rows)
 
     @extend_schema(
         operation_id="training_sets_create",
-        request=shapes.TrainingSetInput,
-        responses={200: shapes.TrainingSetSerializer, 201: shapes.TrainingSetSerializer},
+        request=serializers.TrainingSetInput,
+        responses={200: serializers.TrainingSetSerializer, 201: serializers.TrainingSetSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Have files made of a dataset and a prompt; 200 where the project has the same set already."""
-        asked = shapes.TrainingSetInput.read(request)
-        actor = actor_of(request)
-        made, is_new = training_sets.ensure(actor, **training_sets.asked_for(actor.project, asked))
-        start(tasks.build, made.pk)
-        headers = {"Location": f"/api/v1/training-sets/{made.pk}"}
-        document = set_document(training_sets.numbered(actor.project, made.pk))
+        """Build the files of a dataset and a prompt; 200 where the project has the same set already."""
+        body = serializers.TrainingSetInput.read(request)
+        training_set, is_new = training_sets.ensure(self.actor, **training_sets.read_request(self.actor.project, body))
+        start(tasks.build, training_set.pk)
+        headers = {"Location": f"/api/v1/training-sets/{training_set.pk}"}
+        document = training_set_document(training_sets.get_training_set(self.actor.project, training_set.pk))
         return Response(document, status=201 if is_new else 200, headers=headers)
 
 
-class TrainingSetDetail(APIView):
-    @extend_schema(operation_id="training_sets_read", responses=shapes.TrainingSetSerializer)
+class TrainingSetDetail(ProjectView):
+    @extend_schema(operation_id="training_sets_read", responses=serializers.TrainingSetSerializer)
     def get(self, request: Request, key: int) -> Response:
-        """A training set: what it is made of, and what is wrong with it."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(set_document(training_sets.numbered(actor.project, key)))
+        """Read a training set: its sources and its faults."""
+        return Response(training_set_document(training_sets.get_training_set(self.actor.project, key)))
 
 
-class TrainingSetFile(APIView):
+class TrainingSetFile(ProjectView):
     @extend_schema(operation_id="training_sets_file", responses={(200, "application/jsonl"): OpenApiTypes.STR})
     def get(self, request: Request, key: int, file: str) -> StreamingHttpResponse:
-        """A file as the provider gets it: `train` or `validation`."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return file_answer(training_sets.numbered(actor.project, key), file)
+        """Download a file as the provider gets it: `train` or `validation`."""
+        return file_answer(training_sets.get_training_set(self.actor.project, key), file)
 
 
 def file_answer(training_set: TrainingSet, file: str) -> StreamingHttpResponse:
     name = f"training-set.{training_set.pk}.{file}.jsonl"
     return StreamingHttpResponse(
-        training_sets.pieces(training_set, file),
+        training_sets.file_pieces(training_set, file),
         content_type="application/jsonl",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
-class TrainingSetEstimate(APIView):
+class TrainingSetEstimate(ProjectView):
+    # An estimate only reads.
+    write_right = Right.SEE
+
     @extend_schema(
         operation_id="training_sets_estimate",
-        request=shapes.HyperparametersInput,
-        responses=shapes.TuningEstimateSerializer,
+        request=serializers.HyperparametersInput,
+        responses=serializers.TuningEstimateSerializer,
     )
     def post(self, request: Request, key: int) -> Response:
-        """What tuning a base on it would take, and what speaks against it. Nothing is made."""
-        asked = shapes.HyperparametersInput.read(request)
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        training_set = training_sets.numbered(actor.project, key)
-        model = providers.model_named(actor.project, asked["model"])
-        return Response(jobs.estimated(training_set, model, asked.get("hyperparameters")))
+        """Estimate what tuning a base on it takes, with warnings against it. Nothing is created."""
+        body = serializers.HyperparametersInput.read(request)
+        training_set = training_sets.get_training_set(self.actor.project, key)
+        model = providers.get_model(self.actor.project, body["model"])
+        return Response(jobs.estimate_with_advisories(training_set, model, body.get("hyperparameters")))

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.api import cross_validations, jobs, strategy, training_sets, tuners
+from finetunes.api import cross_validations, fine_tuning, jobs, strategy, training_sets
 
 JOB = "fine-tunes/<int:key>"
 MODEL = "tuned-models/<int:key>"
@@ -29,6 +29,6 @@ urlpatterns = [
     path("strategy/recommendations", strategy.RecommendationList.as_view()),
     path("strategy/recommendations/<int:key>", strategy.RecommendationDetail.as_view()),
     path("strategy/policy", strategy.PolicyView.as_view()),
-    path("providers/<str:name>/tuning", tuners.ProviderTuning.as_view()),
-    path("providers/<str:name>/tuning-prices", tuners.ProviderTuningPrices.as_view()),
+    path("providers/<str:name>/tuning", fine_tuning.ProviderTuning.as_view()),
+    path("providers/<str:name>/tuning-prices", fine_tuning.ProviderTuningPrices.as_view()),
 ]

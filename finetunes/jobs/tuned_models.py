@@ -1,4 +1,4 @@
-"""Tuned models: kept, measured against what they are to replace, published as a version like any other."""
+"""Tuned models: saved, compared with the prompt that they replace, and published as a version like any other."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,37 +11,37 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Problem
-from evaluations.comparisons import pairwise
+from evaluations.comparisons import lifecycle as comparisons
 from evaluations.models import ComparisonState, ModelPrice, ProviderModel, Run, RunState, Split
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
-from evaluations.runs.planning import Asked
+from evaluations.runs.planning import RunSettings
 from finetunes.jobs import provider_settings
 from finetunes.models import FineTune, TrainingSet, TunedEvaluation, TunedModel
 from finetunes.providers.base import RemoteJob
 from finetunes.training_sets import builder
 from inference.monitoring import usage
-from inference.monitoring.drift import Size
+from inference.monitoring.drift import DriftSize
 from registry.accounts import api_keys, audit, permissions
 from registry.accounts.permissions import Actor, Right
 from registry.models import Environment, Project, PromptVersion
 from registry.promotions import workflow
 from registry.prompts import versions
 
-# The sides that a tuned model is measured on: its task, and what it may have forgotten.
-SIDES = (Split.TEST, Split.GENERAL)
-DRIFT_EVERY = timedelta(hours=1)
+# The splits that a tuned model is measured on: its task, and what it may have forgotten.
+MEASURED_SPLITS = (Split.TEST, Split.GENERAL)
+DRIFT_CHECK_INTERVAL = timedelta(hours=1)
 PRICE_SOURCE = "price of tuned models of this base"
 
 
 @transaction.atomic
-def keep(job: FineTune, remote: RemoteJob, cost: Decimal | None) -> TunedModel:
-    """The row of what came out of a job; safe to repeat."""
-    there = TunedModel.objects.filter(job=job).first()
-    if there:
-        return there
-    made = TunedModel.objects.create(
+def create_from_job(job: FineTune, remote: RemoteJob, cost: Decimal | None) -> TunedModel:
+    """Create the tuned model of a job; safe to repeat."""
+    existing = TunedModel.objects.filter(job=job).first()
+    if existing:
+        return existing
+    model = TunedModel.objects.create(
         project=job.project,
         job=job,
         base=job.model,
@@ -51,19 +51,19 @@ def keep(job: FineTune, remote: RemoteJob, cost: Decimal | None) -> TunedModel:
         hyperparameters={**job.hyperparameters, **remote.hyperparameters},
         cost_usd=cost,
     )
-    actor = replace(permissions.command_line(job.project), name=f"fine-tune {job.pk}")
-    audit.record(actor, "finetune.succeeded", job, after={"model": made.remote_name, "cost_usd": str(cost)})
-    # A name that another model has already is left to a person, who says by which name this one answers.
-    if not provider_settings.spoken(provider_settings.of(job.model.provider)).deploys and not _is_taken(
-        made, made.remote_name
+    actor = replace(permissions.actor_for_command_line(job.project), name=f"fine-tune {job.pk}")
+    audit.record(actor, "finetune.succeeded", job, after={"model": model.remote_name, "cost_usd": str(cost)})
+    # Where another model already has this name, a user has to enter the name by which this one answers.
+    if not provider_settings.protocol_for(provider_settings.settings_for(job.model.provider)).deploys and not _is_taken(
+        model, model.remote_name
     ):
-        _name(made, made.remote_name)
-    return made
+        _register_model(model, model.remote_name)
+    return model
 
 
 @transaction.atomic
-def deployed(actor: Actor, model: TunedModel, name: str) -> TunedModel:
-    """Say by which name a tuned model answers that had to be deployed by hand; it is measured then."""
+def set_deployed_name(actor: Actor, model: TunedModel, name: str) -> TunedModel:
+    """Set the name by which a tuned model answers that had to be deployed by hand; then it can be measured."""
     actor.require(Right.EDIT)
     name = name.strip()
     if not 1 <= len(name) <= 200 or not name.isprintable():
@@ -73,106 +73,107 @@ def deployed(actor: Actor, model: TunedModel, name: str) -> TunedModel:
         raise Problem("finetune.wrong_state", f"It answers as {locked.model} already.")
     if _is_taken(locked, name):
         raise Problem("model.invalid_name", f"{name} is another model already.")
-    _name(locked, name)
+    _register_model(locked, name)
     audit.record(actor, "finetune.deployed", locked, after={"name": name})
-    return numbered(model.project, model.pk)
+    return get_tuned_model(model.project, model.pk)
 
 
-def _is_taken(made: TunedModel, name: str) -> bool:
-    """Whether the provider's model of this name is the base, or has come out of another job."""
-    there = ProviderModel.objects.filter(provider=made.base.provider, name=name)
-    return there.filter(Q(pk=made.base_id) | Q(tuned_as__isnull=False)).exists()
+def _is_taken(tuned_model: TunedModel, name: str) -> bool:
+    """Say whether the provider's model of this name is the base, or came out of another job."""
+    models = ProviderModel.objects.filter(provider=tuned_model.base.provider, name=name)
+    return models.filter(Q(pk=tuned_model.base_id) | Q(tuned_as__isnull=False)).exists()
 
 
-def _name(made: TunedModel, name: str) -> None:
-    """The model as one asks it; it ends when its base does, and costs what tuned models of that base cost."""
+def _register_model(tuned_model: TunedModel, name: str) -> None:
+    """Register the provider's model; it ends when its base does, and costs what tuned models of that base cost."""
     model, _ = ProviderModel.objects.get_or_create(
-        provider=made.base.provider, name=name, defaults={"shutdown_date": made.base.shutdown_date}
+        provider=tuned_model.base.provider, name=name, defaults={"shutdown_date": tuned_model.base.shutdown_date}
     )
     if providers.price_of(model) is None:
-        _price(model, made)
-    made.model = model
-    made.save(update_fields=["model"])
+        _set_price(model, tuned_model)
+    tuned_model.model = model
+    tuned_model.save(update_fields=["model"])
 
 
-def _price(model: ProviderModel, made: TunedModel) -> None:
-    base, given = providers.price_of(made.base), made.job.price or {}
-    own = {name: Decimal(given[name]) if given.get(name) else None for name in ("tuned_input", "tuned_output")}
-    fresh = own["tuned_input"] if own["tuned_input"] is not None else base.input if base else None
-    out = own["tuned_output"] if own["tuned_output"] is not None else base.output if base else None
-    if fresh is None or out is None:
+def _set_price(model: ProviderModel, tuned_model: TunedModel) -> None:
+    base, job_price = providers.price_of(tuned_model.base), tuned_model.job.price or {}
+    own = {name: Decimal(job_price[name]) if job_price.get(name) else None for name in ("tuned_input", "tuned_output")}
+    input_price = own["tuned_input"] if own["tuned_input"] is not None else base.input if base else None
+    output_price = own["tuned_output"] if own["tuned_output"] is not None else base.output if base else None
+    if input_price is None or output_price is None:
         return
-    cached = base.cached_input if base and own["tuned_input"] is None else fresh
+    cached_input = base.cached_input if base and own["tuned_input"] is None else input_price
     ModelPrice.objects.create(
         model=model,
         valid_from=timezone.now().date(),
-        input=fresh,
-        cached_input=cached,
-        output=out,
+        input=input_price,
+        cached_input=cached_input,
+        output=output_price,
         source=PRICE_SOURCE,
-        by_name=f"fine-tune {made.job_id}",
+        by_name=f"fine-tune {tuned_model.job_id}",
     )
 
 
-def unmeasured() -> QuerySet[TunedModel]:
-    """Tuned models whose evaluation has not begun."""
-    return loaded().filter(model__isnull=False, evaluations=None).order_by("id")
+def unmeasured_models() -> QuerySet[TunedModel]:
+    """Return tuned models whose evaluation has not begun."""
+    return tuned_models_with_related().filter(model__isnull=False, evaluations=None).order_by("id")
 
 
 @transaction.atomic
 def measure(model: TunedModel) -> list[Run]:
-    """Begin the evaluation of a tuned model on each side that it has none on, as whoever started the job may; returns
-    the runs. Safe to repeat."""
+    """Start the evaluation of a tuned model on each split that has none yet, with the rights of the user who started
+    the job; returns the runs. Safe to repeat."""
     locked = TunedModel.objects.select_for_update().get(pk=model.pk)
-    there = set(locked.evaluations.values_list("split", flat=True))
-    made: list[Run] = []
-    # A fold is one test among several; what was forgotten is looked at once, of the model that learned all.
-    sides = (Split.TEST,) if model.job.cross_validation_id else SIDES
-    for split in (side for side in sides if side not in there):
+    existing_splits = set(locked.evaluations.values_list("split", flat=True))
+    new_runs: list[Run] = []
+    # A fold is one test among several; what was forgotten is measured once, on the model that learned all.
+    expected_splits = (Split.TEST,) if model.job.cross_validation_id else MEASURED_SPLITS
+    for split in (expected for expected in expected_splits if expected not in existing_splits):
         row = TunedEvaluation(tuned=model, split=split)
-        if not builder.side(model.job.training_set, split).exists():
+        if not builder.cases_of_split(model.job.training_set, split).exists():
             if split == Split.TEST:
-                row.error = "The dataset has no test side, so nothing says whether this model is better."
+                row.error = "The dataset has no test split, so nothing says whether this model is better."
                 row.save()
             continue
         try:
             with transaction.atomic():
-                actor = api_keys.starter(model.job, model.project)
-                row.baseline = runs.create(actor, _asked(model, split, is_tuned=False))
-                row.candidate = runs.create(actor, _asked(model, split, is_tuned=True))
-                made += [row.baseline, row.candidate]
+                actor = api_keys.actor_for_work(model.job, model.project)
+                row.baseline = runs.create(actor, _run_request(model, split, is_tuned=False))
+                row.candidate = runs.create(actor, _run_request(model, split, is_tuned=True))
+                new_runs += [row.baseline, row.candidate]
         except Problem as problem:
             row.baseline = row.candidate = None
             row.error = problem.detail[:1_000]
         row.save()
-    return made
+    return new_runs
 
 
-def _asked(model: TunedModel, split: str, *, is_tuned: bool) -> Asked:
-    """The short prompt to the tuned model, or the long one to its base; the same cases, without those that leaked."""
+def _run_request(model: TunedModel, split: str, *, is_tuned: bool) -> RunSettings:
+    """Request a run of the short prompt on the tuned model, or of the long one on its base; the same cases, without
+    leaked ones."""
     job = model.job
-    asked_model = model.model if is_tuned and model.model else model.base
-    return Asked(
+    run_model = model.model if is_tuned and model.model else model.base
+    return RunSettings(
         version=job.training_set.prompt if is_tuned else job.baseline,
         dataset_version=job.training_set.dataset_version,
         scorers=job.scorers,
-        model=asked_model,
+        model=run_model,
         split="" if job.training_set.folds else split,
-        parameters=_parameters(job.baseline),
+        parameters=_baseline_parameters(job.baseline),
         leaked="exclude",
-        cases=_fold(job.training_set),
+        cases=_fold_cases(job.training_set),
     )
 
 
-def _fold(training_set: TrainingSet) -> list[int] | None:
-    """The cases that a fold's model has not seen; None where the dataset's own sides count."""
-    rows = builder.side(training_set, Split.TEST).order_by("pk")
+def _fold_cases(training_set: TrainingSet) -> list[int] | None:
+    """Return the cases that a fold's model has not seen; None where the dataset's own splits count."""
+    rows = builder.cases_of_split(training_set, Split.TEST).order_by("pk")
     return list(rows.values_list("pk", flat=True)) if training_set.folds else None
 
 
 @transaction.atomic
 def measure_again(actor: Actor, model: TunedModel) -> list[Run]:
-    """Begin again where an evaluation came to nothing: its runs could not begin, ended early, or were not compared."""
+    """Start failed evaluations again: their runs could not start, ended early, or were not compared."""
     actor.require(Right.EDIT)
     TunedModel.objects.select_for_update().get(pk=model.pk)
     lost = model.evaluations.filter(~Q(error="") | Q(comparison__state=ComparisonState.FAILED))
@@ -182,14 +183,14 @@ def measure_again(actor: Actor, model: TunedModel) -> list[Run]:
     return measure(model)
 
 
-def _parameters(baseline: PromptVersion) -> dict[str, Any]:
-    """Both are asked with the settings of the prompt that is live: what differs is the model and what it is told."""
+def _baseline_parameters(baseline: PromptVersion) -> dict[str, Any]:
+    """Return the settings of the baseline, used for both runs: only the model and the prompt differ."""
     own: Mapping[str, Any] = baseline.content.get("model", {})
     return {name: value for name, value in own.items() if name in planning.PARAMETERS}
 
 
-def uncompared() -> QuerySet[TunedEvaluation]:
-    """Evaluations whose runs are both over, and that are not compared."""
+def uncompared_evaluations() -> QuerySet[TunedEvaluation]:
+    """Return evaluations whose runs are both over, and that are not compared yet."""
     rows = TunedEvaluation.objects.filter(
         comparison=None, error="", baseline__summary__isnull=False, candidate__summary__isnull=False
     )
@@ -199,18 +200,18 @@ def uncompared() -> QuerySet[TunedEvaluation]:
 
 
 @transaction.atomic
-def compare(found: TunedEvaluation) -> int | None:
-    """Hold the runs of an evaluation against each other; returns the comparison's number. Safe to repeat."""
-    row = TunedEvaluation.objects.select_for_update(of=("self",)).get(pk=found.pk)
-    if row.comparison_id or row.error or found.baseline is None or found.candidate is None:
+def compare(evaluation: TunedEvaluation) -> int | None:
+    """Compare the runs of an evaluation; returns the comparison's number. Safe to repeat."""
+    row = TunedEvaluation.objects.select_for_update(of=("self",)).get(pk=evaluation.pk)
+    if row.comparison_id or row.error or evaluation.baseline is None or evaluation.candidate is None:
         return None
     try:
-        for run in (found.baseline, found.candidate):
+        for run in (evaluation.baseline, evaluation.candidate):
             if run.state != RunState.DONE:
-                said = RunState(run.state).label.lower()
-                raise Problem("comparison.not_comparable", f"Run {run.pk} is {said}. {run.error}")
-        actor = api_keys.starter(found.tuned.job, found.tuned.project)
-        row.comparison = pairwise.create(actor, found.baseline, found.candidate)
+                state = RunState(run.state).label.lower()
+                raise Problem("comparison.not_comparable", f"Run {run.pk} is {state}. {run.error}")
+        actor = api_keys.actor_for_work(evaluation.tuned.job, evaluation.tuned.project)
+        row.comparison = comparisons.create(actor, [evaluation.baseline, evaluation.candidate])
     except Problem as problem:
         row.error = problem.detail[:1_000]
     row.save(update_fields=["comparison", "error"])
@@ -219,13 +220,15 @@ def compare(found: TunedEvaluation) -> int | None:
 
 @transaction.atomic
 def publish(actor: Actor, model: TunedModel, environment: Environment, *, reason: str = "") -> TunedModel:
-    """Make a version of the prompt that was to be replaced, with the short prompt and the tuned model, and ask for its
-    promotion: from there on it is a version like any other, reviewed, gated, released and rolled back as they are."""
+    """Commit a version of the original prompt with the short prompt and the tuned model, and request its promotion:
+    from there on it is reviewed, gated, released and rolled back like any other version."""
     actor.require(Right.EDIT)
     if model.model is None:
-        raise Problem("finetune.not_deployed", "Deploy the model first, and say by which name it answers.")
+        raise Problem("finetune.not_deployed", "Deploy the model first, and enter the name by which it answers.")
     if model.job.cross_validation_id:
-        sentence = "This model has learned some of the folds alone, to be measured; tune one on all of the data."
+        sentence = (
+            "This model has learned some of the folds alone, for a cross-validation; tune one on all of the data."
+        )
         raise Problem("finetune.wrong_state", sentence)
     providers.require_usable(model.model)
     providers.require_usable(model.base)
@@ -234,19 +237,19 @@ def publish(actor: Actor, model: TunedModel, environment: Environment, *, reason
     settings = {**source.content.get("model", {}), **content.get("model", {}), "name": model.model.name}
     source.prompt.project = actor.project
     message = f"Tuned model of fine-tune {model.job_id}, with its short prompt"
-    made = versions.commit(
+    version = versions.commit(
         actor, source.prompt, content={**content, "model": settings}, message=message, parent=source.number
     ).version
-    made.prompt = source.prompt
-    asked = workflow.request(actor, source.prompt, made, environment, reason=reason or message)
-    TunedModel.objects.filter(pk=model.pk).update(published=made, promotion=asked)
-    audit.record(actor, "finetune.published", model, after={"version": str(made), "environment": environment.name})
-    return numbered(model.project, model.pk)
+    version.prompt = source.prompt
+    promotion = workflow.request(actor, source.prompt, version, environment, reason=reason or message)
+    TunedModel.objects.filter(pk=model.pk).update(published=version, promotion=promotion)
+    audit.record(actor, "finetune.published", model, after={"version": str(version), "environment": environment.name})
+    return get_tuned_model(model.project, model.pk)
 
 
-def stale(model: TunedModel) -> list[str]:
-    """Why a tuned model should be tuned again; empty where nothing says so."""
-    found = []
+def retuning_reasons(model: TunedModel) -> list[str]:
+    """Return the reasons to tune a model again; empty where there are none."""
+    reasons = []
     trained = model.job.training_set.dataset_version
     head = trained.dataset.head
     if head and head.number > trained.number:
@@ -255,52 +258,56 @@ def stale(model: TunedModel) -> list[str]:
         newer = f"{trained.dataset.name}@{head.number}"
         if added > 0:
             share = f"{added / max(1, before):.0%}"
-            found.append(f"{newer} has {added:,} more training cases, {share} of what it learned from.")
+            reasons.append(f"{newer} has {added:,} more training cases, {share} of what it learned from.")
         else:
-            found.append(f"{newer} is newer than version {trained.number}, which it learned.")
+            reasons.append(f"{newer} is newer than version {trained.number}, which it learned.")
     newest = model.job.training_set.source.prompt.head
     is_other = newest is not None and newest.pk not in (model.job.training_set.source_id, model.published_id)
-    # What was said while it was being tuned it has not learned either.
+    # It has not learned changes that were made while it was tuned either.
     if newest and is_other and newest.created_at > model.job.training_set.created_at:
-        found.append(f"{newest.prompt.name} has changed since: version {newest.number} says other things.")
-    found += [f"Live calls are not what it was measured on. {one['sentence']}" for one in model.drifts if _is_much(one)]
-    ends_on = ends(model)
+        reasons.append(f"{newest.prompt.name} has changed since: version {newest.number} has other content.")
+    reasons += [
+        f"Live calls differ from what it was measured on. {drift['sentence']}"
+        for drift in model.drifts
+        if _is_much(drift)
+    ]
+    ends_on = end_date(model)
     if ends_on:
         left = (ends_on - timezone.now().date()).days
-        if left <= provider_settings.SOON.days:
-            found.append(
+        if left <= provider_settings.SHUTDOWN_NOTICE.days:
+            reasons.append(
                 f"It is shut down on {ends_on}, in {left} days." if left > 0 else f"It was shut down on {ends_on}."
             )
-    return found
+    return reasons
 
 
 def _is_much(drift: Mapping[str, Any]) -> bool:
-    return bool(drift["size"] == Size.MUCH)
+    return bool(drift["size"] == DriftSize.MUCH)
 
 
-def undrifted() -> QuerySet[TunedModel]:
-    """Published models whose live calls nobody has looked at for an hour."""
-    old = Q(drift_looked_at=None) | Q(drift_looked_at__lt=timezone.now() - DRIFT_EVERY)
-    return loaded().filter(old, published__isnull=False).order_by("drift_looked_at", "id")
+def models_due_for_drift_check() -> QuerySet[TunedModel]:
+    """Return published models whose live calls were not checked for an hour."""
+    old = Q(drift_looked_at=None) | Q(drift_looked_at__lt=timezone.now() - DRIFT_CHECK_INTERVAL)
+    return tuned_models_with_related().filter(old, published__isnull=False).order_by("drift_looked_at", "id")
 
 
-def look_at_drift(model: TunedModel) -> None:
-    """Hold the live calls of what was published against the cases that it was measured on."""
+def check_drift(model: TunedModel) -> None:
+    """Compare the live calls of a published model with the cases that it was measured on."""
     run = model.evaluations.filter(split=Split.TEST, candidate__isnull=False).select_related("candidate").first()
-    found = usage.since_run(model.published, run.candidate) if run and run.candidate and model.published else []
+    drifts = usage.drifts_since_run(model.published, run.candidate) if run and run.candidate and model.published else []
     TunedModel.objects.filter(pk=model.pk).update(
-        drifts=[one.as_dict() for one in found], drift_looked_at=timezone.now()
+        drifts=[drift.as_dict() for drift in drifts], drift_looked_at=timezone.now()
     )
 
 
-def ends(model: TunedModel) -> date | None:
-    """The last day of a tuned model: its own, or that of its base, which may have become known later."""
+def end_date(model: TunedModel) -> date | None:
+    """Return the last day of a tuned model: its own, or that of its base, which may have become known later."""
     own = model.model.shutdown_date if model.model else None
     return min((day for day in (own, model.base.shutdown_date) if day), default=None)
 
 
-def loaded() -> QuerySet[TunedModel]:
-    """Tuned models with what they are about."""
+def tuned_models_with_related() -> QuerySet[TunedModel]:
+    """Return tuned models with their related rows."""
     return TunedModel.objects.select_related(
         "project",
         "job__by",
@@ -316,39 +323,39 @@ def loaded() -> QuerySet[TunedModel]:
     ).defer("job__training_set__lengths")
 
 
-def listed() -> QuerySet[TunedModel]:
-    """The same with their evaluations, for who shows many and changes none."""
-    return loaded().prefetch_related("evaluations__comparison")
+def tuned_models_with_evaluations() -> QuerySet[TunedModel]:
+    """Return tuned models with their evaluations as well, for lists."""
+    return tuned_models_with_related().prefetch_related("evaluations__comparison")
 
 
-def numbered(project: Project, number: int) -> TunedModel:
-    """The project's tuned model with this number, or `finetune.not_found`."""
-    found = loaded().filter(project=project, pk=number).first()
-    if found is None:
+def get_tuned_model(project: Project, number: int) -> TunedModel:
+    """Return the project's tuned model with this number, or raise `finetune.not_found`."""
+    model = tuned_models_with_related().filter(project=project, pk=number).first()
+    if model is None:
         raise Problem("finetune.not_found", f"There is no tuned model {number}.")
-    found.project = project
-    return found
+    model.project = project
+    return model
 
 
-def of(job: FineTune) -> TunedModel | None:
-    """What came out of a job, if anything has."""
-    return loaded().filter(job=job).first()
+def tuned_model_of_job(job: FineTune) -> TunedModel | None:
+    """Return the tuned model of a job, if there is one."""
+    return tuned_models_with_related().filter(job=job).first()
 
 
-def required(job: FineTune) -> TunedModel:
-    """What came out of a job; `finetune.wrong_state` where nothing has."""
-    model = of(job)
+def require_tuned_model(job: FineTune) -> TunedModel:
+    """Return the tuned model of a job, or raise `finetune.wrong_state`."""
+    model = tuned_model_of_job(job)
     if model is None:
         raise Problem("finetune.wrong_state", "This job has no tuned model.")
     return model
 
 
 def evaluations_of(model: TunedModel) -> QuerySet[TunedEvaluation]:
-    """How it measured, as far as that has come by now."""
-    return evaluations().filter(tuned=model)
+    """Return the evaluations of a tuned model as they are now."""
+    return evaluations_with_related().filter(tuned=model)
 
 
-def evaluations() -> QuerySet[TunedEvaluation]:
-    """Evaluations with their runs and comparisons."""
-    wanted = ("tuned", "comparison", "baseline__version__prompt", "candidate__version__prompt")
-    return TunedEvaluation.objects.select_related(*wanted).order_by("id")
+def evaluations_with_related() -> QuerySet[TunedEvaluation]:
+    """Return evaluations with their runs and comparisons."""
+    related = ("tuned", "comparison", "baseline__version__prompt", "candidate__version__prompt")
+    return TunedEvaluation.objects.select_related(*related).order_by("id")

@@ -5,12 +5,13 @@ from django.db.models.functions import Now
 
 from evaluations.models import ProviderModel
 from finetunes.models.training_sets import TrainingSet
-from infra.triggers import frozen
+from infra.triggers import frozen_fields
+from infra.work import WorkItem
 from registry.models import ByActor, Project, PromptVersion
 
 
 class CrossValidationState(models.TextChoices):
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
@@ -19,8 +20,10 @@ class CrossValidationState(models.TextChoices):
 CROSS_VALIDATION_OVER = (CrossValidationState.DONE, CrossValidationState.FAILED, CrossValidationState.CANCELLED)
 
 
-class CrossValidation(ByActor):
+class CrossValidation(WorkItem, ByActor):
     """Tuning several times, each time on all folds but one, so that a small dataset tests with every case it has."""
+
+    OPEN_STATES = (CrossValidationState.RUNNING,)
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="cross_validations")
     # The set of all of the data: each fold's is made as it was.
@@ -37,13 +40,11 @@ class CrossValidation(ByActor):
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
 
     state = models.CharField(max_length=10, choices=CrossValidationState.choices, default=CrossValidationState.RUNNING)
-    error = models.CharField(max_length=1_000, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    beat_at = models.DateTimeField(null=True)
+    # When its next step is due.
+    next_step_at = models.DateTimeField(null=True)
     # As a comparison's, of all folds' answers together.
     result = models.JSONField(null=True)
     created_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
@@ -58,7 +59,7 @@ class CrossValidation(ByActor):
             models.Index(fields=["id"], condition=Q(state="running"), name="cross_validation_open"),
         ]
         triggers = [
-            *frozen(
+            *frozen_fields(
                 *("project", "training_set", "model", "folds", "sets", "hyperparameters", "baseline", "scorers"),
                 *("is_simulation", "budget_usd", "by_name", "created_at"),
             ),

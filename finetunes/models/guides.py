@@ -3,19 +3,19 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models import Dataset
-from infra.triggers import frozen
+from infra.triggers import frozen_fields
 from registry.models import Project, Prompt
 
 
 class Guide(models.Model):
-    """A task on its way from a definition to a watched deployment. What it is about and has to reach is kept here; how
-    far it has come is read from what is there (finetunes.guides.steps)."""
+    """A task on its way from a definition to a watched deployment. Its definition and targets are stored here; its
+    progress is read from facts (finetunes.guides.steps)."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="guides")
     name = models.CharField(max_length=100)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="guides")
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, null=True, related_name="guides")
-    # What it has to reach: milliseconds (p99), a share from 0 to 1, US dollars a call; empty members ask for nothing.
+    # Targets: milliseconds (p99), a share from 0 to 1, US dollars a call; None is no target.
     latency_ms = models.PositiveIntegerField(null=True)
     quality = models.FloatField(null=True)
     cost_per_call_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
@@ -30,7 +30,7 @@ class Guide(models.Model):
                 condition=Q(quality=None) | Q(quality__gte=0, quality__lte=1), name="guide_quality_0_to_1"
             ),
         ]
-        triggers = frozen("project", "name", "by_name", "created_at")
+        triggers = frozen_fields("project", "name", "by_name", "created_at")
 
     def __str__(self) -> str:
         return self.name

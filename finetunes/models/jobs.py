@@ -7,8 +7,9 @@ from django.db.models.functions import Now
 
 from evaluations.models import ProviderModel
 from finetunes.models.training_sets import TrainingSet
-from finetunes.providers.states import DRIVEN, MOVES, OVER, JobState
-from infra.triggers import frozen, insert_only
+from finetunes.providers.states import FINAL_STATES, MOVES, WORKER_STATES, JobState
+from infra.triggers import frozen_fields, insert_only
+from infra.work import WorkItem
 from registry.models import ByActor, Project, PromptVersion
 
 TITLES = {
@@ -24,9 +25,15 @@ TITLES = {
 }
 
 
-class FineTune(ByActor):
-    """A job: one training set learned by one base model at a provider. PostgreSQL refuses moves that finetunes.providers.states
-    does not have. The row is the message: who finds `next_poll_at` past takes the next step (finetunes.jobs.worker)."""
+class FineTune(WorkItem, ByActor):
+    """A job: one training set learned by one base model at a provider. PostgreSQL refuses transitions that
+    finetunes.providers.states does not have. A worker takes the next step when `next_poll_at` has passed
+    (finetunes.jobs.worker)."""
+
+    OPEN_STATES = tuple(state.value for state in WORKER_STATES)
+    # A step moves the job itself.
+    RUNNING_STATE = None
+    MAX_ATTEMPTS = 5
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="fine_tunes")
     training_set = models.ForeignKey(TrainingSet, on_delete=models.PROTECT, related_name="jobs")
@@ -40,58 +47,59 @@ class FineTune(ByActor):
     is_simulation = models.BooleanField()
     hyperparameters = models.JSONField()
     suffix = models.CharField(max_length=40, blank=True)
-    # What the tuned model will be held against, and by which scorers.
+    # The version that the tuned model is compared with, and the scorers.
     baseline = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
     scorers = models.JSONField()
-    # Ours: it goes with the order, so that an order whose answer was lost is found again and not made twice.
+    # Our reference, sent with the create request: a job whose answer was lost is found by it and not created twice.
     reference = models.UUIDField(default=uuid.uuid4, editable=False, unique=True)
     estimate = models.JSONField()
     # US dollars for a million tokens as of the day: {"training": "3", "tuned_input": ..., "tuned_output": ...}.
     price = models.JSONField(null=True)
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
 
-    state = models.CharField(max_length=10, choices=[(one.value, TITLES[one]) for one in JobState], default="draft")
-    # Where it goes on when a person has mended what was wrong.
+    state = models.CharField(
+        max_length=10, choices=[(state.value, TITLES[state]) for state in JobState], default="draft"
+    )
+    # The state in which it resumes when a user has fixed the cause.
     resumes_at = models.CharField(max_length=10, blank=True)
-    error = models.CharField(max_length=1_000, blank=True)
     note = models.CharField(max_length=500, blank=True)
     remote_status = models.CharField(max_length=60, blank=True)
     remote_id = models.CharField(max_length=200, blank=True)
     training_file = models.CharField(max_length=200, blank=True)
     validation_file = models.CharField(max_length=200, blank=True)
-    # When the order, or a file, was sent last without our knowing yet what became of it.
+    # When the create request, or a file, was last sent without an answer so far.
     asked_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)
     next_poll_at = models.DateTimeField(null=True)
-    # Which worker takes a step now: until when, and the how-manieth. One whose number is older has lost it.
-    leased_until = models.DateTimeField(null=True)
-    takes = models.PositiveIntegerField(default=0)
-    # Steps that were taken and left nothing behind, in a row: their workers ended.
-    unfinished = models.PositiveIntegerField(default=0)
     unchanged = models.PositiveIntegerField(default=0)
-    setbacks = models.PositiveIntegerField(default=0)
+    consecutive_failures = models.PositiveIntegerField(default=0)
     trained_tokens = models.PositiveBigIntegerField(null=True)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True)
     created_at = models.DateTimeField(db_default=Now())
     submitted_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=[state.value for state in JobState]), name="fine_tune_state_is_known"),
-            # One order is one job at the provider, and no two of ours are the same one there.
+            models.CheckConstraint(
+                condition=Q(state__in=[state.value for state in JobState]), name="fine_tune_state_is_known"
+            ),
+            # No two of our jobs are the same one at the provider.
             models.UniqueConstraint(
                 fields=["model", "remote_id"], condition=~Q(remote_id=""), name="fine_tune_remote_once"
             ),
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="fine_tune_of_project"),
-            models.Index(fields=["next_poll_at"], condition=Q(state__in=[state.value for state in DRIVEN]), name="fine_tune_due"),
+            models.Index(
+                fields=["next_poll_at"],
+                condition=Q(state__in=[state.value for state in WORKER_STATES]),
+                name="fine_tune_due",
+            ),
         ]
         triggers = [
-            *frozen(
+            *frozen_fields(
                 *("project", "training_set", "cross_validation", "model", "is_simulation", "reference", "by_name"),
                 "created_at",
             ),
@@ -121,15 +129,15 @@ class FineTune(ByActor):
 
     @property
     def is_driven(self) -> bool:
-        return self.state in DRIVEN
+        return self.state in WORKER_STATES
 
     @property
     def is_over(self) -> bool:
-        return self.state in OVER
+        return self.state in FINAL_STATES
 
 
 class TuneEvent(models.Model):
-    """What a provider told of a job."""
+    """An event of a job as its provider reported it."""
 
     job = models.ForeignKey(FineTune, on_delete=models.PROTECT, related_name="events")
     remote_id = models.CharField(max_length=200)
@@ -147,7 +155,7 @@ class TuneEvent(models.Model):
 
 
 class TunePoint(models.Model):
-    """Losses and accuracies at a step; what is told later is added."""
+    """Losses and accuracies at a step; later reports add to it."""
 
     job = models.ForeignKey(FineTune, on_delete=models.PROTECT, related_name="points")
     step = models.PositiveIntegerField()
@@ -162,7 +170,7 @@ class TunePoint(models.Model):
 
 
 class TuneCheckpoint(models.Model):
-    """A model as it was at a step, where the provider keeps such."""
+    """A model as it was at a step, where the provider keeps checkpoints."""
 
     job = models.ForeignKey(FineTune, on_delete=models.PROTECT, related_name="checkpoints")
     remote_id = models.CharField(max_length=200)

@@ -7,8 +7,8 @@ from registry.models import ByActor, Project, Prompt, PromptVersion
 
 
 class StrategyPolicy(models.Model):
-    """A project's numbers for recommendations (finetunes.strategy.policy.Policy); the newest counts, older ones stay for the
-    recommendations that were made by them."""
+    """A project's numbers for recommendations (finetunes.strategy.policy.Policy); the newest counts, older ones stay
+    for the recommendations that were made by them."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="strategy_policies")
     number = models.PositiveIntegerField()
@@ -27,14 +27,14 @@ class StrategyPolicy(models.Model):
 
 
 class StrategyRecommendation(ByActor):
-    """What was recommended, by which policy, from which inputs: all that is needed to come to it again."""
+    """A recommendation with its policy and its inputs: all that is needed to compute it again."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="recommendations")
-    # Of a prompt's version, or of numbers that somebody typed in.
+    # Of a prompt's version, or of numbers that a user entered.
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="recommendations")
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
     environment = models.CharField(max_length=60, blank=True)
-    # `seed` or `default`; of the latter the members, and their number (0: as they come).
+    # `seed` or `default`; of the latter the members, and their number (0: Cuebook's defaults).
     policy = models.CharField(max_length=10)
     policy_number = models.PositiveIntegerField(default=0)
     policy_members = models.JSONField()

@@ -5,53 +5,53 @@ from django.db.models.functions import Now
 
 from evaluations.models import DatasetVersion
 from finetunes.providers.jsonl import Method
-from infra.triggers import frozen, insert_only
+from infra.triggers import frozen_fields, insert_only
+from infra.work import WorkItem
 from registry.models import ByActor, Project, PromptVersion
 
 
 class TrainingSetState(models.TextChoices):
-    BUILDING = "building", "Being built"
-    READY = "ready", "Built"
+    PENDING = "pending", "Waiting"
+    RUNNING = "running", "Being built"
+    DONE = "done", "Built"
     FAILED = "failed", "Failed"
 
 
-class TrainingSet(ByActor):
-    """Files to learn from: a dataset version's training and validation cases, asked with a short prompt. What it is
-    made of is fixed from the start, so building it again gives the same bytes; once it is built nothing changes."""
+class TrainingSet(WorkItem, ByActor):
+    """Files to learn from: a dataset version's train and validation cases, asked with a short prompt. The recipe is
+    fixed from the start, so building it again gives the same bytes; once it is built nothing changes."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="training_sets")
     dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="training_sets")
     # The prompt that the tuned model is to replace, and the short one that it is asked with.
     source = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="training_sets")
     prompt = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
-    method = models.CharField(max_length=10, choices=[(one.value, one.value) for one in Method])
+    method = models.CharField(max_length=10, choices=[(method.value, method.value) for method in Method])
     # Where preference pairs come from: {"comparison": 3}, {"run": 5} or {"round": 7}; empty for supervised ones.
     pairs = models.JSONField(default=dict)
-    # Of a cross-validation: the how-manieth of how many folds is kept for the test. 0 where a set is not of one.
+    # In a cross-validation: the n-th of n folds is for the test. 0 where a set is no fold.
     fold = models.PositiveSmallIntegerField(default=0)
     folds = models.PositiveSmallIntegerField(default=0)
     recipe_hash = models.CharField(max_length=71)
 
-    state = models.CharField(max_length=10, choices=TrainingSetState.choices, default=TrainingSetState.BUILDING)
-    error = models.CharField(max_length=1_000, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    beat_at = models.DateTimeField(null=True)
+    state = models.CharField(max_length=10, choices=TrainingSetState.choices, default=TrainingSetState.PENDING)
     # Of the bytes of all its files.
     content_hash = models.CharField(max_length=71, blank=True)
     train = models.PositiveIntegerField(default=0)
     validation = models.PositiveIntegerField(default=0)
     size = models.PositiveBigIntegerField(default=0)
-    # What was found wrong, and what speaks against tuning on it; and the tokens of each line, by vocabulary.
+    # Faults and advisories; and the tokens of each line, by vocabulary.
     report = models.JSONField(default=dict)
     lengths = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=TrainingSetState.values), name="training_set_state_is_known"),
-            models.CheckConstraint(condition=Q(method__in=[method.value for method in Method]), name="training_set_method_is_known"),
+            models.CheckConstraint(
+                condition=Q(method__in=[method.value for method in Method]), name="training_set_method_is_known"
+            ),
             models.CheckConstraint(
                 condition=Q(fold=0, folds=0) | Q(fold__gte=1, fold__lte=F("folds"), folds__gte=2),
                 name="training_set_fold_is_one_of_its_folds",
@@ -63,10 +63,10 @@ class TrainingSet(ByActor):
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="training_set_of_project"),
-            models.Index(fields=["id"], condition=Q(state="building"), name="training_set_open"),
+            models.Index(fields=["id"], condition=Q(state__in=["pending", "running"]), name="training_set_open"),
         ]
         triggers = [
-            *frozen(
+            *frozen_fields(
                 *("project", "dataset_version", "source", "prompt", "method", "pairs", "fold", "folds"),
                 *("recipe_hash", "by_name", "created_at"),
             ),
@@ -74,7 +74,7 @@ class TrainingSet(ByActor):
                 name="refuse_change_when_over",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
-                condition=pgtrigger.Q(old__state__in=["ready", "failed"]),
+                condition=pgtrigger.Q(old__state__in=["done", "failed"]),
                 func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;",
             ),
         ]
@@ -83,8 +83,13 @@ class TrainingSet(ByActor):
         return f"training set {self.pk}"
 
     @property
+    def is_open(self) -> bool:
+        """Say whether it waits for a worker, or is being built."""
+        return self.state in self.OPEN_STATES
+
+    @property
     def errors(self) -> int:
-        """How many faults keep it from being used."""
+        """Return the number of faults that keep it from being used."""
         return int(self.report.get("errors", 0))
 
 

@@ -3,12 +3,12 @@ from django.db.models.functions import Now
 
 from evaluations.models import Comparison, ProviderModel, Run
 from finetunes.models.jobs import FineTune
-from infra.triggers import frozen
+from infra.triggers import frozen_fields
 from registry.models import Project, Promotion, PromptVersion
 
 
 class TunedModel(models.Model):
-    """What came out of a job: from what, by what, and for how much."""
+    """The model that a job produced, with its origin and its cost."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="tuned_models")
     job = models.OneToOneField(FineTune, on_delete=models.PROTECT, related_name="tuned")
@@ -22,14 +22,14 @@ class TunedModel(models.Model):
     cost_usd = models.DecimalField(max_digits=14, decimal_places=6, null=True)
     published = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
     promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, null=True, related_name="+")
-    # How live calls of what was published differ from the cases that it was measured on, as workers saw it last.
+    # How live calls of the published version differ from the cases that it was measured on, as last checked.
     drifts = models.JSONField(default=list)
     drift_looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["-id"]
-        triggers = frozen(
+        triggers = frozen_fields(
             *("project", "job", "base", "remote_name", "training_set_hash", "prompt_hash", "hyperparameters"),
             *("cost_usd", "created_at"),
         )
@@ -39,7 +39,7 @@ class TunedModel(models.Model):
 
 
 class TunedEvaluation(models.Model):
-    """The tuned model with its short prompt against the base with its best one, on one side of the data."""
+    """Evaluation of the tuned model with its short prompt against the base with its best one, on one split."""
 
     tuned = models.ForeignKey(TunedModel, on_delete=models.PROTECT, related_name="evaluations")
     split = models.CharField(max_length=10)
@@ -59,11 +59,11 @@ class TunedEvaluation(models.Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to come of it."""
-        return bool(self.error) or (self.comparison is not None and self.comparison.state != "pending")
+        """Say whether it is compared, or cannot be."""
+        return bool(self.error) or (self.comparison is not None and not self.comparison.is_open)
 
     @property
     def runs(self) -> list[tuple[str, Run]]:
-        """Both runs by what people call them."""
+        """Return both runs with their titles."""
         named = (("base, long prompt", self.baseline), ("tuned, short prompt", self.candidate))
         return [(name, run) for name, run in named if run is not None]

@@ -1,24 +1,24 @@
-"""What a provider of tuning is asked and answers, whoever it is. Pure.
+"""Interface of providers that fine-tune: requests, answers and the client protocol. Pure.
 
-An engine on one's own machine is such a provider as well: nothing here assumes a cloud. Errors are CallError, with what
-is to be done about them (evaluations.providers.chat).
+An engine on one's own machine can be such a provider: nothing here assumes a cloud. Errors are CallError, with a remedy
+(evaluations.providers.chat).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from finetunes.providers.curves import Point
+from finetunes.providers.curves import CurvePoint
 from finetunes.providers.jsonl import Method
 
-# How long sending a file may take.
+# The longest upload of a file.
 UPLOAD_SECONDS = 540.0
 CLIENT_REFERENCE = "cuebook_ref"
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be tuned. `reference` is ours, and the same however often we have to ask."""
+class CreateRequest:
+    """Request to create a job. `reference` is ours, and stays the same when the request is repeated."""
 
     reference: str
     model: str
@@ -32,7 +32,7 @@ class Order:
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job as its provider tells it; `status` is its own word."""
+    """A job as its provider reports it; `status` is the provider's own word."""
 
     id: str
     status: str
@@ -51,7 +51,7 @@ class RemoteEvent:
     at: float
     level: str
     message: str
-    point: Point | None = None
+    point: CurvePoint | None = None
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,24 @@ class RemoteCheckpoint:
     id: str
     step: int
     model: str
-    point: Point | None = None
+    point: CurvePoint | None = None
 
 
-class Tuning(Protocol):
-    """A provider that tunes models. No call is tried again by itself."""
+class TuningClient(Protocol):
+    """A client of a provider that tunes models. It never retries a call by itself."""
 
     async def upload(self, name: str, data: bytes) -> str:
-        """Send a training file; returns what the provider calls it."""
+        """Send a training file; returns the provider's id of it."""
         ...
 
-    async def uploaded(self, name: str) -> str | None:
-        """What a file of this name is called that is there already."""
+    async def find_file(self, name: str) -> str | None:
+        """Return the id of a file of this name that the provider already has."""
         ...
 
-    async def create(self, order: Order) -> RemoteJob: ...
+    async def create(self, request: CreateRequest) -> RemoteJob: ...
 
-    async def created(self, order: Order) -> RemoteJob | None:
-        """The job that this order has become already, however often it was sent."""
+    async def find_job(self, request: CreateRequest) -> RemoteJob | None:
+        """Return the job that this request has already created, however often it was sent."""
         ...
 
     async def retrieve(self, key: str) -> RemoteJob: ...
@@ -84,7 +84,7 @@ class Tuning(Protocol):
     async def cancel(self, key: str) -> RemoteJob: ...
 
     async def events(self, key: str) -> list[RemoteEvent]:
-        """The newest events, oldest first; none where the provider tells none."""
+        """Return the newest events, oldest first; none where the provider reports none."""
         ...
 
     async def checkpoints(self, key: str) -> list[RemoteCheckpoint]: ...

@@ -1,4 +1,4 @@
-"""Losses and accuracies of a training run, from wherever a provider tells them. Pure.
+"""Curves of losses and accuracies of a training run, from events, checkpoints and result files. Pure.
 
 The CSV of results is read by its header: providers differ in which columns they have, and leave out values at steps
 where nothing was validated. Some wrap the file in base64.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-# Our name of each measure, and what providers call it; the first that is there counts.
-NAMES: Mapping[str, tuple[str, ...]] = {
+# Our name of each measure, and the providers' names for it; the first that is present counts.
+MEASURE_NAMES: Mapping[str, tuple[str, ...]] = {
     "train_loss": ("train_loss", "training_loss"),
     "train_accuracy": ("train_accuracy", "train_mean_token_accuracy", "training_token_accuracy"),
     "valid_loss": ("full_valid_loss", "valid_loss", "validation_loss"),
@@ -23,61 +23,61 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("full_valid_mean_token_accuracy", "valid_mean_token_accuracy", "valid_accuracy", "validation_token_accuracy"),
     ),
 }
-LAST_STEP = 2**31 - 1
-LARGEST = 1e9
-MOST_ROWS, MOST_POINTS = 200_000, 5_000
+MAX_STEP = 2**31 - 1
+MAX_MEASURE = 1e9
+MAX_ROWS, MAX_POINTS = 200_000, 5_000
 
 
 @dataclass(frozen=True)
-class Point:
-    """The measures of one step; those that the provider did not give are missing."""
+class CurvePoint:
+    """Measures of one step; those that the provider did not report are missing."""
 
     step: int
     values: Mapping[str, float]
 
 
-def point(step: object, measures: Mapping[str, Any]) -> Point | None:
-    """A step as an event or a checkpoint tells it; None where there is nothing in it."""
+def read_point(step: object, measures: Mapping[str, Any]) -> CurvePoint | None:
+    """Read the measures of a step from an event, a checkpoint or a row; None where there are none."""
     number = _number(step)
-    if number is None or not 0 <= number <= LAST_STEP:
+    if number is None or not 0 <= number <= MAX_STEP:
         return None
     values = {}
-    for name, called in NAMES.items():
-        found = next((value for one in called if (value := _number(measures.get(one))) is not None), None)
-        if found is not None:
-            values[name] = found
-    return Point(int(number), values) if values else None
+    for name, columns in MEASURE_NAMES.items():
+        measure = next((value for column in columns if (value := _number(measures.get(column))) is not None), None)
+        if measure is not None:
+            values[name] = measure
+    return CurvePoint(int(number), values) if values else None
 
 
-def read_csv(data: bytes) -> list[Point]:
-    """The points of a results file, thinned where there are very many. ValueError where it is no CSV that has a column
-    `step`."""
-    text = _unwrapped(data).decode("utf-8-sig", errors="replace")
+def read_csv(data: bytes) -> list[CurvePoint]:
+    """Read the points of a results file, thinned where there are very many. Raises ValueError where it is no CSV with a
+    column `step`."""
+    text = _unwrap_base64(data).decode("utf-8-sig", errors="replace")
     rows = csv.DictReader(io.StringIO(text))
     try:
         header = [name.strip() for name in rows.fieldnames or ()]
         if "step" not in header:
             raise ValueError("The file of results has no column step.")
         rows.fieldnames = header
-        points = [found for row in islice(rows, MOST_ROWS) if (found := point(row.get("step"), row))]
+        points = [parsed for row in islice(rows, MAX_ROWS) if (parsed := read_point(row.get("step"), row))]
     except csv.Error as error:
         raise ValueError(f"The file of results is no CSV: {error}") from None
-    return thinned(points, MOST_POINTS)
+    return thin_points(points, MAX_POINTS)
 
 
-def merged(points: Iterable[Point]) -> list[Point]:
-    """One point a step, in order; what comes later adds to what was there."""
-    found: dict[int, dict[str, float]] = {}
-    for one in points:
-        found.setdefault(one.step, {}).update(one.values)
-    return [Point(step, found[step]) for step in sorted(found)]
+def merge_points(points: Iterable[CurvePoint]) -> list[CurvePoint]:
+    """Merge points into one a step, in order; later points add to earlier ones."""
+    values_by_step: dict[int, dict[str, float]] = {}
+    for curve_point in points:
+        values_by_step.setdefault(curve_point.step, {}).update(curve_point.values)
+    return [CurvePoint(step, values_by_step[step]) for step in sorted(values_by_step)]
 
 
-def thinned(points: list[Point], most: int) -> list[Point]:
-    """At most so many points, evenly, the last among them: as much as a picture can show."""
-    if len(points) <= most:
+def thin_points(points: list[CurvePoint], max_points: int) -> list[CurvePoint]:
+    """Keep at most so many points, evenly spaced, the last among them: as many as a chart can show."""
+    if len(points) <= max_points:
         return points
-    every = math.ceil(len(points) / (most - 1))
+    every = math.ceil(len(points) / (max_points - 1))
     return [*points[::every], *([] if (len(points) - 1) % every == 0 else [points[-1]])]
 
 
@@ -85,14 +85,14 @@ def _number(value: object) -> float | None:
     if value is None or isinstance(value, bool):
         return None
     try:
-        found = float(str(value).strip())
+        number = float(str(value).strip())
     except ValueError:
         return None
-    # A loss beyond that is none, and no picture has room for it.
-    return found if math.isfinite(found) and abs(found) <= LARGEST else None
+    # A larger loss is an error, and no chart has room for it.
+    return number if math.isfinite(number) and abs(number) <= MAX_MEASURE else None
 
 
-def _unwrapped(data: bytes) -> bytes:
+def _unwrap_base64(data: bytes) -> bytes:
     if b"," in data[:1_000]:
         return data
     try:

@@ -16,50 +16,50 @@ LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 class Method(StrEnum):
-    """How a model learns from a file."""
+    """Method by which a model learns from a file."""
 
     SUPERVISED = "supervised"
     PREFERENCE = "dpo"
 
 
-def supervised(asked: Sequence[Message], answer: str, tools: Sequence[Mapping[str, Any]] = ()) -> Line:
-    """One example: what was asked, and the answer to learn. Answers that stand in between (of a prompt that shows how
-    to go on) are read and not learned: their weight is 0."""
-    messages = [_unlearned(one) for one in asked]
+def supervised_line(question: Sequence[Message], answer: str, tools: Sequence[Mapping[str, Any]] = ()) -> Line:
+    """Make an example: the question and the answer to learn. Earlier answers within the question (of a few-shot prompt)
+    are read and not learned: their weight is 0."""
+    messages = [_without_weight(message) for message in question]
     line: dict[str, Any] = {"messages": [*messages, {"role": "assistant", "content": answer}]}
     if tools:
         line["tools"] = list(tools)
     return line
 
 
-def preference(
-    asked: Sequence[Message], preferred: str, non_preferred: str, tools: Sequence[Mapping[str, Any]] = ()
+def preference_line(
+    question: Sequence[Message], preferred: str, non_preferred: str, tools: Sequence[Mapping[str, Any]] = ()
 ) -> Line:
-    """One pair: to the same question, the answer to give rather than the other."""
-    given: dict[str, Any] = {"messages": [dict(one) for one in asked]}
+    """Make a pair: for one question, the preferred answer and the other one."""
+    question_input: dict[str, Any] = {"messages": [dict(message) for message in question]}
     if tools:
-        given["tools"] = list(tools)
+        question_input["tools"] = list(tools)
     return {
-        "input": given,
+        "input": question_input,
         "preferred_output": [{"role": "assistant", "content": preferred}],
         "non_preferred_output": [{"role": "assistant", "content": non_preferred}],
     }
 
 
-def _unlearned(message: Message) -> dict[str, Any]:
+def _without_weight(message: Message) -> dict[str, Any]:
     return {**message, "weight": 0} if message["role"] == "assistant" else dict(message)
 
 
-def written(line: Line) -> bytes:
-    """A line as it stands in a file, its end included. ValueError where a text is no Unicode (half a surrogate)."""
+def encode_line(line: Line) -> bytes:
+    """Encode a line with its end. Raises ValueError where a text is no Unicode (half a surrogate)."""
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for end, escaped in LINE_ENDS.items():
         text = text.replace(end, escaped)
     return f"{text}\n".encode()
 
 
-def read(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Each line's number (from 1) and what stands there, or the ValueError with it. Empty lines are none."""
+def read_lines(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield each line's number (from 1) and its value, or the ValueError in its place. Empty lines are skipped."""
     for number, raw in enumerate(data.split(b"\n"), start=1):
         if not raw.strip():
             continue
@@ -70,17 +70,19 @@ def read(data: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def answer_text(expected: Any, schema: Mapping[str, Any] | None = None) -> str:
-    """An expected output as the model is to write it: text as it is, JSON without white space, its members in the order
-    in which the schema names them, for a model writes the reasoning before the verdict where it was told so."""
+    """Write an expected output as the model is to answer: text as it is, JSON without white space, its members in the
+    order of the schema, because a model is to write the reasoning before the verdict where the schema says so."""
     if isinstance(expected, str):
         return expected
-    return json.dumps(_ordered(expected, schema or {}), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return json.dumps(
+        _in_schema_order(expected, schema or {}), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
 
 
-def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
+def _in_schema_order(value: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         items = schema.get("items")
-        return [_ordered(one, items if isinstance(items, Mapping) else {}) for one in value]
+        return [_in_schema_order(element, items if isinstance(items, Mapping) else {}) for element in value]
     if not isinstance(value, Mapping):
         return value
     properties = schema.get("properties")
@@ -88,22 +90,22 @@ def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
     places = {name: place for place, name in enumerate(named)}
     names = sorted(value, key=lambda name: (places.get(name, len(places)), name))
     below = {name: inner for name, inner in named.items() if isinstance(inner, Mapping)}
-    return {name: _ordered(value[name], below.get(name, {})) for name in names}
+    return {name: _in_schema_order(value[name], below.get(name, {})) for name in names}
 
 
-def question(line: Line) -> list[Message]:
-    """The messages of a line that are asked: all but the answer to learn."""
+def question_messages(line: Line) -> list[Message]:
+    """Return the messages of a line's question: all but the answer to learn."""
     if "preferred_output" in line:
         return list(line["input"]["messages"])
     return list(line["messages"][:-1])
 
 
-def answer(line: Line) -> str:
-    """The answer of a line that is learned, or preferred."""
-    found = line["preferred_output"] if "preferred_output" in line else line["messages"]
-    return str(found[-1].get("content") or "")
+def answer_to_learn(line: Line) -> str:
+    """Return the answer of a line that is learned, or preferred."""
+    messages = line["preferred_output"] if "preferred_output" in line else line["messages"]
+    return str(messages[-1].get("content") or "")
 
 
-def joined(lines: Iterable[Line]) -> bytes:
-    """A whole file."""
-    return b"".join(written(line) for line in lines)
+def encode_file(lines: Iterable[Line]) -> bytes:
+    """Encode a whole file."""
+    return b"".join(encode_line(line) for line in lines)

@@ -1,7 +1,7 @@
-"""Tuning at any server that speaks OpenAI's protocol. Pure.
+"""Fine-tuning client for any server that speaks OpenAI's protocol. Pure.
 
-The client checks nothing of what it is answered and would send a paid order again after a timeout, so each answer is
-read here, and nothing is tried twice (evaluations.providers.openai_chat has the same for chat).
+OpenAI's library validates no answers and would repeat a paid create request after a timeout, so each answer is read
+here, and nothing is retried (evaluations.providers.openai_chat does the same for chat).
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -12,110 +12,117 @@ import httpx2
 import openai
 
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
-from evaluations.providers.openai_chat import client_for, garbled, read_object, translated
+from evaluations.providers.openai_chat import garbled_error, open_client, read_object, translate_error
 from evaluations.providers.outbound import Destinations
-from finetunes.providers.base import CLIENT_REFERENCE, UPLOAD_SECONDS, Order, RemoteCheckpoint, RemoteEvent, RemoteJob
-from finetunes.providers.curves import point
-from finetunes.providers.states import Dialect
+from finetunes.providers.base import (
+    CLIENT_REFERENCE,
+    UPLOAD_SECONDS,
+    CreateRequest,
+    RemoteCheckpoint,
+    RemoteEvent,
+    RemoteJob,
+)
+from finetunes.providers.curves import read_point
+from finetunes.providers.states import Protocol
 
 PAGE = 100
 # A provider with more jobs than this in a row that are not ours has something wrong with its pages.
-MOST_PAGES = 50
-MOST_EVENTS = 100
-LARGEST_RESULT = 20_000_000
-LONGEST_TEXT = 500
-# Beyond this a count is none; and the last second that is taken for a time (in the year 2223).
-MOST_TOKENS, LATEST = 10**12, 8_000_000_000
+MAX_PAGES = 50
+MAX_EVENTS = 100
+MAX_RESULT_BYTES = 20_000_000
+MAX_TEXT_LENGTH = 500
+# The largest count that is believed, and the last second that is read as a time (in the year 2223).
+MAX_TOKENS, MAX_TIMESTAMP = 10**12, 8_000_000_000
 
 
 @asynccontextmanager
-async def connected(endpoint: Endpoint, destinations: Destinations, dialect: Dialect) -> AsyncIterator["OpenAITuning"]:
-    """A client whose connections are closed at the end."""
-    async with client_for(endpoint, destinations) as client:
-        yield OpenAITuning(client, dialect)
+async def connect(endpoint: Endpoint, destinations: Destinations, protocol: Protocol) -> AsyncIterator["OpenAITuning"]:
+    """Open a client; its connections are closed at the end."""
+    async with open_client(endpoint, destinations) as client:
+        yield OpenAITuning(client, protocol)
 
 
 class OpenAITuning:
-    """Follows finetunes.providers.base.Tuning."""
+    """Implementation of finetunes.providers.base.TuningClient."""
 
-    def __init__(self, client: openai.AsyncOpenAI, dialect: Dialect) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, protocol: Protocol) -> None:
         self._client = client
-        self._dialect = dialect
+        self._protocol = protocol
 
     async def upload(self, name: str, data: bytes) -> str:
         try:
             raw = await self._client.files.with_raw_response.create(
                 file=(name, data, "application/jsonl"), purpose="fine-tune", timeout=UPLOAD_SECONDS
             )
-            return _key(read_object(raw.text))
+            return _read_id(read_object(raw.text))
         except Exception as error:
-            raise translated(error) from error
+            raise translate_error(error) from error
 
-    async def uploaded(self, name: str) -> str | None:
-        async for one in self._pages("/files", {"purpose": "fine-tune"}):
-            if one.get("filename") == name and one.get("id") and one.get("status") not in ("error", "deleted"):
-                return str(one["id"])
+    async def find_file(self, name: str) -> str | None:
+        async for file in self._pages("/files", {"purpose": "fine-tune"}):
+            if file.get("filename") == name and file.get("id") and file.get("status") not in ("error", "deleted"):
+                return str(file["id"])
         return None
 
-    async def create(self, order: Order) -> RemoteJob:
+    async def create(self, request: CreateRequest) -> RemoteJob:
         try:
-            raw = await self._client.fine_tuning.jobs.with_raw_response.create(**self._ordered(order))
+            raw = await self._client.fine_tuning.jobs.with_raw_response.create(**self._create_body(request))
             return read_job(read_object(raw.text))
         except Exception as error:
-            raise translated(error) from error
+            raise translate_error(error) from error
 
-    async def created(self, order: Order) -> RemoteJob | None:
-        # A server that does not know the filter lists them all: what is found is looked at in any case. The file is of
-        # this order alone, so it names it as well where metadata is not kept.
-        asked = {f"metadata[{CLIENT_REFERENCE}]": order.reference} if self._dialect.keeps_metadata else {}
-        async for one in self._pages("/fine_tuning/jobs", asked):
+    async def find_job(self, request: CreateRequest) -> RemoteJob | None:
+        # A server that does not know the filter lists all jobs, so each job is compared. The file belongs to this
+        # request alone, so it identifies the job where metadata is not kept.
+        query = {f"metadata[{CLIENT_REFERENCE}]": request.reference} if self._protocol.keeps_metadata else {}
+        async for job in self._pages("/fine_tuning/jobs", query):
             # Jobs of others may look like anything.
-            metadata = one.get("metadata")
+            metadata = job.get("metadata")
             reference = metadata.get(CLIENT_REFERENCE) if isinstance(metadata, dict) else None
-            if reference == order.reference or one.get("training_file") == order.training_file:
-                return read_job(one)
+            if reference == request.reference or job.get("training_file") == request.training_file:
+                return read_job(job)
         return None
 
     async def retrieve(self, key: str) -> RemoteJob:
-        return read_job(await self._get(f"/fine_tuning/jobs/{_path(key)}"))
+        return read_job(await self._get(f"/fine_tuning/jobs/{_path_segment(key)}"))
 
     async def cancel(self, key: str) -> RemoteJob:
         try:
-            raw = await self._client.fine_tuning.jobs.with_raw_response.cancel(_path(key))
+            raw = await self._client.fine_tuning.jobs.with_raw_response.cancel(_path_segment(key))
             return read_job(read_object(raw.text))
         except Exception as error:
-            raise translated(error) from error
+            raise translate_error(error) from error
 
     async def events(self, key: str) -> list[RemoteEvent]:
-        listed = await self._listed(f"/fine_tuning/jobs/{_path(key)}/events", {"limit": MOST_EVENTS})
-        return [read_event(one) for one in reversed(listed)]
+        listed = await self._optional_list(f"/fine_tuning/jobs/{_path_segment(key)}/events", {"limit": MAX_EVENTS})
+        return [read_event(event) for event in reversed(listed)]
 
     async def checkpoints(self, key: str) -> list[RemoteCheckpoint]:
-        listed = await self._listed(f"/fine_tuning/jobs/{_path(key)}/checkpoints", {"limit": MOST_EVENTS})
-        return [read_checkpoint(one) for one in listed if one.get("id")]
+        listed = await self._optional_list(f"/fine_tuning/jobs/{_path_segment(key)}/checkpoints", {"limit": MAX_EVENTS})
+        return [read_checkpoint(checkpoint) for checkpoint in listed if checkpoint.get("id")]
 
     async def result(self, file: str) -> bytes:
         try:
-            raw = await self._client.files.with_raw_response.content(_path(file))
+            raw = await self._client.files.with_raw_response.content(_path_segment(file))
             data = await raw.parse().aread()
         except Exception as error:
-            raise translated(error) from error
-        if len(data) > LARGEST_RESULT:
-            raise garbled("The file of results is too large.")
+            raise translate_error(error) from error
+        if len(data) > MAX_RESULT_BYTES:
+            raise garbled_error("The file of results is too large.")
         return bytes(data)
 
-    def _ordered(self, order: Order) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": order.model, "training_file": order.training_file}
-        if order.validation_file:
-            body["validation_file"] = order.validation_file
-        if order.suffix:
-            body["suffix"] = order.suffix[: self._dialect.longest_suffix]
-        if order.seed is not None:
-            body["seed"] = order.seed
-        if self._dialect.keeps_metadata:
-            body["metadata"] = {CLIENT_REFERENCE: order.reference}
-        method = order.method.value
-        body["method"] = {"type": method, method: {"hyperparameters": dict(order.hyperparameters)}}
+    def _create_body(self, request: CreateRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": request.model, "training_file": request.training_file}
+        if request.validation_file:
+            body["validation_file"] = request.validation_file
+        if request.suffix:
+            body["suffix"] = request.suffix[: self._protocol.max_suffix_length]
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if self._protocol.keeps_metadata:
+            body["metadata"] = {CLIENT_REFERENCE: request.reference}
+        method = request.method.value
+        body["method"] = {"type": method, method: {"hyperparameters": dict(request.hyperparameters)}}
         return body
 
     async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
@@ -123,28 +130,28 @@ class OpenAITuning:
             raw = await self._client.get(path, cast_to=httpx2.Response, options={"params": dict(query or {})})
             return read_object(raw.text)
         except Exception as error:
-            raise translated(error) from error
+            raise translate_error(error) from error
 
-    async def _listed(self, path: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """A list that not every provider has: one without it has nothing to tell."""
+    async def _optional_list(self, path: str, query: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Read a list that not every provider has; empty where it has none."""
         try:
-            found = (await self._get(path, query)).get("data")
+            rows = (await self._get(path, query)).get("data")
         except CallError as error:
             if error.code in ("call.unknown_model", "call.refused"):
                 return []
             raise
-        return [one for one in found[:MOST_EVENTS] if isinstance(one, dict)] if isinstance(found, list) else []
+        return [row for row in rows[:MAX_EVENTS] if isinstance(row, dict)] if isinstance(rows, list) else []
 
     async def _pages(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         after: dict[str, Any] = {}
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             page = await self._get(path, {"limit": PAGE, **query, **after})
             listed = page.get("data")
             if not isinstance(listed, list):
-                raise garbled(f"The answer to GET {path} has no list.")
-            rows = [one for one in listed if isinstance(one, dict)]
-            for one in rows:
-                yield one
+                raise garbled_error(f"The answer to GET {path} has no list.")
+            rows = [row for row in listed if isinstance(row, dict)]
+            for row in rows:
+                yield row
             if not page.get("has_more") or not rows or not rows[-1].get("id"):
                 return
             after = {"after": str(rows[-1]["id"])}
@@ -152,81 +159,83 @@ class OpenAITuning:
 
 
 def read_job(document: Mapping[str, Any]) -> RemoteJob:
-    """A job of whatever shape; CallError where it has no name or status."""
+    """Read a job of any shape; raises CallError where it has no id or status."""
     status = document.get("status")
     if not isinstance(status, str) or not status:
-        raise garbled("The answer is no fine-tuning job: it has no status.")
+        raise garbled_error("The answer is no fine-tuning job: it has no status.")
     error, metadata, files = (document.get(name) for name in ("error", "metadata", "result_files"))
-    told = error.get("message") if isinstance(error, dict) else error
+    error_message = error.get("message") if isinstance(error, dict) else error
     tokens = document.get("trained_tokens")
-    is_count = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= MOST_TOKENS
+    is_count = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= MAX_TOKENS
     return RemoteJob(
-        id=_key(document),
-        status=_short(status, 60),
-        fine_tuned_model=_short(document.get("fine_tuned_model"), 200),
+        id=_read_id(document),
+        status=_short_text(status, 60),
+        fine_tuned_model=_short_text(document.get("fine_tuned_model"), 200),
         trained_tokens=tokens if is_count else None,
-        error=_short(told, LONGEST_TEXT),
-        result_files=[str(one)[:200] for one in files if isinstance(one, str)] if isinstance(files, list) else [],
+        error=_short_text(error_message, MAX_TEXT_LENGTH),
+        result_files=[str(file_name)[:200] for file_name in files if isinstance(file_name, str)]
+        if isinstance(files, list)
+        else [],
         training_file=str(document.get("training_file") or ""),
         reference=str(metadata.get(CLIENT_REFERENCE) or "") if isinstance(metadata, dict) else "",
-        hyperparameters=_used(document),
+        hyperparameters=_used_hyperparameters(document),
     )
 
 
-def _used(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a provider says it took, as far as they are numbers."""
+def _used_hyperparameters(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a provider says it used, as far as they are numbers."""
     method = document.get("method")
     by_method = method.get(str(method.get("type"))) if isinstance(method, dict) else None
     inner = by_method.get("hyperparameters") if isinstance(by_method, dict) else None
-    found = inner or document.get("hyperparameters")
-    named = found.items() if isinstance(found, dict) else ()
+    settings = inner or document.get("hyperparameters")
+    named = settings.items() if isinstance(settings, dict) else ()
     return {
-        _short(name, 60): value
+        _short_text(name, 60): value
         for name, value in list(named)[:20]
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
     }
 
 
 def read_event(document: Mapping[str, Any]) -> RemoteEvent:
-    """An event of whatever shape."""
+    """Read an event of any shape."""
     data, at = document.get("data"), document.get("created_at")
-    when = float(at) if isinstance(at, int | float) and 0 <= at < LATEST else 0.0
-    message = _short(document.get("message"), LONGEST_TEXT)
+    when = float(at) if isinstance(at, int | float) and 0 <= at < MAX_TIMESTAMP else 0.0
+    message = _short_text(document.get("message"), MAX_TEXT_LENGTH)
     return RemoteEvent(
-        id=_short(document.get("id") or f"{when}:{message}", 200),
+        id=_short_text(document.get("id") or f"{when}:{message}", 200),
         at=when,
-        level=_short(document.get("level") or "info", 10),
+        level=_short_text(document.get("level") or "info", 10),
         message=message,
-        point=point(data.get("step"), data) if isinstance(data, dict) else None,
+        point=read_point(data.get("step"), data) if isinstance(data, dict) else None,
     )
 
 
 def read_checkpoint(document: Mapping[str, Any]) -> RemoteCheckpoint:
-    """A checkpoint of whatever shape."""
+    """Read a checkpoint of any shape."""
     metrics, step = document.get("metrics"), document.get("step_number")
     number = step if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**31 else 0
     return RemoteCheckpoint(
-        id=_short(document.get("id"), 200),
+        id=_short_text(document.get("id"), 200),
         step=number,
-        model=_short(document.get("fine_tuned_model_checkpoint"), 200),
-        point=point(number, metrics) if isinstance(metrics, dict) else None,
+        model=_short_text(document.get("fine_tuned_model_checkpoint"), 200),
+        point=read_point(number, metrics) if isinstance(metrics, dict) else None,
     )
 
 
-def _short(value: object, most: int) -> str:
-    """Something as text that the database can hold."""
-    return storable("" if value is None else str(value))[:most]
+def _short_text(value: object, max_length: int) -> str:
+    """Return a value as text that the database can hold."""
+    return storable("" if value is None else str(value))[:max_length]
 
 
-def _key(document: Mapping[str, Any]) -> str:
+def _read_id(document: Mapping[str, Any]) -> str:
     key = document.get("id")
     if not isinstance(key, str) or not key:
-        raise garbled("The answer has no id.")
-    return _path(key)
+        raise garbled_error("The answer has no id.")
+    return _path_segment(key)
 
 
-def _path(key: str) -> str:
-    """A name that a provider gave, where it may stand in an address."""
+def _path_segment(key: str) -> str:
+    """Return a provider's id if it may stand in an address."""
     if len(key) > 200 or not key.isascii() or not key.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise garbled("The provider names its things in a way that cannot stand in an address.")
+        raise garbled_error("The provider names its things in a way that cannot stand in an address.")
     return key

@@ -1,7 +1,7 @@
-"""What a job can be, what may follow what, and what the words of a provider mean. Pure data.
+"""States of a job, their transitions, and the meaning of providers' statuses. Pure data.
 
-PostgreSQL refuses any other move (finetunes.models.jobs). A status that nobody here knows moves nothing: it is shown as
-the provider says it, and asked about again.
+PostgreSQL refuses any other transition (finetunes.models.jobs). An unknown status changes nothing: it is shown as the
+provider reports it, and polled again.
 """
 
 from collections.abc import Mapping
@@ -36,31 +36,31 @@ MOVES: Mapping[JobState, tuple[JobState, ...]] = {
     JobState.RUNNING: (
         *(JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.NEEDS_ATTENTION),
     ),
-    # A person has mended what was wrong; the job goes on where it was.
+    # A user has fixed the cause; the job goes on where it was.
     JobState.NEEDS_ATTENTION: (
         *(JobState.VALIDATING, JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED),
     ),
 }
-# What a worker has something to do for.
-DRIVEN = (JobState.VALIDATING, JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
-# What takes one of a provider's places.
-UNDER_WAY = (JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
-OVER = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+# States in which a worker has a step to take.
+WORKER_STATES = (JobState.VALIDATING, JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
+# States in which a job takes one of a provider's slots.
+STATES_AT_PROVIDER = (JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
+FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How a kind of provider speaks: its words for states, and where it differs from OpenAI's protocol.
+class Protocol:
+    """Protocol of a kind of provider: its words for states, and its differences from OpenAI's.
 
-    `closes` is the day from which it makes no new jobs; `longest_suffix` bounds the part of the model's name that one
-    may choose; `keeps_metadata` says whether jobs carry what we send as metadata; `deploys` whether a tuned model has
-    to be deployed by hand before it answers.
+    `closes` is the day from which it accepts no new jobs; `max_suffix_length` bounds the part of the model's name that
+    can be chosen; `keeps_metadata` says whether jobs carry the metadata that we send; `deploys` whether a tuned model
+    has to be deployed by hand before it answers.
     """
 
     name: str
     title: str
     statuses: Mapping[str, JobState]
-    longest_suffix: int = 64
+    max_suffix_length: int = 64
     keeps_metadata: bool = True
     deploys: bool = False
     closes: date | None = None
@@ -76,19 +76,19 @@ _COMMON: Mapping[str, JobState] = {
     "cancelled": JobState.CANCELLED,
     "canceled": JobState.CANCELLED,
 }
-DIALECTS: Mapping[str, Dialect] = {
+PROTOCOLS: Mapping[str, Protocol] = {
     # Since 2026-07-02 only organisations that used a tuned model lately; from 2027-01-06 nobody (OpenAI's page of
     # deprecations).
-    "openai": Dialect("openai", "OpenAI", _COMMON, closes=date(2027, 1, 6)),
-    "azure": Dialect(
+    "openai": Protocol("openai", "OpenAI", _COMMON, closes=date(2027, 1, 6)),
+    "azure": Protocol(
         "azure",
         "Azure OpenAI",
         {**_COMMON, "notrunning": JobState.QUEUED, "creating": JobState.QUEUED},
-        longest_suffix=18,
+        max_suffix_length=18,
         keeps_metadata=False,
         deploys=True,
     ),
-    "compatible": Dialect(
+    "compatible": Protocol(
         "compatible",
         "Compatible with OpenAI",
         {
@@ -96,24 +96,24 @@ DIALECTS: Mapping[str, Dialect] = {
             **{"created": JobState.QUEUED, "compressing": JobState.RUNNING, "uploading": JobState.RUNNING},
             **{"completed": JobState.SUCCEEDED, "success": JobState.SUCCEEDED, "error": JobState.FAILED},
         },
-        longest_suffix=40,
+        max_suffix_length=40,
         keeps_metadata=False,
     ),
-    "sandbox": Dialect("sandbox", "Sandbox", _COMMON),
+    "sandbox": Protocol("sandbox", "Sandbox", _COMMON),
 }
 
 
-def dialect_of(base_url: str, *, is_simulation: bool = False) -> Dialect:
-    """The dialect that a server most likely speaks, by its address."""
+def protocol_of(base_url: str, *, is_simulation: bool = False) -> Protocol:
+    """Guess the protocol of a server by its address."""
     host = (urlsplit(base_url).hostname or "").lower()
     if is_simulation:
-        return DIALECTS["sandbox"]
+        return PROTOCOLS["sandbox"]
     if host == "api.openai.com":
-        return DIALECTS["openai"]
+        return PROTOCOLS["openai"]
     is_azure = host.endswith((".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"))
-    return DIALECTS["azure" if is_azure else "compatible"]
+    return PROTOCOLS["azure" if is_azure else "compatible"]
 
 
-def meant(dialect: Dialect, status: str) -> JobState | None:
-    """The state that a provider's status stands for, or None for one that nobody here knows."""
-    return dialect.statuses.get(status.strip().lower())
+def state_for_status(protocol: Protocol, status: str) -> JobState | None:
+    """Return the state that a provider's status stands for, or None for an unknown status."""
+    return protocol.statuses.get(status.strip().lower())

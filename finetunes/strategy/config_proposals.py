@@ -1,4 +1,4 @@
-"""Inference configs that follow a prompt's recommendations: another answer than what is live opens a promotion."""
+"""Promotions of inference configs that follow a prompt's recommendations, opened when the recommendation changes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,105 +15,127 @@ from registry.accounts.permissions import Actor
 from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, PromptVersion
 from registry.promotions import workflow
 
-# So sure has a recommendation to be before it opens a promotion by itself.
+# The least confidence with which a recommendation opens a promotion by itself.
 MIN_CONFIDENCE = 0.8
-REFUSED = (PromotionStatus.REJECTED, PromotionStatus.WITHDRAWN)
-# Where retrieval looks when the config does not say.
+REFUSED_STATES = (PromotionStatus.REJECTED, PromotionStatus.WITHDRAWN)
+# The collection that retrieval searches when the config names none.
 DEFAULT_COLLECTION = "knowledge-base"
 
 
 def propose_from(
-    actor: Actor, config: InferenceConfig, kept: StrategyRecommendation, environment: Environment
+    actor: Actor, config: InferenceConfig, recommendation: StrategyRecommendation, environment: Environment
 ) -> Promotion | None:
-    """Commit and propose what a recommendation comes to; None where there is nothing to propose (`wanted`)."""
-    if kept.version is None:
+    """Commit the config that a recommendation asks for and request its promotion; None where there is nothing to
+    propose (`record_to_propose`)."""
+    if recommendation.version is None:
         return None
-    looked_up = evidence.is_so(evidence.stored(kept.inputs), "dynamic_knowledge")
-    found = wanted(config, environment, kept.version, kept.strategy, looked_up=looked_up)
-    if found is None:
+    uses_retrieval = evidence.is_flag_set(evidence.inputs_from_dict(recommendation.inputs), "dynamic_knowledge")
+    record = record_to_propose(
+        config, environment, recommendation.version, recommendation.strategy, uses_retrieval=uses_retrieval
+    )
+    if record is None:
         return None
-    reason = f"Recommendation {kept.pk}: {decision.TITLES[kept.strategy].lower()}. {kept.result['reasons'][0]}"
-    _, made = configs.commit(actor, config.task, found.as_dict(), message=reason[:500])
-    return workflow.request(actor, config.holder, made.version, environment, reason=reason)
+    title = decision.TITLES[recommendation.strategy].lower()
+    reason = f"Recommendation {recommendation.pk}: {title}. {recommendation.result['reasons'][0]}"
+    _, config_version = configs.commit(actor, config.task, record.as_dict(), message=reason[:500])
+    return workflow.request(actor, config.holder, config_version.version, environment, reason=reason)
 
 
-def wanted(
-    config: InferenceConfig, environment: Environment, version: PromptVersion, answer: str, *, looked_up: bool
+def record_to_propose(
+    config: InferenceConfig, environment: Environment, version: PromptVersion, strategy: str, *, uses_retrieval: bool
 ) -> Record | None:
-    """The record that an answer comes to. None where it is live already, a promotion waits, people have rejected just
-    that last time, or nothing can be said: too little evidence, no tuned model that is published, no model's name."""
-    live = configs.live_statement(config, environment)
-    found = recorded(version, answer, live.record if live else None, looked_up=looked_up)
-    if found is None or not found.model:
+    """Return the record to propose for a strategy. None where it is live already, a promotion is open, reviewers
+    rejected the same record last time, or it cannot be made: too little evidence, no published tuned model, no model
+    name."""
+    live_version = configs.live_config_version(config, environment)
+    record = record_for_strategy(
+        version, strategy, live_version.record if live_version else None, uses_retrieval=uses_retrieval
+    )
+    if record is None or not record.model:
         return None
-    found = configs.pinned(config.project, found)
-    asked = Promotion.objects.filter(prompt=config.holder, environment=environment).select_related("version")
-    newest = asked.order_by("-id").first()
-    was_refused = newest is not None and newest.status in REFUSED and configs.stated(newest.version).record == found
-    if (live and found == live.record) or was_refused or asked.filter(status__in=UNDECIDED).exists():
+    record = configs.pin_prompt(config.project, record)
+    promotions = Promotion.objects.filter(prompt=config.holder, environment=environment).select_related("version")
+    newest = promotions.order_by("-id").first()
+    was_refused = (
+        newest is not None
+        and newest.status in REFUSED_STATES
+        and configs.read_config_version(newest.version).record == record
+    )
+    if (
+        (live_version and record == live_version.record)
+        or was_refused
+        or promotions.filter(status__in=UNDECIDED).exists()
+    ):
         return None
-    return found
+    return record
 
 
-def recorded(version: PromptVersion, answer: str, now: Record | None, *, looked_up: bool) -> Record | None:
-    """What an answer makes of a version: its own settings, the tuned model where that is part of the answer, and facts
-    looked up where they change."""
-    if answer == decision.UNKNOWN:
+def record_for_strategy(
+    version: PromptVersion, strategy: str, live_record: Record | None, *, uses_retrieval: bool
+) -> Record | None:
+    """Make the record of a version for a strategy: its own settings, the tuned model where the strategy has one, and
+    retrieval where facts change."""
+    if strategy == decision.UNKNOWN:
         return None
     settings: Mapping[str, Any] = version.content.get("model", {})
-    form = version.content.get("response", {}).get("format", "text")
-    is_looked_up = looked_up or answer == decision.RETRIEVAL
-    collection = (now.collection if now else "") or DEFAULT_COLLECTION
+    response_format = version.content.get("response", {}).get("format", "text")
+    is_looked_up = uses_retrieval or strategy == decision.RETRIEVAL
+    collection = (live_record.collection if live_record else "") or DEFAULT_COLLECTION
     base = Record(
         strategy="prompt",
         model=str(settings.get("name") or ""),
         prompt=f"{version.prompt.name}@{version.number}",
         max_tokens=settings.get("max_tokens"),
         temperature=settings.get("temperature"),
-        response_format="text" if form == "text" else "json",
+        response_format="text" if response_format == "text" else "json",
         retrieval=is_looked_up,
         collection=collection if is_looked_up else "",
     )
-    if not decision.TUNING[answer]:
+    if not decision.TUNING[strategy]:
         return base
     rows = TunedModel.objects.filter(job__training_set__source__prompt=version.prompt, job__cross_validation=None)
     model = rows.filter(published__isnull=False, model__isnull=False).order_by("-id").select_related("model").first()
     if model is None or model.model is None or model.published is None:
         return None
     reference = f"{version.prompt.name}@{model.published.number}"
-    return replace(base, strategy=answer, model=model.model.name, prompt=reference)
+    return replace(base, strategy=strategy, model=model.model.name, prompt=reference)
 
 
-def look(environment_name: str) -> list[Promotion]:
-    """Recommend anew for every config that follows a prompt; another answer than what is live, where it is sure enough,
-    opens a promotion. Beat calls it once a day; safe to repeat."""
-    made = []
-    for config in configs.loaded().filter(follows__isnull=False):
+def propose_changes(environment_name: str) -> list[Promotion]:
+    """Recommend again for every config that follows a prompt, and open a promotion where the recommendation has enough
+    confidence and differs from what is live. Beat calls it once a day; safe to repeat."""
+    promotions = []
+    for config in configs.configs_with_related().filter(follows__isnull=False):
         environment = Environment.objects.filter(project=config.project, name=environment_name).first()
         if environment is None or config.follows is None:
             continue
-        actor = replace(permissions.command_line(config.project), name="strategy")
+        actor = replace(permissions.actor_for_command_line(config.project), name="strategy")
         config.follows.project = config.project
         try:
-            found = _news(actor, config, environment)
+            promotion = _propose_if_changed(actor, config, environment)
         except Problem as problem:
             audit.record(actor, "config.not_proposed", config, after={"why": problem.detail[:500]})
             continue
-        made += [found] if found else []
-    return made
+        promotions += [promotion] if promotion else []
+    return promotions
 
 
-def _news(actor: Actor, config: InferenceConfig, environment: Environment) -> Promotion | None:
+def _propose_if_changed(actor: Actor, config: InferenceConfig, environment: Environment) -> Promotion | None:
     followed = config.follows
     if followed is None:
         return None
-    found = recommendations.drafted(config.project, prompt=followed, environment=environment.name)
-    answer, sure = str(found.result["strategy"]), float(found.result["confidence"])
-    if sure < MIN_CONFIDENCE or found.known is None:
+    draft = recommendations.draft(config.project, prompt=followed, environment=environment.name)
+    strategy, confidence = str(draft.result["strategy"]), float(draft.result["confidence"])
+    if confidence < MIN_CONFIDENCE or draft.prompt_evidence is None:
         return None
-    # A trimmed prompt is somebody's to write: what is asked stays as it is until then.
-    looked_up = evidence.is_so(found.inputs, "dynamic_knowledge")
-    if wanted(config, environment, found.known.version, answer, looked_up=looked_up) is None:
+    # A shorter prompt has to be written by a user; the config keeps the old one until then.
+    uses_retrieval = evidence.is_flag_set(draft.inputs, "dynamic_knowledge")
+    if (
+        record_to_propose(config, environment, draft.prompt_evidence.version, strategy, uses_retrieval=uses_retrieval)
+        is None
+    ):
         return None
-    kept = recommendations.recommend(actor, prompt=followed, environment=environment.name)
-    return propose_from(actor, config, recommendations.numbered(config.project, kept.pk), environment)
+    recommendation = recommendations.recommend(actor, prompt=followed, environment=environment.name)
+    return propose_from(
+        actor, config, recommendations.get_recommendation(config.project, recommendation.pk), environment
+    )

@@ -1,43 +1,42 @@
-"""What is known of a prompt, from its live calls, runs, tuned models and data; each figure with where it comes from."""
+"""Collector of a prompt's evidence from its live calls, runs, tuned models and data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Avg, Count, StdDev
-from django.urls import reverse
 from django.utils import timezone
 
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.data_quality import reports
 from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
-from evaluations.statistics.service_levels import format_of
+from evaluations.statistics.slas import format_adherence
 from finetunes.jobs import tuned_models
 from finetunes.models import TunedEvaluation
-from finetunes.strategy import volume
-from finetunes.strategy.evidence import Figure, Origin, default, measured
+from finetunes.strategy.evidence import Figure, Origin, default_figure, measured_figure
+from finetunes.strategy.links import Link
+from finetunes.strategy.monthly_volume import MonthlyVolume, monthly_volume_of
 from finetunes.strategy.policy import Policy
-from finetunes.strategy.volume import Asked
+from inference.calls.usage_stats import DAYS_A_MONTH, UsageStats, Z
 from inference.monitoring import usage
-from inference.monitoring.usage import Live
-from inference.calls.usage_stats import DAYS_A_MONTH, Traffic, Z
+from inference.monitoring.usage import LiveUsage
 from registry.content import lint
 from registry.models import Prompt, PromptVersion, Release
 
-# Where a prompt's retrieval variant is told by: a tag of the prompt that was measured on the same cases.
+# The tag by which a prompt's retrieval variant is recognised: that prompt was measured on the same cases.
 RETRIEVAL_TAG = "retrieval"
 MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
-class Known:
-    """The version that is asked, the evidence about it, and the rows that it rests on."""
+class PromptEvidence:
+    """Evidence about a version of a prompt, and the rows that it comes from."""
 
     prompt: Prompt
     version: PromptVersion
     environment: str
-    live: Live
+    live: LiveUsage
     run: Run | None
     tuned: TunedEvaluation | None
     retrieval: Run | None
@@ -49,37 +48,37 @@ class Known:
         return self.live.is_simulation or any(run is not None and run.is_simulation for run in runs)
 
 
-def of_prompt(
+def collect(
     prompt: Prompt, policy: Policy, environment: str = DEFAULT_ENVIRONMENT, version: PromptVersion | None = None
-) -> Known:
-    """What is known of a prompt: of the version that is named alone; else of the one that is live in an environment, or
-    the newest, with all that is asked there."""
+) -> PromptEvidence:
+    """Collect the evidence about a prompt: about the given version alone; else about the one that is live in an
+    environment, or the newest, with all calls there."""
     is_named = version is not None
-    version = version or _version(prompt, environment)
+    version = version or _live_or_newest_version(prompt, environment)
     version.prompt = prompt
-    calls = usage.of_prompt(prompt, environment)
-    evaluation = _evaluation(prompt)
+    calls = usage.usage_of_prompt(prompt, environment)
+    evaluation = _newest_evaluation(prompt)
     baseline = evaluation.baseline if evaluation else None
     if is_named and baseline is not None and baseline.version_id != version.pk:
         evaluation = baseline = None
     run = baseline or newest_run(version)
-    retrieval = _retrieval(run) if run else None
-    asked = volume.traffic_of(prompt, calls, only=version if is_named else None)
+    retrieval = _newest_retrieval_run(run) if run else None
+    volume = monthly_volume_of(prompt, calls, only=version if is_named else None)
     inputs = {
-        **defaults(policy),
-        **_of_prompt(prompt, version),
-        **(_of_run(run, prompt) if run else {}),
-        **(_of_tuned(evaluation, prompt) if evaluation else {}),
-        **(_of_retrieval(run, retrieval, prompt) if run and retrieval else {}),
-        **_of_calls(asked, run, prompt),
-        **_of_data(run),
-        **_of_base(run),
+        **default_figures(policy),
+        **_prompt_figures(prompt, version),
+        **(_run_figures(run) if run else {}),
+        **(_tuned_figures(evaluation) if evaluation else {}),
+        **(_retrieval_figures(run, retrieval) if run and retrieval else {}),
+        **_call_figures(volume, run, prompt),
+        **_data_figures(run),
+        **_base_figures(run),
     }
-    inputs = {**inputs, **_in_proportion(inputs, policy)}
-    return Known(prompt, version, environment, calls, run, evaluation, retrieval, inputs)
+    inputs = {**inputs, **_proportional_prices(inputs, policy)}
+    return PromptEvidence(prompt, version, environment, calls, run, evaluation, retrieval, inputs)
 
 
-def _version(prompt: Prompt, environment: str) -> PromptVersion:
+def _live_or_newest_version(prompt: Prompt, environment: str) -> PromptVersion:
     rows = Release.objects.filter(prompt=prompt, environment__name=environment).select_related("version")
     release = rows.order_by("-number").first()
     version = release.version if release else prompt.head
@@ -90,15 +89,15 @@ def _version(prompt: Prompt, environment: str) -> PromptVersion:
 
 
 def newest_run(version: PromptVersion) -> Run | None:
-    """The newest run of a version that is done and on its test side, else on any."""
+    """Return the newest run of a version that is done, on the test split where there is one."""
     rows = Run.objects.filter(version=version, state=RunState.DONE, summary__isnull=False, answers_of=None)
     rows = rows.select_related("dataset_version__dataset", "model__provider").order_by("-id")
     return rows.filter(split="test").first() or rows.first()
 
 
-def _evaluation(prompt: Prompt) -> TunedEvaluation | None:
-    """How the newest tuned model of a prompt measured on the task."""
-    rows = tuned_models.evaluations().filter(
+def _newest_evaluation(prompt: Prompt) -> TunedEvaluation | None:
+    """Return the evaluation of a prompt's newest tuned model on the task."""
+    rows = tuned_models.evaluations_with_related().filter(
         split="test",
         tuned__job__training_set__source__prompt=prompt,
         tuned__job__cross_validation=None,
@@ -111,8 +110,8 @@ def _evaluation(prompt: Prompt) -> TunedEvaluation | None:
     return rows.select_related("tuned__base", "baseline__dataset_version__dataset").order_by("-id").first()
 
 
-def _retrieval(run: Run) -> Run | None:
-    """The newest run of a prompt that looks facts up, on the same cases."""
+def _newest_retrieval_run(run: Run) -> Run | None:
+    """Return the newest run of a prompt with retrieval, on the same cases."""
     rows = Run.objects.filter(
         project=run.project_id,
         cases_hash=run.cases_hash,
@@ -123,181 +122,184 @@ def _retrieval(run: Run) -> Run | None:
     return rows.select_related("version__prompt", "model__provider").order_by("-id").first()
 
 
-def defaults(policy: Policy) -> dict[str, Figure]:
-    """What the policy says where nobody has measured."""
+def default_figures(policy: Policy) -> dict[str, Figure]:
+    """Return the policy's figures, for inputs that are not measured."""
     return {
-        "prompt_price": default(policy.prompt_price),
-        "tuned_price": default(policy.tuned_price),
-        "retrieval_price": default(policy.retrieval_price),
-        "dev_cost_hours": default(policy.tuned_hours),
+        "prompt_price": default_figure(policy.prompt_price),
+        "tuned_price": default_figure(policy.tuned_price),
+        "retrieval_price": default_figure(policy.retrieval_price),
+        "dev_cost_hours": default_figure(policy.tuned_hours),
     }
 
 
-def _in_proportion(inputs: Mapping[str, Figure], policy: Policy) -> dict[str, Figure]:
-    """Prices that nobody has measured, where that of the prompt is measured: in the policy's proportion to it. A price
-    from a table beside one from a cheap model would say what neither does."""
+def _proportional_prices(inputs: Mapping[str, Figure], policy: Policy) -> dict[str, Figure]:
+    """Scale the policy's prices to the measured price of the prompt. A price from a table compared with one of a cheap
+    model would say nothing."""
     prompt = inputs["prompt_price"]
     if prompt.origin != Origin.MEASURED or not policy.prompt_price:
         return {}
     ratios = {"tuned_price": policy.tuned_price, "retrieval_price": policy.retrieval_price}
     return {
-        name: default(prompt.value * price / policy.prompt_price, "the published proportion of prices")
+        name: default_figure(prompt.value * price / policy.prompt_price, "the published proportion of prices")
         for name, price in ratios.items()
         if inputs[name].origin == Origin.DEFAULT
     }
 
 
-def _of_prompt(prompt: Prompt, version: PromptVersion) -> dict[str, Figure]:
+def _prompt_figures(prompt: Prompt, version: PromptVersion) -> dict[str, Figure]:
     subject = lint.Subject(version.content, frozenset(), version.tokens)
     response = version.content.get("response", {}).get("format", "text")
-    link = _link("registry:version-detail", prompt, prompt.name, version.number)
+    link = Link("registry:version-detail", (prompt.name, version.number))
     source = f"{prompt.name}@{version.number}"
     return {
-        "prompt_tokens": measured(float(version.tokens), source=source, link=link),
-        "examples": measured(float(subject.example_count), source=source, link=link),
-        "strict_format": measured(float(response != "text"), source=f"its response format: {response}", link=link),
+        "prompt_tokens": measured_figure(float(version.tokens), source=source, link=link),
+        "examples": measured_figure(float(subject.example_count), source=source, link=link),
+        "strict_format": measured_figure(
+            float(response != "text"), source=f"its response format: {response}", link=link
+        ),
     }
 
 
-def _of_run(run: Run, prompt: Prompt) -> dict[str, Figure]:
+def _run_figures(run: Run) -> dict[str, Figure]:
     summary: Mapping[str, Any] = run.summary or {}
-    about: dict[str, Any] = {"source": f"run {run.pk}", "link": _link("evaluations:run-detail", prompt, run.pk)}
-    found: dict[str, Figure] = {}
-    price = price_of(summary)
+    about: dict[str, Any] = {"source": f"run {run.pk}", "link": Link("evaluations:run-detail", (run.pk,))}
+    figures: dict[str, Figure] = {}
+    price = price_from_summary(summary)
     if price:
-        found["prompt_price"] = measured(*price, **about)
-    if mean := mean_latency(run):
-        found["latency_ms"] = measured(*mean, **about)
-    if errors := format_errors(summary):
-        found["format_error_rate"] = measured(*errors, **about)
-    if asked := summary.get("tokens_in"):
-        found["tokens_per_call"] = measured(asked["value"], asked["low"], asked["high"], **about)
-    return found
+        figures["prompt_price"] = measured_figure(*price, **about)
+    if mean := mean_latency_of_run(run):
+        figures["latency_ms"] = measured_figure(*mean, **about)
+    if errors := format_error_rate(summary):
+        figures["format_error_rate"] = measured_figure(*errors, **about)
+    if tokens_in := summary.get("tokens_in"):
+        figures["tokens_per_call"] = measured_figure(tokens_in["value"], tokens_in["low"], tokens_in["high"], **about)
+    return figures
 
 
-def _of_tuned(evaluation: TunedEvaluation, prompt: Prompt) -> dict[str, Figure]:
+def _tuned_figures(evaluation: TunedEvaluation) -> dict[str, Figure]:
     run, base = evaluation.candidate, evaluation.baseline
     if run is None or base is None:
         return {}
     summary: Mapping[str, Any] = run.summary or {}
-    about: dict[str, Any] = {"source": f"run {run.pk}", "link": _link("evaluations:run-detail", prompt, run.pk)}
-    found: dict[str, Figure] = {}
-    asked = (base.summary or {}).get("tokens_in")
-    if asked and (price := price_of(summary, asked["value"])):
-        found["tuned_price"] = measured(*price, **about)
-    if mean := mean_latency(run):
-        found["tuned_latency_ms"] = measured(*mean, **about)
-    if errors := format_errors(summary):
-        found["tuned_format_error_rate"] = measured(*errors, **about)
+    about: dict[str, Any] = {"source": f"run {run.pk}", "link": Link("evaluations:run-detail", (run.pk,))}
+    figures: dict[str, Figure] = {}
+    tokens_in = (base.summary or {}).get("tokens_in")
+    if tokens_in and (price := price_from_summary(summary, tokens_in["value"])):
+        figures["tuned_price"] = measured_figure(*price, **about)
+    if mean := mean_latency_of_run(run):
+        figures["tuned_latency_ms"] = measured_figure(*mean, **about)
+    if errors := format_error_rate(summary):
+        figures["tuned_format_error_rate"] = measured_figure(*errors, **about)
     if evaluation.tuned.cost_usd is not None:
         job = evaluation.tuned.job_id
-        link = _link("finetunes:job-detail", prompt, job)
-        found["tuning_cost_usd"] = measured(float(evaluation.tuned.cost_usd), source=f"fine-tune {job}", link=link)
+        link = Link("finetunes:job-detail", (job,))
+        figures["tuning_cost_usd"] = measured_figure(
+            float(evaluation.tuned.cost_usd), source=f"fine-tune {job}", link=link
+        )
     quality = (evaluation.comparison.result or {}).get("quality") if evaluation.comparison else None
     if quality and evaluation.comparison:
-        link = _link("evaluations:comparison-detail", prompt, evaluation.comparison.pk)
+        link = Link("evaluations:comparison-detail", (evaluation.comparison.pk,))
         source = f"comparison {evaluation.comparison.pk}"
         ends = (quality["low"], quality["high"])
-        found["quality_change"] = measured(quality["difference"], *ends, source=source, link=link)
-    return found
+        figures["quality_change"] = measured_figure(quality["difference"], *ends, source=source, link=link)
+    return figures
 
 
-def _of_retrieval(run: Run, retrieval: Run, prompt: Prompt) -> dict[str, Figure]:
-    asked = (run.summary or {}).get("tokens_in")
-    price = price_of(retrieval.summary or {}, asked["value"]) if asked else None
+def _retrieval_figures(run: Run, retrieval: Run) -> dict[str, Figure]:
+    tokens_in = (run.summary or {}).get("tokens_in")
+    price = price_from_summary(retrieval.summary or {}, tokens_in["value"]) if tokens_in else None
     if price is None:
         return {}
-    link = _link("evaluations:run-detail", prompt, retrieval.pk)
-    return {"retrieval_price": measured(*price, source=f"run {retrieval.pk}", link=link)}
+    link = Link("evaluations:run-detail", (retrieval.pk,))
+    return {"retrieval_price": measured_figure(*price, source=f"run {retrieval.pk}", link=link)}
 
 
-def _of_calls(asked: Asked, run: Run | None, prompt: Prompt) -> dict[str, Figure]:
-    """Volume of all calls; latency, format and price of those that ask the long prompt, and of tuned ones."""
-    link = _link("inference:live", prompt, prompt.name)
-    long, short = asked.long, asked.short
+def _call_figures(volume: MonthlyVolume, run: Run | None, prompt: Prompt) -> dict[str, Figure]:
+    """Return the volume of all calls; and latency, format and price of calls with the long prompt and with tuned
+    models."""
+    link = Link("inference:live", (prompt.name,))
+    long, short = volume.long_prompt, volume.short_prompt
 
-    def about(traffic: Traffic) -> dict[str, Any]:
-        return {"source": f"{traffic.calls:,} live calls", "link": link}
+    def about(stats: UsageStats) -> dict[str, Any]:
+        return {"source": f"{stats.calls:,} live calls", "link": link}
 
-    found: dict[str, Figure] = {}
-    every = long + short
-    if month := asked.tokens_a_month(run):
-        found["monthly_tokens"] = measured(month.value, month.low, month.high, **about(every))
-    for name, traffic in (("", long), ("tuned_", short)):
-        if mean := traffic.mean_latency():
-            found[f"{name}latency_ms"] = measured(mean, **about(traffic))
-        if rate := traffic.format_rate():
+    figures: dict[str, Figure] = {}
+    all_stats = long + short
+    if month := volume.tokens_a_month(run):
+        figures["monthly_tokens"] = measured_figure(month.value, month.low, month.high, **about(all_stats))
+    for name, stats in (("", long), ("tuned_", short)):
+        if mean := stats.mean_latency():
+            figures[f"{name}latency_ms"] = measured_figure(mean, **about(stats))
+        if rate := stats.format_rate():
             low, high = (None if end is None else 1 - end for end in (rate.high, rate.low))
-            found[f"{name}format_error_rate"] = measured(1 - rate.value, low, high, **about(traffic))
-    each = long.tokens_in / long.counted if long.counted else None
-    if each:
-        found["tokens_per_call"] = measured(each, **about(long))
-        for name, traffic in (("prompt_price", long), ("tuned_price", short)):
-            if cost := traffic.cost_per_call():
-                found[name] = measured(cost / each * MILLION, **about(traffic))
-    return found
+            figures[f"{name}format_error_rate"] = measured_figure(1 - rate.value, low, high, **about(stats))
+    tokens_per_call = long.tokens_in / long.counted if long.counted else None
+    if tokens_per_call:
+        figures["tokens_per_call"] = measured_figure(tokens_per_call, **about(long))
+        for name, stats in (("prompt_price", long), ("tuned_price", short)):
+            if cost := stats.cost_per_call():
+                figures[name] = measured_figure(cost / tokens_per_call * MILLION, **about(stats))
+    return figures
 
 
-def _of_data(run: Run | None) -> dict[str, Figure]:
-    """Cases to learn from, in the dataset that it was measured on: the training side, less its share of those that are
-    there twice, contradict themselves or have no answer."""
+def _data_figures(run: Run | None) -> dict[str, Figure]:
+    """Count the cases to learn from in the dataset of the run: its train split, less the same share of duplicates,
+    contradictions and unanswered cases as in the whole."""
     version = run.dataset_version if run else None
     if version is None:
         return {}
-    report = reports.done(version, ReportKind.READINESS)
+    report = reports.newest_done_report(version, ReportKind.READINESS)
     cases, train = sum(version.sizes.values()), version.sizes.get("train", 0)
-    troubled = 0
+    unusable_count = 0
     if report:
-        wrong = ("duplicates", "contradictions", "unanswered")
-        troubled = sum(int(one["count"]) for one in report.result.get("troubles", ()) if one["key"] in wrong)
-    clean = max(0.0, train - troubled * train / cases) if cases else 0.0
-    source = f"{version}, readiness {report.result['score']}" if report else f"{version}, nobody has looked through it"
-    if reports.standing(version).blocks_fine_tuning:
+        unusable = ("duplicates", "contradictions", "unanswered")
+        unusable_count = sum(
+            int(trouble["count"]) for trouble in report.result.get("troubles", ()) if trouble["key"] in unusable
+        )
+    clean = max(0.0, train - unusable_count * train / cases) if cases else 0.0
+    source = f"{version}, readiness {report.result['score']}" if report else f"{version}, no readiness report"
+    if reports.leakage_status(version).blocks_fine_tuning:
         source += "; leaks are not settled"
-    return {"clean_examples": measured(clean, source=source)}
+    return {"clean_examples": measured_figure(clean, source=source)}
 
 
-def _of_base(run: Run | None) -> dict[str, Figure]:
-    """How long the model lives on which one would tune."""
+def _base_figures(run: Run | None) -> dict[str, Figure]:
+    """Return how long the base model will be available."""
     model: ProviderModel | None = run.model if run else None
     if model is None or model.shutdown_date is None:
         return {}
     days = (model.shutdown_date - timezone.now().date()).days
     source = f"{model}, shut down on {model.shutdown_date}"
-    return {"base_months_left": measured(max(0.0, days / DAYS_A_MONTH), source=source)}
+    return {"base_months_left": measured_figure(max(0.0, days / DAYS_A_MONTH), source=source)}
 
 
-def price_of(summary: Mapping[str, Any], tokens_in: float | None = None) -> tuple[float, float, float] | None:
-    """What a million tokens of questions cost, all of a call included, with its interval; `tokens_in` where they are to
-    be another prompt's, so that prices of both are for the same questions."""
+def price_from_summary(summary: Mapping[str, Any], tokens_in: float | None = None) -> tuple[float, float, float] | None:
+    """Return the price of a million tokens of questions, all of a call included, with its interval. `tokens_in` is
+    given where they are to be another prompt's, so that both prices are for the same questions."""
     cost = summary.get("cost_per_call_usd")
-    asked = tokens_in or (summary.get("tokens_in") or {}).get("value")
-    if not cost or not asked:
+    tokens = tokens_in or (summary.get("tokens_in") or {}).get("value")
+    if not cost or not tokens:
         return None
     ends = (cost["value"], cost.get("low"), cost.get("high"))
-    value, low, high = (cost["value"] if one is None else one for one in ends)
-    return value / asked * MILLION, low / asked * MILLION, high / asked * MILLION
+    value, low, high = (cost["value"] if end is None else end for end in ends)
+    return value / tokens * MILLION, low / tokens * MILLION, high / tokens * MILLION
 
 
-def mean_latency(run: Run) -> tuple[float, float, float] | None:
-    """The mean latency of a run's answers in milliseconds, with its interval (normal approximation)."""
-    found = Result.objects.filter(run=run, error="", latency_ms__isnull=False).aggregate(
+def mean_latency_of_run(run: Run) -> tuple[float, float, float] | None:
+    """Return the mean latency of a run's answers in milliseconds, with its interval (normal approximation)."""
+    aggregates = Result.objects.filter(run=run, error="", latency_ms__isnull=False).aggregate(
         mean=Avg("latency_ms"), spread=StdDev("latency_ms", sample=True), n=Count("pk")
     )
-    if not found["n"]:
+    if not aggregates["n"]:
         return None
-    reach = Z * (found["spread"] or 0.0) / found["n"] ** 0.5
-    return found["mean"], max(0.0, found["mean"] - reach), found["mean"] + reach
+    reach = Z * (aggregates["spread"] or 0.0) / aggregates["n"] ** 0.5
+    return aggregates["mean"], max(0.0, aggregates["mean"] - reach), aggregates["mean"] + reach
 
 
-def format_errors(summary: Mapping[str, Any]) -> tuple[float, float | None, float | None] | None:
-    """The share of answers that are not in the format; None where no scorer looked at that."""
-    passed = format_of(summary)
+def format_error_rate(summary: Mapping[str, Any]) -> tuple[float, float | None, float | None] | None:
+    """Return the share of answers that break the format; None where no scorer checked it."""
+    passed = format_adherence(summary)
     if not passed:
         return None
     low, high = (None if passed[end] is None else 1 - passed[end] for end in ("high", "low"))
     return 1 - passed["value"], low, high
-
-
-def _link(name: str, prompt: Prompt, *args: object) -> str:
-    return reverse(name, args=[prompt.project.slug, *args])

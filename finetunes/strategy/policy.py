@@ -1,7 +1,7 @@
-"""The numbers that a recommendation goes by: thresholds, prices, hours. Pure.
+"""Policy of recommendations: thresholds, prices, hours. Pure.
 
-The defaults are the published ones of Cuebook's source document, except where it has only a word (`low`, `high`): those
-are ours, and marked so.
+The defaults are those of Cuebook's source document, except where it has only a word (`low`, `high`): those are our own
+and have a comment.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,13 @@ from typing import Any
 
 from core.errors import Fault, Problem
 
-LARGEST = 1e15
+MAX_VALUE = 1e15
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Tokens a month, milliseconds, shares, hours, months; US dollars for a million input tokens, and an hour."""
+    """Numbers of a policy: tokens a month, milliseconds, shares, hours, months; US dollars for a million input tokens,
+    and for an hour."""
 
     token_cutoff: float = 5_000_000
     low_volume: float = 1_000_000
@@ -41,14 +42,14 @@ class Policy:
     high_maintenance: float = 8
     # The source's 50 to 100 examples of high quality.
     enough_examples: float = 50
-    # Ours: of the money that tuning saves, what is left where a part of the prompt stays.
+    # Ours: the part of tuning's savings that remains where a part of the prompt stays.
     hybrid_share: float = 0.5
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
 
-DEFAULT = Policy()
+DEFAULT_POLICY = Policy()
 TITLES: Mapping[str, tuple[str, str]] = {
     "token_cutoff": ("Tuning is worth a look from", "tokens a month"),
     "low_volume": ("Low volume is below", "tokens a month"),
@@ -73,18 +74,18 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "enough_examples": ("Enough clean examples are", "examples"),
     "hybrid_share": ("Of tuning's savings a hybrid keeps", "share"),
 }
-SHARES = frozenset({"format_error_rate", "hybrid_share"})
+RATIOS = frozenset({"format_error_rate", "hybrid_share"})
 
 
-def read(given: Mapping[str, Any], base: Policy = DEFAULT) -> Policy:
-    """A policy as somebody wrote it; what is not given is as in `base`. `policy.invalid` with every fault."""
-    names = {one.name for one in fields(Policy)}
-    faults = [Fault(f"/{name}", "unknown", "There is no such member.") for name in sorted(given.keys() - names)]
+def read_policy(document: Mapping[str, Any], base: Policy = DEFAULT_POLICY) -> Policy:
+    """Read a policy from a request; missing members are taken from `base`. Raises `policy.invalid` with every fault."""
+    names = {field.name for field in fields(Policy)}
+    faults = [Fault(f"/{name}", "unknown", "There is no such member.") for name in sorted(document.keys() - names)]
     members = base.as_dict()
-    for name in sorted(given.keys() & names):
-        value, most = given[name], 1 if name in SHARES else LARGEST
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            faults.append(Fault(f"/{name}", "range", f"Must be a number from 0 to {most:g}."))
+    for name in sorted(document.keys() & names):
+        value, maximum = document[name], 1 if name in RATIOS else MAX_VALUE
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= maximum:
+            faults.append(Fault(f"/{name}", "range", f"Must be a number from 0 to {maximum:g}."))
         else:
             members[name] = float(value)
     for low, high in (("low_volume", "token_cutoff"), ("token_cutoff", "high_volume")):

@@ -1,4 +1,4 @@
-"""A recommendation as Markdown, to be sent around or printed."""
+"""Reports of recommendations as Markdown, to share or print."""
 
 from collections.abc import Iterator
 
@@ -7,84 +7,90 @@ from finetunes.strategy import costs, decision, evidence, signals
 from finetunes.strategy.evidence import INPUTS
 
 
-def markdown(kept: StrategyRecommendation) -> str:
-    """The whole report: answer, reasons, what would change it, money, signals, and where each figure comes from."""
-    return "\n".join(_lines(kept)) + "\n"
+def markdown(recommendation: StrategyRecommendation) -> str:
+    """Write the whole report: answer, reasons, sensitivity, costs, signals, and where each figure comes from."""
+    return "\n".join(_lines(recommendation)) + "\n"
 
 
-def _lines(kept: StrategyRecommendation) -> Iterator[str]:
-    result = kept.result
-    yield f"# {decision.TITLES.get(kept.strategy, kept.strategy)}"
+def _lines(recommendation: StrategyRecommendation) -> Iterator[str]:
+    result = recommendation.result
+    yield f"# {decision.TITLES.get(recommendation.strategy, recommendation.strategy)}"
     yield ""
-    about = f"Recommendation {kept.pk} for {kept.version}" if kept.version else f"Recommendation {kept.pk}"
-    policy = "the published function" if kept.policy == "seed" else f"policy {kept.policy_number}"
-    yield f"{about}, by {policy}, {kept.created_at:%Y-%m-%d %H:%M} UTC, asked for by {kept.by_name}."
-    if kept.is_simulation:
+    about = (
+        f"Recommendation {recommendation.pk} for {recommendation.version}"
+        if recommendation.version
+        else f"Recommendation {recommendation.pk}"
+    )
+    policy = "the published function" if recommendation.policy == "seed" else f"policy {recommendation.policy_number}"
+    requested = f"{recommendation.created_at:%Y-%m-%d %H:%M} UTC, requested by {recommendation.by_name}"
+    yield f"{about}, by {policy}, {requested}."
+    if recommendation.is_simulation:
         yield ""
         yield "**A simulation:** figures of made-up models or calls are among the inputs."
     yield ""
-    yield from (f"* {one}" for one in [*result["reasons"], *result.get("conflicts", ())])
+    yield from (f"* {reason}" for reason in [*result["reasons"], *result.get("conflicts", ())])
     if result.get("confidence") is not None:
         yield ""
         yield f"{result['confidence']:.0%} of draws from the inputs' intervals come to the same answer."
-    yield from _flips(kept)
-    yield from _money(kept)
-    yield from _signals(kept)
+    yield from _sensitivity_lines(recommendation)
+    yield from _cost_lines(recommendation)
+    yield from _signal_lines(recommendation)
     yield ""
     yield "## What it rests on"
     yield ""
     yield "| input | value | origin | from |"
     yield "|---|---|---|---|"
-    for name, figure in evidence.stored(kept.inputs).items():
-        shown = decision.amount(figure.value, name)
-        yield f"| {INPUTS[name].title} | {shown} | {figure.origin} | {_cell(figure.source)} |"
+    for name, figure in evidence.inputs_from_dict(recommendation.inputs).items():
+        amount = decision.format_amount(figure.value, name)
+        yield f"| {INPUTS[name].title} | {amount} | {figure.origin} | {_cell(figure.source)} |"
 
 
-def _flips(kept: StrategyRecommendation) -> Iterator[str]:
-    if kept.result.get("flips"):
+def _sensitivity_lines(recommendation: StrategyRecommendation) -> Iterator[str]:
+    if recommendation.result.get("flips"):
         yield ""
         yield "## What would change it"
         yield ""
-        yield from (f"* {one['sentence']}" for one in kept.result["flips"])
+        yield from (f"* {change['sentence']}" for change in recommendation.result["flips"])
 
 
-def _money(kept: StrategyRecommendation) -> Iterator[str]:
-    result = kept.result
+def _cost_lines(recommendation: StrategyRecommendation) -> Iterator[str]:
+    result = recommendation.result
     yield ""
-    yield "## Money"
+    yield "## Costs"
     yield ""
-    yield f"* {_payback(kept)}"
+    yield f"* {_payback_text(recommendation)}"
     if result.get("break_even_tokens") is not None:
         yield f"* Pays back in time from {result['break_even_tokens']:,.0f} tokens a month on."
     if result.get("tco_usd"):
         yield ""
-        yield f"| approach | {kept.policy_members['horizon_months']:g} months | between |"
+        yield f"| approach | {recommendation.policy_members['horizon_months']:g} months | between |"
         yield "|---|---|---|"
-        for one in costs.APPROACHES:
-            found = result["tco_usd"][one]
-            low, high = f"${found['low']:,.0f}", f"${found['high']:,.0f}"
-            yield f"| {decision.TITLES[one]} | ${found['value']:,.0f} | {low} and {high} |"
+        for approach in costs.APPROACHES:
+            total = result["tco_usd"][approach]
+            low, high = f"${total['low']:,.0f}", f"${total['high']:,.0f}"
+            yield f"| {decision.TITLES[approach]} | ${total['value']:,.0f} | {low} and {high} |"
 
 
-def _payback(kept: StrategyRecommendation) -> str:
-    payback = kept.result["payback_months"]
-    if payback is None and kept.policy != "seed" and "monthly_tokens" not in kept.inputs:
-        return "Nobody knows the volume, so nobody knows when it is paid back."
+def _payback_text(recommendation: StrategyRecommendation) -> str:
+    payback = recommendation.result["payback_months"]
+    if payback is None and recommendation.policy != "seed" and "monthly_tokens" not in recommendation.inputs:
+        return "The volume is not known, so payback is not known either."
     if payback is None or payback < 0:
         return "Never paid back: nothing is saved."
-    return f"Paid back in {signals.stretch(payback)}."
+    return f"Paid back in {signals.format_months(payback)}."
 
 
-def _signals(kept: StrategyRecommendation) -> Iterator[str]:
-    if not kept.result.get("signals"):
+def _signal_lines(recommendation: StrategyRecommendation) -> Iterator[str]:
+    if not recommendation.result.get("signals"):
         return
     yield ""
     yield "## Signals"
     yield ""
     yield "| signal | pulls to | strength | |"
     yield "|---|---|---|---|"
-    for one in kept.result["signals"]:
-        yield f"| {one['title']} | {one['pulls'] or '–'} | {one['strength']:.2f} | {_cell(one['sentence'])} |"
+    for signal in recommendation.result["signals"]:
+        title, pulls, sentence = signal["title"], signal["pulls"] or "–", _cell(signal["sentence"])
+        yield f"| {title} | {pulls} | {signal['strength']:.2f} | {sentence} |"
 
 
 def _cell(text: str) -> str:

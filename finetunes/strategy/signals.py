@@ -1,23 +1,21 @@
-"""What speaks for which approach: the rows of the published decision matrix and the pitfalls beside it, each with the
-way it pulls and how strongly. Pure.
-"""
+"""Signals for and against each approach: the rows of the published decision matrix and the pitfalls beside it. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from finetunes.strategy.costs import money
-from finetunes.strategy.evidence import INPUTS, Evidence, is_so
+from finetunes.strategy.costs import tuning_costs
+from finetunes.strategy.evidence import INPUTS, Evidence, is_flag_set
 from finetunes.strategy.policy import Policy
 
-# Months that are told in years.
-LONG = 36
+# From so many months on a time is given in years.
+MIN_MONTHS_IN_YEARS = 36
 PROMPT, TRIM, RETRIEVAL, TUNE = "prompt", "trim", "retrieval", "fine-tune"
 
 
 @dataclass(frozen=True)
 class Signal:
-    """`pulls` names an approach, or is empty where nothing is pulled; `strength` is from 0 to 1."""
+    """A reason for an approach: `pulls` names it, or is empty; `strength` is from 0 to 1."""
 
     key: str
     title: str
@@ -39,20 +37,20 @@ class Signal:
         }
 
 
-def all_of(evidence: Evidence, policy: Policy) -> list[Signal]:
-    """Every signal, the strongest first."""
-    found = [make(evidence, policy) for make in SIGNALS.values()]
-    return sorted(found, key=lambda one: -one.strength)
+def all_signals(evidence: Evidence, policy: Policy) -> list[Signal]:
+    """Return every signal, the strongest first."""
+    signals = [make(evidence, policy) for make in SIGNALS.values()]
+    return sorted(signals, key=lambda signal: -signal.strength)
 
 
 def _value(evidence: Evidence, name: str) -> float | None:
-    found = evidence.get(name)
-    return found.value if found else None
+    figure = evidence.get(name)
+    return figure.value if figure else None
 
 
 def _unknown(key: str, title: str, *inputs: str) -> Signal:
     names = ", ".join(INPUTS[name].title.lower() for name in inputs)
-    return Signal(key, title, "", 0.0, f"Nobody knows: {names}.", inputs, is_known=False)
+    return Signal(key, title, "", 0.0, f"Not known: {names}.", inputs, is_known=False)
 
 
 def volume(evidence: Evidence, policy: Policy) -> Signal:
@@ -60,18 +58,18 @@ def volume(evidence: Evidence, policy: Policy) -> Signal:
     tokens = _value(evidence, name)
     if tokens is None:
         return _unknown(key, title, name)
-    told = f"{tokens:,.0f} tokens a month"
+    text = f"{tokens:,.0f} tokens a month"
     if tokens < policy.low_volume:
         return Signal(
-            key, title, PROMPT, 1.0, f"{told} are few: the work of tuning outweighs what tokens cost.", (name,)
+            key, title, PROMPT, 1.0, f"{text} are few: the work of tuning outweighs what tokens cost.", (name,)
         )
     if tokens < policy.token_cutoff:
-        gone = (policy.token_cutoff - tokens) / max(1.0, policy.token_cutoff - policy.low_volume)
-        sentence = f"{told} are below {policy.token_cutoff:,.0f}, from where tuning is worth a look."
-        return Signal(key, title, PROMPT, gone, sentence, (name,))
-    gone = min(1.0, (tokens - policy.token_cutoff) / max(1.0, policy.high_volume - policy.token_cutoff))
-    sentence = f"{told}: what a tuned model saves on each of them adds up."
-    return Signal(key, title, TUNE, gone, sentence, (name,))
+        strength = (policy.token_cutoff - tokens) / max(1.0, policy.token_cutoff - policy.low_volume)
+        sentence = f"{text} are below {policy.token_cutoff:,.0f}, from where tuning is worth a look."
+        return Signal(key, title, PROMPT, strength, sentence, (name,))
+    strength = min(1.0, (tokens - policy.token_cutoff) / max(1.0, policy.high_volume - policy.token_cutoff))
+    sentence = f"{text}: what a tuned model saves on each of them adds up."
+    return Signal(key, title, TUNE, strength, sentence, (name,))
 
 
 def strict_format(evidence: Evidence, policy: Policy) -> Signal:
@@ -79,36 +77,36 @@ def strict_format(evidence: Evidence, policy: Policy) -> Signal:
     errors = _value(evidence, name)
     if errors is None:
         return _unknown(key, title, name)
-    parsed = " Answers are parsed, so each is a failure." if is_so(evidence, "strict_format") else ""
+    parsed = " Answers are parsed, so each is a failure." if is_flag_set(evidence, "strict_format") else ""
     limit = policy.format_error_rate
-    told = f"{errors:.1%} of answers are not in the format, {limit:.0%} may be."
+    text = f"{errors:.1%} of answers are not in the format, {limit:.0%} may be."
     if errors <= limit:
-        return Signal(key, title, "", 0.0, told, (name, "strict_format"))
+        return Signal(key, title, "", 0.0, text, (name, "strict_format"))
     strength = min(1.0, 0.5 + (errors - limit) / max(limit, 0.01) / 2)
-    sentence = f"{told}{parsed} Tuning takes the form in, where a prompt needs ever more words for it."
+    sentence = f"{text}{parsed} Tuning takes the form in, where a prompt needs ever more words for it."
     return Signal(key, title, TUNE, strength, sentence, (name, "strict_format"))
 
 
 def latency(evidence: Evidence, policy: Policy) -> Signal:
     key, title, name = "latency", "Latency", "latency_ms"
-    found = _value(evidence, name)
-    if found is None:
+    latency_ms = _value(evidence, name)
+    if latency_ms is None:
         return _unknown(key, title, name)
-    told = f"{found:,.0f} ms on average, {policy.latency_sla_ms:,.0f} ms are allowed."
-    if found > policy.latency_sla_ms:
-        strength = min(1.0, 0.5 + (found / max(policy.latency_sla_ms, 1.0) - 1) / 2)
-        return Signal(key, title, TUNE, strength, f"{told} A shorter question to a smaller model is faster.", (name,))
+    text = f"{latency_ms:,.0f} ms on average, {policy.latency_sla_ms:,.0f} ms are allowed."
+    if latency_ms > policy.latency_sla_ms:
+        strength = min(1.0, 0.5 + (latency_ms / max(policy.latency_sla_ms, 1.0) - 1) / 2)
+        return Signal(key, title, TUNE, strength, f"{text} A shorter question to a smaller model is faster.", (name,))
     if policy.latency_sla_ms < policy.latency_sensitive_ms:
-        sentence = f"{told} Below {policy.latency_sensitive_ms:,.0f} ms every token that is read counts."
+        sentence = f"{text} Below {policy.latency_sensitive_ms:,.0f} ms every token that is read counts."
         return Signal(key, title, TUNE, 0.3, sentence, (name,))
-    return Signal(key, title, "", 0.0, told, (name,))
+    return Signal(key, title, "", 0.0, text, (name,))
 
 
-def _stated(
+def _flag_signal(
     evidence: Evidence, key: str, title: str, name: str, pull: tuple[str, float, str], otherwise: str
 ) -> Signal:
-    """What is so or is not: `pull` says which way it pulls, how strongly and why."""
-    if not is_so(evidence, name):
+    """Make the signal of a yes-or-no input; `pull` has the approach, the strength and the reason."""
+    if not is_flag_set(evidence, name):
         return Signal(key, title, "", 0.0, otherwise, (name,), name in evidence)
     return Signal(key, title, *pull, (name,))
 
@@ -117,19 +115,19 @@ def knowledge(evidence: Evidence, policy: Policy) -> Signal:
     why = "Facts that change are looked up: a tuned model would have learned yesterday's, and invent today's."
     pull = (RETRIEVAL, 1.0, why)
     title, otherwise = "Knowledge that changes", "No facts that change are asked for."
-    return _stated(evidence, "knowledge", title, "dynamic_knowledge", pull, otherwise)
+    return _flag_signal(evidence, "knowledge", title, "dynamic_knowledge", pull, otherwise)
 
 
 def reasoning(evidence: Evidence, policy: Policy) -> Signal:
     pull = (PROMPT, 0.7, "Tuning betters the form and not the depth: let the prompt have it think in steps.")
     title, otherwise = "Reasoning in steps", "No reasoning in steps is asked for."
-    return _stated(evidence, "reasoning", title, "complex_reasoning", pull, otherwise)
+    return _flag_signal(evidence, "reasoning", title, "complex_reasoning", pull, otherwise)
 
 
 def style(evidence: Evidence, policy: Policy) -> Signal:
     pull = (TUNE, 0.5, "One voice is held better by a model that learned it than by describing it on every call.")
     title, otherwise = "Style and tone", "No particular voice is asked for."
-    return _stated(evidence, "style", title, "consistent_style", pull, otherwise)
+    return _flag_signal(evidence, "style", title, "consistent_style", pull, otherwise)
 
 
 def bloat(evidence: Evidence, policy: Policy) -> Signal:
@@ -137,12 +135,12 @@ def bloat(evidence: Evidence, policy: Policy) -> Signal:
     tokens, examples = (_value(evidence, name) for name in names)
     if tokens is None:
         return _unknown(key, title, "prompt_tokens")
-    told = f"The prompt has {tokens:,.0f} tokens and {examples or 0:,.0f} examples"
+    text = f"The prompt has {tokens:,.0f} tokens and {examples or 0:,.0f} examples"
     over = max(tokens / max(policy.bloat_tokens, 1.0), (examples or 0) / max(policy.bloat_examples, 1.0))
     if over <= 1:
-        return Signal(key, title, "", 0.0, f"{told}: not bloated.", names)
+        return Signal(key, title, "", 0.0, f"{text}: not bloated.", names)
     limit = f"{policy.bloat_tokens:,.0f} tokens or {policy.bloat_examples:,.0f} examples"
-    sentence = f"{told}, more than {limit}: take out what repeats before anything else, then look at tuning."
+    sentence = f"{text}, more than {limit}: take out what repetitions before anything else, then look at tuning."
     return Signal(key, title, TRIM, min(1.0, over / 2), sentence, names)
 
 
@@ -180,44 +178,44 @@ def payback(evidence: Evidence, policy: Policy) -> Signal:
     key, title, names = "payback", "Payback", ("monthly_tokens", "prompt_price", "tuned_price", "dev_cost_hours")
     if "monthly_tokens" not in evidence:
         return _unknown(key, title, "monthly_tokens")
-    found = money(evidence, policy)
+    costs = tuning_costs(evidence, policy)
     sentence = payback_sentence(evidence, policy)
-    if found.payback.value <= policy.payback_months:
+    if costs.payback.value <= policy.payback_months:
         return Signal(key, title, TUNE, 0.8, sentence, names)
     return Signal(key, title, PROMPT, 0.6, sentence, names)
 
 
 def payback_sentence(evidence: Evidence, policy: Policy) -> str:
-    """When tuning is paid back, in words; also where nothing is saved, or there is nothing to pay back."""
-    found = money(evidence, policy)
-    savings, cost = found.monthly_savings.value, found.dev_cost.value
+    """Describe when tuning is paid back; also where nothing is saved, or there is nothing to pay back."""
+    costs = tuning_costs(evidence, policy)
+    savings, cost = costs.monthly_savings.value, costs.dev_cost.value
     if not cost:
         return "Tuning costs nothing here, so there is nothing to pay back."
     if savings < 0:
         return f"A tuned model would cost ${-savings:,.2f} a month more, so its ${cost:,.2f} are never paid back."
     if not savings:
         return f"Nothing is saved, so the ${cost:,.2f} that tuning takes are never paid back."
-    return f"${savings:,.2f} saved a month pay ${cost:,.2f} back in {stretch(found.payback.value)}; " + (
+    return f"${savings:,.2f} saved a month pay ${cost:,.2f} back in {format_months(costs.payback.value)}; " + (
         f"{policy.payback_months:g} months are allowed."
     )
 
 
-def stretch(months: float) -> str:
-    """A number of months as people say it."""
-    return f"{months:,.1f} months" if months < LONG else f"{months / 12:,.0f} years"
+def format_months(months: float) -> str:
+    """Format a number of months."""
+    return f"{months:,.1f} months" if months < MIN_MONTHS_IN_YEARS else f"{months / 12:,.0f} years"
 
 
 def quality(evidence: Evidence, policy: Policy) -> Signal:
     key, title, name = "quality", "Measured quality", "quality_change"
-    found = evidence.get(name)
-    if found is None:
+    figure = evidence.get(name)
+    if figure is None:
         return Signal(key, title, "", 0.0, "No tuned model has been measured.", (name,), is_known=False)
-    told = f"{found.value:+.3f} against the prompt, between {found.low:+.3f} and {found.high:+.3f}"
-    if found.low > 0:
-        return Signal(key, title, TUNE, 1.0, f"The tuned model is better: {told}.", (name,))
-    if found.high < 0:
-        return Signal(key, title, PROMPT, 1.0, f"The tuned model is worse: {told}.", (name,))
-    return Signal(key, title, "", 0.0, f"No difference in quality is shown: {told}.", (name,))
+    text = f"{figure.value:+.3f} against the prompt, between {figure.low:+.3f} and {figure.high:+.3f}"
+    if figure.low > 0:
+        return Signal(key, title, TUNE, 1.0, f"The tuned model is better: {text}.", (name,))
+    if figure.high < 0:
+        return Signal(key, title, PROMPT, 1.0, f"The tuned model is worse: {text}.", (name,))
+    return Signal(key, title, "", 0.0, f"No difference in quality is shown: {text}.", (name,))
 
 
 SIGNALS: Mapping[str, Callable[[Evidence, Policy], Signal]] = {

@@ -12,11 +12,11 @@ Powers = Mapping[str, int]
 
 
 class UnitError(TypeError):
-    """Two quantities that cannot be added or compared."""
+    """Raised for two numbers whose units do not allow adding or comparing."""
 
 
-def unit(text: str) -> Powers:
-    """The powers of a unit as people write it: `USD/month`, `token`, `USD/Mtoken`, `` for a plain number."""
+def parse_unit(text: str) -> Powers:
+    """Read the powers of a unit as it is written: `USD/month`, `token`, `USD/Mtoken`, `` for a plain number."""
     powers: dict[str, int] = {}
     for place, part in enumerate(text.split("/")):
         for name in filter(None, part.split("*")):
@@ -26,7 +26,7 @@ def unit(text: str) -> Powers:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A value of a unit."""
+    """A value with its unit."""
 
     value: float
     powers: Powers = field(default_factory=dict)
@@ -40,12 +40,12 @@ class Quantity:
     def __mul__(self, other: "Quantity | float") -> "Quantity":
         if not isinstance(other, Quantity):
             return Quantity(self.value * other, self.powers)
-        return Quantity(self.value * other.value, _joined(self.powers, other.powers, 1))
+        return Quantity(self.value * other.value, _combine_powers(self.powers, other.powers, 1))
 
     def __truediv__(self, other: "Quantity | float") -> "Quantity":
         if not isinstance(other, Quantity):
-            return Quantity(divided(self.value, other), self.powers)
-        return Quantity(divided(self.value, other.value), _joined(self.powers, other.powers, -1))
+            return Quantity(divide(self.value, other), self.powers)
+        return Quantity(divide(self.value, other.value), _combine_powers(self.powers, other.powers, -1))
 
     def __lt__(self, other: "Quantity") -> bool:
         return self.value < self._same(other)
@@ -60,8 +60,8 @@ class Quantity:
         return self.value >= self._same(other)
 
     def to(self, text: str) -> float:
-        """The bare number, where the quantity is of this unit."""
-        if dict(self.powers) != dict(unit(text)):
+        """Return the bare number; UnitError where the unit is another one."""
+        if dict(self.powers) != dict(parse_unit(text)):
             raise UnitError(f"{self} is not in {text or 'plain numbers'}.")
         return self.value
 
@@ -77,19 +77,19 @@ class Quantity:
 
 
 def quantity(value: float, text: str) -> Quantity:
-    """A value of a unit as people write it."""
-    return Quantity(float(value), unit(text))
+    """Make a value with a unit as it is written."""
+    return Quantity(float(value), parse_unit(text))
 
 
-def divided(value: float, by: float) -> float:
-    """A quotient as IEEE 754 has it: by zero it is infinite, and of zero by zero no number."""
+def divide(value: float, by: float) -> float:
+    """Divide as IEEE 754 does: by zero gives infinity, and zero by zero NaN."""
     if by:
         return value / by
     return nan if not value or isnan(value) else copysign(inf, value) * copysign(1.0, by)
 
 
-def _joined(one: Powers, other: Powers, sign: int) -> Powers:
-    powers = dict(one)
-    for name, power in other.items():
+def _combine_powers(first: Powers, second: Powers, sign: int) -> Powers:
+    powers = dict(first)
+    for name, power in second.items():
         powers[name] = powers.get(name, 0) + sign * power
     return {name: power for name, power in powers.items() if power}

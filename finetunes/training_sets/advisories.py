@@ -1,7 +1,7 @@
-"""What speaks against a tuning, and which settings to begin with. Pure.
+"""Advisories against a tuning, and the settings to begin with. Pure.
 
-Two of the pitfalls that Cuebook's source document names are looked for here: a model that forgets what it could
-(narrow data, many epochs, high rates), and facts that are to be learned by heart (they belong into a search).
+Two of the pitfalls that Cuebook's source document names are detected here: forgetting what the base could do (narrow
+data, many epochs, high rates), and facts to be learned by heart (they belong into retrieval).
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from finetunes.training_sets.estimates import Hyperparameters
 
-# What to begin with, and why.
+# Settings to begin with, and the reasons.
 DEFAULTS = Hyperparameters(n_epochs=3, batch_size=4, learning_rate_multiplier=1.0)
 BETA = 0.1
 REASONS: Mapping[str, str] = {
@@ -21,18 +21,18 @@ REASONS: Mapping[str, str] = {
     "learning_rate_multiplier": "The provider’s own rate: higher ones forget faster what the base could.",
     "beta": "0.1 lets preferences count and keeps the model near its base; lower drifts further.",
 }
-MANY_EPOCHS, HIGH_RATE, NARROW = 5, 2.0, 100
+MANY_EPOCHS, HIGH_RATE, NARROW_EXAMPLES = 5, 2.0, 100
 # A word of an answer counts as a fact where it has a digit or a capital within a sentence, or is long and rare.
 FACT = re.compile(r"\b(?:[A-Z][\w-]{2,}|\w*\d[\w.,/-]*)\b")
-RARE_SHARE = 0.02
-KNOWLEDGE_SHARE = 0.3
-LEAST_JUDGED = 10
-SHORTEST_JUDGED = 40
+RARE_RATIO = 0.02
+MIN_KNOWLEDGE_RATIO = 0.3
+MIN_JUDGED = 10
+MIN_JUDGED_LENGTH = 40
 
 
 @dataclass(frozen=True)
-class Warned:
-    """`key` is stable; `message` says what and `advice` what to do."""
+class Advisory:
+    """A warning with a stable `key`, the `message` and the `advice` what to do."""
 
     key: str
     message: str
@@ -42,50 +42,52 @@ class Warned:
         return dict(vars(self))
 
 
-def warnings(examples: int, hyperparameters: Hyperparameters, epochs: int, *, has_general: bool) -> list[Warned]:
-    """What may go wrong with so many examples and these settings."""
-    found = []
+def setting_advisories(
+    examples: int, hyperparameters: Hyperparameters, epochs: int, *, has_general: bool
+) -> list[Advisory]:
+    """Warn of what may go wrong with so many examples and these settings."""
+    advisories = []
     rate = hyperparameters.learning_rate_multiplier or 1.0
-    if examples < NARROW and epochs > MANY_EPOCHS:
+    if examples < NARROW_EXAMPLES and epochs > MANY_EPOCHS:
         sentence = f"{examples} examples, {epochs} times: the model may learn them by heart and forget the rest."
-        found.append(Warned("forgetting", sentence, "Take 3 epochs, or collect more examples."))
+        advisories.append(Advisory("forgetting", sentence, "Take 3 epochs, or collect more examples."))
     elif epochs > MANY_EPOCHS:
         sentence = f"{epochs} epochs: what the base can beside this task may be forgotten."
-        found.append(Warned("forgetting", sentence, "Begin with 3, and look at the validation loss first."))
+        advisories.append(Advisory("forgetting", sentence, "Begin with 3, and look at the validation loss first."))
     if rate > HIGH_RATE:
         sentence = f"A rate of {rate:g} times the usual one forgets faster than it learns."
-        found.append(Warned("rate", sentence, "Begin with 1.0."))
+        advisories.append(Advisory("rate", sentence, "Begin with 1.0."))
     if not has_general:
-        sentence = "The dataset has no case on its general side, so forgetting cannot be measured."
-        found.append(Warned("general", sentence, "Add some cases of other tasks, placed on “general”."))
-    return found
+        sentence = "The dataset has no case in its general split, so forgetting cannot be measured."
+        advisories.append(Advisory("general", sentence, "Add some cases of other tasks to the split “general”."))
+    return advisories
 
 
-def knowledge(pairs: Iterable[tuple[str, str]]) -> Warned | None:
-    """Whether answers bring facts that questions do not have: numbers and names that stand in few answers.
+def knowledge_advisory(pairs: Iterable[tuple[str, str]]) -> Advisory | None:
+    """Warn where answers contain facts that questions do not have: numbers and names that occur in few answers.
 
-    `pairs` are (question, answer). Short answers, such as labels, say nothing either way and are not judged.
+    `pairs` are (question, answer). Short answers, such as labels, say nothing either way and are skipped.
     """
-    judged = [(asked, said) for asked, said in pairs if len(said) >= SHORTEST_JUDGED]
-    if len(judged) < LEAST_JUDGED:
+    judged = [(question, answer) for question, answer in pairs if len(answer) >= MIN_JUDGED_LENGTH]
+    if len(judged) < MIN_JUDGED:
         return None
-    often = Counter(word for _, said in judged for word in set(_facts(said)))
-    most = max(1, round(RARE_SHARE * len(judged)))
+    often = Counter(word for _, answer in judged for word in set(_facts_in(answer)))
+    most = max(1, round(RARE_RATIO * len(judged)))
     with_new = sum(
-        any(often[word] <= most and word.lower() not in asked.lower() for word in _facts(said))
-        for asked, said in judged
+        any(often[word] <= most and word.lower() not in question.lower() for word in _facts_in(answer))
+        for question, answer in judged
     )
     share = with_new / len(judged)
-    if share < KNOWLEDGE_SHARE:
+    if share < MIN_KNOWLEDGE_RATIO:
         return None
-    return Warned(
+    return Advisory(
         "knowledge",
         f"{share:.0%} of the answers state names or numbers that their questions do not have.",
         "This looks like knowledge, not style: a tuned model makes such facts up. Let a search put them in.",
     )
 
 
-def _facts(text: str) -> Sequence[str]:
+def _facts_in(text: str) -> Sequence[str]:
     # The first word of a sentence has a capital anyway.
-    inner = re.sub(r"(^|[.!?:\n\"]\s*)[A-Z]", lambda found: found[0].lower(), text)
+    inner = re.sub(r"(^|[.!?:\n\"]\s*)[A-Z]", lambda match: match[0].lower(), text)
     return FACT.findall(inner)

@@ -1,4 +1,4 @@
-"""What a tuning will take: tokens, epochs, steps, money and time. Pure."""
+"""Estimates of a fine-tune: tokens, epochs, steps, costs and time. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from typing import Any
 
 MILLION = 1_000_000
 # The longest training example in tokens, by the start of the model's name (Azure's and OpenAI's tables of models).
-LONGEST_EXAMPLE: Mapping[str, int] = {"gpt-4o": 65_536, "gpt-4.1": 65_536, "gpt-3.5-turbo": 16_385}
-# What OpenAI's cookbook takes "auto" to mean, so that neither little data is seen too rarely nor much too often.
-TARGET_EPOCHS, LEAST_SEEN, MOST_SEEN, MOST_EPOCHS = 3, 100, 25_000, 25
+MAX_EXAMPLE_TOKENS: Mapping[str, int] = {"gpt-4o": 65_536, "gpt-4.1": 65_536, "gpt-3.5-turbo": 16_385}
+# The meaning of "auto" by OpenAI's cookbook, so that small data is not seen too rarely and large data not too often.
+TARGET_EPOCHS, MIN_SEEN, MAX_SEEN, MAX_EPOCHS = 3, 100, 25_000, 25
 EPOCHS, BATCH_SIZES = (1, 50), (1, 256)
-LARGEST_RATE = 100.0
+MAX_RATE = 100.0
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """None: the provider decides. `beta` is for preference pairs alone: how near to the base the model stays."""
+    """Settings of a tuning; None: the provider decides. `beta` is for preference pairs alone: how near to the base the
+    model stays."""
 
     n_epochs: int | None = 3
     batch_size: int | None = 4
@@ -26,19 +27,19 @@ class Hyperparameters:
     beta: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As the protocol has them; `auto` for what the provider decides."""
+        """Return the settings as the protocol has them; `auto` where the provider decides."""
         members = {
             "n_epochs": self.n_epochs,
             "batch_size": self.batch_size,
             "learning_rate_multiplier": self.learning_rate_multiplier,
         }
-        found: dict[str, Any] = {name: AUTO if value is None else value for name, value in members.items()}
-        return found if self.beta is None else {**found, "beta": self.beta}
+        document: dict[str, Any] = {name: AUTO if value is None else value for name, value in members.items()}
+        return document if self.beta is None else {**document, "beta": self.beta}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`seconds` and `cost_usd` are None where nobody has measured or said anything that they could come from."""
+    """Estimate of a tuning; `seconds` and `cost_usd` are None where there is nothing to compute them from."""
 
     examples: int
     tokens: int
@@ -54,38 +55,39 @@ class Estimate:
         return {**vars(self), "cost_usd": cost}
 
 
-def longest_example(model: str) -> int | None:
-    """The most tokens that an example may have for this base, or None where it is not known."""
+def max_example_tokens(model: str) -> int | None:
+    """Return the most tokens that an example may have for this base, or None where it is not known."""
     name = model.removeprefix("ft:")
-    fitting = [prefix for prefix in LONGEST_EXAMPLE if name.startswith(prefix)]
-    return LONGEST_EXAMPLE[max(fitting, key=len)] if fitting else None
+    fitting = [prefix for prefix in MAX_EXAMPLE_TOKENS if name.startswith(prefix)]
+    return MAX_EXAMPLE_TOKENS[max(fitting, key=len)] if fitting else None
 
 
 def automatic_epochs(examples: int) -> int:
-    """How often a provider would go through so many examples by itself (the cookbook's rule)."""
-    if examples * TARGET_EPOCHS < LEAST_SEEN:
-        return min(MOST_EPOCHS, max(1, LEAST_SEEN // max(1, examples)))
-    if examples * TARGET_EPOCHS > MOST_SEEN:
-        return max(1, MOST_SEEN // examples)
+    """Return how often a provider goes through so many examples by default (the cookbook's rule)."""
+    if examples * TARGET_EPOCHS < MIN_SEEN:
+        return min(MAX_EPOCHS, max(1, MIN_SEEN // max(1, examples)))
+    if examples * TARGET_EPOCHS > MAX_SEEN:
+        return max(1, MAX_SEEN // examples)
     return TARGET_EPOCHS
 
 
-def estimated(
+def estimate_training(
     lengths: Sequence[int],
     hyperparameters: Hyperparameters,
     *,
     is_exact: bool,
-    longest: int | None = None,
+    max_tokens: int | None = None,
     price: Decimal | None = None,
     seconds_per_token: float | None = None,
 ) -> Estimate:
-    """`lengths` are the tokens of each training example; `price` is US dollars for a million trained tokens.
+    """Estimate a tuning. `lengths` are the tokens of each training example; `price` is US dollars for a million trained
+    tokens.
 
-    Cost = sum of min(longest, length) x epochs x price / 1,000,000: what Azure and the cookbook say is billed. What was
-    really billed is the job's trained tokens.
+    Cost = sum of min(max_tokens, length) x epochs x price / 1,000,000: what Azure and the cookbook say is billed. The
+    real bill follows the job's trained tokens.
     """
     epochs = hyperparameters.n_epochs or automatic_epochs(len(lengths))
-    read = sum(lengths) if longest is None else sum(min(longest, one) for one in lengths)
+    read = sum(lengths) if max_tokens is None else sum(min(max_tokens, length) for length in lengths)
     trained = read * epochs
     batch = hyperparameters.batch_size or max(1, round(0.002 * len(lengths)))
     return Estimate(

@@ -1,8 +1,8 @@
-"""Whether training files can be learned from: each fault with its file, line and rule. Pure.
+"""Validation of training files: each fault with its file, line and rule. Pure.
 
 The rules on shape are those of OpenAI's cookbook ("Data preparation and analysis for chat model fine-tuning"), with
-what the API refuses beside them (weights, the last message, fewer than ten examples); those on sense are ours: nothing
-of the test side, nothing on both sides, no question with two answers, no answer that breaks the schema it is to teach.
+what the API refuses beside them (weights, the last message, fewer than ten examples); those on content are ours: no
+test case, nothing in both files, no question with two answers, no answer that breaks the schema it is to teach.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from finetunes.providers import jsonl
 from finetunes.providers.jsonl import Method
 from registry.content import tokens
 
-LEAST_EXAMPLES = 10
-# As many of each rule are kept to be shown; all are counted.
-KEPT = 20
+MIN_EXAMPLES = 10
+# So many findings of each rule are listed; all are counted.
+MAX_FINDINGS_PER_RULE = 20
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MEMBERS = frozenset({"role", "content", "name", "weight", "tool_calls", "tool_call_id", "refusal"})
 TRAIN, VALIDATION = "train", "validation"
 ERROR, WARNING = "error", "warning"
-# What each rule is called by people.
+# Title of each rule.
 RULES: Mapping[str, str] = {
     "unreadable": "Lines that are no JSON",
     "data_type": "Lines that are no object",
@@ -53,8 +53,8 @@ WARNINGS = frozenset({"repeated", "missing_user", "message_unrecognized_key"})
 
 
 @dataclass(frozen=True)
-class Finding:
-    """`line` is None for what is wrong with the file as a whole."""
+class FileFinding:
+    """A fault in a file; `line` is None for a fault of the file as a whole."""
 
     file: str
     line: int | None
@@ -67,30 +67,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the base model bears: the longest example in tokens, whose vocabulary counts them, the fewest examples."""
+    """Limits of the base model: the model whose vocabulary counts, the longest example in tokens, the least number of
+    examples."""
 
     vocabulary_of: str = ""
-    longest: int | None = None
-    least: int = LEAST_EXAMPLES
+    max_tokens: int | None = None
+    min_examples: int = MIN_EXAMPLES
 
 
 @dataclass
 class Verdict:
-    """What was found: how often each rule was broken, and the first lines that broke it; the tokens of each line."""
+    """Result of a validation: how often each rule was broken, the first lines that broke it, and the tokens of each
+    line."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[FileFinding] = field(default_factory=list)
     lengths: dict[str, list[int]] = field(default_factory=lambda: {TRAIN: [], VALIDATION: []})
     is_exact: bool = True
 
     def add(self, file: str, line: int | None, rule: str, message: str) -> None:
         self.counts[rule] += 1
-        if self.counts[rule] <= KEPT:
-            self.findings.append(Finding(file, line, rule, message[:300]))
+        if self.counts[rule] <= MAX_FINDINGS_PER_RULE:
+            self.findings.append(FileFinding(file, line, rule, message[:300]))
 
     @property
     def errors(self) -> int:
-        """How many faults keep the files from being used."""
+        """Count the faults that keep the files from being used."""
         return sum(count for rule, count in self.counts.items() if rule not in WARNINGS)
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class Verdict:
             for rule in RULES
             if self.counts[rule]
         ]
-        return {"errors": self.errors, "rules": rules, "findings": [one.as_dict() for one in self.findings]}
+        return {"errors": self.errors, "rules": rules, "findings": [finding.as_dict() for finding in self.findings]}
 
 
 def validate(
@@ -115,8 +117,8 @@ def validate(
     limits: Limits | None = None,
     test_inputs: Callable[[Sequence[jsonl.Message]], bool] = lambda _: False,
 ) -> Verdict:
-    """Look through the files (`train`, and `validation` where there is one). `test_inputs` says whether a question is
-    one of the test side."""
+    """Validate the files (`train`, and `validation` where there is one). `test_inputs` says whether a question is in
+    the test split."""
     checks = _Checks(method, schema, limits or Limits(), test_inputs)
     for file in (TRAIN, VALIDATION):
         if file in files:
@@ -137,22 +139,20 @@ class _Checks:
         self._schema = json_schema.validator(json.dumps(schema, sort_keys=True)) if schema else None
         self._limits = limits
         self._is_test = test_inputs
-        # Of each question: where it stood first, and what was answered.
-        self._asked: dict[bytes, tuple[str, int, bytes]] = {}
+        # For each question: the file and line where it stood first, and a digest of that line.
+        self._questions: dict[bytes, tuple[str, int, bytes]] = {}
 
     def file(self, file: str, data: bytes) -> None:
         count = 0
-        for number, line in jsonl.read(data):
+        for number, line in jsonl.read_lines(data):
             count += 1
             faults = list(self._shape(line))
             for rule, message in faults:
                 self.verdict.add(file, number, rule, message)
             if not any(rule not in WARNINGS for rule, _ in faults):
                 self._sense(file, number, line)
-        if file == TRAIN and count < self._limits.least:
-            sentence = (
-                f"{count} of the {self._limits.least} examples that are needed at least; 50 to 100 begin to help."
-            )
+        if file == TRAIN and count < self._limits.min_examples:
+            sentence = f"{count} of at least {self._limits.min_examples} examples; 50 to 100 begin to help."
             self.verdict.add(file, None, "too_few", sentence)
 
     def _shape(self, line: Any) -> Iterator[tuple[str, str]]:
@@ -161,20 +161,20 @@ class _Checks:
         elif not isinstance(line, dict):
             yield "data_type", f"Is {type(line).__name__}, not an object."
         elif self._method == Method.PREFERENCE:
-            yield from _pair(line)
+            yield from _pair_faults(line)
         else:
-            yield from _conversation(line.get("messages"), ends_with_answer=True)
+            yield from _conversation_faults(line.get("messages"), ends_with_answer=True)
 
     def _sense(self, file: str, number: int, line: Mapping[str, Any]) -> None:
-        asked, answer = jsonl.question(line), jsonl.answer(line)
+        question, answer = jsonl.question_messages(line), jsonl.answer_to_learn(line)
         self._count_tokens(file, number, line)
-        if self._is_test(asked):
+        if self._is_test(question):
             self.verdict.add(file, number, "test_leak", "This question is a test case too.")
         if self._schema is not None:
-            for message in _against(self._schema, answer):
+            for message in _schema_faults(self._schema, answer):
                 self.verdict.add(file, number, "schema", message)
-        key = _digest(asked)
-        where, first, before = self._asked.setdefault(key, (file, number, _digest(line)))
+        key = _digest(question)
+        where, first, before = self._questions.setdefault(key, (file, number, _digest(line)))
         if (where, first) == (file, number):
             return
         if where != file:
@@ -185,72 +185,72 @@ class _Checks:
             self.verdict.add(file, number, "contradiction", f"Line {first} answers the same question differently.")
 
     def _count_tokens(self, file: str, number: int, line: Mapping[str, Any]) -> None:
-        found = line_tokens(line, self._limits.vocabulary_of)
-        self.verdict.is_exact &= found.is_exact
-        self.verdict.lengths[file].append(found.tokens)
-        longest = self._limits.longest
-        if longest is not None and found.tokens > longest:
-            self.verdict.add(file, number, "too_long", f"{found.tokens:,} tokens; the model reads {longest:,}.")
+        count = line_tokens(line, self._limits.vocabulary_of)
+        self.verdict.is_exact &= count.is_exact
+        self.verdict.lengths[file].append(count.tokens)
+        max_tokens = self._limits.max_tokens
+        if max_tokens is not None and count.tokens > max_tokens:
+            self.verdict.add(file, number, "too_long", f"{count.tokens:,} tokens; the model reads {max_tokens:,}.")
 
 
 def line_tokens(line: Mapping[str, Any], model: str) -> tokens.TokenCount:
-    """The tokens of a line as the cookbook counts them: 3 for each message and its texts, 3 to begin the answer."""
+    """Count the tokens of a line as the cookbook does: 3 for each message and its texts, 3 to begin the answer."""
     if "preferred_output" in line:
         messages = [*line["input"]["messages"], *line["preferred_output"], *line["non_preferred_output"]]
     else:
         messages = line["messages"]
-    found = tokens.count_messages(messages, model)
+    count = tokens.count_messages(messages, model)
     tools = (line["input"] if "preferred_output" in line else line).get("tools")
     if not tools:
-        return found
-    # How a provider writes tools for the model, nobody says; as JSON they are about as long.
-    return tokens.TokenCount(found.tokens + tokens.count(json.dumps(tools), model).tokens, is_exact=False)
+        return count
+    # Providers do not document how they write tools for the model; as JSON they are about as long.
+    return tokens.TokenCount(count.tokens + tokens.count(json.dumps(tools), model).tokens, is_exact=False)
 
 
-def _pair(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    given = line.get("input")
-    if not isinstance(given, dict):
+def _pair_faults(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    question = line.get("input")
+    if not isinstance(question, dict):
         yield "missing_messages_list", "Has no input with messages."
         return
-    yield from _conversation(given.get("messages"), ends_with_answer=False)
+    yield from _conversation_faults(question.get("messages"), ends_with_answer=False)
     texts = []
     for name in ("preferred_output", "non_preferred_output"):
-        found = line.get(name)
-        if not isinstance(found, list) or not found or not isinstance(found[-1], dict):
+        output = line.get(name)
+        if not isinstance(output, list) or not output or not isinstance(output[-1], dict):
             yield "bad_pair", f"Has no {name}."
             return
-        yield from _conversation(found, ends_with_answer=True)
-        texts.append(found[-1].get("content"))
+        yield from _conversation_faults(output, ends_with_answer=True)
+        texts.append(output[-1].get("content"))
     if texts[0] == texts[1]:
         yield "bad_pair", "Both answers are the same."
 
 
-def _conversation(messages: Any, *, ends_with_answer: bool) -> Iterator[tuple[str, str]]:
+def _conversation_faults(messages: Any, *, ends_with_answer: bool) -> Iterator[tuple[str, str]]:
     if not isinstance(messages, list) or not messages:
         yield "missing_messages_list", "Has no list of messages."
         return
-    for place, message in enumerate(messages, start=1):
+    for position, message in enumerate(messages, start=1):
         if not isinstance(message, dict):
-            yield "data_type", f"Message {place} is no object."
+            yield "data_type", f"Message {position} is no object."
             return
-        faults = list(_message(message))
-        yield from ((rule, f"Message {place}: {said}") for rule, said in faults)
+        faults = list(_message_faults(message))
+        yield from ((rule, f"Message {position}: {sentence}") for rule, sentence in faults)
         if any(rule not in WARNINGS for rule, _ in faults):
             return
-    roles = [one.get("role") for one in messages]
+    roles = [message.get("role") for message in messages]
     if not ends_with_answer:
         return
     if "assistant" not in roles:
         yield "example_missing_assistant_message", "No message is the assistant’s."
     elif roles[-1] != "assistant":
         yield "last_not_assistant", "The last message is not the assistant’s."
-    elif all(one.get("weight") == 0 for one in messages if one.get("role") == "assistant"):
+    elif all(message.get("weight") == 0 for message in messages if message.get("role") == "assistant"):
         yield "nothing_learned", "Every answer has the weight 0."
     if "user" not in roles and len(messages) > 1:
         yield "missing_user", "No message is the user’s."
 
 
-def _message(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _message_faults(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     role, content = message.get("role"), message.get("content")
     if "role" not in message or ("content" not in message and not message.get("tool_calls")):
         yield "message_missing_key", "needs a role and a content."
@@ -267,15 +267,17 @@ def _message(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "bad_weight", "a weight is 0 or 1, and only for what the assistant says."
 
 
-def _against(schema: Any, answer: str) -> Iterable[str]:
+def _schema_faults(schema: Any, answer: str) -> Iterable[str]:
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError):
         return ["The answer is not JSON."]
     try:
-        return [json_schema.told(error) for error, _ in zip(schema.iter_errors(document), range(1), strict=False)]
+        return [
+            json_schema.describe_error(error) for error, _ in zip(schema.iter_errors(document), range(1), strict=False)
+        ]
     except (ValueError, jsonschema_rs.ValidationError) as error:
-        return [f"Cannot be held against the schema: {error}"]
+        return [f"Cannot be checked against the schema: {error}"]
 
 
 def _digest(value: Any) -> bytes:

@@ -11,8 +11,8 @@ from finetunes import tasks
 from finetunes.jobs import cross_validation
 from finetunes.models import CrossValidation
 from finetunes.training_sets import lifecycle as training_sets
+from infra.work import start
 from registry.accounts.permissions import Actor, Right
-from registry.tasks import start
 from registry.views.frame import done, in_project, only_post, page, page_url, refused, whole
 
 
@@ -20,13 +20,13 @@ from registry.views.frame import done, in_project, only_post, page, page_url, re
 @only_post
 def cross_validation_new(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
-        training_set = training_sets.numbered(actor.project, key)
+        training_set = training_sets.get_training_set(actor.project, key)
         document = {
             "model": request.POST.get("model", ""),
             "folds": whole(request.POST.get("folds", "").strip()),
             "budget_usd": request.POST.get("budget_usd", "").strip() or None,
         }
-        asked = cross_validation.asked_for(actor.project, document)
+        asked = cross_validation.read_request(actor.project, document)
         made = cross_validation.begin(actor, training_set, **asked)
     except Problem as problem:
         return refused(request, problem, page_url("finetunes:set-detail", actor, key))
@@ -37,14 +37,14 @@ def cross_validation_new(request: HttpRequest, actor: Actor, key: int) -> HttpRe
 
 @in_project
 def cross_validation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    found = cross_validation.numbered(actor.project, key)
+    found = cross_validation.get_cross_validation(actor.project, key)
     return page(request, actor, "finetunes/cross_validation_detail.html", {"section": "finetunes", **_shown(found)})
 
 
 @in_project
 def cross_validation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """How far it is, for a page that waits."""
-    found = cross_validation.numbered(actor.project, key)
+    found = cross_validation.get_cross_validation(actor.project, key)
     if found.is_over:
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(found)}
@@ -56,12 +56,12 @@ def cross_validation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpR
 def cross_validation_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     address = page_url("finetunes:cross-validation-detail", actor, key)
     try:
-        cross_validation.cancel(actor, cross_validation.numbered(actor.project, key))
+        cross_validation.cancel(actor, cross_validation.get_cross_validation(actor.project, key))
     except Problem as problem:
         return refused(request, problem, address)
     return done(request, "It is being ended.", address)
 
 
 def _shown(found: CrossValidation) -> dict[str, Any]:
-    rows = cross_validation.standing(found)
-    return {"found": found, "rows": rows, "cost_usd": cross_validation.cost_of(rows)}
+    rows = cross_validation.fold_progress(found)
+    return {"found": found, "rows": rows, "cost_usd": cross_validation.tuning_cost(rows)}

@@ -7,7 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from core.errors import Problem
 from evaluations.models import Dataset
 from finetunes.guides import lifecycle as guides
-from finetunes.guides import steps
+from finetunes.guides.steps import steps_for_guide
+from finetunes.presentation import step_rows
 from registry.accounts.permissions import Actor
 from registry.models import Prompt
 from registry.views.frame import decimal, done, errors_of, in_project, page, page_url
@@ -48,14 +49,14 @@ def guide_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
             status = problem.kind.status
-    context |= {"rows": guides.loaded().filter(project=actor.project)[:SHOWN], **_offered(actor)}
+    context |= {"rows": guides.guides_with_related().filter(project=actor.project)[:SHOWN], **_offered(actor)}
     return page(request, actor, "finetunes/guide_list.html", context, status=status)
 
 
 @in_project
 def guide_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """A task's steps. With POST, what it has to reach changes."""
-    guide = guides.named(actor.project, name)
+    guide = guides.get_guide(actor.project, name)
     values = {
         "prompt": guide.prompt.name if guide.prompt else "",
         "dataset": guide.dataset.name if guide.dataset else "",
@@ -73,5 +74,5 @@ def guide_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
             status = problem.kind.status
-    context |= {"steps": steps.steps(guide), **_offered(actor)}
+    context |= {"steps": step_rows(steps_for_guide(guide), actor.project.slug), **_offered(actor)}
     return page(request, actor, "finetunes/guide_detail.html", context, status=status)

@@ -16,15 +16,15 @@ from finetunes.jobs import cross_validation, provider_settings, tuned_models
 from finetunes.jobs import lifecycle as jobs
 from finetunes.models import FineTune, TunedModel
 from finetunes.providers import curves
-from finetunes.providers.curves import Point
-from finetunes.providers.states import DIALECTS, JobState
+from finetunes.providers.curves import CurvePoint
+from finetunes.providers.states import PROTOCOLS, JobState
 from finetunes.training_sets import lifecycle as training_sets
 from finetunes.views.path import path
 from infra.charts import CurveChart, curve_chart
+from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.models import Environment
 from registry.promotions import environments
-from registry.tasks import start
 from registry.views.frame import PAGE_SIZE, done, in_project, only_post, page, page_url, refused, whole
 
 EVENTS_SHOWN = 50
@@ -36,16 +36,18 @@ ACCURACIES = (("training accuracy", "train_accuracy"), ("validation accuracy", "
 
 @in_project
 def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    rows = jobs.loaded().filter(project=actor.project, cross_validation=None).order_by("-id")
-    folds = cross_validation.loaded().filter(project=actor.project).order_by("-id")
+    rows = jobs.jobs_with_related().filter(project=actor.project, cross_validation=None).order_by("-id")
+    folds = cross_validation.cross_validations_with_related().filter(project=actor.project).order_by("-id")
     models = list(
-        tuned_models.loaded().filter(project=actor.project, job__cross_validation=None).order_by("-id")[:SETS_SHOWN]
+        tuned_models.tuned_models_with_related()
+        .filter(project=actor.project, job__cross_validation=None)
+        .order_by("-id")[:SETS_SHOWN]
     )
-    sets = training_sets.loaded().filter(project=actor.project, jobs=None, folds=0).order_by("-id")
+    sets = training_sets.training_sets_with_related().filter(project=actor.project, jobs=None, folds=0).order_by("-id")
     context = {
         "section": "finetunes",
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
-        "stale": [(model, why) for model in models if (why := tuned_models.stale(model))],
+        "stale": [(model, why) for model in models if (why := tuned_models.retuning_reasons(model))],
         "sets": sets[:SETS_SHOWN],
         "folds": folds[:SETS_SHOWN],
     }
@@ -54,19 +56,19 @@ def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 @in_project
 def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    job = jobs.numbered(actor.project, key)
-    model = tuned_models.of(job)
+    job = jobs.get_job(actor.project, key)
+    model = tuned_models.tuned_model_of_job(job)
     context = {
         "section": "finetunes",
         **_shown(job),
         "steps": path(actor, job=job),
         "tuned": model,
-        "tuned_ends": tuned_models.ends(model) if model else None,
+        "tuned_ends": tuned_models.end_date(model) if model else None,
         **_measured(model),
-        "stale": tuned_models.stale(model) if model else [],
-        "ends": provider_settings.warnings(job.model) if not job.is_over else [],
+        "stale": tuned_models.retuning_reasons(model) if model else [],
+        "ends": provider_settings.shutdown_warnings(job.model) if not job.is_over else [],
         "environments": Environment.objects.filter(project=actor.project).order_by("position"),
-        "advice": jobs.estimated(job.training_set, job.model, _given(job)) if job.state == JobState.DRAFT else None,
+        "advice": jobs.estimate_with_advisories(job.training_set, job.model, _given(job)) if job.state == JobState.DRAFT else None,
     }
     return page(request, actor, "finetunes/job_detail.html", context)
 
@@ -87,8 +89,8 @@ def _given(job: FineTune) -> dict[str, Any]:
 
 
 def _shown(job: FineTune) -> dict[str, Any]:
-    points = [Point(row.step, row.values) for row in job.points.order_by("step")]
-    thin = curves.thinned(points, POINTS_SHOWN)
+    points = [CurvePoint(row.step, row.values) for row in job.points.order_by("step")]
+    thin = curves.thin_points(points, POINTS_SHOWN)
     return {
         "job": job,
         "loss": _chart(thin, "loss", "Loss", LOSSES),
@@ -98,7 +100,7 @@ def _shown(job: FineTune) -> dict[str, Any]:
     }
 
 
-def _chart(points: list[Point], key: str, title: str, names: tuple[tuple[str, str], ...]) -> CurveChart | None:
+def _chart(points: list[CurvePoint], key: str, title: str, names: tuple[tuple[str, str], ...]) -> CurveChart | None:
     series = [(told, [(one.step, one.values[name]) for one in points if name in one.values]) for told, name in names]
     if not any(len(pairs) > 1 for _, pairs in series):
         return None
@@ -108,7 +110,7 @@ def _chart(points: list[Point], key: str, title: str, names: tuple[tuple[str, st
 @in_project
 def job_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """How a job goes, for a page that waits; when its state changes the page is loaded again."""
-    job = jobs.numbered(actor.project, key)
+    job = jobs.get_job(actor.project, key)
     if job.state != request.GET.get("state"):
         return HttpResponseClientRefresh()
     context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(job)}
@@ -118,8 +120,8 @@ def job_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 @in_project
 def evaluation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Whether a tuned model is measured, for a page that waits."""
-    job = jobs.numbered(actor.project, key)
-    model = tuned_models.of(job)
+    job = jobs.get_job(actor.project, key)
+    model = tuned_models.tuned_model_of_job(job)
     found = _measured(model)
     if found["evaluations"] and not found["waiting"]:
         return HttpResponseClientRefresh()
@@ -134,7 +136,7 @@ def job_act(request: HttpRequest, actor: Actor, key: int, verb: str) -> HttpResp
     """Submit, cancel or retry."""
     address = page_url("finetunes:job-detail", actor, key)
     try:
-        job = jobs.numbered(actor.project, key)
+        job = jobs.get_job(actor.project, key)
         match verb:
             case "submit":
                 jobs.submit(actor, job)
@@ -158,8 +160,8 @@ def job_act(request: HttpRequest, actor: Actor, key: int, verb: str) -> HttpResp
 def job_deployed(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     address = page_url("finetunes:job-detail", actor, key)
     try:
-        model = tuned_models.required(jobs.numbered(actor.project, key))
-        tuned_models.deployed(actor, model, request.POST.get("name", ""))
+        model = tuned_models.require_tuned_model(jobs.get_job(actor.project, key))
+        tuned_models.set_deployed_name(actor, model, request.POST.get("name", ""))
     except Problem as problem:
         return refused(request, problem, address)
     start(tasks.measure, model.pk)
@@ -172,9 +174,9 @@ def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Measure again where an evaluation came to nothing."""
     address = page_url("finetunes:job-detail", actor, key)
     try:
-        model = tuned_models.required(jobs.numbered(actor.project, key))
+        model = tuned_models.require_tuned_model(jobs.get_job(actor.project, key))
         for run in tuned_models.measure_again(actor, model):
-            start(evaluating.drive_run, run.pk)
+            start(evaluating.work_on_run, run.pk)
     except Problem as problem:
         return refused(request, problem, address)
     return done(request, "It is being measured.", address)
@@ -184,9 +186,9 @@ def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 @only_post
 def job_publish(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
-        model = tuned_models.required(jobs.numbered(actor.project, key))
+        model = tuned_models.require_tuned_model(jobs.get_job(actor.project, key))
         model.project = actor.project
-        environment = environments.named(actor.project, request.POST.get("environment", ""))
+        environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
         published = tuned_models.publish(actor, model, environment, reason=request.POST.get("reason", "").strip())
     except Problem as problem:
         return refused(request, problem, page_url("finetunes:job-detail", actor, key))
@@ -194,32 +196,32 @@ def job_publish(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 
 @in_project
-def tuner_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+def fine_tuning_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """How a provider tunes, on its page."""
-    provider = providers.named(actor.project, name)
-    tuner = provider_settings.of(provider)
+    provider = providers.get_provider(actor.project, name)
+    fine_tuning = provider_settings.settings_for(provider)
     models = provider.models.filter(tuned_as=None).order_by("name")[:200]
     context = {
         "project": actor.project,
         "provider": provider,
-        "tuner": tuner,
-        "dialect": provider_settings.spoken(tuner),
-        "dialects": DIALECTS.values(),
+        "fine_tuning": fine_tuning,
+        "protocol": provider_settings.protocol_for(fine_tuning),
+        "protocols": PROTOCOLS.values(),
         "models": models,
-        "prices": [(model, price) for model in models if (price := provider_settings.price_of(model))],
+        "prices": [(model, price) for model in models if (price := provider_settings.current_price(model))],
         "can": {"administer": actor.may(Right.ADMINISTER)},
     }
-    return render(request, "finetunes/_tuner_panel.html", context)
+    return render(request, "finetunes/_fine_tuning_panel.html", context)
 
 
 @in_project
 @only_post
-def tuner_set(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    provider = providers.named(actor.project, name)
+def fine_tuning_set(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    provider = providers.get_provider(actor.project, name)
     address = reverse("evaluations:provider-detail", args=[actor.project.slug, name])
     try:
         if request.POST.get("do") == "price":
-            model = providers.model_named(actor.project, f"{provider.name}/{request.POST.get('model', '')}")
+            model = providers.get_model(actor.project, f"{provider.name}/{request.POST.get('model', '')}")
             given = {one: request.POST.get(one, "") for one in ("training", "tuned_input", "tuned_output")}
             provider_settings.set_price(actor, model, given)
             return done(request, f"Tuning {model.name} costs that from today on.", address)
@@ -227,7 +229,7 @@ def tuner_set(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         provider_settings.set_up(
             actor,
             provider,
-            dialect=request.POST.get("dialect") or None,
+            protocol=request.POST.get("protocol") or None,
             max_jobs=whole(request.POST.get("max_jobs", "").strip()) or 0,
             webhook_secret=secret or None,
         )

@@ -16,14 +16,14 @@ from registry.views.frame import in_project
 @in_project
 def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Of what is live in production, else of the newest version."""
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     live = Release.objects.filter(prompt=prompt, environment__name=DEFAULT_ENVIRONMENT).select_related("version")
     release = live.order_by("-number").first()
     version = release.version if release else prompt.head
     if version is None:
         raise Problem("prompt.no_versions", f"{name} has no version yet.")
     examples = lint.Subject(version.content, frozenset(), version.tokens).example_count
-    newest = tuned_models.loaded().filter(job__training_set__source__prompt=prompt).order_by("-id").first()
+    newest = tuned_models.tuned_models_with_related().filter(job__training_set__source__prompt=prompt).order_by("-id").first()
     context = {
         "project": actor.project,
         "prompt": prompt,
@@ -34,7 +34,7 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "over_tokens": version.tokens > lint.BLOATED_TOKENS,
         "over_examples": examples > lint.BLOATED_EXAMPLES,
         "tuned": newest,
-        "stale": tuned_models.stale(newest) if newest else [],
+        "stale": tuned_models.retuning_reasons(newest) if newest else [],
         "can": {"edit": actor.may(Right.EDIT)},
     }
     return render(request, "finetunes/_prompt_panel.html", context)

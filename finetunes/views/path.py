@@ -39,7 +39,7 @@ def _place(training_set: TrainingSet | None, job: FineTune | None) -> int:
     if training_set is None:
         return 0
     if job is None:
-        return 1 if training_set.state == "building" else 2 if training_set.errors or training_set.error else 3
+        return 1 if training_set.is_open else 2 if training_set.errors or training_set.error else 3
     if job.state == JobState.DRAFT:
         return 4
     if job.state != JobState.SUCCEEDED:

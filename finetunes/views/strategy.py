@@ -1,6 +1,7 @@
 """Pages of strategy: what is recommended for a prompt and why, what-if, what was recommended before, and reports."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -10,14 +11,15 @@ from django.urls import reverse
 
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
-from finetunes.guides import checklist
+from finetunes.guides.checklist import checklist_for
 from finetunes.models import StrategyRecommendation, TunedModel
+from finetunes.presentation import address_of, checklist_rows
 from finetunes.strategy import benchmarks, config_proposals, costs, decision, evidence, recommendations, report
 from finetunes.strategy import policy as policies
 from finetunes.strategy.evidence import INPUTS, Figure, Origin
-from finetunes.strategy.evidence_collector import Known, price_of
+from finetunes.strategy.evidence_collector import PromptEvidence, price_from_summary
 from finetunes.strategy.policy import Policy
-from finetunes.strategy.recommendations import Drafted
+from finetunes.strategy.recommendations import RecommendationDraft
 from inference.configs import lifecycle as configs
 from infra.charts import CurveChart, curve_chart
 from registry.accounts.permissions import Actor, Right
@@ -48,8 +50,8 @@ HISTORY_SHOWN = 10
 @in_project
 def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """The answer first, then what it rests on. With POST, it is kept."""
-    prompt = prompts.named(actor.project, name)
-    environment = environments.named(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
+    prompt = prompts.get_prompt(actor.project, name)
+    environment = environments.get_environment(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
     if request.method == "POST":
         try:
             typed = _typed(actor, name, environment, request.POST)
@@ -63,13 +65,13 @@ def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         context = _answered(actor, name, environment, request.GET)
     except Problem as problem:
         return refused(request, problem, _prompt_page(actor, name))
-    known: Known = context["known"]
+    known: PromptEvidence = context["known"]
     context |= {
         "section": "prompts",
         "environment": environment,
-        "benchmark": _benchmark(known, recommendations.policy_of(actor.project)[0]),
+        "benchmark": _benchmark(known, recommendations.current_policy(actor.project)[0]),
         "published": benchmarks.PUBLISHED,
-        "checklist": checklist.of_prompt(known),
+        "checklist": checklist_rows(checklist_for(known), actor.project.slug),
         "history": _history(known),
     }
     return page(request, actor, "finetunes/strategy.html", context)
@@ -78,7 +80,7 @@ def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 @in_project
 def strategy_answer(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """The answer alone, while somebody moves what it rests on."""
-    environment = environments.named(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
+    environment = environments.get_environment(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
     context = _answered(actor, name, environment, request.GET)
     return render(request, "finetunes/_strategy_answer.html", {"project": actor.project, **context})
 
@@ -88,12 +90,12 @@ def _prompt_page(actor: Actor, name: str) -> str:
 
 
 def _answered(actor: Actor, name: str, environment: str, given: Mapping[str, str]) -> dict[str, Any]:
-    prompt = prompts.named(actor.project, name)
-    plain = recommendations.drafted(actor.project, prompt=prompt, environment=environment)
+    prompt = prompts.get_prompt(actor.project, name)
+    plain = recommendations.draft(actor.project, prompt=prompt, environment=environment)
     typed, faults = _read(plain.inputs, given)
     asked: dict[str, Any] = {"prompt": prompt, "environment": environment}
-    found = recommendations.drafted(actor.project, **asked, inputs=typed) if typed else plain
-    known = found.known
+    found = recommendations.draft(actor.project, **asked, inputs=typed) if typed else plain
+    known = found.prompt_evidence
     policy = Policy(**found.members)
     return {
         "prompt": prompt,
@@ -105,17 +107,17 @@ def _answered(actor: Actor, name: str, environment: str, given: Mapping[str, str
         "moved": bool(typed),
         "faults": faults,
         "inputs": [
-            (key, kind, found.inputs[key], _shown(key, found.inputs[key]))
+            (key, kind, _with_address(actor, found.inputs[key]), _shown(key, found.inputs[key]))
             for key, kind in INPUTS.items()
             if key in found.inputs
         ],
         "sliders": [
-            (key, INPUTS[key], given.get(f"w-{key}", "0"), decision.amount(found.inputs[key].value, key))
+            (key, INPUTS[key], given.get(f"w-{key}", "0"), decision.format_amount(found.inputs[key].value, key))
             for key in SLIDERS
             if key in plain.inputs
         ],
         "unknown": [
-            (key, INPUTS[key], decision.measure(key), given.get(f"t-{key}", ""))
+            (key, INPUTS[key], decision.unit_title(key), given.get(f"t-{key}", ""))
             for key in SLIDERS
             if key not in plain.inputs
         ],
@@ -129,8 +131,8 @@ def _answered(actor: Actor, name: str, environment: str, given: Mapping[str, str
 
 
 def _typed(actor: Actor, name: str, environment: str, given: Mapping[str, str]) -> dict[str, Any]:
-    prompt = prompts.named(actor.project, name)
-    plain = recommendations.drafted(actor.project, prompt=prompt, environment=environment)
+    prompt = prompts.get_prompt(actor.project, name)
+    plain = recommendations.draft(actor.project, prompt=prompt, environment=environment)
     typed, faults = _read(plain.inputs, given)
     if faults:
         raise Problem("strategy.invalid", faults[0])
@@ -151,27 +153,31 @@ def _read(known: Mapping[str, Figure], given: Mapping[str, str]) -> tuple[dict[s
             continue
         if key in known:
             step = max(-FURTHEST, min(FURTHEST, number))
-            typed[key] = min(known[key].value * 10 ** (step / STEPS_A_TENFOLD), INPUTS[key].largest)
+            typed[key] = min(known[key].value * 10 ** (step / STEPS_A_TENFOLD), INPUTS[key].maximum)
         else:
             typed[key] = number
     typed |= {key: True for key in FLAGS if given.get(f"f-{key}")}
     try:
-        evidence.read(typed)
+        evidence.read_inputs(typed)
     except Problem as problem:
         said = [f"{INPUTS[one.pointer.rsplit('/', 1)[-1]].title}: {one.message}" for one in problem.faults]
         return {}, [*faults, *said]
     return typed, faults
 
 
+def _with_address(actor: Actor, figure: Figure) -> Figure:
+    return replace(figure, link=address_of(figure.link, actor.project.slug))
+
+
 def _shown(key: str, figure: Figure) -> str:
-    value = decision.amount(figure.value, key)
+    value = decision.format_amount(figure.value, key)
     if figure.low == figure.high or figure.origin != Origin.MEASURED:
         return value
-    low, high = (decision.amount(end, key).split(" ")[0] for end in (figure.low, figure.high))
+    low, high = (decision.format_amount(end, key).split(" ")[0] for end in (figure.low, figure.high))
     return f"{value} ({low} to {high})"
 
 
-def _levels(found: Drafted, policy: Policy) -> list[tuple[str, str, str, str, bool | None, bool | None]]:
+def _levels(found: RecommendationDraft, policy: Policy) -> list[tuple[str, str, str, str, bool | None, bool | None]]:
     """(title, now, tuned, allowed, whether now is over, whether tuned is) of what has to stay within bounds."""
     rows = []
     for title, key, limit in (
@@ -179,22 +185,22 @@ def _levels(found: Drafted, policy: Policy) -> list[tuple[str, str, str, str, bo
         ("Format errors", "format_error_rate", policy.format_error_rate),
     ):
         figures = [found.inputs.get(key), found.inputs.get(f"tuned_{key}")]
-        shown = [decision.amount(one.value, key) if one else "–" for one in figures]
+        shown = [decision.format_amount(one.value, key) if one else "–" for one in figures]
         over = [one.value > limit if one else None for one in figures]
-        rows.append((title, *shown, decision.amount(limit, key), *over))
+        rows.append((title, *shown, decision.format_amount(limit, key), *over))
     return rows  # type: ignore[return-value]
 
 
-def _seeded(actor: Actor, found: Drafted) -> Mapping[str, Any] | None:
+def _seeded(actor: Actor, found: RecommendationDraft) -> Mapping[str, Any] | None:
     """What the published function says of the same figures; None where it cannot be asked."""
     names = recommendations.METRICS
     if any(called not in found.inputs for called in names.values()):
         return None
     metrics = {name: found.inputs[called].value for name, called in names.items()}
-    return recommendations.drafted(actor.project, metrics=metrics, policy=recommendations.SEED).result
+    return recommendations.draft(actor.project, metrics=metrics, policy=recommendations.PUBLISHED_POLICY).result
 
 
-def _crossing(found: Drafted, policy: Policy) -> CurveChart | None:
+def _crossing(found: RecommendationDraft, policy: Policy) -> CurveChart | None:
     """Total cost against volume, up to some times what is asked now and what tuning takes to pay."""
     volume = found.inputs.get("monthly_tokens")
     even = found.result.get("break_even_tokens")
@@ -202,19 +208,19 @@ def _crossing(found: Drafted, policy: Policy) -> CurveChart | None:
         return None
     furthest = max(2 * volume.value, 2 * min(even or 0.0, 20 * volume.value), 1e6)
     volumes = [furthest * place / POINTS for place in range(POINTS + 1)]
-    lines = costs.over_volume(found.inputs, policy, volumes, ("prompt", "fine-tune", "hybrid"))
+    lines = costs.totals_over_volume(found.inputs, policy, volumes, ("prompt", "fine-tune", "hybrid"))
     series = [(one, [(tokens / 1e6, dollars) for tokens, dollars in pairs]) for one, pairs in lines.items()]
     title = f"US dollars in {policy.horizon_months:g} months"
     return curve_chart("crossing", title, series, across="million tokens a month")
 
 
-def _totals(found: Drafted) -> list[tuple[str, Mapping[str, float]]]:
+def _totals(found: RecommendationDraft) -> list[tuple[str, Mapping[str, float]]]:
     ranges = found.result.get("tco_usd") or {}
     rows = [(decision.TITLES[one], ranges[one]) for one in costs.APPROACHES if one in ranges]
     return sorted(rows, key=lambda row: row[1]["value"])
 
 
-def _benchmark(known: Known, policy: Policy) -> list[benchmarks.Row]:
+def _benchmark(known: PromptEvidence, policy: Policy) -> list[benchmarks.BenchmarkRow]:
     candidates = (
         (benchmarks.PROMPT, known.run),
         (benchmarks.TUNED, known.tuned.candidate if known.tuned else None),
@@ -225,13 +231,13 @@ def _benchmark(known: Known, policy: Policy) -> list[benchmarks.Row]:
     for approach, run in candidates:
         if run is None:
             continue
-        price = price_of(run.summary or {}, asked)
-        rows.append(benchmarks.measured(approach, run.summary or {}, price[0] if price else None, policy, run.pk))
+        price = price_from_summary(run.summary or {}, asked)
+        rows.append(benchmarks.measured_row(approach, run.summary or {}, price[0] if price else None, policy, run.pk))
     return rows
 
 
-def _history(known: Known) -> list[tuple[StrategyRecommendation, recommendations.Outcome]]:
-    rows = recommendations.loaded().filter(prompt=known.prompt).order_by("-id")[:HISTORY_SHOWN]
+def _history(known: PromptEvidence) -> list[tuple[StrategyRecommendation, recommendations.Outcome]]:
+    rows = recommendations.recommendations_with_related().filter(prompt=known.prompt).order_by("-id")[:HISTORY_SHOWN]
     models = TunedModel.objects.filter(job__training_set__source__prompt=known.prompt, published__isnull=False)
     published = list(models.values_list("published__created_at", flat=True))
     return [(row, recommendations.outcome(row, known, published)) for row in rows]
@@ -239,7 +245,7 @@ def _history(known: Known) -> list[tuple[StrategyRecommendation, recommendations
 
 @in_project
 def recommendation_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    rows = recommendations.loaded().filter(project=actor.project).order_by("-id")
+    rows = recommendations.recommendations_with_related().filter(project=actor.project).order_by("-id")
     context: dict[str, Any] = {
         "section": "strategy",
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
@@ -251,20 +257,22 @@ def recommendation_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 @in_project
 def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """A recommendation as it was kept: what is printed, and what audits it."""
-    kept = recommendations.numbered(actor.project, key)
-    again = recommendations.again(kept)
-    inputs, totals = evidence.stored(kept.inputs), kept.result.get("tco_usd")
+    kept = recommendations.get_recommendation(actor.project, key)
+    again = recommendations.recompute(kept)
+    inputs, totals = evidence.inputs_from_dict(kept.inputs), kept.result.get("tco_usd")
     context: dict[str, Any] = {
         "section": "strategy",
         "kept": kept,
         "result": kept.result,
         "title": decision.TITLES.get(kept.strategy, kept.strategy),
-        "inputs": [(name, INPUTS[name], figure, _shown(name, figure)) for name, figure in inputs.items()],
+        "inputs": [
+            (name, INPUTS[name], _with_address(actor, figure), _shown(name, figure)) for name, figure in inputs.items()
+        ],
         "is_same": again["strategy"] == kept.strategy and again["reasons"] == kept.result["reasons"],
         "totals": [(decision.TITLES[one], totals[one]) for one in costs.APPROACHES if totals],
     }
     if kept.prompt_id:
-        context["configs"] = configs.loaded().filter(project=actor.project)
+        context["configs"] = configs.configs_with_related().filter(project=actor.project)
         context["environments"] = Environment.objects.filter(project=actor.project).order_by("position")
     return page(request, actor, "finetunes/recommendation_detail.html", context)
 
@@ -275,9 +283,9 @@ def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> Http
     """Open a promotion of an inference config that does what was recommended."""
     address = page_url("finetunes:recommendation-detail", actor, key)
     try:
-        kept = recommendations.numbered(actor.project, key)
-        config = configs.named(actor.project, request.POST.get("task", ""))
-        environment = environments.named(actor.project, request.POST.get("environment", ""))
+        kept = recommendations.get_recommendation(actor.project, key)
+        config = configs.get_config(actor.project, request.POST.get("task", ""))
+        environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
         asked = config_proposals.propose_from(actor, config, kept, environment)
         if asked is None:
             sentence = "Nothing to propose: it is so already, one waits for review, or no tuned model is published yet."
@@ -290,7 +298,7 @@ def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> Http
 @in_project
 def recommendation_report(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """The same as Markdown."""
-    kept = recommendations.numbered(actor.project, key)
+    kept = recommendations.get_recommendation(actor.project, key)
     response = HttpResponse(report.markdown(kept), content_type="text/markdown; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="recommendation-{kept.pk}.md"'
     return response
@@ -299,7 +307,7 @@ def recommendation_report(request: HttpRequest, actor: Actor, key: int) -> HttpR
 @in_project
 def policy_page(request: HttpRequest, actor: Actor) -> HttpResponse:
     """The project's numbers. With POST, their next version: what was changed of those that were seen."""
-    found, number = recommendations.policy_of(actor.project)
+    found, number = recommendations.current_policy(actor.project)
     now = {name: f"{value:.12g}" for name, value in found.as_dict().items()}
     values = now
     context: dict[str, Any] = {"section": "strategy", "number": number}

@@ -15,8 +15,8 @@ def token_audit(request: HttpRequest, actor: Actor) -> HttpResponse:
     names = list(Environment.objects.filter(project=actor.project).order_by("position").values_list("name", flat=True))
     wanted = request.GET.get("environment") or DEFAULT_ENVIRONMENT
     environment = wanted if wanted in names else names[-1]
-    policy, _ = recommendations.policy_of(actor.project)
-    rows = audits.of_project(actor.project, policy, environment)
+    policy, _ = recommendations.current_policy(actor.project)
+    rows = audits.audit_project(actor.project, policy, environment)
     context = {
         "section": "strategy",
         "environment": environment,

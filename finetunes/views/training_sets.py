@@ -20,10 +20,10 @@ from finetunes.providers.jsonl import Method
 from finetunes.training_sets import advisories, short_prompt
 from finetunes.training_sets import lifecycle as training_sets
 from finetunes.views.path import path
+from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.models import Prompt
 from registry.prompts import resolution
-from registry.tasks import start
 from registry.views.frame import done, errors_of, in_project, page, page_url, whole
 
 MOST_OFFERED = 200
@@ -59,7 +59,7 @@ def set_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     if request.method != "POST":
         return page(request, actor, "finetunes/set_new.html", context)
     try:
-        made = training_sets.create(actor, **training_sets.asked_for(actor.project, _document(values)))
+        made = training_sets.create(actor, **training_sets.read_request(actor.project, _document(values)))
     except Problem as problem:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "finetunes/set_new.html", context, status=problem.kind.status)
@@ -81,40 +81,40 @@ def _looked_up(actor: Actor, values: dict[str, Any], *, keep: bool) -> dict[str,
     try:
         if values["dataset"]:
             name, _, selector = values["dataset"].partition("@")
-            version = datasets.selected(actor.project, name, selector or "latest")
+            version = datasets.get_version(actor.project, name, selector or "latest")
             found |= _readiness(version)
         if values["prompt"]:
             source = resolution.resolve(actor.project, parse_reference(values["prompt"]))
             found["source"] = source
             if not keep:
-                values["instruction"] = short_prompt.suggested(source.content)
+                values["instruction"] = short_prompt.suggest_instruction(source.content)
     except Problem as problem:
         found["errors"] = errors_of(problem, DOMAIN_FIELDS)
     return found
 
 
 def _readiness(version: DatasetVersion) -> dict[str, Any]:
-    report = reports.done(version, ReportKind.READINESS)
+    report = reports.newest_done_report(version, ReportKind.READINESS)
     return {
         "version": version,
         "readiness": report.result if report else None,
-        "standing": reports.standing(version),
+        "standing": reports.leakage_status(version),
     }
 
 
 @in_project
 def set_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """A set: what is in it, what is wrong with it, what tuning on it would take; and the draft of a job."""
-    training_set = training_sets.numbered(actor.project, key)
+    training_set = training_sets.get_training_set(actor.project, key)
     if request.method != "POST":
         return page(request, actor, "finetunes/set_detail.html", _shown(actor, training_set, {}))
     values = {name: request.POST.get(name, "")[:200].strip() for name in JOB_FIELDS}
     context = _shown(actor, training_set, values)
     try:
         document = _job_document(values)
-        asked = jobs.asked_for(actor.project, document)
+        asked = jobs.read_request(actor.project, document)
         if request.POST.get("do") == "estimate":
-            context["estimate"] = jobs.estimated(training_set, asked["model"], asked["hyperparameters"])
+            context["estimate"] = jobs.estimate_with_advisories(training_set, asked["model"], asked["hyperparameters"])
             return page(request, actor, "finetunes/set_detail.html", context)
         job = jobs.draft(actor, training_set, **asked)
     except Problem as problem:
@@ -159,13 +159,13 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
         "values": {**{name: str(value) for name, value in defaults.items()}, **values},
         "models": tunable.select_related("provider")[:MOST_OFFERED],
         "reasons": advisories.REASONS,
-        "jobs": jobs.loaded().filter(training_set=training_set).order_by("-id"),
+        "jobs": jobs.jobs_with_related().filter(training_set=training_set).order_by("-id"),
         "sample": _sample(training_set),
-        "standing": reports.standing(training_set.dataset_version),
-        "folds": cross_validation.loaded().filter(training_set=training_set).order_by("-id")[:SHOWN],
-        "fold_counts": range(cross_validation.FEWEST, cross_validation.MOST + 1),
+        "standing": reports.leakage_status(training_set.dataset_version),
+        "folds": cross_validation.cross_validations_with_related().filter(training_set=training_set).order_by("-id")[:SHOWN],
+        "fold_counts": range(cross_validation.MIN_FOLDS, cross_validation.MAX_FOLDS + 1),
         "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validation.SMALL_TEST,
-        "has_tuner": Provider.objects.filter(
+        "can_fine_tune": Provider.objects.filter(
             project=actor.project, archived_at=None, capabilities__contains=[Capability.FINE_TUNING]
         ).exists(),
     }
@@ -173,20 +173,20 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
 
 def _sample(training_set: TrainingSet) -> list[str]:
     """The first lines of the training file, as they are."""
-    if training_set.state != "ready":
+    if training_set.state != "done":
         return []
-    first = next(training_sets.pieces(training_set, "train"), b"")[:SAMPLE_BYTES]
+    first = next(training_sets.file_pieces(training_set, "train"), b"")[:SAMPLE_BYTES]
     return [line.decode("utf-8", "replace")[:2_000] for line in first.split(b"\n")[:SHOWN] if line]
 
 
 @in_project
 def set_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    training_set = training_sets.numbered(actor.project, key)
-    if training_set.state != "building":
+    training_set = training_sets.get_training_set(actor.project, key)
+    if not training_set.is_open:
         return HttpResponseClientRefresh()
     return render(request, "finetunes/_set_wait.html", {"project": actor.project, "training_set": training_set})
 
 
 @in_project
 def set_file(request: HttpRequest, actor: Actor, key: int, file: str) -> HttpResponseBase:
-    return file_answer(training_sets.numbered(actor.project, key), file)
+    return file_answer(training_sets.get_training_set(actor.project, key), file)

@@ -1,1 +1,1 @@
-"""Live calls: how they are taken in, added up and read."""
+"""Live calls: recording, adding up and reading them."""

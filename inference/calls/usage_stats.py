@@ -1,5 +1,5 @@
-"""What live calls came to: sums and histograms that add up, and figures read from them. Pure, and light: web processes
-read these, so no scipy.
+"""Usage stats of live calls: sums and histograms that add up, and figures read from them. Pure, and light: web
+processes read these, so no scipy.
 
 Histograms have eight bins to a doubling, so a quantile is at most 9 % off and mostly far less, and a day is a few
 hundred numbers however many calls it had.
@@ -16,12 +16,12 @@ from typing import Any
 BINS_PER_DOUBLING = 8
 Z = NormalDist().inv_cdf(0.975)
 DAYS_A_MONTH = 365.25 / 12
-# Fewer days say too little of how days differ.
-FEWEST_DAYS = 3
+# Fewer days say too little about how days differ.
+MIN_DAYS = 3
 
 
 @dataclass(frozen=True)
-class Measured:
+class IntervalEstimate:
     """A figure with its interval at 95 %; `low` and `high` are None where there is too little to give one."""
 
     value: float
@@ -29,17 +29,17 @@ class Measured:
     high: float | None
     n: int
 
-    def times(self, factor: float) -> "Measured":
-        """The same, so many times as large."""
+    def times(self, factor: float) -> "IntervalEstimate":
+        """Scale the figure and its interval."""
         low, high = (None if end is None else end * factor for end in (self.low, self.high))
-        return Measured(self.value * factor, low, high, self.n)
+        return IntervalEstimate(self.value * factor, low, high, self.n)
 
     def as_dict(self) -> dict[str, Any]:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
 @dataclass(frozen=True)
-class Traffic:
+class UsageStats:
     """Counts, sums (milliseconds, tokens, US dollars, scores from 0 to 1) and histograms by bin of some calls."""
 
     calls: int = 0
@@ -61,62 +61,62 @@ class Traffic:
     answers: Mapping[int, int] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
 
-    def __add__(self, other: "Traffic") -> "Traffic":
+    def __add__(self, other: "UsageStats") -> "UsageStats":
         added: dict[str, Any] = {}
-        for one in fields(self):
-            mine, its = getattr(self, one.name), getattr(other, one.name)
-            added[one.name] = dict(Counter(mine) + Counter(its)) if isinstance(mine, Mapping) else mine + its
-        return Traffic(**added)
+        for member in fields(self):
+            mine, theirs = getattr(self, member.name), getattr(other, member.name)
+            added[member.name] = dict(Counter(mine) + Counter(theirs)) if isinstance(mine, Mapping) else mine + theirs
+        return UsageStats(**added)
 
-    def format_rate(self) -> Measured | None:
-        """The share of answers whose format was as it has to be, of those that somebody looked at."""
+    def format_rate(self) -> IntervalEstimate | None:
+        """Return the share of answers in the right format, of those that were checked."""
         return proportion(self.format_ok, self.formatted)
 
-    def failure_rate(self) -> Measured | None:
+    def failure_rate(self) -> IntervalEstimate | None:
         return proportion(self.failed, self.calls)
 
-    def score(self) -> Measured | None:
-        """The mean score."""
-        return _mean(self.score_sum, self.score_squares, self.scored)
+    def score(self) -> IntervalEstimate | None:
+        """Return the mean score."""
+        return _mean_with_interval(self.score_sum, self.score_squares, self.scored)
 
-    def latency(self, share: float) -> Measured | None:
-        """The latency in milliseconds that this share of the calls stays within."""
+    def latency(self, share: float) -> IntervalEstimate | None:
+        """Return the latency in milliseconds that this share of the calls stays within."""
         return quantile(self.latencies, share)
 
     def mean_latency(self) -> float | None:
         return self.latency_sum / self.timed if self.timed else None
 
     def tokens_per_call(self) -> tuple[float, float] | None:
-        """Tokens of a question and of an answer, on average."""
+        """Return the mean tokens of a question and of an answer."""
         return (self.tokens_in / self.counted, self.tokens_out / self.counted) if self.counted else None
 
     def cost_per_call(self) -> float | None:
-        """US dollars, of the calls whose cost is known."""
+        """Return the mean US dollars of the calls whose cost is known."""
         return self.cost_usd / self.priced if self.priced else None
 
 
-def added(every: Iterable[Traffic]) -> Traffic:
-    """All of them together."""
-    return sum(every, Traffic())
+def sum_usage(every: Iterable[UsageStats]) -> UsageStats:
+    """Add up usage stats."""
+    return sum(every, UsageStats())
 
 
 def bin_of(value: float) -> int:
-    """The bin that a value is in; values up to 1 are in the first."""
+    """Return the bin that a value is in; values up to 1 are in the first."""
     return int(log2(value) * BINS_PER_DOUBLING) if value > 1 else 0
 
 
-def quantile(bins: Mapping[int, int], share: float) -> Measured | None:
-    """The value below which this share of all is, with the interval that the binomial distribution of the rank gives
-    (normal approximation)."""
+def quantile(bins: Mapping[int, int], share: float) -> IntervalEstimate | None:
+    """Return the value below which this share of all is, with the interval that the binomial distribution of the rank
+    gives (normal approximation)."""
     total = sum(bins.values())
     if not total:
         return None
     spread = Z * sqrt(total * share * (1 - share))
-    value, low, high = (_at(bins, share * total + way) for way in (0.0, -spread, spread))
-    return Measured(value, low, high, total)
+    value, low, high = (_value_at_rank(bins, share * total + way) for way in (0.0, -spread, spread))
+    return IntervalEstimate(value, low, high, total)
 
 
-def _at(bins: Mapping[int, int], rank: float) -> float:
+def _value_at_rank(bins: Mapping[int, int], rank: float) -> float:
     seen = 0
     for number in sorted(bins):
         if seen + bins[number] >= rank:
@@ -126,29 +126,29 @@ def _at(bins: Mapping[int, int], rank: float) -> float:
     return float(2 ** ((max(bins) + 1) / BINS_PER_DOUBLING))
 
 
-def proportion(hits: int, n: int, z: float = Z) -> Measured | None:
-    """A share with Wilson's score interval (Wilson 1927); at 95 % where `z` says nothing else."""
+def proportion(hits: int, n: int, z: float = Z) -> IntervalEstimate | None:
+    """Return a share with Wilson's score interval (Wilson 1927); at 95 % by default."""
     if not n:
         return None
     share = hits / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Measured(share, max(0.0, centre - reach), min(1.0, centre + reach), n)
+    return IntervalEstimate(share, max(0.0, centre - reach), min(1.0, centre + reach), n)
 
 
-def _mean(total: float, squares: float, n: int) -> Measured | None:
+def _mean_with_interval(total: float, squares: float, n: int) -> IntervalEstimate | None:
     if not n:
         return None
     mean = total / n
     if n < 2:
-        return Measured(mean, None, None, n)
+        return IntervalEstimate(mean, None, None, n)
     error = sqrt(max(0.0, squares / n - mean**2) * n / (n - 1) / n)
-    reach = student(n - 1) * error
-    return Measured(mean, mean - reach, mean + reach, n)
+    reach = student_t(n - 1) * error
+    return IntervalEstimate(mean, mean - reach, mean + reach, n)
 
 
-def student(freedom: int) -> float:
-    """Student's t at 97.5 % (Abramowitz and Stegun, 26.7.5); within 1 % from three degrees of freedom on."""
+def student_t(freedom: int) -> float:
+    """Return Student's t at 97.5 % (Abramowitz and Stegun, 26.7.5); within 1 % from three degrees of freedom on."""
     z, v = Z, freedom
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
@@ -156,23 +156,25 @@ def student(freedom: int) -> float:
     return z + first / v + second / v**2 + third / v**3
 
 
-def whole_days(days: Mapping[date, Traffic], since: date, until: date, *, is_older: bool) -> list[Traffic]:
-    """The days from `since` to the day before `until`, which is not over; idle ones are among them. Where nothing is
-    older than `since`, they begin after the first day that has calls, which need not have been a whole one."""
+def whole_days(days: Mapping[date, UsageStats], since: date, until: date, *, is_older: bool) -> list[UsageStats]:
+    """Return the days from `since` to the day before `until`, which is not over, idle ones included. Where nothing is
+    older than `since`, they begin after the first day with calls, which need not have been a whole one."""
     if not days:
         return []
     first = since if is_older else min(days) + timedelta(days=1)
     first = first if is_older or first < until else min(days)
-    return [days.get(first + timedelta(days=place), Traffic()) for place in range((until - first).days)]
+    return [days.get(first + timedelta(days=place), UsageStats()) for place in range((until - first).days)]
 
 
-def per_month(days: Sequence[float]) -> Measured | None:
-    """What a month comes to, from what whole days came to, idle ones included. Its interval is of the mean day, as if
-    days were independent: a trend is not in it."""
+def monthly_rate(days: Sequence[float]) -> IntervalEstimate | None:
+    """Estimate a month from whole days, idle ones included. The interval is that of the mean day, as if days were
+    independent: it does not cover a trend."""
     n = len(days)
     if not n:
         return None
-    found = _mean(sum(days), sum(day**2 for day in days), n)
-    if found is None or found.low is None or found.high is None or n < FEWEST_DAYS:
-        return Measured(sum(days) / n * DAYS_A_MONTH, None, None, n)
-    return Measured(found.value * DAYS_A_MONTH, max(0.0, found.low) * DAYS_A_MONTH, found.high * DAYS_A_MONTH, n)
+    mean_day = _mean_with_interval(sum(days), sum(day**2 for day in days), n)
+    if mean_day is None or mean_day.low is None or mean_day.high is None or n < MIN_DAYS:
+        return IntervalEstimate(sum(days) / n * DAYS_A_MONTH, None, None, n)
+    return IntervalEstimate(
+        mean_day.value * DAYS_A_MONTH, max(0.0, mean_day.low) * DAYS_A_MONTH, mean_day.high * DAYS_A_MONTH, n
+    )

@@ -1,7 +1,7 @@
-"""Inference configs: kept as versions, and promoted like prompts.
+"""Inference configs: stored as versions, and promoted like prompts.
 
 A config's versions are versions of a text prompt (`config.<task>`) whose text is its record as JSON: so everything that
-prompts have (hash, approvals, checks, rollback, history, delivery) holds for configs, and nothing is written twice.
+prompts have (hash, approvals, checks, rollback, history, delivery) works for configs too, without being written twice.
 """
 
 from dataclasses import dataclass, replace
@@ -29,68 +29,68 @@ from registry.prompts import lifecycle as prompts
 from registry.prompts import resolution, versions
 
 PREFIX = "config."
-LONGEST_TASK = 100
+MAX_TASK_LENGTH = 100
 TAG = "inference-config"
 
 
 @dataclass(frozen=True)
-class Stated:
-    """What a version of a config says."""
+class ConfigVersion:
+    """A version of a config with its record."""
 
     version: PromptVersion
     record: Record
 
 
-def named(project: Project, task: str) -> InferenceConfig:
-    """The project's config of that task, or `config.not_found`."""
-    found = loaded().filter(project=project, task=task).first()
-    if found is None:
+def get_config(project: Project, task: str) -> InferenceConfig:
+    """Return the project's config of that task, or raise `config.not_found`."""
+    config = configs_with_related().filter(project=project, task=task).first()
+    if config is None:
         raise Problem("config.not_found", f"There is no config for {task[:100]!r}.")
-    found.project = found.holder.project = project
-    return found
+    config.project = config.holder.project = project
+    return config
 
 
-def loaded() -> QuerySet[InferenceConfig]:
-    """Configs with what holds them."""
+def configs_with_related() -> QuerySet[InferenceConfig]:
+    """Return configs with their related rows."""
     return InferenceConfig.objects.select_related("project", "holder__head", "follows").order_by("task")
 
 
-def commit(actor: Actor, task: str, given: object, *, message: str = "") -> tuple[InferenceConfig, Stated]:
-    """Keep what a task's config says as its next version; the first makes the config. The prompt that it refers to is
-    pinned to the content that it has now, so the config's hash is of all that it means."""
+def commit(actor: Actor, task: str, document: object, *, message: str = "") -> tuple[InferenceConfig, ConfigVersion]:
+    """Commit the next version of a task's config; the first creates the config. Its prompt is pinned to the present
+    content, so that the config's hash covers all that it means."""
     actor.require(Right.EDIT)
-    if len(task) > LONGEST_TASK:
-        sentence = f"A task's name has at most {LONGEST_TASK} characters."
+    if len(task) > MAX_TASK_LENGTH:
+        sentence = f"A task's name has at most {MAX_TASK_LENGTH} characters."
         raise Problem("config.invalid", sentence, faults=[Fault("/task", "too_long", sentence)])
-    record = pinned(actor.project, inference.read(given))
-    config = _ensured(actor, task)
-    said = message or f"{record.strategy}, {record.model}"[:500]
+    record = pin_prompt(actor.project, inference.read_record(document))
+    config = _get_or_create_config(actor, task)
+    version_message = message or f"{record.strategy}, {record.model}"[:500]
     content = {"kind": "text", "text": record.text()}
-    made = versions.commit(actor, config.holder, content=content, message=said).version
-    made.prompt = config.holder
-    return config, Stated(made, record)
+    version = versions.commit(actor, config.holder, content=content, message=version_message).version
+    version.prompt = config.holder
+    return config, ConfigVersion(version, record)
 
 
 @transaction.atomic
-def _ensured(actor: Actor, task: str) -> InferenceConfig:
-    there = loaded().filter(project=actor.project, task=task).first()
-    if there:
-        there.project = there.holder.project = actor.project
-        return there
+def _get_or_create_config(actor: Actor, task: str) -> InferenceConfig:
+    config = configs_with_related().filter(project=actor.project, task=task).first()
+    if config:
+        config.project = config.holder.project = actor.project
+        return config
     description = f"How {task} is asked of a model: an inference config, as JSON."
     holder = prompts.create(actor, name=f"{PREFIX}{task}", description=description, tags=[TAG])
     holder.project = actor.project
     try:
         with transaction.atomic():
-            made = InferenceConfig.objects.create(project=actor.project, task=task, holder=holder, by_name=actor.name)
+            config = InferenceConfig.objects.create(project=actor.project, task=task, holder=holder, by_name=actor.name)
     except IntegrityError:
         raise Problem("prompt.name_taken", f"There is a config for {task} already.") from None
-    audit.record(actor, "config.created", made, after={"task": task})
-    return made
+    audit.record(actor, "config.created", config, after={"task": task})
+    return config
 
 
-def pinned(project: Project, record: Record) -> Record:
-    """The record with its prompt's reference by content."""
+def pin_prompt(project: Project, record: Record) -> Record:
+    """Return the record with its prompt's reference pinned to a content hash."""
     if not record.prompt:
         return record
     reference = parse_reference(record.prompt)
@@ -98,36 +98,36 @@ def pinned(project: Project, record: Record) -> Record:
     return replace(record, prompt=f"{reference.name}@{version.content_hash}")
 
 
-def stated(version: PromptVersion) -> Stated:
-    """What a version of a config says; `config.invalid` where somebody wrote something else there by hand."""
-    return Stated(version, inference.parsed(str(version.content.get("text", ""))))
+def read_config_version(version: PromptVersion) -> ConfigVersion:
+    """Read a version of a config; raises `config.invalid` where a user committed something else by hand."""
+    return ConfigVersion(version, inference.parse_record(str(version.content.get("text", ""))))
 
 
-def selected(config: InferenceConfig, selector: str) -> Stated:
-    """What a config says, by environment, number, `latest` or hash."""
-    return stated(resolution.resolve(config.project, parse_reference(f"{config.holder.name}@{selector}")))
+def get_config_version(config: InferenceConfig, selector: str) -> ConfigVersion:
+    """Return a config's version by environment, number, `latest` or hash."""
+    return read_config_version(resolution.resolve(config.project, parse_reference(f"{config.holder.name}@{selector}")))
 
 
 def propose(actor: Actor, config: InferenceConfig, environment: Environment, *, reason: str = "") -> Promotion:
-    """Ask for the newest version to be made live: reviewed, gated and rolled back like any prompt."""
+    """Request the promotion of the newest version: reviewed, gated and rolled back like any prompt."""
     head = config.holder.head
     if head is None:
         raise Problem("prompt.no_versions", f"{config.task} has no version yet.")
-    stated(head)
+    read_config_version(head)
     return workflow.request(actor, config.holder, head, environment, reason=reason)
 
 
 @transaction.atomic
 def follow(actor: Actor, config: InferenceConfig, prompt: Prompt | None) -> InferenceConfig:
-    """Say whose recommendations a config follows: another answer than what is live opens a promotion by itself."""
+    """Set the prompt whose recommendations a config follows: a changed recommendation opens a promotion by itself."""
     actor.require(Right.EDIT)
     InferenceConfig.objects.filter(pk=config.pk).update(follows=prompt)
     before = {"follows": str(config.follows) if config.follows else None}
     audit.record(actor, "config.follows", config, before=before, after={"follows": str(prompt) if prompt else None})
-    return named(config.project, config.task)
+    return get_config(config.project, config.task)
 
 
-def live_statement(config: InferenceConfig, environment: Environment) -> Stated | None:
+def live_config_version(config: InferenceConfig, environment: Environment) -> ConfigVersion | None:
     rows = Release.objects.filter(prompt=config.holder, environment=environment).select_related("version")
     release = rows.order_by("-number").first()
-    return stated(release.version) if release else None
+    return read_config_version(release.version) if release else None

@@ -1,7 +1,18 @@
+import pgtrigger.migrations
 from django.db import migrations
 
+TRIGGERS = [
+    ("observation", "refuse_refit"),
+    ("observationday", "refuse_change"),
+    ("observationday", "refuse_truncate"),
+    ("monitor", "refuse_refit"),
+    ("inferenceconfig", "refuse_refit"),
+    ("inferenceconfig", "refuse_delete"),
+]
 
-# The field's word for one live call, and tables that bear their app's name.
+
+# The field's word for one live call, and tables that bear their app's name. Triggers go first: their names depend on the
+# table's.
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -11,10 +22,12 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        *(pgtrigger.migrations.RemoveTrigger(model_name=model, name=name) for model, name in TRIGGERS),
         migrations.RenameModel("Observation", "Call"),
         migrations.RenameModel("ObservationDay", "CallDay"),
         migrations.AlterModelTable("call", None),
         migrations.AlterModelTable("callday", None),
         migrations.AlterModelTable("monitor", None),
         migrations.AlterModelTable("inferenceconfig", None),
+        migrations.RenameField("monitor", "fewest", "min_calls"),
     ]

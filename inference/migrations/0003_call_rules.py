@@ -1,5 +1,3 @@
-
-
 import django.db.models.deletion
 import pgtrigger.compiler
 import pgtrigger.migrations
@@ -10,34 +8,10 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('inference', '0002_calls'),
-        ('registry', '0007_deleted_keys_are_told'),
+        ('registry', '0008_leases'),
     ]
 
     operations = [
-        pgtrigger.migrations.RemoveTrigger(
-            model_name='call',
-            name='refuse_refit',
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name='callday',
-            name='refuse_change',
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name='callday',
-            name='refuse_truncate',
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name='inferenceconfig',
-            name='refuse_refit',
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name='inferenceconfig',
-            name='refuse_delete',
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name='monitor',
-            name='refuse_refit',
-        ),
         migrations.RemoveConstraint(
             model_name='call',
             name='observation_once',
@@ -110,7 +84,7 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='monitor',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."bound" IS DISTINCT FROM (NEW."bound") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."fewest" IS DISTINCT FROM (NEW."fewest") OR OLD."figure" IS DISTINCT FROM (NEW."figure") OR OLD."hours" IS DISTINCT FROM (NEW."hours") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."prompt_id" IS DISTINCT FROM (NEW."prompt_id"))', func="RAISE EXCEPTION '% of % never change', 'project, prompt, environment, figure, bound, hours, fewest, by_name, created_at', TG_TABLE_NAME;", hash='004822a60fecdac034e2c6eb607e99f1c2ae7c35', operation='UPDATE', pgid='pgtrigger_refuse_refit_0ef51', table='inference_monitor', when='BEFORE')),
+            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."bound" IS DISTINCT FROM (NEW."bound") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."figure" IS DISTINCT FROM (NEW."figure") OR OLD."hours" IS DISTINCT FROM (NEW."hours") OR OLD."min_calls" IS DISTINCT FROM (NEW."min_calls") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."prompt_id" IS DISTINCT FROM (NEW."prompt_id"))', func="RAISE EXCEPTION '% of % never change', 'project, prompt, environment, figure, bound, hours, min_calls, by_name, created_at', TG_TABLE_NAME;", hash='8752f1371a683525d39e108df21230c26e29d832', operation='UPDATE', pgid='pgtrigger_refuse_refit_0ef51', table='inference_monitor', when='BEFORE')),
         ),
         migrations.AddConstraint(
             model_name='call',

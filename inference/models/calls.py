@@ -2,7 +2,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from infra.triggers import frozen_while_kept, insert_only
+from infra.triggers import frozen_fields_of_deletable_rows, insert_only
 from registry.models import Project, PromptVersion
 
 
@@ -30,9 +30,7 @@ class Call(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["project", "reference"], name="call_once"),
-            models.CheckConstraint(
-                condition=Q(score=None) | Q(score__gte=0, score__lte=1), name="call_score_0_to_1"
-            ),
+            models.CheckConstraint(condition=Q(score=None) | Q(score__gte=0, score__lte=1), name="call_score_0_to_1"),
             models.CheckConstraint(condition=Q(latency_ms=None) | Q(latency_ms__gte=0), name="call_latency"),
             models.CheckConstraint(condition=Q(cost_usd=None) | Q(cost_usd__gte=0), name="call_cost"),
         ]
@@ -40,7 +38,7 @@ class Call(models.Model):
             models.Index(fields=["version", "at"], name="call_of_version"),
             models.Index(fields=["at"], name="call_at"),
         ]
-        triggers = frozen_while_kept(
+        triggers = frozen_fields_of_deletable_rows(
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
             *("tokens_in", "tokens_out", "cost_usd", "format_ok", "score", "label", "is_simulation"),
         )
@@ -50,8 +48,8 @@ class Call(models.Model):
 
 
 class CallDay(models.Model):
-    """What a version's calls of one day (UTC) in an environment came to, written once when nothing more of it is taken
-    (inference.calls.usage_stats.Traffic). It stays when the calls themselves are gone."""
+    """Usage of a version on one day (UTC) in an environment, written once when no more calls of it are accepted
+    (inference.calls.usage_stats.UsageStats). It stays when the calls themselves are deleted."""
 
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="call_days")
     environment = models.CharField(max_length=60)

@@ -1,13 +1,13 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from infra.triggers import frozen
+from infra.triggers import frozen_fields
 from registry.models import Project, Prompt
 
 
 class InferenceConfig(models.Model):
-    """How a task is asked of a model. What it says is kept as versions of a text prompt of its own, so that it is
-    hashed, promoted, reviewed and rolled back as prompts are (inference.configs)."""
+    """Configuration of how a task is asked of a model. It is stored as versions of a text prompt of its own, so that it
+    is hashed, promoted, reviewed and rolled back as prompts are (inference.configs)."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="inference_configs")
     task = models.CharField(max_length=100)
@@ -20,7 +20,7 @@ class InferenceConfig(models.Model):
     class Meta:
         ordering = ["project", "task"]
         constraints = [models.UniqueConstraint(fields=["project", "task"], name="inference_config_task_once")]
-        triggers = frozen("project", "task", "holder", "by_name", "created_at")
+        triggers = frozen_fields("project", "task", "holder", "by_name", "created_at")
 
     def __str__(self) -> str:
         return self.task

@@ -2,7 +2,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from infra.triggers import frozen_while_kept
+from infra.triggers import frozen_fields_of_deletable_rows
 from registry.models import Project
 
 
@@ -13,7 +13,7 @@ class MonitorState(models.TextChoices):
 
 
 class Monitor(models.Model):
-    """A figure of a prompt's live calls that has to stay within a bound; looked at every few minutes."""
+    """A figure of a prompt's live calls that has to stay within a bound; checked every few minutes."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="monitors")
     prompt = models.ForeignKey("registry.Prompt", on_delete=models.PROTECT, related_name="monitors")
@@ -22,7 +22,7 @@ class Monitor(models.Model):
     bound = models.FloatField()
     # Over the last so many hours, and of so many calls at least.
     hours = models.PositiveSmallIntegerField(default=24)
-    fewest = models.PositiveIntegerField(default=30)
+    min_calls = models.PositiveIntegerField(default=30)
     state = models.CharField(max_length=10, choices=MonitorState.choices, default=MonitorState.UNKNOWN)
     value = models.FloatField(null=True)
     calls = models.PositiveIntegerField(default=0)
@@ -39,8 +39,8 @@ class Monitor(models.Model):
             models.CheckConstraint(condition=Q(hours__gte=1, hours__lte=720), name="monitor_hours_1_to_720"),
         ]
         indexes = [models.Index(fields=["id"], condition=Q(removed_at=None), name="monitor_in_use")]
-        triggers = frozen_while_kept(
-            *("project", "prompt", "environment", "figure", "bound", "hours", "fewest", "by_name", "created_at")
+        triggers = frozen_fields_of_deletable_rows(
+            *("project", "prompt", "environment", "figure", "bound", "hours", "min_calls", "by_name", "created_at")
         )
 
     def __str__(self) -> str:

@@ -51,7 +51,7 @@ def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         except Problem as problem:
             context["errors"] = errors_of(problem, {"prompt.invalid_name": "task"})
             status = problem.kind.status
-    every = configs.loaded().filter(project=actor.project)
+    every = configs.configs_with_related().filter(project=actor.project)
     shown = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
     live = _live([row.holder_id for row in shown])
     context |= {
@@ -80,7 +80,7 @@ def _offered() -> dict[str, Any]:
 @in_project
 def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
     """One task's config. With POST, its next version."""
-    config = configs.named(actor.project, task)
+    config = configs.get_config(actor.project, task)
     context: dict[str, Any] = {"section": "strategy"}
     status = 200
     versions = [(one, _record(one)) for one in config.holder.versions.order_by("-number")[:SHOWN]]
@@ -111,7 +111,7 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
 def _record(version: PromptVersion) -> inference.Record | None:
     """What a version says; None where somebody has written something else there by hand."""
     try:
-        return configs.stated(version).record
+        return configs.read_config_version(version).record
     except Problem:
         return None
 
@@ -146,8 +146,8 @@ def _document(values: dict[str, str]) -> dict[str, Any]:
 @only_post
 def config_propose(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
     try:
-        config = configs.named(actor.project, task)
-        environment = environments.named(actor.project, request.POST.get("environment", ""))
+        config = configs.get_config(actor.project, task)
+        environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
         made = configs.propose(actor, config, environment, reason=request.POST.get("reason", "").strip())
     except Problem as problem:
         return refused(request, problem, page_url("inference:config-detail", actor, task))
@@ -159,9 +159,9 @@ def config_propose(request: HttpRequest, actor: Actor, task: str) -> HttpRespons
 def config_follow(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
     address = page_url("inference:config-detail", actor, task)
     try:
-        config: InferenceConfig = configs.named(actor.project, task)
+        config: InferenceConfig = configs.get_config(actor.project, task)
         name = request.POST.get("prompt", "")
-        configs.follow(actor, config, prompts.named(actor.project, name) if name else None)
+        configs.follow(actor, config, prompts.get_prompt(actor.project, name) if name else None)
     except Problem as problem:
         return refused(request, problem, address)
     return done(request, "Kept.", address)

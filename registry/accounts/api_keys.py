@@ -35,15 +35,15 @@ def issue(
     expires_at: datetime | None = None,
     owner: User | None = None,
 ) -> tuple[APIKey, str]:
-    """Make a key; returns its row and the token, which nobody can read again.
+    """Create a key; returns its row and the token, which cannot be read again.
 
-    The key's owner (who makes it, unless another is named) answers for what is done with it: four eyes counts the
-    owner as the author of what the key commits. A key without an owner belongs to a machine alone.
+    The key's owner (its creator, unless another user is named) answers for what is done with it: the four-eyes rule
+    counts the owner as the author of what the key commits. A key without an owner belongs to a machine alone.
     """
     actor.require(Right.ADMINISTER)
-    chosen = sorted(set(scopes))
-    unknown = [scope for scope in chosen if scope not in Scope.values]
-    if unknown or not chosen:
+    wanted_scopes = sorted(set(scopes))
+    unknown = [scope for scope in wanted_scopes if scope not in Scope.values]
+    if unknown or not wanted_scopes:
         raise Problem("key.unknown_scope", f"Scopes are {', '.join(Scope.values)}; at least one is needed.")
     if not 1 <= len(name.strip()) <= 100:
         raise Problem("key.invalid", "A key needs a name of 1 to 100 characters.")
@@ -55,17 +55,17 @@ def issue(
         name=name.strip(),
         key_id=key_id,
         digest=_digest(secret),
-        scopes=chosen,
+        scopes=wanted_scopes,
         created_by=owner or actor.user,
         expires_at=expires_at,
     )
-    audit.record(actor, "key.issued", key, after={"scopes": chosen, "expires_at": str(expires_at or "")})
+    audit.record(actor, "key.issued", key, after={"scopes": wanted_scopes, "expires_at": str(expires_at or "")})
     return key, f"cbk_{key_id}_{secret}"
 
 
 @transaction.atomic
 def revoke(actor: Actor, key: APIKey) -> None:
-    """End a key for good; revoking twice is no fault."""
+    """Revoke a key for good; revoking it twice is no error."""
     actor.require(Right.ADMINISTER)
     if APIKey.objects.filter(pk=key.pk, project=actor.project, revoked_at=None).update(revoked_at=timezone.now()):
         audit.record(actor, "key.revoked", key)
@@ -104,18 +104,18 @@ def _random(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-class Started(Protocol):
-    """A row of work that somebody started."""
+class StartedWork(Protocol):
+    """A work row that a user or a key started."""
 
     by: User | None
     by_key: APIKey | None
 
 
-def starter(row: Started, project: Project) -> Actor:
-    """Who started it, with the rights of now: a worker acts for nobody who may not any more."""
+def actor_for_work(row: StartedWork, project: Project) -> Actor:
+    """Return the actor who started the work, with the rights of now: a worker acts for no user who has lost theirs."""
     if row.by:
-        return permissions.person(row.by, project)
+        return permissions.actor_for_user(row.by, project)
     if row.by_key:
         require_usable(row.by_key)
-        return permissions.machine(row.by_key)
-    return permissions.command_line(project)
+        return permissions.actor_for_key(row.by_key)
+    return permissions.actor_for_command_line(project)

@@ -6,11 +6,11 @@ from infra.request_id import request_id
 from registry.accounts.permissions import Actor
 from registry.models import AuditEntry
 
-LONGEST_TEXT = 2_000
+MAX_TEXT = 2_000
 
 
 def record(actor: Actor, action: str, target: object, *, before: Any = None, after: Any = None) -> None:
-    """Write that `actor` did `action` (`promotion.approved`) to `target` (as text), with what changed."""
+    """Record that `actor` did `action` (`promotion.approved`) to `target` (as text), with what changed."""
     AuditEntry.objects.create(
         project=actor.project,
         actor=actor.name,
@@ -23,9 +23,9 @@ def record(actor: Actor, action: str, target: object, *, before: Any = None, aft
 
 
 def _shortened(value: Any) -> Any:
-    """The log says what changed; long texts are in the rows that it speaks of."""
+    """Cut long texts: the log says what changed, the whole text is in the row that it names."""
     if isinstance(value, dict):
         return {name: _shortened(member) for name, member in value.items()}
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{value[:LONGEST_TEXT]}…"
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"{value[:MAX_TEXT]}…"
     return value

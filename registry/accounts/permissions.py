@@ -1,4 +1,4 @@
-"""Who may do what: one table for people's roles and one for keys' scopes, asked inside every verb."""
+"""Permissions: one table for the roles of users and one for the scopes of keys, checked inside every verb."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Right(StrEnum):
     APPLY = "apply an approved promotion or roll back"
     APPROVE = "approve or reject"
     RECORD_CHECKS = "record checks"
-    OBSERVE = "send observations"
+    OBSERVE = "send live calls"
     ADMINISTER = "administer the project"
 
 
@@ -27,8 +27,8 @@ ROLE_RIGHTS: dict[Role, frozenset[Right]] = {
     Role.REVIEWER: _REVIEWER,
     Role.ADMIN: _REVIEWER | {Right.ADMINISTER},
 }
-# A key never approves. Checks are the word of a machine: a person cannot vouch for a gate by hand, and an admin who
-# must pass one anyway overrides it with a reason.
+# A key never approves. Checks are recorded by machines: a user cannot pass a gate by hand, and an admin who has to
+# release anyway overrides it with a reason.
 SCOPE_RIGHTS: dict[Scope, frozenset[Right]] = {
     Scope.READ: frozenset({Right.SEE}),
     Scope.WRITE: _EDITOR | {Right.RECORD_CHECKS, Right.OBSERVE},
@@ -40,7 +40,7 @@ COMMAND_RIGHTS = frozenset(Right) - {Right.APPROVE}
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody acting in one project: a person, a key, or a command."""
+    """A user, a key or a command acting in one project."""
 
     project: Project
     name: str
@@ -58,36 +58,37 @@ class Actor:
             raise Problem("access.denied", f"{who} may not {right.value}.")
 
 
-def person(user: User, project: Project) -> Actor:
-    """The actor that a signed-in person is in a project; `not_found` for outsiders, as if there were no project."""
+def actor_for_user(user: User, project: Project) -> Actor:
+    """Return a signed-in user's actor in a project; `not_found` for outsiders, as if there were no project."""
     membership = Membership.objects.filter(user=user, project=project).first() if user.is_active else None
     if membership is None:
         raise Problem("not_found", "There is no such project.")
     membership.project = project
-    return member(membership, user)
+    return actor_for_member(membership, user)
 
 
-def member(membership: Membership, user: User) -> Actor:
+def actor_for_member(membership: Membership, user: User) -> Actor:
     return Actor(membership.project, user.username, ROLE_RIGHTS[Role(membership.role)], user=user)
 
 
-def machine(key: APIKey) -> Actor:
-    """The actor that a usable key is in its project."""
+def actor_for_key(key: APIKey) -> Actor:
+    """Return a usable key's actor in its project."""
     rights = frozenset[Right]().union(*(SCOPE_RIGHTS[Scope(scope)] for scope in key.scopes))
     return Actor(key.project, f"key {key.name} ({key.key_id})", rights, key=key)
 
 
-def command_line(project: Project) -> Actor:
+def actor_for_command_line(project: Project) -> Actor:
     return Actor(project, "command line", COMMAND_RIGHTS)
 
 
-def operator(user: User, project: Project) -> Actor:
-    """A person in the administration site: a superuser administers every project there, but approves in none."""
+def actor_for_operator(user: User, project: Project) -> Actor:
+    """Return a user's actor in the administration site: superusers administer every project there, but approve in
+    none."""
     if user.is_superuser and user.is_active:
         return Actor(project, user.username, COMMAND_RIGHTS, user=user)
-    return person(user, project)
+    return actor_for_user(user, project)
 
 
 def answerable_person(user_id: int | None, key: APIKey | None) -> int | None:
-    """The person behind an act: the user, or who made the key that was used. Four eyes counts persons."""
+    """Return the person behind an act: the user, or the owner of the key. The four-eyes rule counts persons."""
     return user_id if user_id is not None else (key.created_by_id if key else None)

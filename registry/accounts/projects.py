@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from core.errors import Problem
 from core.references import quoted
 from registry.accounts import audit
-from registry.accounts.permissions import Actor, Right, command_line
+from registry.accounts.permissions import Actor, Right, actor_for_command_line
 from registry.models import Environment, Membership, Project, Role, User
 from registry.models.people import PROJECT_SLUG
 
@@ -16,7 +16,7 @@ STARTING_ENVIRONMENTS = (("development", False), ("staging", False), ("productio
 
 @transaction.atomic
 def create_project(*, slug: str, name: str) -> Project:
-    """A project with its three usual environments, production protected. Who runs the server makes projects."""
+    """Create a project with its three usual environments, production protected. Only operators create projects."""
     if len(slug) > 50 or not re.fullmatch(PROJECT_SLUG, slug):
         raise Problem("project.invalid_name", "A project's slug is lower-case words joined by -.")
     try:
@@ -28,13 +28,13 @@ def create_project(*, slug: str, name: str) -> Project:
         Environment(project=project, name=environment, position=position, protected=protected)
         for position, (environment, protected) in enumerate(STARTING_ENVIRONMENTS, start=1)
     )
-    audit.record(command_line(project), "project.created", project, after={"name": name})
+    audit.record(actor_for_command_line(project), "project.created", project, after={"name": name})
     return project
 
 
 @transaction.atomic
 def set_member(actor: Actor, *, user: User, role: Role) -> Membership:
-    """Make somebody a member, or give a member another role."""
+    """Add a member, or change a member's role."""
     actor.require(Right.ADMINISTER)
     _lock(actor.project)
     previous = Membership.objects.filter(project=actor.project, user=user).first()
@@ -60,11 +60,11 @@ def remove_member(actor: Actor, *, user: User) -> None:
 
 
 def _lock(project: Project) -> None:
-    """Two admins who remove each other at once do it one after the other."""
+    """Lock the project: two admins who remove each other at once do it one after the other."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
 
 
 def _keep_an_admin(project: Project, *, without: User) -> None:
     others = Membership.objects.filter(project=project, role=Role.ADMIN, user__is_active=True).exclude(user=without)
     if not others.exists():
-        raise Problem("member.last_admin", "This is the project's last admin; make somebody else admin first.")
+        raise Problem("member.last_admin", "This is the project's last admin; make another user admin first.")

@@ -1,4 +1,4 @@
-"""People's own accounts: their name, address and password. What they may do in a project is in registry.accounts.projects."""
+"""Users' own accounts: name, e-mail address and password. Roles in a project are in registry.accounts.projects."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -8,25 +8,25 @@ from core.errors import Fault, Problem
 from infra.request_id import request_id
 from registry.models import AuditEntry, User
 
-LONGEST_NAME = 150
-LONGEST_EMAIL = 254
+MAX_NAME = 150
+MAX_EMAIL = 254
 
 
 @transaction.atomic
 def change_profile(user: User, *, first_name: str, last_name: str, email: str) -> None:
-    """Change one's own name and e-mail address."""
+    """Change a user's own name and e-mail address."""
     faults = [
-        Fault(f"/{field}", "too_long", f"Must have at most {LONGEST_NAME} characters.")
+        Fault(f"/{field}", "too_long", f"Must have at most {MAX_NAME} characters.")
         for field, value in (("first_name", first_name), ("last_name", last_name))
-        if len(value) > LONGEST_NAME
+        if len(value) > MAX_NAME
     ]
     try:
         if email:
             validate_email(email)
     except ValidationError:
         faults.append(Fault("/email", "email", "Is not an e-mail address."))
-    if len(email) > LONGEST_EMAIL:
-        faults.append(Fault("/email", "too_long", f"Must have at most {LONGEST_EMAIL} characters."))
+    if len(email) > MAX_EMAIL:
+        faults.append(Fault("/email", "too_long", f"Must have at most {MAX_EMAIL} characters."))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     after = {"first_name": first_name, "last_name": last_name, "email": email}
@@ -41,14 +41,14 @@ def change_profile(user: User, *, first_name: str, last_name: str, email: str) -
 
 @transaction.atomic
 def change_password(user: User, password: str) -> None:
-    """Set one's own password; the caller has checked the old one and the new one's strength."""
+    """Set a user's own password; the caller has checked the old one and the new one's strength."""
     user.set_password(password)
     user.save(update_fields=["password"])
     _record(user, "account.password_changed", None, None)
 
 
 def _record(user: User, action: str, before: object, after: object) -> None:
-    """An account belongs to no project, and so do its entries in the audit trail."""
+    """Write an audit entry without a project: an account belongs to none."""
     AuditEntry.objects.create(
         actor=user.username,
         action=action,

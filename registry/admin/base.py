@@ -1,4 +1,4 @@
-"""What every model in the administration site is built on: saving by domain functions, or looking only."""
+"""Base classes of the administration site: saving through domain functions, or reading only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from registry.models import (
 def operator_in(request: HttpRequest, project: Project) -> Actor:
     if not isinstance(request.user, User):
         raise Problem("auth.required", "Sign in.")
-    return permissions.operator(request.user, project)
+    return permissions.actor_for_operator(request.user, project)
 
 
 class DomainAdmin(ModelAdmin):
@@ -57,9 +57,9 @@ class ReadOnlyAdmin(DomainAdmin):
         return False
 
 
-def told(admin_site: ModelAdmin, request: HttpRequest, act: Callable[[], str], what: object) -> None:
-    """Do something and tell what came of it, or why it was refused."""
+def report_outcome(admin_site: ModelAdmin, request: HttpRequest, act: Callable[[], str], subject: object) -> None:
+    """Do something and show its outcome, or why it was refused."""
     try:
         admin_site.message_user(request, act(), messages.SUCCESS)
     except Problem as problem:
-        admin_site.message_user(request, f"{what}: {problem.detail}", messages.ERROR)
+        admin_site.message_user(request, f"{subject}: {problem.detail}", messages.ERROR)

@@ -8,7 +8,7 @@ from django.forms import BaseModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, told
+from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, report_outcome
 from registry.models import (
     AuditEntry,
     Environment,
@@ -52,17 +52,17 @@ class ReleaseAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Roll back to the selected release")
     def roll_back(self, request: HttpRequest, queryset: QuerySet[Release]) -> HttpResponse | None:
-        chosen = list(queryset.select_related("environment__project", "prompt", "version__prompt"))
-        if len(chosen) != 1:
+        selected = list(queryset.select_related("environment__project", "prompt", "version__prompt"))
+        if len(selected) != 1:
             self.message_user(request, "Select exactly one release to return to.", messages.ERROR)
             return None
-        (release,) = chosen
+        (release,) = selected
         if "reason" not in request.POST:
             context = {"title": f"Roll back {release.prompt} in {release.environment}", "release": release}
             return TemplateResponse(
                 request, "admin/registry/roll_back.html", {**self.admin_site.each_context(request), **context}
             )
-        told(self, request, lambda: self._roll_back(request, release), release)
+        report_outcome(self, request, lambda: self._roll_back(request, release), release)
         return None
 
     def _roll_back(self, request: HttpRequest, release: Release) -> str:

@@ -1,4 +1,4 @@
-"""People, projects, members and keys in the administration site."""
+"""Users, projects, members and keys in the administration site."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +12,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from registry.accounts import api_keys, projects
-from registry.admin.base import DomainAdmin, operator_in, told
+from registry.admin.base import DomainAdmin, operator_in, report_outcome
 from registry.models import (
     APIKey,
     Membership,
@@ -33,7 +33,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Djang
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    # What somebody may do follows from memberships, not from Django's model permissions.
+    # What a user may do follows from memberships, not from Django's model permissions.
     filter_horizontal = ()
     list_filter = ("is_active", "is_staff")
     fieldsets = (
@@ -44,7 +44,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Djang
     )
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """People who left are deactivated; history names them."""
+        """Refuse: users who left are deactivated, because history names them."""
         return False
 
 
@@ -100,17 +100,19 @@ class APIKeyAdmin(DomainAdmin):
         return obj is None
 
     def save_model(self, request: HttpRequest, obj: APIKey, form: "AnyForm", change: bool) -> None:
-        asked = form.cleaned_data
-        actor = operator_in(request, asked["project"])
-        key, token = api_keys.issue(actor, name=asked["name"], scopes=asked["scopes"], expires_at=asked["expires_at"])
+        form_data = form.cleaned_data
+        actor = operator_in(request, form_data["project"])
+        key, token = api_keys.issue(
+            actor, name=form_data["name"], scopes=form_data["scopes"], expires_at=form_data["expires_at"]
+        )
         obj.pk = key.pk
-        self.message_user(request, f"The key, shown this once: {token}", messages.WARNING)
+        self.message_user(request, f"This key is shown only once: {token}", messages.WARNING)
 
     @admin.action(description="Revoke the selected keys")
     def revoke(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
         for key in queryset:
-            told(self, request, lambda key=key: self._revoke(request, key), key)  # type: ignore[misc]
+            report_outcome(self, request, lambda key=key: self._revoke(request, key), key)  # type: ignore[misc]
 
     def _revoke(self, request: HttpRequest, key: APIKey) -> str:
         api_keys.revoke(operator_in(request, key.project), key)
-        return f"{key} is revoked."
+        return f"{key} was revoked."

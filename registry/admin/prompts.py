@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 
 from core.errors import Problem
 from registry.accounts.permissions import Actor
-from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, told
+from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, report_outcome
 from registry.content import diff_view
 from registry.models import (
     Environment,
@@ -53,18 +53,18 @@ class PromptAdmin(DomainAdmin):
 
     @admin.action(description="Archive the selected prompts")
     def archive(self, request: HttpRequest, queryset: QuerySet[Prompt]) -> None:
-        self._each(request, queryset, prompts.archive, "is archived")
+        self._each(request, queryset, prompts.archive, "was archived")
 
-    @admin.action(description="Bring the selected prompts back")
+    @admin.action(description="Restore the selected prompts")
     def restore(self, request: HttpRequest, queryset: QuerySet[Prompt]) -> None:
-        self._each(request, queryset, prompts.restore, "is in use again")
+        self._each(request, queryset, prompts.restore, "was restored")
 
     def _each(
         self, request: HttpRequest, rows: QuerySet[Prompt], verb: Callable[[Actor, Prompt], Prompt], outcome: str
     ) -> None:
         for prompt in rows.select_related("project"):
             actor = operator_in(request, prompt.project)
-            told(self, request, lambda p=prompt, a=actor: f"{verb(a, p)} {outcome}.", prompt)  # type: ignore[misc]
+            report_outcome(self, request, lambda p=prompt, a=actor: f"{verb(a, p)} {outcome}.", prompt)  # type: ignore[misc]
 
 
 @admin.register(PromptVersion)
@@ -85,11 +85,11 @@ class PromptVersionAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Compare the two selected versions")
     def compare(self, request: HttpRequest, queryset: QuerySet[PromptVersion]) -> HttpResponse | None:
-        chosen = list(queryset.select_related("prompt").order_by("prompt_id", "number"))
-        if len(chosen) != 2:
+        selected = list(queryset.select_related("prompt").order_by("prompt_id", "number"))
+        if len(selected) != 2:
             self.message_user(request, "Select exactly two versions to compare.", messages.ERROR)
             return None
-        old, new = chosen
+        old, new = selected
         comparison = diff_view.compare(old.content, new.content)
         labels = {"old_label": str(old), "new_label": str(new)}
         context = {"title": f"{old} and {new}", "comparison": comparison, **labels}
@@ -97,16 +97,16 @@ class PromptVersionAdmin(ReadOnlyAdmin):
             request, "admin/registry/compare.html", {**self.admin_site.each_context(request), **context}
         )
 
-    @admin.action(description="Ask for promotion of the selected version")
+    @admin.action(description="Request promotion of the selected version")
     def request_promotion(self, request: HttpRequest, queryset: QuerySet[PromptVersion]) -> HttpResponse | None:
-        chosen = list(queryset.select_related("prompt__project"))
-        if len(chosen) != 1:
+        selected = list(queryset.select_related("prompt__project"))
+        if len(selected) != 1:
             self.message_user(request, "Select exactly one version.", messages.ERROR)
             return None
-        (version,) = chosen
+        (version,) = selected
         project = version.prompt.project
         if "environment" not in request.POST:
-            context = {"title": f"Ask for promotion of {version}", "version": version}
+            context = {"title": f"Request promotion of {version}", "version": version}
             context |= {"environments": Environment.objects.filter(project=project)}
             return TemplateResponse(
                 request,
@@ -114,8 +114,8 @@ class PromptVersionAdmin(ReadOnlyAdmin):
                 {**self.admin_site.each_context(request), **context},
             )
         try:
-            environment = environments.named(project, request.POST["environment"])
-            asked = workflow.request(
+            environment = environments.get_environment(project, request.POST["environment"])
+            promotion = workflow.request(
                 operator_in(request, project),
                 version.prompt,
                 version,
@@ -125,7 +125,11 @@ class PromptVersionAdmin(ReadOnlyAdmin):
         except Problem as problem:
             self.message_user(request, problem.detail, messages.ERROR)
             return None
-        self.message_user(request, f"Asked: {asked} (promotion {asked.pk}, {asked.status}).", messages.SUCCESS)
+        self.message_user(
+            request,
+            f"Promotion requested: {promotion} (promotion {promotion.pk}, {promotion.status}).",
+            messages.SUCCESS,
+        )
         return None
 
 
@@ -138,7 +142,7 @@ class InclusionAdmin(ReadOnlyAdmin):
 
 @admin.register(PromptDraft)
 class PromptDraftAdmin(ReadOnlyAdmin):
-    """That there is a draft, not what it says: that is its writer's alone until it is committed."""
+    """The existence of drafts, not their text: that is its author's alone until it is committed."""
 
     list_display = ("prompt", "user", "base", "revision", "updated_at")
     list_select_related = ("prompt", "user", "base__prompt")

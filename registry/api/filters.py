@@ -1,4 +1,4 @@
-"""What lists can be narrowed by."""
+"""Filters of the API's lists."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ class PromptFilter(django_filters.FilterSet):
     environment = django_filters.CharFilter(method="by_environment", help_text="Something is live there.")
     archived = django_filters.BooleanFilter(method="by_archived", help_text="Default: not archived.")
     unused_days = django_filters.NumberFilter(
-        method="by_unused", min_value=1, max_value=400, help_text="Nothing of it was fetched for so many days."
+        method="by_unused", min_value=1, max_value=400, help_text="No version was fetched for so many days."
     )
 
     class Meta:
@@ -31,16 +31,16 @@ class PromptFilter(django_filters.FilterSet):
         return filtered.filter(archived_at=None) if self.form.cleaned_data.get("archived") is None else filtered
 
     def by_text(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
-        return listing.found(queryset, value)
+        return listing.prompts_matching(queryset, value)
 
     def by_unused(self, queryset: QuerySet[Prompt], _name: str, value: Decimal) -> QuerySet[Prompt]:
-        return fetch_stats.unused(queryset, int(value))
+        return fetch_stats.unused_prompts(queryset, int(value))
 
     def by_tag(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
         return queryset.filter(tags__contains=[value])
 
     def by_environment(self, queryset: QuerySet[Prompt], _name: str, value: str) -> QuerySet[Prompt]:
-        return listing.live_in(queryset, value)
+        return listing.prompts_live_in(queryset, value)
 
     def by_archived(self, queryset: QuerySet[Prompt], _name: str, value: bool) -> QuerySet[Prompt]:
         return queryset.filter(archived_at__isnull=not value)

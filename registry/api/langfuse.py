@@ -1,4 +1,4 @@
-"""The read of Langfuse's public API (v2): its address, credentials and answer, so that its clients work unchanged."""
+"""Langfuse's public read (v2): its address, credentials and answer, so that its clients work unchanged."""
 
 import base64
 from typing import Any
@@ -7,20 +7,19 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT, Reference, Selector, parse_selector
 from registry.accounts import api_keys, permissions
-from registry.accounts.permissions import Actor, Right
-from registry.api.authentication import actor_of
+from registry.accounts.permissions import Actor
+from registry.api.base import ProjectView
 from registry.delivery import caching, request_scope
 from registry.interop import langfuse
 from registry.prompts import includes, resolution
 
 
 class PairAuthentication(BaseAuthentication):
-    """Basic: the key's id is the public key, the rest of the token the secret one."""
+    """Basic authentication: the key's id is the public key, the rest of the token the secret key."""
 
     def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
         scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
@@ -32,24 +31,22 @@ class PairAuthentication(BaseAuthentication):
             public, secret = "", ""
         key = api_keys.authenticate(f"cbk_{public.removeprefix('cbk_')}_{secret}")
         api_keys.note_use(key)
-        request_scope.by(key)
-        return AnonymousUser(), permissions.machine(key)
+        request_scope.set_key(key)
+        return AnonymousUser(), permissions.actor_for_key(key)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Basic realm="cuebook"'
 
 
-class LangfusePrompt(APIView):
+class LangfusePrompt(ProjectView):
     authentication_classes = (PairAuthentication,)
     # Langfuse's contract, not ours: it is described in docs/langfuse.md and by its own clients.
     schema = None
 
     def get(self, request: Request, name: str) -> Response:
-        actor = actor_of(request)
-        actor.require(Right.SEE)
         selector = self._selector(request)
-        version = resolution.resolve(actor.project, Reference(name, selector))
-        partials = {pin: partial.content for pin, partial in includes.partials_of([version]).items()}
+        version = resolution.resolve(self.actor.project, Reference(name, selector))
+        partials = {pin: partial.content for pin, partial in includes.get_partials([version]).items()}
         live: list[str] = version.live_in  # type: ignore[attr-defined]  # annotated by resolution
         answer = {
             "name": name,
@@ -58,13 +55,13 @@ class LangfusePrompt(APIView):
             "tags": version.prompt.tags,
             "commitMessage": version.message or None,
             "resolutionGraph": None,
-            **langfuse.prompt(version.content, partials),
+            **langfuse.langfuse_prompt(version.content, partials),
         }
-        request_scope.versions([version.pk])
+        request_scope.add_versions([version.pk])
         policy = caching.cache_policy(selector)
         if caching.is_fresh(request, version.content_hash):
-            return caching.with_headers(Response(status=304), version.content_hash, policy)
-        return caching.with_headers(Response(answer), version.content_hash, policy)
+            return caching.set_cache_headers(Response(status=304), version.content_hash, policy)
+        return caching.set_cache_headers(Response(answer), version.content_hash, policy)
 
     def _selector(self, request: Request) -> Selector:
         version, label = request.query_params.get("version"), request.query_params.get("label")

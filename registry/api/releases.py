@@ -1,60 +1,56 @@
-"""Releases over REST: what was live, and going back."""
+"""Releases over REST: the history, and rolling back."""
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from registry.accounts.permissions import Right
-from registry.api import serializers as shapes
-from registry.api.authentication import actor_of
+from registry.api.base import ProjectListView, ProjectView
 from registry.api.filters import ReleaseFilter
-from registry.api.versions import IF_MATCH, select
+from registry.api.serializers import promotions as serializers
+from registry.api.versions import IF_MATCH, select_version
 from registry.delivery import caching
 from registry.models import Release
 from registry.promotions import environments, releases
 from registry.prompts import lifecycle as prompts
 
 
-class ReleaseList(generics.GenericAPIView[Release]):
+class ReleaseList(ProjectListView[Release]):
     queryset = Release.objects.none()
-    serializer_class = shapes.ReleaseSerializer
+    serializer_class = serializers.ReleaseSerializer
     filterset_class = ReleaseFilter
     ordering = ("-id",)
 
-    @extend_schema(operation_id="releases_list", responses=shapes.ReleaseSerializer(many=True))
+    @extend_schema(operation_id="releases_list", responses=serializers.ReleaseSerializer(many=True))
     def get(self, request: Request, name: str) -> Response:
-        """What was live where and when, newest first."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        prompt = prompts.named(actor.project, name)
+        """List a prompt's releases, newest first."""
+        prompt = prompts.get_prompt(self.actor.project, name)
         rows = Release.objects.filter(prompt=prompt)
         rows = rows.select_related("environment", "prompt", "version", "promotion").defer("version__content")
-        page = self.paginate_queryset(self.filter_queryset(rows))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.page(rows)
 
 
-class PromptRollback(APIView):
+class PromptRollback(ProjectView):
+    write_right = Right.APPLY
+
     @extend_schema(
         operation_id="prompts_rollback",
-        request=shapes.RollbackInput,
-        responses=shapes.ReleaseSerializer,
+        request=serializers.RollbackInput,
+        responses=serializers.ReleaseSerializer,
         parameters=[IF_MATCH],
     )
     def post(self, request: Request, name: str) -> Response:
-        """Make an earlier released version live again; without `to`, the one before what is live."""
-        asked = shapes.RollbackInput.read(request)
-        actor = actor_of(request)
-        prompt = prompts.named(actor.project, name)
-        environment = environments.named(actor.project, asked["environment"])
-        target = select(actor.project, name, asked["to"]) if "to" in asked else None
+        """Roll back to an earlier release: to the one before what is live, where `to` is not given."""
+        body = serializers.RollbackInput.read(request)
+        prompt = prompts.get_prompt(self.actor.project, name)
+        environment = environments.get_environment(self.actor.project, body["environment"])
+        target = select_version(self.actor.project, name, body["to"]) if "to" in body else None
         release = releases.roll_back(
-            actor,
+            self.actor,
             prompt,
             environment,
             to=target,
-            reason=asked["reason"],
-            expected_live=caching.expected(request),
+            reason=body["reason"],
+            expected_live=caching.expected_tag(request),
         )
-        return Response(shapes.ReleaseSerializer(release).data)
+        return Response(serializers.ReleaseSerializer(release).data)

@@ -5,192 +5,182 @@ from dataclasses import replace
 from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from core.errors import Problem
 from core.references import quoted
+from infra.serializer_fields import EmptyInput
 from registry.accounts import api_keys, projects
 from registry.accounts.permissions import Right
-from registry.api import serializers as shapes
-from registry.api.authentication import actor_of
+from registry.api.base import ProjectListView, ProjectView
 from registry.api.filters import AuditFilter
+from registry.api.serializers import settings as serializers
 from registry.models import APIKey, AuditEntry, Environment, Membership, Role, User
 from registry.promotions import environments
 from registry.promotions.environments import Rules
 
 
-class Me(APIView):
-    @extend_schema(operation_id="me", responses=shapes.MeSerializer)
+class Me(ProjectView):
+    # Every key can read its own rights, so that a service can report what it may not do.
+    read_right = None
+
+    @extend_schema(operation_id="me", responses=serializers.MeSerializer)
     def get(self, request: Request) -> Response:
-        """Who you are here and what you may do."""
-        actor = actor_of(request)
+        """Read your name, project and rights."""
         return Response(
             {
-                "name": actor.name,
-                "project": actor.project.slug,
-                "rights": sorted(right.value for right in actor.rights),
+                "name": self.actor.name,
+                "project": self.actor.project.slug,
+                "rights": sorted(right.value for right in self.actor.rights),
             }
         )
 
 
-class EnvironmentList(generics.GenericAPIView[Environment]):
+class EnvironmentList(ProjectListView[Environment]):
     queryset = Environment.objects.none()
-    serializer_class = shapes.EnvironmentSerializer
-    filter_backends = ()
+    serializer_class = serializers.EnvironmentSerializer
     ordering = ("position", "id")
+    write_right = Right.ADMINISTER
 
-    @extend_schema(operation_id="environments_list", responses=shapes.EnvironmentSerializer(many=True))
+    @extend_schema(operation_id="environments_list", responses=serializers.EnvironmentSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """The project's environments in their order."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        page = self.paginate_queryset(Environment.objects.filter(project=actor.project))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        """List the project's environments in their order."""
+        return self.page(Environment.objects.filter(project=self.actor.project))
 
     @extend_schema(
         operation_id="environments_create",
-        request=shapes.EnvironmentInput,
-        responses={201: shapes.EnvironmentSerializer},
+        request=serializers.EnvironmentInput,
+        responses={201: serializers.EnvironmentSerializer},
     )
     def post(self, request: Request) -> Response:
         """Add an environment after the others."""
-        asked = shapes.EnvironmentInput.read(request)
-        name = asked.pop("name")
-        rules = replace(Rules(protected=False, required_approvals=1, required_checks=()), **asked)
-        created = environments.create(actor_of(request), name=name, rules=rules)
-        return Response(shapes.EnvironmentSerializer(created).data, status=201)
+        body = serializers.EnvironmentInput.read(request)
+        name = body.pop("name")
+        rules = replace(Rules(protected=False, required_approvals=1, required_checks=()), **body)
+        created = environments.create(self.actor, name=name, rules=rules)
+        return Response(serializers.EnvironmentSerializer(created).data, status=201)
 
 
-class EnvironmentDetail(APIView):
-    @extend_schema(operation_id="environments_read", responses=shapes.EnvironmentSerializer)
+class EnvironmentDetail(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(operation_id="environments_read", responses=serializers.EnvironmentSerializer)
     def get(self, request: Request, environment: str) -> Response:
-        """One environment and its rules."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        return Response(shapes.EnvironmentSerializer(environments.named(actor.project, environment)).data)
+        """Read an environment and its rules."""
+        return Response(
+            serializers.EnvironmentSerializer(environments.get_environment(self.actor.project, environment)).data
+        )
 
     @extend_schema(
         operation_id="environments_change",
-        request=shapes.EnvironmentChange,
-        responses=shapes.EnvironmentSerializer,
+        request=serializers.EnvironmentChange,
+        responses=serializers.EnvironmentSerializer,
     )
     def patch(self, request: Request, environment: str) -> Response:
         """Change an environment's rules or its place; approvals given under other rules are void."""
-        asked = shapes.EnvironmentChange.read(request)
-        actor = actor_of(request)
-        row = environments.named(actor.project, environment)
-        position = asked.pop("position", None)
+        body = serializers.EnvironmentChange.read(request)
+        row = environments.get_environment(self.actor.project, environment)
+        position = body.pop("position", None)
         with transaction.atomic():
-            environments.change_rules(actor, row, replace(Rules.of(row), **asked))
+            environments.change_rules(self.actor, row, replace(Rules.of(row), **body))
             if position:
-                environments.move(actor, row, to=position)
-        changed = environments.named(actor.project, environment)
-        return Response(shapes.EnvironmentSerializer(changed).data)
+                environments.move(self.actor, row, to=position)
+        changed = environments.get_environment(self.actor.project, environment)
+        return Response(serializers.EnvironmentSerializer(changed).data)
 
     @extend_schema(operation_id="environments_remove", responses={204: None})
     def delete(self, request: Request, environment: str) -> Response:
         """Remove an environment that nothing was released to or proposed for."""
-        actor = actor_of(request)
-        environments.remove(actor, environments.named(actor.project, environment))
+        environments.remove(self.actor, environments.get_environment(self.actor.project, environment))
         return Response(status=204)
 
 
-class MemberList(generics.GenericAPIView[Membership]):
+class MemberList(ProjectListView[Membership]):
     queryset = Membership.objects.none()
-    serializer_class = shapes.MemberSerializer
-    filter_backends = ()
+    serializer_class = serializers.MemberSerializer
     ordering = ("id",)
 
-    @extend_schema(operation_id="members_list", responses=shapes.MemberSerializer(many=True))
+    @extend_schema(operation_id="members_list", responses=serializers.MemberSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """The project's people and their roles."""
-        actor = actor_of(request)
-        actor.require(Right.SEE)
-        page = self.paginate_queryset(Membership.objects.filter(project=actor.project).select_related("user"))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        """List the project's members and their roles."""
+        return self.page(Membership.objects.filter(project=self.actor.project).select_related("user"))
 
 
-class MemberDetail(APIView):
-    @extend_schema(operation_id="members_set", request=shapes.MemberInput, responses=shapes.MemberSerializer)
+class MemberDetail(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(operation_id="members_set", request=serializers.MemberInput, responses=serializers.MemberSerializer)
     def put(self, request: Request, username: str) -> Response:
-        """Make somebody a member, or give a member another role."""
-        asked = shapes.MemberInput.read(request)
-        actor = actor_of(request)
-        actor.require(Right.ADMINISTER)
-        membership = projects.set_member(actor, user=_user(username), role=Role(asked["role"]))
-        return Response(shapes.MemberSerializer(membership).data)
+        """Add a user as a member, or change a member's role."""
+        body = serializers.MemberInput.read(request)
+        membership = projects.set_member(self.actor, user=_get_user(username), role=Role(body["role"]))
+        return Response(serializers.MemberSerializer(membership).data)
 
     @extend_schema(operation_id="members_remove", responses={204: None})
     def delete(self, request: Request, username: str) -> Response:
-        """Take somebody's access away."""
-        actor = actor_of(request)
-        actor.require(Right.ADMINISTER)
-        projects.remove_member(actor, user=_user(username))
+        """Remove a member."""
+        projects.remove_member(self.actor, user=_get_user(username))
         return Response(status=204)
 
 
-def _user(username: str) -> User:
+def _get_user(username: str) -> User:
     user = User.objects.filter(username=username).first()
     if user is None:
-        raise Problem("member.unknown_user", f"There is nobody named {quoted(username)}.")
+        raise Problem("member.unknown_user", f"There is no user {quoted(username)}.")
     return user
 
 
-class KeyList(generics.GenericAPIView[APIKey]):
+class KeyList(ProjectListView[APIKey]):
     queryset = APIKey.objects.none()
-    serializer_class = shapes.KeySerializer
-    filter_backends = ()
+    serializer_class = serializers.KeySerializer
     ordering = ("-id",)
+    read_right = Right.ADMINISTER
+    write_right = Right.ADMINISTER
 
-    @extend_schema(operation_id="keys_list", responses=shapes.KeySerializer(many=True))
+    @extend_schema(operation_id="keys_list", responses=serializers.KeySerializer(many=True))
     def get(self, request: Request) -> Response:
-        """The project's keys, without their secrets."""
-        actor = actor_of(request)
-        actor.require(Right.ADMINISTER)
-        page = self.paginate_queryset(APIKey.objects.filter(project=actor.project).select_related("created_by"))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        """List the project's keys, without their secrets."""
+        return self.page(APIKey.objects.filter(project=self.actor.project).select_related("created_by"))
 
-    @extend_schema(operation_id="keys_issue", request=shapes.KeyInput, responses={201: shapes.IssuedKeySerializer})
+    @extend_schema(
+        operation_id="keys_issue", request=serializers.KeyInput, responses={201: serializers.IssuedKeySerializer}
+    )
     def post(self, request: Request) -> Response:
-        """Make a key; its token is in this answer and nowhere else."""
-        asked = shapes.KeyInput.read(request)
-        key, token = api_keys.issue(actor_of(request), **asked)
+        """Issue a key; its token is in this answer and nowhere else."""
+        body = serializers.KeyInput.read(request)
+        key, token = api_keys.issue(self.actor, **body)
         return Response(
-            {**shapes.KeySerializer(key).data, "token": token},
+            {**serializers.KeySerializer(key).data, "token": token},
             status=201,
             headers={"Cache-Control": "no-store"},
         )
 
 
-class KeyRevoke(APIView):
-    @extend_schema(operation_id="keys_revoke", request=shapes.NothingInput, responses=shapes.KeySerializer)
+class KeyRevoke(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(operation_id="keys_revoke", request=EmptyInput, responses=serializers.KeySerializer)
     def post(self, request: Request, key_id: str) -> Response:
-        """End a key for good."""
-        actor = actor_of(request)
-        actor.require(Right.ADMINISTER)
-        key = APIKey.objects.filter(project=actor.project, key_id=key_id).first()
+        """Revoke a key for good."""
+        key = APIKey.objects.filter(project=self.actor.project, key_id=key_id).first()
         if key is None:
             raise Problem("not_found", "There is no such key.")
-        api_keys.revoke(actor, key)
+        api_keys.revoke(self.actor, key)
         key.refresh_from_db()
-        return Response(shapes.KeySerializer(key).data)
+        return Response(serializers.KeySerializer(key).data)
 
 
-class AuditList(generics.GenericAPIView[AuditEntry]):
+class AuditList(ProjectListView[AuditEntry]):
     queryset = AuditEntry.objects.none()
-    serializer_class = shapes.AuditEntrySerializer
+    serializer_class = serializers.AuditEntrySerializer
     filterset_class = AuditFilter
     ordering = ("-id",)
 
     def get_queryset(self) -> QuerySet[AuditEntry]:
-        return AuditEntry.objects.filter(project=actor_of(self.request).project)
+        return AuditEntry.objects.filter(project=self.actor.project)
 
-    @extend_schema(operation_id="audit_list", responses=shapes.AuditEntrySerializer(many=True))
+    @extend_schema(operation_id="audit_list", responses=serializers.AuditEntrySerializer(many=True))
     def get(self, request: Request) -> Response:
-        """Who changed what, newest first."""
-        actor_of(request).require(Right.SEE)
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        """List changes and who made them, newest first."""
+        return self.page(self.get_queryset())

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.api import checks, examples, promotions, prompts, releases, settings, versions
+from registry.api import checks, example_sets, promotions, prompts, releases, settings, versions
 
 urlpatterns = [
     path("me", settings.Me.as_view()),
@@ -19,15 +19,15 @@ urlpatterns = [
     path("prompts/<str:name>/versions/<str:selector>/uses", versions.VersionUses.as_view()),
     path("versions/<str:hash>", versions.VersionByHash.as_view()),
     path("versions/<str:hash>/checks", checks.VersionChecks.as_view()),
-    path("example-sets", examples.ExampleSetList.as_view()),
-    path("example-sets/versions/<str:hash>", examples.ExampleSetByHash.as_view()),
-    path("example-sets/<str:name>", examples.ExampleSetDetail.as_view()),
-    path("example-sets/<str:name>/archive", examples.ExampleSetArchive.as_view()),
-    path("example-sets/<str:name>/restore", examples.ExampleSetRestore.as_view()),
-    path("example-sets/<str:name>/search", examples.ExampleSetSearch.as_view()),
-    path("example-sets/<str:name>/versions", examples.ExampleSetVersions.as_view()),
-    path("example-sets/<str:name>/versions/<str:selector>", examples.ExampleSetVersionDetail.as_view()),
-    path("example-sets/<str:name>/versions/<str:selector>/file", examples.ExampleSetFile.as_view()),
+    path("example-sets", example_sets.ExampleSetList.as_view()),
+    path("example-sets/versions/<str:hash>", example_sets.ExampleSetByHash.as_view()),
+    path("example-sets/<str:name>", example_sets.ExampleSetDetail.as_view()),
+    path("example-sets/<str:name>/archive", example_sets.ExampleSetArchive.as_view()),
+    path("example-sets/<str:name>/restore", example_sets.ExampleSetRestore.as_view()),
+    path("example-sets/<str:name>/search", example_sets.ExampleSetSearch.as_view()),
+    path("example-sets/<str:name>/versions", example_sets.ExampleSetVersions.as_view()),
+    path("example-sets/<str:name>/versions/<str:selector>", example_sets.ExampleSetVersionDetail.as_view()),
+    path("example-sets/<str:name>/versions/<str:selector>/file", example_sets.ExampleSetFile.as_view()),
     path("environments", settings.EnvironmentList.as_view()),
     path("environments/<str:environment>", settings.EnvironmentDetail.as_view()),
     path("environments/<str:environment>/snapshot", prompts.EnvironmentSnapshot.as_view()),

@@ -1,1 +1,1 @@
-"""What one version says, without a database: normal form, hash, diff, merge, lint, tokens."""
+"""The content of one version, without a database: normal form, hash, diff, merge, lint, tokens."""

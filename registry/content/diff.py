@@ -1,4 +1,5 @@
-"""What differs between two contents: messages with marks inside lines, and every other member by JSON pointer. Pure."""
+"""The difference between two contents: messages with marks inside lines, and every other member by JSON pointer.
+Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,17 +8,17 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
-# What a comparison may cost. Matching is quadratic at least, and both texts are the users': beyond these sizes a
-# difference is told more coarsely (whole lines, whole blocks, messages by position) instead of taking minutes. Pairs of
-# lines and of words are counted for a whole comparison, however many messages it has; of words there may be fewer,
-# because matching words that repeat is worse than quadratic.
-MOST_LINE_PAIRS = 500_000
-MOST_MARKED_WORD_PAIRS = 40_000
-MOST_WORD_PAIRS = 400_000
-MOST_MESSAGE_PAIRS = 2_500
-COMPARED_CHARACTERS = 20_000
-# Two messages are the same one, edited, from this share of common words on.
-SIMILAR = 0.4
+# Limits on the cost of a comparison. Matching is at least quadratic, and both texts come from users: beyond these sizes
+# a difference is coarser (whole lines, whole blocks, messages by position) instead of taking minutes. Pairs of lines
+# and of words are counted for a whole comparison, however many messages it has; the limit on words is lower, because
+# matching words that repeat is worse than quadratic.
+MAX_LINE_PAIRS = 500_000
+MAX_WORD_PAIRS_PER_LINE = 40_000
+MAX_WORD_PAIRS = 400_000
+MAX_MESSAGE_PAIRS = 2_500
+MAX_COMPARED_CHARACTERS = 20_000
+# From this proportion of common words on, two messages count as one that was edited.
+MIN_SIMILARITY = 0.4
 WORD = re.compile(r"\w+|\s+|[^\w\s]")
 MEMBERS = ("model", "response", "variables", "tools", "examples", "includes")
 
@@ -26,21 +27,21 @@ Content = Mapping[str, Any]
 
 @dataclass
 class Budget:
-    """What is left to be spent on one comparison."""
+    """The pairs of lines and words that one comparison may still match."""
 
-    lines: int = MOST_LINE_PAIRS
-    words: int = MOST_WORD_PAIRS
+    lines: int = MAX_LINE_PAIRS
+    words: int = MAX_WORD_PAIRS
 
 
 def diff(old: Content, new: Content) -> dict[str, Any]:
-    """The difference as JSON.
+    """Return the difference as JSON.
 
     `messages`: one entry per message in the new order (removed ones where they were), each with `change` (same,
     changed, added, removed, moved), `old`/`new` (position or null), `old_role`/`role` and `lines`; a text prompt is one
     message without a role. `settings`, `response`, `variables`, `tools`, `examples`, `includes`: lists of
     `{pointer, change, old, new}`. `lines` and `added`/`removed` count text lines.
     """
-    messages = _messages(texts(old), texts(new), Budget())
+    messages = _messages(message_texts(old), message_texts(new), Budget())
     lines = [line for message in messages for line in message["lines"]]
     result: dict[str, Any] = {
         "identical": old == new,
@@ -55,8 +56,8 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
     return result
 
 
-def texts(content: Content) -> list[tuple[str, str]]:
-    """Every message as (role, text); a placeholder's text is its name."""
+def message_texts(content: Content) -> list[tuple[str, str]]:
+    """Return every message as (role, text); a placeholder's text is its name."""
     if content["kind"] == "text":
         return [("", content["text"])]
     return [(message["role"], message.get("content", message.get("name", ""))) for message in content["messages"]]
@@ -64,7 +65,7 @@ def texts(content: Content) -> list[tuple[str, str]]:
 
 def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], budget: Budget) -> list[dict[str, Any]]:
     pairs = pair_messages(old, new)
-    in_place = _longest_rising([pairs.get(index) for index in range(len(new))])
+    in_place = _longest_increasing([pairs.get(index) for index in range(len(new))])
     removed = [index for index in range(len(old)) if index not in pairs.values()]
     entries = []
     for index, (role, text) in enumerate(new):
@@ -99,7 +100,7 @@ def _entry(
 
 
 def pair_messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> dict[int, int]:
-    """For each new message the old one that it is: the same one first, then the most similar of its role."""
+    """Map each new message to its old one: the identical one first, then the most similar of its role."""
     pairs: dict[int, int] = {}
     free = set(range(len(old)))
     matcher = SequenceMatcher(None, old, new, autojunk=False)
@@ -121,30 +122,30 @@ def pair_messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]
 
 
 def _candidates(
-    old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], free: set[int], wanted: Sequence[int]
+    old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], free: set[int], unpaired: Sequence[int]
 ) -> Iterator[tuple[float, int, int, int]]:
-    """(minus similarity, distance, new position, old position) of messages that may be one message, edited."""
-    if len(free) * len(wanted) > MOST_MESSAGE_PAIRS:
-        yield from ((0, 0, index, index) for index in wanted if index in free and old[index][0] == new[index][0])
+    """Yield (minus similarity, distance, new position, old position) of messages that may be one edited message."""
+    if len(free) * len(unpaired) > MAX_MESSAGE_PAIRS:
+        yield from ((0, 0, index, index) for index in unpaired if index in free and old[index][0] == new[index][0])
         return
-    old_words = {origin: set(WORD.findall(old[origin][1][:COMPARED_CHARACTERS])) for origin in free}
-    for index in wanted:
-        words = set(WORD.findall(new[index][1][:COMPARED_CHARACTERS]))
+    old_words = {origin: set(WORD.findall(old[origin][1][:MAX_COMPARED_CHARACTERS])) for origin in free}
+    for index in unpaired:
+        words = set(WORD.findall(new[index][1][:MAX_COMPARED_CHARACTERS]))
         for origin in free:
             if old[origin][0] != new[index][0] and old[origin][1] != new[index][1]:
                 continue
             similarity = _dice(old_words[origin], words)
-            if similarity >= SIMILAR:
+            if similarity >= MIN_SIMILARITY:
                 yield (-similarity, abs(origin - index), index, origin)
 
 
 def _dice(first: set[str], second: set[str]) -> float:
-    """The share of common words, 0 to 1 (Dice coefficient)."""
+    """Return the proportion of common words, 0 to 1 (Dice coefficient)."""
     return 2 * len(first & second) / (len(first) + len(second)) if first or second else 1
 
 
-def _longest_rising(values: Sequence[int | None]) -> set[int]:
-    """Positions of a longest strictly rising subsequence: messages that kept their order; the others moved."""
+def _longest_increasing(values: Sequence[int | None]) -> set[int]:
+    """Return the positions of a longest strictly increasing subsequence: messages that kept their order."""
     best: list[list[int]] = []
     for position, value in enumerate(values):
         if value is None:
@@ -152,12 +153,12 @@ def _longest_rising(values: Sequence[int | None]) -> set[int]:
         before: list[list[int]] = [chain for chain in best if (last := values[chain[-1]]) is not None and last < value]
         longest: list[int] = max(before, key=len) if before else []
         best.append([*longest, position])
-    kept: list[int] = max(best, key=len) if best else []
-    return set(kept)
+    longest_chain: list[int] = max(best, key=len) if best else []
+    return set(longest_chain)
 
 
 def diff_lines(old: str | None, new: str | None, budget: Budget | None = None) -> list[dict[str, Any]]:
-    """Lines as `{change, old, new, text, marks}`.
+    """Return lines as `{change, old, new, text, marks}`.
 
     `change` is same, added or removed; `old` and `new` are line numbers from 1, or null; `marks` are the
     [start, end) character ranges that differ from the line's counterpart.
@@ -177,50 +178,52 @@ def diff_lines(old: str | None, new: str | None, budget: Budget | None = None) -
 
 
 def opcodes(old: Sequence[str], new: Sequence[str], budget: Budget) -> list[tuple[str, int, int, int, int]]:
-    """How one list of lines becomes the other; what is between a common start and end is matched if it is small."""
+    """Return the edit operations between two lists of lines; what differs between their common ends is matched if
+    small."""
     shortest = min(len(old), len(new))
     start = next((k for k in range(shortest) if old[k] != new[k]), shortest)
     end = next((k for k in range(shortest - start) if old[-1 - k] != new[-1 - k]), shortest - start)
     middle_old, middle_new = old[start : len(old) - end], new[start : len(new) - end]
-    found: list[tuple[str, int, int, int, int]] = [("equal", 0, start, 0, start)]
+    operations: list[tuple[str, int, int, int, int]] = [("equal", 0, start, 0, start)]
     cost = len(middle_old) * len(middle_new)
     budget.lines -= cost
     if budget.lines < 0 and cost:
-        found.append(("replace", start, len(old) - end, start, len(new) - end))
+        operations.append(("replace", start, len(old) - end, start, len(new) - end))
     else:
         # The default `autojunk` matters: without it many equal lines take cubic time.
         inner = SequenceMatcher(None, middle_old, middle_new).get_opcodes()
-        found += [(tag, a + start, b + start, c + start, d + start) for tag, a, b, c, d in inner]
-    found.append(("equal", len(old) - end, len(old), len(new) - end, len(new)))
-    return found
+        operations += [(tag, a + start, b + start, c + start, d + start) for tag, a, b, c, d in inner]
+    operations.append(("equal", len(old) - end, len(old), len(new) - end, len(new)))
+    return operations
 
 
 def _line(change: str, old: int | None, new: int | None, text: str, marks: list[list[int]]) -> dict[str, Any]:
-    def numbered(index: int | None) -> int | None:
+    def line_number(index: int | None) -> int | None:
         return None if index is None else index + 1
 
-    return {"change": change, "old": numbered(old), "new": numbered(new), "text": text, "marks": marks}
+    return {"change": change, "old": line_number(old), "new": line_number(new), "text": text, "marks": marks}
 
 
 def _marks(old: str | None, new: str | None, budget: Budget) -> tuple[list[list[int]], list[list[int]]]:
-    """The differing ranges of a line and its counterpart, by words.
+    """Return the differing ranges of a line and its counterpart, by words.
 
-    None where a line has no counterpart, is very long, or `budget` (word pairs for the whole comparison) is used up.
+    There are none where a line has no counterpart, is very long, or `budget` (word pairs for the whole comparison) is
+    used up.
     """
     if old is None or new is None:
         return [], []
     old_words, new_words = WORD.findall(old), WORD.findall(new)
     cost = len(old_words) * len(new_words)
     budget.words -= cost
-    if cost > MOST_MARKED_WORD_PAIRS or budget.words < 0:
+    if cost > MAX_WORD_PAIRS_PER_LINE or budget.words < 0:
         return [], []
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
-    if matcher.ratio() < SIMILAR:
+    if matcher.ratio() < MIN_SIMILARITY:
         return [], []
     changed = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
     return (
-        _joined(old, [_span(old_words, a, b) for _, a, b, _, _ in changed if a < b]),
-        _joined(new, [_span(new_words, c, d) for _, _, _, c, d in changed if c < d]),
+        _join_spans(old, [_span(old_words, a, b) for _, a, b, _, _ in changed if a < b]),
+        _join_spans(new, [_span(new_words, c, d) for _, _, _, c, d in changed if c < d]),
     )
 
 
@@ -229,8 +232,8 @@ def _span(words: Sequence[str], start: int, end: int) -> list[int]:
     return [first, first + sum(map(len, words[start:end]))]
 
 
-def _joined(line: str, spans: Sequence[list[int]]) -> list[list[int]]:
-    """Spans with nothing but white space between them as one: a changed phrase reads better than its words."""
+def _join_spans(line: str, spans: Sequence[list[int]]) -> list[list[int]]:
+    """Join spans with only white space between them: a changed phrase reads better than its words."""
     joined: list[list[int]] = []
     for start, end in spans:
         if joined and not line[joined[-1][1] : start].strip():
@@ -241,7 +244,7 @@ def _joined(line: str, spans: Sequence[list[int]]) -> list[list[int]]:
 
 
 def _members(old: Any, new: Any, pointer: str) -> Iterator[dict[str, Any]]:
-    """Changed members below two JSON values; objects are compared inside, anything else as a whole."""
+    """Yield the changed members of two JSON values; objects are compared by member, anything else as a whole."""
     if old == new and type(old) is type(new):
         return
     if isinstance(old, dict | None) and isinstance(new, dict | None) and (old or new):

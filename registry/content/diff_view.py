@@ -1,4 +1,4 @@
-"""A difference as one reads it: unchanged stretches folded, lines paired for two columns, members named. Pure."""
+"""A difference as a page shows it: unchanged stretches folded, lines paired for two columns, members named. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.content import diff
 
-# Unchanged lines that are kept around a change, so that one sees where it is.
+# Unchanged lines that are shown around a change, so that a reader sees where it is.
 CONTEXT = 3
 TITLES = {
     "settings": "Model settings",
@@ -18,7 +18,7 @@ TITLES = {
     "includes": "Partials",
 }
 
-PICKING = {
+EXAMPLE_FIELD_TITLES = {
     "set": "Set",
     "select": "Which of them",
     "k": "How many",
@@ -33,7 +33,7 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Fold:
-    """So many unchanged lines that are not shown."""
+    """A number of unchanged lines that are not shown."""
 
     count: int
 
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def compare(old: diff.Content, new: diff.Content, *, whole: bool = False) -> Comparison:
-    """The difference between two contents; `whole` shows unchanged lines and messages too."""
+    """Compare two contents; `whole` shows unchanged lines and messages too."""
     difference = diff.diff(old, new)
     messages = [
         MessageChange(
@@ -90,21 +90,24 @@ def compare(old: diff.Content, new: diff.Content, *, whole: bool = False) -> Com
         for message in difference["messages"]
         if whole or message["change"] != "same"
     ]
-    members = [(title, _named(name, difference[name])) for name, title in TITLES.items() if difference[name]]
+    members = [
+        (title, _with_field_titles(name, difference[name])) for name, title in TITLES.items() if difference[name]
+    ]
     return Comparison(difference["identical"], difference["added"], difference["removed"], messages, members)
 
 
-def _named(member: str, changes: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Changes of how examples are picked under the names that the editor gives its fields."""
+def _with_field_titles(member: str, changes: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Name changes of how examples are picked as the editor names its fields."""
     if member != "examples":
         return changes
     return [
-        {**one, "pointer": PICKING.get(one["pointer"].removeprefix("/examples/"), one["pointer"])} for one in changes
+        {**change, "pointer": EXAMPLE_FIELD_TITLES.get(change["pointer"].removeprefix("/examples/"), change["pointer"])}
+        for change in changes
     ]
 
 
 def compare_texts(old: str | None, new: str | None, budget: diff.Budget | None = None) -> list[Row]:
-    """The rows of one column for two texts; None is a text that is not there. Texts of one page share a budget."""
+    """Return the rows of one column for two texts; None is an absent text. Texts of one page share a budget."""
     return list(_inline(diff.diff_lines(old, new, budget), whole=False))
 
 
@@ -115,31 +118,31 @@ def _title(message: Mapping[str, Any]) -> str:
 
 
 def _inline(lines: Sequence[Line], whole: bool) -> Iterator[Row]:
-    return (Row(fold=one) if isinstance(one, Fold) else Row(single=one) for one in _folded(lines, whole))
+    return (Row(fold=line) if isinstance(line, Fold) else Row(single=line) for line in _fold_unchanged(lines, whole))
 
 
 def _split(lines: Sequence[Line], whole: bool) -> Iterator[Row]:
-    """Removed lines beside the added ones that took their place."""
-    shown = _folded(lines, whole)
-    for is_same, group in groupby(shown, key=lambda one: isinstance(one, Fold) or one["change"] == "same"):
+    """Yield removed lines beside the added ones that took their place."""
+    folded = _fold_unchanged(lines, whole)
+    for is_same, group in groupby(folded, key=lambda line: isinstance(line, Fold) or line["change"] == "same"):
         if is_same:
-            yield from (Row(fold=one) if isinstance(one, Fold) else Row(left=one, right=one) for one in group)
+            yield from (Row(fold=line) if isinstance(line, Fold) else Row(left=line, right=line) for line in group)
             continue
-        changed = [one for one in group if not isinstance(one, Fold)]
+        changed = [line for line in group if not isinstance(line, Fold)]
         removed = [line for line in changed if line["change"] == "removed"]
         added = [line for line in changed if line["change"] == "added"]
         yield from (Row(left=left, right=right) for left, right in zip_longest(removed, added))
 
 
-def _folded(lines: Sequence[Line], whole: bool) -> Iterable[Line | Fold]:
-    """The lines, with long unchanged stretches as folds."""
+def _fold_unchanged(lines: Sequence[Line], whole: bool) -> Iterable[Line | Fold]:
+    """Return the lines, with long unchanged stretches as folds."""
     if whole:
         return lines
     changed = [index for index, line in enumerate(lines) if line["change"] != "same"]
     near = {near for index in changed for near in range(index - CONTEXT, index + CONTEXT + 1)}
-    shown: list[Line | Fold] = []
+    folded: list[Line | Fold] = []
     for is_near, group in groupby(enumerate(lines), key=lambda pair: pair[0] in near):
         stretch = [line for _, line in group]
         # A fold of one line would be as long as the line.
-        shown += stretch if is_near or len(stretch) == 1 else [Fold(len(stretch))]
-    return shown
+        folded += stretch if is_near or len(stretch) == 1 else [Fold(len(stretch))]
+    return folded

@@ -24,13 +24,13 @@ ALIASES = {
     **dict.fromkeys(("note", "notes", "comment"), "note"),
     **dict.fromkeys(("tags", "tag"), "tags"),
 }
-# What a spreadsheet would take for a formula is written with an apostrophe before it, and read without.
+# Text that a spreadsheet would take for a formula is written with an apostrophe in front, and read without it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 csv.field_size_limit(MAX_BYTES)
 
 
 def read_file(data: bytes, name: str) -> list[Shot]:
-    """The examples of an uploaded file, by its name's ending (.jsonl, .ndjson, .json, .csv, .tsv).
+    """Read the examples of an uploaded file, by its name's ending (.jsonl, .ndjson, .json, .csv, .tsv).
 
     Raises `examples.unreadable`, or `examples.invalid` with the line and column of every fault.
     """
@@ -50,7 +50,7 @@ def read_file(data: bytes, name: str) -> list[Shot]:
 
 
 def read_pasted(text: str) -> list[Shot]:
-    """Examples that somebody pasted: JSON lines, a JSON list, or a table."""
+    """Read pasted examples: JSON lines, a JSON list, or a table."""
     start = text.lstrip()[:1]
     if start in ("{", "["):
         return read_json(text)
@@ -59,7 +59,7 @@ def read_pasted(text: str) -> list[Shot]:
 
 
 def read_json(text: str) -> list[Shot]:
-    """A JSON list, or one JSON object a line."""
+    """Read a JSON list, or one JSON object a line."""
     if text.lstrip().startswith("["):
         try:
             documents = json.loads(text)
@@ -79,7 +79,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def read_table(text: str, separator: str, *, header_required: bool = True) -> list[Shot]:
-    """A table whose first row names the columns, or (where it need not) has COLUMNS."""
+    """Read a table whose first row names the columns, or (where it need not) has COLUMNS."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         first = next(reader, [])
@@ -87,8 +87,8 @@ def read_table(text: str, separator: str, *, header_required: bool = True) -> li
         if {"input", "output"} <= set(names):
             return _shots((reader.line_num, _row(names, cells)) for cells in reader if any(cells))
         if header_required:
-            shown = ", ".join(first)[:200]
-            sentence = f"The first row names the columns; input and output are needed, and it has: {shown}."
+            columns = ", ".join(first)[:200]
+            sentence = f"The first row names the columns; input and output are needed, and it has: {columns}."
             raise Problem("examples.unreadable", sentence)
         rows = [(1, first), *((reader.line_num, cells) for cells in reader if any(cells))]
     except csv.Error as error:
@@ -100,28 +100,28 @@ def _row(names: Iterable[str], cells: list[str]) -> Any:
     columns = list(names)
     if len(cells) > len(columns) and any(cells[len(columns) :]):
         return Fault("", "columns", f"Has {len(cells)} columns; {len(columns)} are expected. Is a quote missing?")
-    row: dict[str, Any] = {name: _unguarded(cell) for name, cell in zip(columns, cells, strict=False) if name}
+    row: dict[str, Any] = {name: _without_guard(cell) for name, cell in zip(columns, cells, strict=False) if name}
     row["tags"] = split_tags(str(row.get("tags", "")))
     return row
 
 
 def split_tags(text: str) -> list[str]:
-    """Tags as people write them in one field: separated by semicolons or commas."""
+    """Split tags written in one field: separated by semicolons or commas."""
     return [tag.strip() for tag in re.split("[;,]", text) if tag.strip()]
 
 
 def _shots(rows: Iterable[tuple[int, Any]]) -> list[Shot]:
-    """The examples of numbered rows; every fault is named by the row's line."""
-    found: dict[Shot, None] = {}
+    """Return the examples of numbered rows; every fault is named by the row's line."""
+    shots: dict[Shot, None] = {}
     faults: list[Fault] = []
     count = 0
     for count, (line, document) in enumerate(rows, start=1):
         own: list[Fault] = []
         if isinstance(document, Fault):
             own.append(document)
-        shot = None if own else read_example(_known(document), own)
+        shot = None if own else read_example(_with_own_names(document), own)
         if shot is not None:
-            found[shot] = None
+            shots[shot] = None
         faults += [Fault(f"/lines/{line}{fault.pointer}", fault.code, fault.message) for fault in own]
         if len(faults) >= MAX_FAULTS or count > MAX_EXAMPLES:
             break
@@ -132,39 +132,46 @@ def _shots(rows: Iterable[tuple[int, Any]]) -> list[Shot]:
         where = f"Line {place}{', ' + members[0] if members else ''}"
         more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
         raise Problem("examples.invalid", f"{where}: {faults[0].message}{more}", faults=faults[:MAX_FAULTS])
-    return list(found)
+    return list(shots)
 
 
-def _known(document: Any) -> Any:
-    """A row of a file under the names that examples have; a file made elsewhere may call them otherwise."""
+def _with_own_names(document: Any) -> Any:
+    """Rename a row's members to those of examples; a file made elsewhere may name them differently."""
     if not isinstance(document, dict) or "input" in document:
         return document
     return {ALIASES.get(str(name).lower(), name): value for name, value in document.items()}
 
 
 def write_jsonl(shots: Iterable[Shot]) -> Iterator[str]:
-    """Lines that `read_file` reads back as they were."""
+    """Yield lines that `read_file` reads back unchanged."""
     for shot in shots:
         yield json.dumps(shot.as_dict(), ensure_ascii=False) + "\n"
 
 
 def write_csv(shots: Iterable[Shot]) -> Iterator[str]:
-    """As `write_jsonl`, for spreadsheets: what one would take for a formula gets an apostrophe before it."""
+    """Yield CSV for spreadsheets: text that reads as a formula gets an apostrophe in front."""
     line = io.StringIO(newline="")
     writer = csv.writer(line, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for shot in shots:
-        writer.writerow([guarded(shot.input), guarded(shot.output), guarded(shot.note), guarded(";".join(shot.tags))])
+        writer.writerow(
+            [
+                guard_formula(shot.input),
+                guard_formula(shot.output),
+                guard_formula(shot.note),
+                guard_formula(";".join(shot.tags)),
+            ]
+        )
         yield line.getvalue()
         line.seek(0)
         line.truncate()
     yield line.getvalue()
 
 
-def guarded(text: str) -> str:
-    """A text as a spreadsheet shows it: never as a formula."""
+def guard_formula(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith((*FORMULA, "'")) else text
 
 
-def _unguarded(text: str) -> str:
+def _without_guard(text: str) -> str:
     return text[1:] if text.startswith("'") and text[1:].startswith((*FORMULA, "'")) else text

@@ -1,4 +1,4 @@
-"""What a prompt that can be committed may still get wrong: hints for its author, never refusals. Pure.
+"""Likely mistakes in a prompt that can be committed: hints for its author, never refusals. Pure.
 
 Each rule looks at one thing and says what to do about it. `error` is what will fail when it is called, `warning` what
 probably is a mistake, `hint` what is worth a thought.
@@ -12,19 +12,19 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
-from core.example_selection import wanted
-from core.json_values import escaped
+from core.example_selection import max_count
+from core.json_values import escape_pointer
 
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
 # for on every call. (The project's source document puts the limits at 2,000 tokens and 5 examples.)
 BLOATED_TOKENS = 2_000
 BLOATED_EXAMPLES = 5
 # Shorter sentences repeat for good reasons ("Answer:", "Input:").
-SHORTEST_REPEATED = 30
+MIN_REPEATED_LENGTH = 30
 # The code of the finding that needs all templates to be readable.
 UNUSED = "variable.unused"
 INSTRUCTING_ROLES = ("system", "developer", "user")
-EXAMPLE_ERROR_LENGTH = 200
+MAX_EXAMPLE_ERROR_LENGTH = 200
 
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 JSON_WORD = re.compile(r"\bjson\b", re.IGNORECASE)
@@ -42,7 +42,7 @@ ASKS_OTHER = re.compile(
 
 @dataclass(frozen=True)
 class Finding:
-    """`pointer` is the JSON pointer of what it is about, `line` the line there (from 1), where it has one."""
+    """One hint. `pointer` is the JSON pointer of its subject, `line` the line there (from 1), where it has one."""
 
     code: str
     severity: str
@@ -53,20 +53,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is linted: a content in normal form, and what was found out about it."""
+    """A content in normal form, with the facts that the rules need."""
 
     content: Mapping[str, Any]
     used_variables: frozenset[str]
     tokens: int | None
     # Variables that a partial declares; the prompt need not say so again.
     inherited: frozenset[str] = frozenset()
-    # (position, why) of examples that the response format refuses (`refused_examples`); None where that took too long.
+    # (position, reason) of examples that the response format refuses (`refused_examples`); None where that took too
+    # long.
     refused: Sequence[tuple[int, str]] | None = ()
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = self.content.get("messages", ())
-        return found or [{"role": "user", "content": self.content.get("text", "")}]
+        messages: Sequence[Mapping[str, Any]] = self.content.get("messages", ())
+        return messages or [{"role": "user", "content": self.content.get("text", "")}]
 
     @property
     def examples(self) -> list[tuple[int, str]]:
@@ -81,8 +82,8 @@ class Subject:
     @property
     def example_count(self) -> int:
         """Examples written out, and those that the version picks from its set."""
-        asked = self.content.get("examples", {})
-        return len(self.examples) + ((wanted(asked) or 0) if asked else 0)
+        selection = self.content.get("examples", {})
+        return len(self.examples) + ((max_count(selection) or 0) if selection else 0)
 
     def instructions(self) -> Iterator[tuple[str, int, str]]:
         """(pointer, line, text) of every line that instructs rather than shows an answer."""
@@ -94,9 +95,11 @@ class Subject:
 
 
 def lint(subject: Subject) -> list[Finding]:
-    """Every finding, the gravest first."""
+    """Return every finding, the most severe first."""
     order = ("error", "warning", "hint")
-    return sorted((one for rule in RULES for one in rule(subject)), key=lambda one: order.index(one.severity))
+    return sorted(
+        (finding for rule in RULES for finding in rule(subject)), key=lambda finding: order.index(finding.severity)
+    )
 
 
 def variables(subject: Subject) -> Iterator[Finding]:
@@ -111,7 +114,7 @@ def variables(subject: Subject) -> Iterator[Finding]:
 
 
 def answer_format(subject: Subject) -> Iterator[Finding]:
-    """Instructions that contradict the response format, or each other."""
+    """Find instructions that contradict the response format, or each other."""
     form = subject.content.get("response", {}).get("format", "text")
     lines = list(subject.instructions())
     asks_json = next(((p, n, t) for p, n, t in lines if ASKS_JSON.search(t)), None)
@@ -134,7 +137,7 @@ def answer_format(subject: Subject) -> Iterator[Finding]:
 
 
 def size(subject: Subject) -> Iterator[Finding]:
-    advice = "evaluate fine-tuning: what every call repeats can move into the model"
+    advice = "evaluate fine-tuning: what every call repetitions can move into the model"
     if subject.tokens is not None and subject.tokens > BLOATED_TOKENS:
         yield Finding("size.tokens", "warning", f"{subject.tokens:,} tokens, more than {BLOATED_TOKENS:,}; {advice}.")
     if subject.example_count > BLOATED_EXAMPLES:
@@ -144,21 +147,21 @@ def size(subject: Subject) -> Iterator[Finding]:
 
 
 def repetition(subject: Subject) -> Iterator[Finding]:
-    """The second and later times that a sentence stands in the instructions."""
+    """Find sentences that occur more than once in the instructions."""
     seen: dict[str, int] = {}
     for pointer, line, text in subject.instructions():
         for match in SENTENCE.finditer(text):
             words = " ".join(match[0].casefold().split()).strip(" .!?-*")
-            if len(words) < SHORTEST_REPEATED:
+            if len(words) < MIN_REPEATED_LENGTH:
                 continue
             seen[words] = seen.get(words, 0) + 1
             if seen[words] == 2:
-                sentence = f"Said before: “{match[0].strip()[:80]}”. A second time costs tokens and adds nothing."
+                sentence = f"Repeated: “{match[0].strip()[:80]}”. A second time costs tokens and adds nothing."
                 yield Finding("text.repeated", "hint", sentence, pointer, line)
 
 
-def examples(subject: Subject) -> Iterator[Finding]:
-    """Answers shown as examples that the response format would not accept."""
+def rejected_examples(subject: Subject) -> Iterator[Finding]:
+    """Report example answers that the response format would not accept."""
     if subject.refused is None:
         sentence = "The examples could not be checked: the schema takes too long to apply."
         yield Finding("example.unchecked", "warning", sentence, "/response/schema")
@@ -168,7 +171,7 @@ def examples(subject: Subject) -> Iterator[Finding]:
 
 
 def refused_examples(content: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The examples that the response format refuses, with why.
+    """Return the examples that the response format refuses, with the reason.
 
     The schema is the user's and may take exponential time: for untrusted content this runs in a child, under limits
     (`registry.rendering.pool`).
@@ -176,13 +179,17 @@ def refused_examples(content: Mapping[str, Any]) -> list[tuple[int, str]]:
     response = content.get("response", {})
     if response.get("format", "text") == "text":
         return []
-    shown = Subject(content, frozenset(), None).examples
-    checked = ((index, _why_not(text, response.get("schema"))) for index, text in shown if not re.search("{[{%]", text))
+    candidates = Subject(content, frozenset(), None).examples
+    checked = (
+        (index, _schema_violation(text, response.get("schema")))
+        for index, text in candidates
+        if not re.search("{[{%]", text)
+    )
     return [(index, wrong) for index, wrong in checked if wrong]
 
 
 def strict_schema(subject: Subject) -> Iterator[Finding]:
-    """What providers refuse in a strict schema: an object that leaves members open."""
+    """Find what providers refuse in a strict schema: an object that leaves members open."""
     response = subject.content.get("response", {})
     for pointer, schema in _objects(response.get("schema"), "/response/schema") if response.get("strict") else ():
         properties, required = schema.get("properties"), schema.get("required")
@@ -196,7 +203,7 @@ def strict_schema(subject: Subject) -> Iterator[Finding]:
 
 
 def emptiness(subject: Subject) -> Iterator[Finding]:
-    """Messages that say nothing."""
+    """Find empty messages."""
     for index, message in enumerate(subject.messages):
         if message["role"] != "placeholder" and not message["content"].strip():
             pointer = "/text" if "text" in subject.content else f"/messages/{index}/content"
@@ -208,14 +215,14 @@ RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     answer_format,
     size,
     repetition,
-    examples,
+    rejected_examples,
     strict_schema,
     emptiness,
 )
 
 
-def _why_not(text: str, schema: Any) -> str | None:
-    """What is wrong with an answer, or None; also None where the schema cannot be run here."""
+def _schema_violation(text: str, schema: Any) -> str | None:
+    """Return what is wrong with an answer, or None; also None where the schema cannot be applied here."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -230,7 +237,7 @@ def _why_not(text: str, schema: Any) -> str | None:
         wrong = next(validator.iter_errors(value), None)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
         return None
-    return f"{wrong.message[:EXAMPLE_ERROR_LENGTH]}." if wrong else None
+    return f"{wrong.message[:MAX_EXAMPLE_ERROR_LENGTH]}." if wrong else None
 
 
 def _refuse_to_fetch(address: str) -> NoReturn:
@@ -244,7 +251,7 @@ SCHEMA_MAPS = frozenset({"properties", "$defs", "definitions", "patternPropertie
 
 
 def _objects(schema: Any, pointer: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every schema of an object in a schema, with its pointer."""
+    """Yield every schema of an object in a schema, with its pointer."""
     if not isinstance(schema, dict):
         return
     if schema.get("type") == "object" or "properties" in schema:
@@ -257,4 +264,4 @@ def _objects(schema: Any, pointer: str) -> Iterator[tuple[str, Mapping[str, Any]
                 yield from _objects(item, f"{pointer}/{name}/{index}")
         elif name in SCHEMA_MAPS and isinstance(member, dict):
             for key, item in member.items():
-                yield from _objects(item, f"{pointer}/{name}/{escaped(key)}")
+                yield from _objects(item, f"{pointer}/{name}/{escape_pointer(key)}")

@@ -1,4 +1,4 @@
-"""What calls cost, by the list prices that the package genai-prices carries. Pure: usable without Django or network.
+"""The cost of calls, by the list prices of the package genai-prices. Pure: usable without Django or network.
 
 Prices are US dollars. They are list prices of the day the package was made: a bill may differ (batches, caches,
 agreements), so pages call these figures estimates.
@@ -34,8 +34,8 @@ class CallPrice:
         return self.input + (self.output or 0)
 
 
-def per_thousand_calls(model: str, input_tokens: int, output_tokens: int | None = None) -> CallPrice | None:
-    """The list price of 1,000 such calls, or None where the model's price is not known."""
+def price_per_thousand_calls(model: str, input_tokens: int, output_tokens: int | None = None) -> CallPrice | None:
+    """Return the list price of 1,000 such calls, or None where the model's price is unknown."""
     usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens or 0)
     for provider in PROVIDERS if model else ():
         try:
@@ -43,7 +43,7 @@ def per_thousand_calls(model: str, input_tokens: int, output_tokens: int | None 
         except LookupError:
             continue
         if not price.input_price:
-            # Free at its maker's trial service says nothing of what it costs where it is run.
+            # A price of zero at its maker's free tier says nothing about its cost elsewhere.
             continue
         output = price.output_price * CALLS if output_tokens is not None else None
         return CallPrice(price.provider.name, price.input_price * CALLS, output)
@@ -52,7 +52,7 @@ def per_thousand_calls(model: str, input_tokens: int, output_tokens: int | None 
 
 @functools.cache
 def listed_models() -> tuple[str, ...]:
-    """Names that the editor offers: chat models of the first provider that its price list has as current."""
+    """Return the names that the editor offers: current chat models of the first provider."""
     listed = next(provider for provider in providers if provider.id == PROVIDERS[0]).models
     names = [model.id for model in listed if not model.deprecated and re.match("gpt-[4-9]|o[0-9]", model.id)]
     return tuple(sorted(name for name in names if not NOT_CHAT.intersection(re.split("[-.:]", name))))

@@ -1,4 +1,4 @@
-"""A content document, checked and brought to its normal form. Pure: usable without Django.
+"""Checks of a content document, and its normal form. Pure: usable without Django.
 
 Two documents that behave the same have the same normal form and so the same hash (registry.content.content_hash):
 
@@ -15,7 +15,7 @@ import jsonschema_rs
 
 from core.content import DEFAULTS, KINDS, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, has_type
 from core.errors import Fault, Problem
-from core.json_values import LARGEST_NUMBER, MAX_FAULTS, escaped, plain
+from core.json_values import MAX_FAULTS, MAX_NUMBER, escape_pointer, normalise_json
 from core.references import HASH, is_prompt_name
 from registry.content.content_hash import canonical_bytes
 
@@ -36,10 +36,10 @@ SETTING_RANGES: dict[str, tuple[float, float]] = {
     "frequency_penalty": (-2, 2),
     "max_tokens": (1, 10_000_000),
     "max_completion_tokens": (1, 10_000_000),
-    "seed": (-LARGEST_NUMBER, LARGEST_NUMBER),
+    "seed": (-MAX_NUMBER, MAX_NUMBER),
 }
 WHOLE_SETTINGS = frozenset({"max_tokens", "max_completion_tokens", "seed"})
-DIALECTS = frozenset(
+SCHEMA_VERSIONS = frozenset(
     {
         "https://json-schema.org/draft/2020-12/schema",
         "https://json-schema.org/draft/2019-09/schema",
@@ -50,22 +50,22 @@ DIALECTS = frozenset(
 
 
 def normalise(document: object) -> dict[str, Any]:
-    """The normal form of a content document.
+    """Return the normal form of a content document.
 
     Raises `content.invalid` with every fault found (up to MAX_FAULTS), each with a JSON pointer, or
     `content.too_large`.
     """
     faults: list[Fault] = []
-    document = plain(document, faults)
+    document = normalise_json(document, faults)
     if not faults:
         content = _Checker(faults).content(document)
         if not faults:
             _refuse_large(content)
             return content
-    shown = faults[:MAX_FAULTS]
-    first = f"{shown[0].pointer or 'the document'}: {shown[0].message}"
+    reported = faults[:MAX_FAULTS]
+    first = f"{reported[0].pointer or 'the document'}: {reported[0].message}"
     more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-    raise Problem("content.invalid", f"{first}{more}", faults=shown)
+    raise Problem("content.invalid", f"{first}{more}", faults=reported)
 
 
 def _refuse_large(content: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class _Checker:
         body = "messages" if kind == "chat" else "text"
         members[body] = self._messages if kind == "chat" else self._template
         for name in document.keys() - members.keys() - {"kind"}:
-            self._fault(f"/{escaped(name)}", "unknown", f"A {kind} prompt has no such member.")
+            self._fault(f"/{escape_pointer(name)}", "unknown", f"A {kind} prompt has no such member.")
         if document.get(body) is None:
             self._fault(f"/{body}", "required", "Is required.")
         for name, check in members.items():
@@ -118,12 +118,14 @@ class _Checker:
         self._faults.append(Fault(pointer, code, message))
 
     def _object(self, value: Any, pointer: str, allowed: frozenset[str]) -> dict[str, Any]:
-        """The members of an object that are present; unknown ones are faults."""
+        """Return the members of an object that are present; unknown ones are faults."""
         if not isinstance(value, dict):
             self._fault(pointer, "type", "Must be an object.")
             return {}
         for name in value.keys() - allowed:
-            self._fault(f"{pointer}/{escaped(name)}", "unknown", f"Unknown; known are: {', '.join(sorted(allowed))}.")
+            self._fault(
+                f"{pointer}/{escape_pointer(name)}", "unknown", f"Unknown; known are: {', '.join(sorted(allowed))}."
+            )
         return {name: member for name, member in value.items() if member is not None}
 
     def _choice(self, value: Any, pointer: str, choices: tuple[str, ...]) -> None:
@@ -176,9 +178,9 @@ class _Checker:
             self._fault(pointer, "type", "Must be an object of names and hashes.")
             return {}
         for name, pinned in value.items():
-            self._hash(pinned, f"{pointer}/{escaped(name)}")
+            self._hash(pinned, f"{pointer}/{escape_pointer(name)}")
             if not is_prompt_name(name.partition("@")[0]):
-                self._fault(f"{pointer}/{escaped(name)}", "name", "Is not a prompt's name.")
+                self._fault(f"{pointer}/{escape_pointer(name)}", "name", "Is not a prompt's name.")
         return value
 
     def _model(self, value: Any, pointer: str) -> dict[str, Any]:
@@ -187,7 +189,7 @@ class _Checker:
             return {}
         settings = {name: setting for name, setting in value.items() if setting is not None}
         for name, setting in settings.items():
-            self._setting(name, setting, f"{pointer}/{escaped(name)}")
+            self._setting(name, setting, f"{pointer}/{escape_pointer(name)}")
         return settings
 
     def _setting(self, name: str, value: Any, pointer: str) -> None:
@@ -213,29 +215,29 @@ class _Checker:
                 self._schema(response["schema"], f"{pointer}/schema")
             else:
                 self._fault(f"{pointer}/schema", "required", "A json_schema response needs its schema.")
-        kept = _without_defaults(response, DEFAULTS["response"])
-        for name in kept.keys() & {"schema", "name", "strict"} if form != "json_schema" else ():
+        members = _without_defaults(response, DEFAULTS["response"])
+        for name in members.keys() & {"schema", "name", "strict"} if form != "json_schema" else ():
             self._fault(f"{pointer}/{name}", "unknown", "Belongs to a json_schema response only.")
         name = response.get("name", DEFAULTS["response"]["name"])
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             self._fault(f"{pointer}/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
         if not isinstance(response.get("strict", False), bool):
             self._fault(f"{pointer}/strict", "type", "Must be true or false.")
-        return kept
+        return members
 
     def _schema(self, value: Any, pointer: str) -> None:
-        """A JSON Schema by its own meta-schema (2020-12 where it names none).
+        """Check a JSON Schema by its own meta-schema (2020-12 where it names none).
 
-        Only well-known dialects may be named: the validator would fetch or open any other address.
+        Only well-known versions of JSON Schema may be named: the validator would fetch or open any other address.
         """
         if not isinstance(value, dict):
             return self._fault(pointer, "type", "A JSON Schema is an object here.")
-        if not all(dialect in DIALECTS for dialect in _dialects(value)):
-            return self._fault(f"{pointer}/$schema", "choice", f"Must be one of: {', '.join(sorted(DIALECTS))}.")
+        if not all(version in SCHEMA_VERSIONS for version in _schema_versions(value)):
+            return self._fault(f"{pointer}/$schema", "choice", f"Must be one of: {', '.join(sorted(SCHEMA_VERSIONS))}.")
         try:
             jsonschema_rs.meta.validate(value)
         except jsonschema_rs.ValidationError as error:
-            where = "".join(f"/{escaped(str(part))}" for part in error.instance_path)
+            where = "".join(f"/{escape_pointer(str(part))}" for part in error.instance_path)
             return self._fault(f"{pointer}{where}", "schema", f"Not a JSON Schema: {error.message[:300]}")
         except (ValueError, jsonschema_rs.ReferencingError) as error:
             return self._fault(pointer, "schema", f"Not a JSON Schema: {str(error)[:300]}")
@@ -266,7 +268,9 @@ class _Checker:
         if len(value) > MAX_VARIABLES:
             self._fault(pointer, "count", f"Must be at most {MAX_VARIABLES} variables.")
             return {}
-        return {name: self._variable(name, member, f"{pointer}/{escaped(name)}") for name, member in value.items()}
+        return {
+            name: self._variable(name, member, f"{pointer}/{escape_pointer(name)}") for name, member in value.items()
+        }
 
     def _variable(self, name: str, value: Any, pointer: str) -> dict[str, Any]:
         if not _is_variable_name(name):
@@ -296,16 +300,16 @@ class _Checker:
             self._fault(pointer, "range", f"Must be a whole number from {low} to {high}.")
 
 
-def _dialects(schema: Any) -> Iterator[object]:
-    """Every `$schema` in a schema, however deep."""
+def _schema_versions(schema: Any) -> Iterator[object]:
+    """Yield every `$schema` in a schema, however deep."""
     if isinstance(schema, dict):
         if isinstance(schema.get("$schema"), str):
             yield schema["$schema"]
         for member in schema.values():
-            yield from _dialects(member)
+            yield from _schema_versions(member)
     elif isinstance(schema, list):
         for item in schema:
-            yield from _dialects(item)
+            yield from _schema_versions(item)
 
 
 def _is_variable_name(name: object) -> bool:

@@ -1,4 +1,4 @@
-"""A version as a text file that people read and git compares: front matter, then the messages. Pure.
+"""A version as a text file that users read and git compares: front matter, then the messages. Pure.
 
     ---
     prompt: support.triage
@@ -35,7 +35,7 @@ ABOUT_MEMBERS = {"prompt": str, "number": int, "hash": str, "message": str, "des
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A version's content and what its file says about it."""
+    """A version's content with its metadata."""
 
     prompt: str
     content: dict[str, Any]
@@ -47,7 +47,7 @@ class PromptFile:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Long texts as blocks."""
+    """A dumper that writes long texts as blocks."""
 
 
 # Characters that YAML's plain and block styles would fold, escape or lose.
@@ -68,7 +68,7 @@ _Dumper.add_representer(str, _text)
 
 
 def write(file: PromptFile) -> str:
-    """The file's text, ending in a line end."""
+    """Return the file's text, ending in a line end."""
     about = {name: getattr(file, name) for name in ABOUT_MEMBERS}
     head = {name: value for name, value in about.items() if value not in (None, "", [])}
     head |= {name: file.content[name] for name in CONTENT_MEMBERS if name in file.content}
@@ -77,7 +77,7 @@ def write(file: PromptFile) -> str:
 
 
 def read(text: str) -> PromptFile:
-    """The file that `write` wrote, or that somebody wrote by hand; `exchange.unreadable` says what is wrong."""
+    """Read a file written by `write` or by hand; `exchange.unreadable` says what is wrong."""
     if not text.startswith(FENCE) or f"\n{FENCE}" not in text:
         raise Problem("exchange.unreadable", "A prompt's file starts with front matter between two lines of ---.")
     front, _, body = text.removeprefix(FENCE).partition(f"\n{FENCE}")
@@ -97,7 +97,7 @@ def read(text: str) -> PromptFile:
         raise Problem("exchange.unreadable", "In the front matter, tags must be texts.")
     content = {name: head[name] for name in CONTENT_MEMBERS if name in head}
     content.setdefault("kind", "chat")
-    sections = _split(body)
+    sections = _split_sections(body)
     if content["kind"] == "text":
         content["text"] = _only_text(sections)
     else:
@@ -108,17 +108,17 @@ def read(text: str) -> PromptFile:
 
 def _sections(content: dict[str, Any]) -> list[str]:
     if content["kind"] == "text":
-        return [f"=== text ===\n{_escaped(content['text'])}\n"]
+        return [f"=== text ===\n{_escape_markers(content['text'])}\n"]
     return [
         f"=== placeholder {message['name']} ===\n"
         if message["role"] == "placeholder"
-        else f"=== {message['role']} ===\n{_escaped(message['content'])}\n"
+        else f"=== {message['role']} ===\n{_escape_markers(message['content'])}\n"
         for message in content["messages"]
     ]
 
 
-def _split(body: str) -> list[tuple[str, str | None, str]]:
-    """(role, name, text) of each section."""
+def _split_sections(body: str) -> list[tuple[str, str | None, str]]:
+    """Split the body into (role, name, text) of each section."""
     sections: list[tuple[str, str | None, list[str]]] = []
     for line in body.removesuffix("\n").split("\n"):
         marker = MARKER.fullmatch(line)
@@ -143,5 +143,5 @@ def _only_text(sections: list[tuple[str, str | None, str]]) -> str:
     return sections[0][2]
 
 
-def _escaped(text: str) -> str:
+def _escape_markers(text: str) -> str:
     return "\n".join(f"\\{line}" if LOOKS_LIKE_MARKER.fullmatch(line) else line for line in text.split("\n"))

@@ -1,7 +1,7 @@
 """Code that uses a prompt, ready to copy. Pure.
 
-Each snippet is a whole program but for the key, which stands in the environment as CUEBOOK_KEY: a key in a snippet
-ends up in a repository.
+Each snippet is a whole program except for the key, which it reads from the environment (CUEBOOK_KEY): a key in a
+snippet ends up in a repository.
 """
 
 import json
@@ -14,7 +14,7 @@ SAMPLES = {"string": "...", "integer": 1, "number": 0.5, "boolean": True, "array
 
 @dataclass(frozen=True)
 class Snippet:
-    """`about` says in a sentence what it does and needs."""
+    """One program; `about` says in a sentence what it does and needs."""
 
     key: str
     title: str
@@ -23,7 +23,8 @@ class Snippet:
 
 
 def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) -> list[Snippet]:
-    """Programs that fetch or render `name@selector` from the server at this address (without a slash at its end).
+    """Return programs that fetch or render `name@selector` from the server at this address (without a slash at its
+    end).
 
     `content` is what the reference selects now, empty where that is nothing; the snippets pass its variables.
     """
@@ -34,8 +35,8 @@ def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) 
         Snippet(
             "cuebook",
             "Python, Cuebook’s client",
-            "Answers from memory, kept fresh in the background, and goes on where the registry is away. Needs the "
-            "package in Cuebook’s client directory (pip install ./client), and openai with OPENAI_API_KEY.",
+            "Answers from memory, kept fresh in the background, and keeps working while the registry is down. Needs "
+            "the package in Cuebook’s client directory (pip install ./client), and openai with OPENAI_API_KEY.",
             _cuebook(server, name, selector, values),
         ),
         Snippet("curl", "curl", "The version as it is stored: content, number and hash.", _curl(address)),
@@ -137,8 +138,8 @@ print(version["reference"], version["content"])"""
 
 
 def _langfuse(server: str, name: str, selector: str, kind: str, values: Mapping[str, Any]) -> str:
-    chosen = f"version={selector}" if selector.isdigit() else f"label={selector!r}"
-    filled = ", ".join(f"{variable}={value!r}" for variable, value in values.items())
+    version_argument = f"version={selector}" if selector.isdigit() else f"label={selector!r}"
+    arguments = ", ".join(f"{variable}={value!r}" for variable, value in values.items())
     return f"""import os
 
 from langfuse import Langfuse
@@ -146,6 +147,6 @@ from langfuse import Langfuse
 _, public, secret = os.environ["CUEBOOK_KEY"].split("_")
 langfuse = Langfuse(public_key=public, secret_key=secret, base_url="{server}", tracing_enabled=False)
 
-prompt = langfuse.get_prompt("{name}", {chosen}, type="{kind}")
-print(prompt.compile({filled}))
+prompt = langfuse.get_prompt("{name}", {version_argument}, type="{kind}")
+print(prompt.compile({arguments}))
 print(prompt.config)"""

@@ -1,4 +1,4 @@
-"""How many tokens a text is. Pure: usable without Django, and without a network: the vocabularies are in a package.
+"""Token counts of texts. Pure: usable without Django, and without a network: the vocabularies are in a package.
 
 Counts are exact for the models whose vocabulary is known (OpenAI's), and an estimate by the newest of those for all
 others; a count says which it is.
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Longest prefix wins. Fine-tunes ("ft:gpt-4o-mini-...:acme::x") count as what they were made from.
+# Longest prefix wins. Fine-tunes ("ft:gpt-4o-mini-...:acme::x") count as their base model.
 VOCABULARIES = {
     "gpt-6": "o200k_base",
     "gpt-5": "o200k_base",
@@ -29,38 +29,41 @@ DEFAULT_VOCABULARY = "o200k_base"
 PER_MESSAGE = 3
 PER_ANSWER = 3
 # The counter refuses texts of more than 200,000 tokens; a piece of this many characters stays below that.
-PIECE = 40_000
+MAX_PIECE_CHARACTERS = 40_000
 
 
 @dataclass(frozen=True)
 class TokenCount:
-    """`is_exact` is False where another model's vocabulary had to stand in."""
+    """A number of tokens; `is_exact` is False where another model's vocabulary was used."""
 
     tokens: int
     is_exact: bool
 
 
 def count(text: str, model: str = "") -> TokenCount:
-    """The tokens of a text as `model` reads it."""
-    vocabulary = vocabulary_of(model)
+    """Count the tokens of a text as `model` reads it."""
+    vocabulary = vocabulary_for(model)
     encoding = _encoding(vocabulary or DEFAULT_VOCABULARY)
     tokens = sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text))
     # Where a text is cut, one token may become two: beyond a piece the count is very near, not exact.
-    return TokenCount(tokens, is_exact=vocabulary is not None and len(text) <= PIECE)
+    return TokenCount(tokens, is_exact=vocabulary is not None and len(text) <= MAX_PIECE_CHARACTERS)
 
 
 def count_messages(messages: Iterable[Mapping[str, Any]], model: str = "") -> TokenCount:
-    """The prompt tokens of a chat request with text messages, framing included."""
+    """Count the prompt tokens of a chat request with text messages, framing included."""
     counts = [count(str(message.get("content", "")), model) for message in messages]
     framing = PER_MESSAGE * len(counts) + PER_ANSWER
-    return TokenCount(sum(one.tokens for one in counts) + framing, all(one.is_exact for one in counts))
+    return TokenCount(
+        sum(message_count.tokens for message_count in counts) + framing,
+        all(message_count.is_exact for message_count in counts),
+    )
 
 
-def vocabulary_of(model: str) -> str | None:
-    """The vocabulary's name, or None for a model that is not known here."""
+def vocabulary_for(model: str) -> str | None:
+    """Return the vocabulary's name, or None for an unknown model."""
     name = model.removeprefix("ft:")
-    fitting = [prefix for prefix in VOCABULARIES if name.startswith(prefix)]
-    return VOCABULARIES[max(fitting, key=len)] if fitting else None
+    prefixes = [prefix for prefix in VOCABULARIES if name.startswith(prefix)]
+    return VOCABULARIES[max(prefixes, key=len)] if prefixes else None
 
 
 @functools.cache
@@ -72,4 +75,4 @@ def _encoding(name: str) -> Any:
 
 
 def _pieces(text: str) -> Iterable[str]:
-    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+    return (text[start : start + MAX_PIECE_CHARACTERS] for start in range(0, len(text), MAX_PIECE_CHARACTERS))

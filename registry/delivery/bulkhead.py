@@ -1,8 +1,8 @@
-"""A wall between ready answers and what may be slow.
+"""A limit on the requests that are in Django at once.
 
 A web process has so many threads. Where the database stalls (a migration's lock, a disk), every request that needs it
-keeps its thread, until none is left for reads that are answered from memory. So only so many may be in Django at once,
-a few more wait, and others are told at once to come back; the threads beyond those are never taken.
+keeps its thread, until none is left for reads that are answered from memory. So only a limited number may be in Django
+at once, a few more wait, and others are refused at once; the threads beyond those are never taken.
 """
 
 import json
@@ -16,69 +16,69 @@ from registry.delivery.wsgi import PATIENCE
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
-# What says that the process lives must not wait behind what is stuck.
-FREE = frozenset({"/healthz", "/metrics"})
+# Health and metrics must not wait behind requests that are stuck.
+UNLIMITED_PATHS = frozenset({"/healthz", "/metrics"})
 WAIT_SECONDS = 10.0
 RETRY_AFTER = "2"
 
 
 class Bulkhead:
-    """A WSGI application that lets `places` requests into another at once and `waiting` more wait for one of them,
-    WAIT_SECONDS at most. An answer that is still being sent has its place until it is closed."""
+    """A WSGI application that lets `slots` requests into another at once and `waiting` more wait for a free slot,
+    WAIT_SECONDS at most. A response that is still being sent keeps its slot until it is closed."""
 
-    def __init__(self, inner: Application, *, places: int, waiting: int, seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, inner: Application, *, slots: int, waiting: int, seconds: float = WAIT_SECONDS) -> None:
         self._inner = inner
-        self._places = threading.BoundedSemaphore(places)
+        self._slots = threading.BoundedSemaphore(slots)
         self._waiting = threading.BoundedSemaphore(waiting)
         self._seconds = seconds
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] in FREE:
+        if environ["PATH_INFO"] in UNLIMITED_PATHS:
             return self._inner(environ, start_response)
         if not self._enter(environ.get(PATIENCE, self._seconds)):
-            return _refused(environ, start_response)
+            return _busy_response(environ, start_response)
         try:
-            answer = self._inner(environ, start_response)
+            response = self._inner(environ, start_response)
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
-        return _Leaving(answer, self._places.release)
+        return _ResponseWithSlot(response, self._slots.release)
 
     def _enter(self, seconds: float) -> bool:
-        if self._places.acquire(blocking=False):
+        if self._slots.acquire(blocking=False):
             return True
         if not self._waiting.acquire(blocking=False):
             return False
         try:
-            return self._places.acquire(timeout=seconds)
+            return self._slots.acquire(timeout=seconds)
         finally:
             self._waiting.release()
 
 
-class _Leaving:
-    """An answer that leaves its place when it is closed, or when the server drops it unclosed."""
+class _ResponseWithSlot:
+    """A response that frees its slot when it is closed, or when the server drops it unclosed."""
 
-    def __init__(self, answer: Iterable[bytes], leave: Callable[[], None]) -> None:
-        self._answer = answer
-        self._leave: Callable[[], None] | None = leave
+    def __init__(self, response: Iterable[bytes], free_slot: Callable[[], None]) -> None:
+        self._response = response
+        self._free_slot: Callable[[], None] | None = free_slot
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._answer)
+        return iter(self._response)
 
     def close(self) -> None:
-        leave, self._leave = self._leave, None
-        if leave is None:
+        free_slot, self._free_slot = self._free_slot, None
+        if free_slot is None:
             return
         try:
-            if close := getattr(self._answer, "close", None):
+            if close := getattr(self._response, "close", None):
                 close()
         finally:
-            leave()
+            free_slot()
 
     __del__ = close
 
 
-def _refused(environ: Environ, start_response: Any) -> list[bytes]:
+def _busy_response(environ: Environ, start_response: Any) -> list[bytes]:
     problem = Problem("server.busy", "Cuebook has more to do than it can; try again in a moment.")
     is_for_programs = environ["PATH_INFO"].startswith("/api/")
     kind = "application/problem+json" if is_for_programs else "text/plain; charset=utf-8"

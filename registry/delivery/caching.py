@@ -14,30 +14,33 @@ TAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
 def cache_policy(selector: Selector) -> str:
-    """What a number or whole hash selects never changes; what a name selects may, at any release."""
+    """Return the Cache-Control: what a number or whole hash selects never changes, what a name selects may at any
+    release."""
     fixed = isinstance(selector, Number) or (isinstance(selector, HashPrefix) and selector.is_whole)
     return IMMUTABLE if fixed else MUTABLE
 
 
 def is_fresh(request: Request, tag: str) -> bool:
-    """Whether the caller has this already (`If-None-Match`); a weak tag matches too, as RFC 9110 says for reads."""
-    given = request.headers.get("If-None-Match", "")
-    return given.strip() == "*" or tag in TAG.findall(given)
+    """Return whether the caller has this already (`If-None-Match`); a weak tag matches too, as RFC 9110 says for
+    reads."""
+    header = request.headers.get("If-None-Match", "")
+    return header.strip() == "*" or tag in TAG.findall(header)
 
 
-def with_headers(response: Response, tag: str, policy: str) -> Response:
+def set_cache_headers(response: Response, tag: str, policy: str) -> Response:
     response["ETag"] = f'"{tag}"'
     response["Cache-Control"] = policy
     response["Vary"] = "Authorization, Cookie, X-Cuebook-Project"
     return response
 
 
-def expected(request: Request) -> str | None:
-    """The tag of `If-Match`, None where there is none (or `*`), `request.precondition` where it names several."""
-    given = request.headers.get("If-Match", "").strip()
-    if not given or given == "*":
+def expected_tag(request: Request) -> str | None:
+    """Return the tag of `If-Match`, None where there is none (or `*`), `request.precondition` where it names
+    several."""
+    header = request.headers.get("If-Match", "").strip()
+    if not header or header == "*":
         return None
-    tags = re.fullmatch(r'"([^"]*)"', given)
+    tags = re.fullmatch(r'"([^"]*)"', header)
     if tags is None:
         raise Problem("request.precondition", 'If-Match takes one strong tag, such as "sha256:...".')
     return tags[1]

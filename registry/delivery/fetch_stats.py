@@ -1,4 +1,5 @@
-"""How often versions are fetched: counted by web processes in memory, written in batches (registry.delivery.fetch_recorder)."""
+"""Statistics of fetches, which web processes count in memory and write in batches
+(registry.delivery.fetch_recorder)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,12 +9,12 @@ from django.utils import timezone
 
 from registry.models import FetchCount, Prompt, PromptVersion
 
-KEPT = timedelta(days=400)
+RETENTION = timedelta(days=400)
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """Fetches of a version in the last hour, day and 30 days (by whole hours), and when it was last."""
+class VersionFetches:
+    """Fetches of a version in the last hour, day and 30 days (by whole hours), and the time of the last one."""
 
     version: PromptVersion
     hour: int
@@ -22,8 +23,8 @@ class Fetched:
     last_at: datetime | None
 
 
-def of_prompt(prompt: Prompt) -> list[Fetched]:
-    """Every version that was ever fetched, newest first."""
+def fetches_by_version(prompt: Prompt) -> list[VersionFetches]:
+    """Return the fetches of every version that was ever fetched, newest version first."""
     now = timezone.now()
 
     def since(stretch: timedelta) -> Sum:
@@ -36,13 +37,13 @@ def of_prompt(prompt: Prompt) -> list[Fetched]:
         last_fetched=Max("fetches__last_at"),
     )
     return [
-        Fetched(row, row.of_hour, row.of_day, row.of_month, row.last_fetched)
+        VersionFetches(row, row.of_hour, row.of_day, row.of_month, row.last_fetched)
         for row in rows.filter(last_fetched__isnull=False).order_by("-number")
     ]
 
 
-def unused(prompts: QuerySet[Prompt], days: int) -> QuerySet[Prompt]:
-    """Prompts of which nothing was fetched for so many days, and that are as old themselves."""
+def unused_prompts(prompts: QuerySet[Prompt], days: int) -> QuerySet[Prompt]:
+    """Return prompts that are older than `days` and were not fetched since."""
     border = timezone.now() - timedelta(days=days)
     newest = FetchCount.objects.filter(version__prompt=OuterRef("pk")).order_by("-last_at")
     annotated = prompts.filter(created_at__lt=border).annotate(fetched_at=Subquery(newest.values("last_at")[:1]))
@@ -50,5 +51,5 @@ def unused(prompts: QuerySet[Prompt], days: int) -> QuerySet[Prompt]:
 
 
 def clear_old() -> int:
-    """Delete counts of hours that nobody asks for any more."""
-    return FetchCount.objects.filter(hour__lt=timezone.now() - KEPT).delete()[0]
+    """Delete counts older than RETENTION."""
+    return FetchCount.objects.filter(hour__lt=timezone.now() - RETENTION).delete()[0]

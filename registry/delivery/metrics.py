@@ -1,54 +1,60 @@
-"""What ready answers do, for Prometheus."""
+"""Prometheus metrics of the response cache."""
 
 from collections.abc import Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
-from registry.delivery.response_cache import Table
+from registry.delivery.response_cache import ResponseCache
 from registry.delivery.wsgi import Delivery
 
 
 class DeliveryMetrics:
-    """Counted in plain integers where answers are given, which costs nothing there, and brought here now and then: so
-    they are also in what several processes share (PROMETHEUS_MULTIPROC_DIR)."""
+    """Metrics copied now and then from plain integers, which cost nothing on the hot path; so they are also in what
+    several processes share (PROMETHEUS_MULTIPROC_DIR)."""
 
     def __init__(
-        self, delivery: Delivery, table: Table, *, is_told: Callable[[], bool], registry: CollectorRegistry = REGISTRY
+        self,
+        delivery: Delivery,
+        cache: ResponseCache,
+        *,
+        is_listening: Callable[[], bool],
+        registry: CollectorRegistry = REGISTRY,
     ) -> None:
-        self._delivery, self._table, self._is_told = delivery, table, is_told
-        self._brought = dict.fromkeys(("ready", "asked", "stale"), 0)
+        self._delivery, self._cache, self._is_listening = delivery, cache, is_listening
+        self._reported = dict.fromkeys(("ready", "asked", "stale"), 0)
         self._answers = Counter(
             "cuebook_delivery_answers",
-            "Reads by how they were answered: ready (from memory), asked (by Django), stale (nothing newer to be had)",
+            "Reads by how they were answered: ready (from memory), asked (by Django), stale (no newer one available)",
             ["how"],
             registry=registry,
         )
-        for how in self._brought:
+        for how in self._reported:
             self._answers.labels(how)
         self._rows = Gauge(
             "cuebook_delivery_kept_answers",
-            "Answers that are kept ready",
+            "Responses in the cache",
             registry=registry,
             multiprocess_mode="livesum",
         )
         self._bytes = Gauge(
             "cuebook_delivery_kept_bytes",
-            "What they take in memory",
+            "Memory used by the cached responses",
             registry=registry,
             multiprocess_mode="livesum",
         )
         self._listening = Gauge(
             "cuebook_delivery_listening",
-            "1 while changes are heard of as they happen (by all processes)",
+            "1 while all processes are notified of changes as they happen",
             registry=registry,
             multiprocess_mode="livemin",
         )
 
     def update(self) -> None:
-        """Bring what has come since the last time."""
-        for how, before in self._brought.items():
-            self._brought[how] = getattr(self._delivery, how)
-            self._answers.labels(how).inc(self._brought[how] - before)
-        self._rows.set(len(self._table))
-        self._bytes.set(self._table.bytes)
-        self._listening.set(self._is_told())
+        """Add what was counted since the last update."""
+        counts = {"ready": self._delivery.hits, "asked": self._delivery.misses, "stale": self._delivery.stale}
+        for how, count in counts.items():
+            self._answers.labels(how).inc(count - self._reported[how])
+        self._reported = counts
+        self._rows.set(len(self._cache))
+        self._bytes.set(self._cache.bytes)
+        self._listening.set(self._is_listening())

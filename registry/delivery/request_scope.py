@@ -1,5 +1,5 @@
-"""What a request is answered for: which key asked, and which versions it got. Said by the views, read by who keeps
-answers ready (registry.delivery.wsgi) and counts them."""
+"""The scope of a request: the key that sent it and the versions in its response. Views set it; the response cache
+(registry.delivery.wsgi) reads it, to cache and count responses."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -9,36 +9,36 @@ from registry.models import APIKey
 
 
 @dataclass
-class Served:
-    """`key` is None where a person asked; then nothing is kept."""
+class RequestScope:
+    """A request's key and versions; `key` is None for users, whose responses are not cached."""
 
     key: APIKey | None = None
     versions: list[int] = field(default_factory=list)
 
 
-_now: ContextVar[Served | None] = ContextVar("served", default=None)
+_current: ContextVar[RequestScope | None] = ContextVar("request_scope", default=None)
 
 
-def begin() -> Served:
-    """Watch what the request in this context is answered for."""
-    found = Served()
-    _now.set(found)
-    return found
+def begin() -> RequestScope:
+    """Start recording the scope of the request in this context."""
+    scope = RequestScope()
+    _current.set(scope)
+    return scope
 
 
 def end() -> None:
-    _now.set(None)
+    _current.set(None)
 
 
-def by(key: APIKey) -> None:
-    """The request is the key's."""
-    found = _now.get()
-    if found is not None:
-        found.key = key
+def set_key(key: APIKey) -> None:
+    """Record the key that sent the request."""
+    scope = _current.get()
+    if scope is not None:
+        scope.key = key
 
 
-def versions(keys: Iterable[int]) -> None:
-    """The answer has these versions in it."""
-    found = _now.get()
-    if found is not None:
-        found.versions.extend(keys)
+def add_versions(keys: Iterable[int]) -> None:
+    """Record versions that the response contains."""
+    scope = _current.get()
+    if scope is not None:
+        scope.versions.extend(keys)

@@ -1,4 +1,4 @@
-"""Snapshots of an environment: what was live in it, by the tag of the whole, so that a client gets what has changed."""
+"""Snapshots of an environment: what was live in it, by tag, so that a client can ask for the changes since."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from core.errors import Problem
 from registry.content.content_hash import content_hash
 from registry.models import Environment, PromptVersion, Snapshot
 
-# A client that was away for longer gets all of it.
-KEPT = timedelta(days=7)
+# A client that was away for longer gets the whole snapshot.
+RETENTION = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Changed:
-    """Versions that are live now and were not, and names of prompts that were live and are not."""
+class SnapshotChanges:
+    """Versions that have become live, and names of prompts that are live no more."""
 
     versions: list[PromptVersion]
     removed: list[str]
 
 
-def keep(environment: Environment, live: Mapping[str, str]) -> str:
-    """The tag of what is live (prompt name to content hash); remembered, so that one can ask what came since."""
+def record_snapshot(environment: Environment, live: Mapping[str, str]) -> str:
+    """Store what is live (prompt name to content hash) and return its tag, by which changes can be asked for later."""
     tag = content_hash(dict(live))
     newest = Snapshot.objects.filter(environment=environment).order_by("-created_at").only("tag").first()
     if newest is None or newest.tag != tag:
@@ -35,21 +35,21 @@ def keep(environment: Environment, live: Mapping[str, str]) -> str:
     return tag
 
 
-def changed(environment: Environment, since: str, live: Sequence[PromptVersion]) -> Changed:
-    """What has changed since a tag; `snapshot.too_old` where nobody remembers it."""
+def changes_since(environment: Environment, since: str, live: Sequence[PromptVersion]) -> SnapshotChanges:
+    """Return what has changed since a tag; `snapshot.too_old` where it is no longer stored."""
     before = Snapshot.objects.filter(environment=environment, tag=since).first()
     if before is None:
-        raise Problem("snapshot.too_old", "Nobody remembers that snapshot; ask for all of it.")
+        raise Problem("snapshot.too_old", "That snapshot is no longer stored; ask for the whole snapshot.")
     now = {version.prompt.name for version in live}
-    return Changed(
+    return SnapshotChanges(
         versions=[version for version in live if before.live.get(version.prompt.name) != version.content_hash],
         removed=sorted(before.live.keys() - now),
     )
 
 
 def clear_old() -> int:
-    """Forget snapshots that nobody is thought to have any more: those that others came after so long ago."""
-    border = timezone.now() - KEPT
+    """Delete snapshots that were replaced more than RETENTION ago: no client is expected to have them."""
+    border = timezone.now() - RETENTION
     later = Snapshot.objects.filter(
         environment=OuterRef("environment"), created_at__gt=OuterRef("created_at"), created_at__lt=border
     )

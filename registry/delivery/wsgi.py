@@ -1,12 +1,12 @@
-"""The hot path: answers that are ready, in front of Django.
+"""The hot path: the response cache in front of Django.
 
 A service must get its prompt whatever else is on fire. The fetch, the fetch by hash, the snapshot and Langfuse's read
-are kept as bytes and headers, by who asks (the key's digest) and what; filled on a miss by the ordinary view, and old
-when PostgreSQL tells that something of the project has changed (registry.models.notify_triggers, registry.delivery.invalidation). A warm
-answer touches no database and no Django.
+are cached as bytes and headers, by the digest of the key and the address; filled on a miss by the ordinary view, and
+invalidated when PostgreSQL notifies that something of the project has changed (registry.models.notify_triggers,
+registry.delivery.invalidation). A cached response touches no database and no Django.
 
-How old an answer may be: a release is seen when its transaction's notification arrives. Where nobody listens, after
-five seconds. Where the database is gone, answers that are there go on being given, and say how old they are.
+Age of a response: a release is seen when its transaction's notification arrives; without a listener, after five
+seconds. Where the database is gone, cached responses are still given, and say how old they are.
 """
 
 import os
@@ -23,155 +23,169 @@ from typing import Any
 from infra.middleware import ACCEPTABLE_ID
 from registry.delivery import request_scope
 from registry.delivery.caching import TAG
-from registry.delivery.response_cache import FOR_EVER, Entry, Key, Table, entry_of, packing
+from registry.delivery.response_cache import (
+    FOREVER,
+    CachedResponse,
+    Key,
+    ResponseCache,
+    content_encoding,
+    make_cached_response,
+)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-# What is kept ready: reads that services make on their own hot path.
-READY = re.compile(
+# The cached addresses: reads that services make on their own hot path.
+CACHED_PATHS = re.compile(
     r"/api/v1/prompts/[^/]+/versions/[^/]+|/api/v1/versions/[^/]+|/api/v1/environments/[^/]+/snapshot"
     r"|/api/public/v2/prompts/[^/]+"
 )
-# Without a listener nothing tells that an answer is old.
-UNTOLD_SECONDS = 5.0
-# So long after a listener was last known to hear everything it is believed to; a good answer of Django's is believed to
-# say as long that the database is there.
+# Without a listener, a response is fresh for this long.
+UNNOTIFIED_SECONDS = 5.0
+# A listener counts as current for this long after it last proved it, and the database as available for this long after
+# Django last answered well.
 TRUSTED_SECONDS = 5.0
-# How often one request finds out whether a database that seems to be away is back.
+# How often one request probes whether a database that seems to be down is back.
 PROBE_SECONDS = 2.0
-# Not even a database that is gone makes last week's answer right.
+# Older responses are not given even while the database is gone.
 STALE_SECONDS = 86_400.0
-# Others wait so long for who asks first; then they ask themselves. Who has an old answer gives that one, much sooner.
+# Concurrent requests wait this long for the first one, then ask Django themselves; with a stale response they give up
+# much sooner and use it.
 HERD_SECONDS = 5.0
 PATIENCE_SECONDS = 0.5
-# What the environment of such a request says to who makes it wait (registry.delivery.bulkhead).
+# The WSGI key by which such a request tells the bulkhead how long it waits (registry.delivery.bulkhead).
 PATIENCE = "cuebook.patience"
-# What is longer is not kept: names have 200 characters, and nobody but us gains by long queries.
-LONGEST_ADDRESS, LONGEST_HEADER = 600, 300
+# Longer addresses and headers are not cached: names have at most 200 characters.
+MAX_ADDRESS, MAX_HEADER = 600, 300
 STALE_HEADER = "X-Cuebook-Stale"
 
 
 class Delivery:
-    """A WSGI application in front of another. `told_at` says until when all changes are known to have been heard
-    (`time.monotonic()`). `fetched` takes the key and the versions of every answer, for who writes them down."""
+    """A WSGI application in front of another. `current_until` returns until when all changes are known to have been
+    received (`time.monotonic()`). `fetched` collects the key and versions of every response for the recorder."""
 
     TOUCH_EVERY = 64
 
     def __init__(
         self,
         inner: Application,
-        table: Table,
+        cache: ResponseCache,
         *,
-        told_at: Callable[[], float],
+        current_until: Callable[[], float],
         fetched: "deque[tuple[int, tuple[int, ...]]]",
     ) -> None:
         self._inner = inner
-        self._table = table
-        self._told_at = told_at
+        self._cache = cache
+        self._current_until = current_until
         self._fetched = fetched
-        # When Django last answered well, and when somebody last looked whether it does again.
-        self._well_at = self._probed_at = -FOR_EVER
-        self._asking: dict[Key, threading.Lock] = {}
-        # For whoever watches (registry.delivery.metrics). Threads add to them without a lock: the interpreter does not
-        # switch between threads within such a statement.
-        self.ready = self.stale = self.asked = 0
+        # When Django last answered well, and when a request last probed it.
+        self._healthy_at = self._probed_at = -FOREVER
+        self._in_flight: dict[Key, threading.Lock] = {}
+        # Read by registry.delivery.metrics. Threads add to them without a lock: the interpreter does not switch between
+        # threads within such a statement.
+        self.hits = self.misses = self.stale = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        key = key_of(environ)
+        key = cache_key(environ)
         if key is None:
             return self._inner(environ, start_response)
-        entry = self._table.get(key)
+        entry = self._cache.get(key)
         if entry is not None and self._is_fresh(entry):
-            self.ready += 1
-            # Moving an entry takes a lock; every so often is enough to know what is in use.
-            if not self.ready % self.TOUCH_EVERY:
-                self._table.touch(key)
-            return self._answer(entry, environ, start_response)
-        return self._ask(key, entry, environ, start_response)
+            self.hits += 1
+            # Marking an entry as used takes a lock; every TOUCH_EVERY hits is enough.
+            if not self.hits % self.TOUCH_EVERY:
+                self._cache.touch(key)
+            return self._respond(entry, environ, start_response)
+        return self._refresh(key, entry, environ, start_response)
 
-    def _is_fresh(self, entry: Entry) -> bool:
-        if entry.right_until != FOR_EVER or (entry.ends_at != FOR_EVER and entry.ends_at <= time.time()):
+    def _is_fresh(self, entry: CachedResponse) -> bool:
+        if entry.valid_until != FOREVER or (entry.expires_at != FOREVER and entry.expires_at <= time.time()):
             return False
         now = time.monotonic()
-        return now - self._told_at() < TRUSTED_SECONDS or now - entry.kept_at < UNTOLD_SECONDS
+        return now - self._current_until() < TRUSTED_SECONDS or now - entry.cached_at < UNNOTIFIED_SECONDS
 
-    def _stale_seconds(self, entry: Entry) -> float:
-        """How long it is since an entry was known to be right."""
-        known = min(entry.right_until, max(entry.kept_at, self._told_at()))
-        return max(0.0, time.monotonic() - known)
+    def _stale_seconds(self, entry: CachedResponse) -> float:
+        """Return the seconds since a response was known to be current."""
+        current = min(entry.valid_until, max(entry.cached_at, self._current_until()))
+        return max(0.0, time.monotonic() - current)
 
-    def _may_be_stale(self, entry: Entry | None) -> bool:
-        if entry is None or entry.ends_at <= time.time():
+    def _may_be_stale(self, entry: CachedResponse | None) -> bool:
+        if entry is None or entry.expires_at <= time.time():
             return False
         return self._stale_seconds(entry) < STALE_SECONDS
 
-    def _is_away(self) -> bool:
-        """Whether the database seems to be away: nobody is told of changes, and Django has not answered well lately.
-        Every now and then one request is let through, to find out."""
+    def _seems_down(self) -> bool:
+        """Return whether the database seems to be down: no notifications arrive, and Django has not answered well
+        lately. Every PROBE_SECONDS one request is let through, to find out."""
         now = time.monotonic()
-        if now - max(self._told_at(), self._well_at) < TRUSTED_SECONDS:
+        if now - max(self._current_until(), self._healthy_at) < TRUSTED_SECONDS:
             return False
         if now - self._probed_at >= PROBE_SECONDS:
             self._probed_at = now
             return False
         return True
 
-    def _ask(self, key: Key, old: Entry | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """The ordinary view's answer, kept; one asks where many want the same at once."""
-        if old is not None and self._may_be_stale(old) and self._is_away():
-            return self._answer(old, environ, start_response, is_stale=True)
-        lock = self._asking.setdefault(key, threading.Lock())
+    def _refresh(
+        self, key: Key, old: CachedResponse | None, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Return the view's response and cache it; of many requests for the same address, one asks Django."""
+        if old is not None and self._may_be_stale(old) and self._seems_down():
+            return self._respond(old, environ, start_response, is_stale=True)
+        lock = self._in_flight.setdefault(key, threading.Lock())
         if not lock.acquire(blocking=False):
             has_old = self._may_be_stale(old)
             if lock.acquire(timeout=PATIENCE_SECONDS if has_old else HERD_SECONDS):
                 lock.release()
-            entry = self._table.get(key)
+            entry = self._cache.get(key)
             if entry is not None and self._is_fresh(entry):
-                return self._answer(entry, environ, start_response)
+                return self._respond(entry, environ, start_response)
             if has_old and old is not None:
-                return self._answer(old, environ, start_response, is_stale=True)
-            return self._asked(key, old, environ, start_response)
+                return self._respond(old, environ, start_response, is_stale=True)
+            return self._fetch(key, old, environ, start_response)
         try:
-            return self._asked(key, old, environ, start_response)
+            return self._fetch(key, old, environ, start_response)
         finally:
-            self._asking.pop(key, None)
+            self._in_flight.pop(key, None)
             lock.release()
 
-    def _asked(self, key: Key, old: Entry | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        # A process begins to listen before it has anything that could become old.
-        self._told_at()
-        generation = self._table.generation
-        self.asked += 1
+    def _fetch(
+        self, key: Key, old: CachedResponse | None, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        # A process starts to listen before it caches anything.
+        self._current_until()
+        generation = self._cache.generation
+        self.misses += 1
         patience = PATIENCE_SECONDS if self._may_be_stale(old) else None
-        status, headers, body, found = self._through(environ, patience)
+        status, headers, body, scope = self._call_django(environ, patience)
         if not status.startswith("5"):
-            self._well_at = time.monotonic()
-        entry = entry_of(status, headers, body, found, key[-1])
+            self._healthy_at = time.monotonic()
+        entry = make_cached_response(status, headers, body, scope, key[-1])
         if entry is not None:
-            self._table.keep(key, entry, generation)
-            return self._answer(entry, environ, start_response)
+            self._cache.put(key, entry, generation)
+            return self._respond(entry, environ, start_response)
         if old is not None and status.startswith("5") and self._may_be_stale(old):
-            return self._answer(old, environ, start_response, is_stale=True)
+            return self._respond(old, environ, start_response, is_stale=True)
         if old is not None and not status.startswith("5"):
-            # It is not there any more, or not for this key.
-            self._table.remove(key)
+            # It no longer exists, or not for this key.
+            self._cache.remove(key)
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _through(
+    def _call_django(
         self, environ: Environ, patience: float | None
-    ) -> tuple[str, list[tuple[str, str]], bytes, request_scope.Served]:
-        """The view's whole answer, whatever the caller has already; who has an old one waits less for a place."""
-        asked = {name: value for name, value in environ.items() if name not in UNCONDITIONAL}
-        asked["REQUEST_METHOD"] = "GET"
+    ) -> tuple[str, list[tuple[str, str]], bytes, request_scope.RequestScope]:
+        """Return the view's whole response, whatever the caller has; with a stale one, it waits less for a slot."""
+        request = {name: value for name, value in environ.items() if name not in UNCONDITIONAL}
+        request["REQUEST_METHOD"] = "GET"
         if patience is not None:
-            asked[PATIENCE] = patience
-        said: list[Any] = []
-        found = request_scope.begin()
+            request[PATIENCE] = patience
+        started: list[Any] = []
+        scope = request_scope.begin()
         try:
-            result = self._inner(asked, lambda status, headers, exc_info=None: said.extend((status, list(headers))))
+            result = self._inner(
+                request, lambda status, headers, exc_info=None: started.extend((status, list(headers)))
+            )
             try:
                 body = b"".join(result)
             finally:
@@ -179,60 +193,67 @@ class Delivery:
                     close()
         finally:
             request_scope.end()
-        return said[0], said[1], body, found
+        return started[0], started[1], body, scope
 
-    def _answer(
-        self, entry: Entry, environ: Environ, start_response: StartResponse, *, is_stale: bool = False
+    def _respond(
+        self, entry: CachedResponse, environ: Environ, start_response: StartResponse, *, is_stale: bool = False
     ) -> Iterable[bytes]:
-        headers = [*entry.headers, ("X-Request-ID", _name_of(environ))]
+        headers = [*entry.headers, ("X-Request-ID", _request_id(environ))]
         if is_stale:
             self.stale += 1
             headers.append((STALE_HEADER, str(int(self._stale_seconds(entry)))))
-        wanted = environ.get("HTTP_IF_NONE_MATCH")
-        if wanted and (wanted == entry.quoted or wanted.strip() == "*" or entry.tag in TAG.findall(wanted)):
-            start_response("304 Not Modified", [*entry.unchanged, *headers[len(entry.headers) :]])
+        tags = environ.get("HTTP_IF_NONE_MATCH")
+        if tags and (tags == entry.quoted or tags.strip() == "*" or entry.tag in TAG.findall(tags)):
+            start_response("304 Not Modified", [*entry.not_modified_headers, *headers[len(entry.headers) :]])
             return []
         self._fetched.append(entry.fetch)
         start_response("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [entry.body]
 
 
-# The view is asked for all of it, by GET.
+# The view is asked for the whole response, by GET.
 UNCONDITIONAL = frozenset({"HTTP_IF_NONE_MATCH", "HTTP_ACCEPT_ENCODING"})
 
 
-def key_of(environ: Environ) -> Key | None:
-    """By what an answer is kept: whose, what, how it came here, and how it is packed. None where it is not kept."""
+def cache_key(environ: Environ) -> Key | None:
+    """Return the key that a response is cached by: credentials, address, scheme and encoding; None where it is not
+    cached."""
     credentials = environ.get("HTTP_AUTHORIZATION")
     if not credentials or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return None
     path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
-    accept, packed = environ.get("HTTP_ACCEPT", "*/*"), environ.get("HTTP_ACCEPT_ENCODING", "")
-    if len(path) + len(query) > LONGEST_ADDRESS or len(accept) > LONGEST_HEADER or len(packed) > LONGEST_HEADER:
+    accept, encodings = environ.get("HTTP_ACCEPT", "*/*"), environ.get("HTTP_ACCEPT_ENCODING", "")
+    if len(path) + len(query) > MAX_ADDRESS or len(accept) > MAX_HEADER or len(encodings) > MAX_HEADER:
         return None
-    if not _is_ready(path) or not _takes_json(accept):
+    if not _is_cached_path(path) or not _takes_json(accept):
         return None
     digest = blake2b(credentials.encode("latin-1", "replace"), digest_size=16).digest()
     proto = environ.get("HTTP_X_FORWARDED_PROTO", "")
     scheme = environ["wsgi.url_scheme"]
-    return digest, path, query, f"{scheme} {proto[:20]}" if proto else scheme, packing(packed) if packed else ""
+    return (
+        digest,
+        path,
+        query,
+        f"{scheme} {proto[:20]}" if proto else scheme,
+        content_encoding(encodings) if encodings else "",
+    )
 
 
 @lru_cache(maxsize=4_096)
-def _is_ready(path: str) -> bool:
-    return READY.fullmatch(path) is not None
+def _is_cached_path(path: str) -> bool:
+    return CACHED_PATHS.fullmatch(path) is not None
 
 
-# A process's own beginning of the names of its answers, and where it is with them.
-_names = (os.urandom(10).hex(), count())
+# The process's prefix of request ids, and its counter.
+_request_ids = (os.urandom(10).hex(), count())
 
 
-def _name_of(environ: Environ) -> str:
-    """The request's name: the caller's where it is a plain word, else one of our own."""
-    given = environ.get("HTTP_X_REQUEST_ID")
-    if given and ACCEPTABLE_ID.fullmatch(given):
-        return str(given)
-    return f"{_names[0]}{next(_names[1]):012x}"
+def _request_id(environ: Environ) -> str:
+    """Return the request's id: the caller's where it is a plain word, else a new one."""
+    request_id = environ.get("HTTP_X_REQUEST_ID")
+    if request_id and ACCEPTABLE_ID.fullmatch(request_id):
+        return str(request_id)
+    return f"{_request_ids[0]}{next(_request_ids[1]):012x}"
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Which embedders this installation has, by name."""
+"""The embedders of this installation, by name."""
 
 from django.conf import settings
 
@@ -8,43 +8,43 @@ from registry.examples import minilm, tfidf
 from registry.examples.minilm import Embedder
 
 
-def default() -> str:
-    """The name that a version pins where its author names none: the configured server's, else the model that is
-    installed with Cuebook, else nearness of wording."""
-    return names()[0]
+def default_embedder() -> str:
+    """Return the name that a version pins where its author names none: the configured server's model, else the model
+    that is installed with Cuebook, else lexical similarity."""
+    return embedder_names()[0]
 
 
-def names() -> list[str]:
-    """All that can be pinned here, the default first."""
-    found = [_remote().name] if settings.EMBEDDINGS_URL else []
+def embedder_names() -> list[str]:
+    """Return all embedders that can be pinned here, the default first."""
+    installed = [_remote().name] if settings.EMBEDDINGS_URL else []
     if _has_model():
-        found.append(minilm.MiniLM.name)
-    return [*found, tfidf.NAME]
+        installed.append(minilm.MiniLM.name)
+    return [*installed, tfidf.NAME]
 
 
 def is_lexical(name: str) -> bool:
-    """Whether `name` compares wording, without vectors."""
+    """Return whether `name` compares wording, without vectors."""
     return name == tfidf.NAME
 
 
-def named(name: str) -> Embedder:
-    """The embedder of that name; `embedder.unknown` where this installation has none."""
+def get_embedder(name: str) -> Embedder:
+    """Return the embedder of that name; `embedder.unknown` where this installation has none."""
     if settings.EMBEDDINGS_URL and name == _remote().name:
         return _remote()
     if name == minilm.MiniLM.name and _has_model():
-        return minilm.minilm()
-    raise unknown(name)
+        return minilm.load_minilm()
+    raise unknown_embedder(name)
 
 
-def require(name: str) -> None:
-    """`embedder.unknown` unless this installation has it."""
-    if name not in names():
-        raise unknown(name)
+def require_embedder(name: str) -> None:
+    """Raise `embedder.unknown` unless this installation has it."""
+    if name not in embedder_names():
+        raise unknown_embedder(name)
 
 
-def unknown(name: str) -> Problem:
-    sentence = f"This installation has no embedder {quoted(name)}; it has {', '.join(names())}."
-    return Problem("embedder.unknown", sentence, embedders=names())
+def unknown_embedder(name: str) -> Problem:
+    sentence = f"This installation has no embedder {quoted(name)}; it has {', '.join(embedder_names())}."
+    return Problem("embedder.unknown", sentence, embedders=embedder_names())
 
 
 def _has_model() -> bool:
@@ -52,10 +52,10 @@ def _has_model() -> bool:
 
 
 def _remote() -> Embedder:
-    # Imported here: half a second and 60 MB, for those alone who have such a server.
-    from registry.examples.remote_embedder import remote  # noqa: PLC0415
+    # Imported here: it costs half a second and 60 MB, which only installations with such a server should pay.
+    from registry.examples.remote_embedder import get_remote_embedder  # noqa: PLC0415
 
-    return remote(
+    return get_remote_embedder(
         settings.EMBEDDINGS_URL,
         settings.EMBEDDINGS_API_KEY,
         settings.EMBEDDINGS_MODEL,

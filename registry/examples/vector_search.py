@@ -8,18 +8,18 @@ of the time (Malkov and Yashunin 2016, arXiv 1603.09320).
 import functools
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.db.models.functions import Length
-from django.utils import timezone
 from pgvector import Vector
 
 from core.errors import Problem
 from core.example_selection import Candidate
+from infra import work
+from infra.work import Lease
 from registry.examples import embedders
-from registry.examples.example_sets import places, shot
+from registry.examples.example_sets import version_places, stored_shot
 from registry.examples.minilm import Matrix
 from registry.examples.tfidf import Lexicon
 from registry.models import (
@@ -42,7 +42,6 @@ EMBEDDED_AT_ONCE = 32
 # The words of a set are counted in the process that searches; more would take seconds and much memory.
 MOST_LETTERS = 4_000_000
 # A worker tells after each batch that it lives; one that was silent for so long is dead.
-SILENCE = timedelta(minutes=2)
 MOST_RESULTS = 1_000
 
 NEAREST = """
@@ -81,7 +80,7 @@ def nearest(version: ExampleSetVersion, embedder: str, query: str, limit: int) -
     if embedders.is_lexical(embedder):
         return _by_wording(version, query, limit)
     _await_vectors(version, embedder)
-    vector = embedders.named(embedder).embed([query])[0]
+    vector = embedders.get_embedder(embedder).embed([query])[0]
     return _by_vector(version, embedder, Vector(vector).to_text(), len(vector), limit)
 
 
@@ -92,58 +91,35 @@ def missing(version: ExampleSetVersion, embedder: str) -> QuerySet[Example]:
     return Example.objects.filter(Exists(inside), ~Exists(stored)).order_by("id")
 
 
-def fill(work: Embedding) -> None:
-    """Embed what is missing, batch by batch, each kept when it is done; then index the set where it is large.
+def embed_missing(embedding: Embedding) -> None:
+    """Embed the examples that lack a vector, batch by batch, each saved when it is done; then index a large set.
 
-    Does nothing where another worker has the work already.
+    Does nothing where another worker holds the row.
     """
-    if not _claim(work):
-        return
-    try:
-        embedder = embedders.named(work.embedder)
-        while batch := list(missing(work.version, work.embedder)[:BATCH]):
-            _store(batch, work.embedder, embedder.embed([one.input for one in batch]))
-            _tell(work)
-        _index(work.version, work.embedder)
-    except Problem as problem:
-        _finish(work, EmbeddingState.FAILED, problem.detail)
-    except Exception:
-        # Tried again for ever, it would keep a worker busy for ever.
-        logger.exception("embedding.broken version=%s", work.version_id)
-        _finish(work, EmbeddingState.FAILED, "Something went wrong on our side; the log has it.")
-    else:
-        _finish(work, EmbeddingState.DONE)
+    lease = work.claim(embedding, error="")
+    if lease:
+        work.run(lease, lambda: _embed_missing(lease))
 
 
-def open_work() -> QuerySet[Embedding]:
-    """What waits for a worker, or was left by one that died."""
-    dead = timezone.now() - SILENCE
-    return Embedding.objects.filter(
-        Q(state=EmbeddingState.PENDING) | Q(state=EmbeddingState.RUNNING, beat_at__lt=dead)
-    ).order_by("id")
+def _embed_missing(lease: Lease[Embedding]) -> None:
+    version, name = lease.item.version, lease.item.embedder
+    embedder = embedders.get_embedder(name)
+    while batch := list(missing(version, name)[:BATCH]):
+        _store(batch, name, embedder.embed([example.input for example in batch]))
+        lease.save(done=version.size - missing(version, name).count())
+    _index(version, name)
+    lease.finish(EmbeddingState.DONE, done=version.size)
+
+
+def claimable_embeddings() -> QuerySet[Embedding]:
+    """Return what waits for a worker, or was left by one that went silent."""
+    return Embedding.objects.filter(Embedding.claimable()).order_by("id")
 
 
 @transaction.atomic
-def again(work: Embedding) -> None:
+def retry(embedding: Embedding) -> None:
     """Put failed work back among what waits."""
-    Embedding.objects.filter(pk=work.pk, state=EmbeddingState.FAILED).update(state=EmbeddingState.PENDING, error="")
-
-
-def _claim(work: Embedding) -> bool:
-    mine = open_work().filter(pk=work.pk)
-    taken = {"beat_at": timezone.now(), "attempts": F("attempts") + 1, "error": ""}
-    return mine.update(state=EmbeddingState.RUNNING, **taken) == 1
-
-
-def _tell(work: Embedding) -> None:
-    done = work.version.size - missing(work.version, work.embedder).count()
-    Embedding.objects.filter(pk=work.pk).update(done=done, beat_at=timezone.now())
-
-
-def _finish(work: Embedding, state: EmbeddingState, error: str = "") -> None:
-    done = work.version.size - missing(work.version, work.embedder).count()
-    Embedding.objects.filter(pk=work.pk).update(state=state, done=done, error=error[:1_000])
-    logger.info("embedding.%s version=%s embedder=%s", state, work.version_id, work.embedder)
+    work.put_back(Embedding.objects.filter(pk=embedding.pk, state=EmbeddingState.FAILED))
 
 
 def _store(examples: Iterable[Example], embedder: str, vectors: Matrix) -> None:
@@ -156,14 +132,14 @@ def _store(examples: Iterable[Example], embedder: str, vectors: Matrix) -> None:
 
 
 def _await_vectors(version: ExampleSetVersion, embedder: str) -> None:
-    embedders.require(embedder)
+    embedders.require_embedder(embedder)
     # Where the work is done nothing is missing, and nothing has to be counted.
     if Embedding.objects.filter(version=version, embedder=embedder, state=EmbeddingState.DONE).exists():
         return
     waiting = list(missing(version, embedder)[: EMBEDDED_AT_ONCE + 1])
     if len(waiting) <= EMBEDDED_AT_ONCE:
         if waiting:
-            _store(waiting, embedder, embedders.named(embedder).embed([one.input for one in waiting]))
+            _store(waiting, embedder, embedders.get_embedder(embedder).embed([one.input for one in waiting]))
         return
     work = Embedding.objects.filter(version=version, embedder=embedder).first()
     if work and work.state == EmbeddingState.FAILED:
@@ -196,7 +172,7 @@ def _by_vector(version: ExampleSetVersion, embedder: str, query: str, dimensions
             rows = cursor.fetchall()
     examples = Example.objects.in_bulk([example_id for example_id, _, _ in rows])
     return [
-        Candidate(position, shot(examples[example_id]), examples[example_id].tokens, float(score))
+        Candidate(position, stored_shot(examples[example_id]), examples[example_id].tokens, float(score))
         for example_id, position, score in rows
     ]
 
@@ -234,9 +210,9 @@ def _by_wording(version: ExampleSetVersion, query: str, limit: int) -> list[Cand
     # By score, then by place: `-scores` with a stable sort.
     best = (-scores).argsort(kind="stable")[:limit]
     positions = [int(index) + 1 for index in best]
-    rows = {place.position: place for place in places(version).filter(position__in=positions)}
+    rows = {place.position: place for place in version_places(version).filter(position__in=positions)}
     return [
-        Candidate(position, shot(rows[position].example), rows[position].example.tokens, float(scores[position - 1]))
+        Candidate(position, stored_shot(rows[position].example), rows[position].example.tokens, float(scores[position - 1]))
         for position in positions
     ]
 

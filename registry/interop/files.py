@@ -36,20 +36,20 @@ OWN_FILE = re.compile(rf"({HISTORY}/[a-z0-9._-]+/)?[a-z0-9._-]+\.md|{EXAMPLE_SET
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportCounts:
     prompts: int
     earlier: int
 
 
 @dataclass
-class Imported:
+class ImportCounts:
     created: int = 0
     committed: int = 0
-    known: int = 0
+    existing: int = 0
 
 
-def export_project(project: Project, directory: Path, *, history: bool = False) -> Exported:
-    """Write a project's prompts that are not archived, and archived ones that they include.
+def export_project(project: Project, directory: Path, *, history: bool = False) -> ExportCounts:
+    """Write a project's prompts, without archived ones that no other prompt includes.
 
     The manifest lists what was written; the next export removes from that list what no longer applies. Nothing else
     in the directory is touched, and a directory with files but no manifest is refused.
@@ -69,11 +69,11 @@ def export_project(project: Project, directory: Path, *, history: bool = False) 
     (directory / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     earlier = sum(path.startswith(f"{HISTORY}/") for path in files)
     sets = sum(path.startswith(f"{EXAMPLE_SETS}/") for path in files)
-    return Exported(prompts=len(files) - earlier - sets, earlier=earlier)
+    return ExportCounts(prompts=len(files) - earlier - sets, earlier=earlier)
 
 
 def _is_export(directory: Path) -> bool:
-    """Whether an earlier export is here; `exchange.not_an_export` where something else is."""
+    """Return whether the directory has an earlier export; `exchange.not_an_export` where it has other files."""
     if (directory / MANIFEST).exists():
         return True
     if any(not path.name.startswith(".") for path in directory.iterdir()):
@@ -82,8 +82,8 @@ def _is_export(directory: Path) -> bool:
     return False
 
 
-def exported_project(directory: Path) -> str:
-    """The slug that an export's manifest names."""
+def read_project_slug(directory: Path) -> str:
+    """Return the slug in an export's manifest."""
     slug = _manifest(directory).get("project")
     if not isinstance(slug, str):
         raise Problem("exchange.unreadable", f"{directory / MANIFEST} does not name a project.")
@@ -102,28 +102,28 @@ def _manifest(directory: Path) -> dict[str, Any]:
 
 
 @transaction.atomic
-def import_directory(actor: Actor, directory: Path) -> Imported:
+def import_directory(actor: Actor, directory: Path) -> ImportCounts:
     """Commit every file of an export: all of them or, where one is refused, none.
 
-    Partials come before what includes them; the versions of one prompt come in their order.
+    Partials come before the prompts that include them; the versions of one prompt come in their order.
     """
     files = [_read(path, directory) for path in _prompt_files(directory)]
     if not files:
         raise Problem("exchange.unreadable", f"There is no prompt's file in {directory}.")
-    done = Imported()
+    counts = ImportCounts()
     _import_examples(actor, directory)
     for file in _in_order(files):
-        _import_file(actor, file, done)
-    return done
+        _import_file(actor, file, counts)
+    return counts
 
 
 def _files(project: Project, *, history: bool) -> Iterator[tuple[str, str]]:
-    """Each file's path and text."""
+    """Yield the path and text of each file."""
     rows = PromptVersion.objects.filter(prompt__project=project)
     included = set(Inclusion.objects.filter(version__prompt__project=project).values_list("included_id", flat=True))
-    wanted = rows.filter(prompt__archived_at=None) | rows.filter(pk__in=included)
+    exported = rows.filter(prompt__archived_at=None) | rows.filter(pk__in=included)
     newest: dict[int, PromptVersion] = {}
-    for version in wanted.select_related("prompt").order_by("prompt__name", "-number").iterator(chunk_size=500):
+    for version in exported.select_related("prompt").order_by("prompt__name", "-number").iterator(chunk_size=500):
         is_newest = newest.setdefault(version.prompt_id, version) is version
         if is_newest and not version.prompt.archived_at:
             yield f"{version.prompt.name}{SUFFIX}", _text(version, describe=True)
@@ -135,17 +135,17 @@ def _files(project: Project, *, history: bool) -> Iterator[tuple[str, str]]:
 
 
 def _example_files(project: Project) -> Iterator[tuple[str, str]]:
-    """The newest version of each example set in use, and every one that a prompt's version picks from."""
+    """Yield the newest version of each example set in use, and every version that a prompt picks from."""
     heads = ExampleSet.objects.filter(project=project, archived_at=None, head__isnull=False).values("head")
     picked = PromptVersion.objects.filter(prompt__project=project, example_set__isnull=False).values("example_set")
-    wanted = ExampleSetVersion.objects.filter(pk__in=heads) | ExampleSetVersion.objects.filter(pk__in=picked)
-    for version in wanted.select_related("example_set").order_by("example_set__name", "number"):
+    exported = ExampleSetVersion.objects.filter(pk__in=heads) | ExampleSetVersion.objects.filter(pk__in=picked)
+    for version in exported.select_related("example_set").order_by("example_set__name", "number"):
         path = f"{EXAMPLE_SETS}/{version.example_set.name}/{version.number:04}{EXAMPLES_SUFFIX}"
-        yield path, "".join(example_file.write_jsonl(example_sets.shots(version)))
+        yield path, "".join(example_file.write_jsonl(example_sets.version_shots(version)))
 
 
 def _import_examples(actor: Actor, directory: Path) -> None:
-    """Commit the example sets' versions in their order; what is there already stays."""
+    """Commit the example sets' versions in their order; existing ones stay."""
     for path in sorted(directory.glob(f"{EXAMPLE_SETS}/*/*{EXAMPLES_SUFFIX}")):
         name = path.parent.name
         try:
@@ -155,8 +155,10 @@ def _import_examples(actor: Actor, directory: Path) -> None:
         except Problem as problem:
             sentence = f"{path.relative_to(directory)}: {problem.detail}"
             raise Problem(problem.code, sentence, faults=problem.faults) from None
-        found = ExampleSet.objects.filter(project=actor.project, name=name).first()
-        example_sets.commit(actor, found or example_sets.create(actor, name=name), examples=shots, message="Imported")
+        example_set = ExampleSet.objects.filter(project=actor.project, name=name).first()
+        example_sets.commit(
+            actor, example_set or example_sets.create(actor, name=name), examples=shots, message="Imported"
+        )
 
 
 def _text(version: PromptVersion, *, describe: bool) -> str:
@@ -175,13 +177,13 @@ def _text(version: PromptVersion, *, describe: bool) -> str:
 
 
 def _prompt_files(directory: Path) -> list[Path]:
-    """Files named like prompts; others, such as a README.md, are not ours."""
+    """Return files named like prompts; others, such as a README.md, are ignored."""
     current = [path for path in directory.glob(f"*{SUFFIX}") if is_prompt_name(path.stem)]
     return sorted([*current, *directory.glob(f"{HISTORY}/*/*{SUFFIX}")])
 
 
 def _read(path: Path, directory: Path) -> PromptFile:
-    """A file's content in normal form; every fault names the file."""
+    """Read a file's content in normal form; every fault names the file."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
             file = prompt_file.read(handle.read())
@@ -191,15 +193,15 @@ def _read(path: Path, directory: Path) -> PromptFile:
     except Problem as problem:
         sentence = f"{path.relative_to(directory)}: {problem.detail}"
         raise Problem(problem.code, sentence, faults=problem.faults, **problem.members) from None
-    found = content_hash(content)
-    # An edited file is a new version; a pinned one must be what others were built on.
-    if file.hash and found != file.hash and path.parent != directory:
-        raise Problem("exchange.hash_mismatch", f"{path.relative_to(directory)} names {file.hash} but has {found}.")
-    return PromptFile(file.prompt, content, file.number, found, file.message, file.description, file.tags)
+    digest = content_hash(content)
+    # An edited file is a new version; a pinned version must be exactly what others include.
+    if file.hash and digest != file.hash and path.parent != directory:
+        raise Problem("exchange.hash_mismatch", f"{path.relative_to(directory)} names {file.hash} but has {digest}.")
+    return PromptFile(file.prompt, content, file.number, digest, file.message, file.description, file.tags)
 
 
 def _in_order(files: Iterable[PromptFile]) -> list[PromptFile]:
-    """Files such that each comes after those that it includes and after earlier versions of its prompt.
+    """Order files such that each comes after those that it includes and after earlier versions of its prompt.
 
     Both relations come from hashes and numbers of one export, so they cannot form a cycle; where hand-made files do,
     committing them says which include is missing.
@@ -222,13 +224,13 @@ def _is_ready(file: PromptFile, waiting: list[PromptFile], done: set[str]) -> bo
     return not missing and not earlier
 
 
-def _import_file(actor: Actor, file: PromptFile, done: Imported) -> None:
+def _import_file(actor: Actor, file: PromptFile, counts: ImportCounts) -> None:
     prompt = Prompt.objects.filter(project=actor.project, name=file.prompt).select_related("project").first()
     if prompt is None:
         prompt = prompts.create(actor, name=file.prompt, description=file.description, tags=file.tags)
-        done.created += 1
+        counts.created += 1
     elif file.description or file.tags:
         prompts.describe(actor, prompt, description=file.description or None, tags=file.tags or None)
     committed = versions.commit(actor, prompt, content=file.content, message=file.message)
-    done.committed += committed.created
-    done.known += not committed.created
+    counts.committed += committed.created
+    counts.existing += not committed.created

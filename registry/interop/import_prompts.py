@@ -1,4 +1,5 @@
-"""Bringing prompts in from other products. Content that a prompt has already adds nothing, so it is safe to repeat."""
+"""Imports of prompts from other products. Content that a prompt has already adds nothing, so imports can be
+repeated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,16 +9,16 @@ from django.db import transaction
 from core.errors import Problem
 from registry.accounts.permissions import Actor, Right
 from registry.interop.importers import convert
-from registry.interop.importers.convert import ForeignPrompt
+from registry.interop.importers.convert import SourcePrompt
 from registry.models import Prompt
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
 
 
 @dataclass(frozen=True)
-class BroughtVersion:
-    """A version that came in. `source` is its number there, `labels` where it was live; `is_new` is False for content
-    that the prompt had already."""
+class ImportedVersion:
+    """An imported version. `source` is its number in the other product, `labels` where it was live; `is_new` is False
+    for content that the prompt had already."""
 
     source: str
     number: int
@@ -28,13 +29,13 @@ class BroughtVersion:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """What became of one prompt: its versions, or why nothing of it came in."""
+class ImportResult:
+    """The result for one prompt: its versions, or why it was refused."""
 
     source: str
     name: str
     is_new: bool = False
-    versions: Sequence[BroughtVersion] = field(default=())
+    versions: Sequence[ImportedVersion] = field(default=())
     refusal: Problem | None = None
 
     @property
@@ -47,53 +48,60 @@ class Brought:
         return "changed" if self.added else "known"
 
     @property
-    def added(self) -> Sequence[BroughtVersion]:
-        """The versions that were not here before."""
+    def added(self) -> Sequence[ImportedVersion]:
+        """The versions that the import created."""
         return [version for version in self.versions if version.is_new]
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was renamed or left out, each said once."""
+        """What was renamed or left out, each once."""
         return list(dict.fromkeys(note for version in self.versions for note in version.notes))
 
 
-def bring(
+def import_prompts(
     actor: Actor, source: str, document: object, *, names: Mapping[str, str] | None = None, is_dry_run: bool = False
-) -> list[Brought]:
+) -> list[ImportResult]:
     """Commit the prompts of another product's document, each with all its versions or not at all.
 
-    One that is refused keeps no other from coming in. A dry run does the same and takes everything back, so it refuses
-    what the import would. Raises `exchange.unreadable` where the document as a whole cannot be read.
+    A refused prompt does not stop the others. A dry run does the same and rolls everything back, so it refuses what the
+    import would. Raises `exchange.unreadable` where the document as a whole cannot be read.
     """
     actor.require(Right.EDIT)
-    found = convert.read(source, document, names)
+    source_prompts = convert.read_prompts(source, document, names)
     if not is_dry_run:
-        return [_brought(actor, prompt) for prompt in found]
+        return [_import_prompt(actor, prompt) for prompt in source_prompts]
     with transaction.atomic():
-        shown = [_brought(actor, prompt) for prompt in found]
+        results = [_import_prompt(actor, prompt) for prompt in source_prompts]
         transaction.set_rollback(True)
-    return shown
+    return results
 
 
-def _brought(actor: Actor, foreign: ForeignPrompt) -> Brought:
-    if foreign.refusal:
-        return Brought(foreign.source, foreign.name, refusal=foreign.refusal)
+def _import_prompt(actor: Actor, source_prompt: SourcePrompt) -> ImportResult:
+    if source_prompt.refusal:
+        return ImportResult(source_prompt.source, source_prompt.name, refusal=source_prompt.refusal)
     try:
         with transaction.atomic():
-            return _committed(actor, foreign)
+            return _commit_versions(actor, source_prompt)
     except Problem as problem:
-        return Brought(foreign.source, foreign.name, refusal=problem)
+        return ImportResult(source_prompt.source, source_prompt.name, refusal=problem)
 
 
-def _committed(actor: Actor, foreign: ForeignPrompt) -> Brought:
-    prompt = Prompt.objects.filter(project=actor.project, name=foreign.name).select_related("project").first()
+def _commit_versions(actor: Actor, source_prompt: SourcePrompt) -> ImportResult:
+    prompt = Prompt.objects.filter(project=actor.project, name=source_prompt.name).select_related("project").first()
     is_new = prompt is None
-    prompt = prompt or prompts.create(actor, name=foreign.name, tags=foreign.tags)
-    done: list[BroughtVersion] = []
-    for one in foreign.versions:
-        made = versions.commit(actor, prompt, content=one.content, message=one.message)
-        version = made.version
-        done.append(
-            BroughtVersion(one.source, version.number, version.content_hash, made.created, one.labels, one.notes)
+    prompt = prompt or prompts.create(actor, name=source_prompt.name, tags=source_prompt.tags)
+    imported: list[ImportedVersion] = []
+    for source_version in source_prompt.versions:
+        committed = versions.commit(actor, prompt, content=source_version.content, message=source_version.message)
+        version = committed.version
+        imported.append(
+            ImportedVersion(
+                source_version.source,
+                version.number,
+                version.content_hash,
+                committed.created,
+                source_version.labels,
+                source_version.notes,
+            )
         )
-    return Brought(foreign.source, foreign.name, is_new, done)
+    return ImportResult(source_prompt.source, source_prompt.name, is_new, imported)

@@ -1,4 +1,4 @@
-"""A version as Langfuse's public API delivers prompts, so that its clients can read from here unchanged. Pure.
+"""Versions in the form of Langfuse's public API, so that its clients can read from here unchanged. Pure.
 
 Their clients fill `{{ name }}` and nothing else: partials are written into the text, and a template that needs more is
 refused in words, because a condition or filter sent as it stands would reach the model as text.
@@ -14,13 +14,13 @@ from core.rendering import MAX_OUTPUT_CHARACTERS, response_format
 
 Content = Mapping[str, Any]
 INCLUDE = re.compile(r"""\{%([-+]?)\s*include\s+(?:'([^'%]+)'|"([^"%]+)")\s*([-+]?)%\}""")
-# What is opened and not closed goes to the end, so that no text takes quadratic time.
+# A tag that is not closed matches to the end, so that no text takes quadratic time.
 PART = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z)", re.DOTALL)
 PLAIN_VARIABLE = re.compile(r"\{\{\s*[A-Za-z][A-Za-z0-9_]*\s*\}\}")
 
 
-def prompt(content: Content, partials: Mapping[str, Content]) -> dict[str, Any]:
-    """`type`, `prompt` and `config` of a version; `partials` has all that it includes, by hash.
+def langfuse_prompt(content: Content, partials: Mapping[str, Content]) -> dict[str, Any]:
+    """Return `type`, `prompt` and `config` of a version; `partials` has all that it includes, by hash.
 
     Raises `langfuse.needs_rendering` where a template has more than plain variables and partials.
     """
@@ -36,7 +36,7 @@ def prompt(content: Content, partials: Mapping[str, Content]) -> dict[str, Any]:
 
 
 def _config(content: Content) -> dict[str, Any]:
-    """Settings as one passes them to a model's client."""
+    """Return settings as a model's client takes them."""
     settings = {("model" if name == "name" else name): value for name, value in content.get("model", {}).items()}
     if "response" in content:
         settings["response_format"] = response_format(content["response"])
@@ -46,7 +46,7 @@ def _config(content: Content) -> dict[str, Any]:
 
 
 def _text(source: str, content: Content, partials: Mapping[str, Content]) -> str:
-    text = _inlined(source, content, partials, {})
+    text = _inline_partials(source, content, partials, {})
     for part in PART.findall(text):
         if not PLAIN_VARIABLE.fullmatch(part):
             sentence = f"{part[:60]} is more than Langfuse's client can fill in; ask /api/v1/.../render instead."
@@ -54,10 +54,10 @@ def _text(source: str, content: Content, partials: Mapping[str, Content]) -> str
     return text
 
 
-def _inlined(source: str, content: Content, partials: Mapping[str, Content], known: dict[str, str]) -> str:
-    """The text with its partials' texts in place, and theirs in them; `known` has those that are written already.
+def _inline_partials(source: str, content: Content, partials: Mapping[str, Content], inlined: dict[str, str]) -> str:
+    """Return the text with its partials inlined, recursively; `inlined` caches the partials' texts.
 
-    A few partials that each include the next one often would unfold to more than any memory.
+    A few partials that each include the next one many times would expand to more than any memory.
     """
     pins = content.get("includes", {})
     written: list[str] = []
@@ -70,13 +70,13 @@ def _inlined(source: str, content: Content, partials: Mapping[str, Content], kno
         written.append(before.rstrip() if match[1] == "-" else before)
         pinned = pins.get(match[2] or match[3])
         if pinned is None:
-            # It looks like a tag and is none, such as in a comment.
+            # It looks like a tag but is none, such as in a comment.
             raise Problem("langfuse.needs_rendering", f"{match[0][:60]} includes nothing.", part=match[0][:200])
-        if pinned not in known:
+        if pinned not in inlined:
             partial = partials[pinned]
-            known[pinned] = _inlined(partial_source(partial) or "", partial, partials, known)
-        written.append(known[pinned])
-        size += len(before) + len(known[pinned])
+            inlined[pinned] = _inline_partials(partial_source(partial) or "", partial, partials, inlined)
+        written.append(inlined[pinned])
+        size += len(before) + len(inlined[pinned])
         if size > MAX_OUTPUT_CHARACTERS:
             sentence = f"With its partials the text has more than {MAX_OUTPUT_CHARACTERS:,} characters."
             raise Problem("template.too_expensive", sentence)

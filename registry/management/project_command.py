@@ -1,4 +1,4 @@
-"""What commands about one project share: finding it, and telling a refusal as one sentence."""
+"""The base of commands about one project: it finds the project, and prints a refusal as one sentence."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from core.errors import Problem
-from registry.accounts.permissions import Actor, command_line
+from registry.accounts.permissions import Actor, actor_for_command_line
 from registry.models import Project
 
 
@@ -30,6 +30,6 @@ class ProjectCommand(BaseCommand):
     def actor_in(self, slug: str) -> Actor:
         project = Project.objects.filter(slug=slug).first()
         if project is None:
-            known = ", ".join(Project.objects.values_list("slug", flat=True)) or "none"
-            raise CommandError(f"There is no project {slug!r}. Projects: {known}.")
-        return command_line(project)
+            slugs = ", ".join(Project.objects.values_list("slug", flat=True)) or "none"
+            raise CommandError(f"There is no project {slug!r}. Projects: {slugs}.")
+        return actor_for_command_line(project)

@@ -1,7 +1,7 @@
 import pgtrigger
 from django.db import migrations
 
-from core.content import whole_text
+from core.content import full_text
 from registry.content import tokens
 
 
@@ -18,12 +18,12 @@ def fill(apps, schema_editor):
     with pgtrigger.ignore("registry.PromptVersion:refuse_change"):
         for version in PromptVersion.objects.order_by("pk").only("pk", "content").iterator(chunk_size=500):
             model = str(version.content.get("model", {}).get("name", ""))
-            own = tokens.count(whole_text(version.content), model).tokens
+            own = tokens.count(full_text(version.content), model).tokens
             counted[version.pk] = own + sum(counted[pk] for pk in included.get(version.pk, ()))
             PromptVersion.objects.filter(pk=version.pk).update(tokens=counted[version.pk])
     newest = PromptVersion.objects.order_by("prompt_id", "-number").distinct("prompt_id").only("pk", "prompt_id", "content")
     for version in newest.iterator(chunk_size=500):
-        Prompt.objects.filter(pk=version.prompt_id).update(head_id=version.pk, head_text=whole_text(version.content))
+        Prompt.objects.filter(pk=version.prompt_id).update(head_id=version.pk, head_text=full_text(version.content))
 
 
 class Migration(migrations.Migration):

@@ -1,5 +1,5 @@
 """The registry's tables. Import from `registry.models`; inside the package, audit and governance build on people and
-prompts, never the other way."""
+prompts, never the reverse."""
 
 from registry.models.audit import AuditEntry
 from registry.models.by_actor import ByActor

@@ -6,7 +6,7 @@ from registry.models.people import Project
 
 
 class AuditEntry(models.Model):
-    """Who changed what. Names are copied as text, so the log outlives what it speaks of."""
+    """A change and its author. Names are copied as text, so the log outlives the rows that it names."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, related_name="audit_entries")
     actor = models.CharField(max_length=200)

@@ -1,4 +1,4 @@
-"""Who did it, on rows that somebody made."""
+"""The author of a row."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from registry.models.people import APIKey, User
 
 
 class ByActor(models.Model):
-    """A row that a person made, an API key, or (neither of them) the command line; the name is as it was then."""
+    """A row created by a user, an API key, or (neither of them) the command line; the name is as it was then."""
 
     by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")

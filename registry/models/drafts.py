@@ -7,24 +7,24 @@ from registry.models.prompts import Prompt, PromptVersion
 
 
 class NextRevision(Func):
-    """A number that was never given out."""
+    """A number that was never used before."""
 
     template = "nextval('registry_draft_revision')"
     output_field = models.BigIntegerField()
 
 
 class PromptDraft(models.Model):
-    """What a person is writing on a prompt, kept as it is typed. It need not be a content that could be committed."""
+    """What a user is writing on a prompt, saved as it is typed. It need not be a content that could be committed."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="drafts")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="drafts")
     # What it was started from (its version's parent); None where the prompt had no version.
     base = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
-    # The newest version then: another one now means that somebody committed meanwhile.
+    # The newest version then: another one now means that another user committed meanwhile.
     seen = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="+")
     document = models.JSONField()
-    # Another one at each save, and never one that any draft had before (NextRevision): a window that names an older one
-    # would overwrite what it has not seen.
+    # A new number at each save, never used by any draft before (NextRevision): a window that names an older one would
+    # overwrite what it has not seen.
     revision = models.BigIntegerField(db_default=NextRevision())
     # The window that saved last, and which of its saves that was: a window may always overwrite itself, so that a save
     # whose answer was lost can be sent again.

@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 from pgvector.django import VectorField
 
 from infra.triggers import insert_only
+from infra.work import WorkItem
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, PROMPT_NAME
 
@@ -130,23 +131,18 @@ class ExampleVector(models.Model):
 
 class EmbeddingState(models.TextChoices):
     PENDING = "pending", "Waiting"
-    RUNNING = "running", "Under way"
+    RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
 
 
-class Embedding(models.Model):
-    """The work of embedding a version's examples: the row is the message, workers claim it."""
+class Embedding(WorkItem):
+    """The work of embedding a version's examples."""
 
     version = models.ForeignKey(ExampleSetVersion, on_delete=models.PROTECT, related_name="embeddings")
     embedder = models.CharField(max_length=120)
     state = models.CharField(max_length=10, choices=EmbeddingState.choices, default=EmbeddingState.PENDING)
     done = models.PositiveIntegerField(default=0)
-    error = models.CharField(max_length=1_000, blank=True)
-    # A running row whose beat is old belongs to a worker that died.
-    beat_at = models.DateTimeField(null=True)
-    # Which worker has it: the how-manieth that took it. One whose number is older has lost it.
-    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 from infra.triggers import insert_only
 from registry.models.by_actor import ByActor
-from registry.models.notify_triggers import OF_PROMPT, tells
+from registry.models.notify_triggers import PROJECT_OF_PROMPT, notify_trigger
 from registry.models.people import APIKey, Project, User
 from registry.models.prompts import CONTENT_HASH, Prompt, PromptVersion
 
@@ -45,7 +45,7 @@ class Environment(models.Model):
                 name="environment_approvals_from_1_to_20",
             ),
         ]
-        triggers = [tells("ROW.project_id", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [notify_trigger("ROW.project_id", pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return self.name
@@ -61,7 +61,7 @@ class Environment(models.Model):
 
 
 class Snapshot(models.Model):
-    """What was live in an environment, prompt name to content hash, and the tag of that; kept for some days."""
+    """The prompts that were live in an environment (name to content hash) and their tag; stored for some days."""
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="snapshots")
     tag = models.CharField(max_length=71)
@@ -80,7 +80,7 @@ class Snapshot(models.Model):
 class PromotionStatus(models.TextChoices):
     OPEN = "open", "Open"
     APPROVED = "approved", "Approved"
-    APPLIED = "applied", "Applied"
+    APPLIED = "applied", "Released"
     REJECTED = "rejected", "Rejected"
     WITHDRAWN = "withdrawn", "Withdrawn"
 
@@ -143,7 +143,7 @@ class Decision(models.TextChoices):
 
 
 class Review(models.Model):
-    """What somebody said about a promotion, and about what: the binding is what the decision was made on."""
+    """A decision or comment on a promotion; the binding is the state that the decision was made on."""
 
     promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, related_name="reviews")
     decision = models.CharField(max_length=20, choices=Decision.choices)
@@ -177,7 +177,7 @@ class CheckStatus(models.TextChoices):
 
 
 class VersionCheck(models.Model):
-    """A result that something recorded on a version's hash; the newest of a name counts."""
+    """A result recorded on a version's hash by a gate or an outside CI; the newest of a name counts."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="checks")
     content_hash = models.CharField(max_length=71)
@@ -233,7 +233,7 @@ class Release(ByActor):
             ),
         ]
         indexes = [models.Index(fields=["prompt", "-id"], name="release_of_prompt")]
-        triggers = [*insert_only(), tells(OF_PROMPT, pgtrigger.Insert)]
+        triggers = [*insert_only(), notify_trigger(PROJECT_OF_PROMPT, pgtrigger.Insert)]
 
     def __str__(self) -> str:
         return f"{self.version} live in {self.environment}"

@@ -1,15 +1,15 @@
-"""What makes delivered answers old is told to every web process in the transaction that does it, by the database
-itself: whoever writes, a person, a worker or somebody with SQL (registry.delivery.wsgi)."""
+"""Triggers that notify every web process of changes to delivered responses, in the transaction that makes them: whoever
+writes, be it a request, a worker or an operator with SQL (registry.delivery.wsgi)."""
 
 import pgtrigger
 
 CHANNEL = "cuebook_delivery"
-# Before a project's key: its keys have changed, and nothing that one of them could read may be given any more.
-KEYS = "!"
-OF_PROMPT = "SELECT project_id FROM registry_prompt WHERE id = ROW.prompt_id"
+# Prefix of a project's id: its API keys have changed, and cached responses of those keys must be dropped.
+KEYS_PREFIX = "!"
+PROJECT_OF_PROMPT = "SELECT project_id FROM registry_prompt WHERE id = ROW.prompt_id"
 
 
-def tells(
+def notify_trigger(
     project: str,
     operation: pgtrigger.Operation,
     *,
@@ -17,7 +17,7 @@ def tells(
     prefix: str = "",
     name: str = "tell_delivery",
 ) -> pgtrigger.Trigger:
-    """A trigger that names the project whose answers are old. `project` is SQL for its key, of the row as `ROW`."""
+    """Build a trigger that names the project whose responses are outdated. `project` is SQL for its id, from `ROW`."""
     return pgtrigger.Trigger(
         name=name,
         when=pgtrigger.After,

@@ -6,13 +6,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from registry.models.notify_triggers import KEYS, tells
+from registry.models.notify_triggers import KEYS_PREFIX, notify_trigger
 
 PROJECT_SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 
 
 class User(AbstractUser):
-    """A person. What one may do follows from memberships alone: a superuser has no special right in a project."""
+    """A user. Rights follow from memberships alone: a superuser has no special right in a project."""
 
     @property
     def display_name(self) -> str:
@@ -20,7 +20,7 @@ class User(AbstractUser):
 
 
 class Project(models.Model):
-    """The tenant boundary: everything but people belongs to one project."""
+    """The tenant boundary: everything except users belongs to one project."""
 
     slug = models.CharField(max_length=50, unique=True)
     name = models.CharField(max_length=100)
@@ -44,7 +44,7 @@ class Role(models.TextChoices):
 
 
 class Membership(models.Model):
-    """A person's role in a project; no row, no access."""
+    """A user's role in a project; no row, no access."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -96,13 +96,13 @@ class APIKey(models.Model):
             ),
         ]
         triggers = [
-            tells(
+            notify_trigger(
                 "ROW.project_id",
                 pgtrigger.Update,
                 condition=pgtrigger.AnyChange("digest", "scopes", "expires_at", "revoked_at", "project"),
-                prefix=KEYS,
+                prefix=KEYS_PREFIX,
             ),
-            tells("ROW.project_id", pgtrigger.Delete, prefix=KEYS, name="tell_delivery_of_delete"),
+            notify_trigger("ROW.project_id", pgtrigger.Delete, prefix=KEYS_PREFIX, name="tell_delivery_of_delete"),
         ]
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from infra.triggers import insert_only
-from registry.models.notify_triggers import OF_PROMPT, tells
+from registry.models.notify_triggers import PROJECT_OF_PROMPT, notify_trigger
 from registry.models.people import APIKey, Project, User
 
 PROMPT_NAME = r"^[a-z0-9]+([._-][a-z0-9]+)*$"
@@ -23,7 +23,7 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
 
 
 class Prompt(models.Model):
-    """A name in a project; its content is in its versions. The row is also the lock of all that happens to it."""
+    """A name in a project; its content is in its versions. The row is also the lock for all its changes."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="prompts")
     name = models.CharField(max_length=200)
@@ -56,7 +56,7 @@ class Prompt(models.Model):
             GinIndex(fields=["tags"], name="prompt_tags"),
             GinIndex(fields=["head_text"], opclasses=["gin_trgm_ops"], name="prompt_text_trigrams"),
         ]
-        triggers = [tells("ROW.project_id", pgtrigger.Update | pgtrigger.Delete)]
+        triggers = [notify_trigger("ROW.project_id", pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return self.name
@@ -69,7 +69,7 @@ class PromptVersion(models.Model):
     number = models.PositiveIntegerField()
     content = models.JSONField()
     content_hash = models.CharField(max_length=71)
-    # Of the text as written, partials included: how much of every call the prompt itself is. See registry.content.tokens.
+    # Tokens of the text as written, partials included: what the prompt adds to every call (registry.content.tokens).
     tokens = models.PositiveIntegerField()
     # The few-shot examples that the content pins by hash, so that none of them is taken out of use.
     example_set = models.ForeignKey(
@@ -94,8 +94,8 @@ class PromptVersion(models.Model):
             # Fetch by hash or by the start of one, whatever the prompt.
             models.Index(fields=["content_hash"], opclasses=["varchar_pattern_ops"], name="version_hash_prefix"),
         ]
-        # What `latest` selects is another one now.
-        triggers = [*insert_only(), tells(OF_PROMPT, pgtrigger.Insert)]
+        # `latest` selects another version now.
+        triggers = [*insert_only(), notify_trigger(PROJECT_OF_PROMPT, pgtrigger.Insert)]
 
     def __str__(self) -> str:
         return f"{self.prompt}@{self.number}"
@@ -107,7 +107,7 @@ class PromptVersion(models.Model):
 
 
 class FetchCount(models.Model):
-    """How often a version was fetched in an hour; web processes add to it (registry.delivery.invalidation)."""
+    """How often a version was fetched in an hour; web processes add to it (registry.delivery.fetch_recorder)."""
 
     version = models.ForeignKey(PromptVersion, on_delete=models.CASCADE, related_name="fetches")
     hour = models.DateTimeField()

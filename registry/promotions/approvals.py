@@ -1,4 +1,4 @@
-"""Whether a promotion may be applied: which approvals hold, which are void and why, and what the checks say.
+"""The approvals and checks of a promotion: which approvals hold, which are void and why, and which checks have passed.
 
 An approval is bound to what it was given for: the version's hash (a promotion's version never changes), the release
 that was live in the environment, and the environment's rules. Where any of them has changed it is void.
@@ -34,8 +34,8 @@ class VoidApproval:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a promotion stands against its environment's rules right now."""
+class ApprovalStatus:
+    """The state of a promotion against its environment's rules right now."""
 
     needed: int
     approvals: list[Review] = field(default_factory=list)
@@ -55,13 +55,13 @@ class Standing:
 
 
 def live_release(environment: Environment, prompt: Prompt) -> Release | None:
-    """The newest release of a prompt in an environment, with its version."""
+    """Return the newest release of a prompt in an environment, with its version."""
     releases = Release.objects.filter(environment=environment, prompt=prompt).select_related("version")
     return releases.order_by("-number").first()
 
 
-def binding(promotion: Promotion, live: Release | None) -> str:
-    """What a decision made now is bound to, as one text that a reviewer can send back (`If-Match`)."""
+def current_binding(promotion: Promotion, live: Release | None) -> str:
+    """Return what a decision made now is bound to, as one text that a reviewer can send back (`If-Match`)."""
     return content_hash(
         {
             "version": promotion.version.content_hash,
@@ -71,58 +71,58 @@ def binding(promotion: Promotion, live: Release | None) -> str:
     )
 
 
-def standing(promotion: Promotion) -> Standing:
-    """Weigh the reviews and checks of a promotion, as of now."""
+def get_approval_status(promotion: Promotion) -> ApprovalStatus:
+    """Evaluate the reviews and checks of a promotion, as of now."""
     environment = promotion.environment
     live = live_release(environment, promotion.prompt)
     is_decided = promotion.status not in UNDECIDED
     reviews = promotion.reviews.exclude(decision=Decision.COMMENT).select_related("by").order_by("id")
-    last_words = {review.by_id: review for review in reviews}
+    last_reviews = {review.by_id: review for review in reviews}
     may_approve = set(
         Membership.objects.filter(
             project=environment.project_id,
             role__in=APPROVING_ROLES,
             user__is_active=True,
-            user__in=last_words,
+            user__in=last_reviews,
         ).values_list("user_id", flat=True)
     )
-    result = Standing(
+    result = ApprovalStatus(
         needed=environment.approvals_needed,
         checks=newest_checks(environment.project_id, promotion.version.content_hash, environment.checks_needed),
-        binding=binding(promotion, live),
+        binding=current_binding(promotion, live),
     )
-    for review in last_words.values():
+    for review in last_reviews.values():
         if review.decision == Decision.REQUEST_CHANGES and (is_decided or review.by_id in may_approve):
             result.changes_requested.append(review)
         elif review.decision == Decision.APPROVE:
-            # What has been decided is shown as it was given: its own release is what changed the environment.
-            why = None if is_decided else _why_void(review, promotion, live, may_approve)
-            result.void.append(VoidApproval(review, why)) if why else result.approvals.append(review)
+            # Approvals of a decided promotion stay as they were given: its own release is what changed the environment.
+            reason = None if is_decided else _void_reason(review, promotion, live, may_approve)
+            result.void.append(VoidApproval(review, reason)) if reason else result.approvals.append(review)
     return result
 
 
-def persons_behind(promotion: Promotion) -> set[int]:
-    """Whose approval does not count: who asked and who wrote, and who made the keys that did either."""
+def ineligible_approvers(promotion: Promotion) -> set[int]:
+    """Return the users whose approval does not count: requester, author, and the owners of keys that did either."""
     version = promotion.version
-    behind = {
+    user_ids = {
         answerable_person(promotion.requested_by_id, promotion.requested_by_key),
         answerable_person(version.author_id, version.author_key),
     }
-    return {person for person in behind if person is not None}
+    return {user_id for user_id in user_ids if user_id is not None}
 
 
 def newest_checks(project_id: int, version_hash: str, names: Iterable[str]) -> dict[str, VersionCheck | None]:
-    """The newest result of each named check on a hash; None where there is none."""
-    wanted = list(names)
-    found: dict[str, VersionCheck | None] = dict.fromkeys(wanted)
-    if wanted:
-        results = VersionCheck.objects.filter(project_id=project_id, content_hash=version_hash, name__in=wanted)
-        found |= {check.name: check for check in results.order_by("name", "-id").distinct("name")}
-    return found
+    """Return the newest result of each named check on a hash; None where there is none."""
+    check_names = list(names)
+    newest: dict[str, VersionCheck | None] = dict.fromkeys(check_names)
+    if check_names:
+        results = VersionCheck.objects.filter(project_id=project_id, content_hash=version_hash, name__in=check_names)
+        newest |= {check.name: check for check in results.order_by("name", "-id").distinct("name")}
+    return newest
 
 
 def reopen_unapproved(actor: Actor, environment: Environment, why: str, prompt: Prompt | None = None) -> None:
-    """After the live release or the rules changed: approved promotions whose approvals no longer suffice are open.
+    """Reopen approved promotions whose approvals no longer suffice, after the live release or the rules have changed.
 
     The caller holds the environment's lock.
     """
@@ -131,14 +131,14 @@ def reopen_unapproved(actor: Actor, environment: Environment, why: str, prompt: 
         approved = approved.filter(prompt=prompt)
     for promotion in approved.select_related("version__author_key", "prompt", "requested_by_key").order_by("pk"):
         promotion.environment = environment
-        if standing(promotion).is_approved:
+        if get_approval_status(promotion).is_approved:
             continue
         moved = Promotion.objects.filter(pk=promotion.pk, status=PromotionStatus.APPROVED)
         if moved.update(status=PromotionStatus.OPEN):
             audit.record(actor, "promotion.approvals_void", promotion, after={"why": why})
 
 
-def _why_void(review: Review, promotion: Promotion, live: Release | None, may_approve: set[int]) -> str | None:
+def _void_reason(review: Review, promotion: Promotion, live: Release | None, may_approve: set[int]) -> str | None:
     environment = promotion.environment
     if review.bound_release_id != (live.pk if live else None):
         now = f"version {live.version.number}" if live else "nothing"
@@ -147,6 +147,6 @@ def _why_void(review: Review, promotion: Promotion, live: Release | None, may_ap
         return f"the rules of {environment.name} have changed since"
     if review.by_id not in may_approve:
         return f"{review.by_name} may no longer approve"
-    if review.by_id in persons_behind(promotion):
+    if review.by_id in ineligible_approvers(promotion):
         return f"{review.by_name} asked for this or wrote it"
     return None

@@ -1,4 +1,4 @@
-"""Checks: what something measured said about a version's hash, like a commit status."""
+"""Checks: results that gates and CI record on a version's hash, like a commit status."""
 
 from django.db import transaction
 

@@ -19,7 +19,7 @@ MAX_CHECKS = 50
 
 @dataclass(frozen=True)
 class Rules:
-    """What a release to an environment needs. Approvals and checks count where it is protected."""
+    """The requirements of a release to an environment. Approvals and checks count where it is protected."""
 
     protected: bool
     required_approvals: int
@@ -37,12 +37,12 @@ class Rules:
         }
 
 
-def named(project: Project, name: str) -> Environment:
-    """The project's environment of that name, or `environment.not_found` with the names that there are."""
+def get_environment(project: Project, name: str) -> Environment:
+    """Return the project's environment of that name, or `environment.not_found` with the existing names."""
     environment = Environment.objects.filter(project=project, name=name).first()
     if environment is None:
-        known = list(Environment.objects.filter(project=project).values_list("name", flat=True))
-        raise Problem("environment.not_found", f"There is no environment {quoted(name)}.", known=known)
+        names = list(Environment.objects.filter(project=project).values_list("name", flat=True))
+        raise Problem("environment.not_found", f"There is no environment {quoted(name)}.", known=names)
     environment.project = project
     return environment
 
@@ -71,7 +71,7 @@ def create(actor: Actor, *, name: str, rules: Rules) -> Environment:
 
 @transaction.atomic
 def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Environment:
-    """Give an environment other rules. Approvals that were given under the old ones are void from now on."""
+    """Change an environment's rules. Approvals that were given under the old ones become void."""
     actor.require(Right.ADMINISTER)
     _refuse_odd_rules(rules)
     locked = lock(environment)
@@ -80,7 +80,7 @@ def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Enviro
         return locked
     for column, value in _columns(rules).items():
         setattr(locked, column, value)
-    # Counted, not compared: going back to the old rules does not bring old approvals back.
+    # Counted, not compared: going back to the old rules does not restore old approvals.
     locked.rules_revision += 1
     locked.save(update_fields=[*_columns(rules), "rules_revision"])
     audit.record(actor, "environment.rules_changed", locked, before=before.as_dict(), after=rules.as_dict())
@@ -92,16 +92,16 @@ def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Enviro
 def move(actor: Actor, environment: Environment, *, to: int) -> None:
     """Move an environment to a place in the order (1 is the first); beyond the last one it is the last.
 
-    The order is how environments are shown. Nothing is released by it.
+    The order is for display alone; it releases nothing.
     """
     actor.require(Right.ADMINISTER)
     rows = list(Environment.objects.select_for_update(no_key=True).filter(project=actor.project).order_by("pk"))
     rows.sort(key=lambda row: row.position)
     names = [row.name for row in rows]
-    here, there = names.index(environment.name), min(max(to, 1), len(rows)) - 1
-    if here == there:
+    old_index, new_index = names.index(environment.name), min(max(to, 1), len(rows)) - 1
+    if old_index == new_index:
         return
-    rows.insert(there, rows.pop(here))
+    rows.insert(new_index, rows.pop(old_index))
     for position, row in enumerate(rows, start=1):
         if row.position != position:
             row.position = position
@@ -123,7 +123,7 @@ def remove(actor: Actor, environment: Environment) -> None:
 
 
 def lock(environment: Environment) -> Environment:
-    """The environment's row, locked until the transaction ends. Always taken before a prompt's lock."""
+    """Return the environment's row, locked until the transaction ends. Always taken before a prompt's lock."""
     locked = Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).first()
     if locked is None:
         raise Problem("environment.not_found", f"The environment {quoted(environment.name)} was removed.")

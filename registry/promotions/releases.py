@@ -1,4 +1,4 @@
-"""Releases: what is live, and going back."""
+"""Releases: what is live, and rollbacks."""
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -12,9 +12,9 @@ from registry.prompts import lifecycle as prompts
 
 
 def refuse_other_live(live: Release | None, expected: str | None, *others: str) -> None:
-    """`request.precondition` where something else is live than the caller saw (`If-Match`).
+    """Raise `request.precondition` where something else is live than the caller saw (`If-Match`).
 
-    `expected` is the live version's hash, or one of `others` that stand for the same sight.
+    `expected` is the live version's hash, or one of `others` that stand for the same state.
     """
     seen = live.version.content_hash if live else ""
     if expected is not None and expected not in {seen, *others}:
@@ -74,7 +74,7 @@ def roll_back(
     """Make a version live again that was live in the environment before; it needs no new approval.
 
     In a protected environment it must have been approved then: what was released there before the environment was
-    protected never had a second pair of eyes.
+    protected was never reviewed.
 
     Without `to` it is what was live before the live version came; rolling back again goes further back instead of
     returning to what was just left.
@@ -87,9 +87,9 @@ def roll_back(
     if live is None:
         raise Problem("release.nothing_live", f"Nothing of {prompt.name} is live in {environment.name}.")
     live.environment = locked_environment
-    found = _previous(live) if to is None else _earlier(live, to)
+    previous = _get_previous(live) if to is None else _get_released(live, to)
     # A rollback to what was itself rolled back to restores the same promotion: the path back stays one step long.
-    target = found.restores or found
+    target = previous.restores or previous
     return record(
         actor,
         locked_environment,
@@ -103,8 +103,9 @@ def roll_back(
     )
 
 
-def returnable(live: Release) -> QuerySet[Release]:
-    """Releases of the environment that a rollback may name: other versions, approved ones where it is protected."""
+def rollback_targets(live: Release) -> QuerySet[Release]:
+    """Return releases that a rollback may name: other versions, only approved ones where the environment is
+    protected."""
     earlier = Release.objects.filter(environment=live.environment, prompt=live.prompt)
     if live.environment.protected:
         earlier = earlier.filter(approvals__gt=0)
@@ -112,20 +113,20 @@ def returnable(live: Release) -> QuerySet[Release]:
 
 
 def previous_version(live: Release) -> PromptVersion | None:
-    """What a rollback without a choice would make live, or None where there is nothing to go back to."""
-    found = _before(live)
-    return found.version if found else None
+    """Return the version that a rollback without `to` would make live, or None where there is none."""
+    release = _find_previous(live)
+    return release.version if release else None
 
 
-def _before(live: Release) -> Release | None:
-    """The release before the one that made the live version live, passing over rollbacks."""
+def _find_previous(live: Release) -> Release | None:
+    """Return the release before the one that made the live version live, ignoring rollbacks."""
     origin = live.restores or live
-    earlier = returnable(live).filter(number__lt=origin.number)
+    earlier = rollback_targets(live).filter(number__lt=origin.number)
     return earlier.select_related("version").order_by("-number").first()
 
 
-def _previous(live: Release) -> Release:
-    target = _before(live)
+def _get_previous(live: Release) -> Release:
+    target = _find_previous(live)
     if target is None:
         before = f"before version {live.version.number}"
         sentence = f"Nothing that was live in {live.environment.name} {before} can be returned to."
@@ -133,7 +134,7 @@ def _previous(live: Release) -> Release:
     return target
 
 
-def _earlier(live: Release, version: PromptVersion) -> Release:
+def _get_released(live: Release, version: PromptVersion) -> Release:
     if version.pk == live.version_id:
         raise Problem("release.already_live", f"Version {version.number} is live in {live.environment.name} already.")
     released = Release.objects.filter(environment=live.environment, prompt=live.prompt, version=version)

@@ -1,4 +1,4 @@
-"""Promotions: asking for a release, reviewing it, and applying it.
+"""Promotions: requesting a release, reviewing it, and applying it.
 
     open ──approve──▶ approved ──apply──▶ applied        (from open too, where its approvals suffice)
       ▲ ◀─request changes, approvals void─┘
@@ -49,10 +49,10 @@ TRANSITIONS: dict[PromotionStatus, frozenset[PromotionStatus]] = {
 MAX_TEXT = 5_000
 
 
-def numbered(project: Project, number: int) -> Promotion:
-    """The project's promotion with this id, or `promotion.not_found`."""
-    found = Promotion.objects.filter(environment__project=project, pk=number)
-    promotion = found.select_related("environment", "prompt", "version__author_key", "requested_by_key").first()
+def get_promotion(project: Project, number: int) -> Promotion:
+    """Return the project's promotion with this id, or `promotion.not_found`."""
+    rows = Promotion.objects.filter(environment__project=project, pk=number)
+    promotion = rows.select_related("environment", "prompt", "version__author_key", "requested_by_key").first()
     if promotion is None:
         raise Problem("promotion.not_found", f"There is no promotion {number}.")
     return promotion
@@ -62,7 +62,7 @@ def numbered(project: Project, number: int) -> Promotion:
 def request(
     actor: Actor, prompt: Prompt, version: PromptVersion, environment: Environment, *, reason: str = ""
 ) -> Promotion:
-    """Ask for a version to be made live in an environment."""
+    """Request a promotion: that a version be made live in an environment."""
     actor.require(Right.EDIT)
     _refuse_long(reason, "/reason")
     locked_environment = environments.lock(environment)
@@ -95,48 +95,48 @@ def request(
 
 @transaction.atomic
 def approve(actor: Actor, promotion: Promotion, *, comment: str = "", seen: str | None = None) -> Promotion:
-    """Approve as a reviewer who neither asked for the promotion nor wrote the version.
+    """Approve as a reviewer who neither requested the promotion nor wrote the version.
 
     `seen` is the binding that the reviewer looked at (`Standing.binding`); `request.precondition` where it is no
     longer what the approval would be bound to.
     """
-    _raise_if(guards.of_decision(actor))
-    locked = _locked_undecided(promotion, "approved")
-    before = approvals.standing(locked)
-    _raise_if(guards.of_approval(actor, locked, before))
+    _raise_if(guards.decision_refusal(actor))
+    locked = _lock_undecided(promotion, "approved")
+    before = approvals.get_approval_status(locked)
+    _raise_if(guards.approval_refusal(actor, locked, before))
     if seen is not None and seen != before.binding:
-        raise Problem("request.precondition", "What you looked at has changed; read the difference again.")
+        raise Problem("request.precondition", "What you reviewed has changed; read the difference again.")
     _review(actor, locked, Decision.APPROVE, comment)
-    if approvals.standing(locked).is_approved and locked.status == PromotionStatus.OPEN:
-        _move(locked, PromotionStatus.APPROVED)
+    if approvals.get_approval_status(locked).is_approved and locked.status == PromotionStatus.OPEN:
+        _transition(locked, PromotionStatus.APPROVED)
     return locked
 
 
 @transaction.atomic
 def request_changes(actor: Actor, promotion: Promotion, *, comment: str) -> Promotion:
-    """Hold a promotion back until this reviewer approves it."""
-    _raise_if(guards.of_decision(actor))
+    """Request changes: hold a promotion back until this reviewer approves it."""
+    _raise_if(guards.decision_refusal(actor))
     _require_text(comment, "/comment", "Say what should change.")
-    locked = _locked_undecided(promotion, "sent back")
+    locked = _lock_undecided(promotion, "sent back")
     _review(actor, locked, Decision.REQUEST_CHANGES, comment)
     if locked.status == PromotionStatus.APPROVED:
-        _move(locked, PromotionStatus.OPEN)
+        _transition(locked, PromotionStatus.OPEN)
     return locked
 
 
 @transaction.atomic
 def reject(actor: Actor, promotion: Promotion, *, comment: str = "") -> Promotion:
     """End a promotion as a reviewer."""
-    _raise_if(guards.of_decision(actor))
-    locked = _locked_undecided(promotion, "rejected")
+    _raise_if(guards.decision_refusal(actor))
+    locked = _lock_undecided(promotion, "rejected")
     _review(actor, locked, Decision.REJECT, comment)
-    _move(locked, PromotionStatus.REJECTED)
+    _transition(locked, PromotionStatus.REJECTED)
     return locked
 
 
 @transaction.atomic
 def add_comment(actor: Actor, promotion: Promotion, *, comment: str) -> Review:
-    """Say something without deciding; also after the decision."""
+    """Comment without deciding; also after the decision."""
     actor.require(Right.EDIT)
     _require_text(comment, "/comment", "Write a comment.")
     locked = _lock(promotion)
@@ -149,11 +149,11 @@ def add_comment(actor: Actor, promotion: Promotion, *, comment: str) -> Review:
 
 @transaction.atomic
 def withdraw(actor: Actor, promotion: Promotion) -> Promotion:
-    """Take a request back: who asked, or an admin."""
+    """Withdraw a promotion as its requester or an admin."""
     actor.require(Right.EDIT)
-    locked = _locked_undecided(promotion, "withdrawn")
-    _raise_if(guards.of_withdrawal(actor, locked))
-    _move(locked, PromotionStatus.WITHDRAWN)
+    locked = _lock_undecided(promotion, "withdrawn")
+    _raise_if(guards.withdrawal_refusal(actor, locked))
+    _transition(locked, PromotionStatus.WITHDRAWN)
     audit.record(actor, "promotion.withdrawn", locked, after={"id": locked.pk})
     return locked
 
@@ -171,29 +171,29 @@ def apply(
 
     `expected_live` is the hash that the caller believes to be live, or the promotion's binding as the caller saw it.
 
-    `override` (an admin's, with a written reason) passes required checks that have not passed; approvals it does not
-    replace: four eyes hold for everybody.
+    `override` (an admin's, with a written reason) passes required checks that have not passed; it does
+    not replace approvals: the four-eyes rule holds for everybody.
     """
     if override:
-        _raise_if(guards.of_override(actor))
+        _raise_if(guards.override_refusal(actor))
         _require_text(override.reason, "/reason", "Write why the checks are overridden.")
-    locked = _locked_undecided(promotion, "applied")
+    locked = _lock_undecided(promotion, "applied")
     environment = locked.environment
-    _raise_if(guards.of_release(actor, environment))
+    _raise_if(guards.release_refusal(actor, environment))
     if locked.prompt.archived_at:
         raise Problem("prompt.archived", f"{locked.prompt.name} is archived.")
     live = approvals.live_release(environment, locked.prompt)
-    releases.refuse_other_live(live, expected_live, approvals.binding(locked, live))
+    releases.refuse_other_live(live, expected_live, approvals.current_binding(locked, live))
     if live and live.version_id == locked.version_id:
         sentence = f"Version {locked.version.number} is live in {environment.name} already."
         raise Problem("promotion.already_live", sentence)
-    state = approvals.standing(locked)
-    _raise_if(guards.by_rules(state, overriding=override is not None))
+    approval_status = approvals.get_approval_status(locked)
+    _raise_if(guards.rules_refusal(approval_status, overriding=override is not None))
     if override:
         locked.override_reason, locked.override_by_name = override.reason, actor.name
         locked.save(update_fields=["override_reason", "override_by_name"])
         audit.record(actor, "promotion.checks_overridden", locked, after={"id": locked.pk, "reason": override.reason})
-    _move(locked, PromotionStatus.APPLIED)
+    _transition(locked, PromotionStatus.APPLIED)
     return releases.record(
         actor,
         environment,
@@ -202,7 +202,7 @@ def apply(
         live=live,
         kind=ReleaseKind.PROMOTE,
         promotion=locked,
-        approvals_given=len(state.approvals),
+        approvals_given=len(approval_status.approvals),
         reason=locked.reason,
     )
 
@@ -215,27 +215,27 @@ def _raise_if(refusal: Problem | None) -> None:
 def _lock(promotion: Promotion) -> Promotion:
     environment = environments.lock(promotion.environment)
     prompt = prompts.lock(promotion.prompt)
-    locked = Promotion.objects.select_for_update(of=("self",), no_key=True)
-    found = locked.select_related("version__author_key", "requested_by_key").get(pk=promotion.pk)
-    found.environment, found.prompt = environment, prompt
-    return found
+    locked_rows = Promotion.objects.select_for_update(of=("self",), no_key=True)
+    row = locked_rows.select_related("version__author_key", "requested_by_key").get(pk=promotion.pk)
+    row.environment, row.prompt = environment, prompt
+    return row
 
 
-def _locked_undecided(promotion: Promotion, verb: str) -> Promotion:
+def _lock_undecided(promotion: Promotion, verb: str) -> Promotion:
     locked = _lock(promotion)
     if not TRANSITIONS[PromotionStatus(locked.status)]:
-        raise guards.of_decided(locked, verb)
+        raise guards.decided_problem(locked, verb)
     return locked
 
 
-def _move(promotion: Promotion, to: PromotionStatus) -> None:
-    """Claim the move by a conditional update: only one of two can have it, whatever was locked."""
-    here = PromotionStatus(promotion.status)
-    if to not in TRANSITIONS[here]:
-        raise Problem("promotion.wrong_state", f"A promotion that is {here} cannot become {to}.", state=here)
+def _transition(promotion: Promotion, to: PromotionStatus) -> None:
+    """Change the status by a conditional update: only one of two concurrent changes succeeds, whatever was locked."""
+    status = PromotionStatus(promotion.status)
+    if to not in TRANSITIONS[status]:
+        raise Problem("promotion.wrong_state", f"A promotion that is {status} cannot become {to}.", state=status)
     decided = timezone.now() if not TRANSITIONS[to] else None
-    if Promotion.objects.filter(pk=promotion.pk, status=here).update(status=to, decided_at=decided) != 1:
-        raise Problem("promotion.wrong_state", f"This promotion is no longer {here}.", state=here)
+    if Promotion.objects.filter(pk=promotion.pk, status=status).update(status=to, decided_at=decided) != 1:
+        raise Problem("promotion.wrong_state", f"This promotion is no longer {status}.", state=status)
     promotion.status, promotion.decided_at = to, decided
 
 

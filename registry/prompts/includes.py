@@ -1,4 +1,4 @@
-"""Prompts inside prompts: pinning `{% include "shared.tone" %}` at commit, and what a version is made of.
+"""Includes: pinning `{% include "shared.tone" %}` at commit, and the versions below a version.
 
 An include is pinned to the included version's hash, so a version's behaviour never changes under it. Versions can
 therefore not form a cycle; names could, and a name that includes itself through others would never settle, so that
@@ -38,51 +38,53 @@ SELECT version_id, included_id FROM below
 
 
 @dataclass(frozen=True)
-class _Graph:
+class _IncludeGraph:
     """The versions below some others, and their edges."""
 
     versions: dict[int, PromptVersion]
     edges: dict[int, list[int]]
 
 
-def pin(project: Project, prompt: Prompt, names: Iterable[str], given: Mapping[str, str]) -> dict[str, PromptVersion]:
-    """The version that each include of `prompt` stands for.
+def pin_includes(
+    project: Project, prompt: Prompt, names: Iterable[str], pins: Mapping[str, str]
+) -> dict[str, PromptVersion]:
+    """Resolve each include of `prompt` to a version.
 
-    A pin in `given` (name to hash, from the content itself) is kept where it fits; otherwise the include's reference
+    A pin in `pins` (name to hash, from the content itself) is kept where it fits; otherwise the include's reference
     is resolved now. Raises `template.unknown_include`, `template.include_cycle` or `template.include_depth`, the
     last two with the `path` of names.
     """
-    wanted = list(names)
-    unused = sorted(given.keys() - set(wanted))
+    include_names = list(names)
+    unused = sorted(pins.keys() - set(include_names))
     if unused:
         faults = [Fault(f"/includes/{name}", "unused", "No template includes this.") for name in unused]
         raise Problem("content.invalid", f"Pinned but not included: {', '.join(unused)}.", faults=faults)
-    if len(wanted) > MAX_INCLUDES:
+    if len(include_names) > MAX_INCLUDES:
         raise Problem("template.include_size", f"A version includes at most {MAX_INCLUDES} others directly.")
-    pinned = {name: _version_for(project, name, given.get(name)) for name in wanted}
+    pinned = {name: _version_for(project, name, pins.get(name)) for name in include_names}
     if pinned:
         _refuse_tangles(prompt, {version.pk: version for version in pinned.values()})
     return pinned
 
 
-def partials_of(versions: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
-    """Every version that the given ones include, directly or through others, by content hash."""
+def get_partials(versions: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
+    """Return every version that the given ones include, directly or indirectly, by content hash."""
     roots = [version.pk for version in versions if version.content.get("includes")]
     if not roots:
         return {}
-    wanted = {included_id for _, included_id in _edges(roots)}
-    found = PromptVersion.objects.select_related("prompt").filter(pk__in=wanted)
-    return {version.content_hash: version for version in found}
+    included_ids = {included_id for _, included_id in _edges(roots)}
+    included = PromptVersion.objects.select_related("prompt").filter(pk__in=included_ids)
+    return {version.content_hash: version for version in included}
 
 
-def partials_of_content(project_id: int, content: Mapping[str, Any]) -> dict[str, PromptVersion]:
-    """The same for a content that is no version: by what it is pinned to."""
-    wanted = content.get("includes", {}).values()
-    if not wanted:
+def get_partials_of_content(project_id: int, content: Mapping[str, Any]) -> dict[str, PromptVersion]:
+    """Return the same for a content that is no version, by its pins."""
+    hashes = content.get("includes", {}).values()
+    if not hashes:
         return {}
-    pinned = PromptVersion.objects.filter(prompt__project=project_id, content_hash__in=wanted).select_related("prompt")
+    pinned = PromptVersion.objects.filter(prompt__project=project_id, content_hash__in=hashes).select_related("prompt")
     direct = {version.content_hash: version for version in pinned}
-    return direct | partials_of(direct.values())
+    return direct | get_partials(direct.values())
 
 
 def _version_for(project: Project, name: str, pinned_hash: str | None) -> PromptVersion:
@@ -105,7 +107,7 @@ def _version_for(project: Project, name: str, pinned_hash: str | None) -> Prompt
 
 
 def _in_use(project: Project, name: str) -> PromptVersion:
-    """What a bare name includes: the version that is live in production, or the newest where none is live there yet."""
+    """Resolve a bare name to the version that is live in production, or the newest where none is live there yet."""
     production = Release.objects.filter(
         environment__in=Environment.objects.filter(project=project, name=DEFAULT_ENVIRONMENT),
         prompt__project=project,
@@ -116,41 +118,41 @@ def _in_use(project: Project, name: str) -> PromptVersion:
 
 
 def _edges(roots: list[int]) -> list[tuple[int, int]]:
-    """(including, included) of everything below the given versions."""
+    """Return (including, included) of everything below the given versions."""
     with connection.cursor() as cursor:
         cursor.execute(EDGES_BELOW, [roots])
         rows: list[tuple[int, int]] = cursor.fetchall()
     return rows
 
 
-def _below(roots: list[int]) -> _Graph:
+def _graph_below(roots: list[int]) -> _IncludeGraph:
     edges: dict[int, list[int]] = {}
     for version_id, included_id in _edges(roots):
         edges.setdefault(version_id, []).append(included_id)
-    wanted = {included for below in edges.values() for included in below}
-    return _Graph(PromptVersion.objects.select_related("prompt").defer("content").in_bulk(wanted), edges)
+    included_ids = {included for below in edges.values() for included in below}
+    return _IncludeGraph(PromptVersion.objects.select_related("prompt").defer("content").in_bulk(included_ids), edges)
 
 
 def _refuse_tangles(prompt: Prompt, roots: dict[int, PromptVersion]) -> None:
-    """Refuse what includes the prompt itself, goes too deep, or brings too much along.
+    """Refuse includes that lead back to the prompt itself, go too deep, or are too large.
 
-    Each version is looked at once: what is below it does not depend on how it is reached.
+    Each version is visited once: what is below it does not depend on how it is reached.
     """
-    graph = _below(list(roots))
+    graph = _graph_below(list(roots))
     versions = {**graph.versions, **roots}
     deepest: dict[int, list[str]] = {}
     for root in roots:
         path = [prompt.name, *_deepest_path(root, prompt, versions, graph.edges, deepest)]
-        shown = " → ".join(path)
+        path_text = " → ".join(path)
         if path[-1] == prompt.name:
-            raise Problem("template.include_cycle", f"The includes form a cycle: {shown}.", path=path)
+            raise Problem("template.include_cycle", f"The includes form a cycle: {path_text}.", path=path)
         if len(path) - 1 > MAX_DEPTH:
-            raise Problem("template.include_depth", f"Includes go at most {MAX_DEPTH} deep: {shown}.", path=path)
+            raise Problem("template.include_depth", f"Includes go at most {MAX_DEPTH} deep: {path_text}.", path=path)
     size = PromptVersion.objects.filter(pk__in=versions).aggregate(size=Sum(Length(Cast("content", TextField()))))[
         "size"
     ]
     if len(versions) > MAX_VERSIONS_BELOW or size > MAX_BYTES_BELOW:
-        sentence = f"The includes bring {len(versions)} versions with {size:,} characters along."
+        sentence = f"The includes add {len(versions)} versions with {size:,} characters."
         limits = f"At most {MAX_VERSIONS_BELOW} and {MAX_BYTES_BELOW:,} are allowed."
         raise Problem("template.include_size", f"{sentence} {limits}")
 
@@ -160,13 +162,13 @@ def _deepest_path(
     prompt: Prompt,
     versions: Mapping[int, PromptVersion],
     edges: Mapping[int, list[int]],
-    known: dict[int, list[str]],
+    paths_by_version: dict[int, list[str]],
 ) -> list[str]:
-    """The names of the longest path down from a version, or of one that ends at `prompt`."""
-    if pk not in known:
+    """Return the names on the longest path down from a version, or on one that ends at `prompt`."""
+    if pk not in paths_by_version:
         version = versions[pk]
-        paths = [_deepest_path(below, prompt, versions, edges, known) for below in edges.get(pk, ())]
+        paths = [_deepest_path(below, prompt, versions, edges, paths_by_version) for below in edges.get(pk, ())]
         closing = [path for path in paths if path[-1] == prompt.name]
         longest: list[str] = [] if version.prompt_id == prompt.pk else max(closing or paths, key=len, default=[])
-        known[pk] = [version.prompt.name, *longest]
-    return known[pk]
+        paths_by_version[pk] = [version.prompt.name, *longest]
+    return paths_by_version[pk]

@@ -1,6 +1,6 @@
-"""What the editor says while somebody writes: what the provider will get, what is wrong, and what it costs.
+"""Inspection of a document while a user writes it: the request that the provider will get, its faults, and its cost.
 
-Nothing is stored. Whatever can be said is said: a broken schema does not hide the preview of the messages, and a
+Nothing is stored. Each part is independent: a broken schema does not hide the preview of the messages, and a
 broken message does not hide the variables of the others.
 """
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.content import has_type, templates, whole_text, without_aside
+from core.content import full_text, has_type, templates, without_aside
 from core.errors import Problem
-from core.json_values import escaped
+from core.json_values import escape_pointer
 from core.rendering import Survey
 from registry.content import lint, list_prices, tokens
 from registry.content.lint import Finding
@@ -19,9 +19,9 @@ from registry.content.normalize import normalise
 from registry.content.tokens import TokenCount
 from registry.models import Project, Prompt, PromptVersion
 from registry.prompts import includes, versions
-from registry.prompts.versions import renderers
+from registry.prompts.versions import renderer_pool
 
-# Shown in the preview for a variable that has no sample value yet.
+# The preview's value for a variable without a sample value.
 STAND_IN = "⟨{}⟩"
 EMPTY_OF_TYPE: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
@@ -46,7 +46,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Included:
+class IncludedPartial:
     """A partial as the content pins it, or would pin it when it is committed."""
 
     name: str
@@ -56,14 +56,14 @@ class Included:
 
 @dataclass(frozen=True)
 class Inspection:
-    """`faults` is what a commit would refuse, `findings` what it would not. `rendered` is None where nothing can be
+    """The result. A commit would refuse the `faults`, but not the `findings`. `rendered` is None where nothing can be
     rendered, and `why_not_rendered` says why."""
 
     content: dict[str, Any] | None = None
     faults: Sequence[Finding] = ()
     findings: Sequence[Finding] = ()
     variables: Sequence[Variable] = ()
-    included: Sequence[Included] = ()
+    included: Sequence[IncludedPartial] = ()
     stand_ins: Sequence[str] = ()
     rendered: dict[str, Any] | None = None
     why_not_rendered: str = ""
@@ -74,7 +74,7 @@ class Inspection:
 
     @property
     def picked(self) -> list[dict[str, Any]]:
-        """The examples that were picked for these samples, as `registry.examples.few_shot` tells them."""
+        """The examples that were picked for these samples, as `registry.examples.few_shot` describes them."""
         return list((self.rendered or {}).get("examples", {}).get("chosen", ()))
 
     @property
@@ -86,56 +86,58 @@ class Inspection:
         """The content with the pins that a commit would give it now."""
         if self.content is None or not self.included:
             return self.content
-        return {**self.content, "includes": {one.name: one.version.content_hash for one in self.included}}
+        return {**self.content, "includes": {partial.name: partial.version.content_hash for partial in self.included}}
 
 
 def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping[str, Any]) -> Inspection:
-    """Look at a document as it stands, tried with these sample values."""
+    """Inspect a document as it stands, rendered with these sample values."""
     content, faults = _read(document)
     readable = content or _readable_part(document)
     if readable is None:
         return Inspection(faults=faults, why_not_rendered="The messages cannot be read yet.")
-    survey = renderers().survey(readable, owner=project.pk)
+    survey = renderer_pool().survey(readable, owner=project.pk)
     faults += [_fault(problem) for problem in survey.problems]
-    readable, wrong = _with_examples(project, readable, survey)
-    faults += wrong
+    readable, example_faults = _with_examples(project, readable, survey)
+    faults += example_faults
     content = content and readable
     pinned: dict[str, PromptVersion] = {}
     try:
-        given = {name: pin for name, pin in readable.get("includes", {}).items() if name in survey.includes}
-        pinned = includes.pin(project, prompt, survey.includes, given)
+        pins = {name: pin for name, pin in readable.get("includes", {}).items() if name in survey.includes}
+        pinned = includes.pin_includes(project, prompt, survey.includes, pins)
     except Problem as problem:
         faults.append(_include_fault(problem, readable))
     partials = _with_all_below(pinned.values())
     if partials:
         contents = [version.content for version in partials.values()]
-        survey = renderers().survey(readable, contents, owner=project.pk)
+        survey = renderer_pool().survey(readable, contents, owner=project.pk)
     if pinned:
         readable = {**readable, "includes": {name: version.content_hash for name, version in pinned.items()}}
-    tried = _try(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
-    inherited = _declared_by(partials.values())
+    preview = _preview(readable, survey, partials, samples, has_faults=bool(faults), owner=project.pk)
+    inherited = _declared_variables(partials.values())
     variables = _variables(readable, survey, inherited)
-    counted = tried.tokens.tokens if tried.tokens else None
+    token_count = preview.tokens.tokens if preview.tokens else None
     refused = _refused_examples(readable, owner=project.pk) if content else ()
-    subject = lint.Subject(readable, survey.variables, counted, frozenset(inherited), refused)
+    subject = lint.Subject(readable, survey.variables, token_count, frozenset(inherited), refused)
     return replace(
-        tried,
+        preview,
         content=content,
         faults=faults,
-        findings=[*(_findings(subject, survey) if content else ()), *_unfitting(variables, samples)],
+        findings=[*(_findings(subject, survey) if content else ()), *_sample_findings(variables, samples)],
         variables=variables,
-        included=[Included(name, one, one.pk == one.prompt.head_id) for name, one in pinned.items()],
-        example_count=len(subject.examples) + len(tried.picked),
+        included=[
+            IncludedPartial(name, version, version.pk == version.prompt.head_id) for name, version in pinned.items()
+        ],
+        example_count=len(subject.examples) + len(preview.picked),
     )
 
 
 def _with_examples(project: Project, content: dict[str, Any], survey: Survey) -> tuple[dict[str, Any], list[Finding]]:
-    """The content with the embedder that a commit would pin, and what is wrong with its examples; where something is,
-    the preview goes without them."""
+    """Return the content with the embedder that a commit would pin, and the faults of its examples; with faults, the
+    preview has no examples."""
     pinning = dict(content)
     try:
         if versions.pin_examples(project, pinning) and content["kind"] == "text" and not survey.places_examples:
-            raise versions.unplaced_examples()
+            raise versions.unplaced_examples_problem()
     except Problem as problem:
         wrong = [Finding(problem.code, "error", problem.detail, "/examples")]
         return {name: member for name, member in content.items() if name != "examples"}, wrong
@@ -143,23 +145,23 @@ def _with_examples(project: Project, content: dict[str, Any], survey: Survey) ->
 
 
 def _findings(subject: lint.Subject, survey: Survey) -> list[Finding]:
-    """What linting finds; of a template that cannot be read nobody knows what it uses."""
-    found = lint.lint(subject)
-    return [one for one in found if not (survey.problems and one.code == lint.UNUSED)]
+    """Return the lint findings; unused variables only where all templates can be read."""
+    findings = lint.lint(subject)
+    return [finding for finding in findings if not (survey.problems and finding.code == lint.UNUSED)]
 
 
 def _refused_examples(content: Mapping[str, Any], *, owner: int) -> list[tuple[int, str]] | None:
-    """Examples that the response format refuses; None where checking them takes too long."""
+    """Return examples that the response format refuses; None where checking them takes too long."""
     if content.get("response", {}).get("format", "text") == "text":
         return []
     try:
-        return renderers().refused_examples(content, owner=owner)
+        return renderer_pool().refused_examples(content, owner=owner)
     except Problem:
         return None
 
 
 def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """The normal form, or what is wrong with the document."""
+    """Return the normal form, or the faults of the document."""
     try:
         return normalise(without_aside(document)), []
     except Problem as problem:
@@ -168,7 +170,7 @@ def _read(document: object) -> tuple[dict[str, Any] | None, list[Finding]]:
 
 
 def _readable_part(document: object) -> dict[str, Any] | None:
-    """The normal form of the messages, with settings and variables where those are readable too."""
+    """Return the normal form of the messages, with settings and variables where those are readable too."""
     if not isinstance(document, dict):
         return None
     for members in (("model", "variables"), ()):
@@ -181,12 +183,12 @@ def _readable_part(document: object) -> dict[str, Any] | None:
 
 
 def _with_all_below(pinned: Iterable[PromptVersion]) -> dict[str, PromptVersion]:
-    """The pinned versions and all that they include, by hash."""
+    """Return the pinned versions and all that they include, by hash."""
     direct = list(pinned)
-    return {version.content_hash: version for version in direct} | includes.partials_of(direct)
+    return {version.content_hash: version for version in direct} | includes.get_partials(direct)
 
 
-def _try(
+def _preview(
     content: Mapping[str, Any],
     survey: Survey,
     partials: Mapping[str, PromptVersion],
@@ -197,11 +199,11 @@ def _try(
 ) -> Inspection:
     """Render with the samples, and with stand-ins where there are none; count and price the result."""
     if survey.problems or (has_faults and survey.includes and not partials):
-        return Inspection(why_not_rendered="Mend what is marked, and the preview is back.")
+        return Inspection(why_not_rendered="Fix the marked faults to see the preview.")
     contents = {pinned: version.content for pinned, version in partials.items()}
-    values, stand_ins = _values(content, _variables(content, survey, _declared_by(partials.values())), samples)
+    values, stand_ins = _values(content, _variables(content, survey, _declared_variables(partials.values())), samples)
     try:
-        rendered = versions.request_for(owner, content, values, contents)
+        rendered = versions.render_request(owner, content, values, contents)
     except Problem as problem:
         return Inspection(stand_ins=stand_ins, why_not_rendered=problem.detail)
     model = str(content.get("model", {}).get("name", ""))
@@ -212,19 +214,19 @@ def _try(
         stand_ins=stand_ins,
         tokens=total,
         message_tokens=[tokens.count(message["content"], model).tokens for message in rendered["messages"]],
-        price=list_prices.per_thousand_calls(model, total.tokens, longest),
+        price=list_prices.price_per_thousand_calls(model, total.tokens, longest),
     )
 
 
 def _values(
     content: Mapping[str, Any], variables: Iterable[Variable], samples: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """What the preview is rendered with, and the names that a stand-in is shown for."""
+    """Return the values that the preview is rendered with, and the names that have a stand-in."""
     values: dict[str, Any] = {}
     stand_ins = []
     placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
     for variable in variables:
-        if _fits(variable, samples.get(variable.name)):
+        if _sample_fits(variable, samples.get(variable.name)):
             values[variable.name] = samples[variable.name]
         elif variable.name in placed:
             values[variable.name] = []
@@ -234,56 +236,57 @@ def _values(
     return values, stand_ins
 
 
-def _fits(variable: Variable, sample: Any) -> bool:
-    """Whether there is a sample of the variable's type; an undeclared variable takes any."""
+def _sample_fits(variable: Variable, sample: Any) -> bool:
+    """Return whether the sample has the variable's type; an undeclared variable accepts any."""
     return sample is not None and (variable.declared is None or has_type(sample, variable.type))
 
 
-def _unfitting(variables: Iterable[Variable], samples: Mapping[str, Any]) -> Iterator[Finding]:
+def _sample_findings(variables: Iterable[Variable], samples: Mapping[str, Any]) -> Iterator[Finding]:
     for variable in variables:
-        if samples.get(variable.name) is not None and not _fits(variable, samples[variable.name]):
+        if samples.get(variable.name) is not None and not _sample_fits(variable, samples[variable.name]):
             sentence = f"The sample value is not of type {variable.type}; the preview shows a stand-in."
-            yield Finding("sample.type", "warning", sentence, f"/variables/{escaped(variable.name)}")
+            yield Finding("sample.type", "warning", sentence, f"/variables/{escape_pointer(variable.name)}")
 
 
-def _declared_by(partials: Iterable[PromptVersion]) -> dict[str, Mapping[str, Any]]:
-    """What the partials declare; where several declare one variable, the first counts, as it does when rendering."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _declared_variables(partials: Iterable[PromptVersion]) -> dict[str, Mapping[str, Any]]:
+    """Return the variables that partials declare; of several declarations the first counts, as it does when
+    rendering."""
+    declared: dict[str, Mapping[str, Any]] = {}
     for partial in partials:
         for name, variable in partial.content.get("variables", {}).items():
-            found.setdefault(name, variable)
-    return found
+            declared.setdefault(name, variable)
+    return declared
 
 
 def _variables(
     content: Mapping[str, Any], survey: Survey, inherited: Mapping[str, Mapping[str, Any]]
 ) -> list[Variable]:
-    """All variables in the order in which the text names them; what it does not name comes last."""
+    """Return all variables in the order of the text; those that it does not name come last."""
     declared = content.get("variables", {})
     others = sorted(survey.variables - declared.keys())
-    text = whole_text(content)
-    found = [
+    text = full_text(content)
+    variables = [
         *(
             Variable(name, variable, name in survey.variables or bool(survey.problems))
             for name, variable in declared.items()
         ),
         *(Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited) for name in others),
     ]
-    return sorted(found, key=lambda variable: (text.find(variable.name) + len(text) + 1) % (len(text) + 1))
+    return sorted(variables, key=lambda variable: (text.find(variable.name) + len(text) + 1) % (len(text) + 1))
 
 
 def _fault(problem: Problem) -> Finding:
     pointer, line = problem.members.get("pointer", ""), problem.members.get("line")
-    # The line stands beside the mark already.
+    # The page shows the line already.
     message = problem.detail.removesuffix(f" (line {line})")
     return Finding(problem.code, "error", message, pointer, line)
 
 
 def _include_fault(problem: Problem, content: Mapping[str, Any]) -> Finding:
-    """An include that cannot be pinned, at the line that asks for it."""
-    wanted = str(problem.members.get("include", ""))
-    for pointer, source in templates(content).items() if wanted else ():
+    """Return the finding for an include that cannot be pinned, at its line."""
+    include_name = str(problem.members.get("include", ""))
+    for pointer, source in templates(content).items() if include_name else ():
         for number, line in enumerate(source.split("\n"), start=1):
-            if wanted in line and "include" in line:
+            if include_name in line and "include" in line:
                 return Finding(problem.code, "error", problem.detail, pointer, number)
     return Finding(problem.code, "error", problem.detail)

@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from core.errors import Fault, Problem
-from core.references import LONGEST_NAME, RESERVED_PROMPT_NAMES, is_prompt_name, quoted
+from core.references import MAX_PROMPT_NAME, RESERVED_PROMPT_NAMES, is_prompt_name, quoted
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import UNDECIDED, Inclusion, Project, Prompt, PromptVersion, Release
@@ -16,8 +16,8 @@ MAX_TAGS = 30
 MAX_DESCRIPTION = 20_000
 
 
-def named(project: Project, name: str) -> Prompt:
-    """The project's prompt of that name, or `prompt.not_found`."""
+def get_prompt(project: Project, name: str) -> Prompt:
+    """Return the project's prompt of that name, or `prompt.not_found`."""
     prompt = Prompt.objects.filter(project=project, name=name).first()
     if prompt is None:
         raise Problem("prompt.not_found", f"There is no prompt {quoted(name)} in {project.slug}.")
@@ -26,22 +26,22 @@ def named(project: Project, name: str) -> Prompt:
 
 
 def lock(prompt: Prompt) -> Prompt:
-    """The prompt's row, locked until the transaction ends: commits, releases and archiving happen one by one."""
+    """Return the prompt's row, locked until the transaction ends: commits, releases and archiving are serialised."""
     return Prompt.objects.select_for_update(no_key=True).get(pk=prompt.pk)
 
 
 @transaction.atomic
 def create(actor: Actor, *, name: str, description: str = "", tags: Sequence[str] = ()) -> Prompt:
-    """A prompt without versions."""
+    """Create a prompt without versions."""
     actor.require(Right.EDIT)
     if name in RESERVED_PROMPT_NAMES:
         raise Problem(
             "prompt.invalid_name", f"The name {quoted(name)} is reserved: the API has an address of that name."
         )
     if not is_prompt_name(name):
-        rule = f"lower-case letters and digits in words joined by . - or _, at most {LONGEST_NAME} characters"
+        rule = f"lower-case letters and digits in words joined by . - or _, at most {MAX_PROMPT_NAME} characters"
         raise Problem("prompt.invalid_name", f"A prompt's name is {rule}; {quoted(name)} is not.")
-    labels = _checked(description, tags)
+    labels = _checked_tags(description, tags)
     try:
         with transaction.atomic():
             prompt = Prompt.objects.create(
@@ -66,7 +66,7 @@ def describe(
     locked = lock(prompt)
     before = {"description": locked.description, "tags": locked.tags}
     locked.description = locked.description if description is None else description
-    locked.tags = _checked(locked.description, locked.tags if tags is None else tags)
+    locked.tags = _checked_tags(locked.description, locked.tags if tags is None else tags)
     after = {"description": locked.description, "tags": locked.tags}
     if after != before:
         locked.save(update_fields=["description", "tags"])
@@ -90,7 +90,7 @@ def archive(actor: Actor, prompt: Prompt) -> Prompt:
 
 @transaction.atomic
 def restore(actor: Actor, prompt: Prompt) -> Prompt:
-    """Bring an archived prompt back."""
+    """Restore an archived prompt."""
     actor.require(Right.EDIT)
     locked = lock(prompt)
     if locked.archived_at:
@@ -100,8 +100,8 @@ def restore(actor: Actor, prompt: Prompt) -> Prompt:
     return locked
 
 
-def users(prompt: Prompt) -> list[str]:
-    """Prompts in use whose newest or live version includes this one, by name."""
+def prompts_including(prompt: Prompt) -> list[str]:
+    """Return the names of prompts in use whose newest or live version includes this one."""
     newer = PromptVersion.objects.filter(prompt=OuterRef("version__prompt"), number__gt=OuterRef("version__number"))
     later = Release.objects.filter(
         environment=OuterRef("environment"), prompt=OuterRef("prompt"), number__gt=OuterRef("number")
@@ -123,7 +123,7 @@ def _refuse_used(prompt: Prompt) -> None:
         raise Problem("prompt.in_use", f"{prompt.name} is live in {', '.join(live)}.", environments=live)
     if prompt.promotions.filter(status__in=UNDECIDED).exists():
         raise Problem("prompt.in_use", f"{prompt.name} has an undecided promotion; withdraw it first.")
-    included_by = users(prompt)
+    included_by = prompts_including(prompt)
     if included_by:
         raise Problem(
             "prompt.in_use",
@@ -132,8 +132,8 @@ def _refuse_used(prompt: Prompt) -> None:
         )
 
 
-def _checked(description: str, tags: Sequence[str]) -> list[str]:
-    """Tags sorted and once each; `request.invalid` where something is too long."""
+def _checked_tags(description: str, tags: Sequence[str]) -> list[str]:
+    """Return sorted unique tags; `request.invalid` where something is too long."""
     faults = []
     if len(description) > MAX_DESCRIPTION:
         faults.append(Fault("/description", "too_long", f"Must have at most {MAX_DESCRIPTION:,} characters."))

@@ -1,4 +1,4 @@
-"""Querysets behind lists: everything that a row shows, in a number of queries that does not grow with the rows."""
+"""Querysets for lists: everything that a row shows, in a number of queries that does not grow with the rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,38 +18,38 @@ from registry.models import (
     VersionCheck,
 )
 
-# Where checks count for "needs care": what runs for customers.
-CARED_FOR = "production"
+# The environment whose checks count for "needs care".
+CARE_ENVIRONMENT = "production"
 
 
-def prompts(project: Project) -> QuerySet[Prompt]:
-    """Prompts with their head (newest version) and `live_releases` (one per environment, in order)."""
+def prompts_with_heads(project: Project) -> QuerySet[Prompt]:
+    """Return prompts with their head (newest version) and `live_releases` (one per environment, in order)."""
     rows = Prompt.objects.filter(project=project).select_related("head").defer("head__content", "head_text")
     return rows.prefetch_related(Prefetch("releases", newest_releases(), to_attr="live_releases"))
 
 
 def newest_releases() -> QuerySet[Release]:
-    """What is live: the newest release of each prompt in each environment, in the environments' order."""
+    """Return what is live: the newest release of each prompt in each environment, in the environments' order."""
     newest = Release.objects.order_by("prompt_id", "environment__position", "environment_id", "-number")
-    chosen = newest.distinct("prompt_id", "environment__position", "environment_id")
-    return chosen.select_related("environment", "version").defer("version__content")
+    distinct = newest.distinct("prompt_id", "environment__position", "environment_id")
+    return distinct.select_related("environment", "version").defer("version__content")
 
 
-def with_undecided(prompts: QuerySet[Prompt]) -> QuerySet[Prompt]:
-    """Prompts with `undecided`: their promotions that wait for somebody."""
+def with_undecided_promotions(prompts: QuerySet[Prompt]) -> QuerySet[Prompt]:
+    """Return prompts with `undecided`: their open and approved promotions."""
     waiting = Promotion.objects.filter(status__in=UNDECIDED).select_related("environment", "version")
     return prompts.prefetch_related(
         Prefetch("promotions", waiting.defer("version__content").order_by("id"), to_attr="undecided")
     )
 
 
-def found(prompts: QuerySet[Prompt], text: str) -> QuerySet[Prompt]:
-    """Prompts with `text` in their name or description, or as a tag."""
+def prompts_matching(prompts: QuerySet[Prompt], text: str) -> QuerySet[Prompt]:
+    """Return prompts with `text` in their name or description, or as a tag."""
     return prompts.filter(Q(name__icontains=text) | Q(description__icontains=text) | Q(tags__contains=[text]))
 
 
-def live_in(prompts: QuerySet[Prompt], environment: str) -> QuerySet[Prompt]:
-    """Prompts of which something is live in the environment."""
+def prompts_live_in(prompts: QuerySet[Prompt], environment: str) -> QuerySet[Prompt]:
+    """Return prompts with a live version in the environment."""
     return prompts.filter(
         pk__in=Release.objects.filter(environment__name=environment, environment__project=F("prompt__project")).values(
             "prompt_id"
@@ -57,13 +57,13 @@ def live_in(prompts: QuerySet[Prompt], environment: str) -> QuerySet[Prompt]:
     )
 
 
-def in_folder(prompts: QuerySet[Prompt], folder: str) -> QuerySet[Prompt]:
-    """Prompts below a folder: `support` has `support.triage` and `support.reply.short`."""
+def prompts_in_folder(prompts: QuerySet[Prompt], folder: str) -> QuerySet[Prompt]:
+    """Return prompts below a folder: `support` has `support.triage` and `support.reply.short`."""
     return prompts.filter(name__startswith=f"{folder}.")
 
 
-def by_author(prompts: QuerySet[Prompt], author: str) -> QuerySet[Prompt]:
-    """Prompts of which somebody wrote a version."""
+def prompts_by_author(prompts: QuerySet[Prompt], author: str) -> QuerySet[Prompt]:
+    """Return prompts with a version by this author."""
     return prompts.filter(Exists(PromptVersion.objects.filter(prompt=OuterRef("pk"), author_name=author)))
 
 
@@ -78,10 +78,11 @@ ORDERS: dict[str, list[str | OrderBy]] = {
 }
 
 
-def ordered(prompts: QuerySet[Prompt], order: str) -> QuerySet[Prompt]:
-    """Prompts in one of ORDERS; `care` has failing checks of what is live in production first, then what waits."""
+def order_prompts(prompts: QuerySet[Prompt], order: str) -> QuerySet[Prompt]:
+    """Sort prompts by one of ORDERS; `care` puts failing checks of what is live in production first, then what
+    waits."""
     if order == "care":
-        live = Release.objects.filter(prompt=OuterRef("pk"), environment__name=CARED_FOR).order_by("-number")
+        live = Release.objects.filter(prompt=OuterRef("pk"), environment__name=CARE_ENVIRONMENT).order_by("-number")
         newer = VersionCheck.objects.filter(
             project=OuterRef("project"),
             content_hash=OuterRef("content_hash"),
@@ -107,10 +108,12 @@ class CheckSummary:
 
 
 def check_summaries(project: Project, hashes: Iterable[str]) -> dict[str, CheckSummary]:
-    """The newest result of every check on each of the hashes that has any, in one query."""
-    wanted = list(hashes)
+    """Return the newest result of every check on each hash that has any, in one query."""
+    content_hashes = list(hashes)
     results = (
-        VersionCheck.objects.filter(project=project, content_hash__in=wanted) if wanted else VersionCheck.objects.none()
+        VersionCheck.objects.filter(project=project, content_hash__in=content_hashes)
+        if content_hashes
+        else VersionCheck.objects.none()
     )
     summaries: dict[str, CheckSummary] = {}
     for check in results.order_by("content_hash", "name", "-id").distinct("content_hash", "name"):
@@ -119,15 +122,15 @@ def check_summaries(project: Project, hashes: Iterable[str]) -> dict[str, CheckS
     return summaries
 
 
-def folders(project: Project) -> list[str]:
-    """The first words of dotted names, in order."""
+def folder_names(project: Project) -> list[str]:
+    """Return the first words of dotted names, in order."""
     sql = """SELECT DISTINCT split_part(name, '.', 1) FROM registry_prompt
              WHERE project_id = %s AND archived_at IS NULL AND name LIKE '%%.%%' ORDER BY 1"""
     return _column(sql, project)
 
 
-def tags(project: Project) -> list[str]:
-    """All tags in use, in order."""
+def tags_in_use(project: Project) -> list[str]:
+    """Return all tags in use, in order."""
     sql = """SELECT DISTINCT unnest(tags) FROM registry_prompt
              WHERE project_id = %s AND archived_at IS NULL ORDER BY 1"""
     return _column(sql, project)

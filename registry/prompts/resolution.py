@@ -1,4 +1,4 @@
-"""From a reference to a version: the read that services do most, in one query."""
+"""Resolution of references to versions: the most frequent read of services, in one query."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,8 +11,8 @@ from core.references import HashPrefix, Latest, Number, Reference, Selector, quo
 from registry.models import Environment, Project, Prompt, PromptVersion, Release
 
 
-def deliverable(versions: QuerySet[PromptVersion]) -> QuerySet[PromptVersion]:
-    """The versions with their prompt, and `live_in`: names of the environments they are live in, in order."""
+def with_live_environments(versions: QuerySet[PromptVersion]) -> QuerySet[PromptVersion]:
+    """Return versions with their prompt, and `live_in`: the names of the environments they are live in, in order."""
     newest = Release.objects.filter(environment=OuterRef("pk"), prompt=OuterRef(OuterRef("prompt_id"))).order_by(
         "-number"
     )
@@ -30,47 +30,49 @@ def deliverable(versions: QuerySet[PromptVersion]) -> QuerySet[PromptVersion]:
 
 
 def resolve(project: Project, reference: Reference) -> PromptVersion:
-    """The version that a reference selects now.
+    """Return the version that a reference selects now.
 
     Raises `prompt.not_found`, `prompt.unknown_selector`, `prompt.no_versions` or `version.ambiguous_hash`.
     """
-    found = list(_selected(project, reference.name, reference.selector)[:2])
-    if len(found) == 1:
-        return found[0]
-    raise _why_not_one(project, reference, found)
+    versions = list(_select_versions(project, reference.name, reference.selector)[:2])
+    if len(versions) == 1:
+        return versions[0]
+    raise _resolution_problem(project, reference, versions)
 
 
 def resolve_hash(project: Project, prefix: HashPrefix) -> PromptVersion:
-    """The version with this content, under whichever prompt has had it longest."""
-    versions = deliverable(PromptVersion.objects.filter(prompt__project=project, content_hash__startswith=prefix.value))
+    """Return the version with this content, of the prompt that has had it longest."""
+    versions = with_live_environments(
+        PromptVersion.objects.filter(prompt__project=project, content_hash__startswith=prefix.value)
+    )
     first = versions.order_by("id").first()
     if first is None:
         raise Problem("version.not_found", f"No version in {project.slug} has a hash that starts with {prefix.value}.")
     if not prefix.is_whole and versions.exclude(content_hash=first.content_hash).exists():
-        raise _ambiguous(prefix)
+        raise _ambiguous_problem(prefix)
     return first
 
 
 def resolve_many(project: Project, references: Sequence[Reference]) -> list[PromptVersion | Problem]:
-    """For each reference its version or why there is none, in a number of queries that does not grow."""
-    wanted = Q(pk__in=[])
+    """Return for each reference its version or the problem, in a fixed number of queries."""
+    condition = Q(pk__in=[])
     for reference in set(references):
-        wanted |= _condition(project, reference.name, reference.selector)
-    versions = deliverable(_with_position(project).filter(wanted))
+        condition |= _condition(project, reference.name, reference.selector)
+    versions = with_live_environments(_with_position(project).filter(condition))
     by_name: dict[str, list[PromptVersion]] = {}
     for version in versions:
         by_name.setdefault(version.prompt.name, []).append(version)
-    known = set(
+    known_names = set(
         Prompt.objects.filter(project=project, name__in={r.name for r in references}).values_list("name", flat=True)
     )
-    return [_pick(reference, by_name.get(reference.name, []), known) for reference in references]
+    return [_select_from(reference, by_name.get(reference.name, []), known_names) for reference in references]
 
 
 def live_versions(project: Project, environment: Environment) -> QuerySet[PromptVersion]:
-    """Everything that is live in an environment, by prompt name."""
+    """Return everything that is live in an environment, by prompt name."""
     newest = Release.objects.filter(environment=environment).order_by("prompt_id", "-number").distinct("prompt_id")
     live = PromptVersion.objects.filter(pk__in=newest.values("version_id"), prompt__project=project)
-    return deliverable(live).order_by("prompt__name")
+    return with_live_environments(live).order_by("prompt__name")
 
 
 def _with_position(project: Project) -> QuerySet[PromptVersion]:
@@ -79,8 +81,8 @@ def _with_position(project: Project) -> QuerySet[PromptVersion]:
     return PromptVersion.objects.filter(prompt__project=project).annotate(newest=Subquery(newest.values("number")[:1]))
 
 
-def _selected(project: Project, name: str, selector: Selector) -> QuerySet[PromptVersion]:
-    return deliverable(PromptVersion.objects.filter(_condition(project, name, selector)))
+def _select_versions(project: Project, name: str, selector: Selector) -> QuerySet[PromptVersion]:
+    return with_live_environments(PromptVersion.objects.filter(_condition(project, name, selector)))
 
 
 def _condition(project: Project, name: str, selector: Selector) -> Q:
@@ -105,29 +107,31 @@ def _condition(project: Project, name: str, selector: Selector) -> Q:
             return Q(pk=Subquery(releases.values("version_id")[:1]))
 
 
-def _pick(reference: Reference, versions: Iterable[PromptVersion], known: set[str]) -> PromptVersion | Problem:
-    """The one version of a prompt's fetched ones that the reference selects."""
+def _select_from(
+    reference: Reference, versions: Iterable[PromptVersion], known_names: set[str]
+) -> PromptVersion | Problem:
+    """Return the one of a prompt's fetched versions that the reference selects."""
     match reference.selector:
         case Number(value):
-            chosen = [version for version in versions if version.number == value]
+            selected = [version for version in versions if version.number == value]
         case HashPrefix(value):
-            chosen = [version for version in versions if version.content_hash.startswith(value)]
+            selected = [version for version in versions if version.content_hash.startswith(value)]
         case Latest():
-            chosen = [version for version in versions if version.number == version.newest]  # type: ignore[attr-defined]  # annotated above
+            selected = [version for version in versions if version.number == version.newest]  # type: ignore[attr-defined]  # annotated above
         case EnvironmentSelector(name):
-            chosen = [version for version in versions if name in version.live_in]  # type: ignore[attr-defined]  # annotated above
-    if len(chosen) == 1:
-        return chosen[0]
-    if len(chosen) > 1 and isinstance(reference.selector, HashPrefix):
-        return _ambiguous(reference.selector)
-    return _missing(reference, exists=reference.name in known)
+            selected = [version for version in versions if name in version.live_in]  # type: ignore[attr-defined]  # annotated above
+    if len(selected) == 1:
+        return selected[0]
+    if len(selected) > 1 and isinstance(reference.selector, HashPrefix):
+        return _ambiguous_problem(reference.selector)
+    return _not_found_problem(reference, exists=reference.name in known_names)
 
 
-def _why_not_one(project: Project, reference: Reference, found: list[PromptVersion]) -> Problem:
-    if found and isinstance(reference.selector, HashPrefix):
-        return _ambiguous(reference.selector)
+def _resolution_problem(project: Project, reference: Reference, versions: list[PromptVersion]) -> Problem:
+    if versions and isinstance(reference.selector, HashPrefix):
+        return _ambiguous_problem(reference.selector)
     exists = Prompt.objects.filter(project=project, name=reference.name).exists()
-    problem = _missing(reference, exists=exists)
+    problem = _not_found_problem(reference, exists=exists)
     if problem.code == "prompt.unknown_selector":
         problem.members["environments"] = list(
             Environment.objects.filter(project=project).values_list("name", flat=True)
@@ -135,7 +139,7 @@ def _why_not_one(project: Project, reference: Reference, found: list[PromptVersi
     return problem
 
 
-def _missing(reference: Reference, *, exists: bool) -> Problem:
+def _not_found_problem(reference: Reference, *, exists: bool) -> Problem:
     name = reference.name
     if not exists:
         return Problem("prompt.not_found", f"There is no prompt {quoted(name)}.")
@@ -153,5 +157,5 @@ def _missing(reference: Reference, *, exists: bool) -> Problem:
             )
 
 
-def _ambiguous(prefix: HashPrefix) -> Problem:
+def _ambiguous_problem(prefix: HashPrefix) -> Problem:
     return Problem("version.ambiguous_hash", f"{prefix.value} fits several versions; give more digits.")

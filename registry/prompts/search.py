@@ -1,4 +1,4 @@
-"""Finding what somebody has in mind: a name, words of a text, the digits of a hash, or a whole reference."""
+"""Search for prompts and versions: by name, words of a text, digits of a hash, or a whole reference."""
 
 import re
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from core.references import parse_reference
 from registry.models import Project, Prompt, PromptVersion
 from registry.prompts.resolution import resolve
 
-# Fewer digits would fit by chance; sha256: in front may be left out.
+# Fewer digits would match by chance; the prefix sha256: may be omitted.
 HASH_DIGITS = re.compile(r"(?:sha256:([0-9a-f]{4,64})|([0-9a-f]{6,64}))")
-SHORTEST_TEXT = 3
-AROUND = 60
-LONGEST_DETAIL = 120
-MOST_WORDS = 8
+MIN_TEXT = 3
+EXCERPT_CONTEXT = 60
+MAX_DETAIL = 120
+MAX_WORDS = 8
 
 
 @dataclass(frozen=True)
 class Hit:
-    """`kind` says how it was found (reference, hash, name, text); `excerpt` shows where in a text."""
+    """A search result. `kind` is how it was matched (reference, hash, name, text); `excerpt` shows where in a text."""
 
     kind: str
     prompt: str
@@ -33,13 +33,13 @@ class Hit:
 
 
 def search(project: Project, text: str, limit: int = 20) -> list[Hit]:
-    """The best hits first: what the text names exactly, then names that have it, then texts."""
-    wanted = text.strip()
-    if not wanted:
+    """Return the best hits first: exact references, then names that contain the text, then contents."""
+    query = text.strip()
+    if not query:
         return []
     seen: set[tuple[str, int | None]] = set()
     hits = []
-    for hit in islice(_hits(project, wanted, limit), 3 * limit):
+    for hit in islice(_hits(project, query, limit), 3 * limit):
         key = (hit.prompt, hit.number)
         if key not in seen:
             seen.add(key)
@@ -53,23 +53,23 @@ def _hits(project: Project, text: str, limit: int) -> Iterator[Hit]:
     digits = HASH_DIGITS.fullmatch(text)
     if digits:
         yield from _by_hash(project, digits[1] or digits[2], limit)
-    words = text.split()[:MOST_WORDS]
-    names = _current(project).filter(_all(words, "name")).order_by("name")
+    words = text.split()[:MAX_WORDS]
+    names = _current(project).filter(_has_all_words(words, "name")).order_by("name")
     first = list(names[: 5 * limit])
-    # A name that starts so, or has a word that does, is likelier meant than one that has it inside.
+    # Names that start with the text, or have a word that does, rank before names that merely contain it.
     first.sort(key=lambda prompt: (not prompt.name.startswith(text), f".{text}" not in prompt.name, prompt.name))
     yield from (Hit("name", prompt.name, detail=_first_line(prompt.description)) for prompt in first)
-    described = _current(project).filter(_all(words, "description") | Q(tags__contains=[text]))
+    described = _current(project).filter(_has_all_words(words, "description") | Q(tags__contains=[text]))
     for prompt in described.order_by("name")[:limit]:
         yield Hit(
             "name", prompt.name, detail=_first_line(prompt.description), excerpt=_excerpt(prompt.description, words)
         )
-    if len(text) >= SHORTEST_TEXT:
+    if len(text) >= MIN_TEXT:
         yield from _by_text(project, words, limit)
 
 
-def _all(words: list[str], field: str) -> Q:
-    """All words stand in the field, wherever."""
+def _has_all_words(words: list[str], field: str) -> Q:
+    """Return the condition that a field contains all words."""
     condition = Q()
     for word in words:
         condition &= Q(**{f"{field}__icontains": word})
@@ -77,7 +77,7 @@ def _all(words: list[str], field: str) -> Q:
 
 
 def _first_line(text: str) -> str:
-    return shorten(text.split("\n")[0], LONGEST_DETAIL, placeholder=" …")
+    return shorten(text.split("\n")[0], MAX_DETAIL, placeholder=" …")
 
 
 def _current(project: Project) -> QuerySet[Prompt]:
@@ -94,25 +94,25 @@ def _by_reference(project: Project, text: str) -> Iterator[Hit]:
 
 def _by_hash(project: Project, digits: str, limit: int) -> Iterator[Hit]:
     versions = PromptVersion.objects.filter(prompt__project=project, content_hash__startswith=f"sha256:{digits}")
-    found = versions.select_related("prompt").defer("content", "prompt__head_text").order_by("id")[:limit]
-    yield from (Hit("hash", one.prompt.name, one.number, one.content_hash[:19]) for one in found)
+    matches = versions.select_related("prompt").defer("content", "prompt__head_text").order_by("id")[:limit]
+    yield from (Hit("hash", version.prompt.name, version.number, version.content_hash[:19]) for version in matches)
 
 
 def _by_text(project: Project, words: list[str], limit: int) -> Iterator[Hit]:
-    found = Prompt.objects.filter(_all(words, "head_text"), project=project, archived_at=None)
-    for prompt in found.order_by("name")[:limit]:
+    matches = Prompt.objects.filter(_has_all_words(words, "head_text"), project=project, archived_at=None)
+    for prompt in matches.order_by("name")[:limit]:
         yield Hit("text", prompt.name, excerpt=_excerpt(prompt.head_text, words))
 
 
 def _excerpt(whole: str, words: list[str]) -> tuple[str, str, str] | None:
-    """The words together where they stand so, else the first: what is before, what was found, and what is after."""
+    """Return the text before, of and after the match: all words together, or else the first word."""
     lowered = whole.lower()
-    wanted = " ".join(words).lower()
-    wanted = wanted if wanted in lowered else words[0].lower()
-    start = lowered.find(wanted)
-    # Where small letters are more or fewer than large ones, positions in the one are none in the other.
+    phrase = " ".join(words).lower()
+    phrase = phrase if phrase in lowered else words[0].lower()
+    start = lowered.find(phrase)
+    # Where lower-casing changes the length, positions do not correspond.
     if start < 0 or len(lowered) != len(whole):
         return None
-    end = start + len(wanted)
-    before, after = whole[max(0, start - AROUND) : start], whole[end : end + AROUND]
+    end = start + len(phrase)
+    before, after = whole[max(0, start - EXCERPT_CONTEXT) : start], whole[end : end + EXCERPT_CONTEXT]
     return before.rpartition("\n")[2], whole[start:end], after.partition("\n")[0]

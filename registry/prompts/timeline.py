@@ -7,12 +7,12 @@ from heapq import merge
 from itertools import islice
 
 from registry.models import Prompt, PromptVersion, Release
-from registry.prompts.resolution import deliverable
+from registry.prompts.resolution import with_live_environments
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Something that happened: a version was committed, or became live somewhere."""
+class TimelineEvent:
+    """An event: a version was committed, or became live somewhere."""
 
     at: datetime
     version: PromptVersion
@@ -20,23 +20,25 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A part of the line; `older` is the time before which the next part lies, None at the beginning."""
+class TimelinePage:
+    """A page of the timeline; `older` is the time before which the next page lies, None on the last page."""
 
-    moments: Sequence[Moment]
+    moments: Sequence[TimelineEvent]
     older: datetime | None
 
 
-def stretch(
+def timeline_page(
     prompt: Prompt, *, before: datetime | None = None, length: int = 30, releases_only: bool = False
-) -> Stretch:
-    """Up to `length` moments before a time."""
-    versions = deliverable(prompt.versions.defer("content")).order_by("-created_at", "-number")
+) -> TimelinePage:
+    """Return up to `length` events before a time."""
+    versions = with_live_environments(prompt.versions.defer("content")).order_by("-created_at", "-number")
     releases = prompt.releases.select_related("environment", "version", "promotion", "restores__version")
     releases = releases.defer("version__content", "restores__version__content").order_by("-created_at", "-id")
     if before:
         versions, releases = versions.filter(created_at__lt=before), releases.filter(created_at__lt=before)
-    committed = [] if releases_only else [Moment(one.created_at, one) for one in versions[: length + 1]]
-    released = [Moment(one.created_at, one.version, one) for one in releases[: length + 1]]
-    line = list(islice(merge(committed, released, key=lambda moment: moment.at, reverse=True), length + 1))
-    return Stretch(line[:length], line[length - 1].at if len(line) > length else None)
+    committed = (
+        [] if releases_only else [TimelineEvent(version.created_at, version) for version in versions[: length + 1]]
+    )
+    released = [TimelineEvent(release.created_at, release.version, release) for release in releases[: length + 1]]
+    line = list(islice(merge(committed, released, key=lambda event: event.at, reverse=True), length + 1))
+    return TimelinePage(line[:length], line[length - 1].at if len(line) > length else None)

@@ -25,15 +25,15 @@ from core.template_language import Analysis
 # Ordinary templates take a millisecond. Waiting for a child and its work together stay under 2 s.
 WALL_SECONDS = 1.0
 WAIT_SECONDS = 0.7
-MOST_IN_A_JOB = 50
+MAX_REQUESTS_PER_JOB = 50
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
-def _raised_again(told: Mapping[str, Any]) -> Problem:
-    """The problem that a child told (`registry.rendering.worker.told`)."""
-    faults = [Fault(**fault) for fault in told.get("faults", ())]
-    return Problem(told["code"], told["detail"], faults=faults, **told.get("members", {}))
+def _problem_from_dict(document: Mapping[str, Any]) -> Problem:
+    """Rebuild the problem that a child reported (`registry.rendering.worker.problem_as_dict`)."""
+    faults = [Fault(**fault) for fault in document.get("faults", ())]
+    return Problem(document["code"], document["detail"], faults=faults, **document.get("members", {}))
 
 
 class _DiedError(Exception):
@@ -52,8 +52,8 @@ class _Renderer:
             env={"PYTHONPATH": str(PACKAGE_PARENT), "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2"},
         )
 
-    def perform(self, job: bytes, seconds: float) -> dict[str, Any]:
-        """The child's answer. TimeoutError after `seconds`, _DiedError where the child ends first."""
+    def run(self, job: bytes, seconds: float) -> dict[str, Any]:
+        """Run a job and return its answer. TimeoutError after `seconds`, _DiedError where the child ends first."""
         deadline = time.monotonic() + seconds
         try:
             self._write(struct.pack(">I", len(job)) + job)
@@ -113,20 +113,20 @@ class RendererPool:
         return Analysis(frozenset(result["variables"]), tuple(result["includes"]))
 
     def survey(self, content: Content, partials: Sequence[Content] = (), *, owner: object = None) -> Survey:
-        """`core.rendering.survey` under limits."""
+        """`core.rendering.survey_content` under limits."""
         result = self._call({"do": "survey", "content": content, "partials": list(partials)}, owner)
-        problems = tuple(_raised_again(told) for told in result["problems"])
+        problems = tuple(_problem_from_dict(problem) for problem in result["problems"])
         return Survey(frozenset(result["variables"]), tuple(result["includes"]), problems, result["places_examples"])
 
     def refused_examples(self, content: Content, *, owner: object = None) -> list[tuple[int, str]]:
         """`registry.content.lint.refused_examples` under limits."""
-        found = self._call({"do": "refused_examples", "content": content}, owner)["refused"]
-        return [(index, why) for index, why in found]
+        refused = self._call({"do": "refused_examples", "content": content}, owner)["refused"]
+        return [(index, why) for index, why in refused]
 
     def query(
         self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], *, owner: object = None
     ) -> str:
-        """`core.rendering.query` under limits."""
+        """`core.rendering.render_query` under limits."""
         job = {"do": "query", "content": content, "variables": variables, "partials": partials}
         return str(self._call(job, owner)["query"])
 
@@ -152,24 +152,27 @@ class RendererPool:
         *,
         owner: object = None,
     ) -> list[dict[str, Any] | Problem]:
-        """As `render` for each of many variables, in few jobs; what one of them exceeds is its own problem."""
+        """Render for each of many variables, in few jobs; one that exceeds a limit gets a problem of its own."""
         shots = [shot.as_dict() for shot in examples]
         answers: list[dict[str, Any] | Problem] = []
         while len(answers) < len(every):
-            wanted = every[len(answers) : len(answers) + MOST_IN_A_JOB]
-            job = {"do": "render_all", "content": content, "all": wanted, "partials": partials, "examples": shots}
+            batch = every[len(answers) : len(answers) + MAX_REQUESTS_PER_JOB]
+            job = {"do": "render_all", "content": content, "all": batch, "partials": partials, "examples": shots}
             try:
-                found = self._call(job, owner)["answers"]
+                results = self._call(job, owner)["answers"]
             except Problem as problem:
                 if problem.code != "template.too_expensive":
                     raise
-                # One of them took it all: each by itself, then.
-                answers += [self._rendered(content, one, partials, examples, owner) for one in wanted]
+                # One of them used up the limits, so each is rendered by itself.
+                answers += [self._render_or_problem(content, result, partials, examples, owner) for result in batch]
             else:
-                answers += [one["result"] if "result" in one else _raised_again(one["problem"]) for one in found]
+                answers += [
+                    result["result"] if "result" in result else _problem_from_dict(result["problem"])
+                    for result in results
+                ]
         return answers
 
-    def _rendered(
+    def _render_or_problem(
         self,
         content: Content,
         variables: Mapping[str, Any],
@@ -183,7 +186,7 @@ class RendererPool:
             return problem
 
     def warm(self) -> None:
-        """Start all children now: they import what they need while nobody waits for them."""
+        """Start all children now, so that they have imported their modules before the first request."""
         with self._changed:
             self._idle[:] = [renderer or _Renderer() for renderer in self._idle]
 
@@ -197,15 +200,15 @@ class RendererPool:
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
-        # A None is a place for a child that has not been started.
+        # A None stands for a child that has not been started.
         self._idle: list[_Renderer | None] = [None] * self._size
-        self._held: Counter[object] = Counter()
+        self._in_use: Counter[object] = Counter()
 
     def _call(self, job: Mapping[str, Any], owner: object) -> dict[str, Any]:
         message = json.dumps(job).encode()
-        renderer = self._take(owner)
+        renderer = self._acquire(owner)
         try:
-            renderer, answer = self._perform(renderer, message)
+            renderer, answer = self._run(renderer, message)
         except TimeoutError:
             renderer = None
             raise Problem("template.too_expensive", f"The template needs more than {WALL_SECONDS} s.") from None
@@ -213,36 +216,36 @@ class RendererPool:
             renderer = None
             raise Problem("template.too_expensive", "The template needs too much memory or processor time.") from None
         finally:
-            self._give_back(renderer, owner)
+            self._release(renderer, owner)
         if "problem" in answer:
-            raise _raised_again(answer["problem"])
+            raise _problem_from_dict(answer["problem"])
         result: dict[str, Any] = answer["result"]
         return result
 
-    def _take(self, owner: object) -> _Renderer | None:
-        """A free child, or a place for one; `render.busy` after a while."""
-        share = max(1, self._size - 1)
+    def _acquire(self, owner: object) -> _Renderer | None:
+        """Return a free child, or None for one to start; `render.busy` after WAIT_SECONDS."""
+        limit = max(1, self._size - 1)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._idle and self._held[owner] < share, WAIT_SECONDS):
+            if not self._changed.wait_for(lambda: self._idle and self._in_use[owner] < limit, WAIT_SECONDS):
                 raise Problem("render.busy", "All renderers are busy with other templates; try again.")
-            self._held[owner] += 1
+            self._in_use[owner] += 1
             return self._idle.pop()
 
-    def _give_back(self, renderer: _Renderer | None, owner: object) -> None:
+    def _release(self, renderer: _Renderer | None, owner: object) -> None:
         with self._changed:
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]
+            self._in_use[owner] -= 1
+            if not self._in_use[owner]:
+                del self._in_use[owner]
             self._idle.append(renderer)
             self._changed.notify_all()
 
-    def _perform(self, renderer: _Renderer | None, message: bytes) -> tuple[_Renderer | None, dict[str, Any]]:
+    def _run(self, renderer: _Renderer | None, message: bytes) -> tuple[_Renderer | None, dict[str, Any]]:
         if renderer is None or not renderer.is_alive():
             if renderer:
                 renderer.end()
             renderer = _Renderer()
         try:
-            answer = renderer.perform(message, WALL_SECONDS)
+            answer = renderer.run(message, WALL_SECONDS)
         except (TimeoutError, _DiedError):
             renderer.end()
             raise

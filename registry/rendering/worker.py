@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from core.errors import Problem
 from core.examples import Shot
-from core.rendering import Rendering, analyse_content, query, render, survey
+from core.rendering import Rendering, analyse_content, render, render_query, survey_content
 from registry.content.lint import refused_examples
 
 MEMORY_BYTES = 400 * 1024 * 1024
@@ -22,11 +22,11 @@ CPU_SECONDS_PER_JOB = 3
 # Freed memory does not always go back to the system: a child that grew is replaced.
 RETIRE_BYTES = 160 * 1024 * 1024
 RECURSION_LIMIT = 600
-# How long one job may go on with another of many renderings.
-SHARE_SECONDS = 0.3
+# After this time a job of many renderings returns what it has.
+BATCH_SECONDS = 0.3
 
 
-def perform(job: dict[str, Any]) -> dict[str, Any]:
+def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job; the answer has `result`, or `problem` with what Problem needs to be raised again."""
     try:
         if job["do"] == "analyse":
@@ -35,38 +35,38 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
         if job["do"] == "refused_examples":
             return {"result": {"refused": refused_examples(job["content"])}}
         if job["do"] == "survey":
-            found = survey(job["content"], job["partials"])
-            problems = [told(problem) for problem in found.problems]
+            result = survey_content(job["content"], job["partials"])
+            problems = [problem_as_dict(problem) for problem in result.problems]
             return {
                 "result": {
-                    "variables": sorted(found.variables),
-                    "includes": list(found.includes),
+                    "variables": sorted(result.variables),
+                    "includes": list(result.includes),
                     "problems": problems,
-                    "places_examples": found.places_examples,
+                    "places_examples": result.places_examples,
                 }
             }
         if job["do"] == "query":
-            return {"result": {"query": query(job["content"], job["variables"], job["partials"])}}
+            return {"result": {"query": render_query(job["content"], job["variables"], job["partials"])}}
         if job["do"] == "render_all":
             return {"result": render_all(job)}
-        shots = [read_shot(one) for one in job["examples"]]
+        shots = [read_shot(shot) for shot in job["examples"]]
         return {"result": render(job["content"], job["variables"], job["partials"], shots)}
     except Problem as problem:
-        return {"problem": told(problem)}
+        return {"problem": problem_as_dict(problem)}
     except MemoryError:
         return {"problem": {"code": "template.too_expensive", "detail": "The template needs too much memory."}}
 
 
 def render_all(job: dict[str, Any]) -> dict[str, Any]:
-    """Answers for as many of the variables as fit into a share of the time; each is a result or a problem."""
-    until = time.monotonic() + SHARE_SECONDS
-    rendering = Rendering(job["content"], job["partials"], [read_shot(one) for one in job["examples"]])
+    """Render as many of the variables as fit into BATCH_SECONDS; each is a result or a problem."""
+    until = time.monotonic() + BATCH_SECONDS
+    rendering = Rendering(job["content"], job["partials"], [read_shot(shot) for shot in job["examples"]])
     answers: list[dict[str, Any]] = []
     for variables in job["all"]:
         try:
             answers.append({"result": rendering.request(variables)})
         except Problem as problem:
-            answers.append({"problem": told(problem)})
+            answers.append({"problem": problem_as_dict(problem)})
         if time.monotonic() > until:
             break
     return {"answers": answers}
@@ -76,14 +76,14 @@ def read_shot(document: dict[str, Any]) -> Shot:
     return Shot(document["input"], document["output"], document.get("note", ""), document.get("tags", ()))
 
 
-def told(problem: Problem) -> dict[str, Any]:
-    """What Problem needs to be raised again in another process."""
+def problem_as_dict(problem: Problem) -> dict[str, Any]:
+    """Return a problem's parts, from which it is raised again in another process."""
     faults = [fault.as_dict() for fault in problem.faults]
     return {"code": problem.code, "detail": problem.detail, "faults": faults, "members": problem.members}
 
 
 def limit_processor_time() -> None:
-    """A job that outlives a dead parent ends by itself; while the parent lives, it ends the job sooner."""
+    """Limit processor time, so that a job ends even if its parent has died; a living parent ends it sooner."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + CPU_SECONDS_PER_JOB
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
@@ -93,7 +93,7 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
     while header := jobs.read(4):
         limit_processor_time()
         job = json.loads(jobs.read(struct.unpack(">I", header)[0]))
-        result = perform(job)
+        result = run_job(job)
         retiring = resident_bytes() > RETIRE_BYTES
         answer = json.dumps({**result, "retiring": retiring}).encode()
         answers.write(struct.pack(">I", len(answer)) + answer)
@@ -103,7 +103,7 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 
 
 def resident_bytes() -> int:
-    """The most memory that this process ever held.
+    """Return the peak memory of this process.
 
     Linux counts it anew from the start of a program in VmHWM; the peak of getrusage goes on from what the parent held
     when it forked, so that a child of a large process would seem large from its birth. macOS counts in bytes.

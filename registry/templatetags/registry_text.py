@@ -14,13 +14,15 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 from markdown_it import MarkdownIt
 
+from core.example_selection import DEFAULT_K
 from core.references import HASH
 from registry.content.content_hash import canonical_bytes
+from registry.models import Environment, Promotion, Prompt, Release, Review
 
 register = template.Library()
 # No HTML, and no images: a page asks no other host for anything.
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).disable("image")
-# What is opened and not closed goes to the end: looking for its end again from every later opening would take minutes.
+# A tag that is not closed matches to the end: searching for its end from every later opening would take minutes.
 TEMPLATE_PART = re.compile(r"(\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z))", re.DOTALL)
 KINDS_OF_PART = {"{{": "t-var", "{%": "t-tag", "{#": "t-note"}
 
@@ -41,7 +43,7 @@ def as_json(value: Any) -> str:
 
 @register.filter
 def plain(value: Any) -> str:
-    """A setting as one would say it: text without quotes, anything else as JSON."""
+    """A setting as a page shows it: text without quotes, anything else as JSON."""
     return value if isinstance(value, str) else as_json(value)
 
 
@@ -49,13 +51,13 @@ def plain(value: Any) -> str:
 def moment(when: datetime) -> SafeString:
     """How long ago, with the exact time on hover."""
     is_recent = timezone.now() - when < timedelta(minutes=1)
-    shown = "just now" if is_recent else f"{timesince(when, depth=1)} ago"
+    ago = "just now" if is_recent else f"{timesince(when, depth=1)} ago"
     exact = f"{when:%Y-%m-%d %H:%M:%S} UTC"
-    return format_html('<time datetime="{}" title="{}">{}</time>', when.isoformat(), exact, shown)
+    return format_html('<time datetime="{}" title="{}">{}</time>', when.isoformat(), exact, ago)
 
 
 @register.filter
-def marked(line: dict[str, Any]) -> SafeString:
+def highlighted(line: dict[str, Any]) -> SafeString:
     """A diff line's text with its differing ranges in <mark>."""
     text, position, parts = line["text"], 0, []
     for start, end in line["marks"]:
@@ -70,14 +72,20 @@ def change_sign(change: str) -> str:
 
 
 @register.filter
-def of(mapping: Mapping[Any, Any] | None, key: Any) -> Any:
+def change_tone(change: str) -> str:
+    """Return the class of the tag that shows how a message changed."""
+    return {"added": "good", "removed": "bad", "same": "plain"}.get(change, "warn")
+
+
+@register.filter("of")
+def member_of(mapping: Mapping[Any, Any] | None, key: Any) -> Any:
     """A member of a mapping, by a name that is in a variable."""
     return (mapping or {}).get(key)
 
 
 @register.filter
 def folder(name: str) -> str:
-    """What stands before the last dot of a prompt's name, with it: dots read as folders."""
+    """The part of a prompt's name up to its last dot: dots read as folders."""
     before, dot, _ = name.rpartition(".")
     return f"{before}{dot}"
 
@@ -85,6 +93,91 @@ def folder(name: str) -> str:
 @register.filter
 def leaf(name: str) -> str:
     return name.rpartition(".")[2]
+
+
+REVIEW_WORDS = {
+    "approve": "approved",
+    "request-changes": "requested changes",
+    "reject": "rejected",
+    "comment": "commented",
+}
+
+
+@register.filter
+def review_words(review: Review) -> str:
+    """What a reviewer did, as a verb after the name."""
+    return REVIEW_WORDS[review.decision]
+
+
+@register.filter
+def selector_words(selector: str) -> str:
+    """A selector as a choice in a menu."""
+    if selector == "latest":
+        return "the newest version"
+    if selector.startswith("sha256:"):
+        return f"this content, {short_hash(selector)}"
+    return f"version {selector}" if selector[:1].isdigit() else f"live in {selector}"
+
+
+@register.filter
+def selection_words(selection: Mapping[str, Any]) -> str:
+    """Which examples of a set a version picks (`examples` of its content)."""
+    count = selection.get("k") or DEFAULT_K
+    if selection.get("select") == "first":
+        return f"the first {count}"
+    if selection.get("select") == "similar":
+        return f"the {count} nearest in meaning"
+    if selection.get("select") == "balanced":
+        return f"the {count} nearest, of each label at most {selection.get('per_label') or 1},"
+    return "all"
+
+
+MERGE_WORDS = {
+    "conflict": "choose one",
+    "merged": "both fit together",
+    "theirs": "only theirs",
+    "mine": "only yours",
+}
+
+
+@register.filter
+def merge_words(state: str) -> str:
+    """How a part of a prompt merges."""
+    return MERGE_WORDS.get(state, "the same change")
+
+
+@register.filter
+def folders(name: str) -> SafeString:
+    """A prompt's name with its folders set off."""
+    return format_html('<span class="folder">{}</span>{}', folder(name), leaf(name))
+
+
+@register.filter
+def next_order(order: str, key: str) -> str:
+    """The order that a click on a column's heading leads to; nothing where the list is not sorted by that column."""
+    return {key: f"-{key}", f"-{key}": key}.get(order, "")
+
+
+@register.filter
+def live_in(prompt: Prompt, environment: Environment) -> Release | None:
+    """The release of a listed prompt that is live in an environment."""
+    releases: list[Release] = prompt.live_releases  # type: ignore[attr-defined]  # prefetched by the listing
+    return next((release for release in releases if release.environment_id == environment.pk), None)
+
+
+@register.filter
+def undecided_in(prompt: Prompt, environment: Environment) -> list[Promotion]:
+    """The promotions of a listed prompt to an environment that are not decided."""
+    promotions: list[Promotion] = prompt.undecided  # type: ignore[attr-defined]  # prefetched by the listing
+    return [promotion for promotion in promotions if promotion.environment_id == environment.pk]
+
+
+@register.filter
+def production_checks(prompt: Prompt, checks: Mapping[str, Any]) -> Any:
+    """The checks of the version of a listed prompt that is live in production, from the summaries by hash."""
+    releases: list[Release] = prompt.live_releases  # type: ignore[attr-defined]  # prefetched by the listing
+    hashes = [release.version.content_hash for release in releases if release.environment.name == "production"]
+    return checks.get(hashes[0]) if hashes else None
 
 
 @register.filter
@@ -115,13 +208,13 @@ def dollars(amount: Any) -> str:
 
 @register.filter
 def pretty_json(value: Any) -> str:
-    """A JSON value as people read it."""
+    """A JSON value, indented."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 @register.filter
 def grouped(number: int) -> str:
-    """A number as people read it: 12,400."""
+    """A number with separators: 12,400."""
     return f"{number:,}"
 
 

@@ -1,4 +1,4 @@
-"""Signing in and out, the start page, one's own account and the look of the pages."""
+"""Sign-in and sign-out, the start page, the user's own account and the colours of the pages."""
 
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
@@ -20,7 +20,7 @@ YEAR = 365 * 24 * 3600
 
 
 class SignInForm(AuthenticationForm):
-    """Refuses what can be nobody's name before anything looks for it."""
+    """Refuses what cannot be a user name before the database is asked."""
 
     username = UsernameField(max_length=150)
 
@@ -37,7 +37,7 @@ class SignOut(LogoutView):
 
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """The project opened last, else the first; a page that says what to do for somebody who has none."""
+    """Redirect to the project opened last, else the first; a user without one is told what to do."""
     memberships = Membership.objects.filter(user=signed_in(request)).select_related("project").order_by("project__slug")
     slugs = [membership.project.slug for membership in memberships]
     if not slugs:
@@ -49,21 +49,21 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def theme(request: HttpRequest) -> HttpResponse:
-    """Light, dark, or as the system says; kept in this browser."""
-    chosen = request.POST.get("theme", "")
+    """Set light, dark or the system's colours, in a cookie of this browser."""
+    name = request.POST.get("theme", "")
     back = request.headers.get("Referer", "")
     is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
     response = redirect(back if is_ours else "registry:home")
-    if chosen in THEMES:
-        response.set_cookie(THEME_COOKIE, chosen, max_age=YEAR, samesite="Lax", secure=request.is_secure())
+    if name in THEMES:
+        response.set_cookie(THEME_COOKIE, name, max_age=YEAR, samesite="Lax", secure=request.is_secure())
     return response
 
 
 @in_project
 def profile(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """One's own name and address, and a new password."""
+    """Change the user's own name, e-mail address and password."""
     user = signed_in(request)
-    context: dict[str, object] = {"account": user, "section": "settings", "form": PasswordChangeForm(user)}
+    context: dict[str, object] = {"account": user, "section": "settings"}
     if request.method != "POST":
         return page(request, actor, "registry/settings/profile.html", context)
     if "new_password1" in request.POST:
@@ -71,14 +71,13 @@ def profile(request: HttpRequest, actor: Actor) -> HttpResponse:
         if form.is_valid():
             users.change_password(user, form.cleaned_data["new_password1"])
             update_session_auth_hash(request, user)
-            return done(
-                request, "Your password is changed; other browsers are signed out.", page_url("registry:profile", actor)
-            )
-        return page(request, actor, "registry/settings/profile.html", {**context, "form": form}, status=422)
-    given = {name: request.POST.get(name, "").strip() for name in ("first_name", "last_name", "email")}
+            return done(request, "Password changed; other browsers are signed out", page_url("registry:profile", actor))
+        context["errors"] = {name: errors[0] for name, errors in form.errors.items()}
+        return page(request, actor, "registry/settings/profile.html", context, status=422)
+    values = {name: request.POST.get(name, "").strip() for name in ("first_name", "last_name", "email")}
     try:
-        users.change_profile(user, **given)
+        users.change_profile(user, **values)
     except Problem as problem:
-        context |= {"values": given, "errors": errors_of(problem)}
+        context |= {"values": values, "errors": errors_of(problem)}
         return page(request, actor, "registry/settings/profile.html", context, status=problem.kind.status)
-    return done(request, "Saved.", page_url("registry:profile", actor))
+    return done(request, "Profile saved", page_url("registry:profile", actor))

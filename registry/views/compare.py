@@ -1,4 +1,4 @@
-"""Two versions of a prompt, side by side or in one column; the address says which and can be shared."""
+"""Comparison of two versions of a prompt, in one column or two; its address can be shared."""
 
 from django.http import HttpRequest, HttpResponse
 
@@ -11,12 +11,12 @@ from registry.views.frame import in_project, page
 from registry.views.prompts import heading
 
 # Versions in the two menus; an older one can be named in the address.
-MOST_OFFERED = 200
+MAX_VERSIONS_OFFERED = 200
 
 
 @in_project
 def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     newest = prompt.head.number if prompt.head else 1
     defaults = {"from": str(max(1, newest - 1)), "to": str(newest)}
     old, new = (
@@ -30,6 +30,6 @@ def prompt_compare(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
         "view": "split" if request.GET.get("view") == "split" else "inline",
         "whole": request.GET.get("whole") == "1",
         "comparison": diff_view.compare(old.content, new.content, whole=request.GET.get("whole") == "1"),
-        "versions": prompt.versions.defer("content").order_by("-number")[:MOST_OFFERED],
+        "versions": prompt.versions.defer("content").order_by("-number")[:MAX_VERSIONS_OFFERED],
     }
     return page(request, actor, "registry/prompt_compare.html", context)

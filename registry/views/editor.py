@@ -7,14 +7,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from core.content import ASIDE, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, nothing
+from core.content import ASIDE, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, empty_content
 from core.errors import Fault, Problem
 from core.example_selection import DEFAULT_K
-from core.json_values import plain
+from core.json_values import normalise_json
 from core.references import Number, Reference
 from registry.accounts.permissions import Actor, Right
 from registry.content import diff, diff_view, list_prices
-from registry.content.merge import Side
+from registry.content.merge import MergeSource
 from registry.examples import embedders
 from registry.models import ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion
 from registry.prompts import drafts, inspection, resolution
@@ -23,12 +23,19 @@ from registry.prompts.inspection import Inspection
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 # Numbers that a browser holds exactly.
-MOST_SAVES = 2**53
-LONGEST_WINDOW = 64
+MAX_SAVES = 2**53
+MAX_WINDOW_LENGTH = 64
 # Settings that have a field of their own; any other is kept and edited as JSON.
 USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
 # Where the editor keeps "other settings" that are no JSON yet (static/js/document.js); no commit takes the name.
 UNREADABLE = "(unreadable)"
+SELECTION_LABELS = {
+    "fixed": "All, in their order",
+    "first": "The first few",
+    "similar": "The nearest in meaning",
+    "balanced": "The nearest, of each label a few",
+}
+FORMAT_LABELS = {"text": "Text", "json_object": "Any JSON object", "json_schema": "JSON by a schema"}
 # Members that have a place of their own in the editor; anything else of a document is carried along untouched.
 EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "examples", "includes", ASIDE)
 
@@ -39,7 +46,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompt = _writable(actor, name)
     number = whole(request.GET.get("from", ""))
     start = resolution.resolve(actor.project, Reference(name, Number(number))) if number else None
-    sheet = drafts.open_sheet(actor, prompt, start)
+    sheet = drafts.open_editor_document(actor, prompt, start)
     if start and sheet.draft and (sheet.base is None or sheet.base.pk != start.pk):
         context = {"section": "prompts", "prompt": prompt, "sheet": sheet, "start": start}
         return page(request, actor, "registry/editor/draft_in_the_way.html", context)
@@ -60,7 +67,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "blank_user": {"role": "user", "content": ""},
         "blank_placeholder": {"role": "placeholder", "name": ""},
         "roles": ROLES,
-        "formats": RESPONSE_FORMATS,
+        "formats": [(name, FORMAT_LABELS[name]) for name in RESPONSE_FORMATS],
         "types": VARIABLE_TYPES,
         "models": _models(actor, model),
         **_examples(actor, _object(document.get("examples"))),
@@ -69,39 +76,39 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 
 def _writable(actor: Actor, name: str) -> Prompt:
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     if prompt.archived_at:
         raise Problem("prompt.archived", f"{name} is archived; restore it to write on it.")
     return prompt
 
 
-def _examples(actor: Actor, asked: dict[str, Any]) -> dict[str, Any]:
-    """What examples can be picked from: the newest version of each set in use, and the one that is pinned now."""
+def _examples(actor: Actor, selection: dict[str, Any]) -> dict[str, Any]:
+    """Return the sets to pick examples from: the newest version of each set in use, and the one that is pinned now."""
     newest = ExampleSetVersion.objects.filter(
         pk__in=ExampleSet.objects.filter(project=actor.project, archived_at=None, head__isnull=False).values("head")
     )
     pinned = ExampleSetVersion.objects.filter(
-        example_set__project=actor.project, content_hash=str(asked.get("set", ""))[:71]
+        example_set__project=actor.project, content_hash=str(selection.get("set", ""))[:71]
     )
     choices = (newest | pinned).select_related("example_set").order_by("example_set__name", "-number")
-    names = embedders.names()
+    names = embedders.embedder_names()
     return {
-        "examples": asked,
+        "examples": selection,
         "sets": list(choices),
-        "selections": SELECTIONS,
+        "selections": [(name, SELECTION_LABELS[name]) for name in SELECTIONS],
         "default_k": DEFAULT_K,
-        "embedders": names if asked.get("embedder") in (None, *names) else [str(asked["embedder"]), *names],
+        "embedders": names if selection.get("embedder") in (None, *names) else [str(selection["embedder"]), *names],
     }
 
 
-def _state(actor: Actor, prompt: Prompt, sheet: drafts.Sheet) -> dict[str, Any]:
-    """What the page's script starts from."""
+def _state(actor: Actor, prompt: Prompt, sheet: drafts.EditorDocument) -> dict[str, Any]:
+    """Return the state that the page's script starts from."""
     return {
         "save": page_url("registry:draft-save", actor, prompt.name),
         "revision": sheet.revision,
         "base": sheet.base.number if sheet.base else None,
         "seen": sheet.seen.number if sheet.seen else None,
-        "samples": drafts.samples(prompt),
+        "samples": drafts.sample_values(prompt),
         "variables": _object(sheet.document.get("variables")),
         "carried": {k: v for k, v in sheet.document.items() if k not in EDITED_MEMBERS},
         "includes": _object(sheet.document.get("includes")),
@@ -128,99 +135,99 @@ def _messages(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
-    """Names to offer: those in use here first, then what is listed."""
+    """Return model names to offer: those in use here first, then the listed ones."""
     heads = PromptVersion.objects.filter(prompt__project=actor.project, prompt__head__isnull=False)
     used = heads.filter(content__model__has_key="name").order_by("-id").values_list("content__model__name", flat=True)
-    names = [str(model.get("name") or ""), *(str(one) for one in used[:200]), *list_prices.listed_models()]
-    return [one for one in dict.fromkeys(names) if one]
+    names = [str(model.get("name") or ""), *(str(name) for name in used[:200]), *list_prices.listed_models()]
+    return [name for name in dict.fromkeys(names) if name]
 
 
 @in_project
 @only_post
 def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Keep the draft (unless nothing was typed yet) and say what is to be said about it. Called while typing."""
+    """Save the draft (unless nothing was typed yet) and inspect it. Called while typing."""
     try:
         actor.require(Right.EDIT)
         prompt = _writable(actor, name)
-        asked = _asked(request)
-        revision: int = asked["revision"]
-        if asked.get("save"):
+        body = _read_save(request)
+        revision: int = body["revision"]
+        if body.get("save"):
             revision = drafts.save(
                 actor,
                 prompt,
-                document=asked.get("document"),
+                document=body.get("document"),
                 revision=revision,
-                window=drafts.Window(asked["window"], asked["serial"]),
-                base=asked.get("base"),
-                seen=asked.get("seen"),
+                window=drafts.BrowserWindow(body["window"], body["serial"]),
+                base=body.get("base"),
+                seen=body.get("seen"),
             )
-            drafts.keep_samples(actor, prompt, _object(asked.get("sampled")))
-        found = inspection.inspect(actor.project, prompt, asked.get("document"), _object(asked.get("samples")))
+            drafts.save_samples(actor, prompt, _object(body.get("sampled")))
+        result = inspection.inspect(actor.project, prompt, body.get("document"), _object(body.get("samples")))
     except Problem as problem:
         return JsonResponse(problem.as_document(), status=problem.kind.status)
     newest = prompt.head
-    messages = list(zip(found.rendered["messages"], found.message_tokens, strict=True)) if found.rendered else []
-    context = {"found": found, "messages": messages, "project": actor.project, "prompt": prompt}
+    messages = list(zip(result.rendered["messages"], result.message_tokens, strict=True)) if result.rendered else []
+    context = {"inspection": result, "messages": messages, "project": actor.project, "prompt": prompt}
     answer = {
         "revision": revision,
         "preview": render_to_string("registry/editor/_preview.html", context, request),
-        "is_rendered": found.rendered is not None,
+        "is_rendered": result.rendered is not None,
         "newest": {"number": newest.number, "author": newest.author_name} if newest else None,
-        **_marks(found),
+        **_marks(result),
     }
     return JsonResponse(answer)
 
 
-def _asked(request: HttpRequest) -> dict[str, Any]:
-    """The body of a save: a document, samples, and what says which save it is."""
+def _read_save(request: HttpRequest) -> dict[str, Any]:
+    """Read the body of a save: a document, samples, and the numbers that identify the save."""
     faults: list[Fault] = []
     try:
-        asked = plain(json.loads(request.body), faults)
+        body = normalise_json(json.loads(request.body), faults)
     except (ValueError, RecursionError):
         raise Problem("request.malformed", "The draft cannot be read as JSON.") from None
-    asked = asked if isinstance(asked, dict) else {}
+    body = body if isinstance(body, dict) else {}
     faults += [
         Fault(f"/{name}", "type", f"A save has its {name}, a whole number.")
         for name in ("revision", "serial")
-        if type(asked.get(name)) is not int or not 0 <= asked[name] < MOST_SAVES
+        if type(body.get(name)) is not int or not 0 <= body[name] < MAX_SAVES
     ]
     faults += [
         Fault(f"/{name}", "type", "Must be a version's number or null.")
         for name in ("base", "seen")
-        if asked.get(name) is not None and (type(asked[name]) is not int or not 0 < asked[name] < 2**31)
+        if body.get(name) is not None and (type(body[name]) is not int or not 0 < body[name] < 2**31)
     ]
-    if not isinstance(asked.get("window"), str) or not 1 <= len(asked["window"]) <= LONGEST_WINDOW:
+    if not isinstance(body.get("window"), str) or not 1 <= len(body["window"]) <= MAX_WINDOW_LENGTH:
         faults.append(Fault("/window", "type", "A save names its window."))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    return asked
+    return body
 
 
-def _marks(found: Inspection) -> dict[str, Any]:
-    """What the script puts beside the fields: faults, findings, and the variables that there are."""
+def _marks(result: Inspection) -> dict[str, Any]:
+    """Return the marks that the script puts beside the fields: faults, findings, and the variables in use."""
     return {
-        "can_be_committed": found.can_be_committed,
+        "can_be_committed": result.can_be_committed,
         "marks": [
             {
-                "severity": one.severity,
-                "message": one.message,
-                "pointer": one.pointer,
-                "line": one.line,
-                "refused": one in found.faults,
+                "severity": finding.severity,
+                "message": finding.message,
+                "pointer": finding.pointer,
+                "line": finding.line,
+                "refused": finding in result.faults,
             }
-            for one in (*found.faults, *found.findings)
+            for finding in (*result.faults, *result.findings)
         ],
         "variables": [
             {
-                "name": one.name,
-                "type": one.type,
-                "inherited": one.is_inherited,
-                "used": one.is_used,
-                "required": one.is_required,
+                "name": variable.name,
+                "type": variable.type,
+                "inherited": variable.is_inherited,
+                "used": variable.is_used,
+                "required": variable.is_required,
             }
-            for one in found.variables
+            for variable in result.variables
         ],
-        "stand_ins": list(found.stand_ins),
+        "stand_ins": list(result.stand_ins),
     }
 
 
@@ -228,19 +235,21 @@ def _marks(found: Inspection) -> dict[str, Any]:
 @only_post
 def draft_discard(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
-        drafts.discard(actor, prompts.named(actor.project, name), revision=whole(request.POST.get("revision", "")) or 0)
+        drafts.discard(
+            actor, prompts.get_prompt(actor.project, name), revision=whole(request.POST.get("revision", "")) or 0
+        )
     except Problem as problem:
         return refused(request, problem, page_url("registry:editor", actor, name))
     number = whole(request.POST.get("from", ""))
     if request.POST.get("next") == "edit" and number:
         return redirect(f"{page_url('registry:editor', actor, name)}?from={number}")
-    return done(request, "The draft is gone.", page_url("registry:prompt-detail", actor, name))
+    return done(request, "Draft discarded", page_url("registry:prompt-detail", actor, name))
 
 
 def _draft_of(actor: Actor, name: str) -> PromptDraft:
-    """The person's draft of a prompt that can be written on."""
+    """Return the user's draft of a prompt that can be edited."""
     actor.require(Right.EDIT)
-    draft = drafts.of(actor, _writable(actor, name))
+    draft = drafts.get_draft(actor, _writable(actor, name))
     if draft is None:
         raise Problem("draft.not_found", f"You have no draft of {name}; it may have been committed already.")
     return draft
@@ -248,7 +257,7 @@ def _draft_of(actor: Actor, name: str) -> PromptDraft:
 
 @in_project
 def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """What the draft changes, and a message for it; then the commit."""
+    """Show what the draft changes, with a field for the message; then commit it."""
     message = request.POST.get("message", "")
     problem: Problem | None = None
     if request.method == "POST":
@@ -259,32 +268,36 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             problem = refusal
         else:
             number = committed.version.number
-            sentence = f"Version {number} is committed." if committed.created else f"That is version {number} already."
+            sentence = (
+                f"Version {number} committed"
+                if committed.created
+                else f"Nothing changed: version {number} has this content"
+            )
             return done(request, sentence, page_url("registry:version-detail", actor, name, number))
     draft = _draft_of(actor, name)
-    found = inspection.inspect(actor.project, draft.prompt, draft.document, drafts.samples(draft.prompt))
+    result = inspection.inspect(actor.project, draft.prompt, draft.document, drafts.sample_values(draft.prompt))
     context: dict[str, Any] = {
         "section": "prompts",
         "prompt": draft.prompt,
         "draft": draft,
-        "found": found,
+        "inspection": result,
         "is_behind": draft.seen_id != draft.prompt.head_id,
         "message": message,
         "errors": errors_of(problem) if problem else {},
     }
-    if found.as_committed:
-        before = draft.base.content if draft.base else nothing(found.as_committed["kind"])
-        context["comparison"] = diff_view.compare(before, found.as_committed)
+    if result.as_committed:
+        before = draft.base.content if draft.base else empty_content(result.as_committed["kind"])
+        context["comparison"] = diff_view.compare(before, result.as_committed)
     return page(request, actor, "registry/editor/commit.html", context, status=problem.kind.status if problem else 200)
 
 
 @in_project
 def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """What somebody committed meanwhile, beside what the draft changes; each part can be chosen."""
+    """Show what another user committed meanwhile beside what the draft changes; each part can be chosen."""
     draft = _draft_of(actor, name)
     prompt = draft.prompt
     if draft.seen_id == prompt.head_id or prompt.head is None:
-        return done(request, "Your draft is up to date.", page_url("registry:editor", actor, name))
+        return done(request, "Your draft is up to date", page_url("registry:editor", actor, name))
     if request.method == "POST":
         choices = {k.removeprefix("choose:"): v for k, v in request.POST.items() if k.startswith("choose:")}
         try:
@@ -293,13 +306,17 @@ def draft_merge(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
                 prompt,
                 revision=whole(request.POST.get("revision", "")) or 0,
                 newest=whole(request.POST.get("newest", "")) or 0,
-                choices={key: cast(Side, side) for key, side in choices.items() if side in ("base", "theirs", "mine")},
+                choices={
+                    key: cast(MergeSource, source)
+                    for key, source in choices.items()
+                    if source in ("base", "theirs", "mine")
+                },
             )
         except Problem as problem:
             return refused(request, problem, page_url("registry:draft-merge", actor, name))
-        sentence = f"Your draft now starts from version {prompt.head.number}."
+        sentence = f"Draft merged; it now starts from version {prompt.head.number}"
         return done(request, sentence, page_url("registry:editor", actor, name))
-    parts = [part for part in drafts.three_way(draft) if part.is_changed]
+    parts = [part for part in drafts.merge_parts(draft) if part.is_changed]
     budget = diff.Budget()
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Pages of example sets: the list, a new one, its examples, the table editor, files, history, and what it is about."""
+"""Pages of example sets: the list, a new one, its examples, the table editor, files, history and description."""
 
 from collections import Counter
 from typing import Any
@@ -12,7 +12,7 @@ from core.errors import Problem
 from core.examples import Shot, read_example
 from registry import tasks
 from registry.accounts.permissions import Actor, Right
-from registry.api.examples import file_answer
+from registry.api.example_sets import file_answer
 from registry.content import example_file
 from registry.examples import embedders, example_sets, few_shot, vector_search
 from registry.models import Embedding, EmbeddingState, ExamplePlace, ExampleSet, ExampleSetVersion
@@ -20,9 +20,9 @@ from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_po
 
 ROWS_EDITED = 25
 BLANK_ROWS = 3
-MOST_FOUND = 20
-LABELS_SHOWN = 12
-LONGEST_QUERY = 4_000
+MAX_NEAREST = 20
+MAX_LABELS_SHOWN = 12
+MAX_QUERY_LENGTH = 4_000
 FIELDS = ("input", "output", "tags", "note")
 
 
@@ -32,27 +32,29 @@ def example_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     search = request.GET.get("search", "").strip()[:200]
     rows = ExampleSet.objects.filter(project=actor.project, archived_at__isnull=not is_archive)
     rows = rows.filter(name__icontains=search) if search else rows
-    shown = Paginator(rows.select_related("head").order_by("name"), PAGE_SIZE).get_page(request.GET.get("page"))
+    sets_page = Paginator(rows.select_related("head").order_by("name"), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "section": "examples",
-        "page": shown,
+        "page": sets_page,
         "search": search,
         "is_archive": is_archive,
-        "embeddings": _embeddings([one.head_id for one in shown if one.head_id]),
-        "users": _uses(actor, shown.object_list),
+        "embeddings": _embeddings([example_set.head_id for example_set in sets_page if example_set.head_id]),
+        "prompt_counts": _prompt_counts(actor, sets_page.object_list),
     }
     return page(request, actor, "registry/examples/example_list.html", context)
 
 
 def _embeddings(version_ids: list[int]) -> dict[int, Embedding]:
-    """The newest work of embedding each version."""
+    """Return the newest embedding of each version."""
     rows = Embedding.objects.filter(version__in=version_ids).order_by("id")
     return {row.version_id: row for row in rows}
 
 
-def _uses(actor: Actor, sets: Any) -> dict[int, int]:
-    """How many prompts' newest versions pick from each set."""
-    rows = actor.project.prompts.current().filter(head__example_set__example_set__in=[one.pk for one in sets])
+def _prompt_counts(actor: Actor, sets: Any) -> dict[int, int]:
+    """Count the prompts whose newest version picks from each set."""
+    rows = actor.project.prompts.current().filter(
+        head__example_set__example_set__in=[example_set.pk for example_set in sets]
+    )
     counted = rows.values("head__example_set__example_set").annotate(count=Count("pk"))
     return {row["head__example_set__example_set"]: row["count"] for row in counted}
 
@@ -65,78 +67,78 @@ def example_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     if request.method != "POST":
         return page(request, actor, "registry/examples/example_new.html", context)
     try:
-        made = example_sets.create(actor, name=values["name"].strip(), description=values["description"])
+        example_set = example_sets.create(actor, name=values["name"].strip(), description=values["description"])
     except Problem as problem:
         at_name = dict.fromkeys(("example_set.invalid_name", "example_set.name_taken"), "name")
         context["errors"] = errors_of(problem, at_name)
         return page(request, actor, "registry/examples/example_new.html", context, status=problem.kind.status)
     return done(
         request,
-        f"{made.name} is there. Give it its first examples.",
-        page_url("registry:example-add", actor, made.name),
+        f"Example set {example_set.name} created. Add its first examples.",
+        page_url("registry:example-add", actor, example_set.name),
     )
 
 
 def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
-    """What the heading of all pages of a set shows."""
-    return {"section": "examples", "set": example_sets.named(actor.project, name), "tab": tab}
+    """Return the context of the heading of all pages of a set."""
+    return {"section": "examples", "set": example_sets.get_example_set(actor.project, name), "tab": tab}
 
 
 @in_project
 def example_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """A version's examples, or those nearest to a text."""
+    """Show a version's examples, or those nearest to a text."""
     context = heading(actor, name, "examples")
     example_set: ExampleSet = context["set"]
     number = whole(request.GET.get("version", ""))
-    version = example_sets.selected(actor.project, name, str(number)) if number else example_set.head
+    version = example_sets.get_version(actor.project, name, str(number)) if number else example_set.head
     context["version"] = version
     if version is not None:
-        context |= _shown(request, version)
-        context["used_by"] = example_sets.used_by(example_set)
+        context |= _examples_context(request, version)
+        context["used_by"] = example_sets.prompts_using(example_set)
     return page(request, actor, "registry/examples/example_detail.html", context)
 
 
-def _shown(request: HttpRequest, version: ExampleSetVersion) -> dict[str, Any]:
-    near = request.GET.get("near", "").strip()[:LONGEST_QUERY]
+def _examples_context(request: HttpRequest, version: ExampleSetVersion) -> dict[str, Any]:
+    near = request.GET.get("near", "").strip()[:MAX_QUERY_LENGTH]
     embedder = request.GET.get("by", "")
-    embedder = embedder if embedder in embedders.names() else embedders.default()
+    embedder = embedder if embedder in embedders.embedder_names() else embedders.default_embedder()
     context: dict[str, Any] = {
         "near": near,
         "embedder": embedder,
-        "embedders": embedders.names(),
-        "work": version.embeddings.filter(embedder=embedders.default()).first(),
+        "embedders": embedders.embedder_names(),
+        "work": version.embeddings.filter(embedder=embedders.default_embedder()).first(),
         "labels": _labels(version),
-        "page": Paginator(example_sets.places(version), PAGE_SIZE).get_page(request.GET.get("page")),
+        "page": Paginator(example_sets.version_places(version), PAGE_SIZE).get_page(request.GET.get("page")),
     }
     if near:
         try:
-            choice = few_shot.by_similarity(version, {"select": "similar", "k": MOST_FOUND}, near, embedder)
-            context["found"] = choice.picked
+            choice = few_shot.choose_by_similarity(version, {"select": "similar", "k": MAX_NEAREST}, near, embedder)
+            context["picked"] = choice.picked
         except Problem as problem:
-            context["why_not_found"] = problem.detail
+            context["refusal"] = problem.detail
     return context
 
 
 def _labels(version: ExampleSetVersion) -> list[dict[str, Any]]:
-    """How many examples each label has; the rarest are told together."""
+    """Count the examples of each label; the rarest together."""
     rows: QuerySet[Any] = version.places.values("example__label").annotate(count=Count("pk"))
     counted = Counter({row["example__label"]: row["count"] for row in rows})
-    shown = [{"label": label, "count": count} for label, count in counted.most_common(LABELS_SHOWN)]
-    rest = version.size - sum(row["count"] for row in shown)
-    return [*shown, {"label": f"{len(counted) - LABELS_SHOWN:,} others", "count": rest}] if rest else shown
+    commonest = [{"label": label, "count": count} for label, count in counted.most_common(MAX_LABELS_SHOWN)]
+    rest = version.size - sum(row["count"] for row in commonest)
+    return [*commonest, {"label": f"{len(counted) - MAX_LABELS_SHOWN:,} others", "count": rest}] if rest else commonest
 
 
 @in_project
 def example_edit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """The table editor: a page of rows, and blank ones below."""
+    """Edit examples in a table: a page of rows, and blank ones below."""
     actor.require(Right.EDIT)
     context = heading(actor, name, "edit")
     example_set: ExampleSet = context["set"]
-    rows = example_sets.places(example_set.head) if example_set.head else ExamplePlace.objects.none()
-    shown = Paginator(rows, ROWS_EDITED).get_page(request.GET.get("page"))
-    stored = [{"key": str(place.example_id), **_fields(example_sets.shot(place.example))} for place in shown]
+    rows = example_sets.version_places(example_set.head) if example_set.head else ExamplePlace.objects.none()
+    places = Paginator(rows, ROWS_EDITED).get_page(request.GET.get("page"))
+    stored = [{"key": str(place.example_id), **_fields(example_sets.stored_shot(place.example))} for place in places]
     blank = [{"key": f"new{index}", **dict.fromkeys(FIELDS, "")} for index in range(1, BLANK_ROWS + 1)]
-    context |= {"page": shown, "rows": stored, "blank": blank, "message": request.POST.get("message", "")}
+    context |= {"page": places, "rows": stored, "blank": blank, "message": request.POST.get("message", "")}
     if request.method == "POST":
         typed = _typed(request)
         try:
@@ -151,12 +153,12 @@ def example_edit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 
 def _fields(shot: Shot) -> dict[str, str]:
-    """An example as the editor's fields have it."""
+    """Return an example as the fields of the editor."""
     return {"input": shot.input, "output": shot.output, "tags": ", ".join(shot.tags), "note": shot.note}
 
 
 def _typed(request: HttpRequest) -> list[dict[str, Any]]:
-    """Every row of the form, as it was typed."""
+    """Return every row of the form, as it was typed."""
     keys = [name.removeprefix("input:") for name in request.POST if name.startswith("input:")]
     return [
         {
@@ -175,7 +177,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
 
 def _revise(
     actor: Actor, example_set: ExampleSet, typed: list[dict[str, Any]], stored: list[dict[str, Any]], message: str
-) -> example_sets.Committed:
+) -> example_sets.CommitResult:
     before = {row["key"]: row for row in stored}
     changed = {
         key: _document(row)
@@ -194,7 +196,7 @@ def _revise(
 
 
 def _by_row(problem: Problem, typed: list[dict[str, Any]]) -> dict[str, str]:
-    """Faults at the rows that they are about: a row is found again by checking it alone."""
+    """Return faults by row: each row is checked alone to find its own."""
     errors: dict[str, str] = {}
     if problem.code == "examples.invalid":
         for row in typed:
@@ -207,20 +209,20 @@ def _by_row(problem: Problem, typed: list[dict[str, Any]]) -> dict[str, str]:
     return errors
 
 
-def _committed(request: HttpRequest, actor: Actor, name: str, committed: example_sets.Committed) -> HttpResponse:
-    tasks.embed_soon(committed.version)
+def _committed(request: HttpRequest, actor: Actor, name: str, committed: example_sets.CommitResult) -> HttpResponse:
+    tasks.start_embeddings(committed.version)
     number = committed.version.number
     sentence = (
-        f"Version {number} has {committed.version.size:,} examples."
+        f"Version {number} saved, with {committed.version.size:,} examples"
         if committed.created
-        else f"Nothing changed; version {number} stays."
+        else f"Nothing changed: version {number} has these examples"
     )
     return done(request, sentence, page_url("registry:example-detail", actor, name))
 
 
 @in_project
 def example_add(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Many at once: pasted, or from a file."""
+    """Add many examples at once: pasted, or from a file."""
     actor.require(Right.EDIT)
     context = heading(actor, name, "add")
     values = {key: request.POST.get(key, "") for key in ("pasted", "message", "mode")}
@@ -228,7 +230,7 @@ def example_add(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if request.method != "POST":
         return page(request, actor, "registry/examples/example_add.html", context)
     try:
-        added = _given(request, values["pasted"])
+        added = _uploaded_shots(request, values["pasted"])
         committed = example_sets.add(
             actor, context["set"], added=added, replace=values["mode"] == "replace", message=values["message"].strip()
         )
@@ -238,7 +240,7 @@ def example_add(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     return _committed(request, actor, name, committed)
 
 
-def _given(request: HttpRequest, pasted: str) -> list[Shot]:
+def _uploaded_shots(request: HttpRequest, pasted: str) -> list[Shot]:
     upload = request.FILES.get("file")
     if isinstance(upload, UploadedFile) and upload.name:
         if (upload.size or 0) > example_file.MAX_BYTES:
@@ -259,7 +261,7 @@ def example_history(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 
 @in_project
 def example_file_of(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
-    version = example_sets.selected(actor.project, name, str(number))
+    version = example_sets.get_version(actor.project, name, str(number))
     return file_answer(version, as_csv=request.GET.get("as") == "csv")
 
 
@@ -275,7 +277,7 @@ def example_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         except Problem as problem:
             context["errors"] = errors_of(problem)
             return page(request, actor, "registry/examples/example_about.html", context, status=problem.kind.status)
-        return done(request, "Saved.", page_url("registry:example-detail", actor, name))
+        return done(request, "Example set saved", page_url("registry:example-detail", actor, name))
     return page(request, actor, "registry/examples/example_about.html", context)
 
 
@@ -283,26 +285,26 @@ def example_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
 @only_post
 def example_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
-        example_sets.archive(actor, example_sets.named(actor.project, name))
+        example_sets.archive(actor, example_sets.get_example_set(actor.project, name))
     except Problem as problem:
         return refused(request, problem, page_url("registry:example-about", actor, name))
-    return done(request, f"{name} is archived.", page_url("registry:example-list", actor))
+    return done(request, f"Example set {name} archived", page_url("registry:example-list", actor))
 
 
 @in_project
 @only_post
 def example_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    example_sets.restore(actor, example_sets.named(actor.project, name))
-    return done(request, f"{name} is in use again.", page_url("registry:example-detail", actor, name))
+    example_sets.restore(actor, example_sets.get_example_set(actor.project, name))
+    return done(request, f"Example set {name} restored", page_url("registry:example-detail", actor, name))
 
 
 @in_project
 @only_post
 def example_embed(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Try again what failed to be embedded."""
+    """Embed again what failed."""
     actor.require(Right.EDIT)
-    head = example_sets.named(actor.project, name).head
+    head = example_sets.get_example_set(actor.project, name).head
     for work in head.embeddings.filter(state=EmbeddingState.FAILED) if head else ():
-        vector_search.again(work)
+        vector_search.retry(work)
         tasks.start(tasks.embed, work.pk)
-    return done(request, "Embedding goes on.", page_url("registry:example-detail", actor, name))
+    return done(request, "Embedding restarted", page_url("registry:example-detail", actor, name))

@@ -1,4 +1,4 @@
-"""What all pages share: who may enter a project, the frame around a page, refusals, and what a form got wrong."""
+"""The frame of all pages: access to a project, the frame's context, refusals, and the errors of a form."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,28 +23,27 @@ from registry.promotions import inbox
 ProjectView = Callable[..., HttpResponseBase]
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
-# A list of rows has as many as one scans; a history as many as one reads.
 PAGE_SIZE = 50
-LONGEST_NUMBER = 18
+MAX_DIGITS = 18
 
 
 def in_project(view: ProjectView) -> ProjectView:
-    """A page of one project, for its members; anybody else gets 404, as if there were no project."""
+    """Make a page of one project, for its members; any other user gets 404, as if there were no project."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, project: str, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return _to_sign_in(request)
-        found = Project.objects.filter(slug=project).first()
-        if found is None:
+        row = Project.objects.filter(slug=project).first()
+        if row is None:
             raise Http404
         try:
-            actor = permissions.person(signed_in(request), found)
+            actor = permissions.actor_for_user(signed_in(request), row)
         except Problem:
             # The same words as where there is no such project.
             raise Http404 from None
-        if request.session.get(SESSION_PROJECT) != found.slug:
-            request.session[SESSION_PROJECT] = found.slug
+        if request.session.get(SESSION_PROJECT) != row.slug:
+            request.session[SESSION_PROJECT] = row.slug
         try:
             return view(request, actor, **kwargs)
         except Problem as problem:
@@ -54,19 +53,19 @@ def in_project(view: ProjectView) -> ProjectView:
 
 
 def only_post(view: ProjectView) -> ProjectView:
-    """An address that changes something; who comes to it by a link is told so. Stands below `in_project`."""
+    """Refuse all methods but POST, at an address that changes something. Stands below `in_project`."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, actor: Actor, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST":
-            raise Problem("request.method", "Nothing is to be seen here; this address only takes a form.")
+            raise Problem("request.method", "This address accepts forms only; there is no page here.")
         return view(request, actor, **kwargs)
 
     return wrapped
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
-    """Sign in, then come back: to the page of a form, where a form was sent. A script is told in JSON."""
+    """Redirect to sign-in, and back after it: to the page of a form, where a form was sent. A script gets JSON."""
     if request.content_type == "application/json":
         problem = Problem("auth.required", "You are signed out.")
         return JsonResponse(problem.as_document(), status=problem.kind.status)
@@ -79,7 +78,7 @@ def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
 
 
 def signed_in(request: HttpRequest) -> User:
-    """The person behind a request that was let through."""
+    """Return the user of a request that was let through."""
     if not isinstance(request.user, User):
         raise Http404
     return request.user
@@ -88,12 +87,12 @@ def signed_in(request: HttpRequest) -> User:
 def page(
     request: HttpRequest, actor: Actor, template: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """A page within the workspace: what its frame shows, and the page's own context."""
+    """Render a page within the workspace: the frame's context, and the page's own."""
     frame = {
         "actor": actor,
         "project": actor.project,
         "projects": Project.objects.filter(memberships__user=signed_in(request)),
-        "waiting": inbox.count(actor),
+        "waiting": inbox.count_waiting(actor),
         "can": {right.name.lower(): actor.may(right) for right in Right},
     }
     return render(request, template, {**frame, **context}, status=status)
@@ -104,13 +103,15 @@ DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 def whole(text: str) -> int | None:
-    """A whole number that somebody sent, or None where it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
+    """Parse a whole number from a request; None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 
 def decimal(text: str) -> float | None:
-    """A number as people type it, or None where it is none: 14.5, 14,5 and 1,500,000; commas that stand before three
-    digits each part thousands, a single other one is a decimal comma."""
+    """Parse a number as users type it, or return None: 14.5, 14,5 and 1,500,000.
+
+    Commas that stand before three digits each part thousands; a single other one is a decimal comma.
+    """
     text = text.strip()
     if THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
@@ -120,28 +121,28 @@ def decimal(text: str) -> float | None:
 
 
 def page_url(name: str, actor: Actor, *args: object) -> str:
-    """Return the address of a page of the actor's project, by its URL name with namespace (`evaluations:run-detail`)."""
+    """Return the address of a page of the actor's project, by its URL name (`evaluations:run-detail`)."""
     return reverse(name, args=[actor.project.slug, *args])
 
 
 def done(request: HttpRequest, sentence: str, address: str) -> HttpResponse:
-    """After a change: say so on the page that comes next. Going back or loading again repeats nothing."""
+    """Redirect after a change, with a message on the next page. Going back or reloading repeats nothing."""
     messages.success(request, sentence)
     return redirect(address)
 
 
 def refused(request: HttpRequest, problem: Problem, address: str) -> HttpResponse:
-    """Say why nothing was changed, on a page where nothing was typed that could be lost."""
+    """Redirect with the reason why nothing was changed, to a page where nothing typed could be lost."""
     messages.error(request, problem.detail)
     return redirect(address)
 
 
 def errors_of(problem: Problem, fields: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a form shows at its fields: by the first word of each fault's pointer, else by `fields` (code to field).
+    """Return a form's errors by field: by the first word of each fault's pointer, else by `fields` (code to field).
 
-    What belongs to no field is at "" and stands above the form.
+    An error that belongs to no field is at "" and stands above the form.
     """
-    found = {fault.pointer.strip("/").partition("/")[0]: fault.message for fault in problem.faults}
-    if not found:
-        found[(fields or {}).get(problem.code, "")] = problem.detail
-    return found
+    errors = {fault.pointer.strip("/").partition("/")[0]: fault.message for fault in problem.faults}
+    if not errors:
+        errors[(fields or {}).get(problem.code, "")] = problem.detail
+    return errors

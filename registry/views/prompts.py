@@ -1,4 +1,4 @@
-"""Pages of prompts: the list, a new one, what one is about, its history, one of its versions, and how to use it."""
+"""Pages of prompts: the list, a new one, the overview, description, history, one version, and snippets to use it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,37 +29,39 @@ from registry.prompts import lifecycle as prompts
 from registry.prompts import listing, resolution, timeline
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused
 
-# What a newcomer to a prompt wants to see at once; the rest is one click away.
-MOMENTS_SHOWN = 12
-LONGEST_SEARCH = 200
-VERSIONS_CHARTED = 60
-# What was not fetched for so long is thought to be in nobody's use.
+# The rest of the history is one click away.
+MAX_EVENTS_SHOWN = 12
+MAX_SEARCH_LENGTH = 200
+MAX_VERSIONS_CHARTED = 60
+# A prompt that was not fetched for so long counts as unused.
 UNUSED_DAYS = 30
 
 
 @in_project
 def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     project = actor.project
-    asked = {name: request.GET.get(name, "").strip()[:LONGEST_SEARCH] for name in FILTERS}
+    filters = {name: request.GET.get(name, "").strip()[:MAX_SEARCH_LENGTH] for name in FILTERS}
     order = request.GET.get("order", "name")
     order = order if order in listing.ORDERS else "name"
     is_archive = request.GET.get("archived") == "1"
-    rows = listing.with_undecided(listing.prompts(project)).filter(archived_at__isnull=not is_archive)
+    rows = listing.with_undecided_promotions(listing.prompts_with_heads(project)).filter(
+        archived_at__isnull=not is_archive
+    )
     for name, narrow in FILTERS.items():
-        if asked[name]:
-            rows = narrow(rows, asked[name])
-    shown = Paginator(listing.ordered(rows, order), PAGE_SIZE).get_page(request.GET.get("page"))
+        if filters[name]:
+            rows = narrow(rows, filters[name])
+    prompts_page = Paginator(listing.order_prompts(rows, order), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "section": "prompts",
-        "asked": asked,
-        "is_filtered": any(asked.values()),
+        "filters": filters,
+        "is_filtered": any(filters.values()),
         "is_archive": is_archive,
         "order": order,
-        "page": shown,
-        "checks": _checks_of_live(actor, shown),
+        "page": prompts_page,
+        "checks": _checks_of_live(actor, prompts_page),
         "environments": Environment.objects.filter(project=project),
-        "folders": listing.folders(project),
-        "tags": listing.tags(project),
+        "folders": listing.folder_names(project),
+        "tags": listing.tags_in_use(project),
         "authors": Membership.objects.filter(project=project)
         .order_by("user__username")
         .values_list("user__username", flat=True),
@@ -67,23 +69,23 @@ def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     return page(request, actor, "registry/prompt_list.html", context)
 
 
-def _unused(rows: QuerySet[Prompt], _asked: str) -> QuerySet[Prompt]:
-    return fetch_stats.unused(rows, UNUSED_DAYS)
+def _unused(rows: QuerySet[Prompt], _value: str) -> QuerySet[Prompt]:
+    return fetch_stats.unused_prompts(rows, UNUSED_DAYS)
 
 
 FILTERS = {
-    "search": listing.found,
-    "folder": listing.in_folder,
+    "search": listing.prompts_matching,
+    "folder": listing.prompts_in_folder,
     "tag": lambda rows, tag: rows.filter(tags__contains=[tag]),
-    "environment": listing.live_in,
-    "author": listing.by_author,
+    "environment": listing.prompts_live_in,
+    "author": listing.prompts_by_author,
     "unused": _unused,
 }
 
 
-def _checks_of_live(actor: Actor, shown: "Page[Prompt]") -> dict[str, listing.CheckSummary]:
-    """Checks of all live versions on the page, by hash."""
-    live = {release.version.content_hash for prompt in shown for release in prompt.live_releases}  # type: ignore[attr-defined]  # prefetched
+def _checks_of_live(actor: Actor, prompts_page: "Page[Prompt]") -> dict[str, listing.CheckSummary]:
+    """Return the checks of all live versions on the page, by hash."""
+    live = {release.version.content_hash for prompt in prompts_page for release in prompt.live_releases}  # type: ignore[attr-defined]  # prefetched
     return listing.check_summaries(actor.project, live)
 
 
@@ -93,7 +95,7 @@ def prompt_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     values = {name: request.POST.get(name, "") for name in ("name", "description", "tags")}
     context: dict[str, Any] = {"section": "prompts", "values": values}
     if request.method != "POST":
-        values["name"] = request.GET.get("name", "")[:LONGEST_SEARCH]
+        values["name"] = request.GET.get("name", "")[:MAX_SEARCH_LENGTH]
         return page(request, actor, "registry/prompt_new.html", context)
     try:
         prompt = prompts.create(
@@ -107,43 +109,47 @@ def prompt_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         context["errors"] = errors_of(problem, at_name)
         return page(request, actor, "registry/prompt_new.html", context, status=problem.kind.status)
     return done(
-        request, f"{prompt.name} is there. Write its first version.", page_url("registry:editor", actor, prompt.name)
+        request,
+        f"Prompt {prompt.name} created. Write its first version.",
+        page_url("registry:editor", actor, prompt.name),
     )
 
 
 def _words(text: str) -> list[str]:
-    """Tags as people type them: separated by commas."""
+    """Split tags, which are separated by commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 @in_project
 def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     lanes = _lanes(actor, prompt)
     live = next(
         (lane["release"].version for lane in lanes if lane["environment"].name == "production" and lane["release"]),
         None,
     )
-    shown = _full(prompt, live or prompt.head)
+    version = _full(prompt, live or prompt.head)
     waiting = _waiting(prompt)
     context = {
         **heading(actor, prompt, "overview"),
         "lanes": lanes,
         "waiting_here": waiting,
         "change": _first_change(waiting),
-        "version": shown,
-        "checks": listing.check_summaries(actor.project, [shown.content_hash]).get(shown.content_hash)
-        if shown
-        else None,
-        "uses": _uses(shown),
-        "used_by": prompts.users(prompt),
-        "line": timeline.stretch(prompt, length=MOMENTS_SHOWN),
+        "version": version,
+        "checks": _checks_of(actor, version) if version else None,
+        "uses": _uses(version),
+        "used_by": prompts.prompts_including(prompt),
+        "line": timeline.timeline_page(prompt, length=MAX_EVENTS_SHOWN),
     }
     return page(request, actor, "registry/prompt_detail.html", context)
 
 
+def _checks_of(actor: Actor, version: PromptVersion) -> listing.CheckSummary | None:
+    return listing.check_summaries(actor.project, [version.content_hash]).get(version.content_hash)
+
+
 def heading(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
-    """What the heading of all pages of a prompt shows."""
+    """Return the context of the heading of all pages of a prompt."""
     return {
         "section": "prompts",
         "prompt": prompt,
@@ -154,19 +160,19 @@ def heading(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
 
 
 def _full(prompt: Prompt, version: PromptVersion | None) -> PromptVersion | None:
-    """The version with its content and where it is live."""
-    return resolution.deliverable(prompt.versions.filter(pk=version.pk)).first() if version else None
+    """Return the version with its content and the environments where it is live."""
+    return resolution.with_live_environments(prompt.versions.filter(pk=version.pk)).first() if version else None
 
 
-def _waiting(prompt: Prompt) -> list[tuple[Promotion, approvals.Standing]]:
-    """Undecided promotions with where they stand; there are few at a time."""
+def _waiting(prompt: Prompt) -> list[tuple[Promotion, approvals.ApprovalStatus]]:
+    """Return undecided promotions with their approval status; there are few at a time."""
     rows = Promotion.objects.filter(prompt=prompt, status__in=UNDECIDED).order_by("id")
     full = rows.select_related("environment", "prompt", "version__author_key", "requested_by_key", "replaces__version")
-    return [(row, approvals.standing(row)) for row in full]
+    return [(row, approvals.get_approval_status(row)) for row in full]
 
 
-def _first_change(waiting: list[tuple[Promotion, approvals.Standing]]) -> dict[str, Any] | None:
-    """What the promotion that waits longest would change, if it replaces something."""
+def _first_change(waiting: list[tuple[Promotion, approvals.ApprovalStatus]]) -> dict[str, Any] | None:
+    """Return the changes of the oldest undecided promotion that replaces something."""
     for promotion, _ in waiting:
         live = approvals.live_release(promotion.environment, promotion.prompt)
         if live and live.version_id != promotion.version_id:
@@ -176,7 +182,7 @@ def _first_change(waiting: list[tuple[Promotion, approvals.Standing]]) -> dict[s
 
 
 def _lanes(actor: Actor, prompt: Prompt) -> list[dict[str, Any]]:
-    """Each environment with what is live there, and whether there is something to go back to."""
+    """Return each environment with its live release, and whether it can be rolled back."""
     live = {release.environment_id: release for release in listing.newest_releases().filter(prompt=prompt)}
     return [
         {
@@ -197,23 +203,23 @@ def _uses(version: PromptVersion | None) -> list[Inclusion]:
 
 @in_project
 def prompt_history(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     before = _moment(request.GET.get("before", ""))
-    only = request.GET.get("show") == "releases"
-    line = timeline.stretch(prompt, before=before, length=PAGE_SIZE, releases_only=only)
+    releases_only = request.GET.get("show") == "releases"
+    line = timeline.timeline_page(prompt, before=before, length=PAGE_SIZE, releases_only=releases_only)
     context = {
         **heading(actor, prompt, "history"),
         "line": line,
         "is_later_page": before is not None,
-        "only_releases": only,
-        "chart": _tokens_by_version(prompt) if before is None and not only else None,
+        "only_releases": releases_only,
+        "chart": _tokens_by_version(prompt) if before is None and not releases_only else None,
     }
     return page(request, actor, "registry/prompt_history.html", context)
 
 
 def _tokens_by_version(prompt: Prompt) -> charts.LineChart | None:
-    """How the prompt grew, over its newest versions; a line needs three points to say something."""
-    newest = list(prompt.versions.order_by("-number").values_list("number", "tokens")[:VERSIONS_CHARTED])
+    """Return a chart of the tokens of the newest versions; a line needs three points."""
+    newest = list(prompt.versions.order_by("-number").values_list("number", "tokens")[:MAX_VERSIONS_CHARTED])
     if len(newest) < 3:
         return None
     values = [(f"v{number}", tokens) for number, tokens in reversed(newest)]
@@ -224,22 +230,22 @@ def _tokens_by_version(prompt: Prompt) -> charts.LineChart | None:
 
 def _moment(text: str) -> datetime | None:
     try:
-        found = parse_datetime(text)
+        moment = parse_datetime(text)
     except ValueError:
         return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @in_project
 def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponse:
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     version = resolution.resolve(actor.project, Reference(name, Number(number)))
-    numbers = prompt.versions.filter(number__lt=number).aggregate(before=Max("number"))
+    numbers = prompt.versions.filter(number__lt=number).aggregate(previous=Max("number"))
     released = prompt.releases.filter(version=version).select_related("environment").order_by("-id")
     context = {
         **heading(actor, prompt, "version"),
         "version": version,
-        "before": numbers["before"],
+        "previous_number": numbers["previous"],
         "checks": actor.project.checks.filter(content_hash=version.content_hash)
         .order_by("name", "-id")
         .distinct("name"),
@@ -252,16 +258,16 @@ def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -
 
 @in_project
 def version_use(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Snippets that fetch the prompt, with the reference filled in."""
-    prompt = prompts.named(actor.project, name)
+    """Show snippets that fetch the prompt, with the reference filled in."""
+    prompt = prompts.get_prompt(actor.project, name)
     environments = list(Environment.objects.filter(project=actor.project).values_list("name", flat=True))
     selector = request.GET.get("at") or (environments[-1] if environments else "latest")
     problem: Problem | None = None
     version = None
     try:
         version = resolution.resolve(actor.project, Reference(name, parse_selector(selector)))
-    except Problem as found:
-        problem = found
+    except Problem as refusal:
+        problem = refusal
         selector = selector if is_environment_name(selector) else "latest"
     context = {
         **heading(actor, prompt, "use"),
@@ -281,8 +287,8 @@ def version_use(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 @in_project
 def prompt_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """The description and tags, and taking a prompt out of use."""
-    prompt = prompts.named(actor.project, name)
+    """Edit the description and tags of a prompt, or archive it."""
+    prompt = prompts.get_prompt(actor.project, name)
     actor.require(Right.EDIT)
     values = {"description": prompt.description, "tags": ", ".join(prompt.tags)}
     context: dict[str, Any] = {**heading(actor, prompt, "about"), "values": values}
@@ -294,24 +300,22 @@ def prompt_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     except Problem as problem:
         context["errors"] = errors_of(problem)
         return page(request, actor, "registry/prompt_about.html", context, status=problem.kind.status)
-    return done(request, "Saved.", page_url("registry:prompt-detail", actor, name))
+    return done(request, "Prompt saved", page_url("registry:prompt-detail", actor, name))
 
 
 @in_project
 @only_post
 def prompt_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    prompt = prompts.named(actor.project, name)
+    prompt = prompts.get_prompt(actor.project, name)
     try:
         prompts.archive(actor, prompt)
     except Problem as problem:
         return refused(request, problem, page_url("registry:prompt-about", actor, name))
-    return done(
-        request, f"{name} is archived; nothing of it is deleted.", page_url("registry:prompt-detail", actor, name)
-    )
+    return done(request, f"Prompt {name} archived; nothing is deleted", page_url("registry:prompt-detail", actor, name))
 
 
 @in_project
 @only_post
 def prompt_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    prompts.restore(actor, prompts.named(actor.project, name))
-    return done(request, f"{name} is back.", page_url("registry:prompt-detail", actor, name))
+    prompts.restore(actor, prompts.get_prompt(actor.project, name))
+    return done(request, f"Prompt {name} restored", page_url("registry:prompt-detail", actor, name))

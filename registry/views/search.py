@@ -11,7 +11,7 @@ from registry.views.frame import in_project, page, page_url
 
 PALETTE_HITS = 8
 PAGE_HITS = 50
-LONGEST = 200
+MAX_SEARCH_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Place:
 
 @in_project
 def search_page(request: HttpRequest, actor: Actor) -> HttpResponse:
-    text = request.GET.get("q", "").strip()[:LONGEST]
+    text = request.GET.get("q", "").strip()[:MAX_SEARCH_LENGTH]
     if request.GET.get("palette") and request.htmx:  # type: ignore[attr-defined]  # set by django-htmx
         places = [place for place in _places(actor) if _fits(place, text)]
         context = {

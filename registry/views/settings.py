@@ -1,4 +1,4 @@
-"""Settings of a project: people, environments and their rules, API keys, and the audit log."""
+"""Settings of a project: members, environments and their rules, API keys, and the audit log."""
 
 import csv
 import json
@@ -22,13 +22,18 @@ from registry.promotions import environments
 from registry.promotions.environments import Rules
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
-# How long a new key lives unless somebody says otherwise; a key that never ends has to be chosen.
-LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never ends"))
+# The default is the second; a key that never expires has to be chosen.
+LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never expires"))
+SCOPE_HINTS = {
+    "read": "fetch, render, compare",
+    "write": "commit, request promotions, release approved ones, record checks; never approve",
+    "observe": "report calls",
+}
 EXPORT_CHUNK = 1_000
 KEY_FORM = "key_form"
 
 
-# --- People ----------------------------------------------------------------------------------------------------------
+# --- Members --------------------------------------------------------------------------------------------------------
 @in_project
 def members(request: HttpRequest, actor: Actor) -> HttpResponse:
     values = {"username": request.POST.get("username", "").strip(), "role": request.POST.get("role", Role.EDITOR)}
@@ -41,7 +46,7 @@ def members(request: HttpRequest, actor: Actor) -> HttpResponse:
             context["errors"] = errors_of(problem, {"member.unknown_user": "username", "member.last_admin": "role"})
             status = problem.kind.status
         else:
-            return done(request, f"{values['username']} is {values['role']} now.", page_url("registry:members", actor))
+            return done(request, f"{values['username']} is {values['role']} now", page_url("registry:members", actor))
     rows = Membership.objects.filter(project=actor.project).select_related("user").order_by("user__username")
     return page(request, actor, "registry/settings/members.html", {**context, "rows": rows}, status=status)
 
@@ -50,7 +55,7 @@ def _person(actor: Actor, username: str) -> User:
     actor.require(Right.ADMINISTER)
     user = User.objects.filter(username=username).first()
     if user is None:
-        raise Problem("member.unknown_user", f"There is nobody named {quoted(username)}.")
+        raise Problem("member.unknown_user", f"There is no user named {quoted(username)}.")
     return user
 
 
@@ -67,7 +72,7 @@ def member_remove(request: HttpRequest, actor: Actor, username: str) -> HttpResp
         projects.remove_member(actor, user=_person(actor, username))
     except Problem as problem:
         return refused(request, problem, page_url("registry:members", actor))
-    return done(request, f"{username} is no member any more.", page_url("registry:members", actor))
+    return done(request, f"{username} removed from the project", page_url("registry:members", actor))
 
 
 # --- Environments ----------------------------------------------------------------------------------------------------
@@ -83,14 +88,14 @@ def environment_list(request: HttpRequest, actor: Actor) -> HttpResponse:
             fields = dict.fromkeys(("environment.invalid_name", "environment.name_taken"), "name")
             context["errors"], status = errors_of(problem, fields), problem.kind.status
         else:
-            return done(request, f"{created.name} is there.", page_url("registry:environments", actor))
+            return done(request, f"Environment {created.name} created", page_url("registry:environments", actor))
     context["rows"] = Environment.objects.filter(project=actor.project)
     return page(request, actor, "registry/settings/environments.html", context, status=status)
 
 
 @in_project
 def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    environment = environments.named(actor.project, name)
+    environment = environments.get_environment(actor.project, name)
     values: Any = {
         "protected": "on" if environment.protected else "",
         "required_approvals": environment.required_approvals,
@@ -110,7 +115,7 @@ def environment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRes
     except Problem as problem:
         context |= {"values": request.POST, "errors": errors_of(problem)}
         return page(request, actor, "registry/settings/environment.html", context, status=problem.kind.status)
-    return done(request, f"The rules of {name} are saved.", page_url("registry:environments", actor))
+    return done(request, f"Rules of {name} saved", page_url("registry:environments", actor))
 
 
 def _rules(request: HttpRequest) -> Rules:
@@ -124,25 +129,25 @@ def _rules(request: HttpRequest) -> Rules:
 def environment_move(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     position = whole(request.POST.get("position", ""))
     if position is not None:
-        environments.move(actor, environments.named(actor.project, name), to=position)
-    return done(request, "The order is saved.", page_url("registry:environments", actor))
+        environments.move(actor, environments.get_environment(actor.project, name), to=position)
+    return done(request, "Order saved", page_url("registry:environments", actor))
 
 
 @in_project
 @only_post
 def environment_remove(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     try:
-        environments.remove(actor, environments.named(actor.project, name))
+        environments.remove(actor, environments.get_environment(actor.project, name))
     except Problem as problem:
         return refused(request, problem, page_url("registry:environment", actor, name))
-    return done(request, f"{name} is removed.", page_url("registry:environments", actor))
+    return done(request, f"Environment {name} removed", page_url("registry:environments", actor))
 
 
 # --- API keys --------------------------------------------------------------------------------------------------------
 @never_cache
 @in_project
 def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """The project's keys, and a form for a new one. The token is in the answer to the form, and nowhere else."""
+    """List the project's keys, with a form for a new one. The token is in the answer to the form, and nowhere else."""
     actor.require(Right.ADMINISTER)
     values = {"name": request.POST.get("name", ""), "scopes": request.POST.getlist("scopes") or ["read"]}
     values["days"] = request.POST.get("days", LIFETIMES[1][0])
@@ -151,7 +156,9 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     if request.method == "POST":
         if request.POST.get("form") != request.session.pop(KEY_FORM, None):
             return refused(
-                request, Problem("request.invalid", "This form was sent already."), page_url("registry:keys", actor)
+                request,
+                Problem("request.invalid", "This form was submitted already."),
+                page_url("registry:keys", actor),
             )
         try:
             context["issued"], context["token"] = api_keys.issue(
@@ -165,17 +172,17 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
             context["errors"], status = errors_of(problem, fields), problem.kind.status
         else:
             context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0]}
-    # A form makes one key: loading the answer again, or going back and sending again, makes no second one.
+    # A form creates one key: reloading the answer, or going back and submitting again, creates no second one.
     request.session[KEY_FORM] = context["form"] = secrets.token_urlsafe(12)
     rows = APIKey.objects.filter(project=actor.project).select_related("created_by").order_by("-id")
-    context |= {"rows": rows, "scopes": Scope.choices, "lifetimes": LIFETIMES}
+    context |= {"rows": rows, "scopes": Scope.choices, "scope_hints": SCOPE_HINTS, "lifetimes": LIFETIMES}
     return page(request, actor, "registry/settings/keys.html", context, status=status)
 
 
 def _end(days: str) -> datetime | None:
-    """When a key ends; None is never, and has to be chosen."""
+    """Return when a key expires; None is never, and has to be chosen."""
     if days not in dict(LIFETIMES):
-        fault = Fault("/days", "choice", "Choose how long the key lives.")
+        fault = Fault("/days", "choice", "Choose when the key expires.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     return timezone.now() + timedelta(days=int(days)) if days else None
 
@@ -188,39 +195,41 @@ def key_revoke(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
     if key is None:
         raise Problem("not_found", "There is no such key.")
     api_keys.revoke(actor, key)
-    return done(request, f"{key.name} is revoked.", page_url("registry:keys", actor))
+    return done(request, f"Key {key.name} revoked", page_url("registry:keys", actor))
 
 
 # --- Audit log -------------------------------------------------------------------------------------------------------
 @in_project
 def audit_log(request: HttpRequest, actor: Actor) -> HttpResponseBase:
-    """Who changed what, newest first; the same filters as a file with `?export=csv` or `jsonl`."""
-    asked = {name: request.GET.get(name, "").strip()[:200] for name in ("action", "target", "actor", "since", "until")}
-    rows = _narrowed(AuditEntry.objects.filter(project=actor.project).order_by("-id"), asked)
+    """List changes, newest first; the same filters as a file with `?export=csv` or `jsonl`."""
+    filters = {
+        name: request.GET.get(name, "").strip()[:200] for name in ("action", "target", "actor", "since", "until")
+    }
+    rows = _filtered(AuditEntry.objects.filter(project=actor.project).order_by("-id"), filters)
     if request.GET.get("export") in EXPORTS:
         return _export(rows, request.GET["export"], actor.project.slug)
     before = whole(request.GET.get("before", ""))
     if before:
         rows = rows.filter(pk__lt=before)
-    shown = list(rows[: PAGE_SIZE + 1])
+    entries = list(rows[: PAGE_SIZE + 1])
     context = {
         "section": "settings",
         "tab": "audit",
-        "asked": asked,
-        "is_filtered": any(asked.values()),
-        "rows": shown[:PAGE_SIZE],
-        "older": shown[PAGE_SIZE - 1].pk if len(shown) > PAGE_SIZE else None,
+        "filters": filters,
+        "is_filtered": any(filters.values()),
+        "rows": entries[:PAGE_SIZE],
+        "older": entries[PAGE_SIZE - 1].pk if len(entries) > PAGE_SIZE else None,
         "is_later_page": before is not None,
     }
     return page(request, actor, "registry/settings/audit.html", context)
 
 
-def _narrowed(rows: QuerySet[AuditEntry], asked: dict[str, str]) -> QuerySet[AuditEntry]:
+def _filtered(rows: QuerySet[AuditEntry], filters: dict[str, str]) -> QuerySet[AuditEntry]:
     lookups = {"action": "action__startswith", "target": "target__startswith", "actor": "actor__startswith"}
     for name, lookup in lookups.items():
-        if asked[name]:
-            rows = rows.filter(**{lookup: asked[name]})
-    since, until = _day(asked["since"]), _day(asked["until"])
+        if filters[name]:
+            rows = rows.filter(**{lookup: filters[name]})
+    since, until = _day(filters["since"]), _day(filters["until"])
     if since:
         rows = rows.filter(created_at__gte=since)
     if until:
@@ -241,7 +250,7 @@ COLUMNS = ("created_at", "actor", "action", "target", "before", "after", "reques
 
 
 class _Echo:
-    """What csv writes to: a line is handed on instead of kept."""
+    """A file for csv that hands each line on instead of keeping it."""
 
     def write(self, line: str) -> str:
         return line

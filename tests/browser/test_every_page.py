@@ -21,7 +21,7 @@ PAGES = [
     "prompts/?archived=1",
     "prompts/?folder=support&order=care",
     "new-prompt/",
-    "bring-in/",
+    "import-prompts/",
     f"{TRIAGE}/",
     f"{TRIAGE}/history/",
     f"{TRIAGE}/versions/3/",
@@ -55,7 +55,7 @@ PAGES = [
     "new-evaluation/?prompt=support.route@latest",
     "evaluations/1/",
     "new-sweep/?prompt=support.route@latest",
-    "new-lineup/?run=1",
+    "new-comparison/?run=1",
     "fine-tunes/",
     "new-training-set/",
     "new-training-set/?prompt=support.route@latest&dataset=support.tickets",
@@ -177,7 +177,7 @@ def tuned(instance: Instance) -> list[str]:
 
     recipe = {"dataset": "support.tickets", "prompt": "support.route@latest", "instruction": "Sort the ticket."}
     number = instance.call("POST", "/api/v1/training-sets", recipe)[1]["id"]
-    until(f"/api/v1/training-sets/{number}", lambda one: one["state"] == "ready")
+    until(f"/api/v1/training-sets/{number}", lambda one: one["state"] == "done")
     until("/api/v1/datasets/support.tickets/versions/latest/leakage", lambda one: not one["blocks_fine_tuning"])
     asked = {"training_set": number, "model": "sandbox/sandbox-small", "submit": True}
     job = instance.call("POST", "/api/v1/fine-tunes", asked)[1]["id"]

@@ -8,7 +8,7 @@ import pytest
 from cuebook import Cuebook
 
 from registry.accounts import api_keys
-from registry.accounts.permissions import command_line
+from registry.accounts.permissions import actor_for_command_line
 from registry.models import APIKey, PromptVersion
 from registry.prompts import versions
 from tests.client.gate import Gate
@@ -31,7 +31,7 @@ class Service:
 
     def __init__(self, stage: Stage, gate: Gate, cache_dir: Path) -> None:
         self.stage, self.gate, self.cache_dir = stage, gate, cache_dir
-        self.key, self.token = api_keys.issue(command_line(stage.project), name="service", scopes=["read"])
+        self.key, self.token = api_keys.issue(actor_for_command_line(stage.project), name="service", scopes=["read"])
         self.prompt = stage.prompt()
         self.errors: list[Exception] = []
         self.clients: list[Cuebook] = []
@@ -54,12 +54,12 @@ class Service:
             "cache_dir": self.cache_dir,
             "on_error": self.errors.append,
         }
-        made = Cuebook(self.gate.url, options.pop("key", self.token), **{**plain, **options})
-        self.clients.append(made)
-        return made
+        client = Cuebook(self.gate.url, options.pop("key", self.token), **{**plain, **options})
+        self.clients.append(client)
+        return client
 
     def revoke(self) -> None:
-        api_keys.revoke(command_line(self.stage.project), APIKey.objects.get(pk=self.key.pk))
+        api_keys.revoke(actor_for_command_line(self.stage.project), APIKey.objects.get(pk=self.key.pk))
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def gate(live_stage: Stage) -> Iterator[Gate]:
     """In front of Django itself: what it answers right after a release is the release."""
     assert live_stage
     with django_alone() as url:
-        made = Gate(url)
-        yield made
-        made.close()
+        gate_ = Gate(url)
+        yield gate_
+        gate_.close()
 
 
 @pytest.fixture
 def service(live_stage: Stage, gate: Gate, tmp_path: Path) -> Iterator[Service]:
-    made = Service(live_stage, gate, tmp_path / "copies")
-    yield made
-    for client in made.clients:
+    service_ = Service(live_stage, gate, tmp_path / "copies")
+    yield service_
+    for client in service_.clients:
         client.close()

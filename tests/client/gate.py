@@ -18,7 +18,7 @@ class Gate:
 
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target).netloc
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.is_down = False
         self.answer: tuple[int, Mapping[str, str], bytes] | None = None
         self.change: Callable[[bytes], bytes] = lambda body: body
@@ -49,14 +49,14 @@ class Gate:
         self._thread.join()
 
     def pass_on(self, request: BaseHTTPRequestHandler) -> None:
-        self.asked.append(f"{request.command} {request.path}")
+        self.requests.append(f"{request.command} {request.path}")
         if self.is_down:
             request.close_connection = True
             return
         if self.refuse and self.refuse in request.path:
             status, headers, body = 504, {}, b""
         else:
-            status, headers, body = self.answer or self._asked_there(request)
+            status, headers, body = self.answer or self._forward(request)
         body = self.change(body)
         if self.drip_seconds:
             head = b"HTTP/1.1 200 OK\r\n" + b"X-Slow: 1\r\n" * 1_000
@@ -78,13 +78,13 @@ class Gate:
                 return
             time.sleep(self.drip_seconds)
 
-    def _asked_there(self, request: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
-        there = http.client.HTTPConnection(self.target, timeout=20)
+    def _forward(self, request: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
+        connection = http.client.HTTPConnection(self.target, timeout=20)
         sent = request.rfile.read(int(request.headers.get("Content-Length", 0)))
-        kept = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        there.request(request.command, request.path, body=sent or None, headers=kept)
-        answer = there.getresponse()
+        forwarded = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        connection.request(request.command, request.path, body=sent or None, headers=forwarded)
+        answer = connection.getresponse()
         body = answer.read()
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
-        there.close()
+        connection.close()
         return answer.status, headers, body

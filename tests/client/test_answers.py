@@ -16,7 +16,7 @@ PROBLEM = {"Content-Type": "application/problem+json"}
 def test_what_is_gone_is_not_hidden_by_what_is_held(service: Service):
     service.release("v1")
     client = service.client()
-    held = client.get("support.triage")
+    prompt = client.get("support.triage")
     tag = content_hash({})
     gone = json.dumps({"environment": "production", "since": "x", "removed": ["support.triage"], "prompts": {}})
     service.gate.answer = (200, {"ETag": f'"{tag}"'}, gone.encode())
@@ -27,7 +27,7 @@ def test_what_is_gone_is_not_hidden_by_what_is_held(service: Service):
     with pytest.raises(cuebook.NotFoundError, match="There is no prompt"):
         client.get("support.triage")
 
-    assert held.render(ticket="x")["model"] == "gpt-4o-mini", "who holds it may finish"
+    assert prompt.render(ticket="x")["model"] == "gpt-4o-mini", "who holds it may finish"
     service.gate.answer = None
     client.refresh()
     assert client.get("support.triage").number == 1
@@ -74,8 +74,8 @@ def test_what_is_not_what_its_hash_says_is_not_used(service: Service):
     assert client.get("support.triage").number == 1
     with pytest.raises(cuebook.IntegrityError):
         client.get("support.triage@2")
-    found = client.batch(["support.triage@2"], return_exceptions=True)
-    assert isinstance(found[0], cuebook.IntegrityError)
+    results = client.batch(["support.triage@2"], return_exceptions=True)
+    assert isinstance(results[0], cuebook.IntegrityError)
     service.gate.change = lambda body: body.replace(b'"support.triage"', b'"support.else"')
     with pytest.raises(cuebook.IntegrityError):
         client.refresh()
@@ -106,8 +106,8 @@ def test_an_answer_that_is_not_as_it_should_be_is_an_error_of_ours(service: Serv
         client.get("support.triage")
     with pytest.raises((cuebook.IntegrityError, cuebook.UnavailableError)):
         client.refresh()
-    found = client.batch(["support.triage@1"], return_exceptions=True)
-    assert isinstance(found[0], (cuebook.IntegrityError, cuebook.UnavailableError))
+    results = client.batch(["support.triage@1"], return_exceptions=True)
+    assert isinstance(results[0], (cuebook.IntegrityError, cuebook.UnavailableError))
 
 
 def test_what_arrives_is_what_was_asked_for(service: Service):
@@ -140,11 +140,11 @@ def test_what_arrives_is_what_was_asked_for(service: Service):
 
 
 def test_examples_that_cannot_be_had_keep_nothing_else_back(service: Service):
-    made = example_sets.create(service.stage.edith, name="support.tickets")
-    chosen = example_sets.commit(
-        service.stage.edith, made, examples=[{"input": "a", "output": "b"}], message="m"
+    example_set = example_sets.create(service.stage.edith, name="support.tickets")
+    committed = example_sets.commit(
+        service.stage.edith, example_set, examples=[{"input": "a", "output": "b"}], message="m"
     ).version
-    service.stage.release(service.commit({**TRIAGE, "examples": {"set": chosen.content_hash}}))
+    service.stage.release(service.commit({**TRIAGE, "examples": {"set": committed.content_hash}}))
     service.gate.refuse = "/example-sets/"
     client = service.client()
 

@@ -71,37 +71,37 @@ def test_a_copy_that_cannot_be_written_is_told_and_missed_by_nobody(service: Ser
 
 def test_a_revoked_key_reads_no_copy(service: Service):
     service.release("v1")
-    held = service.client()
-    held.get("support.triage")
+    client = service.client()
+    client.get("support.triage")
     service.revoke()
 
     with pytest.raises(cuebook.KeyRefusedError):
         service.client().get("support.triage")
 
     with pytest.raises(cuebook.KeyRefusedError):
-        held.refresh()
-    assert held.get("support.triage").number == 1, "who runs goes on, and is told"
+        client.refresh()
+    assert client.get("support.triage").number == 1, "who runs goes on, and is told"
     with pytest.raises(cuebook.KeyRefusedError):
-        held.get("support.triage@1")
+        client.get("support.triage@1")
 
 
 def test_processes_share_the_copy_and_lose_nothing_of_each_other(service: Service):
     service.release("v1")
     service.release("v2")
-    one, other = service.client(), service.client()
-    one.get("support.triage@1")
-    other.get("support.triage@2")
+    first, second = service.client(), service.client()
+    first.get("support.triage@1")
+    second.get("support.triage@2")
     for _ in range(2):
-        one.refresh()
-        other.refresh()
+        first.refresh()
+        second.refresh()
     (copy,) = service.cache_dir.iterdir()
     before = copy.read_bytes()
-    one.refresh()
-    other.refresh()
+    first.refresh()
+    second.refresh()
     assert copy.read_bytes() == before, "where nothing has changed nothing is written"
     copy.unlink()
-    one.refresh()
-    other.refresh()
+    first.refresh()
+    second.refresh()
     service.gate.is_down = True
     later = service.client()
     assert [later.get(f"support.triage@{number}").number for number in (1, 2)] == [1, 2]

@@ -18,12 +18,12 @@ def test_without_the_registry_warm_reads_go_on_and_recover_by_themselves(service
 
     assert soon(lambda: service.errors)
     assert isinstance(service.errors[0], cuebook.UnavailableError)
-    asked = len(service.gate.asked)
+    request_count = len(service.gate.requests)
     began = time.monotonic()
     while time.monotonic() < began + 0.3:
         assert client.get("support.triage") is prompt
     assert prompt.age > 0.3
-    assert len(service.gate.asked) - asked < 3, "it backs off"
+    assert len(service.gate.requests) - request_count < 3, "it backs off"
     with pytest.raises(cuebook.UnavailableError):
         client.get("support.triage@staging")
     service.gate.is_down = False
@@ -36,14 +36,14 @@ def test_without_registry_and_copy_nobody_waits_twice(service: Service):
     client = service.client()
     with pytest.raises(cuebook.UnavailableError):
         client.get("support.triage")
-    asked = len(service.gate.asked)
+    request_count = len(service.gate.requests)
     for _ in range(50):
         with pytest.raises(cuebook.UnavailableError):
             client.get("support.triage")
     assert client.get("support.triage", fallback="Sort.").is_fallback
-    found = client.batch(["support.triage", "support.other"], return_exceptions=True)
-    assert {type(one) for one in found} == {cuebook.UnavailableError}
-    assert len(service.gate.asked) - asked <= 1
+    results = client.batch(["support.triage", "support.other"], return_exceptions=True)
+    assert {type(result) for result in results} == {cuebook.UnavailableError}
+    assert len(service.gate.requests) - request_count <= 1
 
 
 def test_it_waits_as_long_as_it_is_asked_to(service: Service):
@@ -71,6 +71,6 @@ def test_a_handler_that_fails_stops_nothing(service: Service, caplog: pytest.Log
     client = service.client(on_error=broken)
     assert client.get("support.triage", fallback="x").is_fallback
     assert "on_error failed" in caplog.text
-    silent = service.client(on_error=None)
-    assert silent.get("support.triage", fallback="x").is_fallback
+    logging_client = service.client(on_error=None)
+    assert logging_client.get("support.triage", fallback="x").is_fallback
     assert "NotFoundError" in caplog.text

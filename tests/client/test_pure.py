@@ -1,4 +1,4 @@
-"""The client's parts that need no registry: the hash, the pace, and the vectors that server and client share."""
+"""The client's parts that need no registry: the hash, the schedule, and the vectors that server and client share."""
 
 import copy
 import json
@@ -13,15 +13,15 @@ import cuebook
 import pytest
 import rfc8785
 from cuebook.hashing import canonical, content_hash
-from cuebook.pace import LONGEST_REST_SECONDS, Pace, retry_after
 from cuebook.prompt import Prompt, arguments
+from cuebook.schedule import MAX_BACKOFF_SECONDS, RefreshSchedule, parse_retry_after
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Problem
 from core.example_selection import Candidate, choose
 from core.examples import Shot, set_hash
-from evaluations.providers.chat import request_of
+from evaluations.providers.chat import build_request
 from registry.content import content_hash as identity
 from registry.content.normalize import normalise
 from registry.prompts import versions
@@ -40,7 +40,7 @@ def test_the_canonical_form_is_that_of_the_reference(value: Any):
     assert canonical(value).encode() == rfc8785.dumps(value)
 
 
-class Held:
+class StubSource:
     """Where a vector's prompt gets its example set."""
 
     def __init__(self, shots: list[Shot]) -> None:
@@ -58,8 +58,8 @@ class Held:
 
 def shots_of(vector: dict[str, Any]) -> list[Shot]:
     return [
-        Shot(one["input"], one["output"], one.get("note", ""), tuple(one.get("tags", ())))
-        for one in vector.get("examples", ())
+        Shot(example["input"], example["output"], example.get("note", ""), tuple(example.get("tags", ())))
+        for example in vector.get("examples", ())
     ]
 
 
@@ -69,7 +69,7 @@ def test_the_client_renders_the_vectors(vector: dict[str, Any]):
     assert content_hash(content) == vector["hash"]
     assert all(content_hash(partial["content"]) == pinned for pinned, partial in vector.get("partials", {}).items())
     document = {"prompt": "p", "number": 1, "hash": vector["hash"], "content": content}
-    prompt = Prompt({**document, "partials": vector.get("partials", {})}, Held(shots), None)
+    prompt = Prompt({**document, "partials": vector.get("partials", {})}, StubSource(shots), None)
     for case in vector["cases"]:
         if "problem" in case:
             with pytest.raises(cuebook.RenderError) as refused:
@@ -93,12 +93,12 @@ def test_the_server_renders_the_vectors(vector: dict[str, Any]):
     for case in vector["cases"]:
         if "problem" in case:
             with pytest.raises(Problem) as refused:
-                versions.renderers().render(content, case["variables"], partials, shots)
+                versions.renderer_pool().render(content, case["variables"], partials, shots)
             assert refused.value.code == case["problem"]
         else:
-            rendered = versions.renderers().render(content, case["variables"], partials, shots)
+            rendered = versions.renderer_pool().render(content, case["variables"], partials, shots)
             assert written(arguments(rendered)) == written(case["arguments"])
-            assert request_of(rendered, rendered["model"].get("name", ""), {}).body() == {
+            assert build_request(rendered, rendered["model"].get("name", ""), {}).body() == {
                 "model": "",
                 **arguments(rendered),
             }
@@ -123,33 +123,33 @@ def test_the_vectors_cover_the_language():
 
 def test_rests_double_up_to_five_minutes_and_end_with_a_success():
     now = [0.0]
-    pace = Pace(30.0, clock=lambda: now[0])
-    assert not pace.is_resting
-    assert all(24 <= pace.wait() <= 36 for _ in range(100))
-    rests = []
+    schedule = RefreshSchedule(30.0, clock=lambda: now[0])
+    assert not schedule.is_backing_off
+    assert all(24 <= schedule.wait() <= 36 for _ in range(100))
+    pauses = []
     for _ in range(20):
-        pace.failed()
-        assert pace.is_resting
-        rests.append(pace.wait())
-    for rest, longest in zip(rests, [1, 2, 4, 8, 16, 32, 64, 128, 256, *[LONGEST_REST_SECONDS] * 11], strict=True):
+        schedule.failed()
+        assert schedule.is_backing_off
+        pauses.append(schedule.wait())
+    for rest, longest in zip(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, *[MAX_BACKOFF_SECONDS] * 11], strict=True):
         assert 0.5 * longest <= rest <= 1.5 * longest
     now[0] += 1_000
-    assert not pace.is_resting
-    assert pace.wait() == 0.0
-    pace.failed(retry_after=2_000)
-    assert 2_000 <= pace.wait() <= 2_400
-    pace.succeeded()
-    assert not pace.is_resting
-    assert 24 <= pace.wait() <= 36
+    assert not schedule.is_backing_off
+    assert schedule.wait() == 0.0
+    schedule.failed(retry_after=2_000)
+    assert 2_000 <= schedule.wait() <= 2_400
+    schedule.succeeded()
+    assert not schedule.is_backing_off
+    assert 24 <= schedule.wait() <= 36
 
 
 def test_retry_after_in_both_its_forms():
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    assert retry_after("120") == 120.0
-    assert 80 < (retry_after(soon) or 0) <= 90
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-    assert retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") is None
-    assert [retry_after(text) for text in (None, "", "soon", "-5", "١٢", "99999999999999")] == [
+    assert parse_retry_after("120") == 120.0
+    assert 80 < (parse_retry_after(soon) or 0) <= 90
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert parse_retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") is None
+    assert [parse_retry_after(text) for text in (None, "", "soon", "-5", "١٢", "99999999999999")] == [
         None,
         None,
         None,
@@ -164,4 +164,4 @@ def test_errors_travel_between_processes():
         copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
         assert (type(copied), str(copied), copied.code) == (type(error), str(error), error.code)
         assert isinstance(copied, cuebook.CuebookError)
-    assert math.isinf(Prompt.from_fallback("p", "x", Held([])).age)
+    assert math.isinf(Prompt.from_fallback("p", "x", StubSource([])).age)

@@ -34,15 +34,15 @@ def test_the_first_get_loads_all_and_no_later_one_asks(service: Service):
     assert prompt.age < 60
     assert client.get("support.triage") is client.get("support.triage@production") is prompt
     assert client.render("support.triage", ticket="Hello") == prompt.render(ticket="Hello") == CALL
-    assert service.gate.asked == [SNAPSHOT]
+    assert service.gate.requests == [SNAPSHOT]
     assert service.errors == []
 
 
-def test_a_refresh_brings_a_release_and_only_what_has_changed(service: Service):
+def test_a_refresh_fetches_only_what_has_changed(service: Service):
     service.release("v1")
     client = service.client()
     before = client.get("support.triage")
-    tag = service.gate.asked
+    tag = service.gate.requests
     service.release("v2")
     other = service.commit({"kind": "text", "text": "Be kind."}, "shared.tone")
     service.stage.release(other)
@@ -54,10 +54,10 @@ def test_a_refresh_brings_a_release_and_only_what_has_changed(service: Service):
     assert before.render(ticket="Hello") == CALL
     assert len(tag) == 2
     assert tag[1].startswith(f"{SNAPSHOT}?since=sha256:")
-    held = client.get("support.triage")
+    prompt = client.get("support.triage")
     client.refresh()
-    assert client.get("support.triage") is held
-    assert len(service.gate.asked) == 3
+    assert client.get("support.triage") is prompt
+    assert len(service.gate.requests) == 3
 
 
 def test_every_selector(service: Service):
@@ -65,21 +65,21 @@ def test_every_selector(service: Service):
     service.release("v2", "staging")
     client = service.client()
 
-    found = {
+    prompts = {
         selector: client.get(f"support.triage@{selector}")
         for selector in ("1", "staging", "latest", first.content_hash, first.content_hash[:25])
     }
 
-    assert [prompt.number for prompt in found.values()] == [1, 2, 2, 1, 1]
-    assert [prompt.age == 0.0 for prompt in found.values()] == [True, False, False, True, True]
-    asked = len(service.gate.asked)
-    assert client.get("support.triage@staging") is found["staging"]
-    assert len(service.gate.asked) == asked == 6
+    assert [prompt.number for prompt in prompts.values()] == [1, 2, 2, 1, 1]
+    assert [prompt.age == 0.0 for prompt in prompts.values()] == [True, False, False, True, True]
+    request_count = len(service.gate.requests)
+    assert client.get("support.triage@staging") is prompts["staging"]
+    assert len(service.gate.requests) == request_count == 6
     service.release("v3", "staging")
     client.refresh()
     assert client.get("support.triage@staging").number == client.get("support.triage@latest").number == 3
-    assert client.get("support.triage@1") is found["1"]
-    assert service.gate.asked[-1] == "POST /api/v1/prompts/batch"
+    assert client.get("support.triage@1") is prompts["1"]
+    assert service.gate.requests[-1] == "POST /api/v1/prompts/batch"
 
 
 def test_refusals_are_told_apart(service: Service):
@@ -94,10 +94,10 @@ def test_refusals_are_told_apart(service: Service):
         with pytest.raises(cuebook.RefusedError) as invalid:
             client.get(reference)
         assert invalid.value.code in {"reference.invalid", "prompt.invalid_selector"}
-    asked = len(service.gate.asked)
+    request_count = len(service.gate.requests)
     with pytest.raises(cuebook.NotFoundError):
         client.get("support.nothing")
-    assert len(service.gate.asked) == asked, "what was not found a moment ago is not asked for again"
+    assert len(service.gate.requests) == request_count, "what was not found a moment ago is not asked for again"
     with pytest.raises(cuebook.KeyRefusedError) as refused:
         service.client(key=service.token + "x").get("support.triage")
     assert refused.value.code == "auth.invalid_key"
@@ -125,10 +125,10 @@ def test_render_says_what_is_missing(service: Service):
         ({"messages": [{"role": "user", "content": "{{ ticket }}"}]}, [{"role": "user", "content": "Hello"}]),
     ],
 )
-def test_a_fallback_is_given_for_any_failure_and_says_so(service: Service, given: Any, messages: Any):
+def test_a_fallback_is_given_for_any_failure_and_says_so(service: Service, fallback: Any, messages: Any):
     client = service.client()
 
-    prompt = client.get("support.triage", fallback=given)
+    prompt = client.get("support.triage", fallback=fallback)
 
     assert prompt.is_fallback
     assert (prompt.number, prompt.age) == (None, math.inf)
@@ -136,7 +136,7 @@ def test_a_fallback_is_given_for_any_failure_and_says_so(service: Service, given
     assert isinstance(service.errors[-1], cuebook.NotFoundError)
     service.release("v1")
     client.refresh()
-    assert not client.get("support.triage", fallback=given).is_fallback
+    assert not client.get("support.triage", fallback=fallback).is_fallback
 
 
 def test_a_batch_is_one_question(service: Service):
@@ -146,13 +146,13 @@ def test_a_batch_is_one_question(service: Service):
 
     live, first, staging = client.batch(["support.triage", "support.triage@1", "support.triage@staging"])
 
-    assert [one.number for one in (live, first, staging)] == [1, 1, 2]
-    assert service.gate.asked == [SNAPSHOT, "POST /api/v1/prompts/batch"]
-    wanted = ["support.triage@1", "support.nothing", "no name"]
-    found = client.batch(wanted, return_exceptions=True)
-    assert [type(one).__name__ for one in found] == ["Prompt", "NotFoundError", "RefusedError"]
+    assert [prompt.number for prompt in (live, first, staging)] == [1, 1, 2]
+    assert service.gate.requests == [SNAPSHOT, "POST /api/v1/prompts/batch"]
+    references = ["support.triage@1", "support.nothing", "no name"]
+    results = client.batch(references, return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["Prompt", "NotFoundError", "RefusedError"]
     with pytest.raises(cuebook.NotFoundError):
-        client.batch(wanted)
+        client.batch(references)
     assert client.batch([]) == []
 
 
@@ -160,29 +160,31 @@ def test_it_renders_as_the_registry_does(service: Service):
     """Partials, loops and examples, held against `POST .../render` byte for byte."""
     tone = service.commit({"kind": "text", "text": "Be {{ mood }}, {{ name | default('friend') }}.\n"}, "shared.tone")
     service.stage.release(tone)
-    made = example_sets.create(service.stage.edith, name="support.tickets")
+    example_set = example_sets.create(service.stage.edith, name="support.tickets")
     shots = [{"input": f"I cannot log in {n}", "output": f"account-{n % 3}", "note": f"n{n}"} for n in range(6)]
-    chosen = example_sets.commit(service.stage.edith, made, examples=shots, message="m").version
-    for work in Embedding.objects.filter(version=chosen):
-        vector_search.fill(work)
-    shown = {"role": "placeholder", "name": "examples"}
+    example_version = example_sets.commit(service.stage.edith, example_set, examples=shots, message="m").version
+    for work in Embedding.objects.filter(version=example_version):
+        vector_search.embed_missing(work)
+    placeholder = {"role": "placeholder", "name": "examples"}
     body = {
         **TRIAGE,
-        "messages": [{"role": "system", "content": "{% include 'shared.tone' %}"}, shown, TRIAGE["messages"][1]],
+        "messages": [{"role": "system", "content": "{% include 'shared.tone' %}"}, placeholder, TRIAGE["messages"][1]],
         "response": {"format": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}},
         "tools": [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}],
     }
-    asked: dict[str, dict[str, Any]] = {
+    contents: dict[str, dict[str, Any]] = {
         "fixed": {},
         "first": {"select": "first", "k": 2},
         "budget": {"select": "first", "k": 4, "token_budget": 30},
         "similar": {"select": "similar", "k": 2, "query": "{{ ticket }}"},
     }
-    for name, how in asked.items():
-        service.stage.release(service.commit({**body, "examples": {"set": chosen.content_hash, **how}}, f"p.{name}"))
+    for name, how in contents.items():
+        service.stage.release(
+            service.commit({**body, "examples": {"set": example_version.content_hash, **how}}, f"p.{name}")
+        )
     client = service.client()
 
-    for name in asked:
+    for name in contents:
         variables = {"ticket": "Ünïcode ✓ \u2028", "mood": "kind"}
         prompt = client.get(f"p.{name}")
         mine = prompt.render(**variables)
@@ -193,7 +195,7 @@ def test_it_renders_as_the_registry_does(service: Service):
         assert mine["tools"] == theirs["tools"]
         assert {"name": mine["model"], "temperature": 0.1, "max_tokens": 100} == theirs["model"]
         assert prompt.is_rendered_there == (name in {"budget", "similar"})
-    posts = [one for one in service.gate.asked if one.startswith("POST")]
+    posts = [request for request in service.gate.requests if request.startswith("POST")]
     assert len(posts) == 2, "the registry renders what needs its embeddings or tokenisers, and nothing else"
     mine["tools"].clear()
     mine["response_format"]["json_schema"]["schema"].clear()
@@ -219,4 +221,4 @@ def test_asyncio(service: Service):
     assert batch[0].number == 2
     assert isinstance(batch[1], cuebook.NotFoundError)
     assert fallen.is_fallback
-    assert service.gate.asked.count(SNAPSHOT) == 1
+    assert service.gate.requests.count(SNAPSHOT) == 1

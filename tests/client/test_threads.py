@@ -33,7 +33,7 @@ def test_a_herd_asks_once(service: Service):
         thread.join()
 
     assert numbers == [1] * 20
-    assert sorted(service.gate.asked) == [SNAPSHOT, "GET /api/v1/prompts/support.triage/versions/1"]
+    assert sorted(service.gate.requests) == [SNAPSHOT, "GET /api/v1/prompts/support.triage/versions/1"]
 
 
 def test_threads_render_one_prompt_at_once(service: Service):
@@ -43,9 +43,9 @@ def test_threads_render_one_prompt_at_once(service: Service):
 
     def use(n: int) -> None:
         for _ in range(200):
-            said = prompt.render(ticket=f"{n}")["messages"][1]["content"]
-            if said != f"Ticket: {n}":
-                wrong.append(said)
+            content = prompt.render(ticket=f"{n}")["messages"][1]["content"]
+            if content != f"Ticket: {n}":
+                wrong.append(content)
 
     threads = [threading.Thread(target=use, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -78,10 +78,10 @@ def test_a_forked_child_goes_on_with_its_own_thread_and_connections(service: Ser
             os._exit(0)
     for lock in (client._keeper._syncing, client._keeper.memory._lock):
         lock.release()
-    with os.fdopen(read) as told:
-        assert told.readline() == "1 True\n"
+    with os.fdopen(read) as pipe:
+        assert pipe.readline() == "1 True\n"
         service.release("v2")
-        assert told.readline() == "2\n"
+        assert pipe.readline() == "2\n"
     os.waitpid(child, 0)
     os.close(write)
     client.refresh()
@@ -120,15 +120,15 @@ def test_a_client_that_nobody_holds_ends_its_thread(service: Service):
 def test_a_handler_may_use_the_client(service: Service):
     """Nothing is told while a lock is held."""
     service.gate.is_down = True
-    said: list[Any] = []
+    messages: list[Any] = []
 
     def handler(error: Exception) -> None:
-        if not said:
-            said.append(client.get("alerts.text", fallback="It is down: {{ what }}").render(what=str(error)))
+        if not messages:
+            messages.append(client.get("alerts.text", fallback="It is down: {{ what }}").render(what=str(error)))
 
     client = service.client(on_error=handler)
     done = threading.Thread(target=lambda: client.get("support.triage", fallback="x"))
     done.start()
     done.join(10)
     assert not done.is_alive()
-    assert said
+    assert messages

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 def processes_of(home: Path) -> dict[int, str]:
     """Command lines of living processes that belong to the home, by process id."""
-    found = {}
+    processes = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
@@ -39,8 +39,8 @@ def processes_of(home: Path) -> dict[int, str]:
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
             if str(home) in command or f"CUEBOOK_HOME={home}\0" in environment or data_of(home) in command:
-                found[int(entry.name)] = command
-    return found
+                processes[int(entry.name)] = command
+    return processes
 
 
 def data_of(home: Path) -> str:
@@ -90,10 +90,10 @@ class Model(BaseHTTPRequestHandler):
     """A model provider that answers with what it was asked."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        message = {"role": "assistant", "content": json.dumps(asked)}
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = {"role": "assistant", "content": json.dumps(request)}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
-        body = {"id": "x", "object": "chat.completion", "created": 0, "model": asked["model"], "choices": [choice]}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": request["model"], "choices": [choice]}
         answer = json.dumps(body).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -117,8 +117,8 @@ def model() -> Iterator[str]:
 def test_a_snippet_works_as_the_page_shows_it(instance: Instance, model: str, key: str, tmp_path: Path):
     path = "/api/v1/prompts/support.triage/versions/production"
     content = instance.call("GET", path)[1]["content"]
-    shown = snippets(instance.address, "support.triage", "production", content)
-    code = next(snippet.code for snippet in shown if snippet.key == key)
+    page_snippets = snippets(instance.address, "support.triage", "production", content)
+    code = next(snippet.code for snippet in page_snippets if snippet.key == key)
     secrets = {"CUEBOOK_KEY": instance.token, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model}
     # As if the client were installed.
     secrets |= {"PYTHONPATH": str(ROOT / "client"), "XDG_CACHE_HOME": str(tmp_path)}
@@ -135,8 +135,8 @@ def test_a_snippet_works_as_the_page_shows_it(instance: Instance, model: str, ke
 def test_metrics_count_what_is_answered_from_memory(instance: Instance):
     def ready() -> float:
         with urllib.request.urlopen(f"{instance.address}/metrics", timeout=20) as answer:
-            told = answer.read().decode()
-        return float(re.findall(r'cuebook_delivery_answers_total{how="ready"} (\S+)', told)[0])
+            body = answer.read().decode()
+        return float(re.findall(r'cuebook_delivery_answers_total{how="ready"} (\S+)', body)[0])
 
     path = "/api/v1/prompts/support.triage/versions/production"
     instance.call("GET", path)
@@ -172,9 +172,9 @@ def test_a_database_that_stalls_takes_no_thread_from_what_is_ready(instance: Ins
         began = time.monotonic()
         taken = []
         while time.monotonic() - began < 2:
-            asked = time.monotonic()
+            started = time.monotonic()
             assert instance.call("GET", fetch)[0] == 200
-            taken.append(time.monotonic() - asked)
+            taken.append(time.monotonic() - started)
         with urllib.request.urlopen(f"{instance.address}/healthz", timeout=2) as alive:
             assert alive.status == 200
         # All threads but those that wait are free, so this is what it always takes.
@@ -247,8 +247,8 @@ def test_commit_review_release_fetch_and_roll_back(instance: Instance):
     for number, document in enumerate((content, other), start=1):
         status, version = instance.call("POST", versions, {"content": document})
         assert (status, version["number"]) == (201, number)
-        asked = {"prompt": "story.translate", "version": number, "environment": "production"}
-        _, promotion = instance.call("POST", "/api/v1/promotions", asked)
+        promotion_request = {"prompt": "story.translate", "version": number, "environment": "production"}
+        _, promotion = instance.call("POST", "/api/v1/promotions", promotion_request)
         path = f"/api/v1/promotions/{promotion['id']}"
         assert instance.call("POST", f"{path}/apply", {})[1]["code"] == "promotion.approvals_missing"
         assert instance.call("POST", f"{path}/approve", {})[1]["code"] == "promotion.machine_approval"
@@ -341,7 +341,7 @@ def test_killed_servers_come_back(instance: Instance):
 def test_warm_reads_go_on_while_the_database_is_gone_and_are_counted(instance: Instance):
     """kill -9 of PostgreSQL under a service that asks on: no answer is missing, and what was asked is counted."""
     path = "/api/v1/prompts/support.triage/versions/production"
-    asked = warm(instance, path)
+    read_count = warm(instance, path)
     postgres = [pid for pid, command in processes_of(instance.home).items() if "bin/postgres -D" in command]
 
     os.kill(min(postgres), signal.SIGKILL)
@@ -349,23 +349,23 @@ def test_warm_reads_go_on_while_the_database_is_gone_and_are_counted(instance: I
     end = time.monotonic() + 6
     while time.monotonic() < end:
         assert instance.call("GET", path)[0] == 200
-        asked += 1
+        read_count += 1
         time.sleep(0.02)
     deadline = time.monotonic() + 60
     counted = 0
-    while counted < asked and time.monotonic() < deadline:
+    while counted < read_count and time.monotonic() < deadline:
         time.sleep(0.5)
-        status, found = instance.call("GET", "/api/v1/prompts/support.triage/fetches")
-        counted = sum(one["hour"] for one in found) if status == 200 else 0
-    assert counted >= asked
+        status, rows = instance.call("GET", "/api/v1/prompts/support.triage/fetches")
+        counted = sum(row["hour"] for row in rows) if status == 200 else 0
+    assert counted >= read_count
 
 
 def test_configured_servers_are_used_and_none_is_started(tmp_path: Path):
     """The suite's own PostgreSQL and broker stand for the ones that a deployment has."""
-    given = {name: os.environ[name] for name in ("DATABASE_URL", "BROKER_URL", *SETTINGS)}
+    configured = {name: os.environ[name] for name in ("DATABASE_URL", "BROKER_URL", *SETTINGS)}
     home = tmp_path / "var"
 
-    instance = start(home, "--no-demo", **given)
+    instance = start(home, "--no-demo", **configured)
 
     try:
         assert instance.call("GET", "/readyz", Authorization="")[1] == {"database": True, "broker": True}
@@ -402,7 +402,7 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     assert wait_until_gone(home) == []
     # What was fetched just before a clean stop is counted.
     third = start(home)
-    fetched = {one["version"]: one["month"] for one in third.call("GET", "/api/v1/prompts/support.triage/fetches")[1]}
+    fetched = {row["version"]: row["month"] for row in third.call("GET", "/api/v1/prompts/support.triage/fetches")[1]}
     assert fetched[number] == 7
     assert third.stop(signal.SIGTERM) == 0
     assert wait_until_gone(home) == []

@@ -24,20 +24,20 @@ def test_the_hash_of_a_set_is_what_its_specification_says():
 
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT, st.lists(TEXT, max_size=3)), max_size=5))
 def test_the_hash_is_of_the_canonical_form_whatever_the_text(rows: list[Any]):
-    shots = [Shot(one, other, note, tuple(tags)) for one, other, note, tags in rows]
+    shots = [Shot(input_text, output_text, note, tuple(tags)) for input_text, output_text, note, tags in rows]
     document = {"examples": [shot.as_dict() for shot in shots], "kind": "example-set"}
 
     assert set_hash(shots) == f"sha256:{hashlib.sha256(rfc8785.dumps(document)).hexdigest()}"
 
 
 def test_the_order_counts_and_a_repeated_example_is_kept_once():
-    one, other = {"input": "a", "output": "b"}, {"input": "c", "output": "d"}
+    first, second = {"input": "a", "output": "b"}, {"input": "c", "output": "d"}
 
-    assert set_hash(read_examples([one, other])) != set_hash(read_examples([other, one]))
-    assert read_examples([one, other, one]) == read_examples([one, other])
+    assert set_hash(read_examples([first, second])) != set_hash(read_examples([second, first]))
+    assert read_examples([first, second, first]) == read_examples([first, second])
 
 
-def test_text_is_brought_to_its_normal_form():
+def test_text_is_normalised():
     (shot,) = read_examples([{"input": "e\u0301\r\n", "output": "x", "note": "", "tags": [" a ", "a"]}])
 
     assert shot == Shot("é\n", "x", "", ("a",))
@@ -71,7 +71,7 @@ def test_a_faulty_example_is_named(example: Any, pointer: str):
     assert faults[0].pointer == pointer
 
 
-def test_all_faults_are_told_with_the_index():
+def test_all_faults_are_reported_with_the_index():
     with pytest.raises(Problem) as refused:
         read_examples([{"input": "a", "output": "b"}, {"input": "a"}, {"output": "b"}])
 

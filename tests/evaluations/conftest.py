@@ -8,7 +8,7 @@ from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, ProviderModel, Run
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
-from evaluations.runs.planning import Asked
+from evaluations.runs.planning import RunSettings
 from registry.models import PromptVersion
 from registry.prompts import versions
 from tests.conftest import Stage
@@ -32,7 +32,7 @@ def tickets(stage: Stage) -> Dataset:
     """A dataset of sixty tickets in three classes."""
     made = datasets.create(stage.edith, name="support.tickets")
     datasets.change(stage.edith, made, added=cases(60))
-    return datasets.named(stage.project, "support.tickets")
+    return datasets.get_dataset(stage.project, "support.tickets")
 
 
 @pytest.fixture
@@ -89,4 +89,4 @@ def run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderM
 def make_run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, **asked: Any) -> Run:
     assert tickets.head
     given = {"split": "", "scorers": ["label"], **asked}
-    return runs.create(stage.edith, Asked(version=version, dataset_version=tickets.head, model=model, **given))
+    return runs.create(stage.edith, RunSettings(version=version, dataset_version=tickets.head, model=model, **given))

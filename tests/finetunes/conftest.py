@@ -28,17 +28,17 @@ WORDS = {"incident": "down broken crash", "billing": "invoice charged refund", "
 @pytest.fixture
 def sandbox(settings: Any, tmp_path: Path) -> Iterator[Running]:
     """The provider, over HTTP. Jobs end as soon as one looks."""
-    with running(tmp_path / "sandbox", settings.SANDBOX_KEY) as found:
-        settings.SANDBOX_URL = found.url
-        yield found
+    with running(tmp_path / "sandbox", settings.SANDBOX_KEY) as server:
+        settings.SANDBOX_URL = server.url
+        yield server
 
 
 @pytest.fixture
 def slow_sandbox(settings: Any, tmp_path: Path) -> Iterator[Running]:
-    """The same, whose jobs stay as they are until they are told otherwise."""
-    with running(tmp_path / "sandbox", settings.SANDBOX_KEY, tuning_pace=1_000) as found:
-        settings.SANDBOX_URL = found.url
-        yield found
+    """The same provider, whose jobs stay as they are until a test moves them."""
+    with running(tmp_path / "sandbox", settings.SANDBOX_KEY, tuning_time_scale=1_000) as server:
+        settings.SANDBOX_URL = server.url
+        yield server
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def base(stage: Stage) -> ProviderModel:
     """A base model that can be tuned, with prices."""
     capabilities = [Capability.CHAT, Capability.JSON_SCHEMA, Capability.FINE_TUNING]
     provider = providers.create(stage.ada, name="sandbox", is_simulation=True, capabilities=capabilities)
-    made = providers.add_model(stage.ada, provider, "sandbox-small")
-    providers.set_price(stage.ada, made, {"input": "1", "output": "4"})
-    provider_settings.set_price(stage.ada, made, {"training": "3"})
-    return made
+    model = providers.add_model(stage.ada, provider, "sandbox-small")
+    providers.set_price(stage.ada, model, {"input": "1", "output": "4"})
+    provider_settings.set_price(stage.ada, model, {"training": "3"})
+    return model
 
 
 @pytest.fixture
@@ -59,50 +59,52 @@ def version(stage: Stage) -> PromptVersion:
 
 @pytest.fixture
 def tickets(stage: Stage, settings: Any) -> Dataset:
-    """Ninety tickets on the three sides and ten of another task, looked through for leaks (by wording: meaning takes
-    seconds, and these have none)."""
+    """Ninety tickets in the three splits and ten of another task, checked for leaks (lexically: embeddings take
+    seconds)."""
     settings.EMBEDDINGS_LOCAL = False
-    made = datasets.create(stage.edith, name="support.tickets")
+    dataset = datasets.create(stage.edith, name="support.tickets")
     added = [
         case(f"{WORDS[LABELS[number % 3]]} {number * 7919 % 1000} {'abcdefghij'[number % 10] * 4}", LABELS[number % 3])
         for number in range(90)
     ]
     general = [case(f"What is {number} times {number}?", str(number * number), split="general") for number in range(10)]
-    datasets.change(stage.edith, made, added=[*added, *general])
-    found = datasets.named(stage.project, "support.tickets")
-    assert found.head
-    report = reports.newest(found.head, ReportKind.LEAKAGE) or reports.ask(stage.edith, found.head, ReportKind.LEAKAGE)
+    datasets.change(stage.edith, dataset, added=[*added, *general])
+    filled = datasets.get_dataset(stage.project, "support.tickets")
+    assert filled.head
+    report = reports.newest_report(filled.head, ReportKind.LEAKAGE) or reports.request_report(
+        stage.edith, filled.head, ReportKind.LEAKAGE
+    )
     tasks.make_report(report.pk)
-    return found
+    return filled
 
 
 @pytest.fixture
 def training_set(stage: Stage, version: PromptVersion, tickets: Dataset) -> TrainingSet:
-    """A set that is built."""
+    """A training set that is built."""
     assert tickets.head
-    made = training_sets.create(
+    new_set = training_sets.create(
         stage.edith, dataset_version=tickets.head, source=version, instruction="Sort the ticket."
     )
-    training_sets.perform(made)
-    return training_sets.numbered(stage.project, made.pk)
+    training_sets.build(new_set)
+    return training_sets.get_training_set(stage.project, new_set.pk)
 
 
 @pytest.fixture
 def job(stage: Stage, training_set: TrainingSet, base: ProviderModel) -> FineTune:
-    """A draft."""
+    """A draft of a job."""
     return jobs.draft(stage.edith, training_set, base)
 
 
 def step(job: FineTune) -> FineTune:
-    """The job after its next step, as if it were due."""
+    """Take the job's next step as if it were due; returns the job."""
     FineTune.objects.filter(pk=job.pk).update(next_poll_at=timezone.now() - timedelta(seconds=1))
-    found = job_worker.advance(job.pk)
-    assert found is not None
-    return found
+    updated = job_worker.advance(job.pk)
+    assert updated is not None
+    return updated
 
 
 def until(job: FineTune, is_so: Callable[[FineTune], bool], most: int = 40) -> FineTune:
-    """Steps until the job is as it should be."""
+    """Take steps until the job is as it should be."""
     for _ in range(most):
         if is_so(job):
             return job
@@ -116,5 +118,5 @@ def is_over(job: FineTune) -> bool:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Orders need no time to appear in a provider's list."""
-    monkeypatch.setattr(job_worker, "SETTLES", timedelta(0))
+    """Let jobs appear in a provider's list at once."""
+    monkeypatch.setattr(job_worker, "LISTING_DELAY", timedelta(0))

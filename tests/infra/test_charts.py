@@ -8,12 +8,12 @@ from infra.charts import BOTTOM, LEFT, RIGHT, TOP, Point, line_chart, scatter_ch
 
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=80))
-def test_every_mark_is_within_the_picture(values: list[int]):
+def test_every_dot_is_within_the_picture(values: list[int]):
     chart = line_chart("k", "T", [(f"v{n}", value) for n, value in enumerate(values)])
 
-    assert all(LEFT <= mark.x <= RIGHT and TOP <= mark.y <= BOTTOM for mark in chart.marks)
+    assert all(LEFT <= dot.x <= RIGHT and TOP <= dot.y <= BOTTOM for dot in chart.marks)
     assert chart.ticks[0].label == "0"
-    assert sum(1 for mark in chart.marks if mark.caption) <= 12
+    assert sum(1 for dot in chart.marks if dot.caption) <= 12
 
 
 def test_the_axis_counts_in_round_steps_up_to_the_highest_value_or_the_limit():

@@ -1,4 +1,4 @@
-"""History cannot be rewritten, not even by somebody with SQL."""
+"""History cannot be rewritten, not even with SQL."""
 
 from typing import Any
 
@@ -14,22 +14,22 @@ from evaluations.models import (
     DatasetVersion,
     Finding,
     LeakageOverride,
-    Lineup,
-    LineupRun,
+    ComparisonRun,
     ModelPrice,
+    PlaygroundRun,
     Report,
     Result,
     Run,
     Synthesis,
-    Trial,
 )
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
-from evaluations.runs.planning import Asked
+from evaluations.runs.planning import RunSettings
 from finetunes.jobs import provider_settings
 from finetunes.models import (
     CrossValidation,
     FineTune,
+    FineTuningPrice,
     Guide,
     StrategyPolicy,
     StrategyRecommendation,
@@ -38,9 +38,8 @@ from finetunes.models import (
     TuneCheckpoint,
     TunedModel,
     TuneEvent,
-    TuningPrice,
 )
-from inference.models import InferenceConfig, Monitor, Call, CallDay
+from inference.models import Call, CallDay, InferenceConfig, Monitor
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
 from registry.examples import example_sets
 from registry.models import (
@@ -69,7 +68,7 @@ INSERT_ONLY = [
     Finding,
     Inclusion,
     LeakageOverride,
-    LineupRun,
+    ComparisonRun,
     ModelPrice,
     CallDay,
     PromptVersion,
@@ -81,11 +80,22 @@ INSERT_ONLY = [
     TrainingFile,
     TuneCheckpoint,
     TuneEvent,
-    TuningPrice,
+    FineTuningPrice,
     VersionCheck,
 ]
 # What was agreed on stays; what comes of it is counted on the row.
-FROZEN = [CrossValidation, FineTune, Guide, InferenceConfig, Lineup, Run, Synthesis, TrainingSet, Trial, TunedModel]
+FROZEN = [
+    CrossValidation,
+    FineTune,
+    Guide,
+    InferenceConfig,
+    Comparison,
+    Run,
+    Synthesis,
+    TrainingSet,
+    PlaygroundRun,
+    TunedModel,
+]
 
 # The same of rows that go one day; tests/inference/calls/test_log.py tries to change them.
 FROZEN_WHILE_KEPT = [Monitor, Call]
@@ -99,8 +109,8 @@ def history(stage: Stage) -> None:
     stage.release(version)
     robot = Actor(stage.project, "ci", SCOPE_RIGHTS[Scope.WRITE])
     checks.record(robot, version, name="quality", status="passed")
-    asked = workflow.request(stage.edith, version.prompt, version, stage.environment("staging"))
-    workflow.add_comment(stage.edith, asked, comment="Hello")
+    promotion = workflow.request(stage.edith, version.prompt, version, stage.environment("staging"))
+    workflow.add_comment(stage.edith, promotion, comment="Hello")
     example_sets.commit(
         stage.edith, example_sets.create(stage.edith, name="shots"), examples=[{"input": "a", "output": "b"}]
     )
@@ -108,20 +118,18 @@ def history(stage: Stage) -> None:
     same = {"variables": {"ticket": "The export hangs"}}
     loaded = datasets.change(stage.edith, dataset, added=[{**same, "split": split} for split in ("train", "test")])
     report = Report.objects.get(version=loaded.version, kind="leakage")
-    reports.perform(report)
-    reports.override(stage.ada, loaded.version, reason="A test")
+    reports.make_report(report)
+    reports.override_leakage(stage.ada, loaded.version, reason="A test")
     first = Case.objects.filter(dataset=dataset).first()
     assert first
     datasets.change(stage.edith, dataset, removed=[first.pk])
     model = providers.add_model(stage.ada, providers.create(stage.ada, name="sandbox", is_simulation=True), "small")
     providers.set_price(stage.ada, model, {"input": 1, "output": 2})
-    CallDay.objects.create(
-        version=version, environment="production", day="2026-11-01", is_simulation=True, traffic={}
-    )
-    run = runs.create(stage.edith, Asked(version, loaded.version, ["exact"], model))
+    CallDay.objects.create(version=version, environment="production", day="2026-11-01", is_simulation=True, traffic={})
+    run = runs.create(stage.edith, RunSettings(version, loaded.version, ["exact"], model))
     Result.objects.create(run=run, case=first)
-    lineup = Lineup.objects.create(project=stage.project, margin=0.02, by_name="edith")
-    LineupRun.objects.create(lineup=lineup, run=run, place=0)
+    comparison = Comparison.objects.create(project=stage.project, margin=0.02, by_name="edith")
+    ComparisonRun.objects.create(comparison=comparison, run=run, position=0)
     provider_settings.set_price(stage.ada, model, {"training": 1})
     training_set = TrainingSet.objects.create(
         project=stage.project,
@@ -195,7 +203,11 @@ def test_every_insert_only_model_is_in_this_list():
         model
         for app in ("registry", "evaluations", "finetunes")
         for model in apps.get_app_config(app).get_models()
-        if [one for one in getattr(model._meta, "triggers", None) or () if not one.name.startswith("tell_delivery")]
+        if [
+            trigger
+            for trigger in getattr(model._meta, "triggers", None) or ()
+            if not trigger.name.startswith("tell_delivery")
+        ]
     }
 
     assert guarded == {*INSERT_ONLY, *FROZEN, *FROZEN_WHILE_KEPT}

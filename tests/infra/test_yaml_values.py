@@ -10,19 +10,19 @@ import pytest
 from core.errors import Problem
 from core.json_values import MAX_DEPTH
 from infra import yaml_values
-from registry.interop.importers import convert, readers
+from registry.interop.importers import convert, promptfoo
 
 ROOT = Path(__file__).resolve().parents[2]
 # In a process and a thread of its own: what it is about ends processes, threads having less of a stack.
 DEEP = """
 import sys, threading
-from registry import plain_yaml
+from infra import yaml_values
 from core.errors import Problem
 
 def read():
     for text in ("[" * 60_000, "{a: " * 60_000, "- " * 60_000):
         try:
-            plain_yaml.load(text, "request.invalid")
+            yaml_values.load(text, "request.invalid")
         except Problem as problem:
             print(problem.code)
 
@@ -61,10 +61,10 @@ def test_aliases_that_are_meant_are_read():
 def test_one_long_text_named_often_is_read_once():
     long = "[" + "a," * 20_000 + "]"
     began = time.process_time()
-    readers._listed(long)
+    promptfoo._parse_list(long)
     once = time.process_time() - began
-    readers._listed.cache_clear()
+    promptfoo._parse_list.cache_clear()
     began = time.process_time()
-    found = convert.read("promptfoo", {"prompts": [long] * 200})
+    prompts = convert.read_prompts("promptfoo", {"prompts": [long] * 200})
     assert time.process_time() - began < 20 * once
-    assert len(list(found)) == 200
+    assert len(list(prompts)) == 200

@@ -83,15 +83,15 @@ def test_a_promotion_is_asked_for(root: Client, history: Stage):
     act(root, PromptVersion, "request_promotion", version.pk, environment="production", reason="Back to it")
 
     assert "production (protected)" in form
-    asked = Promotion.objects.get(status="open")
-    assert (asked.version, asked.requested_by_name, asked.reason) == (version, "root", "Back to it")
+    promotion = Promotion.objects.get(status="open")
+    assert (promotion.version, promotion.requested_by_name, promotion.reason) == (version, "root", "Back to it")
 
 
 def test_a_release_is_rolled_back_to(root: Client, history: Stage):
     first = Release.objects.get(number=1).pk
 
-    asked = act(root, Release, "roll_back", first)
-    assert "becomes live in production" in asked
+    response = act(root, Release, "roll_back", first)
+    assert "becomes live in production" in response
     assert Release.objects.count() == 2
     assert "Select exactly one" in act(root, Release, "roll_back", *Release.objects.values_list("pk", flat=True))
     act(root, Release, "roll_back", first, reason="Labels went missing")

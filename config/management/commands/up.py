@@ -13,7 +13,7 @@ from config.embedded.supervisor import Supervisor, run_command
 from registry import demo
 
 DEFAULT_PORT = 8000
-LARGEST_PORT = 65_535
+MAX_PORT = 65_535
 
 
 class Command(BaseCommand):
@@ -29,19 +29,19 @@ class Command(BaseCommand):
         parser.add_argument("--no-demo", action="store_true", help="start without the demo project")
 
     def handle(self, *, port: int, home: Path | None, no_demo: bool, **options: Any) -> None:
-        if not 1 <= port <= LARGEST_PORT:
-            raise CommandError(f"A port is a number from 1 to {LARGEST_PORT}.")
-        chosen = Home(home) if home else settings.HOME
+        if not 1 <= port <= MAX_PORT:
+            raise CommandError(f"A port is a number from 1 to {MAX_PORT}.")
+        instance_home = Home(home) if home else settings.HOME
 
         def prepare(environment: dict[str, str]) -> None:
             if not no_demo:
                 run_command(environment, "demo")
 
-        supervisor = Supervisor(chosen, port=port, prepare=prepare)
+        supervisor = Supervisor(instance_home, port=port, prepare=prepare)
         try:
-            supervisor.run(lambda: self._greet(chosen, supervisor.address, show_demo=not no_demo))
+            supervisor.run(lambda: self._greet(instance_home, supervisor.address, show_demo=not no_demo))
         except HomeInUseError as error:
-            instance = chosen.instance()
+            instance = instance_home.instance()
             where = f": {instance.address} (process {instance.pid})" if instance else ""
             raise CommandError(f"Cuebook runs in {error} already{where}.") from None
         except (ChildError, NoAccountError) as error:
@@ -51,9 +51,9 @@ class Command(BaseCommand):
         lines = ["", f"Cuebook runs at {address} (API: {address}/api/v1/docs, admin: {address}/admin/)"]
         credentials = demo.read_credentials(home.demo_file) if show_demo else None
         if credentials:
-            lines += ["", "Demo project “demo”. People and their passwords:", ""]
+            lines += ["", "Demo project “demo”. Users and their passwords:", ""]
             lines += [
-                f"  {name:<10} {password:<22} {demo.PEOPLE[name].purpose}"
+                f"  {name:<10} {password:<22} {demo.USERS[name].purpose}"
                 for name, password in credentials.passwords.items()
             ]
             lines += ["", f"API key (read and write): {credentials.token}", "", "Try it:", ""]

@@ -1,4 +1,4 @@
-"""Measures a version on a dataset, and says so with its exit code."""
+"""Measures a version on a dataset, with an exit code for the result."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from evaluations import tasks
 from evaluations.models import Run, RunState
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
-from registry.accounts.permissions import command_line
+from registry.accounts.permissions import actor_for_command_line
 from registry.models import Project
 
 LOOK_SECONDS = 0.5
@@ -20,8 +20,8 @@ BAR = 30
 
 class Command(BaseCommand):
     help = (
-        "Run a version on a dataset and wait for the result. Ends with 0 where the run is done and keeps to what was "
-        "asked of it, with 1 where it does not or cannot."
+        "Run a version on a dataset and wait for the result. Exits with 0 if the run is done and meets --at-least, "
+        "with 1 otherwise."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--project", required=True, help="the project's slug")
         parser.add_argument("--split", default="test", help="train, validation, test (default), general, or all")
         parser.add_argument("--scorer", action="append", dest="scorers", help="may be given several times (label)")
-        parser.add_argument("--repeats", type=int, default=1)
+        parser.add_argument("--repetitions", type=int, default=1)
         parser.add_argument("--limit", type=int, help="at most so many cases")
         parser.add_argument("--leaked", choices=["mark", "exclude"], default="mark", help="leaked test cases")
         parser.add_argument("--budget", help="US dollars at which the run stops")
@@ -40,33 +40,33 @@ class Command(BaseCommand):
             "--here", action="store_true", help="do the work in this process, where no worker is running"
         )
 
-    def handle(self, *_: object, **asked: Any) -> None:
-        project = Project.objects.filter(slug=asked["project"]).first()
+    def handle(self, *_: object, **options: Any) -> None:
+        project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
-            raise CommandError(f"There is no project {asked['project']!r}.")
+            raise CommandError(f"There is no project {options['project']!r}.")
         document = {
-            **{name: asked[name] for name in ("prompt", "dataset", "model", "repeats", "limit", "leaked")},
-            "split": "" if asked["split"] == "all" else asked["split"],
-            "scorers": asked["scorers"] or ["label"],
-            "budget_usd": asked["budget"],
+            **{name: options[name] for name in ("prompt", "dataset", "model", "repetitions", "limit", "leaked")},
+            "split": "" if options["split"] == "all" else options["split"],
+            "scorers": options["scorers"] or ["label"],
+            "budget_usd": options["budget"],
         }
         try:
-            run = runs.create(command_line(project), planning.asked_for(project, document))
+            run = runs.create(actor_for_command_line(project), planning.settings_from_document(project, document))
         except Problem as problem:
             raise CommandError(problem.detail) from None
         estimate = run.estimate["cost_usd"]
-        cost = f"about ${float(estimate):.4f}" if estimate else "nobody has said what the model costs"
+        cost = f"about ${float(estimate):.4f}" if estimate else "the model has no price"
         self.stdout.write(f"Run {run.pk}: {run.version} on {run.cases:,} cases with {run.model}; {cost}.")
-        done = self._wait(run, here=asked["here"])
-        self._tell(done, asked["at_least"])
+        done = self._wait(run, here=options["here"])
+        self._print_result(done, options["at_least"])
 
     def _wait(self, run: Run, *, here: bool) -> Run:
-        tasks.drive_soon(run)
+        tasks.start_run(run)
         while True:
             if here:
-                tasks.drive_run(run.pk)
+                tasks.work_on_run(run.pk)
                 tasks.sum_up_run(run.pk)
-            now = runs.numbered(run.project, run.pk)
+            now = runs.get_run(run.project, run.pk)
             self._show(now)
             if not now.is_open and now.summary is not None:
                 sys.stderr.write("\n")
@@ -80,14 +80,14 @@ class Command(BaseCommand):
         sys.stderr.write(f"\r[{bar}] {run.answered:,} of {run.planned:,}, ${run.cost_usd:.4f}{left}  {run.note[:60]}")
         sys.stderr.flush()
 
-    def _tell(self, run: Run, at_least: float | None) -> None:
+    def _print_result(self, run: Run, at_least: float | None) -> None:
         summary = run.summary or {}
         quality = summary.get("quality") or {}
         value, low, high = (quality.get(name) for name in ("value", "low", "high"))
         between = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-        said = "none" if value is None else f"{value:.3f}{between}"
+        figure = "none" if value is None else f"{value:.3f}{between}"
         simulation = " (a simulation)" if run.is_simulation else ""
-        self.stdout.write(f"Quality {said}{simulation}, {run.failed} without an answer, ${run.cost_usd:.4f}.")
+        self.stdout.write(f"Quality {figure}{simulation}, {run.failed} without an answer, ${run.cost_usd:.4f}.")
         if run.state != RunState.DONE:
             raise CommandError(f"{RunState(run.state).label}. {run.error}")
         if at_least is not None and (value is None or value < at_least):

@@ -8,7 +8,7 @@ from registry.management.project_command import ProjectCommand
 
 
 class Command(ProjectCommand):
-    """Writes a dataset's cases to standard output."""
+    """Write a dataset's cases to standard output."""
 
     help = "Write the cases of DATASET or DATASET@VERSION as JSON lines or CSV."
 
@@ -20,8 +20,8 @@ class Command(ProjectCommand):
 
     def run(self, *, project: str, dataset: str, form: str, split: str, **options: Any) -> None:
         name, _, selector = dataset.partition("@")
-        version = datasets.selected(self.actor_in(project).project, name, selector or "latest")
-        cases = datasets.documents(version, split=split)
+        version = datasets.get_version(self.actor_in(project).project, name, selector or "latest")
+        cases = datasets.cases_as_dicts(version, split=split)
         lines = (
             formats.write_csv(cases, datasets.table_columns(version)) if form == "csv" else formats.write_jsonl(cases)
         )

@@ -11,20 +11,20 @@ from core.errors import Fault
 from evaluations.datasets import imports, ingest, promptfoo
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.formats import Columns, format_of, read_rows
-from evaluations.datasets.ingest import Change
+from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
 from evaluations.models import Dataset
 from registry.management.project_command import ProjectCommand
 
-TELL_EVERY = 100_000
+PROGRESS_INTERVAL = 100_000
 
 
 class Command(ProjectCommand):
-    """Reads a file into a dataset; a file of any size, in this process."""
+    """Read a file of any size into a dataset, in this process."""
 
     help = (
         "Read cases from FILE (.jsonl, .csv, .tsv, .parquet, or promptfoo's .yaml) into a dataset of the project, "
-        "which is made if it is not there. All of them or none, unless --skip-bad."
+        "which is created if it does not exist. All of them or none, unless --skip-bad."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -48,34 +48,36 @@ class Command(ProjectCommand):
         if not file.is_file():
             raise CommandError(f"There is no file {file}.")
         actor = self.actor_in(project)
-        wanted = Dataset.objects.filter(project=actor.project, name=dataset).first()
-        target = datasets.named(actor.project, dataset) if wanted else datasets.create(actor, name=dataset)
+        existing = Dataset.objects.filter(project=actor.project, name=dataset).first()
+        target = datasets.get_dataset(actor.project, dataset) if existing else datasets.create(actor, name=dataset)
         renamed = tuple(sorted(tuple(pair.split("=", 1)) for pair in options["rename"] if "=" in pair))
         columns = Columns(options["expected"], options["group"], renamed)
         rows = read_rows(file, format_of(file.name), columns)
-        change = Change(replace=options["replace"], message=options["message"] or f"From {file.name}")
+        change = DatasetChange(replace=options["replace"], message=options["message"] or f"From {file.name}")
         if options["skip_bad"] is None:
-            loaded = ingest.load(actor, target, rows, change, tell=self._tell)
+            loaded = ingest.load(actor, target, rows, change, report_progress=self._show_progress)
         else:
             rejected = Path(options["skip_bad"] or f"{file}.rejected.jsonl")
             with rejected.open("w", encoding="utf-8") as handle:
-                loaded = ingest.load(actor, target, rows, change, reject=_writer(handle), tell=self._tell)
+                loaded = ingest.load(
+                    actor, target, rows, change, reject=_writer(handle), report_progress=self._show_progress
+                )
             self.stdout.write(f"{loaded.bad:,} rows left out, in {rejected}")
         self.stdout.write(
             f"{dataset}@{loaded.version.number}: {loaded.read:,} rows read, {loaded.added:,} added, "
-            f"{loaded.known:,} there already; {loaded.version.size:,} cases, {loaded.version.content_hash}"
+            f"{loaded.unchanged:,} unchanged; {loaded.version.size:,} cases, {loaded.version.content_hash}"
         )
 
         if format_of(file.name) == "promptfoo":
-            self._tell_assertions(promptfoo.planned_of(file))
+            self._print_assertions(promptfoo.plan_file_assertions(file))
 
-    def _tell_assertions(self, plan: promptfoo.Plan) -> None:
+    def _print_assertions(self, plan: promptfoo.AssertionPlan) -> None:
         self.stdout.write(f"Its assertions as scorers: {json.dumps(plan.scorers)}")
         for sentence in plan.left_out:
             self.stdout.write(f"left out: {sentence}")
 
-    def _tell(self, read: int, bad: int) -> None:
-        if read and read % TELL_EVERY == 0 and sys.stderr.isatty():
+    def _show_progress(self, read: int, bad: int) -> None:
+        if read and read % PROGRESS_INTERVAL == 0 and sys.stderr.isatty():
             self.stderr.write(f"{read:,} rows read, {bad:,} bad")
 
 

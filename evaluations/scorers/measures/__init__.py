@@ -1,1 +1,1 @@
-"""Scorers of what an answer took: time, tokens, money, length."""
+"""Scorers that measure an answer: time, tokens, cost, length."""

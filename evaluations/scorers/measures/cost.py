@@ -1,16 +1,16 @@
-"""What the call cost by the model's price on that day."""
+"""Cost of the call by the model's price on that day."""
 
-from evaluations.scorers.base import Kind, Outside, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Kind, Parameters, Sample, Score, Scorer, ScoringContext
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
-    # What nobody knows the price of is not free.
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
+    # A call without a known price is not free.
     return None if sample.cost_usd is None else Score(sample.cost_usd)
 
 
 SCORER = Scorer(
     "Cost",
-    "What the call cost by the model's price on that day.",
+    "The cost of the call by the model's price on that day.",
     score,
     threshold=0.01,
     kind=Kind.MEASURE,

@@ -1,9 +1,9 @@
-"""How many characters the answer has."""
+"""Length of the answer in characters."""
 
-from evaluations.scorers.base import Kind, Outside, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Kind, Parameters, Sample, Score, Scorer, ScoringContext
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
     return Score(float(len(sample.output)))
 
 

@@ -1,9 +1,9 @@
-"""How many tokens the answer has, by the provider's count."""
+"""Tokens of the answer, by the provider's count."""
 
-from evaluations.scorers.base import Kind, Outside, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Kind, Parameters, Sample, Score, Scorer, ScoringContext
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
     return Score(float(sample.tokens_out))
 
 

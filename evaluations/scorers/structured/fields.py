@@ -2,42 +2,48 @@
 
 from typing import Any
 
-from evaluations.datasets.cases import compared
-from evaluations.scorers.base import Outside, Parameter, Parameters, Sample, Score, Scorer, clipped
+from evaluations.datasets.cases import comparison_form
+from evaluations.scorers.base import Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
 
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """The values in a document by their paths: {"a": {"b": 1}} is {"/a/b": 1}."""
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """Map the values of a document by their paths: {"a": {"b": 1}} is {"/a/b": 1}."""
     if isinstance(value, dict) and value:
-        return {k: v for name in value for k, v in flat(value[name], f"{path}/{name}").items()}
+        return {k: v for name in value for k, v in flatten(value[name], f"{path}/{name}").items()}
     if isinstance(value, list) and value:
-        return {k: v for place, one in enumerate(value) for k, v in flat(one, f"{path}/{place}").items()}
+        return {k: v for place, member in enumerate(value) for k, v in flatten(member, f"{path}/{place}").items()}
     return {path: value}
 
 
-def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> Score | None:
     if not isinstance(sample.expected, dict):
         return None
     if not isinstance(sample.parsed, dict):
-        return Score(0.0, "The output is no JSON object.", {"right": 0, "given": 0, "expected": len(sample.expected)})
-    wanted, given = flat(sample.expected), flat(sample.parsed)
+        return Score(
+            0.0, "The output is not a JSON object.", {"right": 0, "given": 0, "expected": len(sample.expected)}
+        )
+    expected, answered = flatten(sample.expected), flatten(sample.parsed)
     if parameters.get("only_expected", False):
-        given = {path: value for path, value in given.items() if path in wanted}
+        answered = {path: value for path, value in answered.items() if path in expected}
     loose = bool(parameters.get("loose", False))
-    wrong = [path for path in wanted if path not in given or not _same(wanted[path], given[path], loose=loose)]
-    right = len(wanted) - len(wrong)
+    wrong = [
+        path
+        for path in expected
+        if path not in answered or not _is_same_value(expected[path], answered[path], loose=loose)
+    ]
+    right = len(expected) - len(wrong)
     # F1 = 2 x right / (given + expected), the harmonic mean of precision and recall.
-    value = 2 * right / (len(given) + len(wanted)) if given or wanted else 1.0
+    value = 2 * right / (len(answered) + len(expected)) if answered or expected else 1.0
     note = f"Not as expected: {clipped(', '.join(wrong))}." if wrong else ""
     if not note and value < 1:
-        note = f"Not asked for: {clipped(', '.join(sorted(given.keys() - wanted.keys())))}."
-    return Score(value, note, {"right": right, "given": len(given), "expected": len(wanted)})
+        note = f"Not expected: {clipped(', '.join(sorted(answered.keys() - expected.keys())))}."
+    return Score(value, note, {"right": right, "given": len(answered), "expected": len(expected)})
 
 
-def _same(wanted: Any, given: Any, *, loose: bool) -> bool:
-    if loose and isinstance(wanted, str) and isinstance(given, str):
-        return compared(wanted) == compared(given)
-    return bool(wanted == given) and isinstance(wanted, bool) == isinstance(given, bool)
+def _is_same_value(expected: Any, answered: Any, *, loose: bool) -> bool:
+    if loose and isinstance(expected, str) and isinstance(answered, str):
+        return comparison_form(expected) == comparison_form(answered)
+    return bool(expected == answered) and isinstance(expected, bool) == isinstance(answered, bool)
 
 
 SCORER = Scorer(

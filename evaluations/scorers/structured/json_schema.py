@@ -6,12 +6,12 @@ from typing import Any
 
 import jsonschema_rs
 
-from evaluations.scorers.base import MISSING, Outside, Parameter, Parameters, Sample, Score, Scorer, clipped
+from evaluations.scorers.base import MISSING, Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
 
 @functools.lru_cache(maxsize=64)
 def validator(schema: str) -> Any:
-    """What checks by a schema (JSON text); nothing outside it is fetched, and no expression takes for ever."""
+    """Return a validator for a schema (JSON text); it fetches nothing, and no expression runs for ever."""
     return jsonschema_rs.validator_for(
         json.loads(schema), retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
     )
@@ -21,7 +21,7 @@ def _refuse(address: str) -> Any:
     raise ValueError(f"{address} is not fetched")
 
 
-def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> Score | None:
     schema = parameters.get("schema") or sample.schema
     if schema is None:
         return None
@@ -34,11 +34,11 @@ def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | 
     first = next(checks.iter_errors(sample.parsed), None)
     if first is None:
         return Score(1.0)
-    return Score(0.0, clipped(told(first)))
+    return Score(0.0, clipped(describe_error(first)))
 
 
-def told(error: Any) -> str:
-    """A schema's refusal in words: where, and what."""
+def describe_error(error: Any) -> str:
+    """Describe a schema's error: where, and what."""
     where = "/".join(str(step) for step in error.instance_path) or "the whole"
     return f"{where}: {error.message}"
 

@@ -3,35 +3,35 @@
 import math
 import re
 
-from evaluations.scorers.base import Outside, Parameter, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Parameter, Parameters, Sample, Score, Scorer, ScoringContext
 
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*)?\.?\d+(?:[eE][-+]?\d+)?")
-LONGEST = 10_000
+MAX_LENGTH = 10_000
 
 
 def number_in(value: object) -> float | None:
-    """A number, or the last one in a text: answers end with their result."""
+    """Return a number, or the last one in a text: answers end with their result."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
         return float(value) if math.isfinite(value) else None
-    found = NUMBER.findall(value[-LONGEST:]) if isinstance(value, str) else []
-    number = float(found[-1].replace(",", "")) if found else None
+    numbers = NUMBER.findall(value[-MAX_LENGTH:]) if isinstance(value, str) else []
+    number = float(numbers[-1].replace(",", "")) if numbers else None
     return number if number is not None and math.isfinite(number) else None
 
 
-def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> Score | None:
     member = str(parameters.get("member") or "")
     expected = number_in(sample.expected.get(member) if isinstance(sample.expected, dict) else sample.expected)
     if expected is None:
         return None
-    found = number_in(sample.parsed.get(member) if isinstance(sample.parsed, dict) else sample.output)
-    if found is None:
+    answered = number_in(sample.parsed.get(member) if isinstance(sample.parsed, dict) else sample.output)
+    if answered is None:
         return Score(0.0, "There is no number in the output.")
     reach = max(float(parameters.get("absolute") or 0), abs(expected) * float(parameters.get("relative") or 0))
-    if abs(found - expected) <= reach + 1e-12:
+    if abs(answered - expected) <= reach + 1e-12:
         return Score(1.0)
-    return Score(0.0, f"{found:g} is not within {reach:g} of {expected:g}.")
+    return Score(0.0, f"{answered:g} is not within {reach:g} of {expected:g}.")
 
 
 SCORER = Scorer(

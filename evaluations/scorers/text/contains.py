@@ -1,23 +1,23 @@
 """The output has certain texts in it."""
 
-from evaluations.scorers.base import Outside, Parameter, Parameters, Sample, Score, Scorer, clipped
+from evaluations.scorers.base import Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
 
-def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
-    wanted = [str(text) for text in parameters.get("texts") or ()]
-    if not wanted:
+def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> Score | None:
+    texts = [str(text) for text in parameters.get("texts") or ()]
+    if not texts:
         if sample.expected is None:
             return None
         is_list = isinstance(sample.expected, list) and bool(sample.expected)
-        wanted = [str(text) for text in sample.expected] if is_list else [sample.expected_text]
+        texts = [str(text) for text in sample.expected] if is_list else [sample.expected_text]
     ignores_case = not parameters.get("case_sensitive", False)
     output = sample.output.casefold() if ignores_case else sample.output
-    missing = [text for text in wanted if (text.casefold() if ignores_case else text) not in output]
+    missing = [text for text in texts if (text.casefold() if ignores_case else text) not in output]
     if parameters.get("need", "all") == "any":
-        return Score(1.0) if len(missing) < len(wanted) else Score(0.0, f"Has none of: {clipped(', '.join(wanted))}.")
+        return Score(1.0) if len(missing) < len(texts) else Score(0.0, f"Has none of: {clipped(', '.join(texts))}.")
     if not missing:
         return Score(1.0)
-    return Score(1 - len(missing) / len(wanted), f"Does not have: {clipped(', '.join(missing))}.")
+    return Score(1 - len(missing) / len(texts), f"Does not have: {clipped(', '.join(missing))}.")
 
 
 SCORER = Scorer(

@@ -1,9 +1,9 @@
 """The output is the expected answer: texts letter for letter, JSON by its values."""
 
-from evaluations.scorers.base import MISSING, Outside, Parameters, Sample, Score, Scorer, clipped
+from evaluations.scorers.base import MISSING, Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
     if sample.expected is None:
         return None
     if not isinstance(sample.expected, str) and sample.parsed is MISSING:
@@ -12,9 +12,9 @@ def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score |
 
 
 def is_same(sample: Sample) -> bool:
-    """Whether the output is the expected answer."""
-    found = sample.output if isinstance(sample.expected, str) else sample.parsed
-    return bool(found == sample.expected) and isinstance(found, bool) == isinstance(sample.expected, bool)
+    """Return whether the output is the expected answer."""
+    answer = sample.output if isinstance(sample.expected, str) else sample.parsed
+    return bool(answer == sample.expected) and isinstance(answer, bool) == isinstance(sample.expected, bool)
 
 
 SCORER = Scorer("Exact", "The output is the expected answer.", score, place=10, needs_expected=True)

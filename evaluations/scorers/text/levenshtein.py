@@ -1,16 +1,16 @@
-"""How many letters would have to change to make the output the expected answer, as a share kept."""
+"""Edit distance: the share of letters that need not change to make the output the expected answer."""
 
 from rapidfuzz.distance import Levenshtein
 
-from evaluations.scorers.base import Outside, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Parameters, Sample, Score, Scorer, ScoringContext
 
-LONGEST = 20_000
+MAX_LENGTH = 20_000
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
     if sample.expected is None:
         return None
-    value = Levenshtein.normalized_similarity(sample.output[:LONGEST], sample.expected_text[:LONGEST])
+    value = Levenshtein.normalized_similarity(sample.output[:MAX_LENGTH], sample.expected_text[:MAX_LENGTH])
     return Score(float(value))
 
 

@@ -1,13 +1,13 @@
 """The output is the expected answer, whatever its case, spacing and closing punctuation."""
 
-from evaluations.datasets.cases import compared
-from evaluations.scorers.base import Outside, Parameters, Sample, Score, Scorer, clipped
+from evaluations.datasets.cases import comparison_form
+from evaluations.scorers.base import Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
     if sample.expected is None:
         return None
-    is_same = compared(sample.output) == compared(sample.expected_text)
+    is_same = comparison_form(sample.output) == comparison_form(sample.expected_text)
     return Score(1.0) if is_same else Score(0.0, f"Expected {clipped(sample.expected_text)}.")
 
 

@@ -2,19 +2,19 @@
 
 import regex
 
-from evaluations.scorers.base import Outside, Parameter, Parameters, Sample, Score, Scorer, clipped
+from evaluations.scorers.base import Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
-# An expression can be written that takes for ever; so much is more than any honest one needs.
-SECONDS = 0.2
+# Some expressions run for ever; no honest one needs this long.
+TIMEOUT_SECONDS = 0.2
 
 
-def score(sample: Sample, parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> Score | None:
     pattern = str(parameters["pattern"])
     try:
-        found = regex.search(pattern, sample.output, timeout=SECONDS)
+        match = regex.search(pattern, sample.output, timeout=TIMEOUT_SECONDS)
     except TimeoutError:
-        return Score(0.0, f"The expression took longer than {SECONDS} s on this output.")
-    return Score(1.0) if found else Score(0.0, f"Does not match {clipped(pattern)}.")
+        return Score(0.0, f"The expression took longer than {TIMEOUT_SECONDS} s on this output.")
+    return Score(1.0) if match else Score(0.0, f"Does not match {clipped(pattern)}.")
 
 
 SCORER = Scorer(

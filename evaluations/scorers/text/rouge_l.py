@@ -4,23 +4,23 @@ import re
 
 from rapidfuzz.distance import LCSseq
 
-from evaluations.scorers.base import Outside, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Parameters, Sample, Score, Scorer, ScoringContext
 
-MOST_WORDS = 4_000
+MAX_WORDS = 4_000
 WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
-    return WORD.findall(text.casefold())[:MOST_WORDS]
+    return WORD.findall(text.casefold())[:MAX_WORDS]
 
 
-def score(sample: Sample, _parameters: Parameters, _outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, _context: ScoringContext) -> Score | None:
     if sample.expected is None:
         return None
-    given, wanted = words(sample.output), words(sample.expected_text)
-    if not given or not wanted:
-        return Score(1.0 if given == wanted else 0.0)
-    return Score(2 * LCSseq.similarity(given, wanted) / (len(given) + len(wanted)))
+    output, expected = words(sample.output), words(sample.expected_text)
+    if not output or not expected:
+        return Score(1.0 if output == expected else 0.0)
+    return Score(2 * LCSseq.similarity(output, expected) / (len(output) + len(expected)))
 
 
 SCORER = Scorer(

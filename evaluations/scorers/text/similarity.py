@@ -1,14 +1,14 @@
-"""How near output and expected answer are in meaning, by the installation's embedder."""
+"""Similarity in meaning of output and expected answer, by the installation's embedder."""
 
-from evaluations.scorers.base import Outside, Parameters, Sample, Score, Scorer
+from evaluations.scorers.base import Parameters, Sample, Score, Scorer, ScoringContext
 
 
-def score(sample: Sample, _parameters: Parameters, outside: Outside) -> Score | None:
+def score(sample: Sample, _parameters: Parameters, context: ScoringContext) -> Score | None:
     if sample.expected is None:
         return None
     if not sample.output.strip():
         return Score(0.0, "The output is empty.")
-    return Score(max(0.0, min(1.0, outside.nearness(sample.output, sample.expected_text))))
+    return Score(max(0.0, min(1.0, context.similarity(sample.output, sample.expected_text))))
 
 
 SCORER = Scorer(

@@ -21,10 +21,10 @@ from finetunes.providers.jsonl import Method
 from finetunes.training_sets import estimates, validation
 from finetunes.training_sets import lifecycle as training_sets
 from finetunes.training_sets.validation import Limits
-from registry.accounts.permissions import Actor, command_line
+from infra.work import start
+from registry.accounts.permissions import Actor, actor_for_command_line
 from registry.models import Project
 from registry.promotions import environments
-from registry.tasks import start
 
 LOOK_SECONDS = 1.0
 
@@ -34,17 +34,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        check = verbs.add_parser("check", help="look through training files of your own; no database is needed")
+        check = verbs.add_parser("check", help="validate training files of your own; no database is needed")
         check.add_argument("train", type=Path)
         check.add_argument("--validation", type=Path)
-        check.add_argument("--method", choices=[one.value for one in Method], default=Method.SUPERVISED.value)
+        check.add_argument("--method", choices=[method.value for method in Method], default=Method.SUPERVISED.value)
         check.add_argument("--model", default="", help="whose longest example and vocabulary count")
-        build = verbs.add_parser("build", help="make a training set, and say what is wrong with it")
+        build = verbs.add_parser("build", help="make a training set, and list its faults")
         run = verbs.add_parser("run", help="build, tune, and compare; ends with 1 unless the tuned model is not worse")
-        for one in (build, run):
-            one.add_argument("prompt", help="what the tuned model is to replace: support.route@latest")
-            one.add_argument("--dataset", required=True)
-            one.add_argument("--instruction", help="of the short prompt; its first sentence by default")
+        for command in (build, run):
+            command.add_argument("prompt", help="what the tuned model is to replace: support.route@latest")
+            command.add_argument("--dataset", required=True)
+            command.add_argument("--instruction", help="of the short prompt; its first sentence by default")
         run.add_argument("--model", required=True, help="the base: provider/model")
         run.add_argument("--epochs", type=int)
         run.add_argument("--suffix", default="")
@@ -53,124 +53,129 @@ class Command(BaseCommand):
         folds = verbs.add_parser("folds", help="cross-validate: where data is small, every case tests once")
         folds.add_argument("training_set", type=int)
         folds.add_argument("--model", required=True, help="the base: provider/model")
-        folds.add_argument("--folds", type=int, default=cross_validation.FOLDS)
+        folds.add_argument("--folds", type=int, default=cross_validation.DEFAULT_FOLDS)
         folds.add_argument("--budget", help="US dollars for all folds together")
         watch = verbs.add_parser("watch", help="follow a job to its comparison")
         cancel = verbs.add_parser("cancel", help="end a job")
         publish = verbs.add_parser("publish", help="make a version of what came out, and ask for its promotion")
-        for one in (watch, cancel, publish):
-            one.add_argument("job", type=int)
+        for command in (watch, cancel, publish):
+            command.add_argument("job", type=int)
         publish.add_argument("--environment", required=True)
         publish.add_argument("--reason", default="")
-        for one in (build, run, folds, watch, cancel, publish):
-            one.add_argument("--project", required=True, help="the project's slug")
-        for one in (build, run, watch):
-            one.add_argument("--here", action="store_true", help="do the work in this process, without a worker")
+        for command in (build, run, folds, watch, cancel, publish):
+            command.add_argument("--project", required=True, help="the project's slug")
+        for command in (build, run, watch):
+            command.add_argument("--here", action="store_true", help="do the work in this process, without a worker")
 
-    def handle(self, *_: object, **asked: Any) -> None:
-        if asked["verb"] == "check":
-            self._check(asked)
+    def handle(self, *_: object, **options: Any) -> None:
+        if options["verb"] == "check":
+            self._check(options)
             return
-        project = Project.objects.filter(slug=asked["project"]).first()
+        project = Project.objects.filter(slug=options["project"]).first()
         if project is None:
-            raise CommandError(f"There is no project {asked['project']!r}.")
-        actor = command_line(project)
+            raise CommandError(f"There is no project {options['project']!r}.")
+        actor = actor_for_command_line(project)
         try:
-            match asked["verb"]:
+            match options["verb"]:
                 case "build":
-                    self._build(actor, asked)
+                    self._build(actor, options)
                 case "run":
-                    self._run(actor, asked)
+                    self._run(actor, options)
                 case "folds":
-                    self._folds(actor, asked)
+                    self._folds(actor, options)
                 case "watch":
-                    self._tell(self._watch(jobs.numbered(project, asked["job"]), here=asked["here"]))
+                    self._print_result(self._watch(jobs.get_job(project, options["job"]), here=options["here"]))
                 case "cancel":
-                    job = jobs.cancel(actor, jobs.numbered(project, asked["job"]))
+                    job = jobs.cancel(actor, jobs.get_job(project, options["job"]))
                     start(tasks.advance, job.pk)
                     self.stdout.write(f"{job}: {job.get_state_display().lower()}.")
                 case "publish":
-                    self._publish(actor, asked)
+                    self._publish(actor, options)
         except Problem as problem:
             raise CommandError(problem.detail) from None
 
-    def _check(self, asked: dict[str, Any]) -> None:
-        files = {"train": asked["train"].read_bytes()}
-        if asked["validation"]:
-            files["validation"] = asked["validation"].read_bytes()
-        limits = Limits(vocabulary_of=asked["model"], longest=estimates.longest_example(asked["model"]))
-        verdict = validation.validate(files, Method(asked["method"]), limits=limits)
-        for one in verdict.findings:
-            self.stdout.write(f"{one.file}{f':{one.line}' if one.line else ''} {one.rule}: {one.message}")
+    def _check(self, options: dict[str, Any]) -> None:
+        files = {"train": options["train"].read_bytes()}
+        if options["validation"]:
+            files["validation"] = options["validation"].read_bytes()
+        limits = Limits(vocabulary_of=options["model"], max_tokens=estimates.max_example_tokens(options["model"]))
+        verdict = validation.validate(files, Method(options["method"]), limits=limits)
+        for finding in verdict.findings:
+            self.stdout.write(
+                f"{finding.file}{f':{finding.line}' if finding.line else ''} {finding.rule}: {finding.message}"
+            )
         lengths = verdict.lengths["train"]
         exact = "" if verdict.is_exact else " (estimated)"
         self.stdout.write(f"{len(lengths):,} examples, {sum(lengths):,} tokens{exact}, {verdict.errors:,} faults.")
         if verdict.errors:
             raise CommandError("These files cannot be used.")
 
-    def _build(self, actor: Actor, asked: dict[str, Any]) -> TrainingSet:
-        made = training_sets.create(actor, **training_sets.asked_for(actor.project, asked))
-        start(tasks.build, made.pk)
-        while made.state == "building":
-            if asked["here"]:
-                tasks.build(made.pk)
+    def _build(self, actor: Actor, options: dict[str, Any]) -> TrainingSet:
+        training_set = training_sets.create(actor, **training_sets.read_request(actor.project, options))
+        start(tasks.build, training_set.pk)
+        while training_set.is_open:
+            if options["here"]:
+                tasks.build(training_set.pk)
             else:
                 time.sleep(LOOK_SECONDS)
-            made = training_sets.numbered(actor.project, made.pk)
-        if made.error:
-            raise CommandError(made.error)
+            training_set = training_sets.get_training_set(actor.project, training_set.pk)
+        if training_set.error:
+            raise CommandError(training_set.error)
         self.stdout.write(
-            f"{made}: {made.train:,} training and {made.validation:,} validation examples, {made.content_hash[:19]}"
+            f"{training_set}: {training_set.train:,} training and {training_set.validation:,} validation examples, "
+            f"{training_set.content_hash[:19]}"
         )
-        for rule in made.report["rules"]:
+        for rule in training_set.report["rules"]:
             self.stdout.write(f"  {rule['severity']}: {rule['title']}, {rule['count']:,}")
-        return made
+        return training_set
 
-    def _run(self, actor: Actor, asked: dict[str, Any]) -> None:
-        training_set = self._build(actor, asked)
-        self._await_leaks(training_set, here=asked["here"])
+    def _run(self, actor: Actor, options: dict[str, Any]) -> None:
+        training_set = self._build(actor, options)
+        self._await_leaks(training_set, here=options["here"])
         document = {
-            "model": asked["model"],
-            "suffix": asked["suffix"],
-            "scorers": asked["scorers"],
-            "budget_usd": asked["budget"],
-            "hyperparameters": {"n_epochs": asked["epochs"]} if asked["epochs"] else {},
+            "model": options["model"],
+            "suffix": options["suffix"],
+            "scorers": options["scorers"],
+            "budget_usd": options["budget"],
+            "hyperparameters": {"n_epochs": options["epochs"]} if options["epochs"] else {},
         }
-        model = providers.model_named(actor.project, asked["model"])
-        estimate = jobs.estimated(training_set, model, document["hyperparameters"])
-        cost = f"about ${float(estimate['cost_usd']):.4f}" if estimate["cost_usd"] else "at a price nobody has said"
+        model = providers.get_model(actor.project, options["model"])
+        estimate = jobs.estimate_with_advisories(training_set, model, document["hyperparameters"])
+        cost = f"about ${float(estimate['cost_usd']):.4f}" if estimate["cost_usd"] else "no price is set"
         self.stdout.write(f"{estimate['trained_tokens']:,} tokens in {estimate['epochs']} epochs, {cost}.")
-        for warned in estimate["warnings"]:
-            self.stdout.write(f"  {warned['message']} {warned['advice']}")
-        job = jobs.draft(actor, training_set, **jobs.asked_for(actor.project, document))
-        job = jobs.submit(actor, jobs.numbered(actor.project, job.pk))
-        self._tell(self._watch(job, here=asked["here"]))
+        for advisory in estimate["warnings"]:
+            self.stdout.write(f"  {advisory['message']} {advisory['advice']}")
+        job = jobs.draft(actor, training_set, **jobs.read_request(actor.project, document))
+        job = jobs.submit(actor, jobs.get_job(actor.project, job.pk))
+        self._print_result(self._watch(job, here=options["here"]))
 
-    def _folds(self, actor: Actor, asked: dict[str, Any]) -> None:
-        training_set = training_sets.numbered(actor.project, asked["training_set"])
-        document = {"model": asked["model"], "folds": asked["folds"], "budget_usd": asked["budget"]}
-        made = cross_validation.begin(actor, training_set, **cross_validation.asked_for(actor.project, document))
-        shown = ""
-        while not made.is_over:
-            rows = cross_validation.standing(made)
-            said = ", ".join(row.job.get_state_display().lower() if row.job else "being built" for row in rows)
-            if said != shown:
-                sys.stderr.write(f"Folds: {said}\n")
-                shown = said
+    def _folds(self, actor: Actor, options: dict[str, Any]) -> None:
+        training_set = training_sets.get_training_set(actor.project, options["training_set"])
+        document = {"model": options["model"], "folds": options["folds"], "budget_usd": options["budget"]}
+        validation_run = cross_validation.begin(
+            actor, training_set, **cross_validation.read_request(actor.project, document)
+        )
+        last_text = ""
+        while not validation_run.is_over:
+            rows = cross_validation.fold_progress(validation_run)
+            text = ", ".join(row.job.get_state_display().lower() if row.job else "being built" for row in rows)
+            if text != last_text:
+                sys.stderr.write(f"Folds: {text}\n")
+                last_text = text
             time.sleep(LOOK_SECONDS)
-            made = cross_validation.numbered(actor.project, made.pk)
-        if made.result is None:
-            raise CommandError(f"{made.get_state_display()}. {made.error}".strip())
-        quality = made.result["quality"] or {}
-        simulation = " (a simulation)" if made.is_simulation else ""
+            validation_run = cross_validation.get_cross_validation(actor.project, validation_run.pk)
+        if validation_run.result is None:
+            raise CommandError(f"{validation_run.get_state_display()}. {validation_run.error}".strip())
+        quality = validation_run.result["quality"] or {}
+        simulation = " (a simulation)" if validation_run.is_simulation else ""
         self.stdout.write(f"{quality.get('sentence', 'No case was judged in both.')}{simulation}")
         if not quality.get("not_worse") and quality.get("verdict") != "better":
             raise CommandError("Tuned models are not better than what they are to replace.")
 
     def _await_leaks(self, training_set: TrainingSet, *, here: bool) -> None:
-        """A new dataset version is still being looked through; a job is not submitted before that is done."""
+        """Wait for the leakage report of a new dataset version: a job is not submitted before it."""
         version = training_set.dataset_version
-        while (report := reports.newest(version, ReportKind.LEAKAGE)) and report.state in ("pending", "running"):
+        while (report := reports.newest_report(version, ReportKind.LEAKAGE)) and report.state in ("pending", "running"):
             if here:
                 evaluating.make_report(report.pk)
                 continue
@@ -179,33 +184,33 @@ class Command(BaseCommand):
 
     def _watch(self, job: FineTune, *, here: bool) -> FineTune:
         start(tasks.advance, job.pk)
-        shown = ""
+        last_text = ""
         while True:
             if here:
                 _work(job)
-            job = jobs.numbered(job.project, job.pk)
-            said = f"{job.get_state_display()} {job.remote_status} {job.note}".strip()
-            if said != shown:
-                sys.stderr.write(f"{said}\n")
-                shown = said
-            model = tuned_models.of(job)
+            job = jobs.get_job(job.project, job.pk)
+            text = f"{job.get_state_display()} {job.remote_status} {job.note}".strip()
+            if text != last_text:
+                sys.stderr.write(f"{text}\n")
+                last_text = text
+            model = tuned_models.tuned_model_of_job(job)
             if not job.is_driven and (model is None or _is_measured(model)):
                 return job
             time.sleep(LOOK_SECONDS)
 
-    def _tell(self, job: FineTune) -> None:
-        model = tuned_models.of(job)
+    def _print_result(self, job: FineTune) -> None:
+        model = tuned_models.tuned_model_of_job(job)
         if model is None:
             raise CommandError(f"{job.get_state_display()}. {job.error}".strip())
         cost = "" if job.cost_usd is None else f", ${job.cost_usd:.4f}"
         simulation = " (a simulation)" if job.is_simulation else ""
         self.stdout.write(f"{model.remote_name}: {job.trained_tokens or 0:,} tokens trained{cost}{simulation}.")
-        told = {row.split: self._tell_evaluation(row) for row in tuned_models.evaluations_of(model)}
-        if not told.get("test"):
-            raise CommandError("It is not shown that the tuned model is as good as what it is to replace.")
+        is_not_worse = {row.split: self._print_evaluation(row) for row in tuned_models.evaluations_of(model)}
+        if not is_not_worse.get("test"):
+            raise CommandError("The tuned model is not shown to be as good as the prompt that it replaces.")
 
-    def _tell_evaluation(self, row: TunedEvaluation) -> bool:
-        """Whether it is shown to be no worse."""
+    def _print_evaluation(self, row: TunedEvaluation) -> bool:
+        """Print an evaluation; returns whether the tuned model is shown to be no worse."""
         if row.error or row.comparison is None or row.baseline is None or row.candidate is None:
             self.stdout.write(f"{row.split}: {row.error}")
             return False
@@ -218,16 +223,16 @@ class Command(BaseCommand):
         self.stdout.write(f"{row.split}: {quality.get('sentence') or row.comparison.error}")
         return bool(quality.get("not_worse")) or quality.get("verdict") == "better"
 
-    def _publish(self, actor: Actor, asked: dict[str, Any]) -> None:
-        model = tuned_models.required(jobs.numbered(actor.project, asked["job"]))
+    def _publish(self, actor: Actor, options: dict[str, Any]) -> None:
+        model = tuned_models.require_tuned_model(jobs.get_job(actor.project, options["job"]))
         model.project = actor.project
-        environment = environments.named(actor.project, asked["environment"])
-        published = tuned_models.publish(actor, model, environment, reason=asked["reason"])
+        environment = environments.get_environment(actor.project, options["environment"])
+        published = tuned_models.publish(actor, model, environment, reason=options["reason"])
         self.stdout.write(f"{published.published}: promotion {published.promotion_id} waits for review.")
 
 
 def _is_measured(model: TunedModel) -> bool:
-    """Whether nothing more is to come: each side is compared, or cannot be."""
+    """Say whether nothing more is to come: each split is compared, or cannot be."""
     rows = list(tuned_models.evaluations_of(model))
     if model.model is None:
         return True
@@ -235,18 +240,18 @@ def _is_measured(model: TunedModel) -> bool:
 
 
 def _work(job: FineTune) -> None:
-    """What workers would do for this job now."""
+    """Do in this process what workers would do for this job now."""
     tasks.advance(job.pk)
-    model = tuned_models.of(job)
+    model = tuned_models.tuned_model_of_job(job)
     if model is None:
         return
     tasks.measure(model.pk)
     for row in tuned_models.evaluations_of(model):
         for run in (row.baseline, row.candidate):
             if run is not None and run.summary is None:
-                evaluating.drive_run(run.pk)
+                evaluating.work_on_run(run.pk)
                 evaluating.sum_up_run(run.pk)
         tasks.compare(row.pk)
     for row in tuned_models.evaluations_of(model):
-        if row.comparison and row.comparison.state == "pending":
+        if row.comparison and row.comparison.is_open:
             evaluating.compare_runs(row.comparison.pk)

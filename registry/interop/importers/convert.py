@@ -1,7 +1,7 @@
-"""Prompts of other products, as contents of ours. Pure.
+"""Conversion of other products' prompts to contents. Pure.
 
-Each reader takes a document of one product and gives its prompts with their versions, oldest first. What a product has
-and Cuebook has not is left out with a sentence about it; what would make a prompt behave differently refuses it.
+Each importer reads a document of one product and returns its prompts with their versions, oldest first. Features that
+Cuebook does not have are left out with a note; a prompt that would behave differently is refused.
 """
 
 import json
@@ -10,25 +10,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import Problem
-from core.references import LONGEST_NAME
+from core.references import MAX_PROMPT_NAME
 from infra import yaml_values
-from registry.interop.importers.draft import Draft, ForeignVersion, Include, Item, as_plain, number_of
-from registry.interop.importers.readers import READERS, Reader
+from registry.interop.importers import IMPORTERS
+from registry.interop.importers.draft import Draft, Importer, Include, Item, SourceVersion, as_plain, number_of
 from registry.interop.importers.text import UNREADABLE
 
-SOURCES = tuple(READERS)
-MOST_VERSIONS = 200
-# Below the limit on a request's body: the page sends a document once more with the names for it.
+SOURCES = tuple(IMPORTERS)
+MAX_VERSIONS = 200
+# Below the limit on a request's body: the page sends a document again, with the names for its prompts.
 MAX_CHARACTERS = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class ForeignPrompt:
-    """A prompt of another product. `includes` are names there; `refusal` says why it cannot come in."""
+class SourcePrompt:
+    """A prompt of another product. `includes` are names there; `refusal` says why it cannot be imported."""
 
     source: str
     name: str
-    versions: Sequence[ForeignVersion] = ()
+    versions: Sequence[SourceVersion] = ()
     tags: Sequence[str] = ()
     includes: frozenset[str] = frozenset()
     refusal: Problem | None = field(default=None, compare=False)
@@ -37,36 +37,36 @@ class ForeignPrompt:
 Names = Mapping[str, str]
 
 
-def read(source: str, document: object, names: Names | None = None) -> list[ForeignPrompt]:
-    """The prompts of a document, such that each comes after those that it includes.
+def read_prompts(source: str, document: object, names: Names | None = None) -> list[SourcePrompt]:
+    """Read the prompts of a document, such that each comes after those that it includes.
 
-    `document` is JSON or YAML as text, or the JSON value itself; `names` says what prompts are to be called here, by
-    what they are called there. Raises `exchange.unreadable`, or `request.invalid` for a source that is not known.
+    `document` is JSON or YAML as text, or the JSON value itself; `names` maps the source's names of prompts to names
+    here. Raises `exchange.unreadable`, or `request.invalid` for an unknown source.
     """
-    if source not in READERS:
-        raise Problem("request.invalid", f"Prompts come in from: {', '.join(READERS)}.")
+    if source not in IMPORTERS:
+        raise Problem("request.invalid", f"Prompts can be imported from: {', '.join(IMPORTERS)}.")
     if isinstance(document, str):
-        document = _parsed(document)
+        document = _parse(document)
     groups: dict[str, list[Item]] = {}
     for number, item in enumerate(_items(document, source), 1):
-        if number > MOST_VERSIONS:
-            raise Problem(UNREADABLE, f"Bring in at most {MOST_VERSIONS} versions at once.")
-        groups.setdefault(READERS[source].name(item, number), []).append(item)
+        if number > MAX_VERSIONS:
+            raise Problem(UNREADABLE, f"At most {MAX_VERSIONS} versions can be imported at once.")
+        groups.setdefault(IMPORTERS[source].name(item, number), []).append(item)
     if not groups:
         raise Problem(UNREADABLE, "There is no prompt in this document.")
-    own = {name: (names or {}).get(name) or own_name(name) for name in groups}
-    return _in_order([_prompt(source, name, items, own) for name, items in groups.items()])
+    local_names = {name: (names or {}).get(name) or local_name(name) for name in groups}
+    return _in_order([_prompt(source, name, items, local_names) for name, items in groups.items()])
 
 
-def own_name(foreign: str) -> str:
-    """What a prompt is called here: lower case, folders as dots, anything else as a dash."""
-    parts = (re.sub(r"[^a-z0-9_]+", "-", part).strip("-_") for part in re.split(r"[/.]+", foreign.lower()))
+def local_name(source_name: str) -> str:
+    """Return a valid name for a prompt: lower case, folders as dots, anything else as a dash."""
+    parts = (re.sub(r"[^a-z0-9_]+", "-", part).strip("-_") for part in re.split(r"[/.]+", source_name.lower()))
     name = ".".join(re.sub(r"([_-])[_-]+", r"\1", part) for part in parts if part)
-    return name[:LONGEST_NAME].strip("._-") or "prompt"
+    return name[:MAX_PROMPT_NAME].strip("._-") or "prompt"
 
 
-def _parsed(text: str) -> object:
-    """A document's value. JSON first: it is nearly YAML, and far quicker to read."""
+def _parse(text: str) -> object:
+    """Parse a document. JSON first: it is nearly YAML, and far faster to read."""
     if len(text) > MAX_CHARACTERS:
         raise Problem(UNREADABLE, f"A document has at most {MAX_CHARACTERS // 2**20} MB.")
     text = text.strip().removeprefix("\ufeff")
@@ -86,40 +86,42 @@ def _parsed(text: str) -> object:
 
 
 def _items(document: object, source: str) -> Iterator[Item]:
-    """Each prompt, or version of one, in a document: the object itself, a list, or a list under a well-known name."""
+    """Yield each prompt, or version of one, in a document: the object itself, a list, or a list under a known name."""
     if isinstance(document, Mapping):
-        listed = next((document[name] for name in READERS[source].lists if name in document), None)
+        listed = next((document[name] for name in IMPORTERS[source].lists if name in document), None)
         listed = [listed] if isinstance(listed, str) else listed
-        document = listed if isinstance(listed, list) or READERS[source].must_list else [document]
+        document = listed if isinstance(listed, list) or IMPORTERS[source].must_list else [document]
     if not isinstance(document, list):
-        raise Problem(UNREADABLE, f"This does not look like {READERS[source].looks_like}.")
+        raise Problem(UNREADABLE, f"This does not look like {IMPORTERS[source].looks_like}.")
     for item in document:
-        if isinstance(item, str) and READERS[source].must_list:
+        if isinstance(item, str) and IMPORTERS[source].must_list:
             item = {"raw": item}
         if not isinstance(item, Mapping):
-            raise Problem(UNREADABLE, f"This does not look like {READERS[source].looks_like}.")
+            raise Problem(UNREADABLE, f"This does not look like {IMPORTERS[source].looks_like}.")
         yield as_plain(item)
 
 
-def _prompt(source: str, name: str, items: Sequence[Item], own: Names) -> ForeignPrompt:
-    made = ForeignPrompt(name, own[name])
-    twins = [other for other, same in own.items() if same == own[name]]
-    if len(twins) > 1:
-        sentence = f"{' and '.join(twins[:3])} would all be called {own[name]} here; give each a name of its own."
-        return replace(made, refusal=Problem("prompt.name_taken", sentence))
+def _prompt(source: str, name: str, items: Sequence[Item], local_names: Names) -> SourcePrompt:
+    prompt = SourcePrompt(name, local_names[name])
+    same_named = [other for other, local in local_names.items() if local == local_names[name]]
+    if len(same_named) > 1:
+        sentence = (
+            f"{' and '.join(same_named[:3])} would all be named {local_names[name]} here; give each its own name."
+        )
+        return replace(prompt, refusal=Problem("prompt.name_taken", sentence))
     includes: set[str] = set()
 
     def include(included: str, selector: str, value: str) -> str:
         includes.add(included)
-        return f"{own.get(included) or own_name(included)}@latest"
+        return f"{local_names.get(included) or local_name(included)}@latest"
 
     try:
-        versions = [_version(READERS[source], item, include) for item in _by_number(items)]
+        versions = [_version(IMPORTERS[source], item, include) for item in _by_number(items)]
     except Problem as problem:
-        return replace(made, refusal=problem)
+        return replace(prompt, refusal=problem)
     tags: list[object] = next((item["tags"] for item in reversed(items) if isinstance(item.get("tags"), list)), [])
     return replace(
-        made,
+        prompt,
         versions=versions,
         tags=[tag for tag in tags if isinstance(tag, str)],
         includes=frozenset(includes),
@@ -127,26 +129,26 @@ def _prompt(source: str, name: str, items: Sequence[Item], own: Names) -> Foreig
 
 
 def _by_number(items: Sequence[Item]) -> Sequence[Item]:
-    """Versions oldest first, where each says its number."""
+    """Sort versions oldest first, where each has a number."""
     numbers = [number_of(item) for item in items]
     if None in numbers:
         return items
     return [item for _, item in sorted(zip(numbers, items, strict=True), key=lambda pair: pair[0] or 0)]
 
 
-def _in_order(prompts: list[ForeignPrompt]) -> list[ForeignPrompt]:
-    """Prompts after those that they include; a circle comes last, and is refused when it is committed."""
-    ordered: list[ForeignPrompt] = []
+def _in_order(prompts: list[SourcePrompt]) -> list[SourcePrompt]:
+    """Order prompts after those that they include; a cycle comes last, and is refused when it is committed."""
+    ordered: list[SourcePrompt] = []
     waiting = prompts
     while waiting:
-        names = {one.source for one in waiting}
-        ready = [one for one in waiting if not one.includes & (names - {one.source})] or waiting
+        names = {prompt.source for prompt in waiting}
+        ready = [prompt for prompt in waiting if not prompt.includes & (names - {prompt.source})] or waiting
         ordered += ready
-        waiting = [one for one in waiting if one not in ready]
+        waiting = [prompt for prompt in waiting if prompt not in ready]
     return ordered
 
 
-def _version(reader: Reader, item: Item, include: Include) -> ForeignVersion:
-    draft = Draft(include if reader.includes else None)
-    reader.version(item, draft)
-    return draft.done(item)
+def _version(importer: Importer, item: Item, include: Include) -> SourceVersion:
+    draft = Draft(include if importer.has_includes else None)
+    importer.read(item, draft)
+    return draft.finish(item)

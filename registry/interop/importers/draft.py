@@ -1,27 +1,29 @@
-"""One version of another product's prompt while it is read: its content, and what was left out. Pure."""
+"""The draft that importers fill for each version of another product's prompt: its content, and what was left out.
+Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.errors import Fault, Problem
-from core.json_values import plain
+from core.json_values import normalise_json
 from registry.content.normalize import SETTING_RANGES
 from registry.interop.importers.text import NAMED, UNREADABLE, Variables, template
 
-LONGEST_MESSAGE = 200
-# Settings of a request that are kept beside those with a range; anything else would go to the model's server unread.
+MAX_MESSAGE = 200
+# Settings of a request that are kept, beside those with a range; anything else would reach the model's server
+# unchecked.
 KEPT_SETTINGS = frozenset({*SETTING_RANGES, "stop", "reasoning_effort", "verbosity", "parallel_tool_calls"})
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 Item = Mapping[str, Any]
-# What stands for an inclusion, from the included name, and `version` or `label` and its value.
+# Returns the reference for an inclusion, from the included name, and `version` or `label` and its value.
 Include = Callable[[str, str, str], str]
 
 
 @dataclass(frozen=True)
-class ForeignVersion:
-    """A version as it would be committed. `source` is what it is called there; `labels` say where it was live."""
+class SourceVersion:
+    """A version as it would be committed. `source` is its name in the other product, `labels` where it was live."""
 
     source: str
     content: Mapping[str, Any]
@@ -31,7 +33,7 @@ class ForeignVersion:
 
 
 class Draft:
-    """A version being read: its content, and what was left out."""
+    """A version being read: its content, and notes of what was left out."""
 
     def __init__(self, include: Include | None) -> None:
         self.content: dict[str, Any] = {}
@@ -43,12 +45,12 @@ class Draft:
         return template(text, self._variables, self._include)
 
     def message(self, item: object, *, is_template: bool = False) -> dict[str, str]:
-        """One message. What is not text refuses the prompt: without it, it would be another prompt."""
+        """Read one message. Parts that are not text refuse the prompt: without them it would be another prompt."""
         if isinstance(item, Mapping) and item.get("type") == "placeholder":
             return {"role": "placeholder", "name": self._placeholder(text_of(item.get("name")))}
         if not isinstance(item, Mapping) or item.get("type", "message") not in ("message", "chatmessage"):
             kind = item.get("type") if isinstance(item, Mapping) else item
-            raise Problem(UNREADABLE, f"A message of the kind {str(kind)[:60]!r} has no place in a prompt here.")
+            raise Problem(UNREADABLE, f"A message of the kind {str(kind)[:60]!r} is not supported in prompts.")
         text = _message_text(item.get("content"))
         return {"role": text_of(item.get("role")) or "user", "content": text if is_template else self.template(text)}
 
@@ -63,13 +65,13 @@ class Draft:
         self.content["kind"] = "chat"
         self.content["messages"] = [self.message(item, is_template=is_template) for item in messages]
 
-    def settings(self, config: object, *, known: Sequence[str] = ()) -> None:
-        """The model's settings, the form of its answer and its tools; whatever else there is becomes a note."""
+    def settings(self, config: object, *, ignored: Sequence[str] = ()) -> None:
+        """Read the model's settings, response format and tools; anything else becomes a note."""
         if not isinstance(config, Mapping):
             return
         model: dict[str, Any] = {}
         for name, value in config.items():
-            if value is None or name in known:
+            if value is None or name in ignored:
                 continue
             if name in ("model", "model_name") and isinstance(value, str):
                 model["name"] = value
@@ -87,48 +89,70 @@ class Draft:
             elif name in KEPT_SETTINGS:
                 model[name] = value
             else:
-                self.notes.append(f"The setting {str(name)[:60]} was left out: it means nothing here.")
+                self.notes.append(f"The setting {str(name)[:60]} was left out: Cuebook does not have it.")
         self.content |= {"model": model} if model else {}
 
     def _response(self, form: object) -> None:
-        """The form of an answer, as Chat Completions or Responses write it."""
+        """Read a response format, as Chat Completions or Responses write it."""
         kind = form.get("type") if isinstance(form, Mapping) else None
         if not isinstance(form, Mapping) or kind == "text":
             return
         if kind == "json_object":
             self.content["response"] = {"format": "json_object"}
         elif kind == "json_schema":
-            told = form["json_schema"] if isinstance(form.get("json_schema"), Mapping) else form
-            kept = {name: told[name] for name in ("schema", "name", "strict") if told.get(name) is not None}
-            self.content["response"] = {"format": "json_schema", **kept}
+            definition = form["json_schema"] if isinstance(form.get("json_schema"), Mapping) else form
+            members = {
+                name: definition[name] for name in ("schema", "name", "strict") if definition.get(name) is not None
+            }
+            self.content["response"] = {"format": "json_schema", **members}
         else:
-            self.notes.append(f"The form of the answer, {str(kind)[:60]}, was left out: it means nothing here.")
+            self.notes.append(f"The response format {str(kind)[:60]} was left out: Cuebook does not have it.")
 
     def _tools(self, tools: Sequence[object]) -> None:
-        kept: list[Any] = []
+        functions: list[Any] = []
         for tool in tools:
             kind = tool.get("type") if isinstance(tool, Mapping) else None
             if not isinstance(tool, Mapping) or kind != "function":
                 self.notes.append(f"The tool {str(kind)[:60]} was left out: only functions are part of a prompt here.")
             elif isinstance(tool.get("function"), Mapping):
-                kept.append(dict(tool))
+                functions.append(dict(tool))
             else:
-                kept.append({"type": "function", "function": {key: tool[key] for key in tool if key != "type"}})
-        self.content |= {"tools": kept} if kept else {}
+                functions.append({"type": "function", "function": {key: tool[key] for key in tool if key != "type"}})
+        self.content |= {"tools": functions} if functions else {}
 
-    def done(self, item: Item) -> ForeignVersion:
-        renamed = [f"{before} is called {after} here." for before, after in self._variables.renamed.items()]
+    def finish(self, item: Item) -> SourceVersion:
+        """Return the version, with notes of what was renamed or left out."""
+        renamed = [f"{before} is named {after} here." for before, after in self._variables.renamed.items()]
         labels = [label for label in list_of(item.get("labels")) if isinstance(label, str) and label != "latest"]
-        said = (text_of(item.get(name)).strip() for name in ("commitMessage", "commit_message", "description"))
-        message = next(filter(None, said), "")
+        messages = (text_of(item.get(name)).strip() for name in ("commitMessage", "commit_message", "description"))
+        message = next(filter(None, messages), "")
         number = number_of(item)
-        return ForeignVersion(
+        return SourceVersion(
             "" if number is None else str(number),
             self.content,
-            message[:LONGEST_MESSAGE] or (f"Version {number} there" if number else ""),
+            message[:MAX_MESSAGE] or (f"Version {number} of the source" if number else ""),
             labels,
             [*renamed, *self.notes],
         )
+
+
+@dataclass(frozen=True)
+class Importer:
+    """One product's format. `lists` are the members that hold several prompts; `name` names an item, `read` reads one
+    version into a draft; `has_includes` says that texts may include other prompts, `must_list` that a list is
+    needed."""
+
+    looks_like: str
+    lists: Sequence[str]
+    name: Callable[[Item, int], str]
+    read: Callable[[Item, Draft], None]
+    has_includes: bool = False
+    must_list: bool = False
+
+
+def name_of(item: Item, number: int) -> str:
+    """Return an item's own name, or one by its number in the document."""
+    return text_of(item.get("name")) or f"prompt-{number}"
 
 
 def _message_text(content: object) -> str:
@@ -145,9 +169,9 @@ def _message_text(content: object) -> str:
 
 
 def as_plain(value: Any) -> Any:
-    """A value of texts and numbers that JSON knows; NUL characters, half characters or dates make it unreadable."""
+    """Return a plain JSON value; NUL characters, half characters or dates make it unreadable."""
     faults: list[Fault] = []
-    read = plain(value, faults)
+    read = normalise_json(value, faults)
     if faults:
         raise Problem(UNREADABLE, f"{faults[0].pointer or 'A prompt'}: {faults[0].message}", faults=faults)
     return read
@@ -162,7 +186,7 @@ def list_of(value: object) -> list[Any]:
 
 
 def number_of(item: Item) -> int | None:
-    """The number of a version, where it says one."""
+    """Return the number of a version, where it has one."""
     version = item.get("version") or (item.get("prompt") if isinstance(item.get("prompt"), Mapping) else None)
     version = version.get("version") if isinstance(version, Mapping) else version
     text = str(version)

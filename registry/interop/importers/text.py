@@ -1,7 +1,7 @@
-"""Texts with `{{variables}}` of other products, as templates of ours. Pure.
+"""Conversion of other products' texts with `{{variables}}` to templates. Pure.
 
-Elsewhere a text is plain but for its variables: what looks like a tag or a comment of a template is text, and a
-variable may be called almost anything. Here such text has to be written as a text, and names are letters, digits and _.
+Elsewhere a text is plain except for its variables: what looks like a tag or a comment of a template is text, and a
+variable may have almost any name. Here such text has to be escaped, and names are letters, digits and _.
 """
 
 import re
@@ -16,41 +16,43 @@ UNREADABLE: Final = "exchange.unreadable"
 PART = re.compile(r"\{\{([^{}\n]{1,200})\}\}|\{(?=[{%#])")
 NAMED = re.compile(r"[A-Za-z0-9]")
 BRACE = '{{ "{" }}'
-# Langfuse's way of putting one prompt into another: name, and version or label.
+# Langfuse's inclusion of another prompt: name, and version or label.
 INCLUSION = re.compile(r"@@@langfusePrompt:name=([^|@\n]{1,300})\|(version|label)=([^|@\n]{1,100})@@@")
-LONGEST_VARIABLE = 64
+MAX_VARIABLE = 64
 
 
 class Variables:
-    """The variables of one version: what each is called here, for what it was called there."""
+    """The variables of one version: their names here, by their names in the source."""
 
     def __init__(self) -> None:
         self.renamed: dict[str, str] = {}
         self._taken: dict[str, str] = {}
 
-    def name(self, foreign: str) -> str:
-        """A name for a variable; `exchange.unreadable` where two would get the same one."""
-        own = _variable_name(foreign)
-        if self._taken.setdefault(own, foreign) != foreign:
-            sentence = f"The variables {self._taken[own]!r} and {foreign!r} would both be called {own} here."
+    def name(self, source_name: str) -> str:
+        """Return a valid name for a variable; `exchange.unreadable` where two would get the same one."""
+        local_name = _variable_name(source_name)
+        if self._taken.setdefault(local_name, source_name) != source_name:
+            sentence = (
+                f"The variables {self._taken[local_name]!r} and {source_name!r} would both be named {local_name} here."
+            )
             raise Problem(UNREADABLE, sentence)
-        if own != foreign:
-            self.renamed[foreign] = own
-        return own
+        if local_name != source_name:
+            self.renamed[source_name] = local_name
+        return local_name
 
 
-def _variable_name(foreign: str) -> str:
-    if VARIABLE_NAME.fullmatch(foreign) and foreign not in RESERVED_NAMES:
-        return foreign
-    own = re.sub(r"[^A-Za-z0-9_]+", "_", foreign).strip("_")[: LONGEST_VARIABLE - 2]
-    own = own if own[0].isalpha() else f"v_{own}"
-    return f"{own}_" if own in RESERVED_NAMES else own
+def _variable_name(source_name: str) -> str:
+    if VARIABLE_NAME.fullmatch(source_name) and source_name not in RESERVED_NAMES:
+        return source_name
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", source_name).strip("_")[: MAX_VARIABLE - 2]
+    name = name if name[0].isalpha() else f"v_{name}"
+    return f"{name}_" if name in RESERVED_NAMES else name
 
 
 def template(text: str, variables: Variables, include: Callable[[str, str, str], str] | None = None) -> str:
-    """A template that renders to what the other product would have made of `text`.
+    """Return a template that renders as the other product would render `text`.
 
-    `include` gives the reference that stands for Langfuse's inclusion, from its name, and version or label and its
+    `include` returns the reference for Langfuse's inclusion, from its name, and version or label and its
     value; without it such a tag is text.
     """
     if include is None:
@@ -69,12 +71,12 @@ def _plain(text: str, variables: Variables) -> str:
     end = 0
     for match in PART.finditer(text):
         written.append(text[end : match.start()])
-        named = (match[1] or "").strip()
-        if NAMED.search(named):
-            written.append(f"{{{{ {variables.name(named)} }}}}")
+        variable = (match[1] or "").strip()
+        if NAMED.search(variable):
+            written.append(f"{{{{ {variables.name(variable)} }}}}")
         else:
             written.append(f"{BRACE}{BRACE}{match[0][2:]}" if match[1] else BRACE)
         end = match.end()
     rest = text[end:]
-    # What follows may be a tag of ours.
+    # The text after it may be a tag of a template.
     return "".join([*written, f"{rest[:-1]}{BRACE}" if rest.endswith("{") else rest])

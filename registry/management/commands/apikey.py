@@ -11,7 +11,7 @@ from registry.models import APIKey, User
 
 
 class Command(ProjectCommand):
-    """Makes, lists and revokes API keys."""
+    """Creates, lists and revokes API keys."""
 
     help = "create: print a new key, alone, on standard output. list: show keys. revoke: end one by its id."
 
@@ -21,7 +21,7 @@ class Command(ProjectCommand):
         parser.add_argument("--name", help="create: what the key is for")
         parser.add_argument("--scopes", default="read", help="create: read, write, observe; comma-separated")
         parser.add_argument("--days", type=int, help="create: days until it expires; default: never")
-        parser.add_argument("--owner", help="create: the user name of who answers for the key; default: nobody")
+        parser.add_argument("--owner", help="create: the user name of the key's owner; default: none")
         parser.add_argument("--id", help="revoke: the key's id")
 
     def run(self, *, action: str, project: str, **options: Any) -> None:
@@ -30,7 +30,7 @@ class Command(ProjectCommand):
             days, owner = options["days"], options["owner"]
             person = User.objects.filter(username=owner).first() if owner else None
             if owner and person is None:
-                raise Problem("member.unknown_user", f"There is nobody named {owner}.")
+                raise Problem("member.unknown_user", f"There is no user named {owner}.")
             _, token = api_keys.issue(
                 actor,
                 name=options["name"] or "",
@@ -46,8 +46,8 @@ class Command(ProjectCommand):
                 state = "usable" if key.is_usable else "ended"
                 self.stdout.write(f"{key.key_id}  {state:<6}  {','.join(key.scopes):<20}  {key.name}")
             return
-        found = rows.filter(key_id=options["id"] or "").first()
-        if found is None:
+        revoked = rows.filter(key_id=options["id"] or "").first()
+        if revoked is None:
             raise Problem("not_found", "There is no such key; 'apikey list' shows their ids.")
-        api_keys.revoke(actor, found)
-        self.stdout.write(f"Revoked {found.key_id}.")
+        api_keys.revoke(actor, revoked)
+        self.stdout.write(f"Revoked {revoked.key_id}.")

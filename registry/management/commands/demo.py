@@ -8,9 +8,9 @@ from django.utils.module_loading import import_string
 class Command(BaseCommand):
     """Seeds the demo project, once."""
 
-    help = "Create the demo project with its people, prompts, data and history, unless it exists."
+    help = "Create the demo project with its users, prompts, data and history, unless it exists."
 
     def handle(self, **options: Any) -> None:
-        # Each app brings its own part; this command stands in the lowest of them and knows none of the others.
+        # Each app has its own part; this command is in the lowest of them and knows none of the others.
         created = [import_string(seed)(settings.HOME.demo_file) for seed in settings.DEMO_SEEDS]
         self.stdout.write("The demo project was created." if any(created) else "The demo project exists already.")

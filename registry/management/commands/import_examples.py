@@ -15,8 +15,8 @@ class Command(ProjectCommand):
     """Reads a file of few-shot examples into a set."""
 
     help = (
-        "Read examples from FILE (.jsonl, .json, .csv, .tsv) into an example set of the project, which is made if it "
-        "is not there. They are added at the end, or with --replace are the whole set."
+        "Read examples from FILE (.jsonl, .json, .csv, .tsv) into an example set of the project, which is created if "
+        "needed. They are added at the end, or with --replace are the whole set."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,9 +34,13 @@ class Command(ProjectCommand):
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
         actor = self.actor_in(project)
         added = example_file.read_file(data, file.name)
-        is_there = ExampleSet.objects.filter(project=actor.project, name=name).exists()
-        target = example_sets.named(actor.project, name) if is_there else example_sets.create(actor, name=name)
-        done = example_sets.add(actor, target, added=added, replace=replace, message=message or f"From {file.name}")
-        tasks.embed_soon(done.version)
-        known = "" if done.created else " (there already)"
-        self.stdout.write(f"{done.version}: {done.version.size:,} examples, {done.version.content_hash}{known}")
+        exists = ExampleSet.objects.filter(project=actor.project, name=name).exists()
+        target = example_sets.get_example_set(actor.project, name) if exists else example_sets.create(actor, name=name)
+        committed = example_sets.add(
+            actor, target, added=added, replace=replace, message=message or f"From {file.name}"
+        )
+        tasks.start_embeddings(committed.version)
+        suffix = "" if committed.created else " (existing)"
+        self.stdout.write(
+            f"{committed.version}: {committed.version.size:,} examples, {committed.version.content_hash}{suffix}"
+        )

@@ -33,11 +33,11 @@ def make_gate(stage: Stage, tickets: Dataset, model: ProviderModel, **how: Any) 
 
 def measure() -> None:
     """What workers do until there is nothing left."""
-    for run in gates.look():
-        tasks.drive_run(run.pk)
+    for run in gates.start_gate_runs():
+        tasks.work_on_run(run.pk)
     for run in Run.objects.filter(summary__isnull=True):
         tasks.sum_up_run(run.pk)
-    for found in gates.unsettled():
+    for found in gates.unsettled_gate_runs():
         gates.settle(found)
 
 
@@ -73,17 +73,17 @@ def test_a_good_version_is_measured_and_passes(stage: Stage, gate: Gate, version
     assert check is not None
     assert check.status == "passed"
     workflow.apply(stage.edith, asked)
-    assert gates.look() == []
+    assert gates.start_gate_runs() == []
 
 
 def test_while_it_is_measured_nothing_is_let_through(stage: Stage, gate: Gate, version: PromptVersion):
     ask(stage, version)
-    assert len(gates.look()) == 1
-    assert gates.look() == [], "once is enough"
+    assert len(gates.start_gate_runs()) == 1
+    assert gates.start_gate_runs() == [], "once is enough"
     check = newest(stage, version)
     assert check is not None
     assert check.status == "failed"
-    assert check.summary.startswith(gates.OUT_OF_DATE)
+    assert check.summary.startswith(gates.MEASURING)
 
 
 def test_a_worse_version_does_not_replace_a_better_one(
@@ -112,13 +112,13 @@ def test_a_new_dataset_version_makes_old_results_count_no_more(
 ):
     ask(stage, version)
     measure()
-    datasets.change(stage.edith, datasets.named(stage.project, tickets.name), added=cases(30, 100))
+    datasets.change(stage.edith, datasets.get_dataset(stage.project, tickets.name), added=cases(30, 100))
 
-    assert len(gates.look()) == 1
+    assert len(gates.start_gate_runs()) == 1
 
     check = newest(stage, version)
     assert check is not None
-    assert (check.status, check.summary.startswith(gates.OUT_OF_DATE)) == ("failed", True)
+    assert (check.status, check.summary.startswith(gates.MEASURING)) == ("failed", True)
 
 
 def test_what_is_live_now_is_what_it_must_not_be_worse_than(
@@ -126,32 +126,32 @@ def test_what_is_live_now_is_what_it_must_not_be_worse_than(
 ):
     ask(stage, version)
     measure()
-    assert gates.look() == []
+    assert gates.start_gate_runs() == []
     other = stage.commit(version.prompt, "Say billing: {{ ticket }}", model={"name": "sandbox-small"})
     hurried = ask(stage, other)
     workflow.approve(stage.rhea, hurried)
     workflow.apply(stage.ada, hurried, override=workflow.Override("It burns"))
 
-    assert len(gates.look()) == 2, "The version again, and what is live now."
+    assert len(gates.start_gate_runs()) == 2, "The version again, and what is live now."
 
-    assert newest(stage, version).summary.startswith(gates.OUT_OF_DATE)
+    assert newest(stage, version).summary.startswith(gates.MEASURING)
     measure()
     assert GateRun.objects.filter(version=version, baseline__version=other).exists()
-    assert gates.look() == []
+    assert gates.start_gate_runs() == []
 
 
 def test_what_could_not_be_measured_is_measured_again_after_a_while(
     stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
 ):
     ask(stage, version)
-    (run,) = gates.look()
+    (run,) = gates.start_gate_runs()
     runs.cancel(stage.edith, run)
     tasks.sum_up_run(run.pk)
-    gates.settle(gates.unsettled().get())
+    gates.settle(gates.unsettled_gate_runs().get())
     assert GateRun.objects.get().state == GateState.ERRORED
-    assert gates.look() == [], "not at once"
+    assert gates.start_gate_runs() == [], "not at once"
 
-    GateRun.objects.update(finished_at=timezone.now() - gates.ERRORED_AGAIN)
+    GateRun.objects.update(finished_at=timezone.now() - gates.RETRY_INTERVAL)
     measure()
 
     assert [one.state for one in GateRun.objects.order_by("id")] == [GateState.ERRORED, GateState.PASSED]
@@ -162,8 +162,8 @@ def test_a_gate_that_cannot_begin_says_so_once(stage: Stage, gate: Gate, version
     ask(stage, version)
     providers.archive(stage.ada, gate.model.provider)
 
-    gates.look()
-    gates.look()
+    gates.start_gate_runs()
+    gates.start_gate_runs()
 
     assert VersionCheck.objects.filter(name=gate.name).count() == 1
     assert "Cannot be measured" in newest(stage, version).summary
@@ -187,7 +187,7 @@ def test_service_levels_are_kept(
     levels: dict[str, Any],
     said: str,
 ):
-    assert api_for(stage.ada).put("/api/v1/service-levels", levels).status_code == 200
+    assert api_for(stage.ada).put("/api/v1/slas", levels).status_code == 200
     ask(stage, version)
 
     measure()
@@ -215,7 +215,7 @@ def test_prompts_that_a_gate_is_not_for_pass_it(
     make_gate(stage, tickets, model, prompts="billing.")
     ask(stage, version)
 
-    assert gates.look() == []
+    assert gates.start_gate_runs() == []
 
     check = newest(stage, version)
     assert check is not None
@@ -228,7 +228,7 @@ def test_odd_gates_are_refused(stage: Stage, gate: Gate, tickets: Dataset, model
         ({"name": "No Name"}, "request.invalid"),
         ({"name": "b", "margin": 2}, "request.invalid"),
         ({"name": "b", "scorers": []}, "scorers.invalid"),
-        ({"name": "b", "not_worse": False, "keeps_levels": False}, "gate.asks_nothing"),
+        ({"name": "b", "not_worse": False, "keeps_slas": False}, "gate.asks_nothing"),
     ):
         with pytest.raises(Problem) as refused:
             make_gate(stage, tickets, model, **how)
@@ -260,11 +260,11 @@ def test_gates_over_rest_and_on_pages(
     assert "Nothing else is live" in shown
     assert ada.get(f"/api/v1/gates/{made.json()['id']}/runs").json()["results"][0]["state"] == "passed"
     assert "not worse than what is live" in person.get("/p/paper/settings/gates/").content.decode()
-    form = {**asked, "name": "second", "split": "test", "least_quality": "0.1", "margin": "0.02", "not_worse": "on"}
+    form = {**asked, "name": "second", "split": "test", "min_quality": "0.1", "margin": "0.02", "not_worse": "on"}
     assert person.post("/p/paper/settings/gates/", form).status_code == 302
     wrong = person.post("/p/paper/settings/gates/", {**form, "name": "third", "margin": "much"})
     assert "Must be a number." in wrong.content.decode()
     person.post("/p/paper/settings/levels/", {"quality": "0.5"})
-    assert ada.get("/api/v1/service-levels").json()["quality"] == 0.5
+    assert ada.get("/api/v1/slas").json()["quality"] == 0.5
     person.post(f"/p/paper/settings/gates/{made.json()['id']}/remove/")
-    assert gates.of_project(stage.project).count() == 1
+    assert gates.active_gates(stage.project).count() == 1

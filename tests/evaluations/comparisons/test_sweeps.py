@@ -1,4 +1,4 @@
-"""Model sweeps and lineups: several runs side by side, one budget, and the cheapest that keeps the service levels."""
+"""Model sweeps and comparisons of several runs, one budget, and the cheapest that keeps the SLAs."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,16 +9,17 @@ from django.test import Client
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.comparisons import gates, sweeps
+from evaluations.comparisons import lifecycle as comparisons
+from evaluations.comparisons import sweeps
 from evaluations.comparisons.sweeps import Grid
-from evaluations.models import Dataset, Lineup, LineupState, ProviderModel, Run, RunState
+from evaluations.models import Comparison, ComparisonState, Dataset, ProviderModel, Run, RunState
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
-from evaluations.runs.planning import Asked
-from evaluations.statistics import service_levels
+from evaluations.runs.planning import RunSettings
+from evaluations.statistics import slas
 from evaluations.statistics.intervals import NO_SPREAD
-from evaluations.statistics.service_levels import Candidate, Finding, choose, findings
+from evaluations.statistics.slas import Candidate, LevelResult, choose_cheapest, level_results
 from registry.models import PromptVersion
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run
@@ -36,24 +37,24 @@ def large(stage: Stage, model: ProviderModel) -> ProviderModel:
 @pytest.fixture
 def grid(version: PromptVersion, tickets: Dataset, model: ProviderModel, large: ProviderModel) -> Grid:
     assert tickets.head
-    asked = Asked(version=version, dataset_version=tickets.head, scorers=["label"], model=model, split="")
+    asked = RunSettings(version=version, dataset_version=tickets.head, scorers=["label"], model=model, split="")
     return Grid(asked, [large, model], (0.0,))
 
 
-def finished(lineup: Lineup) -> Lineup:
-    for run in lineup.swept_runs.order_by("id"):
+def finished(sweep: Comparison) -> Comparison:
+    for run in sweep.swept_runs.order_by("id"):
         finish(run.pk)
-    tasks.line_up(lineup.pk)
-    return sweeps.numbered(lineup.project, lineup.pk)
+    tasks.compare_runs(sweep.pk)
+    return comparisons.get_comparison(sweep.project, sweep.pk)
 
 
 def test_a_sweep_names_the_cheapest_model_that_keeps_the_levels(stage: Stage, grid: Grid, sandbox: Running):
-    gates.set_levels(stage.ada, {"quality": 0.2})
+    slas.set_slas(stage.ada, {"quality": 0.2})
 
-    done = finished(sweeps.sweep(stage.edith, grid))
+    done = finished(sweeps.create(stage.edith, grid))
 
     large, small = (place.run for place in done.places.all())
-    assert done.state == LineupState.DONE
+    assert done.state == ComparisonState.DONE
     assert done.result is not None
     assert done.result["shown"] == done.result["met"] == small.pk
     first, second = done.result["rows"]
@@ -61,7 +62,7 @@ def test_a_sweep_names_the_cheapest_model_that_keeps_the_levels(stage: Stage, gr
     assert second["against"]["n"] == 60
     assert second["against"]["p_adjusted"] is not None
     assert second["cost"] < first["cost"]
-    (level,) = second["levels"]
+    (level,) = second["slas"]
     assert (level["name"], level["met"], level["shown"]) == ("quality", True, True)
     assert level["low"] >= 0.2
     assert len(sandbox.calls()) == 120
@@ -70,11 +71,11 @@ def test_a_sweep_names_the_cheapest_model_that_keeps_the_levels(stage: Stage, gr
 
 @pytest.mark.usefixtures("sandbox")
 def test_levels_of_the_day_stay_with_the_sweep(stage: Stage, grid: Grid):
-    gates.set_levels(stage.ada, {"quality": 0.2})
-    lineup = sweeps.sweep(stage.edith, grid)
-    gates.set_levels(stage.ada, {"quality": 1.0})
+    slas.set_slas(stage.ada, {"quality": 0.2})
+    sweep = sweeps.create(stage.edith, grid)
+    slas.set_slas(stage.ada, {"quality": 1.0})
 
-    done = finished(lineup)
+    done = finished(sweep)
 
     assert done.levels == {"quality": 0.2}
     assert done.result is not None
@@ -82,11 +83,11 @@ def test_levels_of_the_day_stay_with_the_sweep(stage: Stage, grid: Grid):
 
 
 def test_one_budget_is_for_all_runs_together_and_can_be_raised(stage: Stage, grid: Grid, sandbox: Running):
-    lineup = sweeps.sweep(stage.edith, grid, budget_usd="0.02")
+    sweep = sweeps.create(stage.edith, grid, budget_usd="0.02")
 
-    stopped = finished(lineup)
+    stopped = finished(sweep)
 
-    spent = sweeps.spent(stopped)
+    spent = sweeps.cost_of_sweep(stopped)
     # The next call may be dearer than the dearest so far: by as much a budget can be exceeded.
     assert Decimal("0.018") < spent < Decimal("0.0205")
     states = [place.run.state for place in stopped.places.all()]
@@ -101,25 +102,25 @@ def test_one_budget_is_for_all_runs_together_and_can_be_raised(stage: Stage, gri
         place.run_id for place in stopped.places.all() if place.run.state == "stopped"
     }
     done = finished(resumed)
-    assert [place.run.state for place in done.places.all()] == ["done", "done"]
+    assert [run.state for run in done.runs] == ["done", "done"]
     assert len(sandbox.calls()) == 120
     assert before < 120
-    assert done.state == LineupState.DONE
+    assert done.state == ComparisonState.DONE
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_lineup_waits_for_the_figures_of_all_its_runs(stage: Stage, grid: Grid):
-    lineup = sweeps.sweep(stage.edith, grid)
-    first, second = lineup.swept_runs.order_by("id")
+def test_a_sweep_waits_for_the_figures_of_all_its_runs(stage: Stage, grid: Grid):
+    sweep = sweeps.create(stage.edith, grid)
+    first, second = sweep.swept_runs.order_by("id")
     finish(first.pk)
-    tasks.drive_run(second.pk)
+    tasks.work_on_run(second.pk)
 
-    tasks.line_up(lineup.pk)
+    tasks.compare_runs(sweep.pk)
 
-    assert sweeps.numbered(lineup.project, lineup.pk).state == LineupState.PENDING
+    assert comparisons.get_comparison(sweep.project, sweep.pk).state == ComparisonState.PENDING
     tasks.sum_up_run(second.pk)
-    tasks.line_up(lineup.pk)
-    done = sweeps.numbered(lineup.project, lineup.pk)
+    tasks.compare_runs(sweep.pk)
+    done = comparisons.get_comparison(sweep.project, sweep.pk)
     assert done.result is not None
     assert len(done.result["rows"]) == 2
 
@@ -129,33 +130,33 @@ def test_a_budget_that_could_not_be_kept_is_refused_when_a_sweep_goes_on(
     stage: Stage, grid: Grid, model: ProviderModel
 ):
     unpriced = providers.add_model(stage.ada, model.provider, "sandbox-retired")
-    lineup = sweeps.sweep(stage.edith, Grid(grid.asked, [model, unpriced]))
-    for run in lineup.swept_runs.all():
+    sweep = sweeps.create(stage.edith, Grid(grid.settings, [model, unpriced]))
+    for run in sweep.swept_runs.all():
         runs.cancel(stage.edith, run)
 
     with pytest.raises(Problem) as refusal:
-        sweeps.resume(stage.edith, lineup, budget_usd="1")
+        sweeps.resume(stage.edith, sweep, budget_usd="1")
     assert refusal.value.code == "run.no_price"
     with pytest.raises(Problem) as alone:
-        runs.resume(stage.edith, lineup.swept_runs.first(), budget_usd="1")
+        runs.resume(stage.edith, sweep.swept_runs.first(), budget_usd="1")
     assert alone.value.code == "run.wrong_state"
 
 
 @pytest.mark.usefixtures("sandbox")
 def test_a_cancelled_sweep_keeps_what_it_has(stage: Stage, grid: Grid):
-    lineup = sweeps.sweep(stage.edith, grid)
-    finish(lineup.swept_runs.order_by("id").first().pk)
+    sweep = sweeps.create(stage.edith, grid)
+    finish(sweep.swept_runs.order_by("id").first().pk)
 
-    sweeps.cancel(stage.edith, lineup)
+    sweeps.cancel(stage.edith, sweep)
 
-    done = finished(lineup)
-    assert [place.run.state for place in done.places.all()] == ["done", "cancelled"]
+    done = finished(sweep)
+    assert [run.state for run in done.runs] == ["done", "cancelled"]
     assert done.result is not None
     assert len(done.result["rows"]) == 1
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_runs_that_are_there_are_put_side_by_side(
+def test_runs_that_are_done_are_compared(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, large: ProviderModel
 ):
     made = [make_run(stage, version, tickets, one) for one in (model, large, model)]
@@ -163,9 +164,9 @@ def test_runs_that_are_there_are_put_side_by_side(
         finish(run.pk)
     chosen = list(Run.objects.filter(pk__in=[run.pk for run in made]).order_by("id"))
 
-    lineup = sweeps.create(stage.edith, chosen, levels={"quality": 0.1})
+    sweep = comparisons.create(stage.edith, chosen, targets={"quality": 0.1})
 
-    done = finished(lineup)
+    done = finished(sweep)
     assert done.result is not None
     assert [row["run"] for row in done.result["rows"]] == [run.pk for run in made]
     same = done.result["rows"][2]["against"]
@@ -174,9 +175,9 @@ def test_runs_that_are_there_are_put_side_by_side(
     finish(other.pk)
     other.refresh_from_db()
     with pytest.raises(Problem, match="not on the same cases"):
-        sweeps.create(stage.edith, [chosen[0], other])
-    with pytest.raises(Problem, match="from 2 to 24"):
-        sweeps.create(stage.edith, chosen[:1])
+        comparisons.create(stage.edith, [chosen[0], other])
+    with pytest.raises(Problem, match="2 to 24 runs"):
+        comparisons.create(stage.edith, chosen[:1])
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,8 @@ def test_runs_that_are_there_are_put_side_by_side(
         ({"models": ["sandbox/sandbox-small"]}, "/models"),
         ({"models": []}, "/models"),
         ({"temperatures": [3]}, "/temperatures"),
-        ({"levels": {"beauty": 1}}, "/levels/beauty"),
-        ({"levels": {"quality": True}}, "/levels/quality"),
+        ({"slas": {"beauty": 1}}, "/slas/beauty"),
+        ({"slas": {"quality": True}}, "/slas/quality"),
         ({"margin": 2}, "/margin"),
     ],
 )
@@ -220,7 +221,7 @@ def test_over_rest(stage: Stage, api_for: ApiFor):
         "temperatures": [0, 1],
         "scorers": ["label"],
         "limit": 10,
-        "levels": {"quality": 0.01},
+        "slas": {"quality": 0.01},
         "budget_usd": "3",
     }
     estimate = client.post("/api/v1/sweeps/estimate", body, format="json").json()
@@ -230,12 +231,12 @@ def test_over_rest(stage: Stage, api_for: ApiFor):
 
     assert made.status_code == 201, made.json()
     assert (made.json()["state"], len(made.json()["runs"])) == ("pending", 4)
-    finished(Lineup.objects.get())
+    finished(Comparison.objects.get())
     done = client.get(made["Location"]).json()
     assert done["state"] == "done"
     assert done["result"]["met"] is not None
-    assert client.get("/api/v1/lineups").json()["results"][0]["id"] == done["id"]
-    again = client.post("/api/v1/lineups", {"runs": [run["id"] for run in done["runs"]]}, format="json")
+    assert client.get("/api/v1/comparisons").json()["results"][0]["id"] == done["id"]
+    again = client.post("/api/v1/comparisons", {"runs": [run["id"] for run in done["runs"]]}, format="json")
     assert again.status_code == 201
     assert client.post(f"{made['Location']}/resume", {}, format="json").json()["code"] == "run.wrong_state"
     assert client.post(f"{made['Location']}/cancel", {}, format="json").json()["state"] == "done"
@@ -244,14 +245,14 @@ def test_over_rest(stage: Stage, api_for: ApiFor):
 @pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
 def test_the_pages(stage: Stage):
     edith: Client = client_of(stage.edith)
-    gates.set_levels(stage.ada, {"quality": 0.1, "p99_latency_ms": 100_000})
+    slas.set_slas(stage.ada, {"quality": 0.1, "p99_latency_ms": 100_000})
     form = {
         "prompt": "support.route@latest",
         "dataset": "support.tickets",
         "split": "",
         "models": ["sandbox/sandbox-large", "sandbox/sandbox-small"],
         "temperatures": "0",
-        "repeats": "1",
+        "repetitions": "1",
         "leaked": "mark",
         "margin": "0.02",
         "scorers": ["label"],
@@ -264,35 +265,35 @@ def test_the_pages(stage: Stage):
 
     started = edith.post("/p/paper/new-sweep/", {**form, "do": "start"})
 
-    lineup = Lineup.objects.get()
-    assert started["Location"] == f"/p/paper/lineups/{lineup.pk}/"
+    sweep = Comparison.objects.get()
+    assert started["Location"] == f"/p/paper/comparisons/{sweep.pk}/"
     assert "0 of 120 answers" in text(edith.get(started["Location"]))
-    finished(lineup)
+    finished(sweep)
     done = text(edith.get(started["Location"]))
     # Sixty calls say nothing of a p99's upper bound, and the page says that it is not shown.
-    assert "sandbox/sandbox-small at temperature 0 is the cheapest whose figures keep the service levels" in done
+    assert "sandbox/sandbox-small at temperature 0 is the cheapest whose figures keep the SLAs" in done
     assert "not shown" in done
     assert "A simulation." in done
     assert 'class="chart scatter"' in done
     assert edith.get(f"{started['Location']}wait/")["HX-Refresh"] == "true"
     assert "support.route v1 with 2 settings" in text(edith.get("/p/paper/evaluations/"))
-    first = lineup.places.first().run_id
-    chosen = edith.post("/p/paper/new-lineup/", {"run": first, "runs": [first + 1], "margin": "0.05"})
-    assert chosen["Location"] == f"/p/paper/lineups/{lineup.pk + 1}/"
+    first = sweep.runs[0].pk
+    chosen = edith.post("/p/paper/new-comparison/", {"run": first, "runs": [first + 1], "margin": "0.05"})
+    assert chosen["Location"] == f"/p/paper/comparisons/{sweep.pk + 1}/"
 
 
 @pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
 def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.CaptureFixture[str]):
-    gates.set_levels(stage.ada, {"quality": 0.1})
+    slas.set_slas(stage.ada, {"quality": 0.1})
     models = ("--model", "sandbox/sandbox-large", "--model", "sandbox/sandbox-small")
     common = ("support.route@latest", "--dataset", "support.tickets", "--project", "paper", "--split", "all", "--here")
 
     call_command("compare_models", *common, *models)
 
     said = capsys.readouterr().out
-    assert "sandbox/sandbox-small is the cheapest that is shown to keep the service levels" in said
+    assert "sandbox/sandbox-small is the cheapest that is shown to keep the SLAs" in said
     assert "a simulation" in said
-    gates.set_levels(stage.ada, {"quality": 1.0})
+    slas.set_slas(stage.ada, {"quality": 1.0})
     with pytest.raises(CommandError, match="None of them keeps"):
         call_command("compare_models", *common, *models)
 
@@ -301,7 +302,7 @@ def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.Capt
 
 
 def candidate(key: int, cost: float | None, *, value: float, low: float) -> Candidate:
-    return Candidate(key, cost, 100.0, value, [Finding("quality", 0.8, value, low, 1.0)])
+    return Candidate(key, cost, 100.0, value, [LevelResult("quality", 0.8, value, low, 1.0)])
 
 
 def test_the_cheapest_that_is_shown_and_the_cheapest_whose_figures_do_are_two_answers():
@@ -313,9 +314,9 @@ def test_the_cheapest_that_is_shown_and_the_cheapest_whose_figures_do_are_two_an
         candidate(5, None, value=0.99, low=0.98),
     ]
 
-    assert choose(candidates) == service_levels.Choice(shown=4, met=3)
-    assert choose([]) == service_levels.Choice(None, None)
-    assert choose([Candidate(1, 1.0, 1.0, 1.0, [])]) == service_levels.Choice(None, None), (
+    assert choose_cheapest(candidates) == slas.Choice(shown=4, met=3)
+    assert choose_cheapest([]) == slas.Choice(None, None)
+    assert choose_cheapest([Candidate(1, 1.0, 1.0, 1.0, [])]) == slas.Choice(None, None), (
         "Without levels none keeps them."
     )
 
@@ -329,7 +330,7 @@ def test_findings_take_the_bad_end_of_each_interval():
     }
     levels = {"quality": 0.88, "p99_latency_ms": 600, "cost_per_call_usd": 0.01, "format_adherence": 0.9}
 
-    found = {one.name: (one.is_met, one.is_shown) for one in findings(summary, levels)}
+    found = {one.name: (one.is_met, one.is_shown) for one in level_results(summary, levels)}
 
     assert found == {
         "quality": (True, False),
@@ -337,23 +338,23 @@ def test_findings_take_the_bad_end_of_each_interval():
         "p99_latency_ms": (True, False),
         "cost_per_call_usd": (True, True),
     }
-    assert findings({}, {"quality": 0.5})[0].is_met is False
+    assert level_results({}, {"quality": 0.5})[0].is_met is False
     alike = {"value": 1.0, "low": 1.0, "high": 1.0, "method": "t over 2 groups"}
-    assert findings({"quality": alike}, {"quality": 0.9})[0].is_shown is False, (
+    assert level_results({"quality": alike}, {"quality": 0.9})[0].is_shown is False, (
         "Two groups that are alike show nothing."
     )
-    assert service_levels.NO_SPREAD == NO_SPREAD
+    assert slas.NO_SPREAD == NO_SPREAD
 
 
 def test_a_sweep_of_one_setting_is_refused_before_anything_is_asked(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel
 ):
-    asked = planning.asked_for(
+    asked = planning.settings_from_document(
         stage.project,
         {"prompt": str(version), "dataset": tickets.name, "model": str(model), "scorers": ["label"], "split": ""},
     )
 
     with pytest.raises(Problem) as refusal:
-        sweeps.sweep(stage.edith, Grid(asked, [model, model]))
+        sweeps.create(stage.edith, Grid(asked, [model, model]))
 
     assert refusal.value.faults[0].pointer == "/models"

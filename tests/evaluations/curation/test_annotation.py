@@ -42,7 +42,7 @@ def test_one_person_a_case_corrects_what_is_there(stage: Stage, tickets: Dataset
     assert Case.objects.of(loaded.version).filter(label="corrected").count() == 4
     new = Case.objects.of(loaded.version).get(variables=before.variables)
     assert (new.split, new.expected) == (before.split, answer("corrected"))
-    assert AuditEntry.objects.get(action="annotation.applied").after["changed"] == 4
+    assert AuditEntry.objects.get(action="annotation.get_applied_round").after["changed"] == 4
     with pytest.raises(Problem) as refused:
         annotation.annotate(stage.rhea, found, item(found, 0), expected="x")
     assert refused.value.code == "round.wrong_state"
@@ -57,7 +57,7 @@ def test_two_people_agree_or_somebody_decides_and_kappa_stays(stage: Stage, tick
     before = annotation.agreement(found)
     assert (before.cases, before.agreed) == (4, 3)
     assert before.kappa == pytest.approx(0.5)
-    assert [one.pk for one in annotation.disputed(found)] == [item(found, 2)]
+    assert [one.pk for one in annotation.disputed_items(found)] == [item(found, 2)]
     with pytest.raises(Problem, match="decide"):
         annotation.apply(stage.edith, found)
 
@@ -132,18 +132,18 @@ def test_one_can_take_ones_own_answer_back(stage: Stage, tickets: Dataset):
     found = opened(stage, tickets)
     annotation.annotate(stage.edith, found, item(found, 0), expected="oops")
 
-    annotation.take_back(stage.edith, found, item(found, 0))
+    annotation.undo(stage.edith, found, item(found, 0))
 
     assert annotation.progress(found).done == 0
     with pytest.raises(Problem) as refused:
-        annotation.take_back(stage.rhea, found, item(found, 0))
+        annotation.undo(stage.rhea, found, item(found, 0))
     assert refused.value.code == "annotation.not_yours"
 
 
 def test_a_case_never_gets_an_answer_too_many(live_stage: Stage):
     made = datasets.create(live_stage.edith, name="race")
     datasets.change(live_stage.edith, made, added=[case("one", "a")])
-    found = annotation.open_round(live_stage.edith, datasets.named(live_stage.project, "race"), title="R", annotators=2)
+    found = annotation.open_round(live_stage.edith, datasets.get_dataset(live_stage.project, "race"), title="R", annotators=2)
     key = item(found, 0)
     barrier = threading.Barrier(4)
     refusals: list[str] = []
@@ -175,7 +175,7 @@ def test_what_changed_meanwhile_is_left_as_it_is(stage: Stage, tickets: Dataset)
         annotation.annotate(stage.edith, found, item(found, number), expected=answer("new"))
     datasets.change(stage.rhea, tickets, changed={key: case("rewritten", "mine")})
 
-    loaded = annotation.apply(stage.edith, annotation.find(datasets.named(stage.project, tickets.name), found.pk))
+    loaded = annotation.apply(stage.edith, annotation.get_round(datasets.get_dataset(stage.project, tickets.name), found.pk))
 
     assert Case.objects.of(loaded.version).filter(label="mine").count() == 1
     assert Case.objects.of(loaded.version).filter(label="new").count() == 3

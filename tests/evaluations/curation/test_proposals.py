@@ -78,8 +78,8 @@ def test_a_bad_edit_decides_nothing(stage: Stage, tickets: Dataset):
 
 
 def test_a_key_proposes_and_never_decides(stage: Stage, tickets: Dataset):
-    key, _ = api_keys.issue(permissions.command_line(stage.project), name="bot", scopes=["write"])
-    robot = permissions.machine(key)
+    key, _ = api_keys.issue(permissions.actor_for_command_line(stage.project), name="bot", scopes=["write"])
+    robot = permissions.actor_for_key(key)
     (one,) = proposals.propose(robot, tickets, cases=[case(NEW)], origin="gpt")
 
     for act in (
@@ -114,7 +114,7 @@ def test_others_proposals_are_not_found(stage: Stage, tickets: Dataset, otis: Ac
     for act in (
         lambda: proposals.accept(otis, theirs, keys=[one.pk]),
         lambda: proposals.reject(otis, theirs, keys=[one.pk]),
-        lambda: proposals.find(theirs, one.pk),
+        lambda: proposals.get_proposal(theirs, one.pk),
     ):
         with pytest.raises(Problem) as refused:
             act()

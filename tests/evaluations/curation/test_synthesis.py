@@ -18,19 +18,19 @@ from tests.sandbox import Running
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def written(made: Synthesis) -> Synthesis:
     tasks.write_cases(made.pk)
     tasks.check_proposals(made.dataset_id)
-    return synthesis.numbered(made.dataset, made.pk)
+    return synthesis.get_synthesis(made.dataset, made.pk)
 
 
 def test_what_a_model_writes_waits_for_a_person(stage: Stage, tickets: Dataset, model: ProviderModel, sandbox: Running):
     before = tickets.head
 
-    done = written(synthesis.start(stage.edith, tickets, model=model, wanted=12, about="Angry customers"))
+    done = written(synthesis.start(stage.edith, tickets, model=model, requested=12, about="Angry customers"))
 
     assert (done.state, done.proposed, done.refused, done.calls) == (SynthesisState.DONE, 12, 0, 3)
     assert done.cost_usd is not None
@@ -46,8 +46,8 @@ def test_what_a_model_writes_waits_for_a_person(stage: Stage, tickets: Dataset, 
 
 
 def test_only_the_training_side_is_shown(stage: Stage, tickets: Dataset, model: ProviderModel, sandbox: Running):
-    made = synthesis.start(stage.edith, tickets, model=model, wanted=5)
-    made = synthesis.loaded().get(pk=made.pk)
+    made = synthesis.start(stage.edith, tickets, model=model, requested=5)
+    made = synthesis.syntheses_with_related().get(pk=made.pk)
     assert tickets.head
     train = {case.variables["ticket"] for case in Case.objects.of(tickets.head).filter(split="train")}
 
@@ -57,13 +57,13 @@ def test_only_the_training_side_is_shown(stage: Stage, tickets: Dataset, model: 
             if message["role"] == "assistant":
                 shown |= {case["variables"]["ticket"] for case in json.loads(message["content"])["cases"]}
 
-    assert len(shown) > synthesis.SHOWN
+    assert len(shown) > synthesis.EXAMPLES_SHOWN
     assert shown <= train
     assert sandbox.calls() == []
 
 
 def test_a_budget_ends_it(stage: Stage, tickets: Dataset, model: ProviderModel, sandbox: Running):
-    done = written(synthesis.start(stage.edith, tickets, model=model, wanted=100, budget_usd="0.001"))
+    done = written(synthesis.start(stage.edith, tickets, model=model, requested=100, budget_usd="0.001"))
 
     assert done.state == SynthesisState.STOPPED
     assert 0 < done.proposed < 100
@@ -77,7 +77,7 @@ def test_a_model_that_writes_no_cases_is_not_asked_for_ever(
 ):
     sandbox.fault("model_refuses")
 
-    done = written(synthesis.start(stage.edith, tickets, model=model, wanted=10))
+    done = written(synthesis.start(stage.edith, tickets, model=model, requested=10))
 
     assert (done.state, done.proposed, done.calls) == (SynthesisState.FAILED, 0, 4)
     assert "none of it was a case" in done.error
@@ -87,7 +87,7 @@ def test_a_model_that_writes_no_cases_is_not_asked_for_ever(
 def test_a_provider_that_refuses_is_told(stage: Stage, tickets: Dataset, model: ProviderModel, sandbox: Running):
     sandbox.fault("unauthorized")
 
-    done = written(synthesis.start(stage.edith, tickets, model=model, wanted=10))
+    done = written(synthesis.start(stage.edith, tickets, model=model, requested=10))
 
     assert done.state == SynthesisState.FAILED
     assert "key" in done.error
@@ -95,7 +95,7 @@ def test_a_provider_that_refuses_is_told(stage: Stage, tickets: Dataset, model: 
 
 @pytest.mark.usefixtures("sandbox")
 def test_what_was_written_before_a_worker_died_counts(stage: Stage, tickets: Dataset, model: ProviderModel):
-    made = synthesis.start(stage.edith, tickets, model=model, wanted=6)
+    made = synthesis.start(stage.edith, tickets, model=model, requested=6)
     Synthesis.objects.filter(pk=made.pk).update(proposed=5, calls=1)
 
     done = written(made)
@@ -108,11 +108,11 @@ def test_what_was_written_before_a_worker_died_counts(stage: Stage, tickets: Dat
 def test_an_empty_dataset_is_begun_from_words(stage: Stage, model: ProviderModel):
     empty = datasets.create(stage.edith, name="new.set")
     with pytest.raises(Problem) as refusal:
-        synthesis.start(stage.edith, empty, model=model, wanted=3)
+        synthesis.start(stage.edith, empty, model=model, requested=3)
     assert [fault.pointer for fault in refusal.value.faults] == ["/variables", "/about"]
 
     done = written(
-        synthesis.start(stage.edith, empty, model=model, wanted=3, about="Questions on invoices", variables=["ticket"])
+        synthesis.start(stage.edith, empty, model=model, requested=3, about="Questions on invoices", variables=["ticket"])
     )
 
     assert done.state == SynthesisState.DONE
@@ -148,7 +148,7 @@ def test_over_rest_and_on_the_page(stage: Stage, tickets: Dataset, api_for: ApiF
 
 @pytest.mark.parametrize("answer", ["", "[]", "{", '{"cases": 7}', '{"cases": [7, null, "x"]}', "[" * 100_000])
 def test_answers_that_are_no_cases(answer: str):
-    assert synthesis_prompt.read(answer, 5) == []
+    assert synthesis_prompt.read_cases(answer, 5) == []
 
 
 def test_the_form_of_the_answer_is_that_of_the_cases_that_are_there():

@@ -27,7 +27,7 @@ def looked_at(stage: Stage, rows: list[dict[str, Any]], name: str = "leaky") -> 
 
 def report_on(version: DatasetVersion) -> Report:
     report = Report.objects.filter(version=version, kind="leakage", state="pending").get()
-    reports.perform(report)
+    reports.make_report(report)
     report.refresh_from_db()
     assert (report.state, report.error) == (ReportState.DONE, "")
     return report
@@ -43,7 +43,7 @@ def test_no_two_inputs_of_the_tickets_are_the_same(stage: Stage, tickets: Datase
 
     # Tickets that differ in a number alone are nearly the same, and it says so; none of them is the same.
     assert "exact" not in kinds(report)
-    assert reports.standing(tickets.head).blocks_fine_tuning is bool(report.result["leaked"])
+    assert reports.leakage_status(tickets.head).blocks_fine_tuning is bool(report.result["leaked"])
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_a_test_case_that_training_shows_is_found(stage: Stage, train: str, kind
     assert kinds(report) == ({kind: 1} if kind else {})
     if kind:
         (finding,) = Finding.objects.filter(report=report)
-        assert (finding.held.split, finding.other and finding.other.split) == ("test", "train")
+        assert (finding.held_out.split, finding.other and finding.other.split) == ("test", "train")
         assert finding.is_leak
-        assert report.result["leaked_cases"] == [finding.held_id]
-        assert reports.leaked_cases(report.version) == {finding.held_id}
+        assert report.result["leaked_cases"] == [finding.held_out_id]
+        assert reports.leaked_cases(report.version) == {finding.held_out_id}
 
 
 @pytest.mark.parametrize("text", ["ERR_EXPORT_4107", "pivot", "Wo ist die Rechnung?", "ダッシュボードが表示されません"])
@@ -118,7 +118,7 @@ def test_contradictions_are_told_with_both_rows(stage: Stage):
 
     assert kinds(report) == {"contradiction": 1}
     (finding,) = Finding.objects.filter(report=report)
-    assert {finding.held.label, finding.other and finding.other.label} == {"a", "b"}
+    assert {finding.held_out.label, finding.other and finding.other.label} == {"a", "b"}
 
 
 def test_a_leak_blocks_fine_tuning_until_an_admin_allows_it(stage: Stage):
@@ -129,20 +129,20 @@ def test_a_leak_blocks_fine_tuning_until_an_admin_allows_it(stage: Stage):
         reports.require_clean(version)
     assert (refused.value.code, refused.value.members["leaked"]) == ("leakage.found", 1)
     with pytest.raises(Problem) as refused:
-        reports.override(stage.edith, version, reason="Because")
+        reports.override_leakage(stage.edith, version, reason="Because")
     assert refused.value.code == "access.denied"
     with pytest.raises(Problem) as refused:
-        reports.override(stage.ada, version, reason="  ")
+        reports.override_leakage(stage.ada, version, reason="  ")
     assert refused.value.code == "promotion.reason_required"
 
-    reports.override(stage.ada, version, reason="Known, and left in for comparison")
+    reports.override_leakage(stage.ada, version, reason="Known, and left in for comparison")
 
     reports.require_clean(version)
-    assert "Known" in reports.standing(version).reason
+    assert "Known" in reports.leakage_status(version).reason
     assert AuditEntry.objects.get(action="leakage.overridden").after["leaked"] == 1
     # Another look finds it again, and needs another decision.
-    report_on(reports.ask(stage.edith, version, ReportKind.LEAKAGE).version)
-    assert reports.standing(version).blocks_fine_tuning
+    report_on(reports.request_report(stage.edith, version, ReportKind.LEAKAGE).version)
+    assert reports.leakage_status(version).blocks_fine_tuning
 
 
 def test_nobody_has_looked_blocks_as_well(stage: Stage, tickets: Dataset):
@@ -151,7 +151,7 @@ def test_nobody_has_looked_blocks_as_well(stage: Stage, tickets: Dataset):
         reports.require_clean(tickets.head)
     assert refused.value.code == "leakage.unknown"
     with pytest.raises(Problem) as refused:
-        reports.override(stage.ada, tickets.head, reason="x")
+        reports.override_leakage(stage.ada, tickets.head, reason="x")
     assert refused.value.code == "leakage.unknown"
 
 
@@ -159,28 +159,28 @@ def test_nothing_to_override_is_said(stage: Stage):
     report = looked_at(stage, [case("a b c", split="train"), case("d e f", split="test")])
 
     with pytest.raises(Problem) as refused:
-        reports.override(stage.ada, report.version, reason="x")
+        reports.override_leakage(stage.ada, report.version, reason="x")
     assert refused.value.code == "leakage.nothing_to_override"
 
 
 def test_a_report_is_made_once_and_a_dead_workers_one_again(stage: Stage, tickets: Dataset):
     assert tickets.head
     report = Report.objects.get(version=tickets.head, kind="readiness")
-    Report.objects.filter(pk=report.pk).update(state="running", beat_at="2020-01-01T00:00Z")
+    Report.objects.filter(pk=report.pk).update(state="running", heartbeat_at="2020-01-01T00:00Z")
 
-    assert report in reports.open_work()
-    reports.perform(report)
-    reports.perform(report)
+    assert report in reports.claimable_reports()
+    reports.make_report(report)
+    reports.make_report(report)
     report.refresh_from_db()
     assert (report.state, report.result["size"]) == ("done", 60)
-    assert reports.ask(stage.edith, tickets.head, ReportKind.READINESS).pk != report.pk
+    assert reports.request_report(stage.edith, tickets.head, ReportKind.READINESS).pk != report.pk
 
 
 def test_readiness_counts_copies_and_contradictions(stage: Stage):
     rows = [case("same", "a"), case("SAME", "b"), case("same!", "a"), case("other", "a")]
     version = datasets.change(stage.edith, datasets.create(stage.edith, name="x"), added=rows).version
     report = Report.objects.get(version=version, kind="readiness")
-    reports.perform(report)
+    reports.make_report(report)
     report.refresh_from_db()
 
     found = {one["key"]: one["count"] for one in report.result["troubles"]}
@@ -197,7 +197,7 @@ def test_texts_without_words_break_nothing(stage: Stage, text: str):
 
 
 @pytest.mark.parametrize(
-    ("held", "shown"),
+    ("held_out", "shown"),
     [
         (
             "where is my order 4711?",
@@ -249,11 +249,11 @@ def test_a_report_that_breaks_says_so_and_is_not_tried_for_ever(stage: Stage, ti
 
     report = Report.objects.get(version=tickets.head, kind="readiness")
     monkeypatch.setattr(reports, "_readiness", broken)
-    reports.perform(report)
+    reports.make_report(report)
 
     report.refresh_from_db()
     assert (report.state, "our side" in report.error) == ("failed", True)
-    assert report not in reports.open_work()
+    assert report not in reports.claimable_reports()
 
 
 def test_a_thousand_copies_do_not_make_a_million_findings(stage: Stage):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluations.data_quality.containment import HeldOut
-from evaluations.data_quality.near_duplicates import Signatures, confirmed, jaccard
+from evaluations.data_quality.near_duplicates import Signatures, confirm_pairs, jaccard
 from evaluations.data_quality.ngrams import Chunk
-from evaluations.datasets.cases import compared
+from evaluations.datasets.cases import comparison_form
 
 WORDS = st.lists(st.text("abcde", min_size=1, max_size=4), max_size=25).map(" ".join)
 RANDOM = random.Random(7)  # noqa: S311 - texts that are the same in every run
@@ -56,7 +56,7 @@ def near(left: list[str], right: list[str]) -> set[tuple[int, int]]:
     signatures.add([index + 1 for index in range(len(left))], 0, left)
     signatures.add([-index - 1 for index in range(len(right))], 1, right)
     texts = {index + 1: one for index, one in enumerate(left)} | {-index - 1: one for index, one in enumerate(right)}
-    found = confirmed(signatures.candidates(), lambda keys: {key: texts[key] for key in keys})
+    found = confirm_pairs(signatures.candidates(), lambda keys: {key: texts[key] for key in keys})
     return {(max(pair.first, pair.second) - 1, -min(pair.first, pair.second) - 1) for pair in found}
 
 
@@ -72,7 +72,7 @@ def test_one_changed_word_is_found_and_another_text_is_not():
 
 def test_short_texts_and_other_scripts_are_compared_too():
     assert near(["pivot"], ["pivot"]) == {(0, 0)}
-    assert near([compared("ダッシュボードが表示されません")], [compared("ダッシュボードが、表示されません。")]) == {
+    assert near([comparison_form("ダッシュボードが表示されません")], [comparison_form("ダッシュボードが、表示されません。")]) == {
         (0, 0)
     }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.errors import Fault
 from evaluations.datasets.cases import (
     MAX_BYTES,
-    compared,
+    comparison_form,
     has_only_text,
     input_text,
     is_normal_line,
@@ -96,10 +96,10 @@ def test_a_label_is_what_names_a_class(expected: Any, label: str):
 
 
 def test_what_is_the_same_text_is_compared_as_the_same():
-    assert compared("  The EXPORT, hangs!! ") == compared("the export hangs") == "the export hangs"
-    assert compared("Ｆｕｌｌ ｗｉｄｔｈ") == compared("full width")
-    assert compared("Straße 7") == compared("STRASSE: 7")
-    assert compared("?!") == ""
+    assert comparison_form("  The EXPORT, hangs!! ") == comparison_form("the export hangs") == "the export hangs"
+    assert comparison_form("Ｆｕｌｌ ｗｉｄｔｈ") == comparison_form("full width")
+    assert comparison_form("Straße 7") == comparison_form("STRASSE: 7")
+    assert comparison_form("?!") == ""
 
 
 def test_all_variables_are_compared_in_the_order_of_their_names():

@@ -24,7 +24,7 @@ E = "/api/v1/example-sets"
 
 
 def test_a_dataset_from_nothing_to_its_report(stage: Stage, api: APIClient):
-    made = api.post(D, {"name": "fresh", "shares": {"train": 80, "test": 20}})
+    made = api.post(D, {"name": "fresh", "split_ratios": {"train": 80, "test": 20}})
     assert (made.status_code, made.json()["latest"], made["Location"]) == (201, None, f"{D}/fresh")
 
     committed = api.post(f"{D}/fresh/versions", {"cases": cases(30), "message": "First"})
@@ -38,7 +38,7 @@ def test_a_dataset_from_nothing_to_its_report(stage: Stage, api: APIClient):
     assert api.get(f"{D}/fresh/versions/1/cases", {"label": "billing"}).json()["results"][0]["label"] == "billing"
 
     for report in Report.objects.all():
-        reports.perform(report)
+        reports.make_report(report)
     leakage = api.get(f"{D}/fresh/versions/latest/leakage").json()
     assert leakage["blocks_fine_tuning"] is bool(leakage["leaked"])
     assert api.get(f"{D}/fresh/versions/latest/readiness").json()["result"]["size"] == 30
@@ -73,7 +73,7 @@ def test_an_import_in_parts(stage: Stage, api: APIClient, tickets: Dataset):
         assert sent.status_code == 200
     assert api.post(f"{address}/start", {}).json()["state"] == "pending"
 
-    imports.perform(DatasetImport.objects.get(pk=begun["id"]))
+    imports.read_file(DatasetImport.objects.get(pk=begun["id"]))
 
     done = api.get(address).json()
     assert (done["state"], done["rows_added"], done["version"]) == ("done", 10, 2)
@@ -121,11 +121,11 @@ def test_leaks_with_both_rows_and_the_override(stage: Stage, api: APIClient, api
         stage.edith, example_sets.create(stage.edith, name="shots"), examples=[{"input": text, "output": "a"}]
     )
     for report in Report.objects.all():
-        reports.perform(report)
+        reports.make_report(report)
 
     found = api.get(f"{D}/leaky/versions/latest/leakage/findings").json()["results"]
     assert {one["example"]["set"] if one["example"] else one["other"]["split"] for one in found} == {"shots", "train"}
-    assert all(one["held"]["split"] == "test" and one["is_leak"] for one in found)
+    assert all(one["held_out"]["split"] == "test" and one["is_leak"] for one in found)
     override = f"{D}/leaky/versions/latest/leakage/override"
     assert api_for(stage.edith).post(override, {"reason": "x"}).status_code == 403
     allowed = api_for(stage.ada).post(override, {"reason": "Known"})
@@ -218,7 +218,7 @@ CALLS: dict[str, tuple[Call, dict[str, int]]] = {
         {"vera": 403, "read": 403, "observe": 403, "write": 201},
     ),
     "resplit": (
-        lambda c: c.post(f"{D}/support.tickets/resplit", {"seed": 3, "shares": {"train": 50, "test": 50}}),
+        lambda c: c.post(f"{D}/support.tickets/resplit", {"seed": 3, "split_ratios": {"train": 50, "test": 50}}),
         {"vera": 403, "read": 403, "observe": 403, "write": 201},
     ),
     "archive": (lambda c: c.post(f"{D}/support.tickets/archive", {}), {"vera": 403, "read": 403, "write": 200}),
@@ -245,8 +245,8 @@ def test_who_may_do_what(stage: Stage, api_for: ApiFor, tickets: Dataset, otis: 
         (f"{D}/support.tickets/versions", {"change": {"x": {}}}, "request.invalid"),
         (f"{D}/support.tickets/versions", {"remove": [2**62]}, "cases.not_found"),
         (f"{D}/support.tickets/imports", {"filename": "x.exe"}, "dataset.unreadable"),
-        (f"{D}/support.tickets/resplit", {"seed": -1, "shares": {"train": 100}}, "request.invalid"),
-        (f"{D}/support.tickets/resplit", {"seed": 1, "shares": {"train": "x"}}, "dataset.invalid_shares"),
+        (f"{D}/support.tickets/resplit", {"seed": -1, "split_ratios": {"train": 100}}, "request.invalid"),
+        (f"{D}/support.tickets/resplit", {"seed": 1, "split_ratios": {"train": "x"}}, "dataset.invalid_split_ratios"),
         (f"{D}/support.tickets/rounds", {"title": "x", "annotators": 9}, "round.invalid"),
         (f"{D}/support.tickets/proposals/accept", {"ids": [7]}, "proposal.machine_decision"),
         (D, {"name": "Upper"}, "dataset.invalid_name"),

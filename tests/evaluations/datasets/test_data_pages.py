@@ -18,8 +18,8 @@ from registry.examples import example_sets
 from registry.models import Embedding, ExampleSet
 from tests.conftest import Stage
 from tests.evaluations.conftest import case, cases
-from tests.registry.views.pages import signed_in, text
 from tests.registry.examples.test_example_sets import embed, make_set
+from tests.registry.views.pages import signed_in, text
 
 P = "/p/paper"
 D = f"{P}/datasets/support.tickets"
@@ -31,9 +31,9 @@ def full(stage: Stage, tickets: Dataset) -> Dataset:
     """With a report of each kind, a leak, a proposal, a round and an example set."""
     leak = "The monthly statement of our northern branch is missing its second page since the update of last week"
     datasets.change(stage.edith, tickets, added=[case(leak, "a", split="train"), case(leak, "a", split="test")])
-    found = datasets.named(stage.project, "support.tickets")
+    found = datasets.get_dataset(stage.project, "support.tickets")
     for report in Report.objects.filter(version=found.head):
-        reports.perform(report)
+        reports.make_report(report)
     proposals.propose(stage.edith, found, cases=[case("new")], origin="bot")
     annotation.open_round(
         stage.edith, found, title="Hard ones", annotators=2, labels=["a", "b"], label_member="category", most=3
@@ -82,7 +82,7 @@ def test_pages_of_many_cases_ask_as_much_as_those_of_few(stage: Stage, full: Dat
         datasets.change(stage.edith, datasets.create(stage.edith, name=f"more.{number}"), added=cases(3))
         make_set(stage, name=f"more.{number}")
     for report in Report.objects.filter(state="pending"):
-        reports.perform(report)
+        reports.make_report(report)
 
     after = [queries(page) for page in pages]
     # The newest report counts; a page without one asks less.
@@ -97,13 +97,13 @@ def test_an_import_without_scripts(stage: Stage, tickets: Dataset):
 
     sent = browser.post(f"{D}/import/", {"file": SimpleUploadedFile("x.csv", table.encode()), **fields})
     upload = DatasetImport.objects.get()
-    imports.perform(upload)
+    imports.read_file(upload)
     page = text(browser.get(sent["Location"]))
     assert "Refused" in page
     assert "Has 3 columns" in page
 
     browser.post(f"{sent['Location']}again/")
-    imports.perform(DatasetImport.objects.select_related("dataset__project", "by").get())
+    imports.read_file(DatasetImport.objects.select_related("dataset__project", "by").get())
     page = text(browser.get(sent["Location"]))
     assert "5 added" in page
     assert "1 left out" in page
@@ -273,7 +273,7 @@ def test_sets_are_pasted_edited_and_searched(stage: Stage):
     assert (faulty.status_code, "An example needs its output" in text(faulty)) == (400, True)
     browser.post(f"{E}/edit/", {**rows, "message": "Better"})
     found.refresh_from_db()
-    assert [(shot.input, shot.tags) for shot in example_sets.shots(found.head)] == [
+    assert [(shot.input, shot.tags) for shot in example_sets.version_shots(found.head)] == [
         ("refund now", ("x", "y")),
         ("new one", ()),
     ]
@@ -344,12 +344,12 @@ def test_the_editor_offers_sets_and_previews_what_is_picked(stage: Stage):
 def test_dealing_is_set_before_the_first_cases_and_anew_after_them(stage: Stage, tickets: Dataset):
     browser = signed_in(stage.edith)
     datasets.create(stage.edith, name="empty")
-    shares = {"train": "50", "validation": "0", "test": "50", "general": "0", "seed": "3", "do": "resplit"}
+    split_ratios = {"train": "50", "validation": "0", "test": "50", "general": "0", "seed": "3", "do": "resplit"}
 
-    assert "will be dealt so" in text(browser.post(f"{P}/datasets/empty/about/", shares, follow=True))
-    assert datasets.named(stage.project, "empty").seed == 3
-    assert "Version 2 is dealt anew" in text(browser.post(f"{D}/about/", shares, follow=True))
-    bad = browser.post(f"{D}/about/", {**shares, "test": "60"})
+    assert "will be dealt so" in text(browser.post(f"{P}/datasets/empty/about/", split_ratios, follow=True))
+    assert datasets.get_dataset(stage.project, "empty").seed == 3
+    assert "Version 2 is dealt anew" in text(browser.post(f"{D}/about/", split_ratios, follow=True))
+    bad = browser.post(f"{D}/about/", {**split_ratios, "test": "60"})
     assert "make 110 %" in text(bad)
 
 

@@ -14,9 +14,9 @@ from core.errors import Problem
 from evaluations.datasets import ingest
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.formats import read_rows, write_csv, write_jsonl
-from evaluations.datasets.ingest import Change
+from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
-from evaluations.datasets.splits import DEFAULT_SHARES, SPLITS, Group, deal
+from evaluations.datasets.splits import DEFAULT_SPLIT_RATIOS, SPLITS, Group, assign_splits
 from evaluations.models import Case, Dataset, DatasetVersion, Report
 from registry.accounts.permissions import Actor
 from registry.models import AuditEntry
@@ -31,7 +31,7 @@ def sides(version: DatasetVersion) -> dict[int, str]:
 
 
 def head(stage: Stage, name: str = "support.tickets") -> DatasetVersion:
-    found = datasets.named(stage.project, name).head
+    found = datasets.get_dataset(stage.project, name).head
     assert found
     return found
 
@@ -50,10 +50,10 @@ def test_no_case_changes_side_when_others_are_added(stage: Stage, tickets: Datas
 
     loaded = datasets.change(stage.edith, tickets, added=cases(90))
 
-    assert (loaded.added, loaded.known, loaded.version.size) == (30, 60, 90)
+    assert (loaded.added, loaded.unchanged, loaded.version.size) == (30, 60, 90)
     assert (
         loaded.version.sizes == {"train": 63, "validation": 14, "test": 13, "general": 0}
-        or sum(abs(loaded.version.sizes[name] - share * 0.9) for name, share in DEFAULT_SHARES.items()) <= 4
+        or sum(abs(loaded.version.sizes[name] - share * 0.9) for name, share in DEFAULT_SPLIT_RATIOS.items()) <= 4
     )
     after = sides(loaded.version)
     assert all(after[key] == side for key, side in before.items())
@@ -74,7 +74,7 @@ def test_a_case_may_say_its_side(stage: Stage, tickets: Dataset):
 
     found = Case.objects.of(loaded.version).get(split="general")
     assert found.is_placed
-    assert datasets.document(found)["split"] == "general"
+    assert datasets.case_as_dict(found)["split"] == "general"
 
 
 def test_a_changed_case_stays_on_its_side_and_old_versions_keep_the_old_one(stage: Stage, tickets: Dataset):
@@ -86,7 +86,7 @@ def test_a_changed_case_stays_on_its_side_and_old_versions_keep_the_old_one(stag
     assert (loaded.version.number, loaded.version.size) == (2, 60)
     new = Case.objects.of(loaded.version).get(variables={"ticket": "Something else"})
     assert (new.split, new.is_placed) == ("test", False)
-    first = datasets.selected(stage.project, "support.tickets", "1")
+    first = datasets.get_version(stage.project, "support.tickets", "1")
     assert Case.objects.of(first).filter(pk=old.pk).exists()
     assert not Case.objects.of(loaded.version).filter(pk=old.pk).exists()
     with pytest.raises(Problem) as refused:
@@ -99,16 +99,16 @@ def test_replacing_keeps_what_comes_again_where_it_stands(stage: Stage, tickets:
     path = tmp_path / "x.jsonl"
     path.write_text("".join(write_jsonl([*cases(2), *cases(1, start=999)])))
 
-    loaded = ingest.load(stage.edith, tickets, read_rows(path, "jsonl"), Change(replace=True))
+    loaded = ingest.load(stage.edith, tickets, read_rows(path, "jsonl"), DatasetChange(replace=True))
 
-    assert (loaded.version.size, loaded.added, loaded.known) == (3, 1, 2)
+    assert (loaded.version.size, loaded.added, loaded.unchanged) == (3, 1, 2)
     assert all(before[key] == side for key, side in sides(loaded.version).items() if key in before)
 
 
 def test_the_same_cases_again_are_the_same_version(stage: Stage, tickets: Dataset):
     again = datasets.change(stage.edith, tickets, added=cases(60))
 
-    assert (again.created, again.version, again.known) == (False, head(stage), 60)
+    assert (again.created, again.version, again.unchanged) == (False, head(stage), 60)
 
 
 def test_the_hash_pins_cases_and_sides_whatever_the_order(stage: Stage, tickets: Dataset):
@@ -126,7 +126,7 @@ def test_a_group_that_was_removed_comes_back_to_its_side(stage: Stage, tickets: 
     corrected = [{**one, "expected": {"category": "corrected"}} for one in cases(60)]
     rows = (Row(number, row) for number, row in enumerate(corrected))
 
-    replaced = ingest.load(stage.edith, tickets, rows, Change(replace=True)).version
+    replaced = ingest.load(stage.edith, tickets, rows, DatasetChange(replace=True)).version
 
     assert replaced.size == 60
     assert all(before[case.input_hash] == case.split for case in Case.objects.of(replaced))
@@ -136,12 +136,12 @@ def test_an_export_comes_back_as_what_it_was(stage: Stage, tickets: Dataset, tmp
     odd = [case("placed", "a", split="general"), case("labelled", label="mine"), case("typed", expected=5, weight=2.5)]
     version = datasets.change(stage.edith, tickets, added=odd).version
     path = tmp_path / "x.jsonl"
-    path.write_text("".join(write_jsonl(datasets.documents(version))), encoding="utf-8")
+    path.write_text("".join(write_jsonl(datasets.cases_as_dicts(version))), encoding="utf-8")
 
     same = ingest.load(stage.edith, tickets, read_rows(path, "jsonl"))
     elsewhere = ingest.load(stage.edith, datasets.create(stage.edith, name="copy", seed=7), read_rows(path, "jsonl"))
 
-    assert (same.created, same.known) == (False, 63)
+    assert (same.created, same.unchanged) == (False, 63)
     assert elsewhere.version.content_hash == version.content_hash
 
 
@@ -150,7 +150,7 @@ def test_a_table_has_every_variable_whatever_its_name(stage: Stage, tickets: Dat
     late = {"variables": {"ticket": "x", name: "kept"}, "tags": ["a;b", "c"]}
     version = datasets.change(stage.edith, tickets, added=[late, case("no answer", label="only")]).version
     path = tmp_path / "x.csv"
-    written = "".join(write_csv(datasets.documents(version), datasets.table_columns(version)))
+    written = "".join(write_csv(datasets.cases_as_dicts(version), datasets.table_columns(version)))
     path.write_text(written, encoding="utf-8", newline="")
 
     back = ingest.load(stage.edith, datasets.create(stage.edith, name="copy"), read_rows(path, "csv"))
@@ -163,19 +163,19 @@ def test_saving_a_case_unchanged_changes_nothing(stage: Stage, tickets: Dataset)
     first = Case.objects.order_by("id").first()
     assert first
 
-    assert datasets.change(stage.edith, tickets, changed={first.pk: datasets.document(first)}).created is False
+    assert datasets.change(stage.edith, tickets, changed={first.pk: datasets.case_as_dict(first)}).created is False
 
 
 def test_dealing_anew_is_a_version_of_its_own(stage: Stage, tickets: Dataset):
     placed = datasets.change(stage.edith, tickets, added=[case("stay", split="validation")]).version
 
-    loaded = datasets.resplit(stage.edith, tickets, seed=9, shares={"train": 50, "test": 50})
+    loaded = datasets.resplit(stage.edith, tickets, seed=9, split_ratios={"train": 50, "test": 50})
 
     assert loaded.version.number == placed.number + 1
     assert loaded.version.sizes["validation"] == 1
     assert loaded.version.sizes["train"] + loaded.version.sizes["test"] == 60
     assert sides(placed) != sides(loaded.version)
-    assert AuditEntry.objects.get(action="dataset.resplit").before == {"seed": 1, "shares": dict(DEFAULT_SHARES)}
+    assert AuditEntry.objects.get(action="dataset.resplit").before == {"seed": 1, "split_ratios": dict(DEFAULT_SPLIT_RATIOS)}
 
 
 @given(
@@ -201,7 +201,7 @@ def test_the_database_deals_as_the_rule_says(stage: Stage, rows: list[Any], seed
         label_of[one.group_hash] = min(label_of.get(one.group_hash, one.label), one.label)
         size_of[one.group_hash] = size_of.get(one.group_hash, 0) + 1
     groups = [Group(key, label_of[key], size) for key, size in size_of.items()]
-    assert {one.group_hash: one.split for one in stored} == deal(groups, seed, DEFAULT_SHARES, {})
+    assert {one.group_hash: one.split for one in stored} == assign_splits(groups, seed, DEFAULT_SPLIT_RATIOS, {})
 
 
 def test_bad_cases_are_named_and_nothing_is_added(stage: Stage, tickets: Dataset):
@@ -280,7 +280,7 @@ def test_two_changes_at_once_are_two_versions(live_stage: Stage):
 def test_folds_hold_every_case_once(stage: Stage, tickets: Dataset):
     datasets.change(stage.edith, tickets, added=[case("elsewhere", split="general")])
 
-    found = datasets.in_folds(head(stage), 5)
+    found = datasets.case_folds(head(stage), 5)
 
     assert [len(fold) for fold in found] == [12] * 5
     assert {key for fold in found for key in fold} == set(
@@ -293,7 +293,7 @@ def test_an_archived_dataset_takes_nothing_in(stage: Stage, tickets: Dataset):
 
     for act in (
         lambda: datasets.change(stage.edith, tickets, added=cases(70)),
-        lambda: datasets.resplit(stage.edith, tickets, seed=2, shares=dict(DEFAULT_SHARES)),
+        lambda: datasets.resplit(stage.edith, tickets, seed=2, split_ratios=dict(DEFAULT_SPLIT_RATIOS)),
     ):
         with pytest.raises(Problem) as refused:
             act()
@@ -312,14 +312,14 @@ def test_a_viewer_changes_nothing_and_an_outsider_sees_nothing(stage: Stage, tic
     for act in (
         lambda: datasets.create(stage.vera, name="x"),
         lambda: datasets.change(stage.vera, tickets, added=cases(1)),
-        lambda: datasets.resplit(stage.vera, tickets, seed=1, shares=dict(DEFAULT_SHARES)),
+        lambda: datasets.resplit(stage.vera, tickets, seed=1, split_ratios=dict(DEFAULT_SPLIT_RATIOS)),
         lambda: datasets.archive(stage.vera, tickets),
     ):
         with pytest.raises(Problem) as refused:
             act()
         assert refused.value.code == "access.denied"
     with pytest.raises(Problem) as refused:
-        datasets.named(otis.project, "support.tickets")
+        datasets.get_dataset(otis.project, "support.tickets")
     assert refused.value.code == "dataset.not_found"
 
 

@@ -251,7 +251,7 @@ tests:
 
 
 def test_shared_assertions_are_scorers_and_one_kind_of_values_is_what_is_expected():
-    plan = promptfoo.planned(promptfoo.read(ASSERTED))
+    plan = promptfoo.plan_assertions(promptfoo.read_document(ASSERTED))
 
     assert plan.own == "icontains"
     assert [row.document["expected"] for row in promptfoo.rows(ASSERTED)] == ["refund", "invoice", None]

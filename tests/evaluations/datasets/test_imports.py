@@ -41,7 +41,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
 
 
 def performed(begun: DatasetImport) -> DatasetImport:
-    imports.perform(begun)
+    imports.read_file(begun)
     begun.refresh_from_db()
     return begun
 
@@ -78,7 +78,7 @@ def test_bad_rows_can_be_left_out_and_are_kept_with_the_reasons(stage: Stage, ti
     done = performed(upload(stage, tickets, data, skip_bad=True))
 
     assert (done.state, done.rows_added, done.rows_bad) == ("done", 2, 2)
-    rejected = [json.loads(line) for line in b"".join(imports.rejected(done)).splitlines()]
+    rejected = [json.loads(line) for line in b"".join(imports.rejected_rows(done)).splitlines()]
     assert [one["line"] for one in rejected] == [3, 4]
     assert rejected[0]["row"] == "{oops"
     assert rejected[1]["faults"][0]["pointer"] == "/split"
@@ -130,11 +130,11 @@ def test_who_lost_the_right_meanwhile_imports_nothing(stage: Stage, tickets: Dat
 
 def test_an_import_is_read_by_one_worker_and_a_dead_ones_again(stage: Stage, tickets: Dataset):
     begun = upload(stage, tickets, lines(cases(70)))
-    DatasetImport.objects.update(state="running", beat_at=timezone.now())
+    DatasetImport.objects.update(state="running", heartbeat_at=timezone.now())
     assert performed(begun).state == "running"
 
-    DatasetImport.objects.update(beat_at=timezone.now() - 2 * imports.SILENCE)
-    assert list(imports.open_work()) == [begun]
+    DatasetImport.objects.update(heartbeat_at=timezone.now() - 2 * DatasetImport.LEASE_TIMEOUT)
+    assert list(imports.claimable_imports()) == [begun]
     assert performed(begun).state == "done"
 
 
@@ -143,7 +143,7 @@ def test_old_files_go(stage: Stage, tickets: Dataset):
     imports.put_part(stage.edith, begun, 1, b"x")
     assert imports.clear_old() == 0
 
-    DatasetImport.objects.update(created_at=timezone.now() - 2 * imports.KEPT)
+    DatasetImport.objects.update(created_at=timezone.now() - 2 * imports.RETENTION)
     assert imports.clear_old() == 1
 
 
@@ -152,7 +152,7 @@ def test_an_outsiders_import_is_not_found(stage: Stage, tickets: Dataset, otis: 
     theirs = datasets.create(otis, name="theirs")
 
     with pytest.raises(Problem) as refused:
-        imports.find(theirs, begun.pk)
+        imports.get_import(theirs, begun.pk)
     assert refused.value.code == "import.not_found"
 
 
@@ -165,7 +165,7 @@ connection.settings_dict["NAME"] = sys.argv[1]
 from evaluations import imports, loading
 from evaluations.models import DatasetImport
 loading.apply = lambda *arguments, **options: os.kill(os.getpid(), 9)
-imports.perform(DatasetImport.objects.select_related("dataset__project", "by").get(pk=int(sys.argv[2])))
+imports.read_file(DatasetImport.objects.select_related("dataset__project", "by").get(pk=int(sys.argv[2])))
 """
 
 
@@ -184,7 +184,7 @@ def test_a_worker_that_is_killed_leaves_nothing_behind_and_another_finishes(live
 
     begun.refresh_from_db()
     assert (died.returncode, begun.state, Case.objects.count()) == (-9, "running", 0)
-    DatasetImport.objects.update(beat_at=timezone.now() - 2 * imports.SILENCE)
+    DatasetImport.objects.update(heartbeat_at=timezone.now() - 2 * DatasetImport.LEASE_TIMEOUT)
     assert performed(begun).state == ImportState.DONE
     assert Case.objects.count() == 300
 
@@ -221,7 +221,7 @@ def test_an_odd_file_ends_and_says_why(stage: Stage, tickets: Dataset, name: str
     assert done.state in ("failed", "done")
     assert "our side" not in done.error
     assert done.state == "done" or done.error
-    assert b"".join(imports.rejected(done)).decode()[:1] in ("", "{")
+    assert b"".join(imports.rejected_rows(done)).decode()[:1] in ("", "{")
 
 
 def test_everything_rejected_is_told_too(stage: Stage):
@@ -230,12 +230,12 @@ def test_everything_rejected_is_told_too(stage: Stage):
     done = performed(upload(stage, made, b"x\ny\n", skip_bad=True))
 
     assert (done.state, [fault["line"] for fault in done.faults]) == ("failed", [1, 2])
-    assert len(b"".join(imports.rejected(done)).splitlines()) == 2
+    assert len(b"".join(imports.rejected_rows(done)).splitlines()) == 2
 
 
 def test_a_file_that_kills_its_workers_is_given_up(stage: Stage, tickets: Dataset):
     begun = upload(stage, tickets, lines(cases(1)))
-    DatasetImport.objects.update(state="running", attempts=work.MOST, beat_at="2020-01-01T00:00Z")
+    DatasetImport.objects.update(state="running", attempts=work.WorkItem.MAX_ATTEMPTS, heartbeat_at="2020-01-01T00:00Z")
 
     assert performed(begun).state == "failed"
     assert "workers ended" in begun.error
@@ -256,10 +256,10 @@ def test_a_worker_that_lost_its_import_writes_nothing(stage: Stage, tickets: Dat
 
 
 def test_a_revoked_keys_import_is_refused(stage: Stage, tickets: Dataset):
-    key, _ = api_keys.issue(permissions.command_line(stage.project), name="bot", scopes=["write"])
-    begun = imports.begin(permissions.machine(key), tickets, filename="x.jsonl")
-    imports.put_part(permissions.machine(key), begun, 1, lines(cases(70)))
-    started = imports.start(permissions.machine(key), begun)
+    key, _ = api_keys.issue(permissions.actor_for_command_line(stage.project), name="bot", scopes=["write"])
+    begun = imports.begin(permissions.actor_for_key(key), tickets, filename="x.jsonl")
+    imports.put_part(permissions.actor_for_key(key), begun, 1, lines(cases(70)))
+    started = imports.start(permissions.actor_for_key(key), begun)
     api_keys.revoke(stage.ada, key)
 
     done = performed(DatasetImport.objects.select_related("by_key__project", "dataset__project").get(pk=started.pk))
@@ -355,7 +355,7 @@ def test_progress_is_told_while_it_goes_on(stage: Stage, tickets: Dataset, tmp_p
     heard: list[tuple[int, int]] = []
     rows = (ingest.Row(number, row) for number, row in enumerate(cases(50_000, start=1_000)))
 
-    ingest.load(stage.edith, tickets, rows, tell=lambda read, bad: heard.append((read, bad)))
+    ingest.load(stage.edith, tickets, rows, report_progress=lambda read, bad: heard.append((read, bad)))
 
     assert heard == [(20_000, 0), (40_000, 0), (50_000, 0)]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Problem
-from evaluations.datasets.splits import DEFAULT_SHARES, SPLITS, Group, checked_shares, deal, folds, order_key
+from evaluations.datasets.splits import DEFAULT_SPLIT_RATIOS, SPLITS, Group, checked_split_ratios, assign_splits, assign_folds, order_key
 
 GROUPS = st.dictionaries(
     st.integers(-(2**63), 2**63 - 1), st.tuples(st.sampled_from(["a", "b", "rare"]), st.integers(1, 4)), max_size=60
@@ -29,7 +29,7 @@ def counted(found: list[Group], sides: dict[int, str]) -> dict[str, Counter[str]
 def test_every_label_gets_its_share_of_every_side():
     found = groups(400, "a", "b")
 
-    by_label = counted(found, deal(found, 1, DEFAULT_SHARES, {}))
+    by_label = counted(found, assign_splits(found, 1, DEFAULT_SPLIT_RATIOS, {}))
 
     assert by_label["a"] == by_label["b"] == {"train": 140, "validation": 30, "test": 30}
 
@@ -37,15 +37,15 @@ def test_every_label_gets_its_share_of_every_side():
 def test_the_order_of_the_rows_does_not_count_and_the_seed_does():
     found = groups(100, "a")
 
-    assert deal(found, 1, DEFAULT_SHARES, {}) == deal(found[::-1], 1, DEFAULT_SHARES, {})
-    assert deal(found, 1, DEFAULT_SHARES, {}) != deal(found, 2, DEFAULT_SHARES, {})
+    assert assign_splits(found, 1, DEFAULT_SPLIT_RATIOS, {}) == assign_splits(found[::-1], 1, DEFAULT_SPLIT_RATIOS, {})
+    assert assign_splits(found, 1, DEFAULT_SPLIT_RATIOS, {}) != assign_splits(found, 2, DEFAULT_SPLIT_RATIOS, {})
 
 
 def test_what_is_added_evens_out_what_is_there():
     there = {"a": {"train": 100}}
     found = groups(100, "a")
 
-    sides = Counter(deal(found, 1, DEFAULT_SHARES, there).values())
+    sides = Counter(assign_splits(found, 1, DEFAULT_SPLIT_RATIOS, there).values())
 
     assert sides == {"train": 40, "validation": 30, "test": 30}
 
@@ -53,19 +53,19 @@ def test_what_is_added_evens_out_what_is_there():
 def test_rare_labels_are_dealt_together():
     found = [Group(number, f"label {number}", 1) for number in range(100)]
 
-    assert Counter(deal(found, 1, DEFAULT_SHARES, {}).values()) == {"train": 70, "validation": 15, "test": 15}
+    assert Counter(assign_splits(found, 1, DEFAULT_SPLIT_RATIOS, {}).values()) == {"train": 70, "validation": 15, "test": 15}
 
 
 @given(GROUPS, st.integers(0, 100))
 def test_every_group_has_one_side_and_no_side_is_far_from_its_share(found: list[Group], seed: int):
-    sides = deal(found, seed, DEFAULT_SHARES, {})
+    sides = assign_splits(found, seed, DEFAULT_SPLIT_RATIOS, {})
     total = sum(group.size for group in found)
 
     assert set(sides) == {group.hash for group in found}
     for name in SPLITS:
         size = sum(group.size for group in found if sides[group.hash] == name)
         # Three strata, each of which may be off by its largest group.
-        assert abs(size - DEFAULT_SHARES[name] / 100 * total) <= 3 * 4
+        assert abs(size - DEFAULT_SPLIT_RATIOS[name] / 100 * total) <= 3 * 4
 
 
 def test_the_order_is_as_it_is_specified():
@@ -74,7 +74,7 @@ def test_the_order_is_as_it_is_specified():
 
 @given(GROUPS.filter(bool), st.integers(2, 5))
 def test_folds_are_even_and_keep_groups_together(found: list[Group], count: int):
-    fold_of = folds(found, count, seed=1)
+    fold_of = assign_folds(found, count, seed=1)
 
     assert set(fold_of) == {group.hash for group in found}
     for label in {group.label for group in found}:
@@ -88,11 +88,11 @@ def test_folds_are_even_and_keep_groups_together(found: list[Group], count: int)
 @pytest.mark.parametrize("count", [0, 1, 21])
 def test_folds_are_two_to_twenty(count: int):
     with pytest.raises(Problem):
-        folds([], count, 1)
+        assign_folds([], count, 1)
 
 
 @pytest.mark.parametrize(
-    "shares",
+    "split_ratios",
     [
         {},
         {"train": 100, "test": 1},
@@ -102,7 +102,7 @@ def test_folds_are_two_to_twenty(count: int):
         {"train": -1, "test": 101},
     ],
 )
-def test_shares_are_whole_percentages_that_make_a_hundred(shares: dict[str, object]):
+def test_shares_are_whole_percentages_that_make_a_hundred(split_ratios: dict[str, object]):
     with pytest.raises(Problem) as refused:
-        checked_shares(shares)
-    assert refused.value.code == "dataset.invalid_shares"
+        checked_split_ratios(split_ratios)
+    assert refused.value.code == "dataset.invalid_split_ratios"

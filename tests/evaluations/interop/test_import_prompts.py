@@ -108,7 +108,7 @@ def test_tests_of_promptfoo_become_a_dataset(api: APIClient, stage: Stage):
     assert outcomes(done) == {"prompt-1": "created", "prompt-2": "refused"}
     upload = DatasetImport.objects.get()
     assert done["tests"]["address"] == f"/api/v1/datasets/tickets/imports/{upload.pk}"
-    imports.perform(upload)
+    imports.read_file(upload)
     upload.refresh_from_db()
     assert (upload.state, upload.rows_added) == ("done", 2)
     assert PromptVersion.objects.get().prompt.name == "support.sort"
@@ -150,23 +150,23 @@ def test_a_reader_brings_nothing_in(api_for: ApiFor, stage: Stage):
     assert (answer.status_code, answer.json()["code"]) == (403, "access.denied")
 
 
-def test_the_page_shows_first_takes_names_and_brings_in(stage: Stage):
+def test_the_page_previews_takes_names_and_imports(stage: Stage):
     client = client_of(stage.edith)
     form = {"source": "openai", "document": json.dumps({"id": "pmpt_9", "input": "Say {{word}} <b>"})}
 
-    shown = client.post("/p/paper/bring-in/", {**form, "action": "see"}).content.decode()
+    shown = client.post("/p/paper/import-prompts/", {**form, "action": "preview"}).content.decode()
 
-    assert "Nothing has been kept yet" in shown
+    assert "Nothing is saved yet" in shown
     assert "pmpt_9" in shown
     assert not Prompt.objects.exists()
-    named = {"foreign": "pmpt_9", "own": "support.say"}
-    done = client.post("/p/paper/bring-in/", {**form, **named, "action": "bring"}).content.decode()
-    assert "1 version of 1 prompt came in" in done
+    named = {"source_name": "pmpt_9", "prompt_name": "support.say"}
+    done = client.post("/p/paper/import-prompts/", {**form, **named, "action": "import"}).content.decode()
+    assert "1 version of 1 prompt imported" in " ".join(done.split())
     assert "/p/paper/prompts/support.say/" in done
-    wrong = client.post("/p/paper/bring-in/", {"source": "openai", "document": "{{ <b>", "action": "see"})
+    wrong = client.post("/p/paper/import-prompts/", {"source": "openai", "document": "{{ <b>", "action": "preview"})
     assert wrong.status_code == 400
     assert "{{ &lt;b&gt;" in wrong.content.decode()
-    assert client_of(stage.vera).get("/p/paper/bring-in/").status_code == 403
+    assert client_of(stage.vera).get("/p/paper/import-prompts/").status_code == 403
 
 
 def test_the_command_brings_a_file_in(stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.models import Dataset, ProviderModel, Trial, TrialAnswer, TrialState
+from evaluations.models import Dataset, ProviderModel, PlaygroundRun, PlaygroundAnswer, PlaygroundState
 from evaluations.playground import adherence
 from evaluations.playground import lifecycle as playground
-from evaluations.playground.lifecycle import Asked, Input
+from evaluations.playground.lifecycle import PlaygroundSettings, Input
 from evaluations.providers import configuration as providers
 from evaluations.providers.chat import Completion
 from registry.examples import example_sets
@@ -32,7 +32,7 @@ PLACE = "/p/paper/prompts/support.route/playground/"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def large(stage: Stage, model: ProviderModel) -> ProviderModel:
     return providers.add_model(stage.ada, model.provider, "sandbox-large")
 
 
-def tried(trial: Trial) -> Trial:
-    tasks.try_prompt(trial.pk)
-    return playground.loaded().get(pk=trial.pk)
+def tried(playground_run: PlaygroundRun) -> PlaygroundRun:
+    tasks.ask_playground(playground_run.pk)
+    return playground.playground_runs_with_related().get(pk=playground_run.pk)
 
 
-def only_answer(trial: Trial) -> TrialAnswer:
-    (answer,) = tried(trial).answers.all()
+def only_answer(playground_run: PlaygroundRun) -> PlaygroundAnswer:
+    (answer,) = tried(playground_run).answers.all()
     return answer
 
 
@@ -55,15 +55,15 @@ def test_what_is_not_committed_is_tried_by_two_models_side_by_side(
 ):
     prompt = stage.prompt("support.route")
 
-    done = tried(playground.start(stage.edith, prompt, Asked(routing(), [Input(TICKET)], [model, large])))
+    done = tried(playground.start(stage.edith, prompt, PlaygroundSettings(routing(), [Input(TICKET)], [model, large])))
 
-    assert (done.state, done.version) == (TrialState.DONE, None)
+    assert (done.state, done.version) == (PlaygroundState.DONE, None)
     first, second = done.answers.all()
     assert [one.model.name for one in (first, second)] == ["sandbox-small", "sandbox-large"]
     assert first.output == "billing"
     assert first.request["messages"][-1] == {"role": "user", "content": TICKET["ticket"]}
-    assert first.first_piece_ms is not None
-    assert 0 < first.first_piece_ms <= first.latency_ms
+    assert first.time_to_first_token_ms is not None
+    assert 0 < first.time_to_first_token_ms <= first.latency_ms
     assert first.tokens_in > 0
     assert first.cost_usd is not None
     assert second.cost_usd is None, "Nobody has said what it costs."
@@ -77,17 +77,17 @@ def test_what_a_commit_would_refuse_is_not_tried(stage: Stage, model: ProviderMo
     broken = routing(messages=[{"role": "user", "content": "{{ ticket"}])
 
     with pytest.raises(Problem) as refusal:
-        playground.start(stage.edith, prompt, Asked(broken, [Input(TICKET)], [model]))
+        playground.start(stage.edith, prompt, PlaygroundSettings(broken, [Input(TICKET)], [model]))
 
     assert refusal.value.code == "template.syntax"
-    assert not Trial.objects.exists()
+    assert not PlaygroundRun.objects.exists()
 
 
 @pytest.mark.usefixtures("sandbox")
 def test_a_missing_value_is_told_where_the_answer_would_be(stage: Stage, version: PromptVersion, model: ProviderModel):
-    answer = only_answer(playground.start(stage.edith, version.prompt, Asked(version, [Input({})], [model])))
+    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input({})], [model])))
 
-    assert answer.state == TrialState.FAILED
+    assert answer.state == PlaygroundState.FAILED
     assert "ticket" in answer.error_detail
 
 
@@ -96,9 +96,9 @@ def test_a_provider_that_fails_says_so_beside_one_that_does_not(
 ):
     sandbox.fault("unauthorized", count=1)
 
-    done = tried(playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)] * 2, [model])))
+    done = tried(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)] * 2, [model])))
 
-    assert sorted(answer.state for answer in done.answers.all()) == [TrialState.DONE, TrialState.FAILED]
+    assert sorted(answer.state for answer in done.answers.all()) == [PlaygroundState.DONE, PlaygroundState.FAILED]
     (failed,) = (answer for answer in done.answers.all() if answer.error)
     assert (failed.error, failed.output) == ("call.not_allowed", "")
 
@@ -106,9 +106,9 @@ def test_a_provider_that_fails_says_so_beside_one_that_does_not(
 def test_what_is_tried_again_begins_again(stage: Stage, version: PromptVersion, model: ProviderModel, sandbox: Running):
     sandbox.fault("overloaded", count=2)
 
-    answer = only_answer(playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model])))
+    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
 
-    assert (answer.state, answer.output) == (TrialState.DONE, "billing")
+    assert (answer.state, answer.output) == (PlaygroundState.DONE, "billing")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -116,58 +116,58 @@ def test_pieces_are_seen_as_they_come_and_stopping_keeps_them(live_stage: Stage,
     from tests.evaluations.conftest import make_model
     from tests.sandbox import running
 
-    with running(tmp_path, settings.SANDBOX_KEY, pace=20.0) as slow:
+    with running(tmp_path, settings.SANDBOX_KEY, time_scale=20.0) as slow:
         settings.SANDBOX_URL = slow.url
         made = make_model(live_stage)
         prompt = live_stage.prompt("support.route")
         long = routing(messages=[{"role": "user", "content": "Explain at length: {{ ticket }}"}])
-        trial = playground.start(live_stage.edith, prompt, Asked(long, [Input({"ticket": "word " * 300})], [made]))
-        worker = threading.Thread(target=work, args=[trial.pk])
+        playground_run = playground.start(live_stage.edith, prompt, PlaygroundSettings(long, [Input({"ticket": "word " * 300})], [made]))
+        worker = threading.Thread(target=work, args=[playground_run.pk])
         worker.start()
         try:
-            answer = wait_for_text(trial)
-            assert answer.state == TrialState.RUNNING
-            playground.cancel(live_stage.edith, trial)
+            answer = wait_for_text(playground_run)
+            assert answer.state == PlaygroundState.RUNNING
+            playground.cancel(live_stage.edith, playground_run)
         finally:
             worker.join(30)
         assert not worker.is_alive()
-        stopped = playground.loaded().get(pk=trial.pk)
-        assert stopped.state == TrialState.CANCELLED
+        stopped = playground.playground_runs_with_related().get(pk=playground_run.pk)
+        assert stopped.state == PlaygroundState.CANCELLED
         (kept,) = stopped.answers.all()
-        assert kept.state == TrialState.CANCELLED
+        assert kept.state == PlaygroundState.CANCELLED
         assert kept.output.startswith(answer.output)
 
 
 def work(key: int) -> None:
     """As a worker's thread does."""
     try:
-        tasks.try_prompt(key)
+        tasks.ask_playground(key)
     finally:
         connection.close()
 
 
-def wait_for_text(trial: Trial) -> TrialAnswer:
+def wait_for_text(playground_run: PlaygroundRun) -> PlaygroundAnswer:
     until = time.monotonic() + 20
     while time.monotonic() < until:
-        answer = TrialAnswer.objects.get(trial=trial)
+        answer = PlaygroundAnswer.objects.get(playground_run=playground_run)
         if answer.output:
             return answer
         time.sleep(0.05)
     raise AssertionError("No piece was seen.")
 
 
-def test_a_trial_whose_worker_died_ends_and_is_not_paid_twice(
+def test_a_playground_run_whose_worker_died_ends_and_is_not_paid_twice(
     stage: Stage, version: PromptVersion, model: ProviderModel, sandbox: Running
 ):
-    trial = playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model]))
+    playground_run = playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
     long_ago = timezone.now() - timedelta(minutes=2)
-    Trial.objects.filter(pk=trial.pk).update(state=TrialState.RUNNING, beat_at=long_ago)
+    PlaygroundRun.objects.filter(pk=playground_run.pk).update(state=PlaygroundState.RUNNING, heartbeat_at=long_ago)
 
-    tasks.sweep()
-    tasks.try_prompt(trial.pk)
+    tasks.reconcile()
+    tasks.ask_playground(playground_run.pk)
 
-    lost = playground.loaded().get(pk=trial.pk)
-    assert lost.state == TrialState.FAILED
+    lost = playground.playground_runs_with_related().get(pk=playground_run.pk)
+    assert lost.state == PlaygroundState.FAILED
     assert lost.answers.get().error == "call.lost"
     assert sandbox.calls() == []
 
@@ -176,7 +176,7 @@ def test_a_trial_whose_worker_died_ends_and_is_not_paid_twice(
 def test_examples_that_are_being_embedded_are_waited_for(
     stage: Stage, version: PromptVersion, model: ProviderModel, monkeypatch: pytest.MonkeyPatch
 ):
-    asked = versions.request_for
+    asked = versions.render_request
     refusals = iter([Problem("examples.not_embedded", "Not yet.")] * 2)
 
     def later(*arguments: Any) -> Any:
@@ -186,28 +186,28 @@ def test_examples_that_are_being_embedded_are_waited_for(
 
     monkeypatch.setattr(versions, "request_for", later)
 
-    answer = only_answer(playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model])))
+    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
 
-    assert (answer.state, answer.output) == (TrialState.DONE, "billing")
+    assert (answer.state, answer.output) == (PlaygroundState.DONE, "billing")
 
 
 @pytest.mark.usefixtures("sandbox")
 def test_old_trials_are_forgotten(stage: Stage, version: PromptVersion, model: ProviderModel):
-    old = tried(playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model])))
-    new = tried(playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model])))
+    old = tried(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
+    new = tried(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
     with_age(old, days=8)
 
     assert playground.clear_old() == 1
 
-    assert list(Trial.objects.all()) == [new]
+    assert list(PlaygroundRun.objects.all()) == [new]
 
 
-def with_age(trial: Trial, *, days: int) -> None:
-    """A trial as old as that; its date cannot be changed, so a new row takes its place."""
+def with_age(playground_run: PlaygroundRun, *, days: int) -> None:
+    """A playground run as old as that; its date cannot be changed, so a new row takes its place."""
     created = timezone.now() - timedelta(days=days)
-    Trial.objects.filter(pk=trial.pk).delete()
-    trial.pk, trial.created_at = None, created
-    trial.save(force_insert=True)
+    PlaygroundRun.objects.filter(pk=playground_run.pk).delete()
+    playground_run.pk, playground_run.created_at = None, created
+    playground_run.save(force_insert=True)
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -215,23 +215,23 @@ def test_an_answer_is_kept_as_a_case_and_as_an_example(
     stage: Stage, version: PromptVersion, model: ProviderModel, tickets: Dataset
 ):
     shots = example_sets.create(stage.edith, name="shots")
-    answer = only_answer(playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model])))
+    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
 
-    assert playground.keep_as_case(stage.edith, answer, tickets) == "a case of support.tickets@2"
-    assert playground.keep_as_example(stage.edith, answer, shots) == "an example of shots@1"
+    assert playground.save_as_case(stage.edith, answer, tickets) == "a case of support.tickets@2"
+    assert playground.save_as_example(stage.edith, answer, shots) == "an example of shots@1"
 
     case = tickets.cases.order_by("-id").first()
     assert case is not None
     assert (case.variables, case.expected, case.tags) == (TICKET, "billing", ["playground"])
     shots.refresh_from_db()
-    assert [(one.input, one.output) for one in example_sets.shots(shots.head)] == [(TICKET["ticket"], "billing")]
-    assert TrialAnswer.objects.get().kept == "a case of support.tickets@2, an example of shots@1"
+    assert [(one.input, one.output) for one in example_sets.version_shots(shots.head)] == [(TICKET["ticket"], "billing")]
+    assert PlaygroundAnswer.objects.get().kept == "a case of support.tickets@2, an example of shots@1"
 
 
 @pytest.mark.usefixtures("sandbox")
 def test_who_may_only_look_tries_nothing(stage: Stage, version: PromptVersion, model: ProviderModel, api_for: ApiFor):
     asked = {"models": ["sandbox/sandbox-small"], "variables": TICKET}
-    refused = api_for(stage.edith, scopes=["read"]).post("/api/v1/prompts/support.route/trials", asked, format="json")
+    refused = api_for(stage.edith, scopes=["read"]).post("/api/v1/prompts/support.route/playground-runs", asked, format="json")
 
     assert (refused.status_code, refused.json()["code"]) == (403, "access.denied")
 
@@ -240,16 +240,16 @@ def test_who_may_only_look_tries_nothing(stage: Stage, version: PromptVersion, m
 def test_a_draft_that_was_tried_is_seen_by_who_tried_it_alone(
     stage: Stage, version: PromptVersion, model: ProviderModel, api_for: ApiFor
 ):
-    own = playground.start(stage.edith, version.prompt, Asked(routing(), [Input(TICKET)], [model]))
-    shared = playground.start(stage.edith, version.prompt, Asked(version, [Input(TICKET)], [model]))
+    own = playground.start(stage.edith, version.prompt, PlaygroundSettings(routing(), [Input(TICKET)], [model]))
+    shared = playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
 
-    seen = {one.pk for one in playground.seen_by(stage.ada)}
+    seen = {one.pk for one in playground.visible_playground_runs(stage.ada)}
 
     assert seen == {shared.pk}
-    assert {one.pk for one in playground.seen_by(stage.edith)} == {own.pk, shared.pk}
+    assert {one.pk for one in playground.visible_playground_runs(stage.edith)} == {own.pk, shared.pk}
     others = api_for(stage.ada)
-    assert others.get(f"/api/v1/prompts/support.route/trials/{own.pk}").json()["code"] == "trial.not_found"
-    assert client_of(stage.ada).get(f"{PLACE}?trial={own.pk}").status_code == 404
+    assert others.get(f"/api/v1/prompts/support.route/playground-runs/{own.pk}").json()["code"] == "playground_run.not_found"
+    assert client_of(stage.ada).get(f"{PLACE}?playground_run={own.pk}").status_code == 404
 
 
 @pytest.mark.usefixtures("sandbox", "version", "model")
@@ -257,19 +257,19 @@ def test_over_rest(stage: Stage, tickets: Dataset, api_for: ApiFor):
     client = api_for(stage.edith)
     body = {"models": ["sandbox/sandbox-small"], "dataset": "support.tickets", "count": 3, "split": "train"}
 
-    made = client.post("/api/v1/prompts/support.route/trials", body, format="json")
+    made = client.post("/api/v1/prompts/support.route/playground-runs", body, format="json")
 
     assert made.status_code == 201, made.json()
     assert made.json()["state"] == "pending"
-    tasks.try_prompt(made.json()["id"])
+    tasks.ask_playground(made.json()["id"])
     done = client.get(made["Location"].removeprefix("http://testserver")).json()
     assert [answer["state"] for answer in done["answers"]] == ["done"] * 3
     assert all(answer["case"] and answer["is_simulation"] for answer in done["answers"])
     keep = f"{made['Location']}/answers/{done['answers'][0]['id']}/keep"
     assert client.post(keep, {}, format="json").json()["code"] == "request.invalid"
     kept = client.post(keep, {"dataset": "support.tickets"}, format="json")
-    assert kept.json()["kept"].startswith("a case of support.tickets")
-    assert client.get("/api/v1/prompts/support.route/trials").json()["results"][0]["id"] == done["id"]
+    assert kept.json()["saved_as"].startswith("a case of support.tickets")
+    assert client.get("/api/v1/prompts/support.route/playground-runs").json()["results"][0]["id"] == done["id"]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_unfitting_requests_are_refused_with_a_pointer(
 ):
     body = {"models": ["sandbox/sandbox-small"], "variables": TICKET, **change}
 
-    refused = api_for(stage.edith).post("/api/v1/prompts/support.route/trials", body, format="json")
+    refused = api_for(stage.edith).post("/api/v1/prompts/support.route/playground-runs", body, format="json")
 
     assert refused.status_code == 400
     assert refused.json()["errors"][0]["pointer"] == pointer
@@ -308,14 +308,14 @@ def test_the_page_tries_typed_values_and_shows_what_changed(edith: Client, versi
 
     started = edith.post(PLACE, form)
 
-    trial = Trial.objects.get()
-    assert started["Location"] == f"{PLACE}?trial={trial.pk}&at=1"
+    playground_run = PlaygroundRun.objects.get()
+    assert started["Location"] == f"{PLACE}?playground_run={playground_run.pk}&at=1"
     assert "waiting for a worker" in text(edith.get(started["Location"]))
-    tasks.try_prompt(trial.pk)
-    now = text(edith.get(f"{PLACE}{trial.pk}/wait/?seen=0"))
+    tasks.ask_playground(playground_run.pk)
+    now = text(edith.get(f"{PLACE}{playground_run.pk}/wait/?seen=0"))
     assert 'hx-swap-oob="true"' in now
     assert "billing" in now
-    later = text(edith.get(f"{PLACE}{trial.pk}/wait/?seen={time.time() + 60}"))
+    later = text(edith.get(f"{PLACE}{playground_run.pk}/wait/?seen={time.time() + 60}"))
     assert "billing" not in later
     whole = text(edith.get(started["Location"]))
     assert "A simulation." in whole
@@ -327,17 +327,17 @@ def test_the_page_tries_typed_values_and_shows_what_changed(edith: Client, versi
 def test_the_editor_tries_the_draft_with_its_sample_values(edith: Client, stage: Stage, version: PromptVersion):
     changed = routing(model={"name": "sandbox-large", "temperature": 0})
     drafts.save(stage.edith, version.prompt, document=changed, revision=0)
-    drafts.keep_samples(stage.edith, version.prompt, TICKET)
+    drafts.save_samples(stage.edith, version.prompt, TICKET)
     assert "Try it" in text(edith.get(f"{PLACE}panel/"))
     form = {"at": "draft", "values": "samples", "models": "sandbox/sandbox-small", "on": "values"}
 
     shown = edith.post(PLACE, form, headers={"HX-Request": "true"})
 
     assert 'id="answer-' in text(shown)
-    trial = Trial.objects.get()
-    assert trial.version is None
-    assert trial.content["model"]["name"] == "sandbox-large"
-    assert only_answer(trial).output == "billing"
+    playground_run = PlaygroundRun.objects.get()
+    assert playground_run.version is None
+    assert playground_run.content["model"]["name"] == "sandbox-large"
+    assert only_answer(playground_run).output == "billing"
 
 
 @pytest.mark.usefixtures("sandbox", "model", "version")
@@ -354,24 +354,24 @@ def test_what_cannot_be_tried_is_said_and_nothing_typed_is_lost(edith: Client, s
     assert "a, b</textarea>" in text(refused)
     part = edith.post(PLACE, form, headers={"HX-Request": "true"})
     assert "This is no array, as JSON." in text(part)
-    assert not Trial.objects.exists()
+    assert not PlaygroundRun.objects.exists()
 
 
 @pytest.mark.usefixtures("sandbox", "model")
 def test_a_click_keeps_an_answer_and_says_where(edith: Client, version: PromptVersion, tickets: Dataset):
     edith.post(PLACE, {"at": "1", "models": "sandbox/sandbox-small", "on": "cases", "dataset": "support.tickets"})
-    trial = Trial.objects.get()
-    answer = only_answer(trial)
+    playground_run = PlaygroundRun.objects.get()
+    answer = only_answer(playground_run)
     assert answer.case is not None
     assert answer.is_expected is False, "A text, where an object with a category is expected."
 
-    keep = f"{PLACE}{trial.pk}/answers/{answer.pk}/keep/"
+    keep = f"{PLACE}{playground_run.pk}/answers/{answer.pk}/keep/"
     refused = edith.post(keep, {"as": "example", "example_set": "none"}, headers={"HX-Request": "true"})
     kept = edith.post(keep, {"as": "case", "keep_in": "support.tickets"}, headers={"HX-Request": "true"})
 
     assert "There is no example set" in text(refused)
     assert "a case of support.tickets" in text(kept)
-    assert version.prompt.trials.count() == tickets.versions.count() - 1
+    assert version.prompt.playground_runs.count() == tickets.versions.count() - 1
 
 
 # --- Faults of answers -----------------------------------------------------------------------------------------------
@@ -411,12 +411,12 @@ TOOLS = [{"type": "function", "function": {"name": "lookup", "parameters": {"typ
     ],
 )
 def test_where_an_answer_is_not_what_was_asked_for(content: Any, answer: dict[str, Any], expected: list[str]):
-    assert adherence.faults(content, Completion(**{"text": "", **answer})) == expected
+    assert adherence.find_faults(content, Completion(**{"text": "", **answer})) == expected
 
 
 def test_every_fault_against_a_schema_is_told():
-    found = adherence.faults({"response": {"format": "json_schema", "schema": SCHEMA}}, Completion('{"label": "c"}'))
+    found = adherence.find_faults({"response": {"format": "json_schema", "schema": SCHEMA}}, Completion('{"label": "c"}'))
 
     assert len(found) == 2
     assert any(one.startswith("label: ") for one in found)
-    assert adherence.faults({"tools": TOOLS}, Completion("", tool_calls=[{"name": "lookup", "arguments": "{}"}])) != []
+    assert adherence.find_faults({"tools": TOOLS}, Completion("", tool_calls=[{"name": "lookup", "arguments": "{}"}])) != []

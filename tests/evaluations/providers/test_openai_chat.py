@@ -10,7 +10,7 @@ import pytest
 
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.providers.concurrency import Caller
-from evaluations.providers.openai_chat import OpenAIChat, connected, read_completion
+from evaluations.providers.openai_chat import OpenAIChat, open_chat, read_completion
 from evaluations.providers.outbound import Destinations
 from tests.sandbox import Running, running
 
@@ -28,7 +28,7 @@ def with_chat(
     server: Running, do: Callable[[OpenAIChat], Awaitable[Any]], *, key: str = "right", seconds: float = 5
 ) -> Any:
     async def work() -> Any:
-        async with connected(Endpoint(server.url, key, seconds), HERE) as chat:
+        async with open_chat(Endpoint(server.url, key, seconds), HERE) as chat:
             return await do(chat)
 
     return asyncio.run(work())
@@ -103,7 +103,7 @@ def test_a_wrong_key_and_an_unknown_model_need_somebody(server: Running):
 
 def test_nobody_listens():
     async def work() -> None:
-        async with connected(Endpoint("http://127.0.0.1:9/v1", "x", 2), HERE) as chat:
+        async with open_chat(Endpoint("http://127.0.0.1:9/v1", "x", 2), HERE) as chat:
             await chat.complete(HELLO)
 
     with pytest.raises(CallError) as failed:
@@ -142,7 +142,7 @@ def test_a_name_that_points_inside_is_not_followed(server: Running):
             return None
 
     async def work() -> None:
-        async with connected(Endpoint(f"http://localhost:{port}/v1", "right", 2), Fooled([])) as chat:
+        async with open_chat(Endpoint(f"http://localhost:{port}/v1", "right", 2), Fooled([])) as chat:
             await chat.complete(HELLO)
 
     with pytest.raises(CallError) as failed:
@@ -152,12 +152,12 @@ def test_a_name_that_points_inside_is_not_followed(server: Running):
 
 
 def test_calls_go_out_together_and_give_way_when_turned_away(server: Running, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
     server.fault("rate_limited", count=10)
-    with Caller(lambda: connected(Endpoint(server.url, "right", 5), HERE), 16) as caller:
+    with Caller(lambda: open_chat(Endpoint(server.url, "right", 5), HERE), 16) as caller:
         futures = [caller.submit(HELLO, key=f"call-{number}") for number in range(60)]
         assert all(future.result(30).text == "Hello" for future in futures)
-        assert caller.told.turned_away == 10
+        assert caller.stats.rejected == 10
     assert len(server.calls()) == 60
     assert server.paid_twice() == []
 

@@ -28,7 +28,7 @@ def test_keys_are_rotated_and_the_old_one_can_go(stage: Stage, settings: Any):
 
 
 def test_nothing_encrypts_to_nothing():
-    assert encryption.encrypt("") == encryption.decrypt("") == encryption.rotated("") == ""
+    assert encryption.encrypt("") == encryption.decrypt("") == encryption.rotate("") == ""
 
 
 def test_archiving_forgets_the_key(stage: Stage):

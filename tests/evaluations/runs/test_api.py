@@ -9,7 +9,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from evaluations import tasks
-from evaluations.comparisons import pairwise
+from evaluations.comparisons import lifecycle as comparisons
 from evaluations.models import Dataset, Provider, ProviderModel, Run
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
@@ -29,7 +29,7 @@ ASKED = {
 
 
 def finish(key: int) -> None:
-    tasks.drive_run(key)
+    tasks.work_on_run(key)
     tasks.sum_up_run(key)
 
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_paired_is_not_compared(
         ({"scorers": []}, "scorers.invalid", "/scorers"),
         ({"scorers": ["nope"]}, "scorers.invalid", "/scorers/0/scorer"),
         ({"scorers": [{"scorer": "regex", "parameters": {"pattern": "("}}]}, "scorers.invalid", None),
-        ({"repeats": 0}, "request.invalid", "/repeats"),
+        ({"repetitions": 0}, "request.invalid", "/repetitions"),
         ({"split": "nowhere"}, "request.invalid", "/split"),
         ({"parameters": {"messages": []}}, "request.invalid", "/parameters/messages"),
         ({"model": "sandbox/none"}, "model.not_found", None),
@@ -206,11 +206,11 @@ def test_viewers_look_and_outsiders_see_nothing(stage: Stage, api_for: ApiFor, o
 def test_people_mark_answers_and_machines_do_not(stage: Stage, api: APIClient, api_for: ApiFor, run: Run):
     finish(run.pk)
     path = f"/api/v1/evaluations/{run.pk}/results/{run.results.first().pk}/mark"
-    assert api.post(path, {"is_right": True}).status_code == 403
+    assert api.post(path, {"is_correct": True}).status_code == 403
     edith = api_for(stage.edith)
-    assert edith.post(path, {"is_right": True}).status_code == 200
-    assert edith.post(path, {"is_right": False}).status_code == 200
-    assert run.results.first().marks.get().is_right is False
+    assert edith.post(path, {"is_correct": True}).status_code == 200
+    assert edith.post(path, {"is_correct": False}).status_code == 200
+    assert run.results.first().marks.get().is_correct is False
     assert len(edith.get(f"/api/v1/evaluations/{run.pk}/results?only=marked").json()["results"]) == 1
 
 
@@ -238,11 +238,11 @@ def test_lists_take_a_constant_number_of_queries(
 def test_the_sweep_takes_up_what_waits(run: Run, monkeypatch: pytest.MonkeyPatch):
     sent: list[tuple[str, Any]] = []
     monkeypatch.setattr("evaluations.tasks.start", lambda task, *arguments: sent.append((task.name, *arguments)))
-    tasks.sweep()
-    assert ("evaluations.tasks.drive_run", run.pk) in sent
+    tasks.reconcile()
+    assert ("evaluations.tasks.work_on_run", run.pk) in sent
     finish(run.pk)
     sent.clear()
-    tasks.sweep()
+    tasks.reconcile()
     assert not [name for name, *_ in sent if "run" in name]
-    assert not runs.open_work().exists()
-    assert not pairwise.open_work().exists()
+    assert not runs.claimable_runs().exists()
+    assert not comparisons.claimable_comparisons().exists()

@@ -21,7 +21,7 @@ FORM = {
     "dataset": "support.tickets",
     "split": "",
     "model": "sandbox/sandbox-small",
-    "repeats": "1",
+    "repetitions": "1",
     "leaked": "mark",
     "scorers": ["label"],
 }
@@ -44,7 +44,7 @@ def text(response: Any) -> str:
 
 
 def finish(key: int) -> None:
-    tasks.drive_run(key)
+    tasks.work_on_run(key)
     tasks.sum_up_run(key)
 
 
@@ -80,7 +80,7 @@ def test_from_the_form_to_the_figures(
         ({"dataset": ""}, "Choose one."),
         ({"scorers": []}, "Give a list of 1 to"),
         ({"scorers_json": "{"}, "This is not JSON"),
-        ({"repeats": "many"}, "whole number from 1"),
+        ({"repetitions": "many"}, "whole number from 1"),
         ({"temperature": "hot"}, "Must be a number."),
         ({"budget_usd": "-1"}, "above 0"),
     ],
@@ -104,7 +104,7 @@ def test_cancel_go_on_mark_and_judge_again(edith: Client, run: Run, sandbox: Run
     finish(run.pk)
     result = run.results.first()
     assert result
-    marked = edith.post(f"{address}results/{result.pk}/mark/", {"is_right": "1"})
+    marked = edith.post(f"{address}results/{result.pk}/mark/", {"is_correct": "1"})
     assert 'aria-pressed="true"' in text(marked)
     assert "1 of 1 marks alike" in text(edith.get(address)) or "0 of 1 marks alike" in text(edith.get(address))
     edith.post(f"{address}judge/", {"scorers_json": '["exact"]'})

@@ -14,8 +14,9 @@ from evaluations.models import BatchState, Dataset, Provider, ProviderModel, Res
 from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import worker as run_worker
+from evaluations.runs.calls import LOOK_AHEAD_SECONDS
 from evaluations.runs.summaries import sum_up
-from evaluations.runs.worker import Turn, drive
+from evaluations.runs.worker import TickResult, tick
 from registry.models import PromptVersion
 from registry.prompts import versions
 from tests.conftest import Stage
@@ -26,15 +27,15 @@ from tests.sandbox import Running
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def again(run: Run) -> Run:
-    return runs.numbered(run.project, run.pk)
+    return runs.get_run(run.project, run.pk)
 
 
 def test_a_run_asks_each_case_once_and_is_summed_up(run: Run, sandbox: Running):
-    assert drive(run) == Turn.OVER
+    assert tick(run) == TickResult.OVER
 
     sum_up(run)
     done = again(run)
@@ -54,10 +55,10 @@ def test_a_run_asks_each_case_once_and_is_summed_up(run: Run, sandbox: Running):
 def test_a_second_run_of_the_same_is_free_and_says_so(
     stage: Stage, run: Run, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
-    drive(run)
+    tick(run)
     repeated = make_run(stage, version, tickets, model, scorers=["exact"])
 
-    drive(repeated)
+    tick(repeated)
 
     done = again(repeated)
     assert (done.state, done.from_cache, done.cost_usd) == (RunState.DONE, 60, 0)
@@ -69,19 +70,19 @@ def test_a_second_run_of_the_same_is_free_and_says_so(
 def test_above_temperature_zero_every_repeat_is_asked(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
-    warm = make_run(stage, version, tickets, model, parameters={"temperature": 1}, repeats=2, limit=10)
+    warm = make_run(stage, version, tickets, model, parameters={"temperature": 1}, repetitions=2, limit=10)
 
-    drive(warm)
+    tick(warm)
 
     assert again(warm).answered == len(sandbox.calls()) == 20
     assert not sandbox.paid_twice()
 
 
 def test_answers_are_judged_again_without_asking(stage: Stage, run: Run, sandbox: Running):
-    drive(run)
-    judged = runs.judge_again(stage.edith, again(run), ["exact", {"scorer": "length", "threshold": 3}])
+    tick(run)
+    judged = runs.rescore(stage.edith, again(run), ["exact", {"scorer": "length", "threshold": 3}])
 
-    assert drive(judged) == Turn.OVER
+    assert tick(judged) == TickResult.OVER
 
     assert again(judged).answered == 60
     assert len(sandbox.calls()) == 60
@@ -92,7 +93,7 @@ def test_answers_are_judged_again_without_asking(stage: Stage, run: Run, sandbox
 def test_what_a_second_try_mends_is_tried_again(run: Run, sandbox: Running, kind: str):
     sandbox.fault(kind, count=5)
 
-    assert drive(run) == Turn.OVER
+    assert tick(run) == TickResult.OVER
 
     done = again(run)
     assert (done.state, done.answered, done.failed) == (RunState.DONE, 60, 0)
@@ -105,7 +106,7 @@ def test_what_a_second_try_mends_is_tried_again(run: Run, sandbox: Running, kind
 def test_what_nobody_but_an_admin_can_mend_ends_the_run(run: Run, sandbox: Running, kind: str, said: str):
     sandbox.fault(kind)
 
-    drive(run)
+    tick(run)
 
     ended = again(run)
     assert ended.state == RunState.FAILED
@@ -115,10 +116,10 @@ def test_what_nobody_but_an_admin_can_mend_ends_the_run(run: Run, sandbox: Runni
 
 def test_a_run_that_failed_goes_on_where_it_was(stage: Stage, run: Run, sandbox: Running):
     sandbox.fault("unauthorized")
-    drive(run)
+    tick(run)
     sandbox.mend()
 
-    drive(runs.resume(stage.edith, again(run)))
+    tick(runs.resume(stage.edith, again(run)))
 
     assert again(run).state == RunState.DONE
     assert len(sandbox.calls()) == 60
@@ -127,27 +128,27 @@ def test_a_run_that_failed_goes_on_where_it_was(stage: Stage, run: Run, sandbox:
 def test_a_provider_that_is_down_is_waited_for(run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch):
     sandbox.fault("overloaded")
 
-    assert drive(run) == Turn.WAITING
+    assert tick(run) == TickResult.WAITING
 
     waiting = again(run)
     assert waiting.state == RunState.RUNNING
     assert "Goes on at" in waiting.note
     assert waiting.not_before is not None
-    assert not runs.open_work().filter(pk=run.pk).exists()
+    assert not runs.claimable_runs().filter(pk=run.pk).exists()
     assert set(run.batches.values_list("state", flat=True)) == {BatchState.PENDING}
     sandbox.mend()
     Run.objects.filter(pk=run.pk).update(not_before=None)
-    assert drive(again(run)) == Turn.OVER
+    assert tick(again(run)) == TickResult.OVER
     done = again(run)
-    assert (done.state, done.note, done.setbacks) == (RunState.DONE, "", 0)
+    assert (done.state, done.note, done.consecutive_failures) == (RunState.DONE, "", 0)
     assert len(sandbox.calls()) == 60
 
 
 def test_a_provider_that_stays_down_ends_the_run(run: Run, sandbox: Running):
     sandbox.fault("drop")
-    Run.objects.filter(pk=run.pk).update(setbacks=run_worker.MOST_SETBACKS)
+    Run.objects.filter(pk=run.pk).update(consecutive_failures=run_worker.MAX_CONSECUTIVE_FAILURES)
 
-    drive(again(run))
+    tick(again(run))
 
     assert again(run).state == RunState.FAILED
 
@@ -155,7 +156,7 @@ def test_a_provider_that_stays_down_ends_the_run(run: Run, sandbox: Running):
 def test_first_answers_that_all_fail_alike_end_the_run(run: Run, sandbox: Running):
     sandbox.fault("refused")
 
-    drive(run)
+    tick(run)
 
     ended = again(run)
     assert ended.state == RunState.FAILED
@@ -166,7 +167,7 @@ def test_first_answers_that_all_fail_alike_end_the_run(run: Run, sandbox: Runnin
 def test_one_bad_call_is_that_cases_error(run: Run, sandbox: Running):
     sandbox.fault("refused", count=1)
 
-    drive(run)
+    tick(run)
 
     done = again(run)
     assert (done.state, done.answered, done.failed) == (RunState.DONE, 60, 1)
@@ -179,7 +180,7 @@ def test_a_refusal_and_a_cut_off_answer_are_answers(run: Run, sandbox: Running):
     sandbox.fault("model_refuses", count=1)
     sandbox.fault("cut_off", count=1)
 
-    drive(run)
+    tick(run)
 
     assert run.results.exclude(refusal="").count() == 1
     assert run.results.filter(finish_reason="length").count() == 1
@@ -192,7 +193,7 @@ def test_a_budget_stops_cleanly_and_can_be_raised(
     budget = Decimal("0.002")
     dear = make_run(stage, version, tickets, model, budget_usd=str(budget))
 
-    drive(dear)
+    tick(dear)
 
     stopped = again(dear)
     assert stopped.state == RunState.STOPPED
@@ -201,7 +202,7 @@ def test_a_budget_stops_cleanly_and_can_be_raised(
     assert len(sandbox.calls()) == stopped.answered
     with pytest.raises(Problem, match="has cost"):
         runs.resume(stage.edith, stopped, budget_usd="0.0001")
-    drive(runs.resume(stage.edith, stopped, budget_usd="1"))
+    tick(runs.resume(stage.edith, stopped, budget_usd="1"))
     assert again(dear).state == RunState.DONE
     assert len(sandbox.calls()) == 60
 
@@ -218,7 +219,7 @@ def test_a_budget_needs_a_price(stage: Stage, version: PromptVersion, tickets: D
 def test_a_cancelled_run_keeps_what_is_paid_for(
     stage: Stage, run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ):
-    kept = batches.keep
+    kept = batches.save_results
 
     def keep_and_cancel(*arguments: Any) -> Run:
         kept(*arguments)
@@ -226,10 +227,10 @@ def test_a_cancelled_run_keeps_what_is_paid_for(
             runs.cancel(stage.edith, run)
         return Run.objects.get(pk=run.pk)
 
-    monkeypatch.setattr("evaluations.runs.batches.keep", keep_and_cancel)
-    monkeypatch.setattr("evaluations.runs.worker.KEPT_ROWS", 5)
+    monkeypatch.setattr("evaluations.runs.batches.save_results", keep_and_cancel)
+    monkeypatch.setattr("evaluations.runs.unsaved.MAX_UNSAVED_RESULTS", 5)
 
-    assert drive(run) == Turn.OVER
+    assert tick(run) == TickResult.OVER
 
     ended = again(run)
     assert ended.state == RunState.CANCELLED
@@ -238,8 +239,8 @@ def test_a_cancelled_run_keeps_what_is_paid_for(
 
 
 def test_a_turn_ends_in_time_and_the_next_goes_on(run: Run, sandbox: Running):
-    assert drive(run, seconds=-1) == Turn.AGAIN
-    assert drive(again(run)) == Turn.OVER
+    assert tick(run, seconds=-1) == TickResult.AGAIN
+    assert tick(again(run)) == TickResult.OVER
     assert again(run).answered == 60
 
 
@@ -247,11 +248,11 @@ def test_what_a_dead_worker_left_is_taken_up(run: Run, sandbox: Running):
     batches.begin(run)
     lost = batches.claim(run)
     assert lost is not None
-    assert not runs.open_work().filter(pk=run.pk).exists(), "somebody is at it"
-    RunBatch.objects.filter(pk=lost.batch.pk).update(beat_at="2020-01-01T00:00:00Z")
-    assert runs.open_work().filter(pk=run.pk).exists()
+    assert not runs.claimable_runs().filter(pk=run.pk).exists(), "somebody is at it"
+    RunBatch.objects.filter(pk=lost.batch.pk).update(heartbeat_at="2020-01-01T00:00:00Z")
+    assert runs.claimable_runs().filter(pk=run.pk).exists()
 
-    assert drive(again(run)) == Turn.OVER
+    assert tick(again(run)) == TickResult.OVER
 
     done = again(run)
     assert (done.state, done.answered) == (RunState.DONE, 60)
@@ -260,12 +261,12 @@ def test_what_a_dead_worker_left_is_taken_up(run: Run, sandbox: Running):
 
 def test_a_result_that_is_there_is_not_counted_twice(run: Run, sandbox: Running):
     """Two workers with one batch: the later brings the same answers, and adds nothing."""
-    drive(run)
+    tick(run)
     before = again(run)
     RunBatch.objects.filter(run=run).update(state=BatchState.PENDING)
     Run.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
 
-    drive(again(run))
+    tick(again(run))
 
     after = again(run)
     assert (after.answered, after.cost_usd, after.state) == (before.answered, before.cost_usd, RunState.DONE)
@@ -277,9 +278,9 @@ def test_a_case_that_cannot_be_rendered_is_an_error_of_its_own(
 ):
     made = datasets.create(stage.edith, name="odd")
     datasets.change(stage.edith, made, added=[{"variables": {"ticket": "x"}}, {"variables": {"other": "x"}}])
-    odd = make_run(stage, version, datasets.named(stage.project, "odd"), model, scorers=["length"])
+    odd = make_run(stage, version, datasets.get_dataset(stage.project, "odd"), model, scorers=["length"])
 
-    drive(odd)
+    tick(odd)
 
     done = again(odd)
     assert (done.state, done.answered, done.failed) == (RunState.DONE, 2, 1)
@@ -293,13 +294,13 @@ def test_examples_that_are_still_being_embedded_are_waited_for(
         raise Problem("examples.not_embedded", "42 of 42 examples are still being embedded.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("registry.prompts.versions.requests_for", not_yet)
-        assert drive(run) == Turn.WAITING
+        patch.setattr("registry.prompts.versions.render_requests", not_yet)
+        assert tick(run) == TickResult.WAITING
     waiting = again(run)
     assert (waiting.state, waiting.answered) == (RunState.RUNNING, 0)
     assert "still being embedded" in waiting.note
     Run.objects.filter(pk=run.pk).update(not_before=None)
-    assert drive(again(run)) == Turn.OVER
+    assert tick(again(run)) == TickResult.OVER
     assert (again(run).answered, again(run).failed) == (60, 0)
 
 
@@ -332,7 +333,7 @@ def test_a_judge_is_a_registered_prompt(
     )
     assert judged.scorers[1]["parameters"]["prompt"] == f"judges.route@{judge.content_hash}"
 
-    drive(judged)
+    tick(judged)
 
     done = again(judged)
     assert (done.state, done.answered) == (RunState.DONE, 10)
@@ -344,7 +345,7 @@ def test_a_judge_is_a_registered_prompt(
 
 def test_frozen_is_frozen(run: Run):
     with pytest.raises(ProgrammingError, match="never change"):
-        Run.objects.filter(pk=run.pk).update(repeats=3)
+        Run.objects.filter(pk=run.pk).update(repetitions=3)
 
 
 def test_a_run_that_breaks_ends_and_is_not_asked_again(run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch):
@@ -353,23 +354,23 @@ def test_a_run_that_breaks_ends_and_is_not_asked_again(run: Run, sandbox: Runnin
 
     monkeypatch.setattr(batches, "keep", broken)
 
-    assert drive(run) == Turn.OVER
+    assert tick(run) == TickResult.OVER
 
     assert again(run).state == RunState.FAILED
     assert "the log has it" in again(run).error
     asked = len(sandbox.calls())
-    assert drive(again(run)) == Turn.OVER
+    assert tick(again(run)) == TickResult.OVER
     assert len(sandbox.calls()) == asked
 
 
 def test_what_is_free_says_nothing_of_what_a_call_costs(
     stage: Stage, run: Run, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
-    drive(make_run(stage, version, tickets, model, limit=5))
+    tick(make_run(stage, version, tickets, model, limit=5))
     asked = len(sandbox.calls())
 
     tight = make_run(stage, version, tickets, model, budget_usd="0.0005")
-    drive(tight)
+    tick(tight)
 
     stopped = again(tight)
     assert stopped.state == RunState.STOPPED
@@ -382,12 +383,12 @@ def test_a_turn_takes_back_what_is_queued_for_later(run: Run, model: ProviderMod
     Provider.objects.filter(pk=model.provider_id).update(requests_per_minute=60)
     started = time.monotonic()
 
-    assert drive(again(run), seconds=1.0) == Turn.AGAIN
+    assert tick(again(run), seconds=1.0) == TickResult.AGAIN
 
     assert time.monotonic() - started < 15, "Sixty calls at one a second were not waited for."
     assert 0 < len(sandbox.calls()) < 60
     ahead = (Provider.objects.get(pk=model.provider_id).next_request_at - timezone.now()).total_seconds()
-    assert ahead < run_worker.LOOK_AHEAD + 3, "Turns that nobody uses are lost to all; few are reserved ahead."
+    assert ahead < LOOK_AHEAD_SECONDS + 3, "Turns that nobody uses are lost to all; few are reserved ahead."
 
 
 @pytest.mark.parametrize(

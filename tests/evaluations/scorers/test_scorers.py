@@ -9,20 +9,20 @@ from core.errors import Problem
 from evaluations.scorers import all_scorers
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Kind, Sample
-from evaluations.scorers.judge import asked, read
+from evaluations.scorers.judge import judge_variables, read_verdict
 
 
 class Nobody:
     """Nothing outside may be asked."""
 
-    def nearness(self, first: str, second: str) -> float:
+    def similarity(self, first: str, second: str) -> float:
         return 1.0 if first == second else 0.1
 
     def ask(self, parameters: Any, variables: Any) -> str:
         raise AssertionError
 
 
-def judged(scorer: Any, output: str, expected: Any = None, **sample: Any) -> scoring.Judged:
+def judged(scorer: Any, output: str, expected: Any = None, **sample: Any) -> scoring.AnswerScores:
     specs = scoring.read_specs([scorer])
     return scoring.judge(Sample(output=output, expected=expected, **sample), specs, Nobody())
 
@@ -133,7 +133,7 @@ def test_weights_thresholds_and_not():
 
 def test_no_answer_fails_what_it_could_have_passed():
     specs = scoring.read_specs(["exact", "json_valid", "latency"])
-    missed = scoring.failed(specs, Sample(output="", expected=None))
+    missed = scoring.scores_of_failure(specs, Sample(output="", expected=None))
     assert set(missed.scores) == {"json_valid"}
     assert (missed.quality, missed.passed) == (0.0, False)
 
@@ -164,16 +164,16 @@ def test_scorers_with_faults_are_refused_at_their_place(document: Any, pointer: 
 
 def test_a_judge_that_compares_does_not_know_who_is_who():
     sample = Sample(output="ours", expected="theirs")
-    assert asked(sample, is_first=True)["first"] == "ours"
-    assert asked(sample, is_first=False)["first"] == "theirs"
-    assert read('{"better": "first"}', compares=True, is_first=True).value == 1
-    assert read('{"better": "first"}', compares=True, is_first=False).value == 0
-    assert read('{"better": "tie"}', compares=True, is_first=False).value == 0.5
-    assert read('{"score": 0.3, "reason": "short"}', compares=False, is_first=True).note == "short"
+    assert judge_variables(sample, is_first=True)["first"] == "ours"
+    assert judge_variables(sample, is_first=False)["first"] == "theirs"
+    assert read_verdict('{"better": "first"}', compares=True, is_first=True).value == 1
+    assert read_verdict('{"better": "first"}', compares=True, is_first=False).value == 0
+    assert read_verdict('{"better": "tie"}', compares=True, is_first=False).value == 0.5
+    assert read_verdict('{"score": 0.3, "reason": "short"}', compares=False, is_first=True).note == "short"
     for nonsense in ("", "yes", "[]", '{"score": 7}', '{"score": true}', '{"better": "me"}'):
         for compares in (True, False):
-            found = read(nonsense, compares=compares, is_first=True)
-            assert (found.value, found.found.get("unread")) == (0.0, True)
+            found = read_verdict(nonsense, compares=compares, is_first=True)
+            assert (found.value, found.details.get("unread")) == (0.0, True)
 
 
 DEEP = "[" * 500 + "]" * 500

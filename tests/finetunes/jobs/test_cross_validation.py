@@ -19,32 +19,32 @@ from tests.finetunes.conftest import step
 from tests.sandbox import Running
 
 
-def worked(found: CrossValidation, most: int = 60) -> CrossValidation:
-    """The cross-validation when workers have done all there is to do."""
+def worked(row: CrossValidation, most: int = 60) -> CrossValidation:
+    """Do all the work of a cross-validation; returns it when it is over."""
     for _ in range(most):
-        CrossValidation.objects.filter(pk=found.pk, state="running").update(beat_at=None)
-        finetune_tasks.cross_validate(found.pk)
-        found = cross_validation.numbered(found.project, found.pk)
-        if found.is_over:
-            return found
-        for row in cross_validation.standing(found):
-            finetune_tasks.build(row.training_set.pk)
-            if row.job is None:
+        CrossValidation.objects.filter(pk=row.pk, state="running").update(heartbeat_at=None)
+        finetune_tasks.cross_validate(row.pk)
+        row = cross_validation.get_cross_validation(row.project, row.pk)
+        if row.is_over:
+            return row
+        for fold in cross_validation.fold_progress(row):
+            finetune_tasks.build(fold.training_set.pk)
+            if fold.job is None:
                 continue
-            if row.job.is_driven:
-                step(row.job)
-            model = tuned_models.of(row.job)
+            if fold.job.is_driven:
+                step(fold.job)
+            model = tuned_models.tuned_model_of_job(fold.job)
             if model is None:
                 continue
             for run in tuned_models.measure(model):
-                tasks.drive_run(run.pk)
+                tasks.work_on_run(run.pk)
                 tasks.sum_up_run(run.pk)
             for evaluation in tuned_models.evaluations_of(model):
                 finetune_tasks.compare(evaluation.pk)
             for evaluation in tuned_models.evaluations_of(model):
                 if evaluation.comparison:
                     tasks.compare_runs(evaluation.comparison.pk)
-    raise AssertionError(f"It is {found.state}: {found.error}")
+    raise AssertionError(f"It is {row.state}: {row.error}")
 
 
 def test_every_case_tests_once_by_a_model_that_has_not_seen_it(
@@ -58,7 +58,7 @@ def test_every_case_tests_once_by_a_model_that_has_not_seen_it(
     assert done.result
     assert done.result["quality"]["n"] == 90
     assert done.result["quality"]["groups"] == 90
-    rows = cross_validation.standing(done)
+    rows = cross_validation.fold_progress(done)
     tested: list[int] = []
     for row in rows:
         assert row.job
@@ -67,35 +67,39 @@ def test_every_case_tests_once_by_a_model_that_has_not_seen_it(
         assert row.training_set.validation == 0
         cases = Case.objects.filter(results__run=row.evaluation.candidate).distinct()  # type: ignore[union-attr]
         tested += cases.values_list("pk", flat=True)
-        asked = "".join(piece.decode() for piece in training_sets.pieces(row.training_set, "train"))
-        said = {json.loads(line)["messages"][-2]["content"] for line in asked.splitlines()}
-        assert len(said) == row.training_set.train
-        assert not [case for case in cases if any(case.variables["ticket"] in question for question in said)]
+        train_file = "".join(piece.decode() for piece in training_sets.file_pieces(row.training_set, "train"))
+        questions = {json.loads(line)["messages"][-2]["content"] for line in train_file.splitlines()}
+        assert len(questions) == row.training_set.train
+        assert not [case for case in cases if any(case.variables["ticket"] in question for question in questions)]
         with pytest.raises(Problem, match="folds alone"):
             tuned_models.publish(
-                stage.edith, tuned_models.numbered(stage.project, row.job.tuned.pk), stage.environment("production")
+                stage.edith,
+                tuned_models.get_tuned_model(stage.project, row.job.tuned.pk),
+                stage.environment("production"),
             )
     assert len(tested) == len(set(tested)) == 90
-    assert cross_validation.cost_of(rows) > 0
-    # The same way of making sets gives the same sets.
+    assert cross_validation.tuning_cost(rows) > 0
+    # The same recipes give the same sets.
     again = cross_validation.begin(stage.edith, training_set, base, folds=3)
-    assert {row.training_set.pk for row in cross_validation.standing(again)} == {row.training_set.pk for row in rows}
+    assert {row.training_set.pk for row in cross_validation.fold_progress(again)} == {
+        row.training_set.pk for row in rows
+    }
 
 
 def test_a_fold_that_fails_ends_all_of_them(
     stage: Stage, training_set: TrainingSet, base: ProviderModel, slow_sandbox: Running
 ):
     begun = cross_validation.begin(stage.edith, training_set, base, folds=2)
-    for row in cross_validation.standing(begun):
+    for row in cross_validation.fold_progress(begun):
         finetune_tasks.build(row.training_set.pk)
     finetune_tasks.cross_validate(begun.pk)
     first, second = FineTune.objects.filter(cross_validation=begun).order_by("pk")
     jobs.cancel(stage.edith, first)
 
-    CrossValidation.objects.filter(pk=begun.pk).update(beat_at=None)
+    CrossValidation.objects.filter(pk=begun.pk).update(heartbeat_at=None)
     finetune_tasks.cross_validate(begun.pk)
 
-    failed = cross_validation.numbered(stage.project, begun.pk)
+    failed = cross_validation.get_cross_validation(stage.project, begun.pk)
     assert failed.state == "failed"
     assert failed.error == "Fold 1 cancelled."
     assert FineTune.objects.get(pk=second.pk).state == "cancelled"
@@ -107,9 +111,9 @@ def test_what_cannot_be_folded_is_refused(stage: Stage, training_set: TrainingSe
     for folds in (1, 11, True, "5"):
         with pytest.raises(Problem, match="from 2 to 10"):
             cross_validation.begin(stage.edith, training_set, base, folds=folds)
-    one = training_sets.fold_of(stage.edith, training_set, 1, 5)
+    fold_set = training_sets.ensure_fold(stage.edith, training_set, 1, 5)
     with pytest.raises(Problem, match="no folds of its own"):
-        cross_validation.begin(stage.edith, one, base)
+        cross_validation.begin(stage.edith, fold_set, base)
     with pytest.raises(Problem, match="may not"):
         cross_validation.begin(stage.vera, training_set, base)
     assert not CrossValidation.objects.exists()
@@ -121,21 +125,21 @@ def test_over_rest_and_on_pages(
     address = f"/api/v1/training-sets/{training_set.pk}/cross-validations"
     answer = api.post(address, {"model": "sandbox/sandbox-small", "folds": 2})
     assert answer.status_code == 201, answer.content
-    found = answer.json()
-    assert found["folds"] == 2
+    document = answer.json()
+    assert document["folds"] == 2
     assert api.get(answer["Location"]).json()["state"] == "running"
     assert len(api.get("/api/v1/cross-validations").json()["results"]) == 1
 
     assert stage.edith.user
     client.force_login(stage.edith.user)
-    page = f"/p/paper/cross-validations/{found['id']}/"
+    page = f"/p/paper/cross-validations/{document['id']}/"
     assert "2 folds" in client.get(page).content.decode()
     assert "being built" in client.get(f"{page}wait/").content.decode()
     assert "sandbox-small, 2 folds" in client.get("/p/paper/fine-tunes/").content.decode()
-    ended = api.post(f"/api/v1/cross-validations/{found['id']}/cancel")
+    ended = api.post(f"/api/v1/cross-validations/{document['id']}/cancel")
     assert ended.json()["state"] == "cancelled"
     assert client.get(f"{page}wait/").headers["HX-Refresh"] == "true"
     again = client.post(
         f"/p/paper/training-sets/{training_set.pk}/cross-validate/", {"model": "sandbox/sandbox-small", "folds": "3"}
     )
-    assert again["Location"] == f"/p/paper/cross-validations/{found['id'] + 1}/"
+    assert again["Location"] == f"/p/paper/cross-validations/{document['id'] + 1}/"

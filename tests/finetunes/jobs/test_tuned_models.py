@@ -1,4 +1,4 @@
-"""What comes out of a job: measured, deployed, and what makes it stale."""
+"""Tuned models: measured, deployed, and the reasons to tune again."""
 
 from datetime import timedelta
 
@@ -26,19 +26,19 @@ pytestmark = pytest.mark.usefixtures("settled")
 
 
 def test_a_lost_evaluation_is_begun_again_and_a_taken_name_is_refused(stage: Stage, job: FineTune, sandbox: Running):
-    provider_settings.set_up(stage.ada, job.model.provider, dialect="azure")
+    provider_settings.set_up(stage.ada, job.model.provider, protocol="azure")
     done = until(jobs.submit(stage.edith, job), is_over)
-    model = tuned_models.of(done)
+    model = tuned_models.tuned_model_of_job(done)
     assert model
     with pytest.raises(Problem, match="another model already"):
-        tuned_models.deployed(stage.edith, model, job.model.name)
-    model = tuned_models.deployed(stage.edith, model, model.remote_name)
+        tuned_models.set_deployed_name(stage.edith, model, job.model.name)
+    model = tuned_models.set_deployed_name(stage.edith, model, model.remote_name)
     with pytest.raises(Problem, match="Nothing about its evaluation"):
         tuned_models.measure_again(stage.edith, model)
     first = tuned_models.measure(model)
     runs.cancel(stage.edith, first[0])
     tasks.sum_up_run(first[0].pk)
-    tasks.drive_run(first[1].pk)
+    tasks.work_on_run(first[1].pk)
     tasks.sum_up_run(first[1].pk)
     finetune_tasks.compare(tuned_models.evaluations_of(model)[0].pk)
     assert "cancelled" in tuned_models.evaluations_of(model)[0].error
@@ -49,45 +49,45 @@ def test_a_lost_evaluation_is_begun_again_and_a_taken_name_is_refused(stage: Sta
     assert {row.split: row.error for row in tuned_models.evaluations_of(model)} == {"test": "", "general": ""}
 
 
-def test_what_makes_a_tuned_model_stale_is_said(stage: Stage, job: FineTune, sandbox: Running, tickets: Dataset):
+def test_the_reasons_to_tune_again_are_listed(stage: Stage, job: FineTune, sandbox: Running, tickets: Dataset):
     done = until(jobs.submit(stage.edith, job), is_over)
-    model = tuned_models.of(done)
+    model = tuned_models.tuned_model_of_job(done)
     assert model is not None
-    assert tuned_models.stale(model) == []
+    assert tuned_models.retuning_reasons(model) == []
 
     datasets.change(stage.edith, tickets, added=[case(f"Brand new {n}", "billing", split="train") for n in range(9)])
     assert model.model is not None
     model.model.shutdown_date = timezone.now().date() + timedelta(days=30)
     model.model.save()
 
-    model = tuned_models.of(done)
+    model = tuned_models.tuned_model_of_job(done)
     assert model is not None
-    newer, ends = tuned_models.stale(model)
+    newer, ends = tuned_models.retuning_reasons(model)
     assert "9 more training cases" in newer
     assert "30 days" in ends
 
 
-def test_live_calls_that_are_not_what_was_measured_make_a_model_stale(
+def test_live_calls_that_differ_from_what_was_measured_are_a_reason_to_tune_again(
     stage: Stage, job: FineTune, sandbox: Running, tickets: Dataset
 ):
     done = until(jobs.submit(stage.edith, job), is_over)
-    model = tuned_models.of(done)
+    model = tuned_models.tuned_model_of_job(done)
     assert model
     for run in tuned_models.measure(model):
-        tasks.drive_run(run.pk)
+        tasks.work_on_run(run.pk)
     published = tuned_models.publish(stage.edith, model, stage.environment("production")).published
     assert published
     calls = [
         {"id": str(number), "prompt": str(published), "tokens_in": 400 + number % 50, "tokens_out": 4}
         for number in range(250)
     ]
-    # Of the test side's eighteen cases nothing can be told; a test of some hundreds tells.
-    service = permissions.command_line(stage.project)
+    # The eighteen cases of the test split are too few to show drift; some hundreds are enough.
+    service = permissions.actor_for_command_line(stage.project)
     call_log.record(service, calls)
     finetune_tasks.look_at_drift()
-    found = tuned_models.numbered(stage.project, model.pk)
-    assert [one["size"] for one in found.drifts] == ["too few", "too few"]
-    assert not [one for one in tuned_models.stale(found) if "measured" in one]
+    checked = tuned_models.get_tuned_model(stage.project, model.pk)
+    assert [drift["size"] for drift in checked.drifts] == ["too few", "too few"]
+    assert not [reason for reason in tuned_models.retuning_reasons(checked) if "measured" in reason]
 
     run = model.evaluations.get(split="test").candidate
     assert run
@@ -103,27 +103,27 @@ def test_live_calls_that_are_not_what_was_measured_make_a_model_stale(
         for number in range(300)
     ]
     Result.objects.bulk_create(
-        Result(run=run, case=one, tokens_in=40 + place % 7, tokens_out=4)
-        for place, one in enumerate(Case.objects.bulk_create(copies))
+        Result(run=run, case=copied_case, tokens_in=40 + place % 7, tokens_out=4)
+        for place, copied_case in enumerate(Case.objects.bulk_create(copies))
     )
     TunedModel.objects.update(drift_looked_at=None)
     finetune_tasks.look_at_drift()
 
-    (reason,) = tuned_models.stale(tuned_models.numbered(stage.project, model.pk))
-    assert reason.startswith("Live calls are not what it was measured on. Length of questions has moved much")
+    (reason,) = tuned_models.retuning_reasons(tuned_models.get_tuned_model(stage.project, model.pk))
+    assert reason.startswith("Live calls differ from what it was measured on. Length of questions has moved much")
 
 
 def test_a_model_that_has_to_be_deployed_waits_for_its_name(stage: Stage, job: FineTune, sandbox: Running):
-    provider_settings.set_up(stage.ada, job.model.provider, dialect="azure")
+    provider_settings.set_up(stage.ada, job.model.provider, protocol="azure")
     done = until(jobs.submit(stage.edith, job), is_over)
-    model = tuned_models.of(done)
+    model = tuned_models.tuned_model_of_job(done)
     assert model is not None
     assert model.model is None
-    assert not tuned_models.unmeasured().exists()
+    assert not tuned_models.unmeasured_models().exists()
     with pytest.raises(Problem, match="Deploy"):
-        tuned_models.publish(stage.edith, model, environments.named(stage.project, "production"))
+        tuned_models.publish(stage.edith, model, environments.get_environment(stage.project, "production"))
 
-    named = tuned_models.deployed(stage.edith, model, model.remote_name)
+    named = tuned_models.set_deployed_name(stage.edith, model, model.remote_name)
 
     assert named.model is not None
-    assert list(tuned_models.unmeasured()) == [model]
+    assert list(tuned_models.unmeasured_models()) == [model]

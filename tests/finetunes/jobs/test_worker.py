@@ -1,4 +1,4 @@
-"""Jobs at a provider over HTTP: every transition, and everything that may go wrong on the way."""
+"""Jobs at a provider over HTTP: every transition, and every failure on the way."""
 
 import os
 import signal
@@ -47,10 +47,10 @@ def test_from_a_draft_to_a_model_that_is_measured_and_published(
     assert done.state == JobState.SUCCEEDED
     assert done.trained_tokens is not None
     assert done.cost_usd == Decimal(done.trained_tokens * 3) / 1_000_000
-    assert any("succeeded" in one.message for one in done.events.all())
+    assert any("succeeded" in event.message for event in done.events.all())
     assert done.points.count() > 5
     assert done.checkpoints.count() == 1
-    model = tuned_models.of(done)
+    model = tuned_models.tuned_model_of_job(done)
     assert model is not None
     assert model.model is not None
     price = providers.price_of(model.model)
@@ -58,9 +58,9 @@ def test_from_a_draft_to_a_model_that_is_measured_and_published(
     assert price.input == 1
 
     for run in tuned_models.measure(model):
-        tasks.drive_run(run.pk)
+        tasks.work_on_run(run.pk)
         tasks.sum_up_run(run.pk)
-    for evaluation in tuned_models.uncompared():
+    for evaluation in tuned_models.uncompared_evaluations():
         finetune_tasks.compare(evaluation.pk)
     for evaluation in tuned_models.evaluations_of(model):
         assert evaluation.error == ""
@@ -74,8 +74,8 @@ def test_from_a_draft_to_a_model_that_is_measured_and_published(
     assert task.candidate.tokens_in < task.baseline.tokens_in
     assert tuned_models.measure(model) == []
 
-    production = environments.named(stage.project, "production")
-    published = tuned_models.publish(stage.edith, tuned_models.numbered(stage.project, model.pk), production)
+    production = environments.get_environment(stage.project, "production")
+    published = tuned_models.publish(stage.edith, tuned_models.get_tuned_model(stage.project, model.pk), production)
     assert published.published is not None
     assert published.promotion is not None
     assert published.published.prompt.name == "support.route"
@@ -87,34 +87,34 @@ def test_from_a_draft_to_a_model_that_is_measured_and_published(
         dataset_version=task.baseline.dataset_version,
         model=job.model,
         scorers=["label"],
-        least_quality=0.1,
+        min_quality=0.1,
     )
-    gates.look()
+    gates.start_gate_runs()
     (measuring,) = gate.runs.all()
     assert measuring.run.model == model.model
-    tasks.drive_run(measuring.run_id)
+    tasks.work_on_run(measuring.run_id)
     tasks.sum_up_run(measuring.run_id)
     tasks.settle_gate(measuring.pk)
-    workflow.approve(stage.rhea, workflow.numbered(stage.project, published.promotion.pk))
-    workflow.apply(stage.edith, workflow.numbered(stage.project, published.promotion.pk))
+    workflow.approve(stage.rhea, workflow.get_promotion(stage.project, published.promotion.pk))
+    workflow.apply(stage.edith, workflow.get_promotion(stage.project, published.promotion.pk))
     live = approvals.live_release(production, published.published.prompt)
     assert live is not None
     assert live.version == published.published
 
 
-def test_postgresql_refuses_moves_that_there_are_not_and_changes_of_what_was_submitted(stage: Stage, job: FineTune):
+def test_postgresql_refuses_unknown_transitions_and_changes_of_a_submitted_job(stage: Stage, job: FineTune):
     for state in ("running", "succeeded"):
         with pytest.raises(DatabaseError, match="Invalid transition"), transaction.atomic():
             FineTune.objects.filter(pk=job.pk).update(state=state)
     jobs.submit(stage.edith, job)
     with pytest.raises(DatabaseError, match="never changes"), transaction.atomic():
         FineTune.objects.filter(pk=job.pk).update(hyperparameters={"n_epochs": 9})
-    assert set(states.MOVES) | set(states.OVER) == set(JobState)
+    assert set(states.MOVES) | set(states.FINAL_STATES) == set(JobState)
 
 
 @pytest.mark.parametrize("kind", ["done_then_error", "done_then_drop", "broken_json", "html"])
 @pytest.mark.parametrize("on", ["create", "upload"])
-def test_what_was_done_and_whose_answer_was_lost_is_found_and_not_done_twice(
+def test_a_request_whose_answer_was_lost_is_found_and_not_repeated(
     stage: Stage, job: FineTune, slow_sandbox: Running, kind: str, on: str
 ):
     slow_sandbox.fault(kind, on=on, count=1)
@@ -127,7 +127,7 @@ def test_what_was_done_and_whose_answer_was_lost_is_found_and_not_done_twice(
     assert len(slow_sandbox.files()) == 2
 
 
-def test_a_provider_that_never_answers_gets_one_order(stage: Stage, job: FineTune, slow_sandbox: Running):
+def test_a_provider_that_never_answers_gets_one_create_request(stage: Stage, job: FineTune, slow_sandbox: Running):
     provider = job.model.provider
     provider.project = stage.project
     providers.change(stage.ada, provider, timeout_seconds=1)
@@ -135,50 +135,50 @@ def test_a_provider_that_never_answers_gets_one_order(stage: Stage, job: FineTun
 
     sent = until(jobs.submit(stage.edith, job), is_sent)
 
-    assert [one["id"] for one in slow_sandbox.jobs()] == [sent.remote_id]
+    assert [row["id"] for row in slow_sandbox.jobs()] == [sent.remote_id]
 
 
-def test_an_order_that_never_arrived_is_sent_again(stage: Stage, job: FineTune, slow_sandbox: Running):
+def test_a_create_request_that_never_arrived_is_sent_again(stage: Stage, job: FineTune, slow_sandbox: Running):
     slow_sandbox.fault("overloaded", on="create", count=2)
 
     sent = until(jobs.submit(stage.edith, job), is_sent)
 
-    assert [one["id"] for one in slow_sandbox.jobs()] == [sent.remote_id]
+    assert [row["id"] for row in slow_sandbox.jobs()] == [sent.remote_id]
 
 
 def test_nothing_is_sent_again_before_the_list_has_had_time(
     stage: Stage, job: FineTune, slow_sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(job_worker, "SETTLES", timedelta(minutes=1))
+    monkeypatch.setattr(job_worker, "LISTING_DELAY", timedelta(minutes=1))
     slow_sandbox.fault("overloaded", on="create", count=1)
-    waiting = until(jobs.submit(stage.edith, job), lambda one: one.asked_at is not None)
+    waiting = until(jobs.submit(stage.edith, job), lambda row: row.asked_at is not None)
 
     for _ in range(3):
         waiting = step(waiting)
 
     assert waiting.remote_id == ""
-    assert "looked through" in waiting.note
+    assert "is searched" in waiting.note
     assert slow_sandbox.jobs() == []
 
 
 @pytest.mark.parametrize(
     ("kind", "state"), [("unauthorized", "attention"), ("no_credit", "attention"), ("refused", "attention")]
 )
-def test_what_only_a_person_can_mend_waits_for_one_and_goes_on(
+def test_a_failure_that_only_a_user_can_fix_waits_for_one_and_goes_on(
     stage: Stage, job: FineTune, slow_sandbox: Running, kind: str, state: str
 ):
     slow_sandbox.fault(kind, on="create", count=1)
-    stuck = until(jobs.submit(stage.edith, job), lambda one: one.state == state)
+    stuck = until(jobs.submit(stage.edith, job), lambda row: row.state == state)
     assert stuck.error
     assert stuck.next_poll_at is None
     assert job_worker.advance(job.pk) is None
 
     sent = until(jobs.retry(stage.edith, stuck), is_sent)
 
-    assert [one["id"] for one in slow_sandbox.jobs()] == [sent.remote_id]
+    assert [row["id"] for row in slow_sandbox.jobs()] == [sent.remote_id]
 
 
-def test_a_provider_that_wants_to_be_left_alone_is(stage: Stage, job: FineTune, slow_sandbox: Running):
+def test_a_rate_limit_is_respected(stage: Stage, job: FineTune, slow_sandbox: Running):
     sent = until(jobs.submit(stage.edith, job), is_sent)
     slow_sandbox.fault("rate_limited", on="poll", count=1, retry_after=3_000)
 
@@ -186,25 +186,25 @@ def test_a_provider_that_wants_to_be_left_alone_is(stage: Stage, job: FineTune, 
 
     assert waiting.next_poll_at is not None
     assert waiting.next_poll_at > timezone.now() + timedelta(seconds=2_900)
-    assert (waiting.state, waiting.setbacks) == (JobState.QUEUED, 1)
-    assert step(waiting).setbacks == 0
+    assert (waiting.state, waiting.consecutive_failures) == (JobState.QUEUED, 1)
+    assert step(waiting).consecutive_failures == 0
 
 
 def test_an_unknown_status_is_shown_and_ends_nothing(stage: Stage, job: FineTune, slow_sandbox: Running):
     sent = until(jobs.submit(stage.edith, job), is_sent)
     slow_sandbox.move(sent.remote_id, "paused_for_lunch")
 
-    found = step(sent)
+    updated = step(sent)
 
-    assert (found.state, found.remote_status) == (JobState.QUEUED, "paused_for_lunch")
-    assert "paused_for_lunch" in found.note
-    assert found.next_poll_at is not None
+    assert (updated.state, updated.remote_status) == (JobState.QUEUED, "paused_for_lunch")
+    assert "paused_for_lunch" in updated.note
+    assert updated.next_poll_at is not None
     slow_sandbox.move(sent.remote_id, "running")
-    assert step(found).state == JobState.RUNNING
+    assert step(updated).state == JobState.RUNNING
     slow_sandbox.move(sent.remote_id, "queued")
-    assert step(found).state == JobState.QUEUED
+    assert step(updated).state == JobState.QUEUED
     slow_sandbox.move(sent.remote_id, "failed")
-    assert step(found).state == JobState.FAILED
+    assert step(updated).state == JobState.FAILED
 
 
 def test_a_success_without_a_model_needs_attention(stage: Stage, job: FineTune, slow_sandbox: Running):
@@ -223,43 +223,43 @@ def test_cancelling_at_every_stage(stage: Stage, training_set: TrainingSet, base
     submitted = jobs.submit(stage.edith, fresh())
     assert jobs.cancel(stage.edith, submitted).state == JobState.CANCELLED
     assert slow_sandbox.jobs() == []
-    uploading = until(jobs.submit(stage.edith, fresh()), lambda one: one.training_file != "")
+    uploading = until(jobs.submit(stage.edith, fresh()), lambda row: row.training_file != "")
     assert until(jobs.cancel(stage.edith, uploading), is_over).state == JobState.CANCELLED
     assert slow_sandbox.jobs() == []
     sent = until(jobs.submit(stage.edith, fresh()), is_sent)
     slow_sandbox.fault("overloaded", on="cancel", count=1)
     ended = until(jobs.cancel(stage.edith, sent), is_over)
     assert ended.state == JobState.CANCELLED
-    assert [one["status"] for one in slow_sandbox.jobs()] == ["cancelled"]
+    assert [row["status"] for row in slow_sandbox.jobs()] == ["cancelled"]
     with pytest.raises(Problem, match="over"):
         jobs.cancel(stage.edith, ended)
 
 
-def test_an_order_whose_answer_was_lost_is_cancelled_all_the_same(stage: Stage, job: FineTune, slow_sandbox: Running):
+def test_a_job_whose_answer_was_lost_is_cancelled_all_the_same(stage: Stage, job: FineTune, slow_sandbox: Running):
     slow_sandbox.fault("done_then_error", on="create", count=1)
-    lost = until(jobs.submit(stage.edith, job), lambda one: one.asked_at is not None)
+    lost = until(jobs.submit(stage.edith, job), lambda row: row.asked_at is not None)
 
     ended = until(jobs.cancel(stage.edith, lost), is_over)
 
     assert ended.state == JobState.CANCELLED
-    assert [one["status"] for one in slow_sandbox.jobs()] == ["cancelled"]
+    assert [row["status"] for row in slow_sandbox.jobs()] == ["cancelled"]
 
 
 def test_the_list_has_its_time_from_when_the_answer_was_lost(
     stage: Stage, job: FineTune, slow_sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(job_worker, "SETTLES", timedelta(seconds=2))
+    monkeypatch.setattr(job_worker, "LISTING_DELAY", timedelta(seconds=2))
     provider = job.model.provider
     provider.project = stage.project
     providers.change(stage.ada, provider, timeout_seconds=3)
     slow_sandbox.fault("hang", on="create", count=1)
-    lost = until(jobs.submit(stage.edith, job), lambda one: one.setbacks > 0 and one.asked_at is not None)
+    lost = until(jobs.submit(stage.edith, job), lambda row: row.consecutive_failures > 0 and row.asked_at is not None)
 
-    # The order was sent more than two seconds ago, and was waited for; the list has been looked through once.
-    assert "looked through" in step(lost).note
+    # The request was sent more than two seconds ago, and was waited for; the list has been searched once.
+    assert "is searched" in step(lost).note
 
 
-def test_what_nobody_can_reach_any_more_can_be_ended(stage: Stage, job: FineTune, slow_sandbox: Running):
+def test_a_job_that_cannot_be_reached_any_more_can_be_cancelled(stage: Stage, job: FineTune, slow_sandbox: Running):
     sent = until(jobs.submit(stage.edith, job), is_sent)
     slow_sandbox.fault("unauthorized", on="poll")
     slow_sandbox.fault("unauthorized", on="cancel")
@@ -268,10 +268,10 @@ def test_what_nobody_can_reach_any_more_can_be_ended(stage: Stage, job: FineTune
 
     ended = jobs.cancel(stage.edith, stuck)
 
-    assert (ended.state, ended.note) == (JobState.CANCELLED, "Ended here; the provider could not be told.")
+    assert (ended.state, ended.note) == (JobState.CANCELLED, "Cancelled here; the provider could not be reached.")
 
 
-def test_a_job_that_the_provider_has_no_more_is_over_when_it_is_cancelled(
+def test_a_job_that_the_provider_no_longer_has_is_over_when_it_is_cancelled(
     stage: Stage, job: FineTune, slow_sandbox: Running
 ):
     sent = until(jobs.submit(stage.edith, job), is_sent)
@@ -280,20 +280,20 @@ def test_a_job_that_the_provider_has_no_more_is_over_when_it_is_cancelled(
     assert step(jobs.cancel(stage.edith, sent)).state == JobState.CANCELLED
 
 
-def test_what_cannot_be_kept_and_what_ends_workers_waits_for_a_person(
+def test_a_result_that_cannot_be_saved_and_a_step_that_ends_workers_wait_for_a_user(
     stage: Stage, job: FineTune, monkeypatch: pytest.MonkeyPatch
 ):
     submitted = jobs.submit(stage.edith, job)
     with monkeypatch.context() as patched:
-        patched.setitem(job_worker._STEPS, JobState.VALIDATING, lambda _: job_worker._Left({"note": "a\x00b"}))
+        patched.setitem(job_worker._STEPS, JobState.VALIDATING, lambda _: job_worker._StepResult({"note": "a\x00b"}))
         stuck = step(submitted)
-    assert (stuck.state, stuck.leased_until) == (JobState.NEEDS_ATTENTION, None)
-    FineTune.objects.filter(pk=job.pk).update(unfinished=job_worker.MOST_BROKEN)
+    assert (stuck.state, stuck.heartbeat_at) == (JobState.NEEDS_ATTENTION, None)
+    FineTune.objects.filter(pk=job.pk).update(attempts=FineTune.MAX_ATTEMPTS)
 
     stuck = step(jobs.retry(stage.edith, stuck))
 
     assert "workers ended" in stuck.error
-    assert (stuck.state, stuck.unfinished) == (JobState.NEEDS_ATTENTION, 0)
+    assert (stuck.state, stuck.attempts) == (JobState.NEEDS_ATTENTION, 0)
 
 
 def test_a_job_is_submitted_at_the_prices_of_that_day(stage: Stage, training_set: TrainingSet, base: ProviderModel):
@@ -303,12 +303,12 @@ def test_a_job_is_submitted_at_the_prices_of_that_day(stage: Stage, training_set
         jobs.submit(stage.edith, drafted)
     provider_settings.set_price(stage.ada, base, {"training": "2"})
 
-    submitted = jobs.submit(stage.edith, jobs.numbered(stage.project, drafted.pk))
+    submitted = jobs.submit(stage.edith, jobs.get_job(stage.project, drafted.pk))
 
     assert submitted.price == {"training": "2.000000", "tuned_input": None, "tuned_output": None}
 
 
-def test_jobs_wait_for_a_place(stage: Stage, training_set: TrainingSet, base: ProviderModel, slow_sandbox: Running):
+def test_jobs_wait_for_a_slot(stage: Stage, training_set: TrainingSet, base: ProviderModel, slow_sandbox: Running):
     provider_settings.set_up(stage.ada, base.provider, max_jobs=1)
     first, second = (jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, base)) for _ in range(2))
     first = until(first, is_sent)
@@ -320,7 +320,7 @@ def test_jobs_wait_for_a_place(stage: Stage, training_set: TrainingSet, base: Pr
     assert is_sent(until(waiting, is_sent))
 
 
-def test_money_leaks_and_last_days_are_looked_at_before_anything_is_sent(
+def test_costs_leaks_and_last_days_are_checked_before_anything_is_sent(
     stage: Stage, training_set: TrainingSet, base: ProviderModel
 ):
     dear = jobs.draft(stage.edith, training_set, base, budget_usd="0.000001")
@@ -334,27 +334,29 @@ def test_money_leaks_and_last_days_are_looked_at_before_anything_is_sent(
         "/hyperparameters/beta",
         "/hyperparameters/speed",
     }
-    ends = states.DIALECTS["openai"].closes
+    ends = states.PROTOCOLS["openai"].closes
     assert ends is not None
-    provider_settings.set_up(stage.ada, base.provider, dialect="openai")
+    provider_settings.set_up(stage.ada, base.provider, protocol="openai")
     provider_settings.require_tunable(base, ends - timedelta(days=1))
-    assert "2027-01-06" in provider_settings.warnings(base, ends - timedelta(days=1))[0]
+    assert "2027-01-06" in provider_settings.shutdown_warnings(base, ends - timedelta(days=1))[0]
     with pytest.raises(Problem) as refusal:
         provider_settings.require_tunable(base, ends)
     assert refusal.value.code == "finetune.closed"
 
 
-def test_pauses_grow_keep_to_what_was_asked_for_and_never_meet():
-    assert [round(polling.pause(n) / 5) for n in (0, 2)] <= [round(polling.pause(n) * 1.3) for n in (1, 4)]
-    assert polling.pause(10**6) <= polling.LONGEST * 1.2
-    assert polling.pause_after(10**6) <= polling.LONGEST_SETBACK * 1.2
-    assert polling.pause_after(1, 100.0) >= 100
-    assert len({polling.pause(0) for _ in range(20)}) > 10
+def test_pauses_grow_respect_retry_after_and_never_coincide():
+    assert [round(polling.pause_seconds(n) / 5) for n in (0, 2)] <= [
+        round(polling.pause_seconds(n) * 1.3) for n in (1, 4)
+    ]
+    assert polling.pause_seconds(10**6) <= polling.MAX_PAUSE_SECONDS * 1.2
+    assert polling.backoff_seconds(10**6) <= polling.MAX_BACKOFF_SECONDS * 1.2
+    assert polling.backoff_seconds(1, 100.0) >= 100
+    assert len({polling.pause_seconds(0) for _ in range(20)}) > 10
 
 
 def test_of_two_workers_one_takes_the_step(stage: Stage, job: FineTune):
     submitted = jobs.submit(stage.edith, job)
-    FineTune.objects.filter(pk=submitted.pk).update(leased_until=timezone.now() + timedelta(minutes=1))
+    FineTune.objects.filter(pk=submitted.pk).update(heartbeat_at=timezone.now())
 
     assert job_worker.advance(job.pk) is None
 
@@ -366,9 +368,9 @@ from django.conf import settings
 from django.db import connections
 settings.SANDBOX_URL, name, key = sys.argv[1], sys.argv[2], int(sys.argv[3])
 connections.settings["default"]["NAME"] = name
-from finetunes import advancing
+from finetunes.jobs import worker
 for _ in range(6):
-    advancing.advance(key)
+    worker.advance(key)
 """
 
 
@@ -392,7 +394,8 @@ def test_a_worker_that_is_killed_between_acceptance_and_our_commit_leaves_one_jo
     assert (left.state, left.remote_id, left.asked_at is not None) == (JobState.UPLOADING, "", True)
 
     # The lease runs out; the next worker looks before it asks.
-    FineTune.objects.filter(pk=job.pk).update(leased_until=timezone.now() - timedelta(seconds=1))
-    sent = until(jobs.numbered(stage.project, job.pk), is_sent)
+    lapsed = timezone.now() - FineTune.LEASE_TIMEOUT - timedelta(seconds=1)
+    FineTune.objects.filter(pk=job.pk).update(heartbeat_at=lapsed)
+    sent = until(jobs.get_job(stage.project, job.pk), is_sent)
 
-    assert [one["id"] for one in slow_sandbox.jobs()] == [sent.remote_id]
+    assert [row["id"] for row in slow_sandbox.jobs()] == [sent.remote_id]

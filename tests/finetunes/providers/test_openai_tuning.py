@@ -1,4 +1,4 @@
-"""What a provider may answer: any shape is a job that can be stored, or an error that says what to do."""
+"""Answers of providers: any shape is a job that can be stored, or an error with a remedy."""
 
 import csv
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evaluations.providers.chat import CallError
 from finetunes.providers import curves
 from finetunes.providers.openai_tuning import read_checkpoint, read_event, read_job
-from finetunes.providers.states import DIALECTS, JobState, dialect_of, meant
+from finetunes.providers.states import PROTOCOLS, JobState, protocol_of, state_for_status
 from infra.charts import curve_chart
 
 ANYTHING = st.recursive(
@@ -29,12 +29,12 @@ NAMES = st.sampled_from(
 
 
 def is_storable(value: Any) -> bool:
-    """Whether PostgreSQL takes it, in a column of text, JSON or a number."""
+    """Say whether PostgreSQL stores the value in a column of text, JSON or a number."""
     if isinstance(value, str):
         value.encode()
         return "\0" not in value
     if isinstance(value, dict):
-        return all(is_storable(name) and is_storable(one) for name, one in value.items())
+        return all(is_storable(name) and is_storable(member) for name, member in value.items())
     if isinstance(value, list | tuple):
         return all(map(is_storable, value))
     return value is None or isinstance(value, int | float)
@@ -53,8 +53,8 @@ def test_any_answer_can_be_stored_or_is_an_error(document: dict[str, Any]):
         job = read_job(document)
     except CallError:
         return
-    told = [job.id, job.status, job.fine_tuned_model, job.error, job.trained_tokens, dict(job.hyperparameters)]
-    assert is_storable(told)
+    values = [job.id, job.status, job.fine_tuned_model, job.error, job.trained_tokens, dict(job.hyperparameters)]
+    assert is_storable(values)
     assert job.trained_tokens is None or job.trained_tokens <= 10**12
 
 
@@ -67,20 +67,20 @@ def test_any_answer_can_be_stored_or_is_an_error(document: dict[str, Any]):
         ("http://127.0.0.1:8080/v1", "compatible"),
     ],
 )
-def test_a_dialect_is_known_by_its_address(url: str, name: str):
-    assert dialect_of(url).name == name
+def test_a_protocol_is_guessed_by_its_address(url: str, name: str):
+    assert protocol_of(url).name == name
 
 
-def test_statuses_are_meant_as_each_provider_means_them():
-    assert meant(DIALECTS["azure"], "notRunning") == JobState.QUEUED
-    assert meant(DIALECTS["compatible"], "completed") == JobState.SUCCEEDED
-    assert meant(DIALECTS["openai"], "completed") is None
-    assert all(meant(one, "succeeded") == JobState.SUCCEEDED for one in DIALECTS.values())
+def test_statuses_have_the_meaning_that_each_provider_gives_them():
+    assert state_for_status(PROTOCOLS["azure"], "notRunning") == JobState.QUEUED
+    assert state_for_status(PROTOCOLS["compatible"], "completed") == JobState.SUCCEEDED
+    assert state_for_status(PROTOCOLS["openai"], "completed") is None
+    assert all(state_for_status(protocol, "succeeded") == JobState.SUCCEEDED for protocol in PROTOCOLS.values())
 
 
 def test_curves_of_any_kind_can_be_drawn():
-    wild = [curves.point(step, {"train_loss": loss}) for step, loss in ((1, 1e308), (2, -1e8), (3, -5e-324))]
-    assert [one is None for one in wild] == [True, False, False]
+    wild = [curves.read_point(step, {"train_loss": loss}) for step, loss in ((1, 1e308), (2, -1e8), (3, -5e-324))]
+    assert [point is None for point in wild] == [True, False, False]
     for values in ([-2.0, -1.0], [5e-324, 0.0], [1e9, -1e9]):
         chart = curve_chart("loss", "Loss", [("loss", list(enumerate(values)))], across="step")
         assert len(chart.ticks) < 20
@@ -89,4 +89,4 @@ def test_curves_of_any_kind_can_be_drawn():
         curves.read_csv(b"step,train_loss\n1," + b"9" * 200)
     csv.field_size_limit(before)
     many = b"step,train_loss\n" + b"".join(b"%d,0.5\n" % step for step in range(20_000))
-    assert len(curves.read_csv(many)) <= curves.MOST_POINTS
+    assert len(curves.read_csv(many)) <= curves.MAX_POINTS

@@ -1,4 +1,4 @@
-"""The engine: the published function to the letter, ours by its text, units that do not mix, answers that say why."""
+"""The engine: the published function to the letter, ours by its text, units that do not mix, answers with reasons."""
 
 from math import inf, isnan, nan
 from typing import Any
@@ -11,23 +11,23 @@ from core.errors import Problem
 from finetunes.strategy import costs, decision, evidence, policy, published_decision, signals
 from finetunes.strategy.evidence import Figure, Origin
 from finetunes.strategy.published_decision import Metrics
-from finetunes.strategy.units import Quantity, UnitError, divided, quantity, unit
+from finetunes.strategy.units import Quantity, UnitError, divide, parse_unit, quantity
 
-PRICES = {"prompt_price": evidence.default(14.5), "tuned_price": evidence.default(5.2)}
+PRICES = {"prompt_price": evidence.default_figure(14.5), "tuned_price": evidence.default_figure(5.2)}
 
 
-def known(**values: Any) -> dict[str, Figure]:
-    return {**PRICES, **evidence.read(values)}
+def typed_inputs(**values: Any) -> dict[str, Figure]:
+    return {**PRICES, **evidence.read_inputs(values)}
 
 
 def exactly(**values: float) -> dict[str, Figure]:
-    """Measured without any doubt."""
+    """Make inputs that are measured without uncertainty."""
     named = {"prompt_price": 14.5, "tuned_price": 5.2, **values}
     return {name: Figure(value, value, value, Origin.MEASURED) for name, value in named.items()}
 
 
 def published(tokens: float, latency: float, errors: float, hours: float) -> str:
-    """The published function once more, as its text stands there, with JavaScript's division."""
+    """Compute the published function once more from its text, with JavaScript's division."""
     savings = (tokens / 1_000_000) * (14.50 - 5.20)
     cost = hours * 150
     third = savings / 3
@@ -73,19 +73,19 @@ def test_its_corners(metrics: Metrics, answer: str):
     assert published_decision.recommend(metrics).strategy == answer
 
 
-def test_where_its_comment_and_its_formula_disagree_is_said():
+def test_a_reason_says_where_its_comment_and_its_formula_disagree():
     metrics = Metrics(1e7, 700, 0.01, 1)
-    found = published_decision.document(metrics)
+    answer = published_decision.answer_as_dict(metrics)
 
-    assert found["strategy"] == "hybrid"
-    assert found["payback_months"] == pytest.approx(150 / 93)
-    assert found["ratio"] == pytest.approx(450 / 93)
-    assert "its formula asks for one" in found["reasons"][-1]
+    assert answer["strategy"] == "hybrid"
+    assert answer["payback_months"] == pytest.approx(150 / 93)
+    assert answer["ratio"] == pytest.approx(450 / 93)
+    assert "its formula asks for one" in answer["reasons"][-1]
     ours = decision.recommend(
-        exactly(monthly_tokens=1e7, latency_ms=700, format_error_rate=0.01, dev_cost_hours=1), policy.DEFAULT
+        exactly(monthly_tokens=1e7, latency_ms=700, format_error_rate=0.01, dev_cost_hours=1), policy.DEFAULT_POLICY
     )
     assert ours.strategy == "fine-tune"
-    assert published_decision.document(Metrics(0, 1, 0, 0))["payback_months"] is None
+    assert published_decision.answer_as_dict(Metrics(0, 1, 0, 0))["payback_months"] is None
 
 
 def test_units_do_not_mix():
@@ -100,18 +100,18 @@ def test_units_do_not_mix():
     assert (quantity(3, "hour") * quantity(150, "USD/hour")).to("USD") == 450
     assert (quantity(450, "USD") / quantity(150, "USD/month")).to("month") == 3
     assert str(quantity(3, "USD/month")) == "3 USD/month"
-    assert unit("a*b/b") == {"a": 1}
+    assert parse_unit("a*b/b") == {"a": 1}
 
 
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
 def test_a_quotient_is_as_ieee_has_it(value: float, by: float):
-    found = divided(value, by)
+    quotient = divide(value, by)
 
     if by:
-        assert found == value / by
+        assert quotient == value / by
     else:
-        assert isnan(found) if not value else abs(found) == inf
-    assert Quantity(value, unit("USD")) / 1.0 == Quantity(value, unit("USD"))
+        assert isnan(quotient) if not value else abs(quotient) == inf
+    assert Quantity(value, parse_unit("USD")) / 1.0 == Quantity(value, parse_unit("USD"))
 
 
 numbers = st.floats(0, 1e9)
@@ -136,38 +136,46 @@ MORE = st.fixed_dictionaries(
 
 @given(numbers, numbers, MORE)
 @settings(max_examples=300)
-def test_more_volume_never_makes_tuning_less_attractive(one: float, other: float, more: dict[str, float]):
-    low, high = sorted((one, other))
+def test_more_volume_never_makes_tuning_less_attractive(first: float, second: float, more: dict[str, float]):
+    low, high = sorted((first, second))
     if more["prompt_price"] < more["tuned_price"]:
         # Where a tuned model is dearer, more volume only loses more.
         more = {**more, "prompt_price": more["tuned_price"], "tuned_price": more["prompt_price"]}
 
-    answers = [decision.decide(exactly(monthly_tokens=tokens, **more), policy.DEFAULT)[0] for tokens in (low, high)]
+    answers = [
+        decision.decide(exactly(monthly_tokens=tokens, **more), policy.DEFAULT_POLICY)[0] for tokens in (low, high)
+    ]
 
     assert decision.TUNING[answers[0]] <= decision.TUNING[answers[1]]
     totals = [
-        costs.total("prompt", found, policy.DEFAULT) - costs.total("fine-tune", found, policy.DEFAULT)
-        for found in (exactly(monthly_tokens=tokens, **more) for tokens in (low, high))
+        costs.total_cost("prompt", inputs, policy.DEFAULT_POLICY)
+        - costs.total_cost("fine-tune", inputs, policy.DEFAULT_POLICY)
+        for inputs in (exactly(monthly_tokens=tokens, **more) for tokens in (low, high))
     ]
     assert totals[0].value <= totals[1].value + 1e-6
 
 
 @given(numbers, MORE)
 @settings(max_examples=40, deadline=None)
-def test_the_same_evidence_is_the_same_answer_and_flips_are_where_they_say(tokens: float, more: dict[str, float]):
-    found = exactly(monthly_tokens=tokens, **more)
-    first, second = (decision.recommend(found, policy.DEFAULT) for _ in range(2))
+def test_the_same_evidence_is_the_same_answer_and_it_changes_where_the_sensitivity_says(
+    tokens: float, more: dict[str, float]
+):
+    inputs = exactly(monthly_tokens=tokens, **more)
+    first, second = (decision.recommend(inputs, policy.DEFAULT_POLICY) for _ in range(2))
 
     assert first.as_dict() == second.as_dict()
     assert first.confidence == 1.0
-    assert decision.recommend(evidence.stored(evidence.told(found)), policy.DEFAULT).as_dict() == first.as_dict()
-    for flip in first.flips:
-        moved = {**found, flip.name: Figure(flip.value, flip.value, flip.value, Origin.MEASURED)}
-        assert decision.decide(moved, policy.DEFAULT)[0] == flip.answer != first.strategy
+    assert (
+        decision.recommend(evidence.inputs_from_dict(evidence.inputs_as_dict(inputs)), policy.DEFAULT_POLICY).as_dict()
+        == first.as_dict()
+    )
+    for change in first.sensitivity:
+        moved = {**inputs, change.name: Figure(change.value, change.value, change.value, Origin.MEASURED)}
+        assert decision.decide(moved, policy.DEFAULT_POLICY)[0] == change.answer != first.strategy
 
 
 @pytest.mark.parametrize(
-    ("inputs", "answer", "said"),
+    ("inputs", "answer", "reason"),
     [
         ({}, "not-enough-evidence", "measured"),
         ({"monthly_tokens": 1e7}, "not-enough-evidence", "measured"),
@@ -188,29 +196,34 @@ def test_the_same_evidence_is_the_same_answer_and_flips_are_where_they_say(token
         ({"monthly_tokens": 0, "latency_ms": 900, "dev_cost_hours": 0}, "fine-tune", "nothing to pay back"),
     ],
 )
-def test_answers_and_their_reasons(inputs: dict[str, Any], answer: str, said: str):
-    found = decision.recommend(known(**inputs), policy.DEFAULT)
+def test_answers_and_their_reasons(inputs: dict[str, Any], answer: str, reason: str):
+    recommendation = decision.recommend(typed_inputs(**inputs), policy.DEFAULT_POLICY)
 
-    assert found.strategy == answer
-    assert said in " ".join(found.reasons)
-    assert (found.confidence == 0) == (answer == "not-enough-evidence")
+    assert recommendation.strategy == answer
+    assert reason in " ".join(recommendation.reasons)
+    assert (recommendation.confidence == 0) == (answer == "not-enough-evidence")
 
 
 def test_what_was_measured_worse_is_not_tuned():
-    worse = evidence.measured(-0.1, -0.15, -0.05, source="comparison 1")
-    found = decision.recommend({**known(monthly_tokens=5e8, latency_ms=900), "quality_change": worse}, policy.DEFAULT)
+    worse = evidence.measured_figure(-0.1, -0.15, -0.05, source="comparison 1")
+    recommendation = decision.recommend(
+        {**typed_inputs(monthly_tokens=5e8, latency_ms=900), "quality_change": worse}, policy.DEFAULT_POLICY
+    )
 
-    assert found.strategy == "prompt"
-    assert "worse" in " ".join(found.reasons)
+    assert recommendation.strategy == "prompt"
+    assert "worse" in " ".join(recommendation.reasons)
 
 
 def test_every_row_of_the_matrix_is_a_signal_that_says_which_way_it_pulls():
-    low = {one.key: one for one in signals.all_of(known(monthly_tokens=5e5, latency_ms=100), policy.DEFAULT)}
+    low = {
+        signal.key: signal
+        for signal in signals.all_signals(typed_inputs(monthly_tokens=5e5, latency_ms=100), policy.DEFAULT_POLICY)
+    }
     everything = {
         **{"monthly_tokens": 2e7, "latency_ms": 900, "format_error_rate": 0.2, "strict_format": True},
         **{"dynamic_knowledge": True, "complex_reasoning": True, "consistent_style": True, "prompt_tokens": 4_000},
     }
-    high = {one.key: one for one in signals.all_of(known(**everything), policy.DEFAULT)}
+    high = {signal.key: signal for signal in signals.all_signals(typed_inputs(**everything), policy.DEFAULT_POLICY)}
 
     assert set(low) == set(high) == set(signals.SIGNALS)
     assert (low["volume"].pulls, high["volume"].pulls) == ("prompt", "fine-tune")
@@ -218,27 +231,27 @@ def test_every_row_of_the_matrix_is_a_signal_that_says_which_way_it_pulls():
     assert (high["knowledge"].pulls, high["reasoning"].pulls, high["bloat"].pulls) == ("retrieval", "prompt", "trim")
     assert not low["format"].is_known
     assert decision.conflicts(list(high.values()))
-    assert all(0 <= one.strength <= 1 for one in (*low.values(), *high.values()))
+    assert all(0 <= signal.strength <= 1 for signal in (*low.values(), *high.values()))
 
 
 def test_doubt_in_the_inputs_is_doubt_in_the_answer():
     sure = exactly(monthly_tokens=4e6, latency_ms=900, dev_cost_hours=0.1)
-    near = {**sure, "latency_ms": evidence.measured(605, 560, 650, source="run 1")}
+    near = {**sure, "latency_ms": evidence.measured_figure(605, 560, 650, source="run 1")}
 
-    assert decision.recommend(sure, policy.DEFAULT).confidence == 1.0
-    assert 0.4 < decision.recommend(near, policy.DEFAULT).confidence < 0.8
+    assert decision.recommend(sure, policy.DEFAULT_POLICY).confidence == 1.0
+    assert 0.4 < decision.recommend(near, policy.DEFAULT_POLICY).confidence < 0.8
 
 
 def test_a_tuned_model_as_good_as_the_prompt_is_no_doubt():
     sure = exactly(monthly_tokens=5e8, latency_ms=900, dev_cost_hours=24)
-    same = evidence.measured(0.0, -0.03, 0.03, source="comparison 1")
+    same = evidence.measured_figure(0.0, -0.03, 0.03, source="comparison 1")
 
-    assert decision.recommend({**sure, "quality_change": same}, policy.DEFAULT).confidence == 1.0
+    assert decision.recommend({**sure, "quality_change": same}, policy.DEFAULT_POLICY).confidence == 1.0
 
 
 def test_totals_have_ranges_and_cross_where_tuning_begins_to_pay():
-    found = {**exactly(dev_cost_hours=24), "monthly_tokens": evidence.measured(1e8, 8e7, 1.2e8, source="calls")}
-    ranges = costs.ranges(found, policy.DEFAULT)
+    inputs = {**exactly(dev_cost_hours=24), "monthly_tokens": evidence.measured_figure(1e8, 8e7, 1.2e8, source="calls")}
+    ranges = costs.total_cost_ranges(inputs, policy.DEFAULT_POLICY)
 
     assert ranges["prompt"] == {
         "value": pytest.approx(6 * 100 * 14.5 + 6 * 150),
@@ -246,16 +259,16 @@ def test_totals_have_ranges_and_cross_where_tuning_begins_to_pay():
         "high": pytest.approx(6 * 120 * 14.5 + 6 * 150),
     }
     assert ranges["fine-tune"]["value"] == pytest.approx(6 * 100 * 5.2 + 24 * 150 + 6 * 8 * 150)
-    lines = costs.over_volume(found, policy.DEFAULT, [0, 1e9], ["prompt", "fine-tune"])
+    lines = costs.totals_over_volume(inputs, policy.DEFAULT_POLICY, [0, 1e9], ["prompt", "fine-tune"])
     assert lines["prompt"][0][1] < lines["fine-tune"][0][1]
     assert lines["prompt"][1][1] > lines["fine-tune"][1][1]
-    even = costs.money(found, policy.DEFAULT).break_even
+    even = costs.tuning_costs(inputs, policy.DEFAULT_POLICY).break_even
     assert even is not None
     assert even.to("token/month") == pytest.approx(24 * 150 / 3 / 9.3 * 1e6)
 
 
 @pytest.mark.parametrize(
-    ("given_", "pointer"),
+    ("members", "pointer"),
     [
         ({"hourly_rate": -1}, "/hourly_rate"),
         ({"format_error_rate": 1.1}, "/format_error_rate"),
@@ -265,9 +278,9 @@ def test_totals_have_ranges_and_cross_where_tuning_begins_to_pay():
         ({"horizon_months": 0}, "/horizon_months"),
     ],
 )
-def test_a_policy_with_faults_is_refused(given_: dict[str, Any], pointer: str):
+def test_a_policy_with_faults_is_refused(members: dict[str, Any], pointer: str):
     with pytest.raises(Problem) as refusal:
-        policy.read(given_)
+        policy.read_policy(members)
     assert refusal.value.faults[0].pointer == pointer
 
 
@@ -277,14 +290,14 @@ def test_a_policy_with_faults_is_refused(given_: dict[str, Any], pointer: str):
 )
 def test_inputs_with_faults_are_refused(inputs: dict[str, Any]):
     with pytest.raises(Problem, match=r"Must be|Inputs are"):
-        evidence.read(inputs)
+        evidence.read_inputs(inputs)
 
 
 def test_the_policy_has_the_published_numbers():
-    found = policy.DEFAULT
-    assert (found.token_cutoff, found.latency_sla_ms, found.format_error_rate) == (5_000_000, 600, 0.05)
-    assert (found.prompt_price, found.tuned_price, found.hourly_rate) == (14.50, 5.20, 150)
-    assert (found.payback_months, found.horizon_months) == (3, 6)
-    assert (found.bloat_tokens, found.bloat_examples) == (2_000, 5)
-    assert (found.low_volume, found.high_volume, found.latency_sensitive_ms) == (1e6, 1e7, 500)
-    assert set(policy.TITLES) == set(found.as_dict())
+    numbers = policy.DEFAULT_POLICY
+    assert (numbers.token_cutoff, numbers.latency_sla_ms, numbers.format_error_rate) == (5_000_000, 600, 0.05)
+    assert (numbers.prompt_price, numbers.tuned_price, numbers.hourly_rate) == (14.50, 5.20, 150)
+    assert (numbers.payback_months, numbers.horizon_months) == (3, 6)
+    assert (numbers.bloat_tokens, numbers.bloat_examples) == (2_000, 5)
+    assert (numbers.low_volume, numbers.high_volume, numbers.latency_sensitive_ms) == (1e6, 1e7, 500)
+    assert set(policy.TITLES) == set(numbers.as_dict())

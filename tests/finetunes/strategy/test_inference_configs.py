@@ -1,4 +1,4 @@
-"""Inference configs: versions of a prompt of their own, promoted as prompts are, and proposed by a recommendation."""
+"""Inference configs: versions of a prompt of their own, promoted like prompts, and proposed by recommendations."""
 
 from typing import Any
 
@@ -49,14 +49,16 @@ SEED = {
     st.builds(
         Record,
         strategy=st.just("fine-tune"),
-        model=st.text(min_size=1, max_size=50).filter(lambda text: not any(mark in text for mark in inference.MARKS)),
+        model=st.text(min_size=1, max_size=50).filter(
+            lambda text: not any(mark in text for mark in inference.TEMPLATE_MARKERS)
+        ),
         max_tokens=st.none() | st.integers(1, 10_000),
         temperature=st.none() | st.floats(0, 2),
         response_format=st.sampled_from(inference.FORMATS),
     )
 )
-def test_a_record_survives_being_kept(record: Record):
-    assert inference.parsed(record.text()) == record
+def test_a_stored_record_reads_back_the_same(record: Record):
+    assert inference.parse_record(record.text()) == record
     assert "{{" not in record.text()
 
 
@@ -79,33 +81,35 @@ def test_a_record_survives_being_kept(record: Record):
 )
 def test_faults_are_named(changed: dict[str, Any], pointer: str):
     with pytest.raises(Problem) as refusal:
-        inference.read({**SEED["ad-hoc-analysis"], **changed})
+        inference.read_record({**SEED["ad-hoc-analysis"], **changed})
     assert refusal.value.faults[0].pointer == pointer
     with pytest.raises(Problem, match="not JSON"):
-        inference.parsed("{")
+        inference.parse_record("{")
     with pytest.raises(Problem, match="object"):
-        inference.read([])
+        inference.read_record([])
 
 
 def test_the_published_configs_are_kept_promoted_and_fetched(stage: Stage, api: APIClient, version: PromptVersion):
     hashes = {}
     for task, record in SEED.items():
-        kept = api.put(f"{URL}/{task}", {"config": record})
-        assert kept.status_code == 200, kept.content
-        assert kept.json()["number"] == 1
-        hashes[task] = kept.json()["hash"]
+        response = api.put(f"{URL}/{task}", {"config": record})
+        assert response.status_code == 200, response.content
+        assert response.json()["number"] == 1
+        hashes[task] = response.json()["hash"]
     assert len(set(hashes.values())) == 3
     assert api.put(f"{URL}/classification-task", {"config": SEED["classification-task"]}).json()["number"] == 1
     assert [row["task"] for row in api.get(URL).json()["results"]] == list(SEED)
     assert api.get(f"{URL}/support-assistant").json()["code"] == "prompt.unknown_selector"
 
-    asked = api.post(f"{URL}/support-assistant/promotions", {"environment": "production", "reason": "First"})
-    assert asked.status_code == 201
-    found = workflow.numbered(stage.project, asked.json()["promotion"])
+    promotion_response = api.post(
+        f"{URL}/support-assistant/promotions", {"environment": "production", "reason": "First"}
+    )
+    assert promotion_response.status_code == 201
+    promotion = workflow.get_promotion(stage.project, promotion_response.json()["promotion"])
     with pytest.raises(Problem):
-        workflow.apply(stage.edith, found)
-    workflow.approve(stage.rhea, found)
-    workflow.apply(stage.edith, workflow.numbered(stage.project, found.pk))
+        workflow.apply(stage.edith, promotion)
+    workflow.approve(stage.rhea, promotion)
+    workflow.apply(stage.edith, workflow.get_promotion(stage.project, promotion.pk))
     live = api.get(f"{URL}/support-assistant")
     assert live.json()["config"]["prompt"] == f"support.route@{version.content_hash}"
     assert live.json()["config"]["retrieval"] == {"collection": "knowledge-base"}
@@ -117,18 +121,18 @@ def test_the_published_configs_are_kept_promoted_and_fetched(stage: Stage, api: 
     assert not InferenceConfig.objects.filter(task="other").exists()
 
 
-def test_what_somebody_wrote_by_hand_is_said_to_be_no_config(stage: Stage, version: PromptVersion):
+def test_a_version_committed_by_hand_is_no_config(stage: Stage, version: PromptVersion):
     config, _ = configs.commit(stage.edith, "sorting", {**SEED["ad-hoc-analysis"]})
     versions.commit(stage.edith, config.holder, content={"kind": "text", "text": "Hello"})
     with pytest.raises(Problem, match="not JSON"):
-        configs.selected(config, "latest")
+        configs.get_config_version(config, "latest")
     with pytest.raises(Problem, match="may not"):
         configs.commit(stage.vera, "sorting", SEED["ad-hoc-analysis"])
 
 
 def certain(stage: Stage, version: PromptVersion, strategy: str) -> StrategyRecommendation:
-    """A recommendation as if it had been made."""
-    made = StrategyRecommendation.objects.create(
+    """Save a recommendation with full confidence."""
+    recommendation = StrategyRecommendation.objects.create(
         project=stage.project,
         prompt=version.prompt,
         version=version,
@@ -139,7 +143,7 @@ def certain(stage: Stage, version: PromptVersion, strategy: str) -> StrategyReco
         result={"reasons": ["Because."], "confidence": 1.0},
         by_name="edith",
     )
-    return recommendations.numbered(stage.project, made.pk)
+    return recommendations.get_recommendation(stage.project, recommendation.pk)
 
 
 def test_a_recommendation_is_proposed_once_and_only_where_it_can_be(
@@ -148,35 +152,35 @@ def test_a_recommendation_is_proposed_once_and_only_where_it_can_be(
     production = stage.environment("production")
     now = {"strategy": "prompt", "model": "gpt-4o", "prompt": "support.route@1"}
     config, _ = configs.commit(stage.edith, "routing", now)
-    kept = certain(stage, version, "hybrid")
+    recommendation = certain(stage, version, "hybrid")
     # There is no tuned model yet.
-    assert config_proposals.propose_from(stage.edith, config, kept, production) is None
-    done = until(jobs.submit(stage.edith, job), lambda one: one.is_over)
-    model = tuned_models.of(done)
+    assert config_proposals.propose_from(stage.edith, config, recommendation, production) is None
+    done = until(jobs.submit(stage.edith, job), lambda row: row.is_over)
+    model = tuned_models.tuned_model_of_job(done)
     assert model
     tuned_models.publish(stage.edith, model, production)
 
-    asked = config_proposals.propose_from(stage.edith, config, kept, production)
+    promotion = config_proposals.propose_from(stage.edith, config, recommendation, production)
 
-    assert asked is not None
-    record = configs.stated(asked.version).record
+    assert promotion is not None
+    record = configs.read_config_version(promotion.version).record
     assert (record.strategy, record.model) == ("hybrid", model.remote_name)
     assert record.prompt.startswith("support.route@sha256:")
-    assert f"Recommendation {kept.pk}" in asked.reason
-    # It waits for review; another one would only be in its way.
-    assert config_proposals.propose_from(stage.edith, config, kept, production) is None
-    workflow.approve(stage.rhea, asked)
-    workflow.apply(stage.edith, workflow.numbered(stage.project, asked.pk))
-    assert config_proposals.propose_from(stage.edith, config, kept, production) is None
+    assert f"Recommendation {recommendation.pk}" in promotion.reason
+    # It waits for review; a second one is not opened.
+    assert config_proposals.propose_from(stage.edith, config, recommendation, production) is None
+    workflow.approve(stage.rhea, promotion)
+    workflow.apply(stage.edith, workflow.get_promotion(stage.project, promotion.pk))
+    assert config_proposals.propose_from(stage.edith, config, recommendation, production) is None
     looked_up = config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production)
     assert looked_up is not None
-    back = configs.stated(looked_up.version).record
+    back = configs.read_config_version(looked_up.version).record
     # A prompt is asked of its own model again, and not of the tuned one.
     assert (back.strategy, back.model, back.collection) == ("prompt", "sandbox-small", "knowledge-base")
     workflow.reject(stage.rhea, looked_up, comment="No")
-    # What people have just rejected is not proposed again.
+    # What reviewers have just rejected is not proposed again.
     assert config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production) is None
-    assert config_proposals.recorded(version, "not-enough-evidence", None, looked_up=False) is None
+    assert config_proposals.record_for_strategy(version, "not-enough-evidence", None, uses_retrieval=False) is None
 
 
 def test_a_config_that_follows_a_prompt_is_proposed_by_itself(
@@ -184,24 +188,24 @@ def test_a_config_that_follows_a_prompt_is_proposed_by_itself(
 ):
     stage.release(version)
     config, _ = configs.commit(stage.edith, "routing", {"strategy": "fine-tune", "model": "ft:x"})
-    config = configs.follow(stage.edith, config, prompts.named(stage.project, "support.route"))
+    config = configs.follow(stage.edith, config, prompts.get_prompt(stage.project, "support.route"))
     assert config.follows is not None
-    # Too little is known: nothing is proposed, and nothing is kept.
+    # Too little is known: nothing is proposed, and nothing is saved.
     finetune_tasks.follow_recommendations()
     assert not StrategyRecommendation.objects.exists()
-    drafted = recommendations.drafted
+    draft = recommendations.draft
     typed = {"monthly_tokens": 1e5, "latency_ms": 100, "format_error_rate": 0.01}
 
-    def informed(*args: Any, **asked: Any) -> Any:
-        return drafted(*args, **{**asked, "inputs": typed})
+    def informed(*args: Any, **members: Any) -> Any:
+        return draft(*args, **{**members, "inputs": typed})
 
-    monkeypatch.setattr(recommendations, "drafted", informed)
+    monkeypatch.setattr(recommendations, "draft", informed)
     finetune_tasks.follow_recommendations()
     finetune_tasks.follow_recommendations()
 
-    (asked,) = Promotion.objects.filter(prompt=config.holder)
-    assert configs.stated(asked.version).record.strategy == "prompt"
-    assert asked.requested_by_name == "strategy"
+    (promotion,) = Promotion.objects.filter(prompt=config.holder)
+    assert configs.read_config_version(promotion.version).record.strategy == "prompt"
+    assert promotion.requested_by_name == "strategy"
 
 
 def test_the_pages_of_configs(stage: Stage, client: Client, api_for: ApiFor, otis: Actor, version: PromptVersion):
@@ -213,20 +217,20 @@ def test_the_pages_of_configs(stage: Stage, client: Client, api_for: ApiFor, oti
     }
     assert client.post("/p/paper/strategy/configs/", {**form, "max_tokens": "many"}).status_code == 400
     more = {"max_tokens": "100", "temperature": "0,2", "retrieval": "kb"}
-    made = client.post("/p/paper/strategy/configs/", {**form, **more})
-    assert made["Location"] == "/p/paper/strategy/configs/routing/"
-    shown = client.get(made["Location"]).content.decode()
-    assert "looked up in kb" in shown
-    assert client.post(made["Location"], {**form, "model": ""}).status_code == 400
-    assert client.post(made["Location"], {**form, "model": "gpt-4.1"}).status_code == 302
-    asked = client.post(f"{made['Location']}propose/", {"environment": "staging", "reason": "Try"})
-    assert asked["Location"].startswith("/p/paper/promotions/")
-    kept = certain(stage, version, "prompt")
-    detail = f"/p/paper/strategy/{kept.pk}/propose/"
+    response = client.post("/p/paper/strategy/configs/", {**form, **more})
+    assert response["Location"] == "/p/paper/strategy/configs/routing/"
+    html = client.get(response["Location"]).content.decode()
+    assert "looked up in kb" in html
+    assert client.post(response["Location"], {**form, "model": ""}).status_code == 400
+    assert client.post(response["Location"], {**form, "model": "gpt-4.1"}).status_code == 302
+    promotion_response = client.post(f"{response['Location']}propose/", {"environment": "staging", "reason": "Try"})
+    assert promotion_response["Location"].startswith("/p/paper/promotions/")
+    recommendation = certain(stage, version, "prompt")
+    detail = f"/p/paper/strategy/{recommendation.pk}/propose/"
     proposed = client.post(detail, {"task": "routing", "environment": "production"})
     assert proposed["Location"].startswith("/p/paper/promotions/")
     again = client.post(detail, {"task": "routing", "environment": "production"}, follow=True)
     assert "Nothing to propose" in again.content.decode()
-    client.post(f"{made['Location']}follow/", {"prompt": "support.route"})
+    client.post(f"{response['Location']}follow/", {"prompt": "support.route"})
     assert "support.route" in client.get("/p/paper/strategy/configs/").content.decode()
     assert api_for(otis).get(f"{URL}/routing").status_code == 404

@@ -1,4 +1,4 @@
-"""Recommendations over REST, on pages and from the shell: kept with what they rest on, and the same when made again."""
+"""Recommendations over REST, on pages and from the shell: saved with their evidence, and the same when recomputed."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -16,7 +16,7 @@ from evaluations.models import Dataset, ProviderModel
 from finetunes.models import StrategyRecommendation
 from finetunes.strategy import evidence_collector, policy, recommendations, token_audit
 from inference.calls import log as call_log
-from inference.calls.usage_stats import Traffic
+from inference.calls.usage_stats import UsageStats
 from inference.models import CallDay
 from registry.accounts import permissions
 from registry.models import PromptVersion
@@ -45,10 +45,10 @@ def calls(version: PromptVersion, count: int = 40) -> list[dict[str, Any]]:
 def measured(
     stage: Stage, version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running
 ) -> PromptVersion:
-    """A version that is live, was run, and has been called since yesterday."""
+    """A version that is live, has a run, and has calls."""
     stage.release(version)
     finish(make_run(stage, version, tickets, base, scorers=["label", "json_schema"]).pk)
-    service = permissions.command_line(stage.project)
+    service = permissions.actor_for_command_line(stage.project)
     call_log.record(service, calls(version))
     today = timezone.now().date()
     # The first day that has calls need not have been a whole one, and does not count for the month.
@@ -66,18 +66,20 @@ def measured(
 
 
 def some_traffic() -> dict[str, Any]:
-    return asdict(Traffic(calls=1_000, counted=1_000, tokens_in=400_000, tokens_out=10_000, timed=1, latency_sum=500.0))
+    return asdict(
+        UsageStats(calls=1_000, counted=1_000, tokens_in=400_000, tokens_out=10_000, timed=1, latency_sum=500.0)
+    )
 
 
 def test_the_published_function_over_rest(api: APIClient):
     answer = api.post(URL, {"policy": "seed", "metrics": METRICS})
 
     assert answer.status_code == 201
-    found = answer.json()
-    assert found["strategy"] == "hybrid"
-    assert found["payback_months"] == pytest.approx(150 / 93)
-    assert len(found["reasons"]) >= 2
-    assert found["confidence"] is None
+    recommendation = answer.json()
+    assert recommendation["strategy"] == "hybrid"
+    assert recommendation["payback_months"] == pytest.approx(150 / 93)
+    assert len(recommendation["reasons"]) >= 2
+    assert recommendation["confidence"] is None
     assert api.get(answer["Location"]).json()["strategy"] == "hybrid"
     for metrics, strategy in (
         ({**METRICS, "monthly_tokens": 0, "dev_cost_hours": 0}, "hybrid"),
@@ -88,13 +90,13 @@ def test_the_published_function_over_rest(api: APIClient):
 
 
 def test_the_default_policy_from_numbers(api: APIClient):
-    found = api.post(URL, {"metrics": METRICS}).json()
+    recommendation = api.post(URL, {"metrics": METRICS}).json()
 
-    assert found["strategy"] == "fine-tune"
-    assert found["payback_months"] == pytest.approx(150 / 93)
-    assert 0 < found["confidence"] <= 1
-    assert found["inputs"]["monthly_tokens"]["origin"] == "assumed"
-    assert found["inputs"]["prompt_price"] == {
+    assert recommendation["strategy"] == "fine-tune"
+    assert recommendation["payback_months"] == pytest.approx(150 / 93)
+    assert 0 < recommendation["confidence"] <= 1
+    assert recommendation["inputs"]["monthly_tokens"]["origin"] == "assumed"
+    assert recommendation["inputs"]["prompt_price"] == {
         **{"value": 14.5, "low": 7.25, "high": 21.75, "origin": "default", "source": "the published table", "link": ""}
     }
     never = api.post(URL, {"metrics": {**METRICS, "monthly_tokens": 0}}).json()
@@ -129,26 +131,26 @@ def test_what_cannot_be_recommended_is_refused(api: APIClient, body: dict[str, A
     assert not StrategyRecommendation.objects.exists()
 
 
-def test_from_what_is_measured_of_a_prompt(stage: Stage, api: APIClient, measured: PromptVersion):
-    found = api.post(URL, {"prompt": "support.route@production", "inputs": {"dev_cost_hours": 2}}).json()
+def test_from_the_evidence_of_a_prompt(stage: Stage, api: APIClient, measured: PromptVersion):
+    document = api.post(URL, {"prompt": "support.route@production", "inputs": {"dev_cost_hours": 2}}).json()
 
-    inputs = found["inputs"]
+    inputs = document["inputs"]
     assert inputs["monthly_tokens"]["origin"] == "measured"
     assert inputs["monthly_tokens"]["value"] == pytest.approx(400_000 / 5 * 365.25 / 12)
     assert inputs["format_error_rate"]["value"] == pytest.approx(0.1)
     assert inputs["format_error_rate"]["link"] == "/p/paper/prompts/support.route/live/"
     assert inputs["dev_cost_hours"]["origin"] == "assumed"
     assert inputs["clean_examples"]["value"] > 0
-    assert found["version"] == "support.route@1"
+    assert document["version"] == "support.route@1"
     # 400 tokens a question for 0.001 dollars; what nobody measured is in the published proportion to that.
     assert inputs["prompt_price"]["value"] == pytest.approx(2.5)
     assert inputs["tuned_price"]["value"] == pytest.approx(2.5 * 5.2 / 14.5)
     assert inputs["tuned_price"]["origin"] == "default"
-    assert found["result"]["tco_usd"]["prompt"]["low"] <= found["result"]["tco_usd"]["prompt"]["value"]
-    kept = recommendations.numbered(stage.project, found["id"])
-    assert recommendations.again(kept) == kept.result
-    seeded = api.post(URL, {"prompt": "support.route@production", "policy": "seed"}).json()
-    assert seeded["result"]["metrics"]["dev_cost_hours"] == 24
+    assert document["result"]["tco_usd"]["prompt"]["low"] <= document["result"]["tco_usd"]["prompt"]["value"]
+    recommendation = recommendations.get_recommendation(stage.project, document["id"])
+    assert recommendations.recompute(recommendation) == recommendation.result
+    published = api.post(URL, {"prompt": "support.route@production", "policy": "seed"}).json()
+    assert published["result"]["metrics"]["dev_cost_hours"] == 24
     assert len(api.get(URL, {"prompt": "support.route"}).json()["results"]) == 2
 
 
@@ -157,16 +159,20 @@ def test_a_policy_is_the_projects_and_has_versions(stage: Stage, api: APIClient,
     assert api.patch("/api/v1/strategy/policy", {"members": {"hourly_rate": 10}}).status_code == 403
     admin = api_for(stage.ada)
     assert admin.patch("/api/v1/strategy/policy", {"members": {"hourly_rate": -1}}).json()["code"] == "policy.invalid"
-    made = admin.patch("/api/v1/strategy/policy", {"members": {"hourly_rate": 10}}).json()
-    assert (made["number"], made["members"]["hourly_rate"], made["members"]["prompt_price"]) == (1, 10, 14.5)
-    found = api.post(URL, {"metrics": METRICS}).json()
-    assert (found["policy_number"], found["payback_months"]) == (1, pytest.approx(10 / 93))
+    policy_document = admin.patch("/api/v1/strategy/policy", {"members": {"hourly_rate": 10}}).json()
+    assert (
+        policy_document["number"],
+        policy_document["members"]["hourly_rate"],
+        policy_document["members"]["prompt_price"],
+    ) == (1, 10, 14.5)
+    document = api.post(URL, {"metrics": METRICS}).json()
+    assert (document["policy_number"], document["payback_months"]) == (1, pytest.approx(10 / 93))
     admin.patch("/api/v1/strategy/policy", {"members": {"hourly_rate": 20}})
-    kept = recommendations.numbered(stage.project, found["id"])
-    assert recommendations.again(kept) == kept.result
+    recommendation = recommendations.get_recommendation(stage.project, document["id"])
+    assert recommendations.recompute(recommendation) == recommendation.result
 
 
-def test_others_see_nothing_of_it(stage: Stage, api: APIClient, api_for: ApiFor, otis: permissions.Actor):
+def test_other_projects_see_nothing_of_it(stage: Stage, api: APIClient, api_for: ApiFor, otis: permissions.Actor):
     key = api.post(URL, {"metrics": METRICS}).json()["id"]
     outsider = api_for(otis)
 
@@ -179,19 +185,19 @@ def test_the_pages_of_a_prompts_strategy(stage: Stage, client: Client, measured:
     assert stage.edith.user
     client.force_login(stage.edith.user)
     page = "/p/paper/prompts/support.route/strategy/"
-    shown = client.get(page).content.decode()
-    assert "What would change it" in shown
-    assert "Set up monitoring" in shown
+    html = client.get(page).content.decode()
+    assert "What would change it" in html
+    assert "Set up monitoring" in html
     moved = client.get(f"{page}answer/", {"w-monthly_tokens": "20", "f-dynamic_knowledge": "1"}).content.decode()
     assert "Facts that change are looked up" in moved
     assert "what if" in moved
     assert "is not a number" in client.get(f"{page}answer/", {"w-latency_ms": "x"}).content.decode()
 
-    kept = client.post(page)
-    assert kept.status_code == 302
-    detail = client.get(kept["Location"]).content.decode()
+    response = client.post(page)
+    assert response.status_code == 302
+    detail = client.get(response["Location"]).content.decode()
     assert "it is the same" in detail
-    report = client.get(f"{kept['Location']}report.md")
+    report = client.get(f"{response['Location']}report.md")
     assert report["Content-Type"].startswith("text/markdown")
     assert "| Volume |" in report.content.decode()
     assert "Recommended before" in client.get(page).content.decode()
@@ -201,56 +207,58 @@ def test_the_pages_of_a_prompts_strategy(stage: Stage, client: Client, measured:
     assert client.post("/p/paper/strategy/policy/", {"hourly_rate": "1"}).status_code == 403
     assert stage.ada.user
     client.force_login(stage.ada.user)
-    numbers = {name: str(value) for name, value in policy.DEFAULT.as_dict().items()}
+    numbers = {name: str(value) for name, value in policy.DEFAULT_POLICY.as_dict().items()}
     assert client.post("/p/paper/strategy/policy/", {**numbers, "hourly_rate": "x"}).status_code == 400
     assert client.post("/p/paper/strategy/policy/", {**numbers, "hourly_rate": "99"}).status_code == 302
     assert "Policy 1" in client.get("/p/paper/strategy/policy/").content.decode()
 
 
-def test_the_audit_ranks_by_money_and_takes_a_constant_number_of_queries(
+def test_the_audit_ranks_by_cost_and_takes_a_constant_number_of_queries(
     stage: Stage, measured: PromptVersion, django_assert_max_num_queries: Any
 ):
     for number in range(5):
         stage.release(stage.commit(stage.prompt(f"other.p{number}"), "Be kind. " * 10))
 
     with django_assert_max_num_queries(12):
-        rows = token_audit.of_project(stage.project, policy.DEFAULT)
+        rows = token_audit.audit_project(stage.project, policy.DEFAULT_POLICY)
 
     first = rows[0]
     assert first.version.prompt.name == "support.route"
     assert first.dollars_a_month is not None
-    assert sum(money or 0 for _, _, _, money in first.by_part) == pytest.approx(first.dollars_a_month)
+    assert sum(dollars or 0 for _, _, _, dollars in first.by_part) == pytest.approx(first.dollars_a_month)
     assert sum(share for _, _, share, _ in first.by_part) == pytest.approx(1)
     assert first.parts["context"] == pytest.approx(400 - first.version.tokens)
     assert rows[-1].dollars_a_month is None
 
 
-def test_what_is_known_of_a_prompt_without_anything(stage: Stage):
+def test_the_evidence_of_a_prompt_without_calls_and_runs(stage: Stage):
     stage.commit(stage.prompt(), "Sort it.")
-    known = evidence_collector.of_prompt(prompts.named(stage.project, "support.triage"), policy.DEFAULT)
+    prompt_evidence = evidence_collector.collect(
+        prompts.get_prompt(stage.project, "support.triage"), policy.DEFAULT_POLICY
+    )
 
-    assert "monthly_tokens" not in known.inputs
-    assert known.inputs["strict_format"].value == 0
+    assert "monthly_tokens" not in prompt_evidence.inputs
+    assert prompt_evidence.inputs["strict_format"].value == 0
     with pytest.raises(Problem, match="no version"):
-        evidence_collector.of_prompt(stage.prompt("empty.one"), policy.DEFAULT)
+        evidence_collector.collect(stage.prompt("empty.one"), policy.DEFAULT_POLICY)
 
 
 def test_from_the_shell(stage: Stage, measured: PromptVersion):
-    told = StringIO()
-    call_command("recommend", "support.route", "--project", "paper", "--tokens", "1e9", stdout=told)
-    assert told.getvalue().startswith("# ")
-    assert "## What it rests on" in told.getvalue()
-    told = StringIO()
+    output = StringIO()
+    call_command("recommend", "support.route", "--project", "paper", "--tokens", "1e9", stdout=output)
+    assert output.getvalue().startswith("# ")
+    assert "## What it rests on" in output.getvalue()
+    output = StringIO()
     numbers = ["--tokens", "1e7", "--latency", "700", "--errors", "0.01", "--hours", "1"]
-    call_command("recommend", *numbers, "--project", "paper", "--policy", "seed", "--json", stdout=told)
-    assert '"strategy": "hybrid"' in told.getvalue()
+    call_command("recommend", *numbers, "--project", "paper", "--policy", "seed", "--json", stdout=output)
+    assert '"strategy": "hybrid"' in output.getvalue()
     with pytest.raises(CommandError, match="no project"):
         call_command("recommend", "--project", "moon")
     with pytest.raises(CommandError, match="Must be a number"):
         call_command("recommend", "--project", "paper", "--policy", "seed")
 
 
-def test_its_parts_are_told_apart(stage: Stage):
+def test_the_audit_separates_examples_from_instructions(stage: Stage):
     content = routing(
         messages=[
             {"role": "system", "content": "Sort it."},
@@ -262,7 +270,7 @@ def test_its_parts_are_told_apart(stage: Stage):
     version = versions.commit(stage.edith, stage.prompt("support.shots"), content=content).version
     stage.release(version)
 
-    (row,) = token_audit.of_project(stage.project, policy.DEFAULT)
+    (row,) = token_audit.audit_project(stage.project, policy.DEFAULT_POLICY)
 
     assert row.parts["examples"] >= 30
     assert row.parts["instructions"] > 0

@@ -1,4 +1,4 @@
-"""Training sets: what is in their files, that they are the same each time, and that nothing of the test side is."""
+"""Training sets: the content of their files, the same each time, and without test cases."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from django.db import DatabaseError, transaction
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.comparisons import pairwise
+from evaluations.comparisons import lifecycle as comparisons
 from evaluations.curation import annotation
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, ProviderModel
@@ -26,7 +26,7 @@ from tests.evaluations.runs.test_pages import finish
 
 
 def lines(training_set: TrainingSet, file: str = "train") -> list[dict]:
-    return [json.loads(line) for line in b"".join(training_sets.pieces(training_set, file)).splitlines()]
+    return [json.loads(line) for line in b"".join(training_sets.file_pieces(training_set, file)).splitlines()]
 
 
 def test_a_set_has_the_short_prompt_the_question_and_the_answer(training_set: TrainingSet, tickets: Dataset):
@@ -35,7 +35,7 @@ def test_a_set_has_the_short_prompt_the_question_and_the_answer(training_set: Tr
     assert tickets.head
     assert (len(train), len(validation)) == (tickets.head.sizes["train"], tickets.head.sizes["validation"])
     assert (training_set.train, training_set.validation) == (len(train), len(validation))
-    assert [one["role"] for one in train[0]["messages"]] == ["system", "user", "assistant"]
+    assert [message["role"] for message in train[0]["messages"]] == ["system", "user", "assistant"]
     assert train[0]["messages"][0]["content"] == "Sort the ticket."
     assert json.loads(train[0]["messages"][2]["content"]).keys() == {"category"}
     assert training_set.prompt.prompt.name == "support.route.minimal"
@@ -47,11 +47,11 @@ def test_the_same_recipe_is_the_same_set_and_other_words_make_another(
     stage: Stage, training_set: TrainingSet, tickets: Dataset, version: PromptVersion
 ):
     assert tickets.head
-    asked = {"dataset_version": tickets.head, "source": version}
+    recipe = {"dataset_version": tickets.head, "source": version}
 
-    again = training_sets.create(stage.edith, **asked, instruction="Sort the ticket.")
-    other = training_sets.create(stage.edith, **asked, instruction="Sort.")
-    training_sets.perform(other)
+    again = training_sets.create(stage.edith, **recipe, instruction="Sort the ticket.")
+    other = training_sets.create(stage.edith, **recipe, instruction="Sort.")
+    training_sets.build(other)
     other.refresh_from_db()
 
     assert again.pk == training_set.pk
@@ -59,10 +59,10 @@ def test_the_same_recipe_is_the_same_set_and_other_words_make_another(
 
 
 def test_building_it_again_gives_the_same_bytes(stage: Stage, training_set: TrainingSet):
-    again = builder.built(training_set)
+    again = builder.build_files(training_set)
 
     assert again.content_hash == training_set.content_hash
-    assert again.files["train"] == b"".join(training_sets.pieces(training_set, "train"))
+    assert again.files["train"] == b"".join(training_sets.file_pieces(training_set, "train"))
     digests = "".join(f"{name} {hashlib.sha256(again.files[name]).hexdigest()}\n" for name in ("train", "validation"))
     assert training_set.content_hash == f"sha256:{hashlib.sha256(digests.encode()).hexdigest()}"
 
@@ -75,55 +75,57 @@ def test_what_is_built_never_changes(training_set: TrainingSet):
         training_set.files.update(number=9)
 
 
-def test_a_question_of_the_test_side_is_found_in_the_training_data(stage: Stage, version: PromptVersion):
-    made = datasets.create(stage.edith, name="leaky")
+def test_a_question_of_the_test_split_is_found_in_the_training_data(stage: Stage, version: PromptVersion):
+    dataset = datasets.create(stage.edith, name="leaky")
     added = [case(f"Ticket {number}", "billing", split="train") for number in range(12)]
     # Another case, and the same question to a model.
-    datasets.change(stage.edith, made, added=[*added, case("TICKET   5", "billing", split="test", group="z")])
-    head = datasets.named(stage.project, "leaky").head
+    datasets.change(stage.edith, dataset, added=[*added, case("TICKET   5", "billing", split="test", group="z")])
+    head = datasets.get_dataset(stage.project, "leaky").head
     assert head
 
-    found = training_sets.create(stage.edith, dataset_version=head, source=version, instruction="")
-    training_sets.perform(found)
-    found.refresh_from_db()
+    training_set = training_sets.create(stage.edith, dataset_version=head, source=version, instruction="")
+    training_sets.build(training_set)
+    training_set.refresh_from_db()
 
-    assert [one["rule"] for one in found.report["rules"]] == ["test_leak"]
-    assert found.errors == 1
+    assert [rule["rule"] for rule in training_set.report["rules"]] == ["test_leak"]
+    assert training_set.errors == 1
 
 
 def test_nothing_to_learn_fails_with_the_reason(stage: Stage, version: PromptVersion):
-    made = datasets.create(stage.edith, name="unanswered")
-    datasets.change(stage.edith, made, added=[case(f"Ticket {number}", split="train") for number in range(12)])
-    head = datasets.named(stage.project, "unanswered").head
+    dataset = datasets.create(stage.edith, name="unanswered")
+    datasets.change(stage.edith, dataset, added=[case(f"Ticket {number}", split="train") for number in range(12)])
+    head = datasets.get_dataset(stage.project, "unanswered").head
     assert head
-    found = training_sets.create(stage.edith, dataset_version=head, source=version, instruction="")
+    training_set = training_sets.create(stage.edith, dataset_version=head, source=version, instruction="")
 
-    training_sets.perform(found)
+    training_sets.build(training_set)
 
-    found.refresh_from_db()
-    assert (found.state, found.error[:7]) == ("failed", "Nothing")
+    training_set.refresh_from_db()
+    assert (training_set.state, training_set.error[:7]) == ("failed", "Nothing")
     with pytest.raises(Problem, match="not built"):
-        next(training_sets.pieces(found, "train"))
+        next(training_sets.file_pieces(training_set, "train"))
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_preference_pairs_come_from_a_comparison_and_from_answers_marked_wrong(
+def test_preference_pairs_come_from_a_comparison_and_from_answers_annotated_as_wrong(
     stage: Stage, version: PromptVersion, tickets: Dataset, base: ProviderModel
 ):
-    said = routing()["messages"]
-    worse = versions.commit(stage.edith, version.prompt, content=routing(messages=[said[0], said[-1]])).version
-    first, second = (make_run(stage, one, tickets, base, split="train") for one in (worse, version))
+    messages = routing()["messages"]
+    worse = versions.commit(stage.edith, version.prompt, content=routing(messages=[messages[0], messages[-1]])).version
+    first, second = (
+        make_run(stage, prompt_version, tickets, base, split="train") for prompt_version in (worse, version)
+    )
     for run in (first, second):
         finish(run.pk)
-    compared = pairwise.create(stage.edith, *(runs.numbered(stage.project, run.pk) for run in (first, second)))
+    compared = comparisons.create(stage.edith, *(runs.get_run(stage.project, run.pk) for run in (first, second)))
     tasks.compare_runs(compared.pk)
-    wrong = runs.numbered(stage.project, first.pk).results.filter(passed=False).order_by("id")[:11]
+    wrong = runs.get_run(stage.project, first.pk).results.filter(passed=False).order_by("id")[:11]
     for result in wrong:
-        runs.mark(stage.edith, result, is_right=False)
+        runs.annotate_result(stage.edith, result, is_correct=False)
     assert tickets.head
 
     for pairs in ({"comparison": compared.pk}, {"run": first.pk}):
-        found = training_sets.create(
+        training_set = training_sets.create(
             stage.edith,
             dataset_version=tickets.head,
             source=version,
@@ -131,15 +133,15 @@ def test_preference_pairs_come_from_a_comparison_and_from_answers_marked_wrong(
             method=Method.PREFERENCE,
             pairs=pairs,
         )
-        training_sets.perform(found)
-        found = training_sets.numbered(stage.project, found.pk)
-        assert found.state == "ready", found.error
-        assert found.errors == 0, found.report
-        line = lines(found)[0]
+        training_sets.build(training_set)
+        training_set = training_sets.get_training_set(stage.project, training_set.pk)
+        assert training_set.state == "done", training_set.error
+        assert training_set.errors == 0, training_set.report
+        line = lines(training_set)[0]
         assert line.keys() == {"input", "preferred_output", "non_preferred_output"}
         assert line["preferred_output"] != line["non_preferred_output"]
     before = TrainingSet.objects.count()
-    runs.mark(stage.edith, wrong[0], is_right=True)
+    runs.annotate_result(stage.edith, wrong[0], is_correct=True)
     _, is_new = training_sets.ensure(
         stage.edith,
         dataset_version=tickets.head,
@@ -148,7 +150,7 @@ def test_preference_pairs_come_from_a_comparison_and_from_answers_marked_wrong(
         method=Method.PREFERENCE,
         pairs={"run": first.pk},
     )
-    # Other marks, another set.
+    # Other annotations, another set.
     assert (is_new, TrainingSet.objects.count()) == (True, before + 1)
     with pytest.raises(Problem, match="where pairs come from"):
         training_sets.create(
@@ -164,24 +166,24 @@ def test_a_short_prompt_keeps_the_question_and_the_form_and_drops_examples_and_r
         )
     )
 
-    short = short_prompt.minimal(long, short_prompt.suggested(long))
+    short = short_prompt.make_short_prompt(long, short_prompt.suggest_instruction(long))
 
-    assert [(one["role"], one["content"]) for one in short["messages"]] == [
+    assert [(message["role"], message["content"]) for message in short["messages"]] == [
         ("system", "Sort the ticket."),
         ("user", "{{ ticket }}"),
     ]
     assert short["response"] == long["response"]
     assert set(short["variables"]) == {"ticket"}
     text = normalise({"kind": "text", "text": "Say {{ x }}", "variables": {"x": {}}})
-    assert short_prompt.minimal(text, "")["messages"] == [{"role": "user", "content": "{{ x }}"}]
+    assert short_prompt.make_short_prompt(text, "")["messages"] == [{"role": "user", "content": "{{ x }}"}]
 
 
 def test_earlier_turns_that_a_service_puts_in_are_asked_as_well():
     history = {"role": "placeholder", "name": "history"}
-    said = routing()["messages"]
-    long = normalise(routing(messages=[*said[:-1], history, said[-1]]))
+    messages = routing()["messages"]
+    long = normalise(routing(messages=[*messages[:-1], history, messages[-1]]))
 
-    assert [one["role"] for one in short_prompt.minimal(long, "Sort it.")["messages"]] == [
+    assert [message["role"] for message in short_prompt.make_short_prompt(long, "Sort it.")["messages"]] == [
         "system",
         "placeholder",
         "user",
@@ -195,20 +197,23 @@ def test_preference_pairs_come_from_what_a_round_settled_on(stage: Stage, versio
     items = list(round_.items.select_related("case").order_by("id"))
     for place, item in enumerate(items):
         annotation.annotate(stage.edith, round_, item.pk, expected=item.case.expected)
-        said = item.case.expected if place == 11 else {"category": "something else"}
-        annotation.annotate(stage.rhea, round_, item.pk, expected=said)
-    for item in annotation.disputed(round_):
+        answer = item.case.expected if place == 11 else {"category": "something else"}
+        annotation.annotate(stage.rhea, round_, item.pk, expected=answer)
+    for item in annotation.disputed_items(round_):
         annotation.decide(stage.edith, round_, item.pk, expected=item.case.expected)
-    asked = {"source": version, "instruction": "Sort the ticket.", "method": Method.PREFERENCE}
+    recipe = {"source": version, "instruction": "Sort the ticket.", "method": Method.PREFERENCE}
     assert tickets.head
     with pytest.raises(Problem, match="apply it first"):
-        training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **asked)
+        training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **recipe)
     annotation.apply(stage.edith, round_)
 
-    found = training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **asked)
-    training_sets.perform(found)
+    training_set = training_sets.create(stage.edith, dataset_version=tickets.head, pairs={"round": round_.pk}, **recipe)
+    training_sets.build(training_set)
 
-    found = training_sets.numbered(stage.project, found.pk)
-    assert (found.state, found.errors, found.train) == ("ready", 0, 11), (found.error, found.report)
-    worse = {line["non_preferred_output"][0]["content"] for line in lines(found)}
+    training_set = training_sets.get_training_set(stage.project, training_set.pk)
+    assert (training_set.state, training_set.errors, training_set.train) == ("done", 0, 11), (
+        training_set.error,
+        training_set.report,
+    )
+    worse = {line["non_preferred_output"][0]["content"] for line in lines(training_set)}
     assert worse == {'{"category":"something else"}'}

@@ -40,12 +40,12 @@ def edith(stage: Stage) -> Client:
 
 def measured(job: FineTune) -> None:
     """What the workers do once a model is tuned."""
-    model = tuned_models.of(job)
+    model = tuned_models.tuned_model_of_job(job)
     assert model is not None
     finetune_tasks.measure(model.pk)
     for row in tuned_models.evaluations_of(model):
         for _, run in row.runs:
-            evaluating.drive_run(run.pk)
+            evaluating.work_on_run(run.pk)
             evaluating.sum_up_run(run.pk)
         finetune_tasks.compare(row.pk)
     for row in tuned_models.evaluations_of(model):
@@ -81,7 +81,7 @@ def test_the_guided_path_from_readiness_to_a_promotion(
     assert "Nothing is sent yet" in text(edith.get(page))
     edith.post(f"{page}do/submit/")
     assert "goes on by itself" in text(edith.get(page))
-    job = until(jobs.numbered(stage.project, job.pk), lambda one: one.is_over)
+    job = until(jobs.get_job(stage.project, job.pk), lambda one: one.is_over)
     assert edith.get(f"{page}wait/?state=running")["HX-Refresh"] == "true"
     assert "The evaluation begins by itself" in text(edith.get(page))
     measured(job)
@@ -107,12 +107,12 @@ def test_the_same_over_rest(
     client = api_for(stage.edith)
     asked = {"dataset": "support.tickets", "prompt": "support.route@latest", "instruction": "Sort it."}
     made = client.post("/api/v1/training-sets", asked, format="json")
-    assert (made.status_code, made.json()["state"]) == (201, "building")
+    assert (made.status_code, made.json()["state"]) == (201, "pending")
     assert client.post("/api/v1/training-sets", asked, format="json").status_code == 200
     number = made.json()["id"]
     finetune_tasks.build(number)
     training_set = client.get(f"/api/v1/training-sets/{number}").json()
-    assert (training_set["state"], training_set["faults"]) == ("ready", 0)
+    assert (training_set["state"], training_set["faults"]) == ("done", 0)
     lines = client.get(f"/api/v1/training-sets/{number}/files/validation").getvalue().splitlines()
     assert len(lines) == training_set["validation"]
     assert client.get(f"/api/v1/training-sets/{number}/files/secret").status_code == 404
@@ -124,7 +124,7 @@ def test_the_same_over_rest(
     draft = client.post("/api/v1/fine-tunes", {**wanted, "training_set": number, "submit": True}, format="json")
     assert (draft.status_code, draft.json()["state"]) == (201, "validating")
     key = draft.json()["id"]
-    job = until(jobs.numbered(stage.project, key), lambda one: one.is_over)
+    job = until(jobs.get_job(stage.project, key), lambda one: one.is_over)
     measured(job)
     assert client.get(f"/api/v1/fine-tunes/{key}").json()["state"] == "succeeded"
     assert client.get(f"/api/v1/fine-tunes/{key}/events").json()["results"]
@@ -155,7 +155,7 @@ def test_lists_take_as_many_queries_for_many_rows_as_for_one(
     for _ in range(2):
         for _ in range(2):
             until(jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, base)), lambda one: one.is_over)
-        for model in tuned_models.unmeasured():
+        for model in tuned_models.unmeasured_models():
             tuned_models.measure(model)
         counts = {}
         for address in (*lists, "/p/paper/fine-tunes/"):
@@ -172,11 +172,11 @@ def test_how_a_provider_tunes_is_set_by_admins(stage: Stage, api_for: ApiFor, ba
     ada = api_for(stage.ada)
     assert ada.patch(address, {"max_jobs": 0}, format="json").status_code == 400
     assert ada.patch(address, {"webhook_secret": "guess"}, format="json").status_code == 400
-    kept = ada.patch(address, {"max_jobs": 2, "dialect": "azure"}, format="json").json()
-    assert (kept["max_jobs"], kept["dialect"], kept["webhook"]) == (2, "azure", None)
+    kept = ada.patch(address, {"max_jobs": 2, "protocol": "azure"}, format="json").json()
+    assert (kept["max_jobs"], kept["protocol"], kept["webhook"]) == (2, "azure", None)
     priced = ada.post(f"{address}-prices", {"model": "sandbox-small", "training": "5"}, format="json")
     assert priced.status_code == 201
-    price = provider_settings.price_of(base)
+    price = provider_settings.current_price(base)
     assert price is not None
     assert price.training == 5
 
@@ -185,7 +185,7 @@ def test_a_signed_webhook_shortens_the_wait_and_an_unsigned_one_does_nothing(
     stage: Stage, job: FineTune, slow_sandbox: Running
 ):
     secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    tuner = provider_settings.set_up(stage.ada, job.model.provider, webhook_secret=secret)
+    fine_tuning = provider_settings.set_up(stage.ada, job.model.provider, webhook_secret=secret)
     sent = until(jobs.submit(stage.edith, job), lambda one: bool(one.remote_id))
     FineTune.objects.filter(pk=job.pk).update(next_poll_at=timezone.now() + timedelta(hours=1))
     body = json.dumps({"type": "fine_tuning.job.succeeded", "data": {"id": sent.remote_id}})
@@ -196,15 +196,15 @@ def test_a_signed_webhook_shortens_the_wait_and_an_unsigned_one_does_nothing(
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Webhook(key).sign("wh_1", at, body),
         }
-        answer = Client().post(f"/hooks/fine-tunes/{tuner.pk}", body, "application/json", headers=headers)
+        answer = Client().post(f"/hooks/fine-tunes/{fine_tuning.pk}", body, "application/json", headers=headers)
         return answer.status_code
 
     assert send(f"whsec_{'A' * 32}", timezone.now()) == 401
     assert send(secret, timezone.now() - timedelta(hours=1)) == 401
-    assert Client().post(f"/hooks/fine-tunes/{tuner.pk}", body, "application/json").status_code == 401
-    assert not jobs.due().exists()
+    assert Client().post(f"/hooks/fine-tunes/{fine_tuning.pk}", body, "application/json").status_code == 401
+    assert not jobs.due_jobs().exists()
     assert send(secret, timezone.now()) == 204
-    assert jobs.due().get().pk == job.pk
+    assert jobs.due_jobs().get().pk == job.pk
 
 
 def test_the_command_checks_files_and_goes_the_whole_way(

@@ -1,4 +1,4 @@
-"""Live calls as services report them: taken once, added up by the day, watched, and nobody else's."""
+"""Live calls as services report them: recorded once, added up by the day, monitored, and private to their project."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,9 +15,8 @@ from core.errors import Problem
 from evaluations import tasks
 from evaluations.providers import configuration as providers
 from inference.calls import log as call_log
-from inference.monitoring import usage
-from inference.models import Monitor, Call, CallDay
-from inference.monitoring import monitors
+from inference.models import Call, CallDay, Monitor
+from inference.monitoring import monitors, usage
 from registry.accounts import permissions
 from registry.accounts.permissions import Actor
 from registry.models import AuditEntry, PromptVersion
@@ -33,7 +32,7 @@ def version(stage: Stage) -> PromptVersion:
 
 @pytest.fixture
 def service(stage: Stage) -> Actor:
-    return permissions.command_line(stage.project)
+    return permissions.actor_for_command_line(stage.project)
 
 
 def call(number: int, **members: Any) -> dict[str, Any]:
@@ -55,11 +54,11 @@ def test_a_service_reports_calls_and_each_counts_once(stage: Stage, api_for: Api
     assert reader.post(URL, sent).status_code == 403
     listed = reader.get(URL, {"prompt": "support.triage"}).json()
     assert listed["results"][0]["prompt"] == "support.triage@1"
-    found = reader.get("/api/v1/prompts/support.triage/live").json()
-    assert found["total"]["calls"] == 50
-    assert found["total"]["format_adherence"]["value"] == pytest.approx(0.9)
-    assert found["total"]["latency_ms"]["mean"] == pytest.approx(124.5)
-    assert [one["version"] for one in found["versions"]] == ["support.triage@1"]
+    document = reader.get("/api/v1/prompts/support.triage/live").json()
+    assert document["total"]["calls"] == 50
+    assert document["total"]["format_adherence"]["value"] == pytest.approx(0.9)
+    assert document["total"]["latency_ms"]["mean"] == pytest.approx(124.5)
+    assert [version_document["version"] for version_document in document["versions"]] == ["support.triage@1"]
     assert reader.get("/api/v1/prompts/support.triage/live", {"days": "x"}).status_code == 400
 
 
@@ -93,7 +92,7 @@ def test_one_fault_refuses_the_batch_and_says_where(api: APIClient, version: Pro
     assert api.post(URL, {"observations": [call(1, speed=3)]}).status_code == 400
 
 
-def test_a_cost_is_worked_out_where_the_price_is_known(stage: Stage, service: Actor, version: PromptVersion):
+def test_a_cost_is_computed_where_the_price_is_known(stage: Stage, service: Actor, version: PromptVersion):
     provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
     model = providers.add_model(stage.ada, provider, "small")
     providers.set_price(stage.ada, model, {"input": "1", "output": "4"})
@@ -122,16 +121,16 @@ def test_days_say_the_same_as_their_calls_and_stay_when_those_are_gone(
     call_log.record(service, [call(number, score=0.5, failed=number == 3) for number in range(40)])
     yesterday = timezone.now() - timedelta(hours=30)
     call_log.record(service, [call(number, id=f"y-{number}", at=yesterday) for number in range(40)])
-    before = usage.of_prompt(version.prompt)
+    before = usage.usage_of_prompt(version.prompt)
     later = timezone.now() + timedelta(days=5)
 
     assert call_log.roll_up() == 0
     assert call_log.roll_up(later) == 2
     assert call_log.roll_up(later) == 0
     assert call_log.clear_old() == 0
-    assert call_log.clear_old(later + call_log.KEPT) == 80
+    assert call_log.clear_old(later + call_log.RETENTION) == 80
 
-    after = usage.of_prompt(version.prompt)
+    after = usage.usage_of_prompt(version.prompt)
     assert not Call.objects.exists()
     assert after.days == before.days
     assert after.total.calls == 80
@@ -142,10 +141,10 @@ def test_days_say_the_same_as_their_calls_and_stay_when_those_are_gone(
 def test_labels_beyond_the_first_are_counted_together(service: Actor, version: PromptVersion):
     call_log.record(service, [call(number, label=f"label {number}") for number in range(60)])
 
-    (traffic,) = call_log.added_up(Call.objects.all()).values()
+    (stats,) = call_log.usage_by_day(Call.objects.all()).values()
 
-    assert sum(traffic.labels.values()) == 60
-    assert traffic.labels[call_log.OTHER] == 10
+    assert sum(stats.labels.values()) == 60
+    assert stats.labels[call_log.OTHER_LABEL] == 10
 
 
 def test_a_prompts_drift_is_of_one_version(stage: Stage, service: Actor, version: PromptVersion):
@@ -167,9 +166,9 @@ def test_a_prompts_drift_is_of_one_version(stage: Stage, service: Actor, version
     more = [Call(**{**_members(row), "reference": f"again {row.reference}"}) for row in recent]
     Call.objects.bulk_create(more)
 
-    found = usage.of_prompt(version.prompt)
+    live = usage.usage_of_prompt(version.prompt)
 
-    (length,) = [one for one in found.drifts if one.name == "Length of questions"]
+    (length,) = [change for change in live.drifts if change.name == "Length of questions"]
     assert length.size == "much"
     assert (length.before, length.now) == (300, 300)
 
@@ -180,11 +179,11 @@ def _members(row: Call) -> Mapping[str, Any]:
 
 
 def test_a_monitor_alerts_and_recovers_and_says_so(stage: Stage, service: Actor, version: PromptVersion):
-    monitor = monitors.create(stage.edith, version.prompt, figure="format_rate", bound=0.95, fewest=20)
+    monitor = monitors.create(stage.edith, version.prompt, figure="format_rate", bound=0.95, min_calls=20)
     tasks.look_at_monitors()
     monitor.refresh_from_db()
     assert monitor.state == "unknown"
-    assert not monitors.due().exists()
+    assert not monitors.due_monitors().exists()
 
     call_log.record(service, [call(number) for number in range(30)])
     Monitor.objects.update(looked_at=None)
@@ -198,25 +197,25 @@ def test_a_monitor_alerts_and_recovers_and_says_so(stage: Stage, service: Actor,
         AuditEntry.objects.filter(action__startswith="monitor.").order_by("id").values_list("action", flat=True)
     )
     assert actions == ["monitor.created", "monitor.alerted", "monitor.recovered"]
-    for figure in monitors.WATCHED:
+    for figure in monitors.MONITOR_FIGURES:
         assert monitors.look(monitors.create(stage.edith, version.prompt, figure=figure, bound=1)).looked_at
 
 
-def test_what_cannot_be_watched_is_refused(stage: Stage, version: PromptVersion, api: APIClient):
-    for members in ({"figure": "x"}, {"bound": 2}, {"hours": 0}, {"fewest": 0}, {"environment": "moon"}):
+def test_a_monitor_with_faults_is_refused(stage: Stage, version: PromptVersion, api: APIClient):
+    for members in ({"figure": "x"}, {"bound": 2}, {"hours": 0}, {"min_calls": 0}, {"environment": "moon"}):
         with pytest.raises(Problem):
             monitors.create(stage.edith, version.prompt, **{"figure": "format_rate", "bound": 0.9, **members})
     with pytest.raises(Problem, match="may not"):
         monitors.create(stage.vera, version.prompt, figure="score", bound=0.9)
 
-    made = api.post("/api/v1/monitors", {"prompt": "support.triage", "figure": "score", "bound": 0.9})
-    assert (made.status_code, made.json()["hours"]) == (201, 24)
+    response = api.post("/api/v1/monitors", {"prompt": "support.triage", "figure": "score", "bound": 0.9})
+    assert (response.status_code, response.json()["hours"]) == (201, 24)
     assert len(api.get("/api/v1/monitors", {"prompt": "support.triage"}).json()["results"]) == 1
-    assert api.post(f"/api/v1/monitors/{made.json()['id']}/remove").status_code == 204
-    assert api.post(f"/api/v1/monitors/{made.json()['id']}/remove").status_code == 404
+    assert api.post(f"/api/v1/monitors/{response.json()['id']}/remove").status_code == 204
+    assert api.post(f"/api/v1/monitors/{response.json()['id']}/remove").status_code == 404
 
 
-def test_another_projects_calls_are_nobodys_business(
+def test_calls_of_another_project_are_not_visible(
     stage: Stage, service: Actor, version: PromptVersion, api_for: ApiFor, otis: Actor
 ):
     call_log.record(service, [call(1)])
@@ -237,18 +236,19 @@ def test_the_page_of_live_calls(stage: Stage, service: Actor, version: PromptVer
     call_log.record(service, [call(number) for number in range(40)])
     call_log.record(service, [call(99, at=timezone.now() - timedelta(hours=26))])
 
-    shown = client.get(page).content.decode()
-    assert "<b>41</b> calls" in shown
-    assert "Format adherence" in shown
-    assert "support.triage@1" in shown
+    html = client.get(page).content.decode()
+    assert "<b>41</b> calls" in html
+    assert "Format adherence" in html
+    assert "support.triage@1" in html
     panel = client.get("/p/paper/prompts/support.triage/usage/panel/").content.decode()
     assert "<b>41</b> calls in production" in panel
     assert client.post(page, {"figure": "score", "bound": "much"}).status_code == 400
     assert (
-        client.post(page, {"figure": "failure_rate", "bound": "0,1", "hours": "24", "fewest": "5"}).status_code == 302
+        client.post(page, {"figure": "failure_rate", "bound": "0,1", "hours": "24", "min_calls": "5"}).status_code
+        == 302
     )
     monitor = monitors.look(Monitor.objects.get())
     assert monitor.state == "ok"
     assert "at most 0.10" in client.get(page).content.decode()
     client.post(f"{page}monitors/{monitor.pk}/remove/")
-    assert not monitors.in_use().exists()
+    assert not monitors.active_monitors().exists()

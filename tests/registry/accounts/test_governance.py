@@ -107,7 +107,7 @@ def test_long_texts_are_shortened_in_the_trail(stage: Stage):
     audit.record(stage.ada, "test.long", "x", after={"text": "a" * 10_000})
 
     entry = AuditEntry.objects.get(action="test.long")
-    assert len(entry.after["text"]) == audit.LONGEST_TEXT + 1
+    assert len(entry.after["text"]) == audit.MAX_TEXT + 1
 
 
 def test_an_environment_takes_another_place_over_the_api(stage: Stage, api_for: ApiFor):
@@ -116,9 +116,17 @@ def test_an_environment_takes_another_place_over_the_api(stage: Stage, api_for: 
 
     answer = ada.patch(f"{order}/production", {"position": 1})
     assert (answer.status_code, answer.json()["position"]) == (200, 1)
-    assert [one["name"] for one in ada.get(order).json()["results"]] == ["production", "development", "staging"]
+    assert [environment["name"] for environment in ada.get(order).json()["results"]] == [
+        "production",
+        "development",
+        "staging",
+    ]
 
     ada.patch(f"{order}/production", {"position": 99})
-    assert [one["name"] for one in ada.get(order).json()["results"]] == ["development", "staging", "production"]
+    assert [environment["name"] for environment in ada.get(order).json()["results"]] == [
+        "development",
+        "staging",
+        "production",
+    ]
     assert api_for(stage.edith).patch(f"{order}/production", {"position": 1}).status_code == 403
     assert ada.patch(f"{order}/production", {"position": 0}).status_code == 400

@@ -9,7 +9,7 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from registry.accounts import projects
-from registry.accounts.permissions import Actor, command_line
+from registry.accounts.permissions import Actor, actor_for_command_line
 from registry.models import Promotion, PromptVersion, Role
 from registry.promotions import workflow
 from registry.promotions.environments import Rules, change_rules
@@ -30,7 +30,7 @@ class Scene:
     stage: Stage
     first: PromptVersion
     second: PromptVersion
-    asked: Promotion
+    promotion: Promotion
     approved: Promotion
     ready: Promotion
     blocked: Promotion
@@ -51,7 +51,7 @@ def scene(stage: Stage) -> Scene:
         stage,
         first,
         second,
-        asked=workflow.request(stage.ralf, prompt, second, stage.environment("production")),
+        promotion=workflow.request(stage.ralf, prompt, second, stage.environment("production")),
         approved=approve(stage, third, "production"),
         ready=workflow.request(stage.ralf, prompt, second, stage.environment("staging")),
         blocked=approve(stage, fourth, "development"),
@@ -59,8 +59,8 @@ def scene(stage: Stage) -> Scene:
 
 
 def approve(stage: Stage, version: PromptVersion, environment: str) -> Promotion:
-    asked = workflow.request(stage.ralf, version.prompt, version, stage.environment(environment))
-    return workflow.approve(stage.rhea, asked)
+    promotion = workflow.request(stage.ralf, version.prompt, version, stage.environment(environment))
+    return workflow.approve(stage.rhea, promotion)
 
 
 Call = Callable[[APIClient, Scene], Any]
@@ -88,7 +88,7 @@ TABLE: dict[str, tuple[Call, set[str]]] = {
     "compare": (get("prompts/support.triage/diff?from=1&to=2"), SEE),
     "list releases": (get("prompts/support.triage/releases"), SEE),
     "list promotions": (get("promotions"), SEE),
-    "read a promotion": (get("promotions/{scene.asked.pk}"), SEE),
+    "read a promotion": (get("promotions/{scene.promotion.pk}"), SEE),
     "list checks": (get("versions/{scene.first.content_hash}/checks"), SEE),
     "list environments": (get("environments"), SEE),
     "read an environment": (get("environments/production"), SEE),
@@ -101,13 +101,13 @@ TABLE: dict[str, tuple[Call, set[str]]] = {
         post("promotions", prompt="support.triage", version=4, environment="staging"),
         CHANGE,
     ),
-    "comment": (post("promotions/{scene.asked.pk}/comment", comment="Hi"), CHANGE),
+    "comment": (post("promotions/{scene.promotion.pk}/comment", comment="Hi"), CHANGE),
     "apply what is approved": (post("promotions/{scene.approved.pk}/apply"), CHANGE),
     "release to an unprotected environment": (post("promotions/{scene.ready.pk}/apply"), CHANGE),
     "roll back": (post("prompts/support.triage/rollback", environment="production"), CHANGE),
-    "approve": (post("promotions/{scene.asked.pk}/approve"), DECIDE),
-    "reject": (post("promotions/{scene.asked.pk}/reject"), DECIDE),
-    "request changes": (post("promotions/{scene.asked.pk}/request-changes", comment="Shorter"), DECIDE),
+    "approve": (post("promotions/{scene.promotion.pk}/approve"), DECIDE),
+    "reject": (post("promotions/{scene.promotion.pk}/reject"), DECIDE),
+    "request changes": (post("promotions/{scene.promotion.pk}/request-changes", comment="Shorter"), DECIDE),
     "record a check": (
         post("versions/{scene.first.content_hash}/checks", name="quality", status="passed"),
         {"write"},
@@ -197,7 +197,7 @@ def test_lists_of_an_outsider_have_nothing_of_this_project(scene: Scene, otis: A
 
 def test_a_person_in_two_projects_names_one(stage: Stage, otis: Actor, api_for: ApiFor):
     assert stage.edith.user
-    projects.set_member(command_line(otis.project), user=stage.edith.user, role=Role.VIEWER)
+    projects.set_member(actor_for_command_line(otis.project), user=stage.edith.user, role=Role.VIEWER)
     client = api_for(stage.edith)
 
     refused = client.get("/api/v1/me")

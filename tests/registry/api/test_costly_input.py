@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.json_values import plain
+from core.json_values import normalise_json
 from registry.content.diff import diff
 from registry.content.merge import merge
 from registry.prompts import versions
@@ -48,8 +48,8 @@ CASES: dict[str, Callable[[], Any]] = {
         chat(["\n".join(f"x{n}\n" for n in range(2_400))] * 20), chat(["\n".join(f"y{n}\n" for n in range(99))] * 20)
     ),
     "a merge of such texts": lambda: merge(chat([lines("a")] * 50), chat([lines("b")] * 50), chat([lines("c")] * 50)),
-    "a long name above many values": lambda: plain({"k" * 900_000: [0] * 400_000}, []),
-    "many faults": lambda: plain({"k" * 900: [float("inf")] * 400_000}, []),
+    "a long name above many values": lambda: normalise_json({"k" * 900_000: [0] * 400_000}, []),
+    "many faults": lambda: normalise_json({"k" * 900: [float("inf")] * 400_000}, []),
 }
 
 
@@ -71,12 +71,12 @@ def test_a_schema_that_takes_forever_is_left_unchecked(stage: Stage):
     found = inspect(stage.project, stage.prompt(), document, {})
 
     assert "example.unchecked" in {finding.code for finding in found.findings}
-    assert versions.renderers().render({"kind": "text", "text": "x"}, {}, {})["text"] == "x"
+    assert versions.renderer_pool().render({"kind": "text", "text": "x"}, {}, {})["text"] == "x"
 
 
 def test_at_most_fifty_faults_are_told():
     faults: list[Any] = []
 
-    plain([float("nan")] * 1_000, faults)
+    normalise_json([float("nan")] * 1_000, faults)
 
     assert len(faults) == 50

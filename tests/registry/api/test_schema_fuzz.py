@@ -32,7 +32,9 @@ def token(stage: Stage) -> str:
     stage.release(tone)
     for name in ("0", "a"):
         stage.release(stage.commit(stage.prompt(name), "{% include 'shared.tone' %} {{ x }}"), "staging")
-    _, token = api_keys.issue(permissions.command_line(stage.project), name="fuzz", scopes=["read", "write", "observe"])
+    _, token = api_keys.issue(
+        permissions.actor_for_command_line(stage.project), name="fuzz", scopes=["read", "write", "observe"]
+    )
     return token
 
 

@@ -31,7 +31,7 @@ def test_equal_contents_are_identical():
     assert (result["added"], result["removed"], result["settings"]) == (0, 0, [])
 
 
-def test_a_changed_line_is_marked_inside():
+def test_a_changed_line_has_marks_inside():
     lines = diff_lines("Answer with the category.\nTicket:", "Answer with JSON only.\nTicket:")
 
     removed, added, same = lines
@@ -127,7 +127,7 @@ def test_a_comparison_costs_little_whatever_is_compared(old: str, new: str):
 
 
 def test_many_messages_are_compared_by_position():
-    old, new = ([("user", f"{side} {'word ' * 500}{n}") for n in range(200)] for side in ("old", "new"))
+    old, new = ([("user", f"{age} {'word ' * 500}{n}") for n in range(200)] for age in ("old", "new"))
 
     entries = diff(chat(*old), chat(*new))["messages"]
 
@@ -142,7 +142,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, MESSAGES)
-def test_every_message_of_both_sides_occurs_once(old: list[tuple[str, str]], new: list[tuple[str, str]]):
+def test_every_message_of_both_contents_occurs_once(old: list[tuple[str, str]], new: list[tuple[str, str]]):
     entries = diff(chat(*old), chat(*new))["messages"]
 
     assert sorted(entry["old"] for entry in entries if entry["old"] is not None) == list(range(len(old)))

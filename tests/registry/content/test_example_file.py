@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from core.errors import Problem
 from core.examples import Shot
-from registry.content.example_file import guarded, read_file, read_pasted, write_csv, write_jsonl
+from registry.content.example_file import guard_formula, read_file, read_pasted, write_csv, write_jsonl
 
 NASTY = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30).filter(str.strip)
 SHOTS = st.builds(Shot, NASTY, NASTY, st.just(""), st.just(()))
@@ -43,13 +43,13 @@ def test_files_are_read_back_as_they_were_written(shots: list[Shot]):
 def test_a_spreadsheet_never_sees_a_formula(cell: str):
     written = "".join(write_csv([Shot(cell, "b")]))
 
-    assert guarded(cell).startswith("'")
+    assert guard_formula(cell).startswith("'")
     assert f"'{cell}" in written
     assert read_file(written.encode(), "x.csv") == [Shot(cell, "b")]
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "code", "said"),
+    ("data", "name", "code", "message"),
     [
         (b"\xff\xfe", "x.jsonl", "examples.unreadable", "not UTF-8"),
         (b"a,b\n1,2", "x.csv", "examples.unreadable", "input and output"),
@@ -61,9 +61,9 @@ def test_a_spreadsheet_never_sees_a_formula(cell: str):
         (b'input,output\na,"b\n', "x.csv", "examples.unreadable", "Line"),
     ],
 )
-def test_what_cannot_be_read_is_named_by_its_line(data: bytes, name: str, code: str, said: str):
+def test_what_cannot_be_read_is_named_by_its_line(data: bytes, name: str, code: str, message: str):
     with pytest.raises(Problem) as refused:
         read_file(data, name)
 
     assert refused.value.code == code
-    assert said in refused.value.detail
+    assert message in refused.value.detail

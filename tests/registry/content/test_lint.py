@@ -8,7 +8,7 @@ from registry.content.lint import Subject, lint, refused_examples
 from registry.content.normalize import normalise
 
 
-def found(
+def lint_codes(
     document: dict[str, Any], *, used: set[str] = frozenset(), tokens: int = 10, inherited: set[str] = frozenset()
 ):  # type: ignore[assignment]
     content = normalise(document)
@@ -21,18 +21,18 @@ def chat(*texts: str, **members: Any) -> dict[str, Any]:
 
 
 def test_a_clean_prompt_has_no_finding():
-    assert found(chat("Sort {{ ticket }}.", variables={"ticket": {}}), used={"ticket"}) == {}
+    assert lint_codes(chat("Sort {{ ticket }}.", variables={"ticket": {}}), used={"ticket"}) == {}
 
 
 def test_an_unused_and_an_undeclared_variable():
-    findings = found(chat("{{ b }}", variables={"a": {}}), used={"b"})
+    findings = lint_codes(chat("{{ b }}", variables={"a": {}}), used={"b"})
 
     assert findings["variable.unused"].pointer == "/variables/a"
     assert "b is used" in findings["variable.undeclared"].message
 
 
 def test_what_a_partial_declares_need_not_be_declared_again():
-    assert found(chat("x"), used={"company"}, inherited={"company"}) == {}
+    assert lint_codes(chat("x"), used={"company"}, inherited={"company"}) == {}
 
 
 SCHEMA = {"format": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
@@ -49,7 +49,7 @@ SCHEMA = {"format": "json_schema", "schema": {"type": "object", "properties": {"
     ],
 )
 def test_format_instructions_that_contradict(text: str, response: dict[str, Any], code: str, line: int | None):
-    finding = found(chat(text, response=response))[code]
+    finding = lint_codes(chat(text, response=response))[code]
 
     assert finding.line == line
 
@@ -64,12 +64,12 @@ def test_format_instructions_that_contradict(text: str, response: dict[str, Any]
     ],
 )
 def test_format_instructions_that_agree(text: str, response: dict[str, Any]):
-    assert not [code for code in found(chat(text, response=response)) if code.startswith("format.")]
+    assert not [code for code in lint_codes(chat(text, response=response)) if code.startswith("format.")]
 
 
 @pytest.mark.parametrize(("tokens", "speaks"), [(2_000, False), (2_001, True)])
 def test_more_than_two_thousand_tokens_asks_for_fine_tuning(tokens: int, speaks: bool):
-    assert ("size.tokens" in found(chat("x"), tokens=tokens)) is speaks
+    assert ("size.tokens" in lint_codes(chat("x"), tokens=tokens)) is speaks
 
 
 @pytest.mark.parametrize(("pairs", "speaks"), [(5, False), (6, True)])
@@ -77,14 +77,14 @@ def test_more_than_five_examples_asks_for_fine_tuning(pairs: int, speaks: bool):
     shots = [{"role": role, "content": f"{role} {n}"} for n in range(pairs) for role in ("user", "assistant")]
     document = {"messages": [*shots, {"role": "user", "content": "x"}]}
 
-    assert ("size.examples" in found(document)) is speaks
+    assert ("size.examples" in lint_codes(document)) is speaks
 
 
 def test_a_sentence_that_stands_twice():
     text = "If two categories fit, choose the one that blocks the customer."
 
-    assert found(chat(f"{text}\nBe brief.\n{text}"))["text.repeated"].line == 3
-    assert found(chat("Answer.\nAnswer.")) == {}
+    assert lint_codes(chat(f"{text}\nBe brief.\n{text}"))["text.repeated"].line == 3
+    assert lint_codes(chat("Answer.\nAnswer.")) == {}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_an_example_that_the_schema_refuses(answer: str, why: str | None):
     shots = [("user", "q"), ("assistant", answer), ("user", "q2")]
     document = {"messages": [{"role": role, "content": text} for role, text in shots], "response": SCHEMA}
 
-    finding = found(document).get("example.invalid")
+    finding = lint_codes(document).get("example.invalid")
 
     assert (finding is None) if why is None else (finding is not None and why in finding.message)
 
@@ -103,15 +103,15 @@ def test_an_example_that_the_schema_refuses(answer: str, why: str | None):
 def test_an_answer_that_the_model_goes_on_with_is_no_example():
     shots = [("user", "q"), ("assistant", "{")]
 
-    assert not found({"messages": [{"role": role, "content": text} for role, text in shots], "response": SCHEMA})
+    assert not lint_codes({"messages": [{"role": role, "content": text} for role, text in shots], "response": SCHEMA})
 
 
 def test_a_strict_schema_leaves_nothing_open():
     strict = {**SCHEMA, "strict": True}
-    assert found(chat("x", response=strict))["schema.not_strict"].pointer == "/response/schema"
+    assert lint_codes(chat("x", response=strict))["schema.not_strict"].pointer == "/response/schema"
 
     closed = {"type": "object", "additionalProperties": False, "properties": {"a": {}}, "required": ["a"]}
-    assert found(chat("x", response={**strict, "schema": closed})) == {}
+    assert lint_codes(chat("x", response={**strict, "schema": closed})) == {}
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(?=x)"])
@@ -123,7 +123,7 @@ def test_a_schema_cannot_make_linting_slow_or_fail(pattern: str):
         "response": {"format": "json_schema", "schema": schema},
     }
 
-    found(document)
+    lint_codes(document)
 
 
 def test_a_schema_is_never_fetched():
@@ -149,8 +149,8 @@ def test_a_schema_is_never_fetched():
     ],
 )
 def test_what_only_looks_like_a_schema_is_none(schema: dict[str, Any]):
-    assert found(chat("x", response={"format": "json_schema", "strict": True, "schema": schema})) == {}
+    assert lint_codes(chat("x", response={"format": "json_schema", "strict": True, "schema": schema})) == {}
 
 
 def test_a_message_that_says_nothing():
-    assert found(chat("x", " "))["text.empty"].pointer == "/messages/1/content"
+    assert lint_codes(chat("x", " "))["text.empty"].pointer == "/messages/1/content"

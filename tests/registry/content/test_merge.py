@@ -27,18 +27,18 @@ def merged(base: Any, theirs: Any, mine: Any, choices: Any = None) -> Any:
 
 @settings(max_examples=200, deadline=None)
 @given(contents, contents)
-def test_where_only_one_side_changed_the_merge_is_that_side(base: Any, other: Any):
+def test_where_only_one_version_changed_the_merge_is_that_version(base: Any, other: Any):
     assert normalise(merged(base, base, other)) == other
     assert normalise(merged(base, other, other)) == other
 
 
 @settings(max_examples=200, deadline=None)
 @given(contents, contents)
-def test_their_change_alone_brings_their_messages_and_settings(base: Any, theirs: Any):
+def test_their_change_alone_keeps_their_messages_and_settings(base: Any, theirs: Any):
     result = normalise(merged(base, theirs, base))
 
     def ordered(content: Any) -> list[Any]:
-        return sorted((one["role"], one["content"]) for one in content["messages"])
+        return sorted((message["role"], message["content"]) for message in content["messages"])
 
     assert ordered(result) == ordered(theirs)
     assert result.get("model") == theirs.get("model")
@@ -46,12 +46,12 @@ def test_their_change_alone_brings_their_messages_and_settings(base: Any, theirs
 
 @settings(max_examples=200, deadline=None)
 @given(contents, contents, contents)
-def test_no_part_of_either_side_is_lost_from_sight(base: Any, theirs: Any, mine: Any):
+def test_no_part_of_either_version_is_lost(base: Any, theirs: Any, mine: Any):
     parts = merge(base, theirs, mine)
 
-    for side, content in (("theirs", theirs), ("mine", mine)):
-        shown = [getattr(part, side) for part in parts if part.key.startswith("message-")]
-        assert sorted(map(str, filter(None, shown))) == sorted(map(str, content["messages"]))
+    for source, content in (("theirs", theirs), ("mine", mine)):
+        texts = [getattr(part, source) for part in parts if part.key.startswith("message-")]
+        assert sorted(map(str, filter(None, texts))) == sorted(map(str, content["messages"]))
     assert len({part.key for part in parts}) == len(parts)
 
 
@@ -74,7 +74,7 @@ def test_changes_of_one_line_are_a_conflict_that_keeps_mine_until_somebody_choos
 def test_a_message_that_they_added_comes_after_the_one_it_follows_there():
     result = merged(chat("a", "b"), chat("a", "new", "b"), chat("a", "b changed by me b"))
 
-    assert [one["content"] for one in result["messages"]] == ["a", "new", "b changed by me b"]
+    assert [message["content"] for message in result["messages"]] == ["a", "new", "b changed by me b"]
 
 
 def test_a_message_that_i_removed_and_they_changed_is_a_conflict():
@@ -86,7 +86,7 @@ def test_a_message_that_i_removed_and_they_changed_is_a_conflict():
 def test_the_same_new_message_of_both_is_there_once():
     result = merged(chat("a"), chat("a", "both"), chat("a", "both"))
 
-    assert [one["content"] for one in result["messages"]] == ["a", "both"]
+    assert [message["content"] for message in result["messages"]] == ["a", "both"]
 
 
 def test_settings_variables_and_pins_are_parts_of_their_own():

@@ -86,9 +86,9 @@ def test_the_unicode_form_does_not_change_the_hash(content: Any, form: Any):
 
 @given(CONTENT)
 def test_whole_floats_are_integers(content: Any):
-    one, other = ({**content, "model": {"temperature": value}} for value in (1, 1.0))
+    as_integer, as_float = ({**content, "model": {"temperature": value}} for value in (1, 1.0))
 
-    assert digest(one) == digest(other)
+    assert digest(as_integer) == digest(as_float)
 
 
 @given(CONTENT)
@@ -191,7 +191,7 @@ def test_the_hash_is_the_published_one():
         ({**BASE, "messages": [{"role": "user", "content": "\ud800"}]}, "/messages/0/content"),
     ],
 )
-def test_a_fault_is_told_with_its_place(document: Any, pointer: str):
+def test_a_fault_has_its_pointer(document: Any, pointer: str):
     with pytest.raises(Problem) as refused:
         normalise(document)
 
@@ -212,8 +212,8 @@ def test_a_schema_cannot_make_the_server_fetch_or_open_anything(place: str):
 
     with HTTPServer(("127.0.0.1", 0), Visited) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        foreign = {"$schema": f"http://127.0.0.1:{server.server_port}/x"}
-        schema = {"properties": {"a": foreign}} if place == "inside" else foreign
+        fetching = {"$schema": f"http://127.0.0.1:{server.server_port}/x"}
+        schema = {"properties": {"a": fetching}} if place == "inside" else fetching
         member = {"response": {"format": "json_schema", "schema": schema}}
         if place == "tool":
             member = {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
@@ -225,7 +225,7 @@ def test_a_schema_cannot_make_the_server_fetch_or_open_anything(place: str):
     assert visits == []
 
 
-def test_a_schema_may_name_a_known_dialect():
+def test_a_schema_may_name_a_known_protocol():
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
 
     assert normalise({**BASE, "response": {"format": "json_schema", "schema": schema}})["response"]["schema"] == schema
@@ -251,7 +251,7 @@ def test_a_document_over_one_megabyte_is_refused():
     assert refused.value.code == "content.too_large"
 
 
-def test_all_faults_are_told_at_once():
+def test_all_faults_are_reported_at_once():
     with pytest.raises(Problem) as refused:
         normalise({**BASE, "model": {"temperature": 9, "top_p": 9}, "typo": 1})
 

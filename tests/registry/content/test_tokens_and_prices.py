@@ -40,16 +40,16 @@ def test_special_tokens_in_a_prompt_are_text():
 
 
 def test_a_price_is_for_a_thousand_calls():
-    price = list_prices.per_thousand_calls("gpt-4o-mini", 1_000, 100)
+    price = list_prices.price_per_thousand_calls("gpt-4o-mini", 1_000, 100)
 
     assert price is not None
-    assert price.input == 1_000 * list_prices.per_thousand_calls("gpt-4o-mini", 1).input  # type: ignore[union-attr]
+    assert price.input == 1_000 * list_prices.price_per_thousand_calls("gpt-4o-mini", 1).input  # type: ignore[union-attr]
     assert price.total == price.input + price.output  # type: ignore[operator]
     assert price.input > 0
 
 
 def test_without_a_longest_answer_only_the_input_has_a_price():
-    price = list_prices.per_thousand_calls("gpt-4o-mini", 1_000)
+    price = list_prices.price_per_thousand_calls("gpt-4o-mini", 1_000)
 
     assert price is not None
     assert (price.output, price.total) == (None, price.input)
@@ -57,12 +57,12 @@ def test_without_a_longest_answer_only_the_input_has_a_price():
 
 @pytest.mark.parametrize("model", ["", "gemma-3-270m-from-my-machine", "ft:nothing::x"])
 def test_an_unknown_model_has_no_price(model: str):
-    assert list_prices.per_thousand_calls(model, 10) is None
+    assert list_prices.price_per_thousand_calls(model, 10) is None
 
 
 def test_offered_models_have_prices():
     models = list_prices.listed_models()
 
     assert "gpt-4o-mini" in models
-    assert all(list_prices.per_thousand_calls(model, 1) for model in models)
-    assert isinstance(list_prices.per_thousand_calls(models[0], 1).input, Decimal)  # type: ignore[union-attr]
+    assert all(list_prices.price_per_thousand_calls(model, 1) for model in models)
+    assert isinstance(list_prices.price_per_thousand_calls(models[0], 1).input, Decimal)  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Ready answers in front of Django, asked without a network, with a listener as a web process has one."""
+"""The response cache in front of Django, called without a network, with a listener as in a web process."""
 
 from collections import deque
 from typing import Any
@@ -8,9 +8,9 @@ from django.db import connection
 
 from registry.delivery import invalidation, request_scope
 from registry.delivery import wsgi as delivery_wsgi
-from registry.delivery.fetch_recorder import Counting, Fetch
+from registry.delivery.fetch_recorder import Fetch, FetchRecorder
 from registry.delivery.invalidation import Listener
-from registry.delivery.response_cache import Table
+from registry.delivery.response_cache import ResponseCache
 from registry.delivery.wsgi import Delivery
 from registry.models import APIKey
 from tests.waiting import soon
@@ -19,25 +19,25 @@ FETCH = "/api/v1/prompts/support.triage/versions/production"
 
 
 class Door:
-    """A delivery with a listener, as a web process has one."""
+    """A delivery with a listener, as in a web process."""
 
-    def __init__(self, inner: Any = None, most: int = 1_000_000) -> None:
-        self.asked = 0
+    def __init__(self, inner: Any = None, max_bytes: int = 1_000_000) -> None:
+        self.django_calls = 0
         self.fetched: deque[Fetch] = deque()
-        self.table = Table(most)
-        self.counting = Counting(self.fetched, invalidation.connect)
-        self.listener = Listener(self.table, self.counting)
-        self.told = True
+        self.cache = ResponseCache(max_bytes)
+        self.recorder = FetchRecorder(self.fetched, invalidation.connect)
+        self.listener = Listener(self.cache, self.recorder)
+        self.is_listening = True
         self._inner = inner or WSGIHandler()
         self.wsgi = Delivery(
             self._ask,
-            self.table,
-            told_at=lambda: delivery_wsgi.time.monotonic() if self.told else float("-inf"),
+            self.cache,
+            current_until=lambda: delivery_wsgi.time.monotonic() if self.is_listening else float("-inf"),
             fetched=self.fetched,
         )
 
     def _ask(self, environ: Any, start_response: Any) -> Any:
-        self.asked += 1
+        self.django_calls += 1
         return self._inner(environ, start_response)
 
     def get(self, path: str, token: str = "", method: str = "GET", **headers: str) -> "Answer":
@@ -49,9 +49,9 @@ class Door:
             **({"HTTP_AUTHORIZATION": f"Bearer {token}"} if token else {}),
             **{f"HTTP_{name.upper()}": value for name, value in headers.items()},
         }
-        said: list[Any] = []
-        body = b"".join(self.wsgi(environ, lambda status, found, _=None: said.extend((status, dict(found)))))
-        return Answer(int(said[0][:3]), said[1], body)
+        started: list[Any] = []
+        body = b"".join(self.wsgi(environ, lambda status, headers, _=None: started.extend((status, dict(headers)))))
+        return Answer(int(started[0][:3]), started[1], body)
 
 
 class Answer:
@@ -59,19 +59,19 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
     def plain(self) -> dict[str, str]:
-        """Headers that do not differ from request to request."""
+        """Return the headers that do not differ from request to request."""
         ours = {"X-Request-ID", "Vary", "Content-Length"}
         return {name: value for name, value in self.headers.items() if name not in ours}
 
 
-class heard:  # noqa: N801 - reads as a word of the test
+class listening:  # noqa: N801 - a context manager, named like one
     """A listener that is connected, and whose thread ends with the test."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
 
     def __enter__(self) -> None:
-        assert soon(self._door.listener.is_told)
+        assert soon(self._door.listener.is_listening)
 
     def __exit__(self, *_: object) -> None:
         self._door.listener.stop()
@@ -83,14 +83,14 @@ def broken(_: Any, start_response: Any) -> list[bytes]:
 
 
 def answered(environ: Any, start_response: Any) -> list[bytes]:
-    """As a view would: the body says whose it is."""
+    """Answer as a view does; the body names the key."""
     token = environ["HTTP_AUTHORIZATION"]
-    request_scope.by(APIKey(pk=1, project_id=len(token), key_id="x"))
+    request_scope.set_key(APIKey(pk=1, project_id=len(token), key_id="x"))
     start_response("200 OK", [("ETag", '"t"'), ("Content-Type", "application/json")])
     return [f"{token} {environ['PATH_INFO']} {environ['QUERY_STRING']}".encode()]
 
 
 def parameters() -> dict[str, Any]:
-    described = connection.settings_dict
+    database = connection.settings_dict
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return {name: described[key] for name, key in names.items() if described[key]}
+    return {name: database[key] for name, key in names.items() if database[key]}

@@ -1,4 +1,4 @@
-"""The wall between what is ready and what may be slow: places are given back, whatever becomes of an answer."""
+"""The bulkhead in front of Django: slots are freed, however a response ends."""
 
 import gc
 import json
@@ -11,10 +11,10 @@ from registry.delivery.bulkhead import Bulkhead
 
 
 class Server:
-    """Asks as a WSGI server does, and keeps what it was told."""
+    """Calls as a WSGI server does, and keeps the status and headers."""
 
-    def __init__(self, inner: Any, places: int = 1, waiting: int = 1) -> None:
-        self.wall = Bulkhead(inner, places=places, waiting=waiting, seconds=0.01)
+    def __init__(self, inner: Any, slots: int = 1, waiting: int = 1) -> None:
+        self.bulkhead = Bulkhead(inner, slots=slots, waiting=waiting, seconds=0.01)
         self.status = ""
         self.headers: dict[str, str] = {}
 
@@ -22,7 +22,7 @@ class Server:
         def start(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
             self.status, self.headers = status, dict(headers)
 
-        return self.wall({"PATH_INFO": path, "REQUEST_METHOD": method}, start)
+        return self.bulkhead({"PATH_INFO": path, "REQUEST_METHOD": method}, start)
 
     def is_free(self) -> bool:
         answer = self.ask()
@@ -45,7 +45,7 @@ def well(_: Any, start_response: Any) -> Streaming:
     return Streaming()
 
 
-def test_a_place_is_taken_until_the_answer_is_closed_once():
+def test_a_slot_is_taken_until_the_response_is_closed_once():
     server = Server(well)
     answer = server.ask()
     assert b"".join(answer) == b"part"
@@ -54,12 +54,12 @@ def test_a_place_is_taken_until_the_answer_is_closed_once():
     answer.close()
     answer.close()
 
-    assert answer._answer.closed
+    assert answer._response.closed
     assert server.is_free()
-    assert server.is_free(), "a place is not given back twice, or there would be more than there are"
+    assert server.is_free(), "a slot is not freed twice, or there would be too many"
 
 
-def test_a_place_comes_back_from_an_answer_that_was_dropped():
+def test_a_dropped_response_frees_its_slot():
     server = Server(well)
     answer = server.ask()
     assert not server.is_free()
@@ -68,7 +68,7 @@ def test_a_place_comes_back_from_an_answer_that_was_dropped():
     assert server.is_free()
 
 
-def test_a_place_comes_back_from_what_failed():
+def test_a_failed_request_frees_its_slot():
     def broken(environ: Any, start_response: Any) -> Any:
         if environ["REQUEST_METHOD"] == "POST":
             raise ValueError("mine")
@@ -80,9 +80,9 @@ def test_a_place_comes_back_from_what_failed():
     assert server.is_free()
 
 
-def test_who_is_refused_is_told_in_their_own_form():
+def test_a_refusal_has_the_form_of_its_address():
     server = Server(well)
-    held = server.ask()
+    open_response = server.ask()
     problem = json.loads(b"".join(server.ask()))
     assert (server.status, problem["code"], problem["status"]) == ("503 Service Unavailable", "server.busy", 503)
     assert (server.headers["Content-Type"], server.headers["Retry-After"]) == ("application/problem+json", "2")
@@ -92,4 +92,4 @@ def test_who_is_refused_is_told_in_their_own_form():
     for free in ("/healthz", "/metrics"):
         server.ask(free)
         assert server.status == "200 OK"
-    held.close()
+    open_response.close()

@@ -19,9 +19,9 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 def triage(stage: Stage) -> Stage:
     """Version 1 is live in production, 2 in staging, 3 nowhere."""
     prompt = stage.prompt()
-    made = [stage.commit(prompt, text, model={"temperature": 0.1}) for text in ("one", "two", "three")]
-    stage.release(made[0], "production")
-    stage.release(made[1], "staging")
+    versions = [stage.commit(prompt, text, model={"temperature": 0.1}) for text in ("one", "two", "three")]
+    stage.release(versions[0], "production")
+    stage.release(versions[1], "staging")
     return stage
 
 
@@ -53,8 +53,8 @@ def test_what_may_be_cached_follows_from_the_selector(triage: Stage, api: APICli
 def test_the_same_etag_is_304_without_a_body(triage: Stage, api: APIClient):
     tag = api.get(f"{VERSIONS}/production")["ETag"]
 
-    for given in (tag, f'"x", {tag}', f"W/{tag}", "*"):
-        response = api.get(f"{VERSIONS}/production", headers={"If-None-Match": given})
+    for header in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        response = api.get(f"{VERSIONS}/production", headers={"If-None-Match": header})
         assert (response.status_code, response.content, response["ETag"]) == (304, b"", tag)
     assert api.get(f"{VERSIONS}/production", headers={"If-None-Match": '"other"'}).status_code == 200
 
@@ -218,7 +218,7 @@ def test_lists_are_paged_by_cursor(stage: Stage, api: APIClient):
     assert second["next"] is None
 
 
-def test_prompts_are_found(triage: Stage, api: APIClient):
+def test_prompts_are_filtered(triage: Stage, api: APIClient):
     tagged = triage.prompt("billing.extract")
     tagged.tags, tagged.description = ["money"], "Reads invoices"
     tagged.save()

@@ -13,14 +13,14 @@ import pytest
 from core.errors import Problem
 from registry.examples import embedders, tfidf
 from registry.examples import minilm as embedding
-from registry.examples.minilm import minilm
+from registry.examples.minilm import load_minilm
 from registry.examples.remote_embedder import RemoteEmbedder
 from registry.examples.tfidf import Lexicon
 
 
 def test_the_model_computes_what_its_authors_computed():
     # The first numbers for this text as torch's BertModel gives them (checked beside it when this was written).
-    (row,) = minilm().embed(["hello world"])
+    (row,) = load_minilm().embed(["hello world"])
 
     assert np.allclose(row[:5], [-0.034477, 0.031023, 0.006735, 0.026109, -0.039362], atol=1e-5)
     assert np.isclose(np.linalg.norm(row), 1)
@@ -28,7 +28,7 @@ def test_the_model_computes_what_its_authors_computed():
 
 def test_meaning_is_nearer_than_wording():
     texts = ["The customer was charged twice", "The server does not answer", "Please bill me only once"]
-    rows = minilm().embed(texts)
+    rows = load_minilm().embed(texts)
 
     assert rows[0] @ rows[2] > rows[0] @ rows[1]
 
@@ -36,10 +36,10 @@ def test_meaning_is_nearer_than_wording():
 def test_a_batch_is_as_each_text_alone():
     texts = ["short", "a text that is somewhat longer than the other one is", "x" * 3_000]
 
-    together = minilm().embed(texts)
+    together = load_minilm().embed(texts)
 
-    assert np.allclose(together, np.vstack([minilm().embed([text]) for text in texts]), atol=1e-5)
-    assert minilm().embed([]).shape == (0, 384)
+    assert np.allclose(together, np.vstack([load_minilm().embed([text]) for text in texts]), atol=1e-5)
+    assert load_minilm().embed([]).shape == (0, 384)
 
 
 def test_wording_survives_case_accents_and_plurals():
@@ -55,9 +55,9 @@ def test_wording_survives_case_accents_and_plurals():
 def test_without_the_package_wording_is_the_default(monkeypatch: Any):
     monkeypatch.setattr(embedding, "PACKAGE", "a_package_that_is_not_there")
 
-    assert embedders.names() == [tfidf.NAME]
+    assert embedders.embedder_names() == [tfidf.NAME]
     with pytest.raises(Problem) as refused:
-        embedders.named("minilm-l6-v2@1")
+        embedders.get_embedder("minilm-l6-v2@1")
     assert refused.value.code == "embedder.unknown"
 
 
@@ -65,9 +65,9 @@ class Answer(BaseHTTPRequestHandler):
     """A server with /embeddings that answers what the test says."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(asked)  # type: ignore[attr-defined]
-        status, body = self.server.answer(asked)  # type: ignore[attr-defined]
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append(request)  # type: ignore[attr-defined]
+        status, body = self.server.answer(request)  # type: ignore[attr-defined]
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -81,24 +81,24 @@ class Answer(BaseHTTPRequestHandler):
 
 @contextmanager
 def server(answer: Any) -> Iterator[Any]:
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    found.answer, found.asked = answer, []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=found.serve_forever, daemon=True)
+    http_server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    http_server.answer, http_server.requests = answer, []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=http_server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield found
+        yield http_server
     finally:
-        found.shutdown()
-        found.server_close()
+        http_server.shutdown()
+        http_server.server_close()
         thread.join()
 
 
-def embedder_of(found: Any, dimensions: int | None = None) -> RemoteEmbedder:
-    return RemoteEmbedder(f"http://127.0.0.1:{found.server_port}/v1", "key", "tiny", dimensions)
+def embedder_of(http_server: Any, dimensions: int | None = None) -> RemoteEmbedder:
+    return RemoteEmbedder(f"http://127.0.0.1:{http_server.server_port}/v1", "key", "tiny", dimensions)
 
 
-def good(asked: Any) -> tuple[int, Any]:
-    rows = [{"index": i, "embedding": [3.0, 4.0], "object": "embedding"} for i in range(len(asked["input"]))]
+def good(request: Any) -> tuple[int, Any]:
+    rows = [{"index": i, "embedding": [3.0, 4.0], "object": "embedding"} for i in range(len(request["input"]))]
     return 200, {
         "data": rows[::-1],
         "model": "tiny",
@@ -108,13 +108,13 @@ def good(asked: Any) -> tuple[int, Any]:
 
 
 def test_any_server_with_embeddings_will_do():
-    with server(good) as found:
-        embedder = embedder_of(found)
+    with server(good) as http_server:
+        embedder = embedder_of(http_server)
         rows = embedder.embed(["a"] * 130)
 
     assert rows.shape == (130, 2)
     assert np.allclose(rows[0], [0.6, 0.8])
-    assert [len(one["input"]) for one in found.asked] == [128, 2]
+    assert [len(request["input"]) for request in http_server.requests] == [128, 2]
     assert embedder.name == "tiny@api"
     assert RemoteEmbedder("http://127.0.0.1:1", "", "tiny", 256).name == "tiny@256"
 
@@ -131,12 +131,12 @@ def test_any_server_with_embeddings_will_do():
     ],
 )
 def test_a_server_that_answers_anything_else_has_failed(answer: Any):
-    with server(lambda _: answer) as found, pytest.raises(Problem) as refused:
-        embedder_of(found).embed(["a"])
+    with server(lambda _: answer) as http_server, pytest.raises(Problem) as refused:
+        embedder_of(http_server).embed(["a"])
 
     assert refused.value.code == "embedder.failed"
 
 
 def test_other_dimensions_than_were_asked_for_are_refused():
-    with server(good) as found, pytest.raises(Problem, match="dimensions"):
-        embedder_of(found, 8).embed(["a"])
+    with server(good) as http_server, pytest.raises(Problem, match="dimensions"):
+        embedder_of(http_server, 8).embed(["a"])

@@ -40,23 +40,23 @@ def shots_of(rows: Any = TICKETS) -> list[dict[str, Any]]:
 
 
 def make_set(stage: Stage, rows: Any = TICKETS, name: str = "support.tickets") -> ExampleSetVersion:
-    made = example_sets.create(stage.edith, name=name)
-    return example_sets.commit(stage.edith, made, examples=shots_of(rows), message="First").version
+    example_set = example_sets.create(stage.edith, name=name)
+    return example_sets.commit(stage.edith, example_set, examples=shots_of(rows), message="First").version
 
 
 def embed(version: ExampleSetVersion) -> None:
     for work in Embedding.objects.filter(version=version):
-        vector_search.fill(work)
+        vector_search.embed_missing(work)
 
 
-def picking(version: ExampleSetVersion, **asked: Any) -> dict[str, Any]:
+def picking(version: ExampleSetVersion, **selection: Any) -> dict[str, Any]:
     return {
         "messages": [
             {"role": "system", "content": "Sort"},
             {"role": "placeholder", "name": "examples"},
             {"role": "user", "content": "{{ ticket }}"},
         ],
-        "examples": {"set": version.content_hash, **asked},
+        "examples": {"set": version.content_hash, **selection},
     }
 
 
@@ -66,13 +66,13 @@ def commit(stage: Stage, content: dict[str, Any], name: str = "support.route") -
 
 def test_a_commit_keeps_examples_once_and_in_order(stage: Stage):
     first = make_set(stage)
-    example_set = example_sets.named(stage.project, "support.tickets")
+    example_set = example_sets.get_example_set(stage.project, "support.tickets")
 
     second = example_sets.commit(stage.edith, example_set, examples=shots_of(TICKETS[::-1])).version
 
     assert (first.number, second.number, first.size) == (1, 2, 5)
     assert Example.objects.count() == 5
-    assert [shot.input for shot in example_sets.shots(second)] == [text for text, _ in TICKETS[::-1]]
+    assert [shot.input for shot in example_sets.version_shots(second)] == [text for text, _ in TICKETS[::-1]]
     assert AuditEntry.objects.filter(action="example_set.committed").count() == 2
 
 
@@ -81,13 +81,13 @@ def test_going_back_to_earlier_examples_is_a_step_forward(stage: Stage):
     more = example_sets.revise(
         stage.edith, first.example_set, changed={}, added=[{"input": "bad", "output": "x"}]
     ).version
-    bad = example_sets.places(more).last()
+    bad = example_sets.version_places(more).last()
     assert bad
 
     back = example_sets.revise(stage.edith, first.example_set, changed={}, removed=[bad.example_id])
 
     assert (back.created, back.version.number, back.version.content_hash) == (True, 3, first.content_hash)
-    assert example_sets.pinned(stage.project.pk, first.content_hash) == first
+    assert example_sets.get_pinned_version(stage.project.pk, first.content_hash) == first
 
 
 def test_the_same_examples_are_the_same_version(stage: Stage):
@@ -96,13 +96,13 @@ def test_the_same_examples_are_the_same_version(stage: Stage):
     again = example_sets.commit(stage.edith, first.example_set, examples=shots_of())
 
     assert (again.version.pk, again.created) == (first.pk, False)
-    assert example_sets.pinned(stage.project.pk, first.content_hash) == first
-    assert example_sets.selected(stage.project, "support.tickets", first.content_hash[:20]) == first
+    assert example_sets.get_pinned_version(stage.project.pk, first.content_hash) == first
+    assert example_sets.get_version(stage.project, "support.tickets", first.content_hash[:20]) == first
 
 
 def test_what_somebody_else_committed_is_not_overwritten(stage: Stage):
     first = make_set(stage)
-    place = example_sets.places(first).first()
+    place = example_sets.version_places(first).first()
     assert place
 
     theirs = example_sets.revise(stage.rhea, first.example_set, changed={}, added=[{"input": "new", "output": "x"}])
@@ -111,7 +111,7 @@ def test_what_somebody_else_committed_is_not_overwritten(stage: Stage):
     )
 
     assert theirs.version.size == mine.version.size == 6
-    assert [shot.input for shot in example_sets.shots(mine.version)][::5] == ["a", "new"]
+    assert [shot.input for shot in example_sets.version_shots(mine.version)][::5] == ["a", "new"]
     with pytest.raises(Problem) as refused:
         example_sets.revise(stage.edith, first.example_set, changed={}, removed=[place.example_id])
     assert refused.value.code == "examples.changed_elsewhere"
@@ -121,12 +121,12 @@ def test_what_somebody_else_committed_is_not_overwritten(stage: Stage):
 
 
 def test_two_commits_at_once_become_two_versions(live_stage: Stage):
-    made = example_sets.create(live_stage.edith, name="race")
+    example_set = example_sets.create(live_stage.edith, name="race")
     barrier = threading.Barrier(2)
 
     def run(number: int) -> None:
         barrier.wait()
-        example_sets.commit(live_stage.edith, made, examples=[{"input": f"{number}", "output": "x"}])
+        example_sets.commit(live_stage.edith, example_set, examples=[{"input": f"{number}", "output": "x"}])
         connection.close()
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(2)]
@@ -135,10 +135,10 @@ def test_two_commits_at_once_become_two_versions(live_stage: Stage):
     for thread in threads:
         thread.join()
 
-    assert sorted(made.versions.values_list("number", flat=True)) == [1, 2]
-    made.refresh_from_db()
-    assert made.head
-    assert made.head.number == 2
+    assert sorted(example_set.versions.values_list("number", flat=True)) == [1, 2]
+    example_set.refresh_from_db()
+    assert example_set.head
+    assert example_set.head.number == 2
 
 
 def test_a_set_in_use_is_not_archived(stage: Stage):
@@ -205,12 +205,12 @@ def test_similar_picks_by_meaning_and_says_so(stage: Stage):
 
     request = versions.render(prompt, {"ticket": "You took my money two times"})
 
-    told = request["examples"]
-    assert prompt.content["examples"]["embedder"] == embedders.default() == "minilm-l6-v2@1"
-    assert {one["label"] for one in told["chosen"]} == {"billing"}
-    assert told["query"] == "You took my money two times"
-    assert told["chosen"][0]["score"] > told["chosen"][1]["score"]
-    assert request["messages"][1]["content"] == told["chosen"][0]["input"]
+    examples = request["examples"]
+    assert prompt.content["examples"]["embedder"] == embedders.default_embedder() == "minilm-l6-v2@1"
+    assert {pick["label"] for pick in examples["chosen"]} == {"billing"}
+    assert examples["query"] == "You took my money two times"
+    assert examples["chosen"][0]["score"] > examples["chosen"][1]["score"]
+    assert request["messages"][1]["content"] == examples["chosen"][0]["input"]
 
 
 def test_without_a_query_examples_are_like_what_the_user_says_last(stage: Stage):
@@ -226,8 +226,8 @@ def test_the_embedder_is_part_of_the_hash(stage: Stage):
     by_wording = commit(stage, picking(version, select="similar", k=1, embedder=tfidf.NAME), name="b")
 
     assert by_meaning.content_hash != by_wording.content_hash
-    told = versions.render(by_wording, {"ticket": "timeout of the servers"})["examples"]
-    assert told["chosen"][0]["label"] == "incident"
+    examples = versions.render(by_wording, {"ticket": "timeout of the servers"})["examples"]
+    assert examples["chosen"][0]["label"] == "incident"
     with pytest.raises(Problem) as refused:
         commit(stage, picking(version, select="similar", embedder="word2vec@7"), name="c")
     assert refused.value.code == "embedder.unknown"
@@ -237,10 +237,10 @@ def test_balanced_shows_each_label(stage: Stage):
     version = make_set(stage)
     prompt = commit(stage, picking(version, select="balanced", k=3, per_label=1))
 
-    told = versions.render(prompt, {"ticket": "charged twice, refund please"})["examples"]
+    examples = versions.render(prompt, {"ticket": "charged twice, refund please"})["examples"]
 
-    assert sorted(one["label"] for one in told["chosen"]) == ["billing", "how-to", "incident"]
-    assert "has its 1 already" in told["passed_over"][0]["why"]
+    assert sorted(pick["label"] for pick in examples["chosen"]) == ["billing", "how-to", "incident"]
+    assert "has its 1 already" in examples["passed_over"][0]["why"]
 
 
 def test_a_text_prompt_goes_through_its_examples_itself(stage: Stage):
@@ -303,28 +303,28 @@ def test_embedding_goes_on_where_it_stopped(stage: Stage, monkeypatch: Any):
         plain(*arguments)
 
     monkeypatch.setattr(vector_search, "_store", failing)
-    vector_search.fill(work)
+    vector_search.embed_missing(work)
     work.refresh_from_db()
     assert (work.state, work.done, work.error) == (EmbeddingState.FAILED, 64, "It fell over.")
     with pytest.raises(Problem, match="fell over"):
         vector_search.nearest(version, work.embedder, "x", 1)
 
-    vector_search.again(work)
-    vector_search.fill(work)
+    vector_search.retry(work)
+    vector_search.embed_missing(work)
     work.refresh_from_db()
     assert (work.state, work.done) == (EmbeddingState.DONE, 150)
 
 
 def test_one_worker_embeds_and_a_dead_ones_work_is_taken_over(stage: Stage):
     work = Embedding.objects.get(version=make_set(stage))
-    Embedding.objects.update(state=EmbeddingState.RUNNING, beat_at=timezone.now())
+    Embedding.objects.update(state=EmbeddingState.RUNNING, heartbeat_at=timezone.now())
 
-    vector_search.fill(work)
+    vector_search.embed_missing(work)
     assert not ExampleVector.objects.exists()
 
-    Embedding.objects.update(beat_at=timezone.now() - 2 * vector_search.SILENCE)
-    assert list(vector_search.open_work()) == [work]
-    vector_search.fill(work)
+    Embedding.objects.update(heartbeat_at=timezone.now() - 2 * Embedding.LEASE_TIMEOUT)
+    assert list(vector_search.claimable_embeddings()) == [work]
+    vector_search.embed_missing(work)
     assert ExampleVector.objects.count() == 5
 
 
@@ -332,21 +332,21 @@ def test_a_few_are_embedded_on_the_spot_and_many_are_waited_for(stage: Stage):
     few = make_set(stage)
     many = make_set(stage, [(f"ticket {number}", "x") for number in range(40)], name="many")
 
-    assert vector_search.nearest(few, embedders.default(), "refund", 1)[0].shot.output == "billing"
+    assert vector_search.nearest(few, embedders.default_embedder(), "refund", 1)[0].shot.output == "billing"
     with pytest.raises(Problem) as refused:
-        vector_search.nearest(many, embedders.default(), "refund", 1)
+        vector_search.nearest(many, embedders.default_embedder(), "refund", 1)
     assert (refused.value.code, refused.value.members["waiting"]) == ("examples.not_embedded", 40)
 
 
 def random_vectors(version: ExampleSetVersion, seed: int = 5) -> np.ndarray[Any, Any]:
     """Unit vectors in place of embeddings: a stand-in for hours of computing, and easy to search by hand."""
     rows = np.random.default_rng(seed).normal(size=(version.size, minilm.MiniLM.dimensions)).astype(np.float32)
-    found = minilm.unit(rows)
-    stored = [place.example for place in example_sets.places(version)]
+    vectors = minilm.to_unit_length(rows)
+    stored = [place.example for place in example_sets.version_places(version)]
     for start in range(0, version.size, 2_000):
-        vector_search._store(stored[start : start + 2_000], minilm.MiniLM.name, found[start : start + 2_000])
+        vector_search._store(stored[start : start + 2_000], minilm.MiniLM.name, vectors[start : start + 2_000])
     Embedding.objects.filter(version=version).update(state=EmbeddingState.DONE)
-    return found
+    return vectors
 
 
 def test_the_nearest_are_those_that_looking_at_all_finds(stage: Stage):
@@ -354,40 +354,42 @@ def test_the_nearest_are_those_that_looking_at_all_finds(stage: Stage):
     rows = random_vectors(version)
     query = rows[7] + 0.4 * rows[11]
 
-    found = vector_search._by_vector(version, minilm.MiniLM.name, Vector(query).to_text(), 384, 10)
+    nearest = vector_search._by_vector(version, minilm.MiniLM.name, Vector(query).to_text(), 384, 10)
 
-    wanted = np.argsort(-(rows @ query) / np.linalg.norm(query))[:10] + 1
-    assert [one.position for one in found] == wanted.tolist()
+    expected = np.argsort(-(rows @ query) / np.linalg.norm(query))[:10] + 1
+    assert [candidate.position for candidate in nearest] == expected.tolist()
 
 
 @pytest.mark.slow
 def test_a_large_set_is_searched_by_its_own_index(live_stage: Stage, monkeypatch: Any):
     monkeypatch.setattr(vector_search, "EXACT_UP_TO", 1_000)
     shots = [Shot(f"ticket {number}", "x") for number in range(1_500)]
-    made = example_sets.create(live_stage.edith, name="large")
-    version = example_sets.commit(live_stage.edith, made, examples=shots).version
+    example_set = example_sets.create(live_stage.edith, name="large")
+    version = example_sets.commit(live_stage.edith, example_set, examples=shots).version
     rows = random_vectors(version)
     vector_search._index(version, minilm.MiniLM.name)
-    newer = example_sets.commit(live_stage.edith, made, examples=shots[750:]).version
+    newer = example_sets.commit(live_stage.edith, example_set, examples=shots[750:]).version
     monkeypatch.setattr(vector_search, "EXACT_UP_TO", 500)
 
-    found = [
+    results = [
         vector_search._by_vector(newer, minilm.MiniLM.name, Vector(rows[index]).to_text(), 384, 5)
         for index in range(750, 800)
     ]
 
     # What only the older version has never comes, and the vector itself is found nearly always.
-    assert all(len(one) == 5 and all(candidate.position <= 750 for candidate in one) for one in found)
-    hits = sum(one[0].shot.input == f"ticket {index}" for index, one in enumerate(found, start=750))
+    assert all(len(nearest) == 5 and all(candidate.position <= 750 for candidate in nearest) for nearest in results)
+    hits = sum(nearest[0].shot.input == f"ticket {index}" for index, nearest in enumerate(results, start=750))
     assert hits >= 48
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'example_vectors\\_%%' AND indexdef LIKE '%%hnsw%%'"
         )
-        assert f"example_set_id = {made.pk}" in cursor.fetchone()[0]
+        assert f"example_set_id = {example_set.pk}" in cursor.fetchone()[0]
 
 
 def test_lists_of_sets_are_told_by_their_heads(stage: Stage):
     make_set(stage)
 
-    assert [one.head and one.head.number for one in ExampleSet.objects.select_related("head")] == [1]
+    assert [
+        example_set.head and example_set.head.number for example_set in ExampleSet.objects.select_related("head")
+    ] == [1]

@@ -62,9 +62,9 @@ def test_a_prompt_is_one_readable_file(written: Path):
 def test_the_round_trip_is_lossless(written: Path, stage: Stage):
     run("project", "create", "--project", "copy")
 
-    said = run("import", str(written), "--project", "copy")
+    output = run("import", str(written), "--project", "copy")
 
-    assert said == "copy: 3 new prompts, 4 new versions, 0 known already.\n"
+    assert output == "copy: 3 new prompts, 4 new versions, 0 known already.\n"
     assert state("copy") == state("paper")
     copied = PromptVersion.objects.get(prompt__project__slug="copy", prompt__name="support.triage")
     assert versions.render(copied, {})["messages"][0]["content"] == "Be kind\n\n=== user ===\n"

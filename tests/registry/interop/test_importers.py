@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.errors import Problem
 from core.references import is_prompt_name
 from registry.content.normalize import normalise
-from registry.interop.importers.convert import ForeignPrompt, own_name, read
+from registry.interop.importers.convert import SourcePrompt, local_name, read_prompts
 from registry.interop.importers.text import Variables, template
 from tests.core.test_rendering import text_of
 
@@ -29,20 +29,20 @@ OPENAI = {
 }
 
 
-def only(found: list[ForeignPrompt]) -> ForeignPrompt:
-    (prompt,) = found
+def only(prompts: list[SourcePrompt]) -> SourcePrompt:
+    (prompt,) = prompts
     assert prompt.refusal is None, prompt.refusal
     return prompt
 
 
 def refusal(source: str, document: object) -> Problem:
-    (prompt,) = read(source, document)
+    (prompt,) = read_prompts(source, document)
     assert prompt.refusal
     return prompt.refusal
 
 
 def test_a_prompt_object_of_openai_keeps_all_that_decides_its_answers():
-    prompt = only(read("openai", json.dumps(OPENAI)))
+    prompt = only(read_prompts("openai", json.dumps(OPENAI)))
 
     (version,) = prompt.versions
     assert (prompt.source, prompt.name, version.source, version.message) == (
@@ -78,7 +78,7 @@ def test_an_answer_of_openai_says_that_its_variables_are_filled_in():
         ],
     }
 
-    prompt = only(read("openai", answer))
+    prompt = only(read_prompts("openai", answer))
 
     assert (prompt.source, prompt.versions[0].source) == ("pmpt_7", "2")
     assert "filled in already (name)" in prompt.versions[0].notes[0]
@@ -90,10 +90,12 @@ def test_versions_of_langfuse_come_oldest_first_and_say_where_they_were_live():
         {"name": "Support/Triage", "version": 9, "type": "text", "prompt": "One {{x}}", "commitMessage": "First"},
     ]
 
-    prompt = only(read("langfuse", "\n".join(map(json.dumps, rows))))
+    prompt = only(read_prompts("langfuse", "\n".join(map(json.dumps, rows))))
 
     assert prompt.name == "support.triage"
-    assert [(one.source, one.message, list(one.labels), one.content["text"]) for one in prompt.versions] == [
+    assert [
+        (version.source, version.message, list(version.labels), version.content["text"]) for version in prompt.versions
+    ] == [
         ("9", "First", [], "One {{ x }}"),
         ("10", "Version 10 there", ["production"], "Two {{ x }}"),
     ]
@@ -108,7 +110,7 @@ def test_a_prompt_of_langfuse_comes_after_those_that_it_includes():
         ]
     }
 
-    tone, a = read("langfuse", rows, {"Tone": "shared.tone"})
+    tone, a = read_prompts("langfuse", rows, {"Tone": "shared.tone"})
 
     assert (tone.name, tone.versions[0].content["model"]) == ("shared.tone", {"temperature": 0.2})
     assert tone.versions[0].notes == ["The setting team was left out: it means nothing here."]
@@ -122,7 +124,7 @@ PLACEHOLDER = {"type": "placeholder", "name": "history"}
 
 
 def test_prompts_of_promptfoo_are_what_the_user_says_or_a_conversation():
-    found = read(
+    prompts = read_prompts(
         "promptfoo",
         """
 prompts:
@@ -136,19 +138,19 @@ tests: []
 """,
     )
 
-    assert [one.name for one in found] == ["prompt-1", "careful-one", "prompt-3", "prompt-4"]
-    assert found[0].versions[0].content["messages"] == [{"role": "user", "content": "Sort: {{ticket}}"}]
-    assert [one["role"] for one in found[1].versions[0].content["messages"]] == ["system", "user"]
-    assert found[2].versions[0].content["messages"] == [{"role": "user", "content": "[note] {{ticket}}"}]
-    assert found[3].refusal
-    assert "file of its own" in found[3].refusal.detail
+    assert [prompt.name for prompt in prompts] == ["prompt-1", "careful-one", "prompt-3", "prompt-4"]
+    assert prompts[0].versions[0].content["messages"] == [{"role": "user", "content": "Sort: {{ticket}}"}]
+    assert [message["role"] for message in prompts[1].versions[0].content["messages"]] == ["system", "user"]
+    assert prompts[2].versions[0].content["messages"] == [{"role": "user", "content": "[note] {{ticket}}"}]
+    assert prompts[3].refusal
+    assert "file of its own" in prompts[3].refusal.detail
 
 
 def test_versions_of_mlflow_come_out_of_their_tags():
     def tags(**values: str) -> list[dict[str, str]]:
         return [{"key": key.replace("__", "."), "value": value} for key, value in values.items()]
 
-    found = read(
+    prompts = read_prompts(
         "mlflow",
         {
             "model_versions": [
@@ -161,14 +163,14 @@ def test_versions_of_mlflow_come_out_of_their_tags():
         },
     )  # fmt: skip
 
-    first, second = only(found).versions
+    first, second = only(prompts).versions
     assert first.content == {"kind": "text", "text": '{{ text }} {{ "{" }}% raw'}
     assert second.content["messages"] == [{"role": "user", "content": "{{ text }}"}]
     assert (second.content["model"], second.message) == ({"name": "gpt-5", "temperature": 0.1}, "Chat")
 
 
 @pytest.mark.parametrize(
-    ("source", "document", "said"),
+    ("source", "document", "message"),
     [
         ("openai", {"id": "pmpt_1", "input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input_image"),
         ("openai", {"id": "pmpt_1", "input": [{"type": "function_call"}]}, "function_call"),
@@ -180,8 +182,8 @@ def test_versions_of_mlflow_come_out_of_their_tags():
         ("mlflow", {"name": "x", "template": "x", "model_config": '{"\\ud800": 1}'}, "character"),
     ],
 )
-def test_what_would_be_another_prompt_is_refused(source: str, document: object, said: str):
-    assert said in refusal(source, document).detail
+def test_what_would_be_another_prompt_is_refused(source: str, document: object, message: str):
+    assert message in refusal(source, document).detail
 
 
 @pytest.mark.parametrize(
@@ -199,26 +201,28 @@ def test_what_would_be_another_prompt_is_refused(source: str, document: object, 
 )
 def test_what_is_no_document_is_refused_as_a_whole(source: str, document: object):
     with pytest.raises(Problem) as caught:
-        read(source, document)
+        read_prompts(source, document)
 
     assert caught.value.code == "exchange.unreadable"
 
 
 def test_odd_variables_of_an_answer_are_passed_over():
     odd = {"object": "response", "input": "x", "prompt": {"id": "pmpt_1", "variables": 5}}
-    assert read("openai", odd)
+    assert read_prompts("openai", odd)
 
 
 def test_two_prompts_do_not_get_one_name():
     twins = [{"name": "A b", "prompt": "x"}, {"name": "a-b", "prompt": "y"}]
 
-    assert [one.refusal.code if one.refusal else "" for one in read("langfuse", twins)] == ["prompt.name_taken"] * 2
-    assert not any(one.refusal for one in read("langfuse", twins, {"A b": "c"}))
+    assert [prompt.refusal.code if prompt.refusal else "" for prompt in read_prompts("langfuse", twins)] == [
+        "prompt.name_taken"
+    ] * 2
+    assert not any(prompt.refusal for prompt in read_prompts("langfuse", twins, {"A b": "c"}))
 
 
 @given(st.text(max_size=60))
 def test_any_name_becomes_one_that_a_prompt_can_have(name: str):
-    assert is_prompt_name(own_name(name))
+    assert is_prompt_name(local_name(name))
 
 
 @given(st.lists(st.sampled_from(["{", "}", "%", "#", "{{", "}}", "{{ a }}", "{{b}}", "{%", "%}", "-", '"', " "])))

@@ -8,8 +8,8 @@ from rest_framework.test import APIClient
 
 from core.errors import Problem
 from registry.accounts import api_keys
-from registry.accounts.permissions import command_line
-from registry.interop.langfuse import prompt as as_langfuse
+from registry.accounts.permissions import actor_for_command_line
+from registry.interop.langfuse import langfuse_prompt as as_langfuse
 from tests.conftest import Stage
 
 ADDRESS = "/api/public/v2/prompts/support.triage"
@@ -17,7 +17,7 @@ ADDRESS = "/api/public/v2/prompts/support.triage"
 
 @pytest.fixture
 def client(stage: Stage) -> APIClient:
-    _, token = api_keys.issue(command_line(stage.project), name="langfuse", scopes=["read"])
+    _, token = api_keys.issue(actor_for_command_line(stage.project), name="langfuse", scopes=["read"])
     _, public, secret = token.split("_")
     return basic(f"{public}:{secret}")
 
@@ -87,7 +87,7 @@ def test_other_pairs_are_refused(triage: Stage, pair: str):
 
 
 def test_other_projects_prompts_are_not_found(triage: Stage, otis: Any):
-    _, token = api_keys.issue(command_line(otis.project), name="other", scopes=["read"])
+    _, token = api_keys.issue(actor_for_command_line(otis.project), name="other", scopes=["read"])
     _, public, secret = token.split("_")
 
     assert basic(f"{public}:{secret}").get(ADDRESS).status_code == 404

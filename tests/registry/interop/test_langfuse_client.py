@@ -8,7 +8,7 @@ from langfuse import Langfuse
 from langfuse.api import NotFoundError
 
 from registry.accounts import api_keys
-from registry.accounts.permissions import command_line
+from registry.accounts.permissions import actor_for_command_line
 from registry.prompts import versions
 from tests.conftest import Stage
 from tests.front import Front, front
@@ -34,13 +34,13 @@ def web(live_stage: Stage) -> Iterator[Front]:
 
 @pytest.fixture
 def client(live_stage: Stage, web: Front) -> Iterator[Langfuse]:
-    _, token = api_keys.issue(command_line(live_stage.project), name="service", scopes=["read"])
+    _, token = api_keys.issue(actor_for_command_line(live_stage.project), name="service", scopes=["read"])
     _, public, secret = token.split("_")
-    made = Langfuse(public_key=public, secret_key=secret, base_url=web.url, tracing_enabled=False)
+    langfuse = Langfuse(public_key=public, secret_key=secret, base_url=web.url, tracing_enabled=False)
     # The library keeps one cache for all clients with one key, and its threads for the life of the process.
-    made.clear_prompt_cache()
-    yield made
-    made.shutdown()
+    langfuse.clear_prompt_cache()
+    yield langfuse
+    langfuse.shutdown()
 
 
 def committed(stage: Stage, content: dict[str, Any], name: str) -> Any:
@@ -60,10 +60,10 @@ def test_text_and_chat_by_label_and_version(live_stage: Stage, client: Langfuse)
     assert (tone.version, tone.is_fallback) == (1, False)
     assert tone.compile(mood="kind", name="Ada") == "Be kind, kind Ada!"
     assert set(tone.labels) == {"latest", "production"}
-    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    assert triage.compile(what="tickets", ticket="My card", history=said) == [
+    history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    assert triage.compile(what="tickets", ticket="My card", history=history) == [
         {"role": "system", "content": "You sort tickets."},
-        *said,
+        *history,
         {"role": "user", "content": "My card"},
     ]
     assert triage.config["model"] == "gpt-4o-mini"
@@ -82,11 +82,11 @@ def test_its_cache_and_ours_and_a_release(live_stage: Stage, client: Langfuse, w
         if number == 1:
             live_stage.release(version.version)
     first = client.get_prompt("shared.tone")
-    asked = web.delivery.asked
+    misses = web.delivery.misses
     again = client.get_prompt("shared.tone")
     assert first.prompt == again.prompt == "v1"
-    assert web.delivery.asked == asked, "its own cache answers"
-    assert soon(lambda: client.get_prompt("shared.tone", cache_ttl_seconds=0).prompt == "v1" and web.delivery.ready)
+    assert web.delivery.misses == misses, "its own cache answers"
+    assert soon(lambda: client.get_prompt("shared.tone", cache_ttl_seconds=0).prompt == "v1" and web.delivery.hits)
 
     live_stage.release(version.version)
 

@@ -10,7 +10,7 @@ from django.db import connection
 from core.errors import Problem
 from registry.models import Promotion, PromotionStatus, Release
 from registry.promotions import environments, releases, workflow
-from registry.promotions.approvals import standing
+from registry.promotions.approvals import get_approval_status
 from registry.promotions.environments import Rules
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
@@ -36,18 +36,18 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
 
 def approved(stage: Stage, text: str = "Sort tickets", name: str = "support.triage") -> Promotion:
     prompt = stage.prompt(name)
-    asked = workflow.request(stage.edith, prompt, stage.commit(prompt, text), stage.environment("production"))
-    workflow.approve(stage.rhea, asked)
-    return asked
+    promotion = workflow.request(stage.edith, prompt, stage.commit(prompt, text), stage.environment("production"))
+    workflow.approve(stage.rhea, promotion)
+    return promotion
 
 
 def test_two_applies_make_one_release(live_stage: Stage):
-    asked = approved(live_stage)
+    promotion = approved(live_stage)
 
-    outcomes = at_once(*[lambda: workflow.apply(live_stage.edith, asked)] * 4)
+    outcomes = at_once(*[lambda: workflow.apply(live_stage.edith, promotion)] * 4)
 
-    assert sorted(map(str, (type(one).__name__ for one in outcomes))) == ["Release", "str", "str", "str"]
-    assert {one for one in outcomes if isinstance(one, str)} == {"promotion.wrong_state"}
+    assert sorted(map(str, (type(outcome).__name__ for outcome in outcomes))) == ["Release", "str", "str", "str"]
+    assert {outcome for outcome in outcomes if isinstance(outcome, str)} == {"promotion.wrong_state"}
     assert Release.objects.count() == 1
 
 
@@ -56,11 +56,11 @@ def test_an_apply_against_a_rollback_happens_before_or_after_it(live_stage: Stag
     for text in ("one", "two"):
         live_stage.release(live_stage.commit(prompt, text))
     production = live_stage.environment("production")
-    asked = workflow.request(live_stage.edith, prompt, live_stage.commit(prompt, "three"), production)
-    workflow.approve(live_stage.rhea, asked)
+    promotion = workflow.request(live_stage.edith, prompt, live_stage.commit(prompt, "three"), production)
+    workflow.approve(live_stage.rhea, promotion)
 
     applied, rolled_back = at_once(
-        lambda: workflow.apply(live_stage.edith, asked),
+        lambda: workflow.apply(live_stage.edith, promotion),
         lambda: releases.roll_back(live_stage.edith, prompt, production),
     )
 
@@ -79,19 +79,19 @@ def test_an_apply_against_a_rollback_happens_before_or_after_it(live_stage: Stag
 def test_an_approval_against_a_change_of_rules_is_never_applied_under_other_rules(live_stage: Stage):
     prompt = live_stage.prompt()
     production = live_stage.environment("production")
-    asked = workflow.request(live_stage.edith, prompt, live_stage.commit(prompt, "one"), production)
+    promotion = workflow.request(live_stage.edith, prompt, live_stage.commit(prompt, "one"), production)
 
     at_once(
-        lambda: workflow.approve(live_stage.rhea, asked),
+        lambda: workflow.approve(live_stage.rhea, promotion),
         lambda: environments.change_rules(live_stage.ada, production, Rules(True, 1, ("quality",))),
     )
 
-    found = workflow.numbered(live_stage.project, asked.pk)
-    state = standing(found)
+    current = workflow.get_promotion(live_stage.project, promotion.pk)
+    state = get_approval_status(current)
     # Either the approval came second and was given under the new rules, or it came first and is void.
-    assert (found.status == PromotionStatus.APPROVED) == state.is_approved
+    assert (current.status == PromotionStatus.APPROVED) == state.is_approved
     assert bool(state.approvals) != bool(state.void)
-    refused = at_once(lambda: workflow.apply(live_stage.edith, asked))
+    refused = at_once(lambda: workflow.apply(live_stage.edith, promotion))
     assert refused[0] in {"promotion.checks_missing", "promotion.approvals_missing"}
 
 
@@ -100,22 +100,22 @@ def test_two_reviewers_at_once_make_it_approved(live_stage: Stage):
     prompt = live_stage.prompt()
     production = live_stage.environment("production")
     environments.change_rules(live_stage.ada, production, Rules(True, 2, ()))
-    asked = workflow.request(live_stage.edith, prompt, live_stage.commit(prompt, "one"), production)
+    promotion = workflow.request(live_stage.edith, prompt, live_stage.commit(prompt, "one"), production)
 
-    at_once(lambda: workflow.approve(live_stage.rhea, asked), lambda: workflow.approve(live_stage.ralf, asked))
+    at_once(lambda: workflow.approve(live_stage.rhea, promotion), lambda: workflow.approve(live_stage.ralf, promotion))
 
-    assert Promotion.objects.get(pk=asked.pk).status == PromotionStatus.APPROVED
+    assert Promotion.objects.get(pk=promotion.pk).status == PromotionStatus.APPROVED
 
 
 def test_one_reviewer_clicking_twice_approves_once(live_stage: Stage):
     prompt = live_stage.prompt()
-    asked = workflow.request(
+    promotion = workflow.request(
         live_stage.edith, prompt, live_stage.commit(prompt, "one"), live_stage.environment("production")
     )
 
-    outcomes = at_once(*[lambda: workflow.approve(live_stage.rhea, asked)] * 3)
+    outcomes = at_once(*[lambda: workflow.approve(live_stage.rhea, promotion)] * 3)
 
-    assert sorted(one for one in outcomes if isinstance(one, str)) == ["promotion.already_approved"] * 2
+    assert sorted(outcome for outcome in outcomes if isinstance(outcome, str)) == ["promotion.already_approved"] * 2
 
 
 def test_archiving_a_partial_against_including_it(live_stage: Stage):
@@ -143,7 +143,10 @@ def test_removing_an_environment_against_asking_for_promotion_there(live_stage: 
         *[lambda: environments.remove(live_stage.ada, environment)] * 3,
     )
 
-    assert {one for one in outcomes if isinstance(one, str)} <= {"environment.not_found", "environment.in_use"}
+    assert {outcome for outcome in outcomes if isinstance(outcome, str)} <= {
+        "environment.not_found",
+        "environment.in_use",
+    }
 
 
 def test_asking_for_promotion_against_archiving(live_stage: Stage):
@@ -151,9 +154,9 @@ def test_asking_for_promotion_against_archiving(live_stage: Stage):
     version = live_stage.commit(prompt, "one")
     production = live_stage.environment("production")
 
-    asked, archived = at_once(
+    promotion, archived = at_once(
         lambda: workflow.request(live_stage.edith, prompt, version, production),
         lambda: prompts.archive(live_stage.edith, prompt),
     )
 
-    assert (asked == "prompt.archived") != (archived == "prompt.in_use")
+    assert (promotion == "prompt.archived") != (archived == "prompt.in_use")

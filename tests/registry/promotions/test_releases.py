@@ -27,8 +27,8 @@ def live(stage: Stage, prompt: Prompt) -> int:
     return release.version.number
 
 
-def number(prompt: Prompt, wanted: int) -> PromptVersion:
-    return prompt.versions.get(number=wanted)
+def number(prompt: Prompt, version_number: int) -> PromptVersion:
+    return prompt.versions.get(number=version_number)
 
 
 def test_back_to_the_previous_version(stage: Stage, prompt: Prompt):
@@ -59,10 +59,10 @@ def test_back_to_a_named_version_and_forward_again(stage: Stage, prompt: Prompt)
     assert live(stage, prompt) == 2
 
 
-@pytest.mark.parametrize(("wanted", "code"), [(3, "release.already_live"), (4, "release.never_released")])
-def test_what_was_never_live_there_needs_a_promotion(stage: Stage, prompt: Prompt, wanted: int, code: str):
+@pytest.mark.parametrize(("version_number", "code"), [(3, "release.already_live"), (4, "release.never_released")])
+def test_what_was_never_live_there_needs_a_promotion(stage: Stage, prompt: Prompt, version_number: int, code: str):
     with pytest.raises(Problem) as refused:
-        stage.roll_back(prompt, to=number(prompt, wanted))
+        stage.roll_back(prompt, to=number(prompt, version_number))
 
     assert refused.value.code == code
 

@@ -20,13 +20,13 @@ def version(stage: Stage) -> PromptVersion:
 
 
 @pytest.fixture
-def asked(stage: Stage, version: PromptVersion) -> Promotion:
+def promotion(stage: Stage, version: PromptVersion) -> Promotion:
     return workflow.request(stage.edith, version.prompt, version, stage.environment("production"), reason="Better")
 
 
 def machine(stage: Stage, *scopes: str, by: Actor | None = None) -> Actor:
-    key, _ = api_keys.issue(by or permissions.command_line(stage.project), name="ci", scopes=scopes)
-    return permissions.machine(key)
+    key, _ = api_keys.issue(by or permissions.actor_for_command_line(stage.project), name="ci", scopes=scopes)
+    return permissions.actor_for_key(key)
 
 
 def status(row: Promotion) -> str:
@@ -42,36 +42,36 @@ def refused(code: str) -> "pytest.RaisesExc[Problem]":
     return pytest.raises(Problem, check=lambda problem: problem.code == code)
 
 
-def test_asked_approved_applied(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
-    assert status(asked) == PromotionStatus.APPROVED
+def test_asked_approved_applied(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
+    assert status(promotion) == PromotionStatus.APPROVED
 
-    release = workflow.apply(stage.edith, asked)
+    release = workflow.apply(stage.edith, promotion)
 
-    assert status(asked) == PromotionStatus.APPLIED
-    assert (release.number, release.version, release.promotion) == (1, asked.version, asked)
+    assert status(promotion) == PromotionStatus.APPLIED
+    assert (release.number, release.version, release.promotion) == (1, promotion.version, promotion)
 
 
-def test_nothing_is_applied_without_approval(stage: Stage, asked: Promotion):
+def test_nothing_is_applied_without_approval(stage: Stage, promotion: Promotion):
     with refused("promotion.approvals_missing"):
-        workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
 
 
 def test_the_requester_cannot_approve(stage: Stage, version: PromptVersion):
-    asked = workflow.request(stage.rhea, version.prompt, version, stage.environment("production"))
+    promotion = workflow.request(stage.rhea, version.prompt, version, stage.environment("production"))
 
     with refused("promotion.own_approval"):
-        workflow.approve(stage.rhea, asked)
+        workflow.approve(stage.rhea, promotion)
 
 
 def test_the_author_cannot_approve_what_another_asked_for(stage: Stage):
     prompt = stage.prompt()
     written = stage.commit(prompt, "By Rhea", by=stage.rhea)
-    asked = workflow.request(stage.edith, prompt, written, stage.environment("production"))
+    promotion = workflow.request(stage.edith, prompt, written, stage.environment("production"))
 
     with refused("promotion.own_approval"):
-        workflow.approve(stage.rhea, asked)
-    workflow.approve(stage.ralf, asked)
+        workflow.approve(stage.rhea, promotion)
+    workflow.approve(stage.ralf, promotion)
 
 
 def test_a_superuser_is_no_exception(stage: Stage):
@@ -80,22 +80,22 @@ def test_a_superuser_is_no_exception(stage: Stage):
     root.is_superuser = True
     root.save()
     prompt = stage.prompt()
-    asked = workflow.request(
+    promotion = workflow.request(
         stage.ada, prompt, stage.commit(prompt, "x", by=stage.ada), stage.environment("production")
     )
 
     with refused("promotion.own_approval"):
-        workflow.approve(permissions.person(root, stage.project), asked)
+        workflow.approve(permissions.actor_for_user(root, stage.project), promotion)
     with refused("access.denied"):
-        workflow.approve(permissions.operator(root, stage.project), asked)
+        workflow.approve(permissions.actor_for_operator(root, stage.project), promotion)
 
 
-def test_a_key_never_approves(stage: Stage, asked: Promotion):
+def test_a_key_never_approves(stage: Stage, promotion: Promotion):
     for verb in (workflow.approve, workflow.reject):
         with refused("promotion.machine_approval"):
-            verb(machine(stage, "read", "write"), asked)
+            verb(machine(stage, "read", "write"), promotion)
     with refused("promotion.machine_approval"):
-        workflow.request_changes(machine(stage, "write"), asked, comment="No")
+        workflow.request_changes(machine(stage, "write"), promotion, comment="No")
 
 
 def test_who_made_the_key_that_wrote_is_its_author(stage: Stage):
@@ -103,95 +103,95 @@ def test_who_made_the_key_that_wrote_is_its_author(stage: Stage):
     prompt = stage.prompt()
     robot = machine(stage, "write", by=stage.ada)
     written = versions.commit(robot, prompt, content=chat("By a key")).version
-    asked = workflow.request(robot, prompt, written, stage.environment("production"))
+    promotion = workflow.request(robot, prompt, written, stage.environment("production"))
 
     with refused("promotion.own_approval"):
-        workflow.approve(stage.ada, asked)
-    workflow.approve(stage.rhea, asked)
-    workflow.apply(robot, asked)
+        workflow.approve(stage.ada, promotion)
+    workflow.approve(stage.rhea, promotion)
+    workflow.apply(robot, promotion)
 
 
 def test_two_approvals_are_two_persons(stage: Stage, version: PromptVersion):
     protect(stage, approvals_needed=2)
-    asked = workflow.request(stage.edith, version.prompt, version, stage.environment("production"))
-    workflow.approve(stage.rhea, asked)
+    promotion = workflow.request(stage.edith, version.prompt, version, stage.environment("production"))
+    workflow.approve(stage.rhea, promotion)
 
     with refused("promotion.already_approved"):
-        workflow.approve(stage.rhea, asked)
+        workflow.approve(stage.rhea, promotion)
     with refused("promotion.approvals_missing"):
-        workflow.apply(stage.edith, asked)
-    workflow.approve(stage.ralf, asked)
-    workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
+    workflow.approve(stage.ralf, promotion)
+    workflow.apply(stage.edith, promotion)
 
 
-def test_another_release_voids_approvals(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
-    stage.release(stage.commit(asked.prompt, "Another"))
+def test_another_release_voids_approvals(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
+    stage.release(stage.commit(promotion.prompt, "Another"))
 
-    assert status(asked) == PromotionStatus.OPEN
+    assert status(promotion) == PromotionStatus.OPEN
     with pytest.raises(Problem, match="void: production has changed since: version 2 is live there now"):
-        workflow.apply(stage.edith, asked)
-    workflow.approve(stage.rhea, asked)
-    workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
+    workflow.approve(stage.rhea, promotion)
+    workflow.apply(stage.edith, promotion)
 
 
-def test_a_rollback_voids_approvals(stage: Stage, asked: Promotion):
+def test_a_rollback_voids_approvals(stage: Stage, promotion: Promotion):
     for text in ("one", "two"):
-        stage.release(stage.commit(asked.prompt, text))
-    workflow.approve(stage.rhea, asked)
+        stage.release(stage.commit(promotion.prompt, text))
+    workflow.approve(stage.rhea, promotion)
 
-    stage.roll_back(asked.prompt)
+    stage.roll_back(promotion.prompt)
 
-    assert status(asked) == PromotionStatus.OPEN
+    assert status(promotion) == PromotionStatus.OPEN
 
 
-def test_other_rules_void_approvals(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
+def test_other_rules_void_approvals(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
     protect(stage, required=("quality",))
 
-    assert status(asked) == PromotionStatus.OPEN
+    assert status(promotion) == PromotionStatus.OPEN
     with pytest.raises(Problem, match="the rules of production have changed since"):
-        workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
 
 
-def test_going_back_to_the_old_rules_brings_no_approval_back(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
+def test_going_back_to_the_old_rules_restores_no_approval(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
     protect(stage, approvals_needed=2)
     protect(stage, approvals_needed=1)
 
     with refused("promotion.approvals_missing"):
-        workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
 
 
-def test_a_reviewer_who_left_does_not_hold_a_promotion(stage: Stage, asked: Promotion):
-    workflow.request_changes(stage.ralf, asked, comment="Shorter")
+def test_a_reviewer_who_left_does_not_hold_a_promotion(stage: Stage, promotion: Promotion):
+    workflow.request_changes(stage.ralf, promotion, comment="Shorter")
     assert stage.ralf.user
     projects.set_member(stage.ada, user=stage.ralf.user, role=Role.VIEWER)
 
-    workflow.approve(stage.rhea, asked)
-    workflow.apply(stage.edith, asked)
+    workflow.approve(stage.rhea, promotion)
+    workflow.apply(stage.edith, promotion)
 
 
-def test_an_applied_promotion_shows_its_approvals_as_given(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
-    workflow.apply(stage.edith, asked)
+def test_an_applied_promotion_shows_its_approvals_as_given(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
+    workflow.apply(stage.edith, promotion)
 
-    state = approvals.standing(workflow.numbered(stage.project, asked.pk))
+    state = approvals.get_approval_status(workflow.get_promotion(stage.project, promotion.pk))
     assert ([review.by_name for review in state.approvals], state.void) == (["rhea"], [])
 
 
-def test_a_release_elsewhere_voids_nothing(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
-    stage.release(stage.commit(asked.prompt, "Another"), "staging")
+def test_a_release_elsewhere_voids_nothing(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
+    stage.release(stage.commit(promotion.prompt, "Another"), "staging")
     other = stage.prompt("other")
     stage.release(stage.commit(other, "Other"))
 
-    assert status(asked) == PromotionStatus.APPROVED
+    assert status(promotion) == PromotionStatus.APPROVED
 
 
 @pytest.mark.parametrize("loss", ["deactivated", "demoted", "removed"])
-def test_the_approval_of_somebody_who_may_no_longer_approve_is_void(stage: Stage, asked: Promotion, loss: str):
-    workflow.approve(stage.rhea, asked)
+def test_the_approval_of_somebody_who_may_no_longer_approve_is_void(stage: Stage, promotion: Promotion, loss: str):
+    workflow.approve(stage.rhea, promotion)
     user = stage.rhea.user
     assert user
     if loss == "deactivated":
@@ -203,64 +203,64 @@ def test_the_approval_of_somebody_who_may_no_longer_approve_is_void(stage: Stage
         projects.remove_member(stage.ada, user=user)
 
     with pytest.raises(Problem, match="rhea may no longer approve"):
-        workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
 
 
-def test_an_approval_of_what_was_not_seen_is_refused(stage: Stage, asked: Promotion):
-    seen = approvals.standing(workflow.numbered(stage.project, asked.pk)).binding
-    stage.release(stage.commit(asked.prompt, "Another"))
+def test_an_approval_of_what_was_not_seen_is_refused(stage: Stage, promotion: Promotion):
+    seen = approvals.get_approval_status(workflow.get_promotion(stage.project, promotion.pk)).binding
+    stage.release(stage.commit(promotion.prompt, "Another"))
 
     with refused("request.precondition"):
-        workflow.approve(stage.rhea, asked, seen=seen)
+        workflow.approve(stage.rhea, promotion, seen=seen)
 
 
-def test_requested_changes_hold_until_the_same_reviewer_approves(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
-    workflow.request_changes(stage.ralf, asked, comment="Say what happens with refunds")
+def test_requested_changes_hold_until_the_same_reviewer_approves(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
+    workflow.request_changes(stage.ralf, promotion, comment="Say what happens with refunds")
 
-    assert status(asked) == PromotionStatus.OPEN
+    assert status(promotion) == PromotionStatus.OPEN
     with pytest.raises(Problem, match="ralf asked for changes"):
-        workflow.apply(stage.edith, asked)
-    workflow.approve(stage.ralf, asked)
-    workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
+    workflow.approve(stage.ralf, promotion)
+    workflow.apply(stage.edith, promotion)
 
 
-def test_changes_are_requested_in_words(stage: Stage, asked: Promotion):
+def test_changes_are_requested_in_words(stage: Stage, promotion: Promotion):
     with refused("promotion.reason_required"):
-        workflow.request_changes(stage.rhea, asked, comment="  ")
+        workflow.request_changes(stage.rhea, promotion, comment="  ")
 
 
 @pytest.mark.parametrize("ending", ["reject", "withdraw", "apply"])
-def test_a_decided_promotion_stays_decided(stage: Stage, asked: Promotion, ending: str):
-    workflow.approve(stage.rhea, asked)
+def test_a_decided_promotion_stays_decided(stage: Stage, promotion: Promotion, ending: str):
+    workflow.approve(stage.rhea, promotion)
     if ending == "reject":
-        workflow.reject(stage.rhea, asked, comment="No")
+        workflow.reject(stage.rhea, promotion, comment="No")
     else:
-        {"withdraw": workflow.withdraw, "apply": workflow.apply}[ending](stage.edith, asked)
+        {"withdraw": workflow.withdraw, "apply": workflow.apply}[ending](stage.edith, promotion)
 
     for again in (
-        lambda: workflow.apply(stage.edith, asked),
-        lambda: workflow.approve(stage.ralf, asked),
-        lambda: workflow.reject(stage.ralf, asked),
-        lambda: workflow.withdraw(stage.edith, asked),
-        lambda: workflow.request_changes(stage.ralf, asked, comment="x"),
+        lambda: workflow.apply(stage.edith, promotion),
+        lambda: workflow.approve(stage.ralf, promotion),
+        lambda: workflow.reject(stage.ralf, promotion),
+        lambda: workflow.withdraw(stage.edith, promotion),
+        lambda: workflow.request_changes(stage.ralf, promotion, comment="x"),
     ):
         with refused("promotion.wrong_state"):
             again()
-    assert workflow.add_comment(stage.edith, asked, comment="Afterwards").comment == "Afterwards"
+    assert workflow.add_comment(stage.edith, promotion, comment="Afterwards").comment == "Afterwards"
 
 
-def test_only_who_asked_or_an_admin_withdraws(stage: Stage, asked: Promotion):
+def test_only_who_asked_or_an_admin_withdraws(stage: Stage, promotion: Promotion):
     with refused("access.denied"):
-        workflow.withdraw(stage.rhea, asked)
-    workflow.withdraw(stage.ada, asked)
+        workflow.withdraw(stage.rhea, promotion)
+    workflow.withdraw(stage.ada, promotion)
 
 
-def test_the_same_version_is_asked_for_once(stage: Stage, asked: Promotion):
+def test_the_same_version_is_asked_for_once(stage: Stage, promotion: Promotion):
     with refused("promotion.already_open"):
-        workflow.request(stage.rhea, asked.prompt, asked.version, stage.environment("production"))
-    workflow.withdraw(stage.edith, asked)
-    workflow.request(stage.rhea, asked.prompt, asked.version, stage.environment("production"))
+        workflow.request(stage.rhea, promotion.prompt, promotion.version, stage.environment("production"))
+    workflow.withdraw(stage.edith, promotion)
+    workflow.request(stage.rhea, promotion.prompt, promotion.version, stage.environment("production"))
 
 
 def test_what_is_live_is_not_asked_for(stage: Stage, version: PromptVersion):
@@ -271,31 +271,31 @@ def test_what_is_live_is_not_asked_for(stage: Stage, version: PromptVersion):
 
 
 def test_an_unprotected_environment_needs_no_approval(stage: Stage, version: PromptVersion):
-    asked = workflow.request(stage.edith, version.prompt, version, stage.environment("staging"))
+    promotion = workflow.request(stage.edith, version.prompt, version, stage.environment("staging"))
 
-    assert asked.status == PromotionStatus.APPROVED
-    workflow.apply(stage.edith, asked)
+    assert promotion.status == PromotionStatus.APPROVED
+    workflow.apply(stage.edith, promotion)
 
 
-def test_required_checks_must_have_passed_for_this_hash(stage: Stage, asked: Promotion):
+def test_required_checks_must_have_passed_for_this_hash(stage: Stage, promotion: Promotion):
     protect(stage, required=("quality", "safety"))
     robot = machine(stage, "write")
-    workflow.approve(stage.rhea, asked)
+    workflow.approve(stage.rhea, promotion)
 
     with pytest.raises(Problem, match="quality, safety") as missing:
-        workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
     assert missing.value.code == "promotion.checks_missing"
-    other = stage.commit(asked.prompt, "Another")
+    other = stage.commit(promotion.prompt, "Another")
     checks.record(robot, other, name="quality", status="passed")
-    checks.record(robot, asked.version, name="safety", status="passed")
+    checks.record(robot, promotion.version, name="safety", status="passed")
     with pytest.raises(Problem, match=r"version: quality\."):
-        workflow.apply(stage.edith, asked)
-    checks.record(robot, asked.version, name="quality", status="passed")
-    checks.record(robot, asked.version, name="quality", status="failed")
+        workflow.apply(stage.edith, promotion)
+    checks.record(robot, promotion.version, name="quality", status="passed")
+    checks.record(robot, promotion.version, name="quality", status="failed")
     with refused("promotion.checks_missing"):
-        workflow.apply(stage.edith, asked)
-    checks.record(robot, asked.version, name="quality", status="passed")
-    workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
+    checks.record(robot, promotion.version, name="quality", status="passed")
+    workflow.apply(stage.edith, promotion)
 
 
 def test_a_person_cannot_vouch_for_a_check(stage: Stage, version: PromptVersion):
@@ -304,51 +304,51 @@ def test_a_person_cannot_vouch_for_a_check(stage: Stage, version: PromptVersion)
             checks.record(actor, version, name="quality", status="passed")
 
 
-def test_an_admin_overrides_checks_with_a_reason_that_is_kept(stage: Stage, asked: Promotion):
+def test_an_admin_overrides_checks_with_a_reason_that_is_kept(stage: Stage, promotion: Promotion):
     protect(stage, required=("quality",))
-    workflow.approve(stage.rhea, asked)
+    workflow.approve(stage.rhea, promotion)
 
     with refused("access.denied"):
-        workflow.apply(stage.rhea, asked, override=Override("Because"))
+        workflow.apply(stage.rhea, promotion, override=Override("Because"))
     with refused("promotion.reason_required"):
-        workflow.apply(stage.ada, asked, override=Override(" "))
-    workflow.apply(stage.ada, asked, override=Override("The judge is down, and tickets are waiting"))
+        workflow.apply(stage.ada, promotion, override=Override(" "))
+    workflow.apply(stage.ada, promotion, override=Override("The judge is down, and tickets are waiting"))
 
-    asked.refresh_from_db()
-    assert (asked.override_by_name, asked.override_reason[:9]) == ("ada", "The judge")
+    promotion.refresh_from_db()
+    assert (promotion.override_by_name, promotion.override_reason[:9]) == ("ada", "The judge")
     assert AuditEntry.objects.filter(action="promotion.checks_overridden", actor="ada").count() == 1
 
 
-def test_an_override_replaces_no_approval(stage: Stage, asked: Promotion):
+def test_an_override_replaces_no_approval(stage: Stage, promotion: Promotion):
     protect(stage, required=("quality",))
 
     with refused("promotion.approvals_missing"):
-        workflow.apply(stage.ada, asked, override=Override("In a hurry"))
+        workflow.apply(stage.ada, promotion, override=Override("In a hurry"))
 
 
-def test_there_is_nothing_to_override_where_nothing_is_missing(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
+def test_there_is_nothing_to_override_where_nothing_is_missing(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
 
     with refused("promotion.nothing_to_override"):
-        workflow.apply(stage.ada, asked, override=Override("In a hurry"))
+        workflow.apply(stage.ada, promotion, override=Override("In a hurry"))
 
 
-def test_applying_on_top_of_something_unseen_is_refused(stage: Stage, asked: Promotion):
-    workflow.approve(stage.rhea, asked)
+def test_applying_on_top_of_something_unseen_is_refused(stage: Stage, promotion: Promotion):
+    workflow.approve(stage.rhea, promotion)
 
     with refused("request.precondition"):
-        workflow.apply(stage.edith, asked, expected_live=f"sha256:{'0' * 64}")
+        workflow.apply(stage.edith, promotion, expected_live=f"sha256:{'0' * 64}")
 
 
-def test_a_proposed_prompt_cannot_be_archived(stage: Stage, asked: Promotion):
+def test_a_proposed_prompt_cannot_be_archived(stage: Stage, promotion: Promotion):
     with refused("prompt.in_use"):
-        prompts.archive(stage.edith, asked.prompt)
+        prompts.archive(stage.edith, promotion.prompt)
 
 
-def test_every_decision_is_kept(stage: Stage, asked: Promotion):
-    workflow.add_comment(stage.edith, asked, comment="Please look")
-    workflow.request_changes(stage.rhea, asked, comment="Shorter")
-    workflow.approve(stage.rhea, asked, comment="Good")
+def test_every_decision_is_kept(stage: Stage, promotion: Promotion):
+    workflow.add_comment(stage.edith, promotion, comment="Please look")
+    workflow.request_changes(stage.rhea, promotion, comment="Shorter")
+    workflow.approve(stage.rhea, promotion, comment="Good")
 
     assert list(Review.objects.values_list("decision", "by_name")) == [
         ("comment", "edith"),

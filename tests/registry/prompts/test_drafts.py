@@ -27,8 +27,8 @@ def test_a_draft_survives_and_is_its_writers_alone(stage: Stage):
 
     save(stage.edith, prompt, "half a sent")
 
-    assert drafts.open_sheet(stage.edith, prompt).document == chat("half a sent")
-    assert drafts.open_sheet(stage.rhea, prompt).document == drafts.NEW_DOCUMENT
+    assert drafts.open_editor_document(stage.edith, prompt).document == chat("half a sent")
+    assert drafts.open_editor_document(stage.rhea, prompt).document == drafts.NEW_DOCUMENT
     assert AuditEntry.objects.filter(action__startswith="draft").count() == 0
 
 
@@ -37,8 +37,8 @@ def test_a_sheet_starts_from_the_newest_version_or_from_a_chosen_one(stage: Stag
     first, second = stage.commit(prompt, "one"), stage.commit(prompt, "two")
     prompt.refresh_from_db()
 
-    assert drafts.open_sheet(stage.edith, prompt).base == second
-    sheet = drafts.open_sheet(stage.edith, prompt, first)
+    assert drafts.open_editor_document(stage.edith, prompt).base == second
+    sheet = drafts.open_editor_document(stage.edith, prompt, first)
     assert (sheet.base, sheet.seen) == (first, second)
 
 
@@ -48,9 +48,9 @@ def test_what_cannot_be_committed_can_be_kept(stage: Stage):
 
     revision = drafts.save(stage.edith, prompt, document=broken, revision=0)
 
-    assert drafts.open_sheet(stage.edith, prompt).document == broken
+    assert drafts.open_editor_document(stage.edith, prompt).document == broken
     assert refusal(drafts.commit, stage.edith, prompt, revision=revision, message="x") == "content.invalid"
-    assert drafts.of(stage.edith, prompt) is not None
+    assert drafts.get_draft(stage.edith, prompt) is not None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_two_windows_do_not_overwrite_each_other(stage: Stage):
 
     assert refusal(save, stage.edith, prompt, "stale", first) == "draft.changed_elsewhere"
     assert refusal(save, stage.edith, prompt, "stale") == "draft.changed_elsewhere"
-    assert drafts.open_sheet(stage.edith, prompt).document == chat("second window")
+    assert drafts.open_editor_document(stage.edith, prompt).document == chat("second window")
 
 
 def test_a_revision_never_comes_again(stage: Stage):
@@ -85,21 +85,21 @@ def test_a_revision_never_comes_again(stage: Stage):
     assert refusal(save, stage.edith, prompt, "stale", stale) == "draft.changed_elsewhere"
     assert refusal(drafts.commit, stage.edith, prompt, revision=stale, message="old form") == "draft.changed_elsewhere"
     assert refusal(drafts.discard, stage.edith, prompt, revision=stale) == "draft.changed_elsewhere"
-    assert drafts.open_sheet(stage.edith, prompt).document == chat("begun anew")
+    assert drafts.open_editor_document(stage.edith, prompt).document == chat("begun anew")
 
 
 def test_a_window_may_overwrite_itself_whatever_answer_it_got(stage: Stage):
     prompt = stage.prompt()
 
     def send(text: str, serial: int, revision: int = 0, window: str = "a") -> int:
-        return save(stage.edith, prompt, text, revision, window=drafts.Window(window, serial))
+        return save(stage.edith, prompt, text, revision, window=drafts.BrowserWindow(window, serial))
 
     send("first", 1)
     # Its answer was lost, so the window still names no revision.
     second = send("second", 2)
     # An earlier save that arrives late changes nothing.
     assert send("first, late", 1) == second
-    assert drafts.open_sheet(stage.edith, prompt).document == chat("second")
+    assert drafts.open_editor_document(stage.edith, prompt).document == chat("second")
     assert refusal(send, "another window", 9, window="b") == "draft.changed_elsewhere"
     assert send("another window that has read it", 9, revision=second, window="b") > second
     assert refusal(send, "the first window, stale", 10) == "draft.changed_elsewhere"
@@ -128,7 +128,7 @@ def test_of_two_windows_that_save_at_once_one_wins(live_stage: Stage):
         thread.join()
 
     assert sorted(outcomes)[0] == "draft.changed_elsewhere"
-    assert drafts.open_sheet(live_stage.edith, prompt).document == chat(sorted(outcomes)[1])
+    assert drafts.open_editor_document(live_stage.edith, prompt).document == chat(sorted(outcomes)[1])
 
 
 def test_a_commit_ends_the_draft_and_names_its_parent(stage: Stage):
@@ -163,7 +163,7 @@ def test_somebody_elses_commit_stops_mine_until_it_is_merged(stage: Stage):
     versions.commit(stage.rhea, prompt, content=chat("theirs\nb\nc"))
     prompt.refresh_from_db()
 
-    assert drafts.open_sheet(stage.edith, prompt).is_behind
+    assert drafts.open_editor_document(stage.edith, prompt).is_behind
     assert refusal(drafts.commit, stage.edith, prompt, revision=revision, message="") == "request.precondition"
 
     revision = drafts.rebase(stage.edith, prompt, revision=revision, newest=2, choices={})
@@ -194,7 +194,7 @@ def test_a_first_version_can_be_merged_with_somebody_elses_first_version(stage: 
 
     drafts.rebase(stage.edith, prompt, revision=revision, newest=1, choices={})
 
-    texts = [message["content"] for message in drafts.open_sheet(stage.edith, prompt).document["messages"]]
+    texts = [message["content"] for message in drafts.open_editor_document(stage.edith, prompt).document["messages"]]
     assert sorted(texts) == ["mine", "theirs"]
 
 
@@ -215,18 +215,18 @@ def test_viewers_write_no_drafts(stage: Stage):
     prompt = stage.prompt()
 
     assert refusal(save, stage.vera, prompt, "x") == "access.denied"
-    assert refusal(drafts.keep_samples, stage.vera, prompt, {"a": 1}) == "access.denied"
+    assert refusal(drafts.save_samples, stage.vera, prompt, {"a": 1}) == "access.denied"
 
 
 def test_samples_are_shared_by_all_who_edit(stage: Stage):
     prompt = stage.prompt()
-    drafts.keep_samples(stage.edith, prompt, {"ticket": "Help", "gone": 1})
-    drafts.keep_samples(stage.rhea, prompt, {"product": "Workbench"})
-    drafts.keep_samples(stage.rhea, prompt, {"gone": None})
+    drafts.save_samples(stage.edith, prompt, {"ticket": "Help", "gone": 1})
+    drafts.save_samples(stage.rhea, prompt, {"product": "Workbench"})
+    drafts.save_samples(stage.rhea, prompt, {"gone": None})
 
-    assert drafts.samples(prompt) == {"ticket": "Help", "product": "Workbench"}
-    assert refusal(drafts.keep_samples, stage.edith, prompt, {"a": "\0"}) == "request.invalid"
-    assert refusal(drafts.keep_samples, stage.edith, prompt, {"a": "x" * 300_000}) == "request.too_large"
+    assert drafts.sample_values(prompt) == {"ticket": "Help", "product": "Workbench"}
+    assert refusal(drafts.save_samples, stage.edith, prompt, {"a": "\0"}) == "request.invalid"
+    assert refusal(drafts.save_samples, stage.edith, prompt, {"a": "x" * 300_000}) == "request.too_large"
 
 
 def test_discarding_twice_is_no_fault(stage: Stage):
@@ -236,4 +236,4 @@ def test_discarding_twice_is_no_fault(stage: Stage):
     drafts.discard(stage.edith, prompt, revision=revision)
     drafts.discard(stage.edith, prompt, revision=revision)
 
-    assert drafts.of(stage.edith, prompt) is None
+    assert drafts.get_draft(stage.edith, prompt) is None

@@ -69,8 +69,8 @@ def test_uses_and_used_by(stage: Stage):
     top = stage.commit(stage.prompt(), including("shared.middle"))
 
     assert list(Inclusion.objects.filter(version=top).values_list("included", flat=True)) == [middle.pk]
-    assert prompts.users(tone.prompt) == ["shared.middle"]
-    assert set(includes.partials_of([top])) == {middle.content_hash, tone.content_hash}
+    assert prompts.prompts_including(tone.prompt) == ["shared.middle"]
+    assert set(includes.get_partials([top])) == {middle.content_hash, tone.content_hash}
 
 
 def test_what_another_prompt_includes_cannot_be_archived_until_it_no_longer_does(stage: Stage):
@@ -147,12 +147,12 @@ def test_a_lattice_of_includes_costs_no_more_than_its_versions(stage: Stage):
     with CaptureQueriesContext(connection) as captured:
         version = stage.commit(stage.prompt(), including(*below))
 
-    assert len(includes.partials_of([version])) == 40
+    assert len(includes.get_partials([version])) == 40
     # Two for each of the ten names, and a fixed number besides.
     assert len(captured.captured_queries) < 50
 
 
-def test_what_the_includes_bring_along_is_bounded(stage: Stage):
+def test_the_size_of_includes_is_bounded(stage: Stage):
     names = []
     for index in range(3):
         names.append(f"large.p{index}")
@@ -201,8 +201,8 @@ def test_a_pin_that_nothing_includes_is_refused(stage: Stage):
 
 
 def test_another_projects_prompt_cannot_be_included(stage: Stage, otis: object):
-    foreign = prompts.create(otis, name="theirs")  # type: ignore[arg-type]
-    versions.commit(otis, foreign, content=chat("secret"))  # type: ignore[arg-type]
+    other_prompt = prompts.create(otis, name="theirs")  # type: ignore[arg-type]
+    versions.commit(otis, other_prompt, content=chat("secret"))  # type: ignore[arg-type]
 
     with pytest.raises(Problem) as refused:
         stage.commit(stage.prompt(), including("theirs"))

@@ -76,32 +76,32 @@ def test_odd_searches_find_nothing_and_break_nothing(library: Stage, text: str):
 
 def test_lists_narrow_and_sort(library: Stage):
     project = library.project
-    rows = listing.prompts(project)
+    rows = listing.prompts_with_heads(project)
     library.release(library.commit(Prompt.objects.get(name="support.triage"), "word " * 50))
 
-    assert {row.name for row in listing.in_folder(rows, "support")} == {"support.triage", "support.reply"}
-    assert listing.in_folder(rows, "supp").count() == 0
-    assert [row.name for row in listing.live_in(rows, "production")] == ["support.triage"]
-    assert listing.by_author(rows, "edith").count() == 3
-    assert listing.by_author(rows, "rhea").count() == 0
-    assert next(iter(listing.ordered(rows, "-tokens"))).name == "support.triage"
-    assert next(iter(listing.ordered(rows, "-changed"))).name == "support.triage"
-    assert listing.folders(project) == ["old", "support"]
+    assert {row.name for row in listing.prompts_in_folder(rows, "support")} == {"support.triage", "support.reply"}
+    assert listing.prompts_in_folder(rows, "supp").count() == 0
+    assert [row.name for row in listing.prompts_live_in(rows, "production")] == ["support.triage"]
+    assert listing.prompts_by_author(rows, "edith").count() == 3
+    assert listing.prompts_by_author(rows, "rhea").count() == 0
+    assert next(iter(listing.order_prompts(rows, "-tokens"))).name == "support.triage"
+    assert next(iter(listing.order_prompts(rows, "-changed"))).name == "support.triage"
+    assert listing.folder_names(project) == ["old", "support"]
 
 
 def test_what_needs_care_comes_first(library: Stage):
     triage, reply = (Prompt.objects.get(name=name) for name in ("support.triage", "support.reply"))
     live = library.commit(triage, "live")
     library.release(live)
-    key, _ = api_keys.issue(permissions.command_line(library.project), name="ci", scopes=["write"])
-    checks.record(permissions.machine(key), live, name="evals", status="failed")
+    key, _ = api_keys.issue(permissions.actor_for_command_line(library.project), name="ci", scopes=["write"])
+    checks.record(permissions.actor_for_key(key), live, name="evals", status="failed")
     workflow.request(library.edith, reply, library.commit(reply, "next"), library.environment("production"))
 
-    order = [row.name for row in listing.ordered(listing.prompts(library.project), "care")]
+    order = [row.name for row in listing.order_prompts(listing.prompts_with_heads(library.project), "care")]
     assert order == ["support.triage", "support.reply", "old.triage"]
 
-    checks.record(permissions.machine(key), live, name="evals", status="passed")
-    order = [row.name for row in listing.ordered(listing.prompts(library.project), "care")]
+    checks.record(permissions.actor_for_key(key), live, name="evals", status="passed")
+    order = [row.name for row in listing.order_prompts(listing.prompts_with_heads(library.project), "care")]
     assert order[0] == "support.reply"
 
 
@@ -110,20 +110,20 @@ def test_history_is_one_line_newest_first_and_in_pages(library: Stage):
     library.release(library.commit(prompt, "two"))
     library.release(library.commit(prompt, "three"))
 
-    whole = timeline.stretch(prompt)
-    told = [(moment.version.number, moment.release is not None) for moment in whole.moments]
-    assert told == [(3, True), (3, False), (2, True), (2, False), (1, False)]
+    whole = timeline.timeline_page(prompt)
+    events = [(event.version.number, event.release is not None) for event in whole.moments]
+    assert events == [(3, True), (3, False), (2, True), (2, False), (1, False)]
     assert whole.older is None
 
     pages, before = [], None
     while True:
-        page = timeline.stretch(prompt, before=before, length=2)
+        page = timeline.timeline_page(prompt, before=before, length=2)
         pages += page.moments
         before = page.older
         if before is None:
             break
-    assert [(moment.version.number, moment.release is not None) for moment in pages] == told
-    assert all(moment.release for moment in timeline.stretch(prompt, releases_only=True).moments)
+    assert [(event.version.number, event.release is not None) for event in pages] == events
+    assert all(event.release for event in timeline.timeline_page(prompt, releases_only=True).moments)
 
 
 def test_the_head_follows_commits_and_its_tokens_count_partials(stage: Stage):

@@ -108,16 +108,16 @@ def commit_at_once(stage: Stage, texts: list[str]) -> list[PromptVersion]:
 
 
 def test_eight_simultaneous_commits_of_different_content_get_consecutive_numbers(live_stage: Stage):
-    made = commit_at_once(live_stage, [f"Text {index}" for index in range(8)])
+    committed = commit_at_once(live_stage, [f"Text {index}" for index in range(8)])
 
-    assert sorted(version.number for version in made) == list(range(1, 9))
-    assert {version.parent.number if version.parent else 0 for version in made} == set(range(8))
+    assert sorted(version.number for version in committed) == list(range(1, 9))
+    assert {version.parent.number if version.parent else 0 for version in committed} == set(range(8))
 
 
 def test_eight_simultaneous_commits_of_equal_content_make_one_version(live_stage: Stage):
-    made = commit_at_once(live_stage, ["The same"] * 8)
+    committed = commit_at_once(live_stage, ["The same"] * 8)
 
-    assert {version.pk for version in made} == {made[0].pk}
+    assert {version.pk for version in committed} == {committed[0].pk}
     assert PromptVersion.objects.count() == 1
 
 
@@ -127,14 +127,14 @@ def test_eight_simultaneous_commits_of_equal_content_make_one_version(live_stage
 )
 def test_every_kind_of_selector_finds_its_version(stage: Stage, selector: str, number: int):
     prompt = stage.prompt()
-    made = [stage.commit(prompt, text) for text in ("one", "two", "three")]
-    stage.release(made[0], "production")
-    stage.release(made[1], "staging")
-    named = {"hash": made[1].content_hash, "prefix": made[1].content_hash[:19]}.get(selector, selector)
+    versions = [stage.commit(prompt, text) for text in ("one", "two", "three")]
+    stage.release(versions[0], "production")
+    stage.release(versions[1], "staging")
+    named = {"hash": versions[1].content_hash, "prefix": versions[1].content_hash[:19]}.get(selector, selector)
 
-    found = resolve(stage.project, parse_reference(f"support.triage@{named}"))
+    resolved = resolve(stage.project, parse_reference(f"support.triage@{named}"))
 
-    assert found.number == number
+    assert resolved.number == number
 
 
 def test_no_selector_means_production(stage: Stage):

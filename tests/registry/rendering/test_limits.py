@@ -115,9 +115,9 @@ def test_another_request_is_answered_meanwhile(pool: RendererPool):
     attack = threading.Thread(target=hold)
     attack.start()
     while attack.is_alive():
-        asked = time.monotonic()
+        request_started = time.monotonic()
         pool.render({"kind": "text", "text": "{{ name }}"}, {"name": "x"}, {}, owner="neighbour")
-        answers.append(time.monotonic() - asked)
+        answers.append(time.monotonic() - request_started)
     took = time.monotonic() - started
 
     # The attack is stopped at its limit; each of the others took a fraction of that.
@@ -218,22 +218,22 @@ def test_many_are_rendered_as_each_would_be_by_itself(pool: RendererPool):
     every[7] = {}
     every[9] = {"word": "nine", "extra": True}
 
-    found = pool.render_all(content, every, {})
+    results = pool.render_all(content, every, {})
 
-    assert [one["text"] for one in found if isinstance(one, dict)][:8] == [*"0123456", "8"]
-    assert isinstance(found[7], Problem)
-    assert found[7].code == "render.missing_variable"
-    assert isinstance(found[9], dict)
-    assert found[9]["text"] == "nine!"
-    assert len(found) == 120
+    assert [result["text"] for result in results if isinstance(result, dict)][:8] == [*"0123456", "8"]
+    assert isinstance(results[7], Problem)
+    assert results[7].code == "render.missing_variable"
+    assert isinstance(results[9], dict)
+    assert results[9]["text"] == "nine!"
+    assert len(results) == 120
 
 
 def test_one_that_takes_all_the_time_does_not_take_the_others_along(pool: RendererPool):
     content = normalise({"kind": "text", "text": SLOW + "{{ xs | length }}"})
 
-    found = pool.render_all(content, [{"xs": [1]}, {"xs": list(range(30_000))}, {"xs": [1, 2]}], {})
+    results = pool.render_all(content, [{"xs": [1]}, {"xs": list(range(30_000))}, {"xs": [1, 2]}], {})
 
-    first, second, third = found
+    first, second, third = results
     assert isinstance(first, dict)
     assert isinstance(third, dict)
     assert (first["text"], third["text"]) == ("1", "2")

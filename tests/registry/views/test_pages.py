@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 
 from registry.accounts import api_keys
-from registry.accounts.permissions import Actor, command_line, machine
+from registry.accounts.permissions import Actor, actor_for_command_line, actor_for_key
 from registry.models import PromptVersion
 from registry.promotions import checks, workflow
 from registry.prompts import drafts, versions
@@ -163,17 +163,17 @@ def test_a_refusal_is_within_the_frame_for_members(storied: Stage):
 
 # --- Lists -----------------------------------------------------------------------------------------------------------
 def fill(stage: Stage, count: int) -> None:
-    ci, _ = api_keys.issue(command_line(stage.project), name="ci", scopes=["write"])
+    ci, _ = api_keys.issue(actor_for_command_line(stage.project), name="ci", scopes=["write"])
     for index in range(count):
         prompt = stage.prompt(f"folder.p-{index}")
         version = versions.commit(stage.edith, prompt, content=chat(f"text {index}")).version
         stage.release(version, "staging")
         stage.release(version, "production")
-        checks.record(machine(ci), version, name="evals", status="failed")
+        checks.record(actor_for_key(ci), version, name="evals", status="failed")
         waits = versions.commit(stage.edith, prompt, content=chat(f"next {index}")).version
         workflow.request(stage.edith, prompt, waits, stage.environment("production"), reason="Better")
         drafts.save(stage.rhea, prompt, document=chat("draft"), revision=0)
-        api_keys.issue(command_line(stage.project), name=f"key-{index}", scopes=["read"])
+        api_keys.issue(actor_for_command_line(stage.project), name=f"key-{index}", scopes=["read"])
 
 
 # 1. session; 2. user; 3. project; 4. membership; the last two: 5. projects of the switcher; 6. the inbox's count.

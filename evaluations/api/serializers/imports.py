@@ -1,0 +1,43 @@
+"""Serializers of imports of cases."""
+
+from rest_framework import serializers
+
+from evaluations.models import DatasetImport
+from infra.serializer_fields import Input, ObjectField, Text
+
+
+class ImportInput(Input):
+    filename = Text(allow_blank=False)
+    format = serializers.ChoiceField(choices=("jsonl", "csv", "parquet", "promptfoo"), required=False)
+    expected_column = Text(required=False, default="", help_text="The column with the expected output.")
+    group_column = Text(required=False, default="", help_text="The column by which cases belong together.")
+    rename = serializers.DictField(
+        child=Text(), required=False, default=dict, help_text="Other names for variables: {column: variable}."
+    )
+    replace = serializers.BooleanField(required=False, default=False)
+    skip_bad = serializers.BooleanField(required=False, default=False)
+    message = Text(required=False, default="")
+
+
+class ImportRetryInput(Input):
+    skip_bad = serializers.BooleanField()
+
+
+class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
+    dataset = serializers.CharField(source="dataset.name")
+    version = serializers.IntegerField(source="version.number", default=None, allow_null=True)
+    faults = serializers.ListField(child=ObjectField(), help_text="The first ones, with line, pointer and message.")
+    scorers = serializers.ListField(
+        child=ObjectField(), help_text="Scorers that judge as the file's assertions do (promptfoo)."
+    )
+    left_out = serializers.ListField(child=serializers.CharField(), help_text="Assertions without a scorer, and why.")
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = DatasetImport
+        fields = [
+            *("id", "dataset", "filename", "format", "state", "replace", "skip_bad", "message", "bytes"),
+            *("rows_read", "rows_added", "rows_known", "rows_bad", "faults", "scorers", "left_out"),
+            *("error", "version", "by"),
+            *("created_at", "finished_at"),
+        ]

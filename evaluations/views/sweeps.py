@@ -1,0 +1,85 @@
+"""Page of a new model sweep."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from core.errors import Problem
+from evaluations import tasks
+from evaluations.comparisons import lifecycle as comparisons
+from evaluations.comparisons import slas, sweeps
+from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of, sentence_at
+from registry.accounts.permissions import Actor, Right
+from registry.views.frame import done, errors_of, in_project, page, page_url, whole
+
+FIELDS = (
+    "prompt",
+    "dataset",
+    "split",
+    "repetitions",
+    "limit",
+    "leaked",
+    "budget_usd",
+    "temperatures",
+    "margin",
+    "scorers_json",
+)
+NEW = {"split": "test", "repetitions": "1", "leaked": "mark", "margin": "0.02"}
+
+
+@in_project
+def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    actor.require(Right.EDIT)
+    source = request.POST if request.method == "POST" else request.GET
+    values: dict[str, Any] = {name: source.get(name, NEW.get(name, ""))[:20_000] for name in FIELDS}
+    values["scorers"], values["models"] = (
+        source.getlist("scorers")[:50],
+        source.getlist("models")[: comparisons.MAX_RUNS + 1],
+    )
+    targets = slas.slas_as_dict(slas.get_slas(actor.project))
+    context: dict[str, Any] = {
+        "section": "evaluations",
+        "values": values,
+        "slas": [(name, value) for name, value in targets.items() if value is not None],
+        **offered(actor),
+    }
+    if request.method != "POST":
+        return page(request, actor, "evaluations/comparisons/sweep_new.html", context)
+    try:
+        grid = sweeps.grid_from_document(actor.project, _document(values))
+        budget = values["budget_usd"].strip() or None
+        if request.POST.get("do") == "estimate":
+            context["estimate"] = sweeps.estimate_sweep(actor.project, grid, budget)
+            return page(request, actor, "evaluations/comparisons/sweep_new.html", context)
+        sweep = sweeps.create(actor, grid, budget_usd=budget, margin=number_field(values["margin"], "margin"))
+    except Problem as problem:
+        context["errors"] = errors_of(problem, DOMAIN_FIELDS)
+        return page(request, actor, "evaluations/comparisons/sweep_new.html", context, status=problem.kind.status)
+    for run in sweep.swept_runs.order_by("id"):
+        tasks.start_run(run)
+    return done(request, "The runs wait for a worker.", page_url("evaluations:comparison-detail", actor, sweep.pk))
+
+
+def _document(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was typed, as the API takes it."""
+    document: dict[str, Any] = {name: values[name].strip() for name in ("prompt", "dataset", "split", "leaked")}
+    for name in ("prompt", "dataset"):
+        if not document[name]:
+            raise sentence_at(name, "Choose one.")
+    document["repetitions"] = whole(values["repetitions"].strip()) or 0
+    if values["limit"].strip():
+        document["limit"] = whole(values["limit"].strip()) or 0
+    words = values["temperatures"].replace(",", " ").split()
+    document["temperatures"] = [number_field(word, "temperatures") for word in words]
+    document["models"] = values["models"]
+    document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
+    return document
+
+
+def number_field(text: str, name: str) -> float:
+    """Read a number that was typed into this field, or raise a refusal that names the field."""
+    try:
+        return float(text)
+    except ValueError:
+        raise sentence_at(name, f"{text[:50]!r} is no number.") from None

@@ -1,0 +1,146 @@
+"""Serializers of calls, usage, monitors and inference configs."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from core.references import DEFAULT_ENVIRONMENT
+from inference.models import Call, InferenceConfig, Monitor
+from inference.monitoring import monitors
+from infra.serializer_fields import Input, ObjectField, Text
+
+COST_DECIMAL_PLACES = 8
+
+
+class CallInput(Input):
+    id = Text(max_length=64, required=False, help_text="Your own id of the call: sent again, it counts once.")
+    prompt = Text(max_length=300, allow_blank=False, help_text="support.route@3, or support.route@sha256:…")
+    environment = Text(max_length=60, required=False, default=DEFAULT_ENVIRONMENT)
+    at = serializers.DateTimeField(required=False, allow_null=True, help_text="Now where it is not given.")
+    model = Text(max_length=200, required=False, default="", help_text="The model that answered.")
+    failed = serializers.BooleanField(required=False, default=False)
+    latency_ms = serializers.FloatField(required=False, allow_null=True)
+    tokens_in = serializers.IntegerField(required=False, allow_null=True)
+    tokens_out = serializers.IntegerField(required=False, allow_null=True)
+    cost_usd = serializers.DecimalField(
+        max_digits=14,
+        decimal_places=COST_DECIMAL_PLACES,
+        required=False,
+        allow_null=True,
+        help_text="Computed where it can be.",
+    )
+    format_ok = serializers.BooleanField(required=False, allow_null=True, default=None)
+    score = serializers.FloatField(required=False, allow_null=True, help_text="From 0 to 1.")
+    label = Text(  # type: ignore[assignment]
+        max_length=100, required=False, default="", help_text="The label that a classifier chose."
+    )
+
+
+class CallsInput(Input):
+    observations = CallInput(many=True, allow_empty=True)
+
+
+class RecordedCallsSerializer(serializers.Serializer[Any]):
+    taken = serializers.IntegerField()
+    known = serializers.IntegerField(help_text="Sent before; they count once.")
+
+
+class CallSerializer(serializers.ModelSerializer[Call]):
+    id = serializers.CharField(source="reference")
+    prompt = serializers.CharField(source="version")
+    model = serializers.CharField(source="model_name")
+
+    class Meta:
+        model = Call
+        fields = [
+            *("id", "prompt", "environment", "at", "model", "failed", "latency_ms", "tokens_in", "tokens_out"),
+            *("cost_usd", "format_ok", "score", "label", "is_simulation"),
+        ]
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    calls = serializers.IntegerField()
+    tokens_in = serializers.IntegerField()
+    tokens_out = serializers.IntegerField()
+    cost_usd = serializers.FloatField(help_text="Of the calls whose cost is known.")
+    cost_per_call_usd = serializers.FloatField(allow_null=True)
+    latency_ms = ObjectField(help_text="mean, p50, p90, p99; each quantile with its interval.")
+    format_adherence = ObjectField(allow_null=True)
+    failures = ObjectField(allow_null=True)
+    score = ObjectField(allow_null=True)
+
+
+class VersionUsageSerializer(serializers.Serializer[Any]):
+    version = serializers.CharField()
+    figures = UsageSerializer()
+
+
+class PromptUsageSerializer(serializers.Serializer[Any]):
+    environment = serializers.CharField()
+    since = serializers.DateField()
+    until = serializers.DateField()
+    is_simulation = serializers.BooleanField()
+    calls_a_month = ObjectField(allow_null=True)
+    tokens_a_month = ObjectField(allow_null=True)
+    total = UsageSerializer()
+    versions = VersionUsageSerializer(many=True)
+    drift = serializers.ListField(child=ObjectField(), help_text="The last seven days compared with those before.")
+
+
+class MonitorInput(Input):
+    prompt = Text(max_length=200, allow_blank=False)
+    figure = serializers.ChoiceField([(name, figure.title) for name, figure in monitors.MONITOR_FIGURES.items()])
+    bound = serializers.FloatField(help_text="The least for shares and scores, the most for all other figures.")
+    environment = Text(max_length=60, required=False)
+    hours = serializers.IntegerField(required=False)
+    min_calls = serializers.IntegerField(required=False, help_text="With fewer calls there is not enough data.")
+
+
+class MonitorSerializer(serializers.ModelSerializer[Monitor]):
+    prompt = serializers.CharField()
+
+    class Meta:
+        model = Monitor
+        fields = [
+            *("id", "prompt", "environment", "figure", "bound", "hours", "min_calls", "state", "value", "calls"),
+            *("looked_at", "changed_at", "by_name", "created_at"),
+        ]
+
+
+CONFIG_MEMBERS = "strategy, model, prompt, max_tokens, temperature, response_format, retrieval."
+
+
+class InferenceConfigInput(Input):
+    config = ObjectField(help_text=CONFIG_MEMBERS)
+    message = Text(required=False, default="", max_length=500)
+
+
+class InferenceConfigSerializer(serializers.Serializer[Any]):
+    task = serializers.CharField()
+    config = ObjectField(help_text=CONFIG_MEMBERS)
+    number = serializers.IntegerField()
+    hash = serializers.CharField(help_text="Of the config's content; the prompt that it refers to is pinned in it.")
+    holder = serializers.CharField(help_text="The text prompt whose versions hold it.")
+
+
+class InferenceConfigSummarySerializer(serializers.ModelSerializer[InferenceConfig]):
+    holder = serializers.CharField()
+    follows = serializers.CharField(allow_null=True, help_text="The prompt whose recommendations it follows.")
+    versions = serializers.IntegerField(source="holder.head.number", allow_null=True, default=None)
+
+    class Meta:
+        model = InferenceConfig
+        fields = ["task", "holder", "versions", "follows", "by_name", "created_at"]
+
+
+class InferenceConfigProposalInput(Input):
+    environment = Text(allow_blank=False)
+    reason = Text(required=False, default="")
+
+
+class InferenceConfigProposalSerializer(serializers.Serializer[Any]):
+    promotion = serializers.IntegerField()
+
+
+class InferenceConfigFollowInput(Input):
+    prompt = Text(required=False, default="", help_text="A prompt's name; empty to follow none.")

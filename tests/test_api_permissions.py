@@ -1,0 +1,323 @@
+"""Permissions of the whole API: every address of every app, as the URL resolver has it. A new one joins by itself.
+
+What each verb needs is in tests/registry/accounts/test_permissions.py; here is what holds for all of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import models, transaction
+from django.db.models import NOT_PROVIDED, Model
+from django.urls import URLPattern, URLResolver, get_resolver
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.test import APIClient
+
+from evaluations.datasets import lifecycle as datasets
+from evaluations.models import Case
+from registry.accounts.permissions import Actor, Right
+from registry.api.base import ProjectView
+from registry.examples import example_sets
+from registry.models import APIKey
+from registry.promotions import environments, workflow
+from registry.promotions.environments import Rules
+from tests.conftest import ApiFor, Stage
+
+ROOT = "api/v1/"
+VERBS = ("get", "options", "post", "put", "patch", "delete")
+# Addresses that answer strangers, and the reason.
+PUBLIC = {"schema": "the contract is public", "docs": "the contract is public"}
+# Addresses that every actor of a project can read, and the reason.
+OPEN = {"me": "a key that may not read can still read its own rights"}
+# Addresses with a POST for which the right to see is enough, and the reason.
+READING_POSTS = {
+    "prompts/batch": "fetches many versions",
+    "prompts/<str:name>/versions/<str:selector>/render": "renders with variables",
+    "example-sets/<str:name>/search": "searches by a text",
+    "evaluations/estimate": "starts nothing",
+    "sweeps/estimate": "starts nothing",
+    "training-sets/<int:key>/estimate": "creates nothing",
+    "strategy/recommendations": "is saved with its evidence, and changes nothing else",
+}
+# The address to which a key can send calls that can do nothing else.
+OBSERVING_POSTS = {"observations": "records live calls"}
+# Verbs on an address by which an outsider reaches something of the own project, and the reason.
+OWN = {
+    ("put", "members/<str:username>"): "users are the same for all projects; it adds one to the outsider's",
+    ("delete", "members/<str:username>"): "removes a user from the outsider's project",
+    ("put", "inference-configs/<str:task>"): "creates the outsider's own config of that name",
+}
+# What an address has to be asked with to have an answer here.
+QUERIES = {"inference-configs/<str:task>": "selector=latest"}
+
+
+def api_views(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, type[ProjectView]]]:
+    for pattern in resolver.url_patterns:
+        address = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            if address.startswith(ROOT):
+                yield address.removeprefix(ROOT), pattern.callback.cls  # type: ignore[attr-defined]  # set by as_view
+        elif ROOT.startswith(address) or address.startswith(ROOT):
+            yield from api_views(pattern, address)
+
+
+VIEWS = {address: view for address, view in api_views(get_resolver()) if address not in PUBLIC}
+
+
+def verbs_of(view: type[ProjectView]) -> list[str]:
+    return [verb for verb in VERBS if hasattr(view, verb)]
+
+
+def is_safe(verb: str) -> bool:
+    return verb.upper() in SAFE_METHODS
+
+
+# --- Requests that are well formed, from the OpenAPI document --------------------------------------------------------
+
+
+@cache
+def schema() -> dict[str, Any]:
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return document
+
+
+def operation(verb: str, address: str) -> dict[str, Any]:
+    path = "/".join(
+        "{" + part.strip("<>").partition(":")[2] + "}" if part.startswith("<") else part for part in address.split("/")
+    )
+    found: dict[str, Any] = schema()["paths"][f"/{ROOT}{path}"].get(verb, {})
+    return found
+
+
+def example(fragment: Mapping[str, Any]) -> Any:
+    """Return the smallest value that a schema allows."""
+    if "$ref" in fragment:
+        return example(schema()["components"]["schemas"][fragment["$ref"].rpartition("/")[2]])
+    for choice in ("allOf", "oneOf", "anyOf"):
+        if choice in fragment:
+            return example(fragment[choice][0])
+    if "enum" in fragment:
+        return fragment["enum"][0]
+    match fragment.get("type"):
+        case "object":
+            members = fragment.get("properties", {})
+            return {name: example(members[name]) for name in fragment.get("required", ())}
+        case "array":
+            return [example(fragment["items"])] * fragment.get("minItems", 0)
+        case "integer" | "number":
+            return fragment.get("minimum", 1)
+        case "boolean":
+            return False
+        case "string" if fragment.get("format") == "decimal":
+            return "1"
+        case "string" if fragment.get("format") == "date-time":
+            return "2030-01-01T00:00:00Z"
+        case "string":
+            return "a"
+        case _:
+            return {}
+
+
+def send(client: APIClient, verb: str, address: str, things: Mapping[str, Any] | None = None) -> tuple[int, str]:
+    """Send a request that is well formed; what it changes is undone. Returns its status and its problem's code."""
+    described = operation(verb, address)
+    required = [parameter for parameter in described.get("parameters", ()) if parameter.get("required")]
+    query = "&".join(f"{parameter['name']}=1" for parameter in required if parameter["in"] == "query")
+    query = QUERIES.get(address, query)
+    bodies = described.get("requestBody", {}).get("content", {})
+    options: dict[str, Any] = {}
+    if "application/octet-stream" in bodies:
+        options = {"data": b"a", "content_type": "application/octet-stream"}
+    elif not is_safe(verb):
+        options = {"data": example(next(iter(bodies.values()))["schema"]) if bodies else {}, "format": "json"}
+    with transaction.atomic():
+        response = getattr(client, verb)(f"/{ROOT}{filled(address, things)}?{query}", **options)
+        transaction.set_rollback(True)
+    is_problem = response.status_code >= 400 and response["Content-Type"] == "application/problem+json"
+    return response.status_code, response.json()["code"] if is_problem else ""
+
+
+def filled(address: str, things: Mapping[str, Any] | None) -> str:
+    """Return an address with the names and numbers of things in place of its parameters."""
+    parts = address.split("/")
+    for index, part in enumerate(parts):
+        if part.startswith("<"):
+            until_here = "/".join(address.split("/")[: index + 1])
+            names = ["1"] if things is None else [str(things[end]) for end in things if until_here.endswith(end)]
+            assert names, f"Put a thing for {until_here} into the scene below."
+            parts[index] = names[0]
+    return "/".join(parts)
+
+
+# --- A project with one of everything --------------------------------------------------------------------------------
+
+
+def create_row(rows: dict[type[Model], Model], label: str, **members: Any) -> Any:
+    """Insert a row with just what its table requires. What it refers to is taken from the rows, or inserted as well."""
+    model = apps.get_model(label)
+    for field in model._meta.concrete_fields:
+        has_value = field.has_default() or field.db_default is not NOT_PROVIDED or field.null or field.blank
+        if field.name in members or has_value or field.primary_key:
+            continue
+        if isinstance(field, models.ForeignKey):
+            related = field.related_model
+            assert isinstance(related, type)
+            members[field.name] = rows.get(related) or create_row(rows, related._meta.label)
+        else:
+            members[field.name] = _plain_value(field)
+    row = model._default_manager.create(**members)
+    rows.setdefault(model, row)
+    return row
+
+
+def _plain_value(field: "models.Field[Any, Any]") -> Any:
+    if field.choices:
+        return next(iter(field.flatchoices))[0]
+    match field:
+        case models.BooleanField():
+            return False
+        case models.IntegerField() | models.FloatField() | models.DecimalField():
+            return 1
+        case models.JSONField():
+            return {}
+        case models.CharField() | models.TextField():
+            return "a"
+        case _:
+            return []
+
+
+@pytest.fixture
+def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
+    """One of everything that an address names, by the end of the address up to its parameter."""
+    prompt = stage.prompt("support.route")
+    version = stage.commit(prompt, "Sort the ticket.")
+    canary = environments.create(stage.ada, name="canary", rules=Rules(True, 1, ()))
+    promotion = workflow.request(stage.edith, prompt, version, canary)
+    shots = example_sets.create(stage.edith, name="support.shots")
+    shot_version = example_sets.commit(stage.edith, shots, examples=[{"input": "a", "output": "b"}]).version
+    tickets = datasets.create(stage.edith, name="support.tickets")
+    datasets.change(stage.edith, tickets, added=[{"variables": {"ticket": "a"}, "expected": "b"}])
+    config = {"strategy": "prompt", "model": "a", "prompt": "support.route@1"}
+    api = api_for(stage.edith, scopes=["write"])
+    assert api.put(f"/{ROOT}inference-configs/routing", {"config": config}).status_code == 200
+
+    rows: dict[type[Model], Model] = {
+        type(row): row
+        for row in (
+            stage.project,
+            prompt,
+            version,
+            canary,
+            tickets,
+            datasets.get_version(stage.project, tickets.name, "1"),
+        )
+    }
+    rows[Case] = Case.objects.get(dataset=tickets)
+    provider = create_row(rows, "evaluations.Provider", name="sandbox")
+    for kind in ("readiness", "leakage"):
+        create_row(rows, "evaluations.Report", kind=kind, state="done")
+    run = create_row(rows, "evaluations.Run")
+    comparison = create_row(rows, "evaluations.Comparison", margin=0.02)
+    create_row(rows, "evaluations.ComparisonRun", comparison=comparison)
+    recommended: dict[str, Any] = {"payback_months": None, "reasons": []}
+    key = APIKey.objects.filter(project=stage.project).first()
+    assert key
+    return {
+        "example-sets/<str:name>": shots.name,
+        "example-sets/versions/<str:hash>": shot_version.content_hash,
+        "versions/<str:hash>": version.content_hash,
+        "prompts/<str:name>": prompt.name,
+        "versions/<str:selector>": 1,
+        "environments/<str:environment>": canary.name,
+        "promotions/<int:number>": promotion.pk,
+        "members/<str:username>": "vera",
+        "keys/<str:key_id>": key.key_id,
+        "datasets/<str:name>": tickets.name,
+        "imports/<int:key>": create_row(rows, "evaluations.DatasetImport").pk,
+        "parts/<int:part>": 1,
+        "syntheses/<int:key>": create_row(rows, "evaluations.Synthesis").pk,
+        "rounds/<int:key>": create_row(rows, "evaluations.AnnotationRound").pk,
+        "providers/<str:name>": provider.name,
+        "evaluations/<int:key>": run.pk,
+        "results/<int:result>": create_row(rows, "evaluations.Result").pk,
+        "playground-runs/<int:key>": create_row(rows, "evaluations.PlaygroundRun").pk,
+        "answers/<int:answer>": create_row(rows, "evaluations.PlaygroundAnswer").pk,
+        "comparisons/<int:key>": comparison.pk,
+        "gates/<int:key>": create_row(rows, "evaluations.Gate").pk,
+        "monitors/<int:key>": create_row(rows, "inference.Monitor").pk,
+        "inference-configs/<str:task>": "routing",
+        "training-sets/<int:key>": create_row(rows, "finetunes.TrainingSet", state="done").pk,
+        "files/<str:file>": "train",
+        "cross-validations/<int:key>": create_row(rows, "finetunes.CrossValidation", folds=2).pk,
+        "fine-tunes/<int:key>": create_row(rows, "finetunes.FineTune").pk,
+        "tuned-models/<int:key>": create_row(rows, "finetunes.TunedModel").pk,
+        "recommendations/<int:key>": create_row(rows, "finetunes.StrategyRecommendation", result=recommended).pk,
+    }
+
+
+# --- The rules -------------------------------------------------------------------------------------------------------
+
+
+def test_every_view_is_closed_by_default():
+    assert len(VIEWS) > 100
+    assert {address for address, view in VIEWS.items() if not issubclass(view, ProjectView)} == set()
+    assert {address for address, view in VIEWS.items() if view.read_right is None} == set(OPEN)
+    assert {address for address, view in VIEWS.items() if view.write_right is None} == set()
+    assert {address for address, view in VIEWS.items() if view.write_right == Right.SEE} == set(READING_POSTS)
+    assert {address for address, view in VIEWS.items() if view.write_right == Right.OBSERVE} == set(OBSERVING_POSTS)
+
+
+def test_a_stranger_is_refused_everywhere(db: None):
+    client = APIClient()
+
+    answers = {(verb, address): send(client, verb, address) for address in VIEWS for verb in VERBS}
+
+    assert {call: answer for call, answer in answers.items() if answer != (401, "auth.required")} == {}
+
+
+def test_an_observe_key_only_sends_calls(stage: Stage, things: dict[str, Any], api_for: ApiFor):
+    client = api_for(stage.vera, scopes=["observe"])
+    allowed = {*((verb, address) for address in OPEN for verb in ("get", "options"))}
+    allowed |= {("post", address) for address in OBSERVING_POSTS}
+
+    answers = {
+        (verb, address): send(client, verb, address, things)
+        for address, view in VIEWS.items()
+        for verb in verbs_of(view)
+    }
+
+    assert {call: answer for call, answer in answers.items() if answer[0] < 300}.keys() <= allowed
+    refused = {call: answer for call, answer in answers.items() if call not in allowed}
+    assert {call: answer for call, answer in refused.items() if answer != (403, "access.denied")} == {}
+
+
+@pytest.mark.parametrize("who", ["viewer", "key: read"])
+def test_who_may_only_see_changes_nothing(who: str, stage: Stage, things: dict[str, Any], api_for: ApiFor):
+    client = api_for(stage.vera, scopes=None if who == "viewer" else ["read"])
+    unsafe = [(verb, address) for address in VIEWS for verb in VERBS if not is_safe(verb)]
+
+    answers = {call: send(client, *call, things) for call in unsafe}
+
+    refused = {call: answer for call, answer in answers.items() if call[0] != "post" or call[1] not in READING_POSTS}
+    assert {call: answer for call, answer in refused.items() if answer[0] not in {403, 404, 405}} == {}
+    assert {code for status, code in refused.values() if status == 403} == {"access.denied"}
+
+
+def test_things_of_other_projects_are_not_found(stage: Stage, things: dict[str, Any], otis: Actor, api_for: ApiFor):
+    named = [(verb, address) for address, view in VIEWS.items() if "<" in address for verb in verbs_of(view)]
+    named = [call for call in named if call[0] != "options"]
+    # What an outsider must not find is there for who belongs to the project.
+    ada, outsider = api_for(stage.ada), api_for(otis)
+    missing = {call: answer for call in named if call[0] == "get" and (answer := send(ada, *call, things))[0] == 404}
+
+    answers = {call: send(outsider, *call, things) for call in named if call not in OWN}
+
+    assert missing == {}
+    assert {call: answer for call, answer in answers.items() if answer[0] != 404} == {}
+
+
+def test_every_exception_is_an_address():
+    assert {*OPEN, *READING_POSTS, *OBSERVING_POSTS, *(address for _, address in OWN)} <= VIEWS.keys()
