@@ -67,7 +67,7 @@ def cases(client: Cuebook, address: str, token: str, name: str) -> dict[str, tup
     langfuse = Langfuse(public_key=public, secret_key=secret, base_url=address, tracing_enabled=False)
     theirs = langfuse.get_prompt(name, label="production", type="chat", cache_ttl_seconds=3_600)
     door = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
-    held = {name: client.get(name)}
+    prompts = {name: client.get(name)}
     headers = {"Authorization": f"Bearer {token}"}
 
     def fetch() -> Any:
@@ -75,7 +75,7 @@ def cases(client: Cuebook, address: str, token: str, name: str) -> dict[str, tup
         return json.loads(door.getresponse().read())
 
     return {
-        LOOKUP: (lambda: held[name], CALLS),
+        LOOKUP: (lambda: prompts[name], CALLS),
         GET: (lambda: client.get(name), CALLS),
         "langfuse get_prompt, cached": (
             lambda: langfuse.get_prompt(name, label="production", type="chat", cache_ttl_seconds=3_600),
@@ -87,16 +87,16 @@ def cases(client: Cuebook, address: str, token: str, name: str) -> dict[str, tup
     }
 
 
-def measured(wanted: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
+def measured(cases: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
     """The median round's microseconds a call."""
-    found: dict[str, list[float]] = {name: [] for name in wanted}
+    microseconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
-        for name, (call, calls) in wanted.items():
+        for name, (call, calls) in cases.items():
             began = time.perf_counter()
             for _ in range(calls):
                 call()
-            found[name].append((time.perf_counter() - began) / calls * 1e6)
-    return {name: statistics.median(rows) for name, rows in found.items()}
+            microseconds[name].append((time.perf_counter() - began) / calls * 1e6)
+    return {name: statistics.median(rows) for name, rows in microseconds.items()}
 
 
 def called_by(client: Cuebook, name: str) -> set[str]:

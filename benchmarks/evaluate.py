@@ -103,8 +103,8 @@ def ours(url: str, cases: int, round_: int) -> float:
     provider = providers.create(actor, name="bench", base_url=url)
     providers.change(actor, provider, max_concurrency=CONCURRENCY)
     model = providers.add_model(actor, provider, "bench")
-    asked = RunSettings(version, loaded.version, ["exact", "latency"], model, split="")
-    run = runs.get_run(actor.project, runs.create(actor, asked).pk)
+    run_settings = RunSettings(version, loaded.version, ["exact", "latency"], model, split="")
+    run = runs.get_run(actor.project, runs.create(actor, run_settings).pk)
     started = time.perf_counter()
     tick(run, seconds=600)
     seconds = time.perf_counter() - started
@@ -149,10 +149,10 @@ def _promptfoo_seconds(program: str, url: str, cases: int) -> float:
 def main() -> int:
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else CASES
     other = sys.argv[2] if len(sys.argv) > 2 else ""
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    own_end, server_end = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(server_end,), daemon=True)
     server.start()
-    url = f"http://127.0.0.1:{here.recv()}/v1"
+    url = f"http://127.0.0.1:{own_end.recv()}/v1"
     os.environ["PROVIDER_PRIVATE_HOSTS"] = "127.0.0.1"
     with fresh_database():
         rounds = [

@@ -53,7 +53,9 @@ def measured(size: int) -> tuple[int, list[float], int]:
     shots = [Shot(f"ticket {number} about {number % 97}", f"label {number % 7}") for number in range(size)]
     version = example_sets.commit(actor, example_sets.create(actor, name="shots"), examples=shots).version
     generator = np.random.default_rng(size)
-    rows = examples_minilm.to_unit_length(generator.normal(size=(size, examples_minilm.MiniLM.dimensions)).astype(np.float32))
+    rows = examples_minilm.to_unit_length(
+        generator.normal(size=(size, examples_minilm.MiniLM.dimensions)).astype(np.float32)
+    )
     stored = [place.example for place in example_sets.version_places(version)]
     for start in range(0, size, 2_000):
         vector_search._store(stored[start : start + 2_000], name, rows[start : start + 2_000])
@@ -62,12 +64,12 @@ def measured(size: int) -> tuple[int, list[float], int]:
         cursor.execute("ANALYZE")
     times, right = [], 0
     for query in range(-20, QUERIES):
-        asked = Vector(rows[query] + 0.02 * generator.normal(size=rows.shape[1])).to_text()
+        query_vector = Vector(rows[query] + 0.02 * generator.normal(size=rows.shape[1])).to_text()
         started = time.perf_counter()
-        found = vector_search._by_vector(version, name, asked, rows.shape[1], 5)
+        nearest = vector_search._by_vector(version, name, query_vector, rows.shape[1], 5)
         if query >= 0:
             times.append((time.perf_counter() - started) * 1000)
-            right += found[0].position == query + 1
+            right += nearest[0].position == query + 1
     return size, sorted(times), right
 
 

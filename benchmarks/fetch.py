@@ -53,7 +53,7 @@ def main() -> int:
         headers = {"Authorization": f"Bearer {token}"}
         ours = stack.enter_context(serving("config.wsgi:application"))
         django = stack.enter_context(serving("benchmarks.harness.plain_django:application"))
-        answer = stack.enter_context(told(f"{ours}{prompt}/production", headers))
+        answer = stack.enter_context(answer_file(f"{ours}{prompt}/production", headers))
         bare = stack.enter_context(serving("benchmarks.harness.bare:application", BARE_ANSWER=str(answer)))
         tag = {**headers, "If-None-Match": f'"{version.content_hash}"'}
         cases = {
@@ -65,25 +65,25 @@ def main() -> int:
             COLD: (f"{ours}{prompt}/production", headers),
             "Django alone, by environment": (f"{django}{prompt}/production", headers),
         }
-        found: dict[str, list[Load]] = {name: [] for name in cases}
+        loads: dict[str, list[Load]] = {name: [] for name in cases}
         for _ in range(rounds):
             for name, (url, sent) in cases.items():
                 ask(url, sent)
-                found[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS, apart=name == COLD))
-        return report(found)
+                loads[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS, apart=name == COLD))
+        return report(loads)
 
 
-def report(found: dict[str, list[Load]]) -> int:
+def report(loads: dict[str, list[Load]]) -> int:
     """A table with ratios to the bare function; 1 where a bar falls."""
-    rate = {name: statistics.median(one.rate for one in rows) for name, rows in found.items()}
-    p50 = {name: statistics.median(one.p50 for one in rows) for name, rows in found.items()}
-    p99 = {name: statistics.median(one.p99 for one in rows) for name, rows in found.items()}
-    failed = sum(one.failed for rows in found.values() for one in rows)
+    rate = {name: statistics.median(run.rate for run in rows) for name, rows in loads.items()}
+    p50 = {name: statistics.median(run.p50 for run in rows) for name, rows in loads.items()}
+    p99 = {name: statistics.median(run.p99 for run in rows) for name, rows in loads.items()}
+    failed = sum(run.failed for rows in loads.values() for run in rows)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {load.tool()},")
-    print(f"{CONNECTIONS} connections, {SECONDS} s, median of {len(found[BARE])} interleaved rounds\n")
+    print(f"{CONNECTIONS} connections, {SECONDS} s, median of {len(loads[BARE])} interleaved rounds\n")
     print("| case | requests/s | of bare | p50 ms | p99 ms | p99 to bare |")
     print("|---|---|---|---|---|---|")
-    for name in found:
+    for name in loads:
         ratios = f"{rate[name] / rate[BARE]:.2f}", f"{p99[name] / p99[BARE]:.2f}"
         print(f"| {name} | {rate[name]:,.0f} | {ratios[0]} | {p50[name]:.2f} | {p99[name]:.2f} | {ratios[1]} |")
     is_fast = rate[WARM] / rate[BARE] >= RATE_BAR and p99[WARM] / p99[BARE] <= LATENCY_BAR
@@ -133,14 +133,14 @@ def ask(url: str, headers: dict[str, str]) -> tuple[list[tuple[str, str]], bytes
 
 
 @contextmanager
-def told(url: str, headers: dict[str, str]) -> Iterator[Path]:
+def answer_file(url: str, headers: dict[str, str]) -> Iterator[Path]:
     """What the fetch answers, in a file for the bare function."""
-    found, body = ask(url, headers)
+    headers_received, body = ask(url, headers)
     own = {"date", "server", "connection", "transfer-encoding"}
-    kept = [one for one in found if one[0].lower() not in own]
+    end_to_end = [header for header in headers_received if header[0].lower() not in own]
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "answer.json"
-        path.write_text(json.dumps({"headers": kept, "body": body.decode()}), encoding="utf-8")
+        path.write_text(json.dumps({"headers": end_to_end, "body": body.decode()}), encoding="utf-8")
         yield path
 
 

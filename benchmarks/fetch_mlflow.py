@@ -66,12 +66,12 @@ def main() -> int:
             f"MLflow {installed['mlflow']}": (stack.enter_context(mlflow(folder / "mlflow", home)), {}),
             f"Phoenix {installed['phoenix']}": (stack.enter_context(phoenix(folder / "phoenix", home)), {}),
         }
-        found: dict[str, list[load.Load]] = {name: [] for name in addresses}
+        loads: dict[str, list[load.Load]] = {name: [] for name in addresses}
         for _ in range(ROUNDS):
             for name, (url, headers) in addresses.items():
                 answered(url, headers)
-                found[name].append(load.run(url, headers, seconds=SECONDS, connections=CONNECTIONS))
-    return report(found)
+                loads[name].append(load.run(url, headers, seconds=SECONDS, connections=CONNECTIONS))
+    return report(loads)
 
 
 def install(place: Path, package: str) -> str:
@@ -96,7 +96,9 @@ def ours(address: str) -> str:
     actor = permissions.actor_for_command_line(project)
     prompt = prompts.create(actor, name="triage")
     version = versions.commit(actor, prompt, content={"messages": MESSAGES}).version
-    workflow.apply(actor, workflow.request(actor, prompt, version, environments.get_environment(project, "development")))
+    workflow.apply(
+        actor, workflow.request(actor, prompt, version, environments.get_environment(project, "development"))
+    )
     return f"{address}/api/v1/prompts/triage/versions/development"
 
 
@@ -129,8 +131,8 @@ def phoenix(place: Path, home: Path) -> Iterator[str]:
     own = {"PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port), "PHOENIX_GRPC_PORT": str(free_port())}
     own |= {"PHOENIX_WORKING_DIR": str(home / "phoenix"), "PHOENIX_TELEMETRY_ENABLED": "false"}
     with running([str(place / "bin" / "phoenix"), "serve"], home / "phoenix.log", f"{address}/healthz", own):
-        made = json.loads(answered(f"{address}/v1/prompts", {}, PHOENIX))["data"]["id"]
-        answered(f"{address}/v1/prompt_versions/{made}/tags", {}, {"name": "production"})
+        version_id = json.loads(answered(f"{address}/v1/prompts", {}, PHOENIX))["data"]["id"]
+        answered(f"{address}/v1/prompt_versions/{version_id}/tags", {}, {"name": "production"})
         yield f"{address}/v1/prompts/triage/tags/production"
 
 
@@ -163,25 +165,25 @@ def answered(url: str, headers: dict[str, str], body: object = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310 - loopback
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-        found: bytes = answer.read()
-        return found
+        body: bytes = answer.read()
+        return body
 
 
-def report(found: dict[str, list[load.Load]]) -> int:
+def report(loads: dict[str, list[load.Load]]) -> int:
     """A table with ratios to ours; 1 where a bar falls."""
-    rate = {name: statistics.median(one.rate for one in rows) for name, rows in found.items()}
-    p50 = {name: statistics.median(one.p50 for one in rows) for name, rows in found.items()}
-    p99 = {name: statistics.median(one.p99 for one in rows) for name, rows in found.items()}
-    failed = sum(one.failed for rows in found.values() for one in rows)
+    rate = {name: statistics.median(run.rate for run in rows) for name, rows in loads.items()}
+    p50 = {name: statistics.median(run.p50 for run in rows) for name, rows in loads.items()}
+    p99 = {name: statistics.median(run.p99 for run in rows) for name, rows in loads.items()}
+    failed = sum(run.failed for rows in loads.values() for run in rows)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {load.tool()},")
     print(f"{CONNECTIONS} connections, {SECONDS} s, median of {ROUNDS} interleaved rounds\n")
     print("| server | requests/s | p50 ms | p99 ms | ours is so many times faster | its p99 to ours |")
     print("|---|---|---|---|---|---|")
-    for name in found:
+    for name in loads:
         ratios = f"{rate[OURS] / rate[name]:,.0f}", f"{p99[name] / p99[OURS]:,.0f}"
         print(f"| {name} | {rate[name]:,.0f} | {p50[name]:.2f} | {p99[name]:.2f} | {ratios[0]} | {ratios[1]} |")
-    peers = [name for name in found if name != OURS]
-    is_well = all(rate[OURS] >= RATE_BAR * rate[one] and p99[one] >= LATENCY_BAR * p99[OURS] for one in peers)
+    peers = [name for name in loads if name != OURS]
+    is_well = all(rate[OURS] >= RATE_BAR * rate[peer] and p99[peer] >= LATENCY_BAR * p99[OURS] for peer in peers)
     print(f"\n{failed} refused. Bars: {RATE_BAR:g} times the requests/s, a p99 {LATENCY_BAR:g} times shorter:", end=" ")
     print("held" if is_well and not failed else "FALLEN")
     return 0 if is_well and not failed else 1

@@ -27,48 +27,40 @@ NAME = "support.triage"
 
 
 def main() -> int:
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else RELEASES
+    release_count = int(sys.argv[1]) if len(sys.argv) > 1 else RELEASES
     with fresh_database(), ExitStack() as stack:
         # Django's models can be imported only now.
-        from registry.accounts import (
-            api_keys,  # noqa: PLC0415  # noqa: PLC0415
-            permissions,  # noqa: PLC0415  # noqa: PLC0415
-            projects,  # noqa: PLC0415  # noqa: PLC0415
-        )
-        from registry.promotions import (
-            environments,  # noqa: PLC0415  # noqa: PLC0415
-            releases,  # noqa: PLC0415  # noqa: PLC0415
-            workflow,  # noqa: PLC0415  # noqa: PLC0415
-        )
-        from registry.prompts import lifecycle as prompts  # noqa: PLC0415  # noqa: PLC0415
-        from registry.prompts import versions  # noqa: PLC0415  # noqa: PLC0415
+        from registry.accounts import api_keys, permissions, projects  # noqa: PLC0415
+        from registry.promotions import environments, releases, workflow  # noqa: PLC0415
+        from registry.prompts import lifecycle as prompts  # noqa: PLC0415
+        from registry.prompts import versions  # noqa: PLC0415
 
         project = projects.create_project(slug="benchmark", name="Benchmark")
         actor = permissions.actor_for_command_line(project)
         development = environments.get_environment(project, "development")
         prompt = prompts.create(actor, name=NAME)
-        made = []
+        committed = []
         for text in ("one", "two"):
             content = {"messages": [{"role": "user", "content": text}]}
-            made.append(versions.commit(actor, prompt, content=content).version)
-            workflow.apply(actor, workflow.request(actor, prompt, made[-1], development))
+            committed.append(versions.commit(actor, prompt, content=content).version)
+            workflow.apply(actor, workflow.request(actor, prompt, committed[-1], development))
         _, token = api_keys.issue(actor, name="benchmark", scopes=["read"])
         addresses = [stack.enter_context(serving("config.wsgi:application")) for _ in range(PROCESSES)]
-        doors = [http.client.HTTPConnection(urlsplit(one).netloc, timeout=10) for one in addresses]
+        doors = [http.client.HTTPConnection(urlsplit(address).netloc, timeout=10) for address in addresses]
         taken = []
-        for number in range(wanted):
-            version = made[number % 2]
-            _until(doors, token, 2 if version is made[0] else 1)
+        for number in range(release_count):
+            version = committed[number % 2]
+            _until(doors, token, 2 if version is committed[0] else 1)
             releases.roll_back(actor, prompt, development, to=version)
             began = time.perf_counter()
             _until(doors, token, version.number)
             taken.append((time.perf_counter() - began) * 1_000)
     taken.sort()
     p99 = percentile(taken, 99)
-    print(f"{PROCESSES} web processes, {wanted} releases: the last process serves it after")
+    print(f"{PROCESSES} web processes, {release_count} releases: the last process serves it after")
     print("| median | p95 | p99 | most |\n|---|---|---|---|")
-    shown = (statistics.median(taken), percentile(taken, 95), p99, taken[-1])
-    print(f"| {' | '.join(f'{one:.1f} ms' for one in shown)} |")
+    figures = (statistics.median(taken), percentile(taken, 95), p99, taken[-1])
+    print(f"| {' | '.join(f'{figure:.1f} ms' for figure in figures)} |")
     print("held" if p99 < BAR_MS else "FALLEN")
     return 0 if p99 < BAR_MS else 1
 

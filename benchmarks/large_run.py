@@ -64,8 +64,8 @@ def measure(url: str, cases: int) -> None:
     provider = providers.create(actor, name="bench", base_url=url)
     providers.change(actor, provider, max_concurrency=evaluate.CONCURRENCY)
     model = providers.add_model(actor, provider, "bench")
-    asked = RunSettings(version, loaded.version, ["exact", "latency"], model, split="")
-    run = runs.get_run(project, runs.create(actor, asked).pk)
+    run_settings = RunSettings(version, loaded.version, ["exact", "latency"], model, split="")
+    run = runs.get_run(project, runs.create(actor, run_settings).pk)
     print("| | MB | s |")
     print("|---|---|---|")
     print(f"| before it | {resident():,.0f} | |")
@@ -101,10 +101,10 @@ def measure(url: str, cases: int) -> None:
 
 def main() -> int:
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else CASES
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=evaluate.serve, args=(there,), daemon=True)
+    own_end, server_end = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=evaluate.serve, args=(server_end,), daemon=True)
     server.start()
-    url = f"http://127.0.0.1:{here.recv()}/v1"
+    url = f"http://127.0.0.1:{own_end.recv()}/v1"
     os.environ["PROVIDER_PRIVATE_HOSTS"] = "127.0.0.1"
     with fresh_database():
         measure(url, cases)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness.database import fresh_database
 
-SIDE = 100_000
+SPLIT_SIZE = 100_000
 PLANTED = 1_000
 BAR_SECONDS = 300.0
 RANDOM = random.Random(7)  # noqa: S311 - the same texts in every run
@@ -38,8 +38,8 @@ def main() -> int:
         from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415
 
         actor = actor_for_command_line(projects.create_project(slug="bench", name="Bench"))
-        made = datasets.create(actor, name="leaky")
-        loaded = ingest.load(actor, made, (Row(number, case) for number, case in enumerate(cases())))
+        dataset = datasets.create(actor, name="leaky")
+        loaded = ingest.load(actor, dataset, (Row(number, case) for number, case in enumerate(cases())))
         report = Report.objects.get(version=loaded.version, kind="leakage")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
@@ -56,18 +56,18 @@ def text() -> str:
 
 
 def cases() -> Iterator[dict[str, Any]]:
-    """SIDE test cases and SIDE training cases, PLANTED of which show a test case in one of four ways."""
-    held = [text() for _ in range(SIDE)]
-    for number, one in enumerate(held):
-        yield {"variables": {"text": one}, "expected": "x", "split": "test", "group": f"t{number}"}
-    for number in range(SIDE):
-        shown = planted(held[number], number % 4) if number < PLANTED else text()
-        yield {"variables": {"text": shown}, "expected": "x", "split": "train", "group": f"r{number}"}
+    """SPLIT_SIZE test cases and SPLIT_SIZE training cases, PLANTED of which show a test case in one of four ways."""
+    held_out = [text() for _ in range(SPLIT_SIZE)]
+    for number, case_text in enumerate(held_out):
+        yield {"variables": {"text": case_text}, "expected": "x", "split": "test", "group": f"t{number}"}
+    for number in range(SPLIT_SIZE):
+        training_text = planted(held_out[number], number % 4) if number < PLANTED else text()
+        yield {"variables": {"text": training_text}, "expected": "x", "split": "train", "group": f"r{number}"}
 
 
-def planted(held: str, kind: int) -> str:
+def planted(held_out: str, kind: int) -> str:
     """A held-out text as it is, with one word changed, inside a longer one, or three quarters of it."""
-    words = held.split()
+    words = held_out.split()
     if kind == 1:
         words[RANDOM.randrange(len(words))] = "changed"
     elif kind == 2:
@@ -78,7 +78,7 @@ def planted(held: str, kind: int) -> str:
 
 
 def tally(counts: dict[str, int], leaked: int, seconds: float, before: float, after: float) -> None:
-    print(f"| {SIDE:,} x {SIDE:,} | seconds | planted | found | MB before | MB at most |")
+    print(f"| {SPLIT_SIZE:,} x {SPLIT_SIZE:,} | seconds | planted | found | MB before | MB at most |")
     print("|---|---|---|---|---|---|")
     print(f"| whole report | {seconds:.1f} | {PLANTED:,} | {leaked:,} | {before:.0f} | {after:.0f} |")
     print(", ".join(f"{kind} {count:,}" for kind, count in counts.items() if count))

@@ -63,7 +63,7 @@ def main() -> int:
             analyse()
             columns.append({name: times(client, f"/p/{project.slug}/{path}") for name, path in PAGES.items()})
         report(*columns)
-        return 0 if all(percentile(found, 95) < BAR_MS for found in columns[-1].values()) else 1
+        return 0 if all(percentile(milliseconds, 95) < BAR_MS for milliseconds in columns[-1].values()) else 1
 
 
 def analyse() -> None:
@@ -76,15 +76,15 @@ def analyse() -> None:
 
 def times(client: "Client", address: str) -> list[float]:
     """Milliseconds of each request, in rising order, after a few that do not count."""
-    found = []
+    milliseconds = []
     for index in range(-WARMING, REQUESTS):
         started = time.perf_counter()
         response = client.get(address, headers={"HX-Request": "true"} if "palette" in address else {})
         if response.status_code != 200:
             raise SystemExit(f"{address} answered {response.status_code}")
         if index >= 0:
-            found.append((time.perf_counter() - started) * 1000)
-    return sorted(found)
+            milliseconds.append((time.perf_counter() - started) * 1000)
+    return sorted(milliseconds)
 
 
 def report(small: dict[str, list[float]], large: dict[str, list[float]]) -> None:

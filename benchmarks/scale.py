@@ -37,7 +37,7 @@ MESSAGE = "(content #>> '{messages,0,content}') || ' copy ' || n"
 
 
 def main() -> int:
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE
+    large_size = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE
     with fresh_database(), ExitStack() as stack:
         # Django's models can be imported only now.
         from django.db import connections  # noqa: PLC0415
@@ -53,18 +53,18 @@ def main() -> int:
         _, token = api_keys.issue(permissions.actor_for_command_line(project), name="benchmark", scopes=["read"])
         small = os.environ["DATABASE_URL"]
         connections.close_all()
-        large = multiplied(small, wanted // SMALL)
+        large = multiplied(small, large_size // SMALL)
         queries = queries_of_a_fetch(token, project.prompts.order_by("pk")[0].name)
         connections.close_all()
         headers = {"Authorization": f"Bearer {token}"}
-        places = {size: names_in(url) for size, url in ((SMALL, small), (wanted, large))}
+        places = {size: names_in(url) for size, url in ((SMALL, small), (large_size, large))}
         cold = {
             size: stack.enter_context(serving("benchmarks.harness.plain_django:application", DATABASE_URL=url))
-            for size, url in ((SMALL, small), (wanted, large))
+            for size, url in ((SMALL, small), (large_size, large))
         }
         warm = {
             size: stack.enter_context(serving("config.wsgi:application", DATABASE_URL=url))
-            for size, url in ((SMALL, small), (wanted, large))
+            for size, url in ((SMALL, small), (large_size, large))
         }
         measured = {"cold": cold_times(cold, places, headers), "warm": warm_times(warm, places, headers)}
     return report(measured, queries)
@@ -85,8 +85,8 @@ def multiplied(url: str, times: int) -> str:
         hashed = f"'sha256:' || encode(sha256(convert_to({CANONICAL % f'({MESSAGE})'}, 'UTF8')), 'hex')"
         step = {"prompt_id": "prompt_id + n * 1000000", "version_id": "version_id + n * 1000000"}
         copied(connection, Prompt, times, name="name || '.' || n", head_id="head_id + n * 1000000")
-        said = f"jsonb_set(content, '{{messages,0,content}}', to_jsonb({MESSAGE}))"
-        copied(connection, PromptVersion, times, **_only(step, "prompt_id"), content=said, content_hash=hashed)
+        new_content = f"jsonb_set(content, '{{messages,0,content}}', to_jsonb({MESSAGE}))"
+        copied(connection, PromptVersion, times, **_only(step, "prompt_id"), content=new_content, content_hash=hashed)
         copied(connection, Promotion, times, **step)
         copied(connection, Release, times, **step, promotion_id="promotion_id + n * 1000000")
         check_hashes(connection)
@@ -121,8 +121,8 @@ def check_hashes(connection: Any) -> None:
     rows = connection.execute(
         "SELECT content, content_hash FROM registry_promptversion TABLESAMPLE SYSTEM (1) LIMIT 100"
     ).fetchall()
-    for content, found in rows:
-        if content_hash(content) != found:
+    for content, stored_hash in rows:
+        if content_hash(content) != stored_hash:
             raise RuntimeError("A copied version has another hash than its content.")
 
 
@@ -153,7 +153,7 @@ def cold_times(
 ) -> dict[int, tuple[float, float]]:
     """Median and p99 in milliseconds of fetches through Django, one at a time, each of another prompt."""
     chance = random.Random(1)  # noqa: S311 - which prompts
-    found: dict[int, list[float]] = {size: [] for size in servers}
+    milliseconds: dict[int, list[float]] = {size: [] for size in servers}
     for number in range(-50, COLD_ROUNDS):
         for size, address in servers.items():
             url = f"{address}/api/v1/prompts/{chance.choice(places[size])}/versions/production"
@@ -161,22 +161,22 @@ def cold_times(
             request = urllib.request.Request(url, headers=headers)  # noqa: S310 - loopback
             urllib.request.urlopen(request, timeout=20).read()  # noqa: S310
             if number >= 0:
-                found[size].append((time.perf_counter() - began) * 1_000)
-    return {size: (statistics.median(taken), percentile(sorted(taken), 99)) for size, taken in found.items()}
+                milliseconds[size].append((time.perf_counter() - began) * 1_000)
+    return {size: (statistics.median(taken), percentile(sorted(taken), 99)) for size, taken in milliseconds.items()}
 
 
 def warm_times(
     servers: dict[int, str], places: dict[int, list[str]], headers: dict[str, str]
 ) -> dict[int, tuple[float, float]]:
     """Median and p99 of the ready answer under load; the median of the rounds."""
-    found: dict[int, list[load.Load]] = {size: [] for size in servers}
+    loads: dict[int, list[load.Load]] = {size: [] for size in servers}
     for _ in range(WARM_ROUNDS):
         for size, address in servers.items():
             url = f"{address}/api/v1/prompts/{places[size][0]}/versions/production"
-            found[size].append(load.run(url, headers, seconds=SECONDS, connections=CONNECTIONS))
+            loads[size].append(load.run(url, headers, seconds=SECONDS, connections=CONNECTIONS))
     return {
-        size: (statistics.median(one.p50 for one in rows), statistics.median(one.p99 for one in rows))
-        for size, rows in found.items()
+        size: (statistics.median(run.p50 for run in rows), statistics.median(run.p99 for run in rows))
+        for size, rows in loads.items()
     }
 
 

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import environment as env
 from config.embedded.home import Home
+from infra.queues import QUEUES
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATABASE_URL = env.secret("DATABASE_URL")
@@ -217,21 +218,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 6 * 3600}
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_TASK_SOFT_TIME_LIMIT = 570
-# Tasks of minutes have a queue of their own, so that an import of ten rows does not wait behind them. A worker takes
-# from all queues by default. The playground, whose answers users watch as they come, has a queue as well.
-CELERY_TASK_QUEUES = [Queue("celery"), Queue("long"), Queue("playground")]
-CELERY_TASK_ROUTES = {
-    "registry.tasks.embed": {"queue": "long"},
-    "evaluations.tasks.make_report": {"queue": "long"},
-    "evaluations.tasks.work_on_run": {"queue": "long"},
-    "evaluations.tasks.sum_up_run": {"queue": "long"},
-    "evaluations.tasks.compare_runs": {"queue": "long"},
-    "evaluations.tasks.line_up": {"queue": "long"},
-    "evaluations.tasks.write_cases": {"queue": "long"},
-    "evaluations.tasks.settle_gate": {"queue": "long"},
-    "evaluations.tasks.ask_playground": {"queue": "playground"},
-    "finetunes.tasks.build": {"queue": "long"},
-}
+# A task says its queue where it is declared.
+CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {

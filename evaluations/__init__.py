@@ -1,0 +1,2 @@
+# Whoever uses any module of this app has its codes.
+from evaluations import errors as errors

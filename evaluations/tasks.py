@@ -13,13 +13,14 @@ from evaluations.playground import lifecycle as playground
 from evaluations.providers import configuration as providers
 from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
+from infra.queues import LONG, PLAYGROUND, SHORT
 from infra.work import start
 
 HOUR = 3_600
 MAX_RECONCILED = 50
 
 
-@shared_task(name="evaluations.tasks.read_import", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@shared_task(name="evaluations.tasks.read_import", queue=SHORT, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def read_import(import_id: int) -> None:
     """Read an uploaded file into its dataset."""
     upload = DatasetImport.objects.select_related("dataset__project", "by", "by_key__project").filter(pk=import_id)
@@ -30,7 +31,7 @@ def read_import(import_id: int) -> None:
             start_reports(dataset_import.version)
 
 
-@shared_task(name="evaluations.tasks.make_report", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@shared_task(name="evaluations.tasks.make_report", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def make_report(report_id: int) -> None:
     """Make one report on a dataset's version."""
     report = Report.objects.select_related("version__dataset").filter(pk=report_id).first()
@@ -38,24 +39,24 @@ def make_report(report_id: int) -> None:
         reports.make_report(report)
 
 
-@shared_task(name="evaluations.tasks.check_proposals", time_limit=HOUR + 60, soft_time_limit=HOUR)
+@shared_task(name="evaluations.tasks.check_proposals", queue=SHORT, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def check_proposals(dataset_id: int) -> None:
-    """Hold new proposals against the cases that are there."""
+    """Compare new proposals with the existing cases."""
     dataset = Dataset.objects.select_related("head").filter(pk=dataset_id).first()
     if dataset and proposals.check(dataset) == proposals.MAX_AT_ONCE:
         start(check_proposals, dataset_id)
 
 
-@shared_task(name="evaluations.tasks.write_cases", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@shared_task(name="evaluations.tasks.write_cases", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def write_cases(synthesis_id: int) -> None:
-    """Have a model make up cases, and hold them against those that are there."""
+    """Have a model write cases, and compare them with the existing ones."""
     work = synthesis.syntheses_with_related().filter(pk=synthesis_id).first()
     if work:
         synthesis.write_cases(work)
         start(check_proposals, work.dataset_id)
 
 
-@shared_task(name="evaluations.tasks.try_provider", time_limit=120, soft_time_limit=110)
+@shared_task(name="evaluations.tasks.try_provider", queue=SHORT, time_limit=120, soft_time_limit=110)
 def try_provider(provider_id: int, model: str) -> None:
     """Ask a provider for its models, and one of them for a word."""
     provider = Provider.objects.select_related("project").filter(pk=provider_id).first()
@@ -63,10 +64,10 @@ def try_provider(provider_id: int, model: str) -> None:
         providers.check_connection(provider, model)
 
 
-@shared_task(name="evaluations.tasks.work_on_run", time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@shared_task(name="evaluations.tasks.work_on_run", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def work_on_run(run_id: int) -> None:
-    """Take a turn at a run; what is left over is another turn, after whatever else waits."""
-    # Imported here: who only sends tasks needs neither scipy nor the client.
+    """Work on a run for one tick; the rest is another task, after whatever else waits."""
+    # Imported here: a process that only sends tasks needs neither scipy nor the client.
     from evaluations.runs.worker import TickResult, tick  # noqa: PLC0415
 
     run = runs.runs_with_related().filter(pk=run_id).first()
@@ -79,9 +80,9 @@ def work_on_run(run_id: int) -> None:
             start(sum_up_run, run_id)
 
 
-@shared_task(name="evaluations.tasks.ask_playground", time_limit=420, soft_time_limit=400)
+@shared_task(name="evaluations.tasks.ask_playground", queue=PLAYGROUND, time_limit=420, soft_time_limit=400)
 def ask_playground(playground_run_id: int) -> None:
-    """Ask what somebody in the playground waits for."""
+    """Make the calls of a playground run."""
     from evaluations.playground.worker import ask_models  # noqa: PLC0415
 
     playground_run = playground.playground_runs_with_related().filter(pk=playground_run_id).first()
@@ -89,9 +90,9 @@ def ask_playground(playground_run_id: int) -> None:
         ask_models(playground_run)
 
 
-@shared_task(name="evaluations.tasks.sum_up_run", time_limit=HOUR + 60, soft_time_limit=HOUR)
+@shared_task(name="evaluations.tasks.sum_up_run", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def sum_up_run(run_id: int) -> None:
-    """Work out what a run came to."""
+    """Compute the summary of a run."""
     from evaluations.runs.summaries import sum_up  # noqa: PLC0415
 
     run = runs.runs_without_summary().filter(pk=run_id).first()
@@ -101,7 +102,7 @@ def sum_up_run(run_id: int) -> None:
             start(compare_runs, run.sweep_id)
 
 
-@shared_task(name="evaluations.tasks.compare_runs", time_limit=HOUR + 60, soft_time_limit=HOUR)
+@shared_task(name="evaluations.tasks.compare_runs", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def compare_runs(comparison_id: int) -> None:
     """Compare runs, when all of them are over."""
     comparison = Comparison.objects.filter(pk=comparison_id).first()
@@ -109,17 +110,17 @@ def compare_runs(comparison_id: int) -> None:
         comparisons.run_comparison(comparison)
 
 
-@shared_task(name="evaluations.tasks.settle_gate", time_limit=HOUR + 60, soft_time_limit=HOUR)
+@shared_task(name="evaluations.tasks.settle_gate", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def settle_gate(gate_run_id: int) -> None:
-    """Say whether a version passes a gate."""
+    """Decide whether a version passes a gate."""
     gate_run = gates.unsettled_gate_runs().filter(pk=gate_run_id).first()
     if gate_run:
         gates.settle(gate_run)
 
 
-@shared_task(name="evaluations.tasks.reconcile", time_limit=60, soft_time_limit=50)
+@shared_task(name="evaluations.tasks.reconcile", queue=SHORT, time_limit=60, soft_time_limit=50)
 def reconcile() -> None:
-    """Start what waits: its own task was lost, or its worker died."""
+    """Start work that waits because its own task was lost, or its worker died."""
     for key in imports.claimable_imports().values_list("pk", flat=True)[:MAX_RECONCILED]:
         start(read_import, key)
     for key in reports.claimable_reports().values_list("pk", flat=True)[:MAX_RECONCILED]:
@@ -138,24 +139,29 @@ def reconcile() -> None:
         start(write_cases, key)
     for key in playground.claimable_playground_runs().values_list("pk", flat=True)[:MAX_RECONCILED]:
         start(ask_playground, key)
-    for key in proposals.unchecked_proposals().order_by("dataset").values_list("dataset", flat=True).distinct()[:MAX_RECONCILED]:
+    for key in (
+        proposals.unchecked_proposals()
+        .order_by("dataset")
+        .values_list("dataset", flat=True)
+        .distinct()[:MAX_RECONCILED]
+    ):
         start(check_proposals, key)
 
 
-@shared_task(name="evaluations.tasks.clear_old", time_limit=600, soft_time_limit=570)
+@shared_task(name="evaluations.tasks.clear_old", queue=SHORT, time_limit=600, soft_time_limit=570)
 def clear_old() -> None:
-    """Remove files of imports and playground runs that are over for days, and answers that were kept for months."""
+    """Delete old files of imports, old playground runs, and cached answers of months ago."""
     imports.clear_old()
     playground.clear_old()
     batches.clear_old_answers()
 
 
 def start_run(run: Run) -> None:
-    """Start a run that was just created or taken up again."""
+    """Start a run that was just created or resumed."""
     start(work_on_run, run.pk)
 
 
 def start_reports(version: DatasetVersion) -> None:
-    """Start the reports that a new version waits for."""
+    """Start the reports of a new version."""
     for key in version.reports.filter(state="pending").values_list("pk", flat=True):
         start(make_report, key)

@@ -216,7 +216,8 @@ def _beat_until(leases: Callable[[], Sequence[Lease[Any]]], ended: Event) -> Non
 
 def _seconds_between_beats(leases: Sequence[Lease[Any]]) -> float:
     timeouts = [lease.item.LEASE_TIMEOUT for lease in leases] or [WorkItem.LEASE_TIMEOUT]
-    return min(timeouts).total_seconds() / BEATS_PER_LEASE
+    seconds: float = min(timeouts).total_seconds() / BEATS_PER_LEASE
+    return seconds
 
 
 def kinds() -> list[type[WorkItem]]:

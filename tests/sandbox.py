@@ -1,4 +1,4 @@
-"""The sandbox as a real server in a thread of the tests' own process: told what goes wrong, asked what it did."""
+"""The sandbox as a real server in a thread of the tests, which set its faults and read its journal."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ class Running:
     def fault(self, kind: str, **how: Any) -> None:
         self._call("POST", "/sandbox/faults", {"kind": kind, **how})
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         self._call("DELETE", "/sandbox/faults")
 
     def calls(self) -> list[dict[str, Any]]:

@@ -50,6 +50,8 @@ OWN = {
     ("delete", "members/<str:username>"): "removes a user from the outsider's project",
     ("put", "inference-configs/<str:task>"): "creates the outsider's own config of that name",
 }
+# An address that does not say 404 of what other projects have, nor of what nobody has, and the code that it says.
+OTHER_CODES = {("get", "example-sets/versions/<str:hash>"): (400, "content.unknown_example_set")}
 # What an address has to be asked with to have an answer here.
 QUERIES = {"inference-configs/<str:task>": "selector=latest"}
 
@@ -92,10 +94,10 @@ def operation(verb: str, address: str) -> dict[str, Any]:
     return found
 
 
-def example(fragment: Mapping[str, Any]) -> Any:
-    """Return the smallest value that a schema allows."""
+def example(fragment: Mapping[str, Any], *, is_whole: bool = False) -> Any:
+    """Return the smallest value that a schema allows, or, `is_whole`, one with all members."""
     if "$ref" in fragment:
-        return example(schema()["components"]["schemas"][fragment["$ref"].rpartition("/")[2]])
+        return example(schema()["components"]["schemas"][fragment["$ref"].rpartition("/")[2]], is_whole=is_whole)
     for choice in ("allOf", "oneOf", "anyOf"):
         if choice in fragment:
             return example(fragment[choice][0])
@@ -104,7 +106,8 @@ def example(fragment: Mapping[str, Any]) -> Any:
     match fragment.get("type"):
         case "object":
             members = fragment.get("properties", {})
-            return {name: example(members[name]) for name in fragment.get("required", ())}
+            names = members if is_whole else fragment.get("required", ())
+            return {name: example(members[name]) for name in names}
         case "array":
             return [example(fragment["items"])] * fragment.get("minItems", 0)
         case "integer" | "number":
@@ -132,7 +135,9 @@ def send(client: APIClient, verb: str, address: str, things: Mapping[str, Any] |
     if "application/octet-stream" in bodies:
         options = {"data": b"a", "content_type": "application/octet-stream"}
     elif not is_safe(verb):
-        options = {"data": example(next(iter(bodies.values()))["schema"]) if bodies else {}, "format": "json"}
+        # What a PATCH must not leave out is not in the document.
+        body = example(next(iter(bodies.values()))["schema"], is_whole=verb == "patch") if bodies else {}
+        options = {"data": body, "format": "json"}
     with transaction.atomic():
         response = getattr(client, verb)(f"/{ROOT}{filled(address, things)}?{query}", **options)
         transaction.set_rollback(True)
@@ -222,6 +227,8 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
     run = create_row(rows, "evaluations.Run")
     comparison = create_row(rows, "evaluations.Comparison", margin=0.02)
     create_row(rows, "evaluations.ComparisonRun", comparison=comparison)
+    training_set = create_row(rows, "finetunes.TrainingSet", state="done")
+    create_row(rows, "finetunes.TrainingFile", file="train", data=b"")
     recommended: dict[str, Any] = {"payback_months": None, "reasons": []}
     key = APIKey.objects.filter(project=stage.project).first()
     assert key
@@ -243,18 +250,20 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "providers/<str:name>": provider.name,
         "evaluations/<int:key>": run.pk,
         "results/<int:result>": create_row(rows, "evaluations.Result").pk,
-        "playground-runs/<int:key>": create_row(rows, "evaluations.PlaygroundRun").pk,
+        "playground-runs/<int:key>": create_row(rows, "evaluations.PlaygroundRun", version=version).pk,
         "answers/<int:answer>": create_row(rows, "evaluations.PlaygroundAnswer").pk,
         "comparisons/<int:key>": comparison.pk,
         "gates/<int:key>": create_row(rows, "evaluations.Gate").pk,
         "monitors/<int:key>": create_row(rows, "inference.Monitor").pk,
         "inference-configs/<str:task>": "routing",
-        "training-sets/<int:key>": create_row(rows, "finetunes.TrainingSet", state="done").pk,
+        "training-sets/<int:key>": training_set.pk,
         "files/<str:file>": "train",
         "cross-validations/<int:key>": create_row(rows, "finetunes.CrossValidation", folds=2).pk,
         "fine-tunes/<int:key>": create_row(rows, "finetunes.FineTune").pk,
         "tuned-models/<int:key>": create_row(rows, "finetunes.TunedModel").pk,
-        "recommendations/<int:key>": create_row(rows, "finetunes.StrategyRecommendation", result=recommended).pk,
+        "recommendations/<int:key>": create_row(
+            rows, "finetunes.StrategyRecommendation", policy="default", result=recommended
+        ).pk,
     }
 
 
@@ -316,8 +325,8 @@ def test_things_of_other_projects_are_not_found(stage: Stage, things: dict[str, 
     answers = {call: send(outsider, *call, things) for call in named if call not in OWN}
 
     assert missing == {}
-    assert {call: answer for call, answer in answers.items() if answer[0] != 404} == {}
+    assert {call: answer for call, answer in answers.items() if answer[0] != 404} == OTHER_CODES
 
 
 def test_every_exception_is_an_address():
-    assert {*OPEN, *READING_POSTS, *OBSERVING_POSTS, *(address for _, address in OWN)} <= VIEWS.keys()
+    assert {*OPEN, *READING_POSTS, *OBSERVING_POSTS, *(address for _, address in (*OWN, *OTHER_CODES))} <= VIEWS.keys()

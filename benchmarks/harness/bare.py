@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _answer = json.loads(Path(os.environ["BARE_ANSWER"]).read_text(encoding="utf-8"))
-_headers = [tuple(one) for one in _answer["headers"]]
+_headers = [tuple(header) for header in _answer["headers"]]
 _body = _answer["body"].encode()
 
 

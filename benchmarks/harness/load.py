@@ -57,23 +57,23 @@ def _wrk(program: str, url: str, headers: dict[str, str], seconds: float, connec
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(APART)
         script.flush()
-        told = subprocess.run(  # noqa: S603 - wrk, found by its name
+        report = subprocess.run(  # noqa: S603 - wrk, found by its name
             [*command[:-1], *(("-s", script.name) if apart else ()), url],
             capture_output=True,
             text=True,
             check=True,
             timeout=seconds + 30,
         ).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
     if rate is None:
-        raise RuntimeError(told)
-    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
-    return Load(float(rate[1]), _within(told, "50%"), _within(told, "99%"), int(wrong[1]) if wrong else 0)
+        raise RuntimeError(report)
+    wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    return Load(float(rate[1]), _within(report, "50%"), _within(report, "99%"), int(wrong[1]) if wrong else 0)
 
 
-def _within(told: str, share: str) -> float:
-    found = re.search(rf"{share}\s+([\d.]+)(us|ms|s)", told)
-    return float(found[1]) * UNITS[found[2]] if found else float("nan")
+def _within(report: str, share: str) -> float:
+    match = re.search(rf"{share}\s+([\d.]+)(us|ms|s)", report)
+    return float(match[1]) * UNITS[match[2]] if match else float("nan")
 
 
 def _threads(url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:

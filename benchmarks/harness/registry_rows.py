@@ -34,14 +34,14 @@ class Filler:
         self._prompts: list[Prompt] = []
         self._commits = 0
 
-    def fill(self, wanted: int) -> None:
+    def fill(self, version_count: int) -> None:
         """Add prompts with versions until there are `wanted` versions."""
-        self.fill_prompts((wanted - PromptVersion.objects.count()) // self._each)
+        self.fill_prompts((version_count - PromptVersion.objects.count()) // self._each)
 
     def fill_prompts(self, missing: int) -> None:
         """Add so many prompts with their versions."""
         first = len(self._prompts)
-        made = [
+        prompts = [
             Prompt(
                 project=self._actor.project,
                 name=f"team-{(first + index) % TEAMS}.prompt-{first + index}",
@@ -50,7 +50,7 @@ class Filler:
             )
             for index in range(max(0, missing))
         ]
-        self._prompts += Prompt.objects.bulk_create(made)
+        self._prompts += Prompt.objects.bulk_create(prompts)
         rows = (self._row(prompt, number) for prompt in self._prompts[first:] for number in range(1, self._each + 1))
         PromptVersion.objects.bulk_create(rows, batch_size=BATCH)
         heads = PromptVersion.objects.filter(prompt__in=self._prompts[first:], number=self._each)
@@ -61,7 +61,7 @@ class Filler:
         """Make the newest version of every prompt live in production, and let every tenth have a failed check."""
         production = environments.get_environment(self._actor.project, "production")
         heads = Prompt.objects.filter(project=self._actor.project).values_list("pk", "head_id", "head__content_hash")
-        asked = [
+        promotions = [
             Promotion(
                 environment=production,
                 prompt_id=prompt,
@@ -82,7 +82,7 @@ class Filler:
                 promotion=promotion,
                 by_name="benchmark",
             )
-            for promotion in Promotion.objects.bulk_create(asked, batch_size=BATCH)
+            for promotion in Promotion.objects.bulk_create(promotions, batch_size=BATCH)
         )
         VersionCheck.objects.bulk_create(
             VersionCheck(

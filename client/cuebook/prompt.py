@@ -86,7 +86,7 @@ class Prompt:
 
     @property
     def may_change(self) -> bool:
-        """Whether its reference may select another version later."""
+        """True if its reference may select another version later."""
         return self._confirmed is not None
 
     def confirm(self, confirmed: Confirmation | None) -> None:
@@ -106,14 +106,14 @@ class Prompt:
 
     @property
     def is_rendered_there(self) -> bool:
-        """Whether rendering asks the registry: examples by similarity need its embeddings, a token budget its
+        """True if rendering asks the registry: examples by similarity need its embeddings, a token budget its
         tokenisers."""
         selection = self._document["content"].get("examples") or {}
         return selection.get("select", DEFAULTS["examples"]["select"]) in BY_SIMILARITY or "token_budget" in selection
 
     @property
     def renders_at_once(self) -> bool:
-        """Whether `render` does no I/O."""
+        """True if `render` does no I/O."""
         if self.example_set is None:
             return self.is_fallback or not self.is_rendered_there
         return self._rendering is not None or self._source.has_examples(self.example_set)

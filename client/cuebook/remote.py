@@ -25,7 +25,7 @@ REFUSALS = {401: KeyRefusedError, 403: KeyRefusedError, 404: NotFoundError}
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is live in an environment: all of it, or the changes since the previous snapshot."""
+    """The live versions of an environment: all of them, or the changes since the previous snapshot."""
 
     tag: str
     prompts: dict[str, Document]

@@ -37,7 +37,7 @@ class RefreshSchedule:
 
     @property
     def is_backing_off(self) -> bool:
-        """Whether a failure is so recent that another request would only cost time."""
+        """True if a failure is so recent that another request would only cost time."""
         return self._clock() < self._backs_off_until
 
     def wait(self) -> float:

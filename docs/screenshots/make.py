@@ -121,22 +121,22 @@ def run(person: Person) -> Page:
 
 
 def sweep(person: Person) -> Page:
-    asked = {
+    sweep = {
         "prompt": "support.route@latest",
         "dataset": "support.tickets",
         "models": ["sandbox/sandbox-large", "sandbox/sandbox-small"],
         "temperatures": [0, 0.7],
         "scorers": ["label", "json_schema"],
-        "levels": {"quality": 0.6, "format_adherence": 0.9},
+        "slas": {"quality": 0.6, "format_adherence": 0.9},
         "budget_usd": "2",
     }
-    made = person.instance.call("POST", "/api/v1/sweeps", asked)[1]
+    comparison = person.instance.call("POST", "/api/v1/sweeps", sweep)[1]
     deadline = time.monotonic() + 300
-    while person.instance.call("GET", f"/api/v1/lineups/{made['id']}")[1]["state"] == "pending":
+    while person.instance.call("GET", f"/api/v1/comparisons/{comparison['id']}")[1]["state"] in ("pending", "running"):
         if time.monotonic() > deadline:
             raise TimeoutError("The sweep does not end.")
         time.sleep(1)
-    return person.open(f"lineups/{made['id']}/")
+    return person.open(f"comparisons/{comparison['id']}/")
 
 
 Shot = tuple[str, str, Callable[[Person], Page], tuple[int, int], str]
@@ -178,8 +178,8 @@ def main() -> None:
         instance = start(Path(directory) / "home", EMBEDDINGS_LOCAL="1")
         try:
             browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-            wanted = sys.argv[1:]
-            for shot in [one for one in SHOTS if not wanted or one[0] in wanted]:
+            names = sys.argv[1:]
+            for shot in [shot for shot in SHOTS if not names or shot[0] in names]:
                 take(browser, instance, shot)
             browser.close()
         finally:

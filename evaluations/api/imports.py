@@ -110,7 +110,9 @@ class ImportRetry(ProjectView):
     def post(self, request: Request, name: str, key: int) -> Response:
         """Retry a refused file, for example without its bad rows; it need not be sent again."""
         body = serializers.ImportRetryInput.read(request)
-        upload = imports.retry(self.actor, imports.get_import(datasets.get_dataset(self.actor.project, name), key), **body)
+        upload = imports.retry(
+            self.actor, imports.get_import(datasets.get_dataset(self.actor.project, name), key), **body
+        )
         start(tasks.read_import, upload.pk)
         return Response(import_document(upload))
 

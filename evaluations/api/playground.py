@@ -52,7 +52,9 @@ class PlaygroundRunList(ProjectListView[PlaygroundRun]):
         run = playground.start(self.actor, prompt, _settings_from_body(self.actor, prompt, body))
         start(tasks.ask_playground, run.pk)
         headers = {"Location": f"/api/v1/prompts/{name}/playground-runs/{run.pk}"}
-        return Response(playground_run_document(playground.get_playground_run(self.actor, run.pk)), status=201, headers=headers)
+        return Response(
+            playground_run_document(playground.get_playground_run(self.actor, run.pk)), status=201, headers=headers
+        )
 
 
 def _settings_from_body(actor: Actor, prompt: Prompt, body: dict[str, Any]) -> PlaygroundSettings:

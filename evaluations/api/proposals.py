@@ -83,7 +83,11 @@ class SynthesisList(ProjectListView[Synthesis]):
     @extend_schema(operation_id="syntheses_list", responses=serializers.SynthesisSerializer(many=True))
     def get(self, request: Request, name: str) -> Response:
         """List the syntheses of a dataset, newest first."""
-        rows = synthesis.syntheses_with_related().filter(dataset=datasets.get_dataset(self.actor.project, name)).order_by("-id")
+        rows = (
+            synthesis.syntheses_with_related()
+            .filter(dataset=datasets.get_dataset(self.actor.project, name))
+            .order_by("-id")
+        )
         return self.page(rows)
 
     @extend_schema(

@@ -79,7 +79,9 @@ class LeakageFindings(ProjectListView[Finding]):
     )
     def get(self, request: Request, name: str, selector: str) -> Response:
         """List the findings of the newest finished report, each with both rows."""
-        report = reports.newest_done_report(datasets.get_version(self.actor.project, name, selector), ReportKind.LEAKAGE)
+        report = reports.newest_done_report(
+            datasets.get_version(self.actor.project, name, selector), ReportKind.LEAKAGE
+        )
         if report is None:
             raise Problem("report.not_found", "This version has no leakage report yet.")
         rows = report.findings.select_related("held_out", "other")

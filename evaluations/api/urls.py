@@ -18,7 +18,7 @@ from evaluations.api import (
 DATASET = "datasets/<str:name>"
 PROVIDER = "providers/<str:name>"
 RUN = "evaluations/<int:key>"
-TRIALS = "prompts/<str:name>/playground-runs"
+PLAYGROUND_RUNS = "prompts/<str:name>/playground-runs"
 VERSION = f"{DATASET}/versions/<str:selector>"
 urlpatterns = [
     path("datasets", datasets.DatasetList.as_view()),
@@ -67,10 +67,10 @@ urlpatterns = [
     path(f"{RUN}/results", runs.RunResults.as_view()),
     path(f"{RUN}/results/<int:result>/mark", runs.ResultAnnotate.as_view()),
     path(f"{RUN}/file", runs.RunFile.as_view()),
-    path(TRIALS, playground.PlaygroundRunList.as_view()),
-    path(f"{TRIALS}/<int:key>", playground.PlaygroundRunDetail.as_view()),
-    path(f"{TRIALS}/<int:key>/cancel", playground.PlaygroundRunCancel.as_view()),
-    path(f"{TRIALS}/<int:key>/answers/<int:answer>/keep", playground.PlaygroundRunKeep.as_view()),
+    path(PLAYGROUND_RUNS, playground.PlaygroundRunList.as_view()),
+    path(f"{PLAYGROUND_RUNS}/<int:key>", playground.PlaygroundRunDetail.as_view()),
+    path(f"{PLAYGROUND_RUNS}/<int:key>/cancel", playground.PlaygroundRunCancel.as_view()),
+    path(f"{PLAYGROUND_RUNS}/<int:key>/answers/<int:answer>/keep", playground.PlaygroundRunKeep.as_view()),
     path("comparisons/<int:key>/cancel", comparisons.ComparisonCancel.as_view()),
     path("comparisons/<int:key>/resume", comparisons.ComparisonResume.as_view()),
     path("sweeps", sweeps.SweepList.as_view()),

@@ -1,7 +1,7 @@
-"""Gates: what a version must show before it is released. A gate is a required check that a run answers.
+"""Gates: rules that a version must pass in a run before it is released. A gate is a required check.
 
-Whoever asks for a promotion need not think of it: the sweep looks at undecided promotions, measures what has a gate,
-and writes the check on the version's hash. Promotion itself knows checks alone.
+Nobody has to start it: reconciliation finds undecided promotions, runs their versions for each gate, and writes the
+checks on the versions' hashes. Promotion itself knows only checks.
 """
 
 import logging
@@ -36,7 +36,7 @@ from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.runs.planning import RunSettings
 from evaluations.scorers import specs as scoring
-from evaluations.statistics.slas import SHARES, TITLES, UNITS, LevelResult, level_results
+from evaluations.statistics.slas import PROPORTIONS, TITLES, UNITS, SLAResult, sla_results
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right, actor_for_command_line
 from registry.models import CheckStatus, Environment, Project, Promotion, PromptVersion
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 MAX_NAME_LENGTH = 60
 MAX_PROMPTS_LENGTH = 200
 MEASURING = "Being measured"
-# A gate whose runs ended early (a provider that was down, a spent budget) is measured again after so long.
+# A gate whose runs ended early (a provider that was down, a spent budget) is measured again after this time.
 RETRY_INTERVAL = timedelta(minutes=10)
 
 
@@ -71,7 +71,7 @@ def create(
     keeps_slas: bool = True,
     budget_usd: object = None,
 ) -> Gate:
-    """A gate, and with it a check that the environment requires from now on."""
+    """Create a gate, and with it a check that the environment requires from now on."""
     actor.require(Right.ADMINISTER)
     faults: list[Fault] = []
     if not is_prompt_name(name) or len(name) > MAX_NAME_LENGTH:
@@ -87,10 +87,10 @@ def create(
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     if name in environment.required_checks:
-        # Also one of somebody's CI: with the gate, the requirement would go one day.
+        # Also a check of an outside CI: removing the gate would remove the requirement.
         raise Problem("gate.name_taken", f"{environment.name} requires a check {quoted(name)} already.")
     if min_quality is None and not not_worse and not keeps_slas:
-        raise Problem("gate.asks_nothing", "This gate would ask for nothing: say at least one condition.")
+        raise Problem("gate.asks_nothing", "This gate has no condition: choose at least one.")
     specs = planning.pin_scorers(actor.project, scoring.read_specs(scorers), model)
     locked = environments.lock(environment)
     try:
@@ -120,7 +120,7 @@ def create(
 
 @transaction.atomic
 def remove(actor: Actor, gate: Gate) -> None:
-    """Take a gate away, and the check that it required. What it measured stays."""
+    """Remove a gate, and the check that it required. Its runs stay."""
     actor.require(Right.ADMINISTER)
     if Gate.objects.filter(pk=gate.pk, removed_at=None).update(removed_at=timezone.now()) != 1:
         raise Problem("gate.not_found", "This gate is removed already.")
@@ -135,13 +135,13 @@ def _require_check(actor: Actor, environment: Environment, names: Sequence[str])
 
 
 def active_gates(project: Project) -> QuerySet[Gate]:
-    """The gates that hold, by environment."""
+    """Return the gates that are not removed, by environment."""
     rows = Gate.objects.filter(environment__project=project, removed_at=None)
     return rows.select_related("environment", "dataset", "model__provider").order_by("environment__position", "name")
 
 
 def get_gate(project: Project, number: int) -> Gate:
-    """The project's gate with this number, or `gate.not_found`."""
+    """Return the project's gate with this number, or raise `gate.not_found`."""
     gate = active_gates(project).filter(pk=number).first()
     if gate is None:
         raise Problem("gate.not_found", f"There is no gate {number}.")
@@ -149,7 +149,7 @@ def get_gate(project: Project, number: int) -> Gate:
 
 
 def is_for(gate: Gate, prompt: str) -> bool:
-    """Whether a gate is for a prompt: its name, or the start of names where it ends with a dot."""
+    """Return whether a gate is for a prompt: its name, or the start of names where it ends with a dot."""
     pattern = gate.prompts
     return not pattern or prompt == pattern or (pattern.endswith(".") and prompt.startswith(pattern))
 
@@ -158,7 +158,7 @@ def is_for(gate: Gate, prompt: str) -> bool:
 
 
 def start_gate_runs() -> list[Run]:
-    """Begin what undecided promotions need; returns the runs that were made. The sweep calls it; safe to repeat."""
+    """Start the runs that undecided promotions need, and return them. Reconciliation calls it; safe to repeat."""
     new_runs: list[Run] = []
     waiting = Promotion.objects.filter(
         status__in=UNDECIDED, environment__gates__isnull=False, environment__gates__removed_at=None
@@ -174,7 +174,7 @@ def _actor(gate: Gate) -> Actor:
 
 
 def _begin_gate_run(gate: Gate, version: PromptVersion) -> list[Run]:
-    """Measure a version for a gate, unless it is measured on the newest cases already."""
+    """Start to measure a version for a gate, unless it is measured on the newest cases already."""
     project = gate.environment.project
     if not is_for(gate, version.prompt.name):
         newest = approvals.newest_checks(project.pk, version.content_hash, [gate.name])[gate.name]
@@ -197,7 +197,7 @@ def _begin_gate_run(gate: Gate, version: PromptVersion) -> list[Run]:
             return _start_runs(gate, version, dataset_version, live)
     except Problem as problem:
         summary = f"Cannot be measured: {problem.detail}"[:1_000]
-        # It is tried every few seconds; the trail says once what is the matter.
+        # It is tried every few seconds; the check says once what the problem is.
         newest = approvals.newest_checks(project.pk, version.content_hash, [gate.name])[gate.name]
         if newest is None or newest.summary != summary:
             _write_check(gate, version, passed=False, summary=summary)
@@ -206,19 +206,19 @@ def _begin_gate_run(gate: Gate, version: PromptVersion) -> list[Run]:
 
 
 def _live_version(gate: Gate, version: PromptVersion) -> PromptVersion | None:
-    """What a version must not be worse than: what is live, unless that is the version itself or the gate asks not."""
+    """Return the live version to compare with; None where it is this version, or the gate does not compare."""
     release = approvals.live_release(gate.environment, version.prompt) if gate.not_worse else None
     return release.version if release and release.version_id != version.pk else None
 
 
 def _is_current(measured: GateRun, live: PromptVersion | None) -> bool:
-    """Whether what was measured still counts. Another version may be live by now; and where a run ended early, somebody
-    may have taken it up again, or it is tried once more after a while."""
+    """Return whether a gate run still counts. Another version may be live by now; and where a run ended early, it may
+    have been resumed, or is tried again after a while."""
     if measured.state == GateState.ERRORED:
-        was = measured.finished_at or measured.created_at
-        return timezone.now() - was < RETRY_INTERVAL
-    against = measured.baseline.version_id if measured.baseline else None
-    return against == (live.pk if live else None)
+        ended_at = measured.finished_at or measured.created_at
+        return timezone.now() - ended_at < RETRY_INTERVAL
+    baseline = measured.baseline.version_id if measured.baseline else None
+    return baseline == (live.pk if live else None)
 
 
 def _start_runs(
@@ -232,15 +232,15 @@ def _start_runs(
     GateRun.objects.create(
         gate=gate, version=version, dataset_version=dataset_version, run=candidate, baseline=baseline
     )
-    # Also where an older check passed: it was measured on other cases, and does not count any more.
+    # Also where an older check passed: it was measured on other cases, and no longer counts.
     summary = f"{MEASURING} on {dataset_version}, in run {candidate.pk}."
     _write_check(gate, version, passed=False, summary=summary)
     return [candidate, *([baseline] if baseline else [])]
 
 
 def _model_for(gate: Gate, version: PromptVersion) -> ProviderModel:
-    """The model that a version names, where the gate's provider has it: what goes live is what is measured, and a tuned
-    model is part of its version. Else the gate's own."""
+    """Return the model that a version names, where the gate's provider has it, because a tuned model is part of its
+    version; else the gate's own."""
     own = str(version.content.get("model", {}).get("name") or "")
     return gate.model.provider.models.select_related("provider").filter(name=own).first() or gate.model
 
@@ -264,7 +264,7 @@ def _write_check(gate: Gate, version: PromptVersion, *, passed: bool, summary: s
 
 
 def unsettled_gate_runs() -> QuerySet[GateRun]:
-    """Gate runs whose figures are there."""
+    """Return open gate runs whose runs have their summaries."""
     rows = GateRun.objects.filter(state=GateState.RUNNING, run__summary__isnull=False)
     rows = rows.exclude(baseline__isnull=False, baseline__summary__isnull=True)
     return rows.select_related(
@@ -273,7 +273,7 @@ def unsettled_gate_runs() -> QuerySet[GateRun]:
 
 
 def settle(gate_run: GateRun) -> GateRun:
-    """Say whether a version passes, and write the check. Does nothing where another worker did."""
+    """Decide whether a version passes, and write the check. Does nothing where another worker did."""
     gate = gate_run.gate
     reasons: list[dict[str, Any]] = []
     comparison = None
@@ -288,7 +288,7 @@ def settle(gate_run: GateRun) -> GateRun:
             comparison, reason = _compare_with_live(gate, gate_run.run, gate_run.baseline)
             reasons.append(reason)
         elif gate.not_worse:
-            reasons.append({"met": True, "text": "Nothing else is live that it could be worse than."})
+            reasons.append({"met": True, "text": "No other version is live to compare with."})
     passed = is_measured and all(reason["met"] for reason in reasons)
     state = GateState.PASSED if passed else GateState.FAILED if is_measured else GateState.ERRORED
     with transaction.atomic():
@@ -307,23 +307,23 @@ def _own_reasons(gate: Gate, run: Run) -> list[dict[str, Any]]:
     summary = run.summary or {}
     reasons = []
     if gate.min_quality is not None:
-        (result,) = level_results(summary, {"quality": gate.min_quality})
+        (result,) = sla_results(summary, {"quality": gate.min_quality})
         reasons.append({"met": result.is_met, "text": f"{_describe_result(result)}."})
     levels = slas.slas_as_dict(slas.get_slas(gate.environment.project)) if gate.keeps_slas else {}
-    for result in level_results(summary, levels):
+    for result in sla_results(summary, levels):
         whose = ", by the SLA" if result.name == "quality" else ""
         reasons.append({"met": result.is_met, "text": f"{_describe_result(result)}{whose}."})
     return reasons
 
 
-def _describe_result(result: LevelResult) -> str:
-    """A level and its figure in words: Quality 0.912, at least 0.9."""
-    bound = "at least" if result.name in SHARES else "at most"
-    level, unit = f"{Decimal(str(result.level)).normalize():f}", UNITS.get(result.name, "")
+def _describe_result(result: SLAResult) -> str:
+    """Describe a figure and its target: Quality 0.912, at least 0.9."""
+    bound = "at least" if result.name in PROPORTIONS else "at most"
+    level, unit = f"{Decimal(str(result.target)).normalize():f}", UNITS.get(result.name, "")
     if result.value is None:
         missing = "not measured: add the scorer json_schema" if result.name == "format_adherence" else "unknown"
         return f"{TITLES[result.name]} {missing}, {bound} {level} {unit}".rstrip()
-    figure = f"{result.value:.3f}" if result.name in SHARES else f"{result.value:.6g} {unit}"
+    figure = f"{result.value:.3f}" if result.name in PROPORTIONS else f"{result.value:.6g} {unit}"
     return f"{TITLES[result.name]} {figure}, {bound} {level} {unit}".rstrip()
 
 
@@ -333,14 +333,15 @@ def _compare_with_live(gate: Gate, candidate: Run, baseline: Run) -> tuple[Compa
     comparison.refresh_from_db()
     quality = (comparison.result or {}).get("quality")
     if not quality:
-        return comparison, {"met": False, "text": f"Not comparable with what is live. {comparison.error}"}
+        return comparison, {"met": False, "text": f"Not comparable with the live version. {comparison.error}"}
     low = quality["low"] if quality["low"] is not None else quality["difference"]
-    text = f"Quality against what is live {quality['difference']:+.3f}, at worst {low:+.3f}; margin {gate.margin:g}."
+    difference = f"{quality['difference']:+.3f}, at worst {low:+.3f}; margin {gate.margin:g}"
+    text = f"Quality compared with the live version {difference}."
     return comparison, {"met": bool(quality["not_worse"]), "text": text}
 
 
 def gate_evidence(promotion: Promotion) -> list[tuple[Gate, GateRun | None]]:
-    """What the gates of a promotion's environment have found on its version, the newest of each."""
+    """Return the gates of a promotion's environment with the newest gate run of its version."""
     gates = active_gates(promotion.environment.project).filter(environment=promotion.environment)
     rows = GateRun.objects.filter(gate__in=gates, version=promotion.version).order_by("id")
     newest = {row.gate_id: row for row in rows.select_related("run", "baseline", "comparison")}
@@ -348,7 +349,7 @@ def gate_evidence(promotion: Promotion) -> list[tuple[Gate, GateRun | None]]:
 
 
 def settings_from_document(project: Project, document: Mapping[str, Any]) -> dict[str, Any]:
-    """A gate as it is written, with what it names found: for `create`."""
+    """Read a gate's settings as users write them, for `create`."""
     name, _, selector = str(document["dataset"]).partition("@")
     settings = {key: value for key, value in document.items() if key not in ("dataset", "model", "environment")}
     settings["dataset_version"] = datasets.get_version(project, name, selector or "latest")

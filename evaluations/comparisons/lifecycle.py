@@ -1,7 +1,7 @@
 """Comparisons: two or more runs on the same cases, compared once, by a worker, and saved.
 
-Each run is compared with the first, case by case, and with the SLAs. The cheapest that keeps them is named: the one that
-does so by its whole intervals, and the one whose figures do. Two runs are compared in detail.
+Each run is compared with the first, case by case, and with the SLAs. The cheapest that keeps them is named: the one
+that does so by its whole intervals, and the one whose figures do. Two runs are compared in detail.
 """
 
 from collections.abc import Mapping, Sequence
@@ -161,18 +161,18 @@ def compute_result(comparison: Comparison) -> dict[str, Any]:
             "run": candidate.key,
             "cost": candidate.cost,
             "latency": candidate.latency,
-            "slas": [finding.as_dict() for finding in candidate.findings],
+            "slas": [result.as_dict() for result in candidate.results],
             "against": differences.get(candidate.key),
         }
         for candidate in candidates
     ]
-    return {"rows": rows, "shown": choice.shown, "met": choice.met, **detail}
+    return {"rows": rows, "shown": choice.confident, "met": choice.met, **detail}
 
 
-def _candidate(run: Run, targets: sla_statistics.Levels) -> Candidate:
+def _candidate(run: Run, targets: sla_statistics.Targets) -> Candidate:
     summary = run.summary or {}
     cost = summary.get("cost_per_call_usd") or {}
     latency = (summary.get("latency_ms") or {}).get("p50") or {}
     quality = summary.get("quality") or {}
-    findings = sla_statistics.level_results(summary, targets)
-    return Candidate(run.pk, cost.get("value"), latency.get("value"), quality.get("value"), findings)
+    results = sla_statistics.sla_results(summary, targets)
+    return Candidate(run.pk, cost.get("value"), latency.get("value"), quality.get("value"), results)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from core.errors import Fault, Problem
 from evaluations.models import SLA
-from evaluations.statistics.slas import NAMES, SHARES
+from evaluations.statistics.slas import NAMES, PROPORTIONS
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project
@@ -36,9 +36,9 @@ def read_slas(targets: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
     """Check targets as they are written, each of them a number or None; `request.invalid` names those that are not."""
     faults = [Fault(f"{pointer}/{name}", "unknown", "There is no such SLA.") for name in targets.keys() - {*NAMES}]
     for name in NAMES:
-        highest = 1 if name in SHARES else MAX_TARGET
+        highest = 1 if name in PROPORTIONS else MAX_TARGET
         if (target := targets.get(name)) is not None and not (_is_number(target) and 0 < target <= highest):
-            sentence = "Must be from 0 to 1." if name in SHARES else "Must be above 0."
+            sentence = "Must be from 0 to 1." if name in PROPORTIONS else "Must be above 0."
             faults.append(Fault(f"{pointer}/{name}", "range", sentence))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)

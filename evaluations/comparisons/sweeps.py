@@ -26,8 +26,8 @@ MAX_TEMPERATURES = 6
 
 @dataclass(frozen=True)
 class Grid:
-    """What a sweep tries: each model at each temperature (None: the version's own). The rest is as for one run, whose
-    `model` is ignored."""
+    """The runs of a sweep: each model at each temperature (None: the version's own). The other settings are those of
+    one run, whose `model` is ignored."""
 
     settings: RunSettings
     models: Sequence[ProviderModel]

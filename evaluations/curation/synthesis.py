@@ -1,7 +1,7 @@
-"""Synthetic cases: a stronger model writes what is missing, and a person takes it in or turns it away.
+"""Synthetic cases: a stronger model writes missing cases, and a user accepts or rejects them.
 
-Each call asks for a few cases and shows some of the training side. What comes back is checked as any proposal is, held
-against the cases that are there, and carries its origin.
+Each call asks for a few cases and shows some of the train split. The answers become proposals, which are compared with
+the existing cases and carry their origin.
 """
 
 import random
@@ -34,7 +34,7 @@ MAX_VARIABLES = 20
 MAX_ABOUT_LENGTH = 4_000
 CASES_A_CALL = 5
 EXAMPLES_SHOWN = 6
-# Of a label with fewer than this share of what the commonest has, more are asked for.
+# More cases are requested of labels with fewer than this share of the most frequent label's cases.
 RARE_SHARE = 0.5
 MAX_RARE_LABELS = 8
 TEMPERATURE = 1.0
@@ -52,7 +52,7 @@ def start(
     variables: Sequence[str] = (),
     budget_usd: object = None,
 ) -> Synthesis:
-    """Leave it to a worker to have a model write cases. An empty dataset needs `about` and the names of `variables`."""
+    """Have a worker ask a model for cases. An empty dataset needs `about` and the names of `variables`."""
     actor.require(Right.EDIT)
     faults: list[Fault] = []
     budget = planning.read_budget(budget_usd, faults)
@@ -68,14 +68,14 @@ def start(
     if not dataset.head and not about.strip():
         faults.append(Fault("/about", "required", "The dataset is empty: say what its cases are about."))
     if budget is not None and providers.price_of(model) is None:
-        faults.append(Fault("/budget_usd", "price", f"Nobody has said what {model} costs, so no budget can be kept."))
+        faults.append(Fault("/budget_usd", "price", f"{model} has no price, so a budget cannot be kept."))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     if dataset.archived_at:
         raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
     providers.require_usable(model)
     if Synthesis.objects.filter(dataset=dataset, state__in=SYNTHESIS_OPEN).count() >= MAX_OPEN:
-        raise Problem("synthesis.too_many", f"{MAX_OPEN} are under way for {dataset.name}; wait for one.")
+        raise Problem("synthesis.too_many", f"{MAX_OPEN} are running for {dataset.name}; wait for one.")
     synthesis = Synthesis.objects.create(
         dataset=dataset,
         model=model,
@@ -92,14 +92,14 @@ def start(
 
 
 def syntheses_with_related() -> QuerySet[Synthesis]:
-    """Syntheses with what they are about."""
+    """Return syntheses with their related rows."""
     return Synthesis.objects.select_related(
         "dataset__project", "dataset__head", "model__provider", "by", "by_key__project"
     )
 
 
 def get_synthesis(dataset: Dataset, number: int) -> Synthesis:
-    """The dataset's synthesis with this number, or `synthesis.not_found`."""
+    """Return the dataset's synthesis with this number, or raise `synthesis.not_found`."""
     synthesis = syntheses_with_related().filter(dataset=dataset, pk=number).first()
     if synthesis is None:
         raise Problem("synthesis.not_found", f"{dataset.name} has no synthesis {number}.")
@@ -112,7 +112,7 @@ def claimable_syntheses() -> QuerySet[Synthesis]:
 
 
 def write_cases(synthesis: Synthesis) -> None:
-    """Have the model write; does nothing where another worker does. What was proposed before stays and counts."""
+    """Have the model write cases; does nothing where another worker does. Earlier proposals stay and count."""
     lease = work.claim(synthesis)
     if lease:
         synthesis.refresh_from_db(fields=["proposed", "refused", "calls", "cost_usd"])
@@ -123,22 +123,22 @@ def _write(lease: Lease[Synthesis]) -> SynthesisState:
     synthesis = lease.item
     # Imported here: the client is for workers.
     from evaluations.providers.concurrency import Caller  # noqa: PLC0415
-    from evaluations.providers.openai_chat import open_chat  # noqa: PLC0415
+    from evaluations.providers.protocols import open_chat  # noqa: PLC0415
 
     actor = api_keys.actor_for_work(synthesis, synthesis.dataset.project)
     actor.require(Right.EDIT)
     provider = synthesis.model.provider
     reached, allowed = providers.endpoint(provider), providers.destinations()
-    most_calls = 2 * -(-synthesis.requested // CASES_A_CALL)
+    max_calls = 2 * -(-synthesis.requested // CASES_A_CALL)
     with Caller(lambda: open_chat(reached, allowed), 1) as caller:
-        while synthesis.proposed < synthesis.requested and synthesis.calls < most_calls:
+        while synthesis.proposed < synthesis.requested and synthesis.calls < max_calls:
             if synthesis.budget_usd is not None and (synthesis.cost_usd or Decimal(0)) >= synthesis.budget_usd:
                 return SynthesisState.STOPPED
             count = min(CASES_A_CALL, synthesis.requested - synthesis.proposed)
-            turn = rate_limits.reserve(provider, requests=1, tokens=count * TOKENS_A_CASE).timestamp()
+            not_before = rate_limits.reserve(provider, requests=1, tokens=count * TOKENS_A_CASE).timestamp()
             key = f"cuebook-synthesis-{synthesis.pk}-{synthesis.calls + 1}"
             try:
-                answer = caller.submit(_request(synthesis, count), key=key, not_before=turn).result()
+                answer = caller.submit(_request(synthesis, count), key=key, not_before=not_before).result()
             except CallError as error:
                 raise Problem("synthesis.no_cases", error.detail) from error
             _propose(actor, lease, answer, count)
@@ -150,7 +150,7 @@ def _write(lease: Lease[Synthesis]) -> SynthesisState:
 
 
 def _request(synthesis: Synthesis, count: int) -> ChatRequest:
-    """Another choice of examples each time, the same for the same call."""
+    """Build a request with another choice of examples each time, but the same for the same call."""
     rng = random.Random(f"{synthesis.pk} {synthesis.calls}")  # noqa: S311 - no secret
     head = synthesis.dataset.head
     train_keys: list[int] = []
@@ -166,7 +166,7 @@ def _request(synthesis: Synthesis, count: int) -> ChatRequest:
     ]
     expected = next((example["expected"] for example in examples if example["expected"] is not None), None)
     messages = synthesis_prompt.messages(
-        about=synthesis.about, variables=synthesis.variables, shown=examples, rare=_rare(labels), count=count
+        about=synthesis.about, variables=synthesis.variables, examples=examples, rare=_rare(labels), count=count
     )
     form = synthesis_prompt.response_format(synthesis.variables, expected)
     return ChatRequest(synthesis.model.name, messages, {"temperature": TEMPERATURE}, form)
@@ -180,7 +180,7 @@ def _rare(labels: Counter[str]) -> list[str]:
 
 @transaction.atomic
 def _propose(actor: Actor, lease: Lease[Synthesis], answer: Completion, count: int) -> None:
-    """Propose what is a case, and count all of it; nothing of it where the lease is lost."""
+    """Propose the valid cases, and count all of them; do nothing where the lease is lost."""
     synthesis = lease.item
     documents = synthesis_prompt.read_cases(answer.text, count)
     cases = [document for document in documents if _is_case(document, synthesis.variables)]

@@ -21,7 +21,7 @@ ANSWER = 'Answer with JSON alone: {{"cases": [{{"variables": {{{variables}}}, "e
 
 
 def messages(
-    *, about: str, variables: Sequence[str], shown: Sequence[Mapping[str, Any]], rare: Sequence[str], count: int
+    *, about: str, variables: Sequence[str], examples: Sequence[Mapping[str, Any]], rare: Sequence[str], count: int
 ) -> list[dict[str, str]]:
     """Build the conversation: instructions, some cases as examples of the form, and the request."""
     parts = [INSTRUCTIONS.format(count=count)]
@@ -32,7 +32,7 @@ def messages(
     names = ", ".join(f'"{name}": "..."' for name in variables)
     parts.append(ANSWER.format(variables=names))
     conversation = [{"role": "system", "content": "\n".join(parts)}]
-    for case in shown:
+    for case in examples:
         answer = {"cases": [{"variables": case["variables"], "expected": case.get("expected")}]}
         conversation += [
             {"role": "user", "content": "Write a case."},

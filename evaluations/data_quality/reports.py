@@ -1,4 +1,4 @@
-"""Reports on a dataset's version: what workers write, where it stands, and an admin's override."""
+"""Reports on a dataset's version: written by workers, with an admin's override of leakage."""
 
 import logging
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 BATCH = 5_000
 COUNT_REPEATED = """
 SELECT coalesce(sum(often - 1), 0), coalesce(sum(often) FILTER (WHERE answers > 1), 0) FROM (
-    SELECT count(*) AS often, count(DISTINCT there.expected) AS answers FROM ({there}) there
-    GROUP BY there.input_hash HAVING count(*) > 1
-) found
+    SELECT count(*) AS often, count(DISTINCT existing.expected) AS answers FROM ({existing}) existing
+    GROUP BY existing.input_hash HAVING count(*) > 1
+) repeated
 """
 
 
 @dataclass(frozen=True)
 class LeakageStatus:
-    """Whether a version's test cases may be relied on. `report` is the newest that is done, if there is one."""
+    """Leakage of a version's test cases. `report` is the newest that is done, if there is one."""
 
     report: Report | None
     override: LeakageOverride | None
-    is_looking: bool = False
+    is_searching: bool = False
 
     @property
     def leaked(self) -> int:
@@ -42,27 +42,27 @@ class LeakageStatus:
 
     @property
     def blocks_fine_tuning(self) -> bool:
-        """What nobody has looked at blocks as well."""
+        """Return whether fine-tuning is refused; it is before the first report, too."""
         return self.override is None and (self.report is None or self.leaked > 0)
 
     @property
     def reason(self) -> str:
         if self.report is None:
-            return "Leaks are being looked for." if self.is_looking else "Nobody has looked for leaks yet."
+            return "The search for leaks is running." if self.is_searching else "Leaks have not been searched for yet."
         if not self.leaked:
             return "No test case has leaked."
         cases = f"{self.leaked:,} test cases are" if self.leaked > 1 else "1 test case is"
         permission = f" {self.override.by_name} allowed it: {self.override.reason}" if self.override else ""
-        return f"{cases} shown by training data or examples as well.{permission}"
+        return f"{cases} also in training data or examples.{permission}"
 
 
 def newest_report(version: DatasetVersion, kind: ReportKind) -> Report | None:
-    """The newest report of a kind, done or not."""
+    """Return the newest report of a kind, done or not."""
     return Report.objects.filter(version=version, kind=kind).order_by("-id").first()
 
 
 def newest_done_report(version: DatasetVersion, kind: ReportKind) -> Report | None:
-    """The newest report of a kind that is done."""
+    """Return the newest report of a kind that is done."""
     return Report.objects.filter(version=version, kind=kind, state=ReportState.DONE).order_by("-id").first()
 
 
@@ -70,12 +70,12 @@ def leakage_status(version: DatasetVersion) -> LeakageStatus:
     report = newest_done_report(version, ReportKind.LEAKAGE)
     if report is None:
         open_reports = Report.objects.filter(version=version, kind=ReportKind.LEAKAGE, state__in=REPORT_OPEN)
-        return LeakageStatus(None, None, is_looking=open_reports.exists())
+        return LeakageStatus(None, None, is_searching=open_reports.exists())
     return LeakageStatus(report, report.overrides.order_by("-id").first())
 
 
 def require_clean(version: DatasetVersion) -> None:
-    """`leakage.unknown` or `leakage.found` where a version's test cases may not be relied on."""
+    """Raise `leakage.unknown` or `leakage.found` where fine-tuning on a version is refused."""
     status = leakage_status(version)
     if status.blocks_fine_tuning:
         code = "leakage.found" if status.report else "leakage.unknown"
@@ -83,14 +83,14 @@ def require_clean(version: DatasetVersion) -> None:
 
 
 def leaked_cases(version: DatasetVersion) -> set[int]:
-    """Keys of the test cases that have leaked (as many as are kept), to be marked where they are measured on."""
+    """Return the keys of leaked test cases (as many as are stored), to flag or exclude them in runs."""
     report = newest_done_report(version, ReportKind.LEAKAGE)
     return set(report.result.get("leaked_cases", ())) if report else set()
 
 
 @transaction.atomic
 def request_report(actor: Actor, version: DatasetVersion, kind: ReportKind) -> Report:
-    """Have a report made anew, for example because an example set has changed; one that is under way is the answer."""
+    """Request a new report, for example after a change of an example set; an open one is returned instead."""
     actor.require(Right.EDIT)
     open_one = Report.objects.select_for_update().filter(version=version, kind=kind, state__in=REPORT_OPEN).first()
     return open_one or Report.objects.create(version=version, kind=kind)
@@ -98,13 +98,13 @@ def request_report(actor: Actor, version: DatasetVersion, kind: ReportKind) -> R
 
 @transaction.atomic
 def override_leakage(actor: Actor, version: DatasetVersion, *, reason: str) -> LeakageOverride:
-    """Allow a version to be used in spite of its leaks; for admins, with a written reason, for good in the audit log.
+    """Allow a version to be used in spite of its leaks; for admins, with a reason, which the audit log keeps.
 
     It holds for what the newest report found: another report needs another decision.
     """
     actor.require(Right.ADMINISTER)
     if not reason.strip():
-        raise Problem("promotion.reason_required", "Say why it may be used in spite of the leaks.")
+        raise Problem("promotion.reason_required", "Give a reason why it may be used in spite of the leaks.")
     status = leakage_status(version)
     if status.report is None:
         raise Problem("leakage.unknown", status.reason)
@@ -137,7 +137,7 @@ def _make_report(lease: Lease[Report]) -> None:
         return
     search = LeakageSearch(report, lambda sentence: lease.save(progress=sentence))
     result = search.run()
-    # The findings and that they are all there, together: a worker that dies or loses its lease leaves none behind.
+    # The findings and the end of the report together: a worker that dies or loses its lease leaves none behind.
     with transaction.atomic():
         search.save_findings()
         lease.finish(ReportState.DONE, result=result, progress="")
@@ -150,7 +150,7 @@ def _readiness(report: Report) -> dict[str, Any]:
         survey.add(key, variables, expected, label, split)
     query, values = Case.objects.of(report.version).values("input_hash", "expected").query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_REPEATED.format(there=query), values)
+        cursor.execute(COUNT_REPEATED.format(existing=query), values)
         repeated, contradictory = (int(value) for value in cursor.fetchone())
     splits = Case.objects.of(report.version).filter(tags__contains=["edge-case"]).values("split")
     edges = dict(splits.annotate(count=Count("pk")).order_by("split").values_list("split", "count"))

@@ -1,4 +1,4 @@
-"""Files on their way into a dataset: uploaded in parts, read by a worker, told about while it goes on."""
+"""Imports of files into a dataset: uploaded in parts, and read by a worker, which reports its progress."""
 
 import json
 import logging
@@ -32,10 +32,9 @@ MAX_PART_BYTES = 1024 * 1024
 MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
 MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
 MAX_FILENAME_LENGTH = 200
-# A worker tells after each batch that it lives; one that was silent for so long is dead.
-# An upload that nobody finished, and the file of one that was read, are kept this long.
+# Unfinished uploads, and the files of finished imports, are deleted after this time.
 RETENTION = timedelta(days=7)
-# Of a rejected row, as much as one needs to find and mend it.
+# The part of a rejected row that is stored: enough to find and fix it.
 MAX_REJECTED_LENGTH = 4_000
 
 
@@ -50,7 +49,7 @@ def begin(
     skip_bad: bool = False,
     message: str = "",
 ) -> DatasetImport:
-    """An import that waits for the parts of its file."""
+    """Create an import that waits for the parts of its file."""
     actor.require(Right.EDIT)
     if dataset.archived_at:
         raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
@@ -84,7 +83,7 @@ def get_import(dataset: Dataset, key: int) -> DatasetImport:
 
 @transaction.atomic
 def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> DatasetImport:
-    """Keep a part of the file (1, 2, 3); sending one again replaces it."""
+    """Save a part of the file (1, 2, 3); sending one again replaces it."""
     actor.require(Right.EDIT)
     if not 1 <= number <= MAX_PARTS:
         raise Problem("import.too_large", f"A file has at most {MAX_FILE_BYTES // 2**30} GB.")
@@ -97,7 +96,7 @@ def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> D
 
 @transaction.atomic
 def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
-    """The file is complete: leave it to a worker."""
+    """Start an import whose file is complete; a worker reads it."""
     actor.require(Right.EDIT)
     locked = _in_state(upload, ImportState.UPLOADING)
     parts = locked.parts.filter(kind=PartKind.FILE)
@@ -114,11 +113,11 @@ def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
 
 @transaction.atomic
 def retry(actor: Actor, upload: DatasetImport, *, skip_bad: bool) -> DatasetImport:
-    """Read a refused file once more, for example without its bad rows; it need not be sent again."""
+    """Read a refused file again, for example without its bad rows; it need not be uploaded again."""
     actor.require(Right.EDIT)
     locked = _in_state(upload, ImportState.FAILED)
     if not locked.parts.filter(kind=PartKind.FILE).exists():
-        raise Problem("import.incomplete", "The file is not kept any more; send it again.")
+        raise Problem("import.incomplete", "The file has been deleted; upload it again.")
     work.put_back(DatasetImport.objects.filter(pk=locked.pk), skip_bad=skip_bad, faults=[])
     locked.refresh_from_db()
     locked.dataset = upload.dataset
@@ -166,36 +165,40 @@ def _read_file(lease: Lease[DatasetImport], rejects: "_Rejects") -> None:
 
 
 def _fail(lease: Lease[DatasetImport], rejects: "_Rejects", problem: Problem) -> None:
-    """Whatever a file makes its reader do, the user who sent it sees why, and nobody tries again for ever."""
+    """End a failed import with its reason, whatever the file did to the reader, and without endless retries."""
     rejects.close()
     faults = [_fault_as_dict(fault) for fault in problem.faults[:MAX_FAULTS]] or rejects.first
     lease.finish(ImportState.FAILED, error=printable(problem.detail)[: work.MAX_ERROR_LENGTH], faults=faults)
 
 
 def rejected_rows(upload: DatasetImport) -> Iterator[bytes]:
-    """The file of rows that were left out: `{"line": 7, "faults": [...], "row": ...}` a line."""
+    """Stream the file of rows that were left out: `{"line": 7, "faults": [...], "row": ...}` a line."""
     for part in upload.parts.filter(kind=PartKind.REJECTED).order_by("number").iterator(chunk_size=4):
         yield bytes(part.data)
 
 
 def clear_old() -> int:
-    """Remove the files of imports that are over or were never finished; what came of them stays."""
-    old = DatasetImport.objects.filter(created_at__lt=timezone.now() - RETENTION).exclude(state__in=("pending", "running"))
+    """Delete the files of imports that are over or were never finished; their results stay."""
+    old = DatasetImport.objects.filter(created_at__lt=timezone.now() - RETENTION).exclude(
+        state__in=("pending", "running")
+    )
     return ImportPart.objects.filter(of__in=old).delete()[0]
 
 
 def read_columns(settings: Mapping[str, Any]) -> Columns:
-    """How a file's own names differ, as an import keeps it."""
+    """Read the column names that an import has stored."""
     renamed = settings.get("renamed") or {}
-    return Columns(str(settings.get("expected") or ""), str(settings.get("group") or ""), tuple(sorted(renamed.items())))
+    return Columns(
+        str(settings.get("expected") or ""), str(settings.get("group") or ""), tuple(sorted(renamed.items()))
+    )
 
 
 def rejected_line(row: Row, faults: Sequence[Fault]) -> str:
-    """A line of the file of rejected rows."""
+    """Write a line of the file of rejected rows."""
     try:
         row_text = json.dumps(row.raw, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        # A file can hold what JSON cannot: dates as names, lists within themselves, numbers without end.
+        # A file can have values that JSON has not: dates as names, lists within themselves, infinite numbers.
         row_text = "null"
     if len(row_text) > MAX_REJECTED_LENGTH:
         row_text = json.dumps(row_text[:MAX_REJECTED_LENGTH], ensure_ascii=False)
@@ -205,12 +208,12 @@ def rejected_line(row: Row, faults: Sequence[Fault]) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as the database and UTF-8 can hold it: no NUL, and no half of a surrogate pair."""
+    """Escape a text for the database and UTF-8: no NUL, and no half of a surrogate pair."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 class _Rejects:
-    """Rows that are left out, written into parts of a file as they come."""
+    """Rejected rows, written into parts of a file as they come."""
 
     def __init__(self, upload: DatasetImport) -> None:
         self._upload = upload
@@ -221,13 +224,14 @@ class _Rejects:
     def __call__(self, row: Row, faults: Sequence[Fault]) -> None:
         if len(self.first) < MAX_FAULTS:
             self.first += [
-                _fault_as_dict(Fault(f"/lines/{row.line}{fault.pointer}", fault.code, fault.message)) for fault in faults
+                _fault_as_dict(Fault(f"/lines/{row.line}{fault.pointer}", fault.code, fault.message))
+                for fault in faults
             ]
         self._lines.append(rejected_line(row, faults))
         self._size += len(self._lines[-1])
 
     def flush(self) -> None:
-        """Between two copies: no other statement may run within one."""
+        """Write a full part; called between two copies, because no other statement may run within one."""
         if self._size >= MAX_PART_BYTES:
             self.close()
 
@@ -250,7 +254,12 @@ def _load(actor: Actor, lease: Lease[DatasetImport], path: Path, rejects: _Rejec
     rows = read_rows(path, upload.format, read_columns(upload.columns), separator=separator)
     change = DatasetChange(replace=upload.replace, message=upload.message or f"From {upload.filename}")
     return ingest.load(
-        actor, upload.dataset, rows, change, reject=rejects if upload.skip_bad else None, report_progress=report_progress
+        actor,
+        upload.dataset,
+        rows,
+        change,
+        reject=rejects if upload.skip_bad else None,
+        report_progress=report_progress,
     )
 
 

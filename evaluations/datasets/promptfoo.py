@@ -96,7 +96,7 @@ def _require_plain(value: Any) -> None:
 def _scorer_settings(name: str, value: Any) -> dict[str, Any]:
     if name in CONTAINS:
         need, is_exact = CONTAINS[name]
-        if isinstance(value, str) and _takes_several(name):
+        if isinstance(value, str) and _accepts_list(name):
             # promptfoo reads several texts out of one that is separated by commas.
             value = [text.strip() for text in value.split(",")]
         texts = {"texts": _texts(value)} if value is not None else {}
@@ -127,7 +127,7 @@ def _scorer_settings(name: str, value: Any) -> dict[str, Any]:
     raise UnmappedError("has no scorer here")
 
 
-def _takes_several(name: str) -> bool:
+def _accepts_list(name: str) -> bool:
     """Return whether an assertion takes a list of texts."""
     return name.endswith(("-all", "-any"))
 

@@ -43,6 +43,13 @@ class Migration(migrations.Migration):
 
     operations = [
         *(pgtrigger.migrations.RemoveTrigger(model_name=model, name=name) for model, name in TRIGGERS),
+        # What names columns that are renamed; it comes back with their new names.
+        migrations.RemoveConstraint("gate", "gate_repeats_1_to_20"),
+        migrations.RemoveConstraint("run", "run_repeats_1_to_20"),
+        migrations.RemoveConstraint("synthesis", "synthesis_wanted_1_to_200"),
+        migrations.RemoveConstraint("trialanswer", "trial_answer_once"),
+        migrations.RemoveConstraint("annotationitem", "annotation_item_given_by_few"),
+        migrations.RemoveIndex("annotationitem", "annotation_item_next"),
         migrations.RenameModel("Trial", "PlaygroundRun"),
         migrations.RenameModel("TrialAnswer", "PlaygroundAnswer"),
         migrations.RenameModel("ResultMark", "ResultAnnotation"),

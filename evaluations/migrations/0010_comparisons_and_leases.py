@@ -39,24 +39,12 @@ class Migration(migrations.Migration):
             options={'ordering': ['playground_run', 'place', 'column']},
         ),
         migrations.RemoveConstraint(
-            model_name='annotationitem',
-            name='annotation_item_given_by_few',
-        ),
-        migrations.RemoveConstraint(
             model_name='comparison',
             name='comparison_state_is_known',
         ),
         migrations.RemoveConstraint(
             model_name='comparison',
             name='comparison_of_two_runs',
-        ),
-        migrations.RemoveConstraint(
-            model_name='gate',
-            name='gate_repeats_1_to_20',
-        ),
-        migrations.RemoveConstraint(
-            model_name='playgroundanswer',
-            name='trial_answer_once',
         ),
         migrations.RemoveConstraint(
             model_name='playgroundanswer',
@@ -67,20 +55,8 @@ class Migration(migrations.Migration):
             name='trial_state_is_known',
         ),
         migrations.RemoveConstraint(
-            model_name='run',
-            name='run_repeats_1_to_20',
-        ),
-        migrations.RemoveConstraint(
             model_name='runbatch',
             name='batch_state_is_known',
-        ),
-        migrations.RemoveConstraint(
-            model_name='synthesis',
-            name='synthesis_wanted_1_to_200',
-        ),
-        migrations.RemoveIndex(
-            model_name='annotationitem',
-            name='annotation_item_next',
         ),
         migrations.RemoveIndex(
             model_name='comparison',

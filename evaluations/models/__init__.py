@@ -22,9 +22,10 @@ from evaluations.models.runs import (
 from evaluations.models.synthesis import SYNTHESIS_OPEN, Synthesis, SynthesisState
 
 __all__ = [
-    "RUN_OPEN",
-    "SYNTHESIS_OPEN",
     "PLAYGROUND_OPEN",
+    "RUN_OPEN",
+    "SLA",
+    "SYNTHESIS_OPEN",
     "Annotation",
     "AnnotationItem",
     "AnnotationRound",
@@ -50,6 +51,9 @@ __all__ = [
     "LeakageOverride",
     "ModelPrice",
     "PartKind",
+    "PlaygroundAnswer",
+    "PlaygroundRun",
+    "PlaygroundState",
     "ProposalState",
     "Provider",
     "ProviderModel",
@@ -62,11 +66,7 @@ __all__ = [
     "Run",
     "RunBatch",
     "RunState",
-    "SLA",
     "Split",
     "Synthesis",
     "SynthesisState",
-    "PlaygroundRun",
-    "PlaygroundAnswer",
-    "PlaygroundState",
 ]

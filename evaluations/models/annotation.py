@@ -14,13 +14,13 @@ class RoundState(models.TextChoices):
 
 
 class AnnotationRound(models.Model):
-    """Some cases of a version whose expected outputs people fill in or correct, each by one or two of them."""
+    """A round of annotation: cases of a version whose expected outputs one or two annotators each write or correct."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="rounds")
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="rounds")
     title = models.CharField(max_length=200)
     annotators = models.PositiveSmallIntegerField(default=1)
-    # What can be chosen by a key; empty: the answer is typed.
+    # Labels that can be chosen by a key; empty: the answer is typed.
     labels: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=100), default=list, blank=True)
     # The member of an object that a chosen label goes to ("category"); empty: the label is the whole answer.
     label_member = models.CharField(max_length=100, blank=True)
@@ -41,14 +41,14 @@ class AnnotationRound(models.Model):
 
 
 class AnnotationItem(models.Model):
-    """A case in a round. Who looks at it holds it for some minutes, so that two people do not do the same work."""
+    """A case in a round. The user who opens it holds it for some minutes, so that work is not done twice."""
 
     round = models.ForeignKey(AnnotationRound, on_delete=models.CASCADE, related_name="items")
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="+")
     annotation_count = models.PositiveSmallIntegerField(default=0)
     held_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     held_until = models.DateTimeField(null=True)
-    # What settles a case that two people answered differently; their own answers stay as they are.
+    # The decision on a case with two different answers; the answers stay as they are.
     decided = models.JSONField(null=True)
     decided_by_name = models.CharField(max_length=200, blank=True)
 
@@ -65,7 +65,7 @@ class AnnotationItem(models.Model):
 
 
 class Annotation(models.Model):
-    """What one person says a good answer to a case is."""
+    """One annotator's expected output for a case."""
 
     item = models.ForeignKey(AnnotationItem, on_delete=models.CASCADE, related_name="annotations")
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

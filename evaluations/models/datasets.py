@@ -17,12 +17,12 @@ class Split(models.TextChoices):
 
 
 class Dataset(models.Model):
-    """A name for cases in a project; which cases there are is in its versions. The row is also its lock."""
+    """A named dataset of a project; its cases are in its versions. The row is also its lock."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="datasets")
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True, max_length=20_000)
-    # How cases are dealt to the sides (evaluations.datasets.splits); a version keeps what it was dealt with.
+    # How cases are assigned to splits (evaluations.datasets.splits); a version keeps the values of its time.
     seed = models.PositiveIntegerField()
     split_ratios = models.JSONField()
     created_by_name = models.CharField(max_length=200, editable=False)
@@ -48,13 +48,13 @@ class Dataset(models.Model):
 
 
 class DatasetVersion(models.Model):
-    """An immutable choice of cases with their sides: its number, and a hash of exactly that."""
+    """An immutable set of cases with their splits: its number, and a hash of exactly that."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     content_hash = models.CharField(max_length=71)
     size = models.PositiveIntegerField()
-    # Cases by side: {"train": 210, "validation": 45, "test": 45, "general": 0}.
+    # Cases by split: {"train": 210, "validation": 45, "test": 45, "general": 0}.
     sizes = models.JSONField()
     seed = models.PositiveIntegerField()
     split_ratios = models.JSONField()
@@ -80,18 +80,18 @@ class DatasetVersion(models.Model):
 
 class CaseQuerySet(models.QuerySet["Case"]):
     def of(self, version: DatasetVersion) -> "CaseQuerySet":
-        """The cases that a version has."""
+        """Return the cases of a version."""
         return self.at(version.dataset_id, version.number)
 
     def at(self, dataset_id: int, number: int) -> "CaseQuerySet":
-        """The cases of a dataset that were added up to a version, and not removed up to it."""
+        """Return the cases of a dataset that were added up to a version, and not removed up to it."""
         removed = CaseRemoval.objects.filter(case=OuterRef("pk"), removed_in__lte=number)
         return self.filter(~Exists(removed), dataset=dataset_id, added_in__lte=number)
 
 
 class Case(models.Model):
     """One case. It is in every version from `added_in` on, until a CaseRemoval ends it: so a version of a million cases
-    that differs from the last in ten costs ten rows. Its side never changes."""
+    that differs from the last in ten costs ten rows. Its split never changes."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="cases")
     added_in = models.PositiveIntegerField()
@@ -102,10 +102,10 @@ class Case(models.Model):
     group_key = models.CharField(max_length=200, blank=True)
     weight = models.FloatField(default=1)
     split = models.CharField(max_length=10, choices=Split.choices)
-    # Whether the case itself said on which side it must be; that is part of its digest.
+    # True where the case itself demands its split, which is part of its digest then.
     is_placed = models.BooleanField(default=False)
     digest = models.BinaryField(max_length=32)
-    # Of the group, or of the input where it has none; and of the input as it is compared (evaluations.datasets.cases).
+    # Hashes of the group (of the input where it has none), and of the input's comparison form.
     group_hash = models.BigIntegerField()
     input_hash = models.BigIntegerField()
 
@@ -120,7 +120,7 @@ class Case(models.Model):
         indexes = [
             # Lists, exports and reports go through a dataset in this order.
             models.Index(fields=["dataset", "id"], name="case_of_dataset"),
-            # Where the groups and inputs of new cases stand already.
+            # To look up the groups and inputs of new cases.
             models.Index(fields=["dataset", "group_hash"], name="case_group"),
         ]
         triggers = insert_only()
@@ -130,7 +130,7 @@ class Case(models.Model):
 
 
 class CaseRemoval(models.Model):
-    """From this version on the case is not there."""
+    """The removal of a case from this version on."""
 
     case = models.OneToOneField(Case, on_delete=models.PROTECT, related_name="removal")
     removed_in = models.PositiveIntegerField()

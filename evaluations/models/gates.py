@@ -10,7 +10,7 @@ from registry.models import Environment, Project, PromptVersion, VersionCheck
 
 
 class SLA(models.Model):
-    """What a project's prompts have to keep to; empty members ask for nothing."""
+    """Targets for a project's prompts; an empty member sets none."""
 
     project = models.OneToOneField(Project, on_delete=models.PROTECT, related_name="slas")
     p99_latency_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -36,8 +36,8 @@ class SLA(models.Model):
 
 
 class Gate(models.Model):
-    """What a version must show before it is released to an environment: a required check that is measured. It never
-    changes: another one takes its place, so that what it once measured stays what it says."""
+    """A rule that a version must pass in a run before it is released to an environment: a required check. It never
+    changes, only another one replaces it, so that the meaning of its gate runs stays."""
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="gates")
     # The check's name on versions; the environment requires it.
@@ -49,7 +49,7 @@ class Gate(models.Model):
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="gates")
     scorers = models.JSONField()
     repetitions = models.PositiveSmallIntegerField(default=1)
-    # The least quality (0 to 1), and whether it may not be worse than what is live, by how much at most.
+    # The minimum quality (0 to 1), and whether it may be worse than the live version by at most the margin.
     min_quality = models.FloatField(null=True)
     not_worse = models.BooleanField(default=True)
     margin = models.FloatField(default=0.02)
@@ -84,13 +84,13 @@ class GateState(models.TextChoices):
 
 
 class GateRun(models.Model):
-    """A gate measured on a version: the runs, and what followed from them."""
+    """A gate measured on a version: its runs and their outcome."""
 
     gate = models.ForeignKey(Gate, on_delete=models.PROTECT, related_name="runs")
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="gate_runs")
     dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="+")
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
-    # What is live, measured in the same way; None where nothing is.
+    # The run of the live version; None where none is live.
     baseline = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="+")
     comparison = models.ForeignKey(Comparison, on_delete=models.PROTECT, null=True, related_name="+")
     state = models.CharField(max_length=10, choices=GateState.choices, default=GateState.RUNNING)

@@ -19,7 +19,7 @@ IMPORT_OPEN = (ImportState.PENDING, ImportState.RUNNING)
 
 
 class DatasetImport(WorkItem, ByActor):
-    """A file on its way into a dataset: uploaded in parts, then read by a worker."""
+    """An import of a file into a dataset: uploaded in parts, then read by a worker."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="imports")
     state = models.CharField(max_length=10, choices=ImportState.choices, default=ImportState.UPLOADING)
@@ -50,7 +50,7 @@ class DatasetImport(WorkItem, ByActor):
         ]
         indexes = [
             models.Index(fields=["dataset", "-id"], name="import_of_dataset"),
-            # The sweep looks at open rows only.
+            # Reconciliation reads open rows only.
             models.Index(fields=["id"], condition=Q(state__in=IMPORT_OPEN), name="import_open"),
         ]
 
@@ -64,8 +64,8 @@ class PartKind(models.TextChoices):
 
 
 class ImportPart(models.Model):
-    """A piece of the uploaded file, or of the file of rows that were rejected. Web and worker may be two machines, so
-    the database carries it; the file's own parts go when it was read."""
+    """A piece of the uploaded file, or of the file of rejected rows. Web and worker may be two machines, so the database
+    stores it; the file's own parts are deleted when it has been read."""
 
     of = models.ForeignKey(DatasetImport, on_delete=models.CASCADE, related_name="parts")
     kind = models.CharField(max_length=10, choices=PartKind.choices, default=PartKind.FILE)

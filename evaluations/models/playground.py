@@ -27,14 +27,14 @@ class PlaygroundRun(WorkItem, ByActor):
     Kept for some days."""
 
     LEASE_TIMEOUT = timedelta(seconds=30)
-    # Who waits for a run whose worker died asks again.
+    # A user who waits for a run whose worker died starts it again.
     MAX_ATTEMPTS = 1
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="playground_runs")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="playground_runs")
-    # None: what was tried was not committed.
+    # None: the content was not committed.
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, null=True, related_name="playground_runs")
-    # With all pins, as a commit would have it.
+    # With all pins, like a commit.
     content = models.JSONField()
     parameters = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=PlaygroundState.choices, default=PlaygroundState.PENDING)
@@ -42,12 +42,16 @@ class PlaygroundRun(WorkItem, ByActor):
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.CheckConstraint(condition=Q(state__in=PlaygroundState.values), name="playground_run_state_is_known")]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=PlaygroundState.values), name="playground_run_state_is_known")
+        ]
         indexes = [
             models.Index(fields=["prompt", "-id"], name="playground_run_of_prompt"),
             models.Index(fields=["id"], condition=Q(state__in=PLAYGROUND_OPEN), name="playground_run_open"),
         ]
-        triggers = frozen_fields_of_deletable_rows("project", "prompt", "version", "content", "parameters", "by_name", "created_at")
+        triggers = frozen_fields_of_deletable_rows(
+            "project", "prompt", "version", "content", "parameters", "by_name", "created_at"
+        )
 
     def __str__(self) -> str:
         return f"playground run {self.pk}"
@@ -58,10 +62,10 @@ class PlaygroundRun(WorkItem, ByActor):
 
 
 class PlaygroundAnswer(models.Model):
-    """What one model said to one input of a playground run, as far as it has come."""
+    """One model's answer to one input of a playground run, as far as it has come."""
 
     playground_run = models.ForeignKey(PlaygroundRun, on_delete=models.CASCADE, related_name="answers")
-    # Which input, and which model of those side by side; both from 0.
+    # The position of the input, and the column of the model; both from 0.
     place = models.PositiveSmallIntegerField()
     column = models.PositiveSmallIntegerField()
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="+")
@@ -69,15 +73,15 @@ class PlaygroundAnswer(models.Model):
     case = models.ForeignKey(Case, on_delete=models.PROTECT, null=True, related_name="+")
     variables = models.JSONField()
     state = models.CharField(max_length=10, choices=PlaygroundState.choices, default=PlaygroundState.PENDING)
-    # What the model was sent, as OpenAI's protocol has it.
+    # The request in OpenAI's protocol.
     request = models.JSONField(null=True)
     output = models.TextField(blank=True)
     tool_calls = models.JSONField(null=True)
     refusal = models.TextField(blank=True)
     finish_reason = models.CharField(max_length=30, blank=True)
-    # Whether it is what the case expects; None where it expects nothing.
+    # True where it is the case's expected output; None where the case has none.
     is_expected = models.BooleanField(null=True)
-    # Where the answer is not what the prompt asks for: sentences.
+    # Faults of the answer's format, as sentences.
     faults = models.JSONField(default=list)
     error = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=1_000, blank=True)
@@ -85,9 +89,9 @@ class PlaygroundAnswer(models.Model):
     latency_ms = models.FloatField(null=True)
     tokens_in = models.PositiveIntegerField(default=0)
     tokens_out = models.PositiveIntegerField(default=0)
-    # US dollars; None where nobody knows the price.
+    # US dollars; None where the price is unknown.
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
-    # Where somebody kept it: "a case of support.tickets@4".
+    # Where a user saved it: "a case of support.tickets@4".
     saved_as = models.CharField(max_length=300, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
 
@@ -95,7 +99,9 @@ class PlaygroundAnswer(models.Model):
         ordering = ["playground_run", "place", "column"]
         constraints = [
             models.UniqueConstraint(fields=["playground_run", "place", "column"], name="playground_run_answer_once"),
-            models.CheckConstraint(condition=Q(state__in=PlaygroundState.values), name="playground_run_answer_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=PlaygroundState.values), name="playground_run_answer_state_is_known"
+            ),
         ]
 
     def __str__(self) -> str:

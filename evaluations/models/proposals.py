@@ -14,16 +14,16 @@ class ProposalState(models.TextChoices):
 
 
 class CaseProposal(models.Model):
-    """A case that somebody or something suggests; a person decides. `origin` says where it comes from (an observation,
-    a model that made it up), and goes with it."""
+    """A suggested case; a user accepts or rejects it. `origin` says where it comes from (a live call, a model that
+    wrote it), and stays with it."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="proposals")
     document = models.JSONField()
-    # As it was taken in, where somebody edited it.
+    # The accepted document, where a user edited it.
     edited = models.JSONField(null=True)
     origin = models.CharField(max_length=200)
     state = models.CharField(max_length=10, choices=ProposalState.choices, default=ProposalState.CHECKING)
-    # [{"kind": "near", "case": 7, "split": "test", "score": 0.9}]: what it is too near to.
+    # [{"kind": "near", "case": 7, "split": "test", "score": 0.9}]: the cases that it is too similar to.
     findings = models.JSONField(default=list)
     proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     proposed_by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from evaluations.providers.protocols import DEFAULT, protocol_names
 from infra.triggers import insert_only
 from registry.models import Project
 from registry.models.prompts import PROMPT_NAME
@@ -18,13 +19,15 @@ class Capability(models.TextChoices):
 
 
 class Provider(models.Model):
-    """A server that speaks OpenAI's protocol. Its key is encrypted and never shown again."""
+    """A provider of models. Its key is encrypted and never shown again."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="providers")
     name = models.CharField(max_length=60)
     base_url = models.CharField(max_length=500)
+    # The file in evaluations/providers/protocols that talks to it.
+    protocol = models.CharField(max_length=30, default=DEFAULT, editable=False)
     encrypted_key = models.TextField(blank=True, editable=False)
-    # The last four characters of the key, by which people tell keys apart.
+    # The last four characters of the key, by which users tell keys apart.
     key_hint = models.CharField(max_length=4, blank=True, editable=False)
     capabilities: "ArrayField[list[str], list[str]]" = ArrayField(
         models.CharField(max_length=20, choices=Capability.choices), default=list, blank=True
@@ -35,9 +38,9 @@ class Provider(models.Model):
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
     timeout_seconds = models.PositiveSmallIntegerField(default=60)
-    # Whether its answers are made up by a program: every page that shows figures from it says so.
+    # True where its answers are simulated by a program: every page that shows figures from it says so.
     is_simulation = models.BooleanField(default=False, editable=False)
-    # What the workers share of its limits (evaluations.providers.rate_limits).
+    # The state of the rate limiter, shared by all workers (evaluations.providers.rate_limits).
     blocked_until = models.DateTimeField(null=True, editable=False)
     next_request_at = models.DateTimeField(null=True, editable=False)
     next_token_at = models.DateTimeField(null=True, editable=False)
@@ -58,6 +61,7 @@ class Provider(models.Model):
                 violation_error_message="A provider with this name exists.",
             ),
             models.CheckConstraint(condition=Q(name__regex=PROMPT_NAME), name="provider_name_is_words"),
+            models.CheckConstraint(condition=Q(protocol__in=protocol_names()), name="provider_protocol_is_known"),
             models.CheckConstraint(
                 condition=Q(max_concurrency__gte=1, max_concurrency__lte=256), name="provider_concurrency_1_to_256"
             ),
@@ -74,11 +78,11 @@ class Provider(models.Model):
 
 
 class ProviderModel(models.Model):
-    """A model that a provider has, or had: results name it for good."""
+    """A model that a provider has or had; results refer to it."""
 
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="models")
     name = models.CharField(max_length=200)
-    # Whether the provider's own list had it when it was asked last.
+    # True where the provider's own list had it the last time.
     is_listed = models.BooleanField(default=False)
     shutdown_date = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -92,8 +96,8 @@ class ProviderModel(models.Model):
 
 
 class ModelPrice(models.Model):
-    """What a model costs from a day on, in US dollars for a million tokens; the newest row of that day or before
-    counts. A run copies what it was priced by."""
+    """A model's price from a day on, in US dollars for a million tokens; the newest row of that day or before counts.
+    A run copies its price."""
 
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="prices")
     valid_from = models.DateField()

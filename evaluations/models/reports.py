@@ -24,12 +24,12 @@ REPORT_OPEN = (ReportState.PENDING, ReportState.RUNNING)
 
 
 class Report(WorkItem):
-    """What was found out about a version; the newest of a kind that is done counts."""
+    """A report on a version; the newest of a kind that is done counts."""
 
     version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="reports")
     kind = models.CharField(max_length=10, choices=ReportKind.choices)
     state = models.CharField(max_length=10, choices=ReportState.choices, default=ReportState.PENDING)
-    # What it is doing, for who waits; and the result, whose members the kind decides.
+    # The current step for the page, and the result, whose members depend on the kind.
     progress = models.CharField(max_length=200, blank=True)
     result = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
@@ -58,8 +58,8 @@ class FindingKind(models.TextChoices):
 
 
 class Finding(models.Model):
-    """Two rows that ought not both to be there. `held_out` is the one on the side that must stay unseen; the other is a
-    case, or an example of a few-shot set."""
+    """A pair of rows that leaks. `held_out` is the one in the split that must stay unseen; the other is a case, or an
+    example of a few-shot set."""
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="findings")
     kind = models.CharField(max_length=15, choices=FindingKind.choices)
@@ -69,7 +69,7 @@ class Finding(models.Model):
     position = models.PositiveIntegerField(null=True)
     # 1 is the same; None where the kind has no degree.
     score = models.FloatField(null=True)
-    # Whether the held row is a test case that something else shows to a model: what blocks fine-tuning.
+    # True where the held-out row is a test case that is exposed to a model, which blocks fine-tuning.
     is_leak = models.BooleanField()
 
     class Meta:

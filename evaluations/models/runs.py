@@ -26,23 +26,23 @@ RUN_OPEN = (RunState.PENDING, RunState.RUNNING)
 
 
 class Run(ByActor):
-    """A version measured on cases with a model. What is measured is frozen when the run is created; what came of it is
-    counted while it goes on, and summed up at its end."""
+    """A version measured on cases with a model. Its settings are frozen when it is created; its results are counted
+    while it goes on, and summarised at its end."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="runs")
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="runs")
     dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="runs")
-    # Empty: the cases of all sides.
+    # Empty: the cases of all splits.
     split = models.CharField(max_length=10, blank=True)
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="runs")
     provider_name = models.CharField(max_length=60)
     model_name = models.CharField(max_length=200)
     is_simulation = models.BooleanField()
-    # What goes with every request beside the messages: {"temperature": 0, "max_tokens": 100}.
+    # Settings of every request: {"temperature": 0, "max_tokens": 100}.
     parameters = models.JSONField()
     scorers = models.JSONField()
     repetitions = models.PositiveSmallIntegerField(default=1)
-    # Which cases: their number, and a hash of their digests in order. Runs with the same hash compare case by case.
+    # The number of cases, and a hash of their sorted keys. Runs with the same hash can be compared case by case.
     cases = models.PositiveIntegerField()
     cases_hash = models.CharField(max_length=71)
     leaked = models.CharField(max_length=10, default="mark")
@@ -51,21 +51,21 @@ class Run(ByActor):
     price = models.JSONField(null=True)
     estimate = models.JSONField()
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
-    # The run whose answers are judged again: nothing is asked.
+    # The run whose answers are re-scored: the model is not called.
     answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="judged_again")
-    # The sweep that it was made for, whose budget it shares.
+    # The sweep that it belongs to, whose budget it shares.
     sweep = models.ForeignKey("Comparison", on_delete=models.PROTECT, null=True, related_name="swept_runs")
 
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.PENDING)
     error = models.CharField(max_length=1_000, blank=True)
-    # What is going on, for who looks; and until when the provider is left alone.
+    # A note on the progress for the page, and the end of the provider's pause.
     note = models.CharField(max_length=500, blank=True)
     not_before = models.DateTimeField(null=True)
     consecutive_failures = models.PositiveSmallIntegerField(default=0)
     answered = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     from_cache = models.PositiveIntegerField(default=0)
-    # Calls that were under way when a worker died: a provider that does not know them again was paid twice.
+    # Calls that were in flight when a worker died: a provider without idempotency keys was paid twice.
     asked_again = models.PositiveIntegerField(default=0)
     tokens_in = models.PositiveBigIntegerField(default=0)
     tokens_out = models.PositiveBigIntegerField(default=0)
@@ -85,7 +85,7 @@ class Run(ByActor):
         indexes = [
             models.Index(fields=["project", "-id"], name="run_of_project"),
             models.Index(fields=["version", "-id"], name="run_of_version"),
-            # The sweep looks at what is open alone.
+            # Reconciliation reads open rows only.
             models.Index(fields=["id"], condition=Q(state__in=RUN_OPEN), name="run_open"),
         ]
         triggers = frozen_fields(
@@ -99,7 +99,7 @@ class Run(ByActor):
 
     @property
     def planned(self) -> int:
-        """How many answers it will have."""
+        """Return how many answers it will have."""
         return self.cases * self.repetitions
 
     @property
@@ -108,7 +108,7 @@ class Run(ByActor):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take, going on as it went; None where nothing can be said."""
+        """Estimate how long it will take at its speed so far; None where that is unknown."""
         if self.state != RunState.RUNNING or not self.answered or self.started_at is None or self.note:
             return None
         gone = (timezone.now() - self.started_at).total_seconds()
@@ -116,7 +116,7 @@ class Run(ByActor):
 
     @property
     def time_left(self) -> str:
-        """The same for people."""
+        """Return the same as text."""
         seconds = self.seconds_left
         if seconds is None:
             return ""
@@ -136,7 +136,7 @@ class BatchState(models.TextChoices):
 
 
 class RunBatch(WorkItem):
-    """Some of a run's cases, which one worker takes at a time."""
+    """A batch of a run's cases, which one worker claims at a time."""
 
     LEASE_TIMEOUT = timedelta(seconds=30)
 
@@ -158,7 +158,7 @@ class RunBatch(WorkItem):
 
 
 class Result(models.Model):
-    """One answer to one case, and what every scorer said of it: {"label": {"value": 1, "passed": true}}."""
+    """One answer to one case, with the score of every scorer: {"label": {"value": 1, "passed": true}}."""
 
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="results")
     case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="results")
@@ -167,15 +167,15 @@ class Result(models.Model):
     tool_calls = models.JSONField(null=True)
     refusal = models.TextField(blank=True)
     finish_reason = models.CharField(max_length=30, blank=True)
-    # Why there is no answer: a stable code, and the sentence. Empty where there is one.
+    # The reason where there is no answer: a stable code, and the sentence. Empty where there is one.
     error = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=1_000, blank=True)
     latency_ms = models.FloatField(null=True)
     tokens_in = models.PositiveIntegerField(default=0)
     tokens_cached = models.PositiveIntegerField(default=0)
     tokens_out = models.PositiveIntegerField(default=0)
-    # What such a call costs, None where nobody knows the price. One from the cache was not paid for again: what a run
-    # has spent is counted on the run.
+    # The cost of such a call, None where the price is unknown. An answer from the cache was not paid for again: the
+    # run's own cost is on the run.
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
     is_from_cache = models.BooleanField(default=False)
     is_leaked = models.BooleanField(default=False)
@@ -188,11 +188,11 @@ class Result(models.Model):
     class Meta:
         ordering = ["run", "id"]
         constraints = [
-            # What makes doing it again harmless: there is one answer, whoever brings it.
+            # Makes retries harmless: there is one answer, whichever worker saves it.
             models.UniqueConstraint(fields=["run", "case", "repeat"], name="result_once"),
         ]
         indexes = [
-            # Worst first, and what failed.
+            # Worst first, and failures.
             models.Index(fields=["run", "quality", "id"], name="result_worst_first"),
         ]
         triggers = insert_only()
@@ -202,7 +202,7 @@ class Result(models.Model):
 
 
 class ResultAnnotation(models.Model):
-    """What a person thinks of an answer: what judges are held against."""
+    """A user's judgment of a result; judges are compared with it."""
 
     result = models.ForeignKey(Result, on_delete=models.PROTECT, related_name="marks")
     is_correct = models.BooleanField()
@@ -219,7 +219,7 @@ class ResultAnnotation(models.Model):
 
 
 class CachedAnswer(models.Model):
-    """What a model answered to exactly this request, so that it need not be paid for again."""
+    """A model's answer to exactly this request, so that it need not be paid for again."""
 
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="cached_answers")
     key = models.BinaryField(max_length=32)

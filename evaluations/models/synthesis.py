@@ -22,7 +22,7 @@ SYNTHESIS_OPEN = (SynthesisState.PENDING, SynthesisState.RUNNING)
 
 
 class Synthesis(WorkItem, ByActor):
-    """Cases that a model makes up: they become proposals, on which a person decides."""
+    """A request for synthetic cases of a model; they become proposals, which a user accepts or rejects."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="syntheses")
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="+")
@@ -32,7 +32,7 @@ class Synthesis(WorkItem, ByActor):
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     state = models.CharField(max_length=10, choices=SynthesisState.choices, default=SynthesisState.PENDING)
     proposed = models.PositiveSmallIntegerField(default=0)
-    # What the model gave that is no case.
+    # Answers of the model that are not cases.
     refused = models.PositiveSmallIntegerField(default=0)
     calls = models.PositiveSmallIntegerField(default=0)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
@@ -43,13 +43,17 @@ class Synthesis(WorkItem, ByActor):
         verbose_name_plural = "syntheses"
         constraints = [
             models.CheckConstraint(condition=Q(state__in=SynthesisState.values), name="synthesis_state_is_known"),
-            models.CheckConstraint(condition=Q(requested__gte=1, requested__lte=200), name="synthesis_requested_1_to_200"),
+            models.CheckConstraint(
+                condition=Q(requested__gte=1, requested__lte=200), name="synthesis_requested_1_to_200"
+            ),
         ]
         indexes = [
             models.Index(fields=["dataset", "-id"], name="synthesis_of_dataset"),
             models.Index(fields=["id"], condition=Q(state__in=SYNTHESIS_OPEN), name="synthesis_open"),
         ]
-        triggers = frozen_fields("dataset", "model", "requested", "about", "variables", "budget_usd", "by_name", "created_at")
+        triggers = frozen_fields(
+            "dataset", "model", "requested", "about", "variables", "budget_usd", "by_name", "created_at"
+        )
 
     def __str__(self) -> str:
         return f"synthesis {self.pk} for {self.dataset}"

@@ -1,4 +1,4 @@
-"""Where an answer is not what its prompt asks for: cut off, no JSON, not by the schema, an unknown tool. Pure."""
+"""Faults of an answer's format: cut off, not JSON, not by the schema, an unknown tool. Pure."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ MAX_FAULTS = 10
 
 
 def find_faults(content: Mapping[str, Any], answer: Completion) -> list[str]:
-    """Sentences, the first few; none where the answer keeps to the version's response format and tools."""
+    """Return the first few faults as sentences; none where the answer follows the response format and the tools."""
     if answer.refusal:
         return []
     return list(itertools.islice(_faults(content, answer), MAX_FAULTS))
@@ -22,7 +22,7 @@ def find_faults(content: Mapping[str, Any], answer: Completion) -> list[str]:
 
 def _faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
     if answer.finish_reason == "length":
-        yield "Cut off: it reached the longest answer that it may give."
+        yield "Cut off: it reached the maximum length."
     if answer.tool_calls:
         yield from _tool_faults(content, answer)
         return
@@ -36,7 +36,7 @@ def _faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
         yield "The answer is not JSON."
         return
     if form == "json_object" and not isinstance(document, dict):
-        yield "The answer is JSON, and no object."
+        yield "The answer is JSON, but not an object."
     if form == "json_schema" and response.get("schema"):
         yield from _schema_faults(response["schema"], document)
 
@@ -67,4 +67,4 @@ def _schema_faults(schema: Mapping[str, Any], document: Any) -> Iterator[str]:
         yield from [storable(json_schema.describe_error(error))[:300] for error in checks.iter_errors(document)]
     except ValueError as error:
         # Nested so deeply that the validator gives up.
-        yield f"The answer cannot be held against the schema: {error}"[:300]
+        yield f"The answer cannot be checked by the schema: {error}"[:300]

@@ -1,7 +1,7 @@
-"""The playground: a prompt tried as it stands, on a few inputs, by some models side by side. Nothing is committed.
+"""Playground runs: a prompt as it stands, on a few inputs, by several models side by side. Nothing is committed.
 
-What people and machines do with it is here; evaluations.playground.worker asks. Playground runs are forgotten after some days; what is
-worth keeping is kept as a case or an example.
+evaluations.playground.worker makes the calls. Playground runs are deleted after some days; a good answer can be saved
+as a case or an example.
 """
 
 import json
@@ -44,15 +44,14 @@ MAX_ANSWERS = 60
 MAX_OPEN = 20
 MAX_VARIABLES_BYTES = 256 * 1024
 RETENTION_DAYS = 7
-# A worker tells every few seconds that it lives; what it asked for a page is not asked again by another.
-# What nobody took up within this was not heard of: its task was lost.
+# A playground run that no worker has claimed within this time has lost its task.
 TASK_TIMEOUT = timedelta(seconds=5)
 TAG = "playground"
 
 
 @dataclass(frozen=True)
 class Input:
-    """What the prompt is rendered with, and the case that it is from."""
+    """Variables for the prompt, and the case that they are from."""
 
     variables: Mapping[str, Any]
     case: Case | None = None
@@ -60,7 +59,7 @@ class Input:
 
 @dataclass(frozen=True)
 class PlaygroundSettings:
-    """What somebody wants to try. `content` is a committed version or a document that may not be committed."""
+    """Settings of a playground run. `content` is a committed version or a draft's document."""
 
     content: PromptVersion | Mapping[str, Any]
     inputs: Sequence[Input]
@@ -70,7 +69,7 @@ class PlaygroundSettings:
 
 @transaction.atomic
 def start(actor: Actor, prompt: Prompt, settings: PlaygroundSettings) -> PlaygroundRun:
-    """Leave it to a worker to ask every model about every input. Refuses a content that a commit would refuse."""
+    """Have a worker ask every model about every input. Refuses a content that a commit would refuse."""
     actor.require(Right.EDIT)
     faults: list[Fault] = []
     parameters = planning.read_parameters(settings.parameters, faults)
@@ -80,9 +79,11 @@ def start(actor: Actor, prompt: Prompt, settings: PlaygroundSettings) -> Playgro
     for model in settings.models:
         providers.require_usable(model)
     if PlaygroundRun.objects.filter(project=actor.project, state__in=PLAYGROUND_OPEN).count() >= MAX_OPEN:
-        raise Problem("playground run.too_many", f"{MAX_OPEN} playground runs are under way in this project; wait for one.")
+        raise Problem("playground_run.too_many", f"{MAX_OPEN} playground runs are open in this project; wait for one.")
     version = settings.content if isinstance(settings.content, PromptVersion) else None
-    content = version.content if version else versions.preview_commit(actor.project, prompt, without_aside(settings.content))
+    content = (
+        version.content if version else versions.preview_commit(actor.project, prompt, without_aside(settings.content))
+    )
     playground_run = PlaygroundRun.objects.create(
         project=actor.project,
         prompt=prompt,
@@ -94,12 +95,19 @@ def start(actor: Actor, prompt: Prompt, settings: PlaygroundSettings) -> Playgro
         by_name=actor.name,
     )
     PlaygroundAnswer.objects.bulk_create(
-        PlaygroundAnswer(playground_run=playground_run, place=place, column=column, model=model, case=prompt_input.case, variables=dict(prompt_input.variables))
+        PlaygroundAnswer(
+            playground_run=playground_run,
+            place=place,
+            column=column,
+            model=model,
+            case=prompt_input.case,
+            variables=dict(prompt_input.variables),
+        )
         for place, prompt_input in enumerate(settings.inputs)
         for column, model in enumerate(settings.models)
     )
     after = {"of": str(version or f"{prompt.name}, not committed"), "models": [str(model) for model in settings.models]}
-    audit.record(actor, "playground run.started", playground_run, after={**after, "inputs": len(settings.inputs)})
+    audit.record(actor, "playground_run.started", playground_run, after={**after, "inputs": len(settings.inputs)})
     return playground_run
 
 
@@ -116,8 +124,10 @@ def _check(settings: PlaygroundSettings, faults: list[Fault]) -> None:
             faults.append(Fault("/variables", "too_large", f"At most {MAX_VARIABLES_BYTES:,} bytes."))
 
 
-def inputs_from_cases(version: DatasetVersion, *, keys: Iterable[int] = (), split: str = "", count: int = 1) -> list[Input]:
-    """These cases of a dataset's version as inputs; without keys, some of a side by chance."""
+def inputs_from_cases(
+    version: DatasetVersion, *, keys: Iterable[int] = (), split: str = "", count: int = 1
+) -> list[Input]:
+    """Return these cases of a dataset's version as inputs; without keys, random cases of a split."""
     cases = Case.objects.of(version)
     wanted_keys = list(keys)[: MAX_INPUTS + 1]
     if wanted_keys:
@@ -132,24 +142,26 @@ def inputs_from_cases(version: DatasetVersion, *, keys: Iterable[int] = (), spli
     cases = cases.filter(split=split) if split else cases
     drawn = list(cases.order_by("?")[: max(1, min(count, MAX_INPUTS))])
     if not drawn:
-        raise Problem("run.no_cases", f"{version} has no case on this side.")
+        raise Problem("run.no_cases", f"{version} has no case in this split.")
     return [Input(case.variables, case) for case in drawn]
 
 
 @transaction.atomic
 def cancel(actor: Actor, playground_run: PlaygroundRun) -> PlaygroundRun:
-    """Ask nothing more; what has come so far stays. Nothing happens to one that is over."""
+    """Cancel a playground run; its answers so far stay. Does nothing where it is over."""
     actor.require(Right.EDIT)
-    if PlaygroundRun.objects.filter(pk=playground_run.pk, state__in=PLAYGROUND_OPEN).update(**_end_values(PlaygroundState.CANCELLED)):
+    if PlaygroundRun.objects.filter(pk=playground_run.pk, state__in=PLAYGROUND_OPEN).update(
+        **_end_values(PlaygroundState.CANCELLED)
+    ):
         answers = PlaygroundAnswer.objects.filter(playground_run=playground_run, state__in=PLAYGROUND_OPEN)
         answers.update(state=PlaygroundState.CANCELLED, changed_at=timezone.now())
-        audit.record(actor, "playground run.cancelled", playground_run)
+        audit.record(actor, "playground_run.cancelled", playground_run)
     return get_playground_run(actor, playground_run.pk)
 
 
 @transaction.atomic
 def save_as_case(actor: Actor, answer: PlaygroundAnswer, dataset: Dataset) -> str:
-    """The answer as what is expected for its input: one more case. Says what it became."""
+    """Save an answer as the expected output of a new case with its input. Returns what it became."""
     locked = _answer_to_save(actor, answer)
     expected: Any = locked.output
     if locked.playground_run.content.get("response", {}).get("format", "text") != "text":
@@ -163,7 +175,7 @@ def save_as_case(actor: Actor, answer: PlaygroundAnswer, dataset: Dataset) -> st
 
 @transaction.atomic
 def save_as_example(actor: Actor, answer: PlaygroundAnswer, example_set: ExampleSet) -> str:
-    """The answer as a few-shot example of how such an input is answered. Says what it became."""
+    """Save an answer as a few-shot example for its input. Returns what it became."""
     locked = _answer_to_save(actor, answer)
     shot = {"input": input_text(locked.variables), "output": locked.output}
     message = f"From the playground of {locked.playground_run.prompt.name}"
@@ -176,15 +188,15 @@ def _answer_to_save(actor: Actor, answer: PlaygroundAnswer) -> PlaygroundAnswer:
     rows = PlaygroundAnswer.objects.select_for_update(of=("self",)).select_related("playground_run__prompt")
     locked = rows.get(pk=answer.pk)
     if locked.state != PlaygroundState.DONE or not locked.output:
-        raise Problem("playground run.no_answer", "There is no answer to keep.")
+        raise Problem("playground_run.no_answer", "There is no answer to save.")
     return locked
 
 
-def _note_saved(answer: PlaygroundAnswer, what: str) -> str:
-    answer.saved_as = ", ".join(filter(None, (answer.saved_as, what)))[:300]
+def _note_saved(answer: PlaygroundAnswer, saved_as: str) -> str:
+    answer.saved_as = ", ".join(filter(None, (answer.saved_as, saved_as)))[:300]
     answer.changed_at = timezone.now()
     answer.save(update_fields=["saved_as", "changed_at"])
-    return what
+    return saved_as
 
 
 def _as_json(text: str) -> Any:
@@ -195,42 +207,46 @@ def _as_json(text: str) -> Any:
 
 
 def visible_playground_runs(actor: Actor) -> QuerySet[PlaygroundRun]:
-    """Playground runs that somebody may see: of committed versions everybody's, of drafts their own."""
+    """Return playground runs that the actor may see: everybody's of committed versions, their own of drafts."""
     own = Q(by=actor.user) if actor.user else Q(by_key=actor.key) if actor.key else Q(by=None, by_key=None)
     return playground_runs_with_related().filter(own | Q(version__isnull=False), project=actor.project)
 
 
 def get_playground_run(actor: Actor, number: int) -> PlaygroundRun:
-    """The playground run with this number and its answers, or `playground_run.not_found`."""
+    """Return the playground run with this number and its answers, or raise `playground_run.not_found`."""
     playground_run = visible_playground_runs(actor).filter(pk=number).first()
     if playground_run is None:
-        raise Problem("playground_run.not_found", f"There is no playground run {number}; they are kept for {RETENTION_DAYS} days.")
+        raise Problem(
+            "playground_run.not_found", f"There is no playground run {number}; they are kept for {RETENTION_DAYS} days."
+        )
     return playground_run
 
 
 def playground_runs_with_related() -> QuerySet[PlaygroundRun]:
-    """Playground runs with all that is shown of them."""
+    """Return playground runs with their related rows."""
     answers = PlaygroundAnswer.objects.select_related("model__provider", "case").order_by("place", "column")
-    whole = PlaygroundRun.objects.select_related("project", "prompt", "version").defer("prompt__head_text", "version__content")
+    whole = PlaygroundRun.objects.select_related("project", "prompt", "version").defer(
+        "prompt__head_text", "version__content"
+    )
     return whole.prefetch_related(Prefetch("answers", answers))
 
 
 def get_answer(playground_run: PlaygroundRun, key: int) -> PlaygroundAnswer:
-    """One answer of a playground run, or `playground_run.not_found`."""
+    """Return one answer of a playground run, or raise `playground_run.not_found`."""
     for answer in playground_run.answers.all():
         if answer.pk == key:
             return answer
-    raise Problem("playground_run.not_found", f"PlaygroundRun {playground_run.pk} has no answer {key}.")
+    raise Problem("playground_run.not_found", f"Playground run {playground_run.pk} has no answer {key}.")
 
 
 def claimable_playground_runs() -> QuerySet[PlaygroundRun]:
-    """Return what waits although its task must have arrived long ago, and what a silent worker left."""
+    """Return playground runs whose task was lost, or whose worker died."""
     is_late = Q(heartbeat_at__isnull=False) | Q(created_at__lt=timezone.now() - TASK_TIMEOUT)
     return PlaygroundRun.objects.filter(PlaygroundRun.claimable(), is_late).order_by("id")
 
 
 def clear_old() -> int:
-    """Forget playground runs that are over for days; how many there were."""
+    """Delete playground runs that have been over for days; return how many."""
     old = Q(created_at__lt=timezone.now() - timedelta(days=RETENTION_DAYS)) & ~Q(state__in=PLAYGROUND_OPEN)
     return PlaygroundRun.objects.filter(old).delete()[1].get("evaluations.PlaygroundRun", 0)
 

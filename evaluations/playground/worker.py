@@ -1,7 +1,7 @@
-"""One worker's work for the playground: ask every model about every input at once, and keep the pieces as they come.
+"""Worker of playground runs: it asks every model about every input at once, and saves the pieces as they come.
 
-Calls are made by evaluations.providers.concurrency, so limits, turned-away calls and pauses are as they are for runs. What is open
-when its time is up, or when somebody cancels, ends as it is then.
+Calls are made by evaluations.providers.concurrency, so limits, rejections and pauses are the same as for runs. Answers
+that are open when the time is up, or when a user cancels, end as they are then.
 """
 
 import logging
@@ -20,9 +20,11 @@ from evaluations.models import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun,
 from evaluations.playground import adherence
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
+from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
 from evaluations.providers.concurrency import MAX_RETRY_AFTER_SECONDS, Caller
-from evaluations.providers.openai_chat import OpenAIChat, garbled_error, open_chat
+from evaluations.providers.openai_client import garbled_error
+from evaluations.providers.protocols import open_chat
 from evaluations.runs.planning import DEFAULT_ANSWER_TOKENS
 from evaluations.runs.requests import TRANSIENT_ERRORS, as_chat
 from evaluations.scorers.base import Sample
@@ -34,28 +36,30 @@ from registry.prompts import includes, versions
 
 logger = logging.getLogger(__name__)
 
-# How often what has come is written, for who looks on.
+# The interval at which pieces are saved for the page.
 WRITE_SECONDS = 0.25
 MAX_SECONDS = 300.0
-# How long examples that are just being embedded are waited for.
+# The time for which examples that are being embedded are waited for.
 EMBEDDING_WAIT_SECONDS = 60.0
 
 
 def ask_models(playground_run: PlaygroundRun) -> None:
-    """Ask; does nothing where another worker does, or where a user cancelled."""
+    """Make the calls of a playground run; does nothing where another worker does, or where a user cancelled."""
     lease = work.claim(playground_run)
     if lease is None:
         return
-    asking = _PlaygroundWorker(lease)
+    worker = _PlaygroundWorker(lease)
     if lease.was_abandoned:
-        asking.end("call.lost", "The worker that asked ended in the middle. Try again.", state=PlaygroundState.FAILED)
+        worker.end(
+            "call.lost", "The worker died before the answer was complete. Try again.", state=PlaygroundState.FAILED
+        )
         return
-    work.run(lease, asking.go, fail=lambda problem: asking.end(problem.code, problem.detail))
+    work.run(lease, worker.run, fail=lambda problem: worker.end(problem.code, problem.detail))
 
 
 @dataclass
 class _Piece:
-    """A piece of an answer; None says that the answer begins (again, where it is tried again)."""
+    """A piece of an answer; None says that the answer begins (again, after a retry)."""
 
     key: str
     text: str | None
@@ -63,9 +67,9 @@ class _Piece:
 
 
 class _StreamingChat:
-    """A chat that hands on the pieces of its answers."""
+    """A chat that passes on the pieces of its answers."""
 
-    def __init__(self, chat: OpenAIChat, put: Callable[[_Piece], None]) -> None:
+    def __init__(self, chat: ChatClient, put: Callable[[_Piece], None]) -> None:
         self._chat = chat
         self._put = put
 
@@ -80,10 +84,10 @@ class _StreamingChat:
 
 @dataclass
 class _OpenAnswer:
-    """An answer that is on its way."""
+    """An answer that is not complete yet."""
 
     answer: PlaygroundAnswer
-    began: float = 0.0
+    started_at: float = 0.0
     pieces: list[str] = field(default_factory=list)
     is_new: bool = True
 
@@ -98,60 +102,62 @@ class _PlaygroundWorker:
         self.open: dict[str, _OpenAnswer] = {}
         self.events: SimpleQueue[_Piece | tuple[str, Future[Completion]]] = SimpleQueue()
         self.until = time.monotonic() + MAX_SECONDS
-        self.patient_until = time.monotonic() + EMBEDDING_WAIT_SECONDS
+        self.embedding_until = time.monotonic() + EMBEDDING_WAIT_SECONDS
         self.callers: dict[int, Caller] = {}
 
-    def go(self) -> None:
+    def run(self) -> None:
         with ExitStack() as stack:
             while (self.waiting or self.open) and time.monotonic() < self.until:
-                self._ask_what_waits(stack)
-                self._gather()
-                self._write()
-                if not self._is_wanted():
+                self._submit_waiting(stack)
+                self._collect()
+                self._save_pieces()
+                if not self._is_held():
                     break
             for caller in self.callers.values():
                 caller.withdraw()
-        self.end("call.timeout", f"There was no whole answer within {MAX_SECONDS:.0f} s.")
+        self.end("call.timeout", f"There was no complete answer within {MAX_SECONDS:.0f} s.")
 
     def end(self, code: str, detail: str, *, state: PlaygroundState = PlaygroundState.DONE) -> None:
-        """End whatever is open without an answer, for this reason. Nothing happens where a user cancelled meanwhile."""
-        if not self._is_wanted():
+        """End all open answers as failed, with this reason. Does nothing where a user cancelled in the meantime."""
+        if not self._is_held():
             return
         for answer in self.playground_run.answers.all():
             if answer.state in PLAYGROUND_OPEN:
-                self._failed(answer, code, detail)
+                self._fail(answer, code, detail)
         self.lease.finish(state)
 
-    def _ask_what_waits(self, stack: ExitStack) -> None:
+    def _submit_waiting(self, stack: ExitStack) -> None:
         waiting, self.waiting = self.waiting, []
         for answer in waiting:
             try:
-                self._ask(answer, stack)
+                self._submit(answer, stack)
             except Problem as problem:
-                if problem.code in TRANSIENT_ERRORS and time.monotonic() < self.patient_until:
+                if problem.code in TRANSIENT_ERRORS and time.monotonic() < self.embedding_until:
                     self.waiting.append(answer)
-                    self._says_why(answer, problem.detail)
+                    self._note_reason(answer, problem.detail)
                 else:
-                    self._failed(answer, problem.code, problem.detail)
+                    self._fail(answer, problem.code, problem.detail)
             except CallError as error:
-                self._failed(answer, error.code, error.detail)
+                self._fail(answer, error.code, error.detail)
 
-    def _says_why(self, answer: PlaygroundAnswer, detail: str) -> None:
+    def _note_reason(self, answer: PlaygroundAnswer, detail: str) -> None:
         if answer.error_detail != detail:
             answer.error_detail = detail
             _save_answer(answer)
 
-    def _ask(self, answer: PlaygroundAnswer, stack: ExitStack) -> None:
+    def _submit(self, answer: PlaygroundAnswer, stack: ExitStack) -> None:
         playground_run, model = self.playground_run, answer.model
-        rendered = versions.render_request(playground_run.project_id, playground_run.content, answer.variables, self.partials)
+        rendered = versions.render_request(
+            playground_run.project_id, playground_run.content, answer.variables, self.partials
+        )
         request = build_request(as_chat(rendered), model.name, playground_run.parameters)
         answer.request = request.body()
         caller = self._caller(model.provider, stack)
-        key, turn = str(answer.pk), _reserve_call(model.provider, request)
+        key, not_before = str(answer.pk), _reserve_call(model.provider, request)
         answer.error_detail = ""
         _save_request(answer)
         self.open[key] = _OpenAnswer(answer)
-        future = caller.submit(request, key=key, not_before=turn)
+        future = caller.submit(request, key=key, not_before=not_before)
         future.add_done_callback(lambda completed: self.events.put((key, completed)))
 
     def _caller(self, provider: Provider, stack: ExitStack) -> Caller:
@@ -159,15 +165,15 @@ class _PlaygroundWorker:
             reached, allowed = providers.endpoint(provider), providers.destinations()
 
             @asynccontextmanager
-            async def opened() -> AsyncIterator[_StreamingChat]:
+            async def open_streaming_chat() -> AsyncIterator[_StreamingChat]:
                 async with open_chat(reached, allowed) as chat:
                     yield _StreamingChat(chat, self.events.put)
 
-            self.callers[provider.pk] = stack.enter_context(Caller(opened, provider.max_concurrency))
+            self.callers[provider.pk] = stack.enter_context(Caller(open_streaming_chat, provider.max_concurrency))
         return self.callers[provider.pk]
 
-    def _gather(self) -> None:
-        """Take what comes, for as long as it may stay unwritten."""
+    def _collect(self) -> None:
+        """Collect events until the next save is due."""
         until = time.monotonic() + WRITE_SECONDS
         while (self.waiting or self.open) and (left := until - time.monotonic()) > 0:
             try:
@@ -175,55 +181,61 @@ class _PlaygroundWorker:
             except Empty:
                 return
             if isinstance(event, _Piece):
-                self._piece(event)
+                self._add_piece(event)
             else:
-                self._over(*event)
+                self._finish(*event)
 
-    def _piece(self, piece: _Piece) -> None:
+    def _add_piece(self, piece: _Piece) -> None:
         open_answer = self.open.get(piece.key)
         if open_answer is None:
             return
         open_answer.is_new = True
         if piece.text is None:
-            open_answer.began, open_answer.pieces, open_answer.answer.time_to_first_token_ms = piece.at, [], None
+            open_answer.started_at, open_answer.pieces, open_answer.answer.time_to_first_token_ms = piece.at, [], None
             return
         if not open_answer.pieces:
-            open_answer.answer.time_to_first_token_ms = (piece.at - open_answer.began) * 1_000
+            open_answer.answer.time_to_first_token_ms = (piece.at - open_answer.started_at) * 1_000
         open_answer.pieces.append(piece.text)
 
-    def _over(self, key: str, future: "Future[Completion]") -> None:
+    def _finish(self, key: str, future: "Future[Completion]") -> None:
         open_answer = self.open.pop(key)
         try:
             completion = future.result()
         except CallError as error:
             open_answer.answer.output = storable("".join(open_answer.pieces))
-            self._failed(open_answer.answer, error.code, error.detail)
+            self._fail(open_answer.answer, error.code, error.detail)
         else:
-            self._answered(open_answer.answer, completion)
+            self._save_completion(open_answer.answer, completion)
 
-    def _answered(self, answer: PlaygroundAnswer, completion: Completion) -> None:
+    def _save_completion(self, answer: PlaygroundAnswer, completion: Completion) -> None:
         price = providers.price_of(answer.model)
         answer.state, answer.output, answer.refusal = PlaygroundState.DONE, completion.text, completion.refusal
         answer.tool_calls = [dict(call) for call in completion.tool_calls or ()] or None
         answer.finish_reason, answer.latency_ms = completion.finish_reason, completion.latency_ms
         answer.tokens_in, answer.tokens_out = completion.tokens_in, completion.tokens_out
-        answer.cost_usd = price.of(completion.tokens_in, completion.tokens_cached, completion.tokens_out) if price else None
+        answer.cost_usd = (
+            price.of(completion.tokens_in, completion.tokens_cached, completion.tokens_out) if price else None
+        )
         answer.faults = adherence.find_faults(self.playground_run.content, completion)
         answer.is_expected = _is_expected(answer)
         _save_answer(answer)
 
-    def _failed(self, answer: PlaygroundAnswer, code: str, detail: str) -> None:
+    def _fail(self, answer: PlaygroundAnswer, code: str, detail: str) -> None:
         answer.state, answer.error, answer.error_detail = PlaygroundState.FAILED, code, detail[:1_000]
         _save_answer(answer)
 
-    def _write(self) -> None:
+    def _save_pieces(self) -> None:
         for open_answer in self.open.values():
             if open_answer.is_new:
                 open_answer.is_new = False
-                open_answer.answer.state, open_answer.answer.output = PlaygroundState.RUNNING, storable("".join(open_answer.pieces))
+                open_answer.answer.state, open_answer.answer.output = (
+                    PlaygroundState.RUNNING,
+                    storable("".join(open_answer.pieces)),
+                )
                 _save_answer(open_answer.answer)
 
-    def _is_wanted(self) -> bool:
+    def _is_held(self) -> bool:
+        """Return whether this worker holds the lease still."""
         return self.lease.rows().exists()
 
 
@@ -234,12 +246,12 @@ def _is_expected(answer: PlaygroundAnswer) -> bool | None:
 
 
 def _save_request(answer: PlaygroundAnswer) -> None:
-    """Keep what the model is sent: once, because it may be large."""
+    """Save the request of an answer: once, because it may be large."""
     PlaygroundAnswer.objects.filter(pk=answer.pk).update(request=answer.request, changed_at=timezone.now())
 
 
 def _save_answer(answer: PlaygroundAnswer) -> None:
-    """Keep an answer as it is now, unless somebody cancelled it."""
+    """Save an answer as it is now, unless a user cancelled it."""
     names = (
         *("state", "output", "tool_calls", "refusal", "finish_reason", "faults", "is_expected"),
         *("error", "error_detail"),
@@ -251,7 +263,7 @@ def _save_answer(answer: PlaygroundAnswer) -> None:
 
 
 def _reserve_call(provider: Provider, request: ChatRequest) -> float:
-    """When a call's turn comes under limits that all workers share (time.time())."""
+    """Reserve room for a call under limits that all workers share; return when it may go (time.time())."""
     if until := rate_limits.blocked_until(provider):
         wait = (until - timezone.now()).total_seconds()
         if wait > MAX_RETRY_AFTER_SECONDS:

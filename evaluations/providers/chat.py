@@ -1,4 +1,4 @@
-"""Requests to a model and its answers, in our own types. Pure: the SDK stays in evaluations.providers.openai_chat."""
+"""Requests to a model and its answers, in our own types. Pure: the SDK stays in evaluations.providers.protocols."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -34,8 +34,8 @@ class ChatRequest:
         return body
 
     def key(self, repeat: int = 1, *, of: str = "") -> bytes:
-        """What tells this request from every other one. Repeats are asked anew each: that they differ is measured. `of`
-        says whose answer it is: a server's, or above temperature 0 one run's, which may not pass as another draw."""
+        """Return the key of this request in the cache. Each repetition has its own: their differences are measured.
+        `of` names the source of the answer: a server, or above temperature 0 one run, whose answer is one draw."""
         return hashlib.sha256(canonical_bytes({"body": self.body(), "repeat": repeat, "of": of})).digest()
 
     @property
@@ -106,12 +106,13 @@ class Price:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A provider's address and key, its timeout and its number of connections."""
+    """A provider's address and key, its timeout, its number of connections, and the protocol that it speaks."""
 
     base_url: str
     api_key: str
     timeout_seconds: float = 60.0
     connections: int = 64
+    protocol: str = "openai_chat"
 
 
 class Remedy(StrEnum):

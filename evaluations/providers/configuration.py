@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -200,6 +201,7 @@ def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
         settings.SANDBOX_KEY if simulated else encryption.decrypt(provider.encrypted_key),
         float(provider.timeout_seconds),
         connections or provider.max_concurrency,
+        provider.protocol,
     )
 
 
@@ -221,10 +223,10 @@ def check_connection(provider: Provider, model: str = "") -> Provider:
 
 async def _try_calls(provider: Provider, model: str) -> tuple[list[dict[str, Any]], str]:
     # Imported here: only workers make calls, and a web process should not load the client's 60 MB.
-    from evaluations.providers.openai_chat import open_chat  # noqa: PLC0415
+    from evaluations.providers.protocols import open_chat  # noqa: PLC0415
 
     reached = endpoint(provider)
-    short = Endpoint(reached.base_url, reached.api_key, min(reached.timeout_seconds, TEST_SECONDS), 1)
+    short = replace(reached, timeout_seconds=min(reached.timeout_seconds, TEST_SECONDS), connections=1)
     async with open_chat(short, destinations()) as chat:
         listed = await chat.models()
         summary = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."

@@ -47,7 +47,7 @@ class Calls:
 
     @property
     def is_far_ahead(self) -> bool:
-        """Return whether the last call waits for the rate limiter: room that is reserved and not used is lost to all."""
+        """Return whether the last call waits for the rate limiter: reserved room that is not used is lost to all."""
         return bool(self._in_flight) and self._last_reserved > time.time() + LOOK_AHEAD_SECONDS
 
     def submit(self, call: PendingCall) -> None:

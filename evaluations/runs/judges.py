@@ -12,7 +12,7 @@ from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
 from evaluations.providers.chat import CallError, Price, Remedy, build_request
 from evaluations.providers.concurrency import Caller
-from evaluations.providers.openai_chat import open_chat
+from evaluations.providers.protocols import open_chat
 from evaluations.runs import planning
 from evaluations.runs.requests import as_chat
 from evaluations.scorers.base import Parameters

@@ -1,4 +1,4 @@
-"""Runs: a version measured on cases. What people and machines do with them; evaluations.runs.worker has the work itself."""
+"""Runs: create, re-score, cancel, resume and read them. The work itself is in evaluations.runs.worker."""
 
 from typing import Any
 
@@ -16,17 +16,16 @@ from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project
 
-# As many cases as one worker takes at a time: some seconds' work.
+# Cases that a worker claims at a time: some seconds of work.
 BATCH = 50
 MAX_OPEN = 50
-# A worker tells every few seconds that it lives; one that was silent for so long is dead.
-# What has ended without all its answers may go on.
+# States in which a run has ended without all its answers, and may be resumed.
 RESUMABLE = (RunState.STOPPED, RunState.CANCELLED, RunState.FAILED)
 
 
 @transaction.atomic
 def create(actor: Actor, settings: RunSettings) -> Run:
-    """Freeze what is to be measured and leave it to the workers."""
+    """Freeze the settings of a run and leave it to the workers."""
     actor.require(Right.EDIT)
     return insert(actor, settings, planning.plan_run(actor.project, settings))
 
@@ -39,9 +38,9 @@ def insert(
     answers_of: Run | None = None,
     sweep: Comparison | None = None,
 ) -> Run:
-    """A run as it was planned; of a sweep, or of answers that are there."""
+    """Insert a planned run; of a sweep, or on the answers of another run."""
     if Run.objects.filter(project=actor.project, state__in=RUN_OPEN).count() >= MAX_OPEN:
-        raise Problem("run.too_many", f"{MAX_OPEN} runs are under way in this project; wait for some, or cancel them.")
+        raise Problem("run.too_many", f"{MAX_OPEN} runs are running in this project; wait for some, or cancel them.")
     model = settings.model
     run = Run.objects.create(
         project=actor.project,
@@ -87,21 +86,21 @@ def insert(
 
 
 def _estimate_of_judging(plan: RunPlan) -> dict[str, Any]:
-    """Answers that are there cost nothing; what a judge will take, nobody knows beforehand."""
+    """Estimate re-scoring: existing answers cost nothing; the cost of judges is unknown beforehand."""
     asks = any(spec.definition.asks_model for spec in plan.specs)
     return {"tokens_in": 0, "tokens_out": 0, "cost_usd": None if asks else "0"}
 
 
 @transaction.atomic
 def rescore(actor: Actor, run: Run, scorers: object) -> Run:
-    """The same answers by other scorers; no model that answered is asked again. Judges are, and are paid."""
+    """Re-score the same answers by other scorers; only judges are called, and paid."""
     actor.require(Right.EDIT)
     if run.is_open:
-        raise Problem("run.wrong_state", "This run is still under way.")
+        raise Problem("run.wrong_state", "This run is still running.")
     source = run.answers_of or run
     keys = list(source.results.order_by("case").values_list("case", flat=True).distinct())
     if not keys:
-        raise Problem("run.no_cases", "This run has no answers that could be judged again.")
+        raise Problem("run.no_cases", "This run has no answers that could be re-scored.")
     settings = RunSettings(
         version=run.version,
         dataset_version=run.dataset_version,
@@ -117,14 +116,14 @@ def rescore(actor: Actor, run: Run, scorers: object) -> Run:
 
 
 def runs_with_related() -> QuerySet[Run]:
-    """Runs with what they are about."""
+    """Return runs with their related rows."""
     return Run.objects.select_related(
         "project", "version__prompt", "dataset_version__dataset", "model__provider", "answers_of", "sweep"
     )
 
 
 def get_run(project: Project, number: int) -> Run:
-    """The project's run with this number, or `run.not_found`."""
+    """Return the project's run with this number, or raise `run.not_found`."""
     run = runs_with_related().filter(project=project, pk=number).first()
     if run is None:
         raise Problem("run.not_found", f"There is no run {number}.")
@@ -134,7 +133,7 @@ def get_run(project: Project, number: int) -> Run:
 
 @transaction.atomic
 def cancel(actor: Actor, run: Run) -> Run:
-    """End a run early. Calls that are in the air still arrive, and their answers are kept: they are paid for."""
+    """Cancel a run. Calls in flight still arrive, and their answers are saved: they are paid for."""
     actor.require(Right.EDIT)
     if (
         Run.objects.filter(pk=run.pk, state__in=RUN_OPEN).update(
@@ -149,11 +148,13 @@ def cancel(actor: Actor, run: Run) -> Run:
 
 @transaction.atomic
 def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool = False) -> Run:
-    """Go on with a run that ended early: what it has it keeps. With a budget, that is the run's new one. A sweep's runs
-    go on together (evaluations.comparisons.sweeps)."""
+    """Resume a run that ended early, with a new budget where one is given; its answers stay. A sweep's runs are resumed
+    together (evaluations.comparisons.sweeps)."""
     actor.require(Right.EDIT)
     if run.sweep_id and not of_sweep:
-        raise Problem("run.wrong_state", f"This run is of sweep {run.sweep_id}, and goes on with it, under its budget.")
+        raise Problem(
+            "run.wrong_state", f"This run belongs to sweep {run.sweep_id}; resume the sweep, under its budget."
+        )
     faults: list[Fault] = []
     budget = planning.read_budget(budget_usd, faults)
     if faults:
@@ -163,7 +164,7 @@ def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool 
         raise Problem("run.wrong_state", f"This run is {RunState(locked.state).label.lower()}.")
     providers.require_usable(run.model)
     if budget is not None and locked.price is None:
-        raise Problem("run.no_price", "Nobody has said what this model costs, so a budget cannot be kept.")
+        raise Problem("run.no_price", "This model has no price, so a budget cannot be kept.")
     budget = locked.budget_usd if budget is None else budget
     if budget is not None and budget <= locked.cost_usd:
         sentence = f"The run has cost ${locked.cost_usd:.4f} already; its budget must be more than that."
@@ -184,10 +185,10 @@ def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool 
 
 @transaction.atomic
 def annotate_result(actor: Actor, result: Result, *, is_correct: bool) -> ResultAnnotation:
-    """What a person thinks of an answer; once each, and the last word counts."""
+    """Save a user's annotation of a result; each user has one, and the last counts."""
     actor.require(Right.EDIT)
     if actor.user is None:
-        raise Problem("access.denied", "Answers are marked by people: judges are held against what they say.")
+        raise Problem("access.denied", "Only users can annotate results: judges are compared with their annotations.")
     annotation, _ = ResultAnnotation.objects.update_or_create(
         result=result, by=actor.user, defaults={"is_correct": is_correct, "by_name": actor.name}
     )
@@ -195,13 +196,13 @@ def annotate_result(actor: Actor, result: Result, *, is_correct: bool) -> Result
 
 
 def agreement(run: Run) -> list[dict[str, Any]]:
-    """How far each scorer agrees with what people say of the same answers: Cohen's kappa, by scorer."""
-    marked = (
+    """Measure how far each scorer agrees with the users' annotations of the same answers, by Cohen's kappa."""
+    annotations = (
         ResultAnnotation.objects.filter(result__run=run)
         .order_by("id")
         .values_list("result", "is_correct", "result__scores")
     )
-    newest = {result: (is_correct, scores) for result, is_correct, scores in marked}
+    newest = {result: (is_correct, scores) for result, is_correct, scores in annotations}
     agreements = []
     for scorer in run.scorers:
         name = scorer["name"]
@@ -214,7 +215,7 @@ def agreement(run: Run) -> list[dict[str, Any]]:
 
 
 def get_result(run: Run, number: int) -> Result:
-    """A run's result with this number, or `result.not_found`."""
+    """Return a run's result with this number, or raise `result.not_found`."""
     result = run.results.select_related("case").filter(pk=number).first()
     if result is None:
         raise Problem("result.not_found", f"Run {run.pk} has no result {number}.")
@@ -222,7 +223,7 @@ def get_result(run: Run, number: int) -> Result:
 
 
 def estimate_run(project: Project, settings: RunSettings) -> dict[str, Any]:
-    """What a run would ask and about cost; nothing is made."""
+    """Estimate a run without creating it: its cases, answers, tokens and cost."""
     plan = planning.plan_run(project, settings)
     return {
         "cases": len(plan.cases),
@@ -242,13 +243,13 @@ def claimable_runs() -> QuerySet[Run]:
 
 
 def runs_without_summary() -> QuerySet[Run]:
-    """Runs that are over and not summed up yet."""
+    """Return runs that are over and have no summary yet."""
     return Run.objects.filter(summary__isnull=True).exclude(state__in=RUN_OPEN).order_by("id")
 
 
 def filter_results(run: Run, *, only: str = "", scorer: str = "", label: str = "", tag: str = "") -> QuerySet[Result]:
-    """A run's results, worst first: `only` is failed (no answer), wrong, leaked or marked; `scorer` those that it does
-    not pass."""
+    """Filter a run's results, worst first: `only` is failed (no answer), wrong, leaked or annotated; `scorer` selects
+    those that it does not pass."""
     rows = run.results.select_related("case")
     match only:
         case "failed":
@@ -269,7 +270,7 @@ def filter_results(run: Run, *, only: str = "", scorer: str = "", label: str = "
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:
-    """A result as it is exported."""
+    """Return a result as it is exported."""
     case = result.case
     return {
         "case": case.pk,

@@ -1,4 +1,4 @@
-"""What a run will ask: which cases, of which model, how often, and about what that costs."""
+"""Plans of runs: the cases, the model, the repetitions, and the estimated cost."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ MAX_REPETITIONS = 20
 MAX_BUDGET = Decimal(100_000)
 SAMPLE_SIZE = 100
 MIN_MEASURED_ANSWERS = 10
-# Where nothing says how long answers are.
+# Used where the length of answers is unknown.
 DEFAULT_ANSWER_TOKENS = 200
 MAX_PARAMETERS = 20
-# What a run may set in place of the version's own settings.
+# Model settings that a run may set in place of the version's own.
 PARAMETERS = frozenset(
     {
         *("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop", "presence_penalty"),
@@ -44,7 +44,7 @@ PARAMETERS = frozenset(
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What somebody wants measured. `model` is `provider/model`; empty where `answers_of` has the answers."""
+    """Settings of a run before it is planned."""
 
     version: PromptVersion
     dataset_version: DatasetVersion
@@ -56,7 +56,7 @@ class RunSettings:
     leaked: str = "mark"
     limit: int | None = None
     budget_usd: object = None
-    # These cases and no others, on whatever side they are.
+    # These cases and no others, whatever their split.
     cases: Sequence[int] | None = None
 
 
@@ -66,8 +66,8 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 def settings_from_document(project: Project, document: Mapping[str, Any]) -> RunSettings:
-    """What somebody wants measured, as it is written: `prompt` (support.route@production), `dataset` (support.tickets
-    or a version of it, support.tickets@3), `model` (openai/gpt-4.1-mini) and what Asked has beside them."""
+    """Read settings as users write them: `prompt` (support.route@production), `dataset` (support.tickets or a version
+    of it, support.tickets@3), `model` (openai/gpt-4.1-mini) and the other members of RunSettings."""
     version = resolution.resolve(project, parse_reference(str(document["prompt"])))
     name, _, selector = str(document["dataset"]).partition("@")
     return RunSettings(
@@ -81,7 +81,7 @@ def settings_from_document(project: Project, document: Mapping[str, Any]) -> Run
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What will be asked, before anything is."""
+    """A planned run: its cases, its checked settings and its estimate."""
 
     cases: Sequence[int]
     cases_hash: str
@@ -100,7 +100,7 @@ class RunPlan:
 
 
 def plan_run(project: Project, settings: RunSettings) -> RunPlan:
-    """Choose the cases and estimate; refuses what cannot be measured, with what is wrong."""
+    """Choose the cases and estimate; refuse settings that cannot be run, with the reason."""
     faults: list[Fault] = []
     if settings.split and settings.split not in Split.values:
         faults.append(Fault("/split", "choice", f"Must be one of: {', '.join(Split.values)}, or empty for all."))
@@ -122,12 +122,12 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
     excluded = cases.filter(pk__in=leaked).count() if leaked else 0
     keys = keys[: settings.limit] if settings.limit else keys
     if not keys:
-        raise Problem("run.no_cases", f"{settings.dataset_version} has no case on this side.")
+        raise Problem("run.no_cases", f"{settings.dataset_version} has no case in this split.")
     if len(keys) * settings.repetitions > MAX_ANSWERS:
         raise Problem("run.too_large", f"A run has at most {MAX_ANSWERS:,} answers.")
     price = providers.price_of(settings.model)
     if budget is not None and price is None:
-        sentence = f"Nobody has said what {settings.model} costs, so a budget cannot be kept. Enter its price first."
+        sentence = f"{settings.model} has no price, so a budget cannot be kept. Enter its price first."
         raise Problem("run.no_price", sentence, faults=[Fault("/budget_usd", "price", sentence)])
     if budget is not None:
         _require_judges_prices(project, specs)
@@ -148,33 +148,31 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
 
 
 def _require_judges_prices(project: Project, specs: Sequence[Spec]) -> None:
-    """Judges spend of a run's budget as well."""
+    """Require prices of the judges: they spend of a run's budget as well."""
     for place, spec in enumerate(specs):
         if not spec.definition.asks_model:
             continue
         judging = providers.get_model(project, str(spec.parameters["model"]))
         if providers.price_of(judging) is None:
-            sentence = (
-                f"Nobody has said what the judge {judging} costs, so a budget cannot be kept. Enter its price first."
-            )
+            sentence = f"The judge {judging} has no price, so a budget cannot be kept. Enter its price first."
             pointer = f"/scorers/{place}/parameters/model"
             raise Problem("run.no_price", sentence, faults=[Fault(pointer, "price", sentence)])
 
 
 def plan_rescoring(project: Project, settings: RunSettings, keys: Sequence[int]) -> RunPlan:
-    """Judging answers that are there: these cases, and nothing is asked but judges."""
+    """Plan the re-scoring of existing answers to these cases; only judges are called."""
     specs = pin_scorers(project, scoring.read_specs(settings.scorers), settings.model)
     price = providers.price_of(settings.model)
     return RunPlan(keys, hash_cases(keys), 0, specs, settings.parameters or {}, price, 0, 0, Decimal(0), None)
 
 
 def hash_cases(keys: Sequence[int]) -> str:
-    """What tells one choice of cases from another, whatever their order."""
+    """Hash a choice of cases, whatever their order."""
     return f"sha256:{hashlib.sha256(','.join(map(str, sorted(keys))).encode()).hexdigest()}"
 
 
 def pin_scorers(project: Project, specs: Sequence[Spec], model: ProviderModel) -> list[Spec]:
-    """Scorers with what they refer to fixed: a judge's rubric by its hash, its model by name."""
+    """Pin the references of scorers: a judge's rubric to its hash, its model to its name."""
     pinned_specs = []
     for place, spec in enumerate(specs):
         if not spec.definition.asks_model:
@@ -184,7 +182,7 @@ def pin_scorers(project: Project, specs: Sequence[Spec], model: ProviderModel) -
         reference = parse_reference(str(spec.parameters["prompt"]))
         rubric = resolution.resolve(project, reference)
         if "examples" in rubric.content:
-            sentence = "A rubric picks no examples from a set: it is asked once for every case."
+            sentence = "A rubric must not pick examples from a set: it is rendered for every case."
             raise Problem("scorers.invalid", sentence, faults=[Fault(f"{pointer}/prompt", "examples", sentence)])
         _require_renderable(rubric, f"{pointer}/prompt")
         judge_model = str(spec.parameters.get("model") or "") or _own_model(rubric, model)
@@ -200,7 +198,7 @@ def pin_scorers(project: Project, specs: Sequence[Spec], model: ProviderModel) -
 
 
 def _require_renderable(rubric: PromptVersion, pointer: str) -> None:
-    """A rubric that needs something a judge is not told is refused before anything is paid for."""
+    """Refuse a rubric with variables that a judge does not have, before anything is paid for."""
     try:
         versions.render(rubric, judge.judge_variables(Sample(output="x", expected="x"), is_first=True))
     except Problem as problem:
@@ -209,13 +207,13 @@ def _require_renderable(rubric: PromptVersion, pointer: str) -> None:
 
 
 def get_rubric(project: Project, reference: str) -> PromptVersion:
-    """The version of a pinned rubric."""
+    """Return the version of a pinned rubric."""
     name, _, digest = reference.partition("@")
     return resolution.resolve(project, Reference(name, HashPrefix(digest)))
 
 
 def _own_model(rubric: PromptVersion, model: ProviderModel) -> str:
-    """The model that a rubric names, where the provider has it; else the one that is measured."""
+    """Return the model that a rubric names, where the provider has it; else the model of the run."""
     own = str(rubric.content.get("model", {}).get("name") or "")
     has = model.provider.models.filter(name=own).exists()
     return f"{model.provider.name}/{own if has else model.name}"
@@ -229,15 +227,15 @@ def _cases(settings: RunSettings) -> QuerySet[Case]:
 
 
 def _expected_tokens(settings: RunSettings, parameters: Mapping[str, Any], keys: Sequence[int]) -> tuple[int, int]:
-    """Tokens of a usual request and a usual answer: as measured where this version has been run on this model, else by
-    the prompt's own length, some cases' variables and expected answers."""
+    """Estimate the tokens of a request and an answer: as measured where this version has been run on this model, else
+    from the prompt's own length, some cases' variables and expected answers."""
     measured = Result.objects.filter(
         run__version=settings.version, run__model=settings.model, error="", tokens_in__gt=0
     )
     newest = Result.objects.filter(pk__in=measured.order_by("-id").values("pk")[:SAMPLE_SIZE])
-    averages = newest.aggregate(given=Avg("tokens_in"), said=Avg("tokens_out"), n=Count("pk"))
+    averages = newest.aggregate(tokens_in=Avg("tokens_in"), tokens_out=Avg("tokens_out"), n=Count("pk"))
     if averages["n"] >= MIN_MEASURED_ANSWERS:
-        return round(averages["given"]), max(1, round(averages["said"]))
+        return round(averages["tokens_in"]), max(1, round(averages["tokens_out"]))
     step = max(1, len(keys) // SAMPLE_SIZE)
     sample = Case.objects.filter(pk__in=keys[::step][:SAMPLE_SIZE]).values_list("variables", "expected")
     name = settings.model.name
@@ -252,7 +250,7 @@ def _expected_tokens(settings: RunSettings, parameters: Mapping[str, Any], keys:
 
 
 def read_parameters(document: object, faults: list[Fault]) -> dict[str, Any]:
-    """A run's own model settings; what is wrong with them is added to `faults`."""
+    """Read a run's own model settings; add to `faults` what is wrong with them."""
     if not isinstance(document, Mapping) or len(document) > MAX_PARAMETERS:
         faults.append(Fault("/parameters", "type", "Must be an object of model settings."))
         return {}

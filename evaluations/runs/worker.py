@@ -1,7 +1,7 @@
 """Worker of a run: a tick claims batches, calls the model, judges and saves, until its time is up or nothing is left.
 
-All state is in rows: a worker that dies loses only the calls in flight, and the next one goes on. Calls have names (run,
-case and repetition), so that a provider that supports idempotency keys charges each once.
+All state is in rows: a worker that dies loses only the calls in flight, and the next one goes on. Calls have names
+(run, case and repetition), so that a provider that supports idempotency keys charges each once.
 """
 
 import logging
@@ -22,7 +22,7 @@ from evaluations.models import Run, RunState
 from evaluations.providers import configuration as providers
 from evaluations.providers.chat import CallError, Completion, Remedy
 from evaluations.providers.concurrency import Caller, CallWithdrawn
-from evaluations.providers.openai_chat import open_chat
+from evaluations.providers.protocols import open_chat
 from evaluations.runs import batches, judging
 from evaluations.runs.budget import Budget, BudgetDecision
 from evaluations.runs.calls import CallInFlight, Calls
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 60.0
 # The interval at which a worker reads the run's state and the provider's block.
 REFRESH_SECONDS = 5.0
-# A provider that does not answer is left alone for 5 s, then twice as long each time; after so many times the run fails.
+# A provider that does not answer gets a pause of 5 s, then twice as long each time; after so many times the run fails.
 FIRST_PAUSE = timedelta(seconds=5)
 MAX_PAUSE = timedelta(minutes=5)
 MAX_CONSECUTIVE_FAILURES = 8

@@ -1,10 +1,10 @@
-"""Whether figures keep service levels, how surely, and which of several candidates is the cheapest that does. Pure."""
+"""SLAs: whether figures meet their targets, with what confidence, and the cheapest candidate that does. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# How evaluations.statistics.intervals says that all values were the same; said here again, because it needs scipy.
+# As in evaluations.statistics.intervals, which needs scipy.
 NO_SPREAD = "no spread"
 NAMES = ("quality", "format_adherence", "p99_latency_ms", "cost_per_call_usd")
 TITLES = {
@@ -14,45 +14,45 @@ TITLES = {
     "cost_per_call_usd": "Cost of a call",
 }
 UNITS = {"p99_latency_ms": "ms", "cost_per_call_usd": "USD"}
-# Shares from 0 to 1, of which there is to be enough; of the others there is to be little.
-SHARES = frozenset({"quality", "format_adherence"})
-# The scorers that tell whether an answer keeps to its format, the stricter one first.
+# Shares from 0 to 1, with a minimum as the target; the others have a maximum.
+PROPORTIONS = frozenset({"quality", "format_adherence"})
+# The scorers of format adherence, the stricter one first.
 FORMAT_SCORERS = ("json_schema", "json_valid")
 MIN_EQUAL_COSTS = 20
-Levels = Mapping[str, float | None]
+Targets = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
-class LevelResult:
-    """A level, and what was measured of it; `low` and `high` are the 95 % interval where there is one."""
+class SLAResult:
+    """A target and its figure; `low` and `high` are the 95 % interval where there is one."""
 
     name: str
-    level: float
+    target: float
     value: float | None
     low: float | None = None
     high: float | None = None
 
     @property
     def is_met(self) -> bool:
-        """Whether the figure itself keeps the level."""
-        return self.value is not None and self._keeps(self.value)
+        """Return whether the figure itself meets the target."""
+        return self.value is not None and self._meets(self.value)
 
     @property
-    def is_shown(self) -> bool:
-        """Whether the bad end of its interval does as well."""
-        bound = self.low if self.name in SHARES else self.high
-        return self.is_met and bound is not None and self._keeps(bound)
+    def is_met_confidently(self) -> bool:
+        """Return whether the bad end of its interval meets it as well."""
+        bound = self.low if self.name in PROPORTIONS else self.high
+        return self.is_met and bound is not None and self._meets(bound)
 
-    def _keeps(self, value: float) -> bool:
-        return value >= self.level if self.name in SHARES else value <= self.level
+    def _meets(self, value: float) -> bool:
+        return value >= self.target if self.name in PROPORTIONS else value <= self.target
 
     def as_dict(self) -> dict[str, Any]:
-        members = {"name": self.name, "level": self.level, "value": self.value, "low": self.low, "high": self.high}
-        return {**members, "met": self.is_met, "shown": self.is_shown}
+        members = {"name": self.name, "level": self.target, "value": self.value, "low": self.low, "high": self.high}
+        return {**members, "met": self.is_met, "shown": self.is_met_confidently}
 
 
-def level_results(summary: Mapping[str, Any], levels: Levels) -> list[LevelResult]:
-    """A run's summary against each level that is set."""
+def sla_results(summary: Mapping[str, Any], targets: Targets) -> list[SLAResult]:
+    """Compare a run's summary with each target that is set."""
     measured = {
         "quality": summary.get("quality"),
         "format_adherence": format_adherence(summary),
@@ -60,62 +60,62 @@ def level_results(summary: Mapping[str, Any], levels: Levels) -> list[LevelResul
         "cost_per_call_usd": summary.get("cost_per_call_usd"),
     }
     return [
-        _level_result(name, float(level), measured[name]) for name in NAMES if (level := levels.get(name)) is not None
+        _sla_result(name, float(target), measured[name]) for name in NAMES if (target := targets.get(name)) is not None
     ]
 
 
-def _level_result(name: str, level: float, estimate: Mapping[str, Any] | None) -> LevelResult:
+def _sla_result(name: str, target: float, estimate: Mapping[str, Any] | None) -> SLAResult:
     if not estimate:
-        return LevelResult(name, level, None)
+        return SLAResult(name, target, None)
     value = float(estimate["value"])
     low, high = estimate.get("low"), estimate.get("high")
     if estimate.get("method") == NO_SPREAD and name == "cost_per_call_usd" and estimate.get("n", 0) >= MIN_EQUAL_COSTS:
-        # A price is what it is: where so many calls cost the same, the next one does.
-        return LevelResult(name, level, value, value, value)
+        # Where so many calls cost the same, the next one does as well.
+        return SLAResult(name, target, value, value, value)
     if low is not None and low == high:
-        # Cases that were all alike, in groups, say little of others; an interval without width shows nothing.
+        # Equal cases, in groups, say little about others: an interval without width gives no confidence.
         low = high = None
-    return LevelResult(name, level, value, low, high)
+    return SLAResult(name, target, value, low, high)
 
 
 def format_adherence(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The share of answers that keep to their format, by the strictest scorer that looked; None where none did."""
+    """Return the share of answers that follow their format, by the strictest scorer of the run; None without one."""
     by_scorer = {scorer["scorer"]: scorer["passed"] for scorer in summary.get("scorers", ()) if scorer["passed"]}
     return next((by_scorer[name] for name in FORMAT_SCORERS if name in by_scorer), None)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that one may choose. `cost` is US dollars a call, `latency` the median in ms; None where unknown."""
+    """A candidate to choose from. `cost` is US dollars a call, `latency` the median in ms; None where unknown."""
 
     key: int
     cost: float | None
     latency: float | None
     quality: float | None
-    findings: Sequence[LevelResult]
+    results: Sequence[SLAResult]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Keys of candidates: the cheapest that is shown to keep every level, and the cheapest whose figures do."""
+    """Keys of candidates: the cheapest that meets every target with confidence, and the cheapest whose figures do."""
 
-    shown: int | None
+    confident: int | None
     met: int | None
 
 
 def choose_cheapest(candidates: Sequence[Candidate]) -> Choice:
-    """The cheapest of those that keep the levels; where costs are equal the faster, then the better one. A candidate
-    whose cost nobody knows comes after those with one."""
+    """Choose the cheapest candidate that meets the targets; where costs are equal the faster, then the better one. A
+    candidate without a known cost comes last."""
     candidates_by_cost = sorted(candidates, key=_order)
     confident = (
         candidate.key
         for candidate in candidates_by_cost
-        if candidate.findings and all(finding.is_shown for finding in candidate.findings)
+        if candidate.results and all(result.is_met_confidently for result in candidate.results)
     )
     met = (
         candidate.key
         for candidate in candidates_by_cost
-        if candidate.findings and all(finding.is_met for finding in candidate.findings)
+        if candidate.results and all(result.is_met for result in candidate.results)
     )
     return Choice(next(confident, None), next(met, None))
 

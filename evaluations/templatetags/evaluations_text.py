@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 
 from evaluations.datasets.cases import SPLITS, input_text
-from evaluations.models import Case
+from evaluations.models import Case, Dataset, DatasetImport, DatasetVersion, Finding, Gate
 from evaluations.statistics import slas
 from registry.templatetags.registry_text import dollars
 
@@ -17,7 +17,7 @@ WIDTH = 1_000
 
 @register.filter
 def shown_input(case: Case) -> str:
-    """What a case asks; with several variables each is named."""
+    """The input of a case; with several variables each is named."""
     if len(case.variables) == 1:
         return input_text(case.variables)
     return "\n".join(f"{name}: {_plain(value)}" for name, value in case.variables.items())
@@ -25,7 +25,7 @@ def shown_input(case: Case) -> str:
 
 @register.filter
 def as_typed(value: Any) -> str:
-    """An answer as somebody would type it."""
+    """An answer as a user would type it."""
     return _plain(value)
 
 
@@ -36,7 +36,7 @@ def percent(share: float) -> str:
 
 @register.filter
 def measured(estimate: Mapping[str, Any] | None, unit: str = "") -> str:
-    """A figure with its interval, as people read it: 0.91 (0.87 to 0.94)."""
+    """A figure with its interval: 0.91 (0.87 to 0.94)."""
     if estimate is None:
         return "–"
     value, low, high = (estimate[name] for name in ("value", "low", "high"))
@@ -59,8 +59,78 @@ def amount(value: object, unit: str = "") -> str:
 
 
 @register.filter
+def score_tone(score: int) -> str:
+    """Return the class of the tag that shows a readiness score."""
+    return "good" if score >= 80 else "warn" if score >= 50 else "bad"
+
+
+@register.filter
+def readiness_words(score: int) -> str:
+    """The verdict on a dataset by its readiness score."""
+    return {"good": "Ready", "warn": "Usable, with care", "bad": "Not ready yet"}[score_tone(score)]
+
+
+@register.filter
+def old_version_query(version: DatasetVersion | None, dataset: Dataset) -> str:
+    """The query that keeps an address at a version which is not the newest."""
+    return f"?version={version.number}" if version and version.pk != dataset.head_id else ""
+
+
+@register.filter
+def import_words(upload: DatasetImport) -> str:
+    """The rows of an import that is done, in words."""
+    counts = [(upload.rows_added, "added"), (upload.rows_known, "unchanged"), (upload.rows_bad, "invalid")]
+    parts = [f"{count:,} {word}" for count, word in counts if count or word == "added"]
+    return f"{upload.rows_read:,} rows read: {', '.join(parts)}."
+
+
+FINDING_MEASURES = {
+    "contained": "of its word sequences",
+    "near": "of the letters in common",
+    "meaning": "similar in meaning",
+}
+
+
+@register.filter
+def finding_score(finding: Finding) -> str:
+    """How similar the two texts of a finding are, and by what measure."""
+    return f"{percent(finding.score or 0)} {FINDING_MEASURES.get(finding.kind, '')}"
+
+
+@register.filter
+def duplicate_words(kind: str) -> str:
+    """How a proposed case is similar to an existing one, before its name."""
+    return {"exact": "The same as", "near": "Nearly the same as"}.get(kind, "Largely repeated in")
+
+
+@register.filter
+def verdict_tone(verdict: str) -> str:
+    """Return the class of the tag that shows the verdict of a comparison."""
+    return {"better": "good", "worse": "bad"}.get(verdict, "plain")
+
+
+@register.filter
+def confidence_tone(confidence: float) -> str:
+    """Return the class of the tag that shows the confidence in a recommendation."""
+    return "good" if confidence >= 0.9 else "warn" if confidence >= 0.6 else "bad"
+
+
+@register.filter
+def gate_conditions(gate: Gate) -> list[str]:
+    """The conditions of a gate in words."""
+    conditions = []
+    if gate.min_quality is not None:
+        conditions.append(f"quality at least {gate.min_quality:g}")
+    if gate.not_worse:
+        conditions.append(f"not worse than the live version by {gate.margin:g}")
+    if gate.keeps_slas:
+        conditions.append("SLAs met")
+    return conditions
+
+
+@register.filter
 def matrix_rows(labels: Mapping[str, Any]) -> list[tuple[str, list[tuple[int, bool]]]]:
-    """A confusion matrix's rows: the expected label, and for each that was said how often, and whether it is right."""
+    """The rows of a confusion matrix: the expected label, and by answered label its count and whether it is correct."""
     return [
         (row, [(count, column == row) for count, column in zip(counts, labels["columns"], strict=True)])
         for row, counts in zip(labels["rows"], labels["matrix"], strict=True)
@@ -69,20 +139,20 @@ def matrix_rows(labels: Mapping[str, Any]) -> list[tuple[str, list[tuple[int, bo
 
 @register.filter
 def thousandfold(value: float) -> float:
-    """What a thousand calls cost, of what one does."""
+    """The cost of a thousand calls, from that of one."""
     return 1_000 * value
 
 
 @register.filter
 def level_title(name: str) -> str:
-    """A service level as people call it."""
+    """The title of an SLA target."""
     return slas.TITLES.get(name, name)
 
 
 @register.filter
 def level_bound(name: str, level: float) -> str:
-    """A service level in words: at least 0.8."""
-    bound = "at least" if name in slas.SHARES else "at most"
+    """An SLA target in words: at least 0.8."""
+    bound = "at least" if name in slas.PROPORTIONS else "at most"
     unit = slas.UNITS.get(name, "")
     # As it was set: rounding would say another level.
     return f"{bound} {level:g}" if not unit else f"{bound} {amount(level, unit)}"
@@ -90,7 +160,7 @@ def level_bound(name: str, level: float) -> str:
 
 @register.filter
 def level_figure(finding: Mapping[str, Any]) -> str:
-    """What was measured of a level, with its interval."""
+    """The measured figure of an SLA target, with its interval."""
     if finding["value"] is None:
         return "not measured"
     return measured(finding, slas.UNITS.get(finding["name"], ""))
@@ -106,19 +176,19 @@ def signed(value: float | None) -> str:
 
 @register.inclusion_tag("evaluations/datasets/_splits.html")
 def split_bar(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How many cases are on each side, as one bar with its legend."""
-    total = sum(one["count"] for one in splits)
-    return {"splits": splits, "bars": _bars([(one["name"], one["count"]) for one in splits], total or 1)}
+    """The number of cases of each split, as one bar with its legend."""
+    total = sum(split["count"] for split in splits)
+    return {"splits": splits, "bars": _bars([(split["name"], split["count"]) for split in splits], total or 1)}
 
 
 @register.inclusion_tag("evaluations/datasets/_label_bar.html")
 def label_bar(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A label's cases by side, as long as they are many beside the commonest label's."""
-    return {"bars": _bars([(one["split"], one["count"]) for one in row["parts"]], row["most"] or 1), "row": row}
+    """A label's cases by split; the commonest label has the longest bar."""
+    return {"bars": _bars([(part["split"], part["count"]) for part in row["parts"]], row["most"] or 1), "row": row}
 
 
 def _bars(counts: Sequence[tuple[str, int]], total: int) -> list[dict[str, Any]]:
-    """Where each side's stretch of a bar is, in thousandths."""
+    """Return each split's stretch of a bar, in thousandths."""
     bars, before = [], 0
     for split, count in counts:
         start, end = round(WIDTH * before / total), round(WIDTH * (before + count) / total)

@@ -1,4 +1,4 @@
-"""Pages of annotation: the rounds, one round, and the queue that is worked through with the keyboard."""
+"""Pages of annotation: the rounds, one round, and the queue, which is worked through with the keyboard."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ from evaluations.views.datasets import heading, typed_answer
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, signed_in, whole
 
-ROUNDS_SHOWN = 50
-DISPUTED_SHOWN = 20
+MAX_ROUNDS_SHOWN = 50
+MAX_CASES_SHOWN = 20
 SKIPPED = "annotation-skipped"
 UNDOABLE = "annotation-last"
-MOST_SKIPPED = 500
+MAX_SKIPPED = 500
 
 
 @in_project
 def round_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context = heading(actor, name, "annotate")
     dataset: Dataset = context["dataset"]
-    rounds = dataset.rounds.select_related("version", "result").order_by("-id")[:ROUNDS_SHOWN]
-    context["rounds"] = [(one, annotation.progress(one)) for one in rounds]
+    rounds = dataset.rounds.select_related("version", "result").order_by("-id")[:MAX_ROUNDS_SHOWN]
+    context["rounds"] = [(row, annotation.progress(row)) for row in rounds]
     return page(request, actor, "evaluations/datasets/round_list.html", context)
 
 
@@ -46,7 +46,7 @@ def round_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context |= {"values": values, "split_names": SPLITS}
     if request.method == "POST":
         try:
-            made = annotation.open_round(
+            annotation_round = annotation.open_round(
                 actor,
                 dataset,
                 title=values["title"],
@@ -60,12 +60,12 @@ def round_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         except Problem as problem:
             context["errors"] = errors_of(problem)
             return page(request, actor, "evaluations/datasets/round_new.html", context, status=problem.kind.status)
-        return redirect(page_url("evaluations:annotate", actor, name, made.pk))
+        return redirect(page_url("evaluations:annotate", actor, name, annotation_round.pk))
     return page(request, actor, "evaluations/datasets/round_new.html", context)
 
 
 def _usual_member(dataset: Dataset) -> str:
-    """The member that a chosen label goes to, where answers are objects with one member."""
+    """Return the member that a label goes to, where answers are objects with one member."""
     if dataset.head is None:
         return ""
     case = dataset.cases.filter(expected__isnull=False).order_by("-id").first()
@@ -76,12 +76,16 @@ def _usual_member(dataset: Dataset) -> str:
 @in_project
 def round_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     context = heading(actor, name, "annotate")
-    found = annotation.get_round(context["dataset"], key)
-    disputed = annotation.disputed_items(found).select_related("case")[:DISPUTED_SHOWN]
-    answered = annotation.answered_items(found)[:DISPUTED_SHOWN] if found.state != RoundState.OPEN else ()
+    annotation_round = annotation.get_round(context["dataset"], key)
+    disputed = annotation.disputed_items(annotation_round).select_related("case")[:MAX_CASES_SHOWN]
+    answered = (
+        annotation.answered_items(annotation_round)[:MAX_CASES_SHOWN]
+        if annotation_round.state != RoundState.OPEN
+        else ()
+    )
     context |= {
-        "round": found,
-        "progress": annotation.progress(found, actor.user),
+        "round": annotation_round,
+        "progress": annotation.progress(annotation_round, actor.user),
         "disputed": [{"item": item, "annotations": item.annotations.all()} for item in disputed],
         "answered": [{"item": item, "annotations": item.annotations.all()} for item in answered],
     }
@@ -90,24 +94,24 @@ def round_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
 
 @in_project
 def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    """The queue: one case at a time. Number keys choose a label, Enter saves, S skips."""
+    """Annotate the cases of the queue one by one. Number keys choose a label, Enter saves, S skips."""
     context = heading(actor, name, "annotate")
-    found = annotation.get_round(context["dataset"], key)
-    if found.state != RoundState.OPEN:
-        return done(request, "This round is over.", page_url("evaluations:round-detail", actor, name, key))
+    annotation_round = annotation.get_round(context["dataset"], key)
+    if annotation_round.state != RoundState.OPEN:
+        return done(request, "This round is closed", page_url("evaluations:round-detail", actor, name, key))
     skipped: list[int] = request.session.get(SKIPPED, {}).get(str(key), [])
     typed = request.POST.get("expected", "")
     errors: dict[str, str] = {}
     if request.method == "POST":
         item_key = whole(request.POST.get("item", "")) or 0
         if request.POST.get("do") == "undo":
-            return _undo(request, actor, found, item_key)
+            return _undo(request, actor, annotation_round, item_key)
         if request.POST.get("do") == "skip":
             _skip(request, key, [*skipped, item_key])
             return redirect(page_url("evaluations:annotate", actor, name, key))
         try:
-            answer = _given(request, found)
-            annotation.annotate(actor, found, item_key, expected=answer, note=request.POST.get("note", ""))
+            answer = _read_answer(request, annotation_round)
+            annotation.annotate(actor, annotation_round, item_key, expected=answer, note=request.POST.get("note", ""))
         except Problem as problem:
             if problem.code == "annotation.not_yours":
                 return refused(request, problem, page_url("evaluations:annotate", actor, name, key))
@@ -115,32 +119,35 @@ def annotate(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRes
         else:
             request.session[UNDOABLE] = [key, item_key]
             return redirect(page_url("evaluations:annotate", actor, name, key))
-    item = annotation.next_item(actor, found, skip=skipped)
+    item = annotation.next_item(actor, annotation_round, skip=skipped)
     context |= {
-        "round": found,
+        "round": annotation_round,
         "item": item,
-        "values": {"expected": typed, "note": request.POST.get("note", "")} if errors else _before(item, found),
+        "values": {"expected": typed, "note": request.POST.get("note", "")}
+        if errors
+        else _stored_values(item, annotation_round),
         "errors": errors,
-        "progress": annotation.progress(found, actor.user),
+        "progress": annotation.progress(annotation_round, actor.user),
         "skipped": len(skipped),
-        "held_by": annotation.held_by_others(found, actor.user) if item is None else [],
-        "undoable": _undoable(request, found, actor),
+        "annotators": annotation.held_by_others(annotation_round, actor.user) if item is None else [],
+        "undoable": _undoable(request, annotation_round, actor),
     }
     return page(request, actor, "evaluations/datasets/annotate.html", context, status=400 if errors else 200)
 
 
-def _undoable(request: HttpRequest, found: AnnotationRound, actor: Actor) -> Any:
-    """The answer that was just given and can be taken back, if it is of this round."""
+def _undoable(request: HttpRequest, annotation_round: AnnotationRound, actor: Actor) -> Any:
+    """Return the last answer of this user, which can be undone, if it is of this round."""
     key, item_key = request.session.get(UNDOABLE, [0, 0])
-    if key != found.pk:
+    if key != annotation_round.pk:
         return None
-    return Annotation.objects.filter(item=item_key, item__round=found, by=actor.user).select_related("item").first()
+    rows = Annotation.objects.filter(item=item_key, item__round=annotation_round, by=actor.user)
+    return rows.select_related("item").first()
 
 
-def _undo(request: HttpRequest, actor: Actor, found: AnnotationRound, item_key: int) -> HttpResponse:
-    back = page_url("evaluations:annotate", actor, found.dataset.name, found.pk)
+def _undo(request: HttpRequest, actor: Actor, annotation_round: AnnotationRound, item_key: int) -> HttpResponse:
+    back = page_url("evaluations:annotate", actor, annotation_round.dataset.name, annotation_round.pk)
     try:
-        annotation.undo(actor, found, item_key)
+        annotation.undo(actor, annotation_round, item_key)
     except Problem as problem:
         return refused(request, problem, back)
     request.session.pop(UNDOABLE, None)
@@ -148,28 +155,28 @@ def _undo(request: HttpRequest, actor: Actor, found: AnnotationRound, item_key: 
 
 
 def _skip(request: HttpRequest, key: int, skipped: list[int]) -> None:
-    request.session[SKIPPED] = {**request.session.get(SKIPPED, {}), str(key): skipped[-MOST_SKIPPED:]}
+    request.session[SKIPPED] = {**request.session.get(SKIPPED, {}), str(key): skipped[-MAX_SKIPPED:]}
 
 
 @in_project
 @only_post
 def unskip(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    """Look at the skipped ones again."""
+    """Show the skipped cases again."""
     _skip(request, key, [])
     return redirect(page_url("evaluations:annotate", actor, name, key))
 
 
-def _given(request: HttpRequest, found: AnnotationRound) -> Any:
-    """The answer: a label that was chosen, as the round writes it, or what was typed."""
+def _read_answer(request: HttpRequest, annotation_round: AnnotationRound) -> Any:
+    """Return the answer: the selected label, as the round writes it, or the typed text."""
     label = request.POST.get("label", "")
-    if label in found.labels:
-        return {found.label_member: label} if found.label_member else label
+    if label in annotation_round.labels:
+        return {annotation_round.label_member: label} if annotation_round.label_member else label
     return typed_answer(request.POST.get("expected", ""))
 
 
-def _before(item: AnnotationItem | None, found: AnnotationRound) -> dict[str, Any]:
-    """What the case says now. With two annotators nothing is shown: a proposal would make them agree."""
-    if item is None or found.annotators > 1 or item.case.expected is None:
+def _stored_values(item: AnnotationItem | None, annotation_round: AnnotationRound) -> dict[str, Any]:
+    """Return the present answer of the case. With two annotators nothing is shown: a proposal would make them agree."""
+    if item is None or annotation_round.annotators > 1 or item.case.expected is None:
         return {"expected": "", "label": "", "note": ""}
     expected = item.case.expected
     text = expected if isinstance(expected, str) else datasets.pretty_json(expected)
@@ -180,14 +187,14 @@ def _before(item: AnnotationItem | None, found: AnnotationRound) -> dict[str, An
 @only_post
 def decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """Settle a case whose two annotators disagree."""
-    found = annotation.get_round(datasets.get_dataset(actor.project, name), key)
+    annotation_round = annotation.get_round(datasets.get_dataset(actor.project, name), key)
     try:
         item = whole(request.POST.get("item", "")) or 0
-        annotation.decide(actor, found, item, expected=typed_answer(request.POST.get("expected", "")))
+        annotation.decide(actor, annotation_round, item, expected=typed_answer(request.POST.get("expected", "")))
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:round-detail", actor, name, key))
     return done(
-        request, f"Decided by {signed_in(request).username}.", page_url("evaluations:round-detail", actor, name, key)
+        request, f"Decided by {signed_in(request).username}", page_url("evaluations:round-detail", actor, name, key)
     )
 
 
@@ -195,15 +202,17 @@ def decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpRespo
 @only_post
 def round_end(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
     """Use the answers, or end the round without them."""
-    found = annotation.get_round(datasets.get_dataset(actor.project, name), key)
+    annotation_round = annotation.get_round(datasets.get_dataset(actor.project, name), key)
     try:
         if request.POST.get("do") == "close":
-            annotation.close(actor, found)
-            return done(request, "The round is closed.", page_url("evaluations:round-list", actor, name))
-        loaded = annotation.apply(actor, found)
+            annotation.close(actor, annotation_round)
+            return done(request, "Round closed", page_url("evaluations:round-list", actor, name))
+        loaded = annotation.apply(actor, annotation_round)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:round-detail", actor, name, key))
     tasks.start_reports(loaded.version)
     number = loaded.version.number
-    sentence = f"Version {number} has the answers." if loaded.created else "Every case had its answer already."
+    sentence = (
+        f"Answers saved as version {number}" if loaded.created else "Nothing changed: every case had its answer already"
+    )
     return done(request, sentence, page_url("evaluations:dataset-detail", actor, name))

@@ -1,4 +1,4 @@
-"""Pages of comparisons: runs to compare, and the result."""
+"""Pages of comparisons: the form that chooses runs, and the result."""
 
 from string import ascii_lowercase
 from typing import Any
@@ -15,7 +15,7 @@ from evaluations.models import Case, Comparison, Result, Run
 from evaluations.runs import lifecycle as runs
 from evaluations.statistics import slas as sla_statistics
 from evaluations.templatetags.evaluations_text import amount, measured
-from evaluations.views.runs import MOST_OFFERED
+from evaluations.views.runs import MAX_OFFERED
 from evaluations.views.sweeps import number_field
 from infra.charts import Point, ScatterChart, scatter_chart
 from infra.work import start
@@ -28,7 +28,7 @@ PAIR_COLUMNS = (("baseline", "Baseline"), ("candidate", "Candidate"))
 
 @in_project
 def comparison_new(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """Choose runs on the same cases, to compare with the first (`run`). A run's page posts `baseline` and `candidate`."""
+    """Choose runs to compare with the first (`run`). The page of a run posts `baseline` and `candidate`."""
     actor.require(Right.EDIT)
     source = request.POST if request.method == "POST" else request.GET
     is_pair = "candidate" in source
@@ -37,22 +37,22 @@ def comparison_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     context: dict[str, Any] = {
         "section": "evaluations",
         "first": first,
-        "others": others.exclude(pk=first.pk).order_by("-id")[:MOST_OFFERED],
+        "others": others.exclude(pk=first.pk).order_by("-id")[:MAX_OFFERED],
     }
     if request.method != "POST":
         return page(request, actor, "evaluations/comparisons/comparison_new.html", context)
     keys = [whole(key) or 0 for key in request.POST.getlist("candidate" if is_pair else "runs")[: comparisons.MAX_RUNS]]
     try:
-        chosen_runs = [first, *(runs.get_run(actor.project, key) for key in keys)]
+        selected_runs = [first, *(runs.get_run(actor.project, key) for key in keys)]
         margin = number_field(request.POST.get("margin", "") or str(comparisons.DEFAULT_MARGIN), "margin")
-        comparison = comparisons.create(actor, chosen_runs, margin=margin)
+        comparison = comparisons.create(actor, selected_runs, margin=margin)
     except Problem as problem:
         if is_pair:
             return refused(request, problem, page_url("evaluations:run-detail", actor, keys[0]))
-        context |= {"problem": problem, "chosen_keys": keys}
+        context |= {"problem": problem, "selected_keys": keys}
         return page(request, actor, "evaluations/comparisons/comparison_new.html", context, status=problem.kind.status)
     start(tasks.compare_runs, comparison.pk)
-    return done(request, "Comparison started.", page_url("evaluations:comparison-detail", actor, comparison.pk))
+    return done(request, "Comparison started", page_url("evaluations:comparison-detail", actor, comparison.pk))
 
 
 @in_project
@@ -68,7 +68,7 @@ def comparison_detail(request: HttpRequest, actor: Actor, key: int) -> HttpRespo
 
 
 def _answers_by_case(comparison: Comparison, keys: list[int]) -> dict[int, dict[str, Result]]:
-    """Return what both runs first answered to these cases, by case: `baseline` and `candidate`."""
+    """Return the first answers of both runs to these cases, by case: `baseline` and `candidate`."""
     names = dict(zip((run.pk for run in comparison.runs), ("baseline", "candidate"), strict=True))
     answers: dict[int, dict[str, Result]] = {}
     for result in Result.objects.filter(run__in=names, case__in=keys, repeat=1).defer("scores"):
@@ -97,9 +97,10 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     return {
         "section": "evaluations",
         "comparison": comparison,
+        "title": _title(comparison, len(rows)),
         "columns": PAIR_COLUMNS,
         "rows": rows,
-        "shown": by_key.get(result.get("shown")),
+        "confirmed": by_key.get(result.get("shown")),
         "met": by_key.get(result.get("met")),
         "targets": [(sla_statistics.TITLES[name], name, level) for name, level in comparison.slas.items()],
         "chart": _chart(comparison, rows),
@@ -112,23 +113,37 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def _title(comparison: Comparison, count: int) -> str:
+    """Return the title of a comparison: what is compared with what."""
+    first, second, swept = comparison.baseline, comparison.candidate, comparison.swept
+    if swept:
+        return f"{swept.prompt.name} v{swept.number}, {count} settings"
+    if first is None or second is None:
+        return f"Comparison of {count} runs"
+    name = f"{second.version.prompt.name}@{second.version.number}"
+    if first.version_id == second.version_id:
+        return f"{name}: {second.model_name} against {first.model_name}"
+    is_same_prompt = first.version.prompt_id == second.version.prompt_id
+    return f"{name} against {'' if is_same_prompt else first.version.prompt.name}@{first.version.number}"
+
+
 def _settings(run: Run) -> dict[str, Any]:
     temperature = run.parameters.get("temperature")
     return {"temperature": None if temperature is None else f"{temperature:g}", "summary": run.summary or {}}
 
 
 def _chart(comparison: Comparison, rows: list[dict[str, Any]]) -> ScatterChart | None:
-    """Quality against cost; against latency where no cost is known."""
+    """Plot quality against cost; against latency where no cost is known."""
     done_rows = [row for row in rows if row["figures"] and row["summary"].get("quality")]
     has_cost = all(row["figures"]["cost"] is not None for row in done_rows)
     if len(done_rows) < comparisons.MIN_RUNS:
         return None
-    chosen = (comparison.result or {}).get("shown") or (comparison.result or {}).get("met")
+    chosen_run = (comparison.result or {}).get("shown") or (comparison.result or {}).get("met")
     points = []
     for row in done_rows:
         quality, figures = row["summary"]["quality"], row["figures"]
         across = 1_000 * figures["cost"] if has_cost else figures["latency"] or 0.0
-        told = f"quality {measured(quality)}, {dollars(across) if has_cost else ''} {amount(figures['latency'], 'ms')}"
+        label = f"quality {measured(quality)}, {dollars(across) if has_cost else ''} {amount(figures['latency'], 'ms')}"
         points.append(
             Point(
                 row["name"],
@@ -136,8 +151,8 @@ def _chart(comparison: Comparison, rows: list[dict[str, Any]]) -> ScatterChart |
                 quality["value"],
                 quality["low"],
                 quality["high"],
-                told,
-                row["run"].pk == chosen,
+                label,
+                row["run"].pk == chosen_run,
                 figures["latency"] or 0.0,
             )
         )
@@ -158,7 +173,7 @@ def comparison_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpRespo
     sweeps.cancel(actor, comparisons.get_comparison(actor.project, key))
     return done(
         request,
-        "Nothing more is asked. What was paid for is kept.",
+        "Comparison cancelled; the answers so far are kept",
         page_url("evaluations:comparison-detail", actor, key),
     )
 
@@ -168,9 +183,9 @@ def comparison_cancel(request: HttpRequest, actor: Actor, key: int) -> HttpRespo
 def comparison_resume(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
         budget = request.POST.get("budget_usd", "").strip() or None
-        _, went_on = sweeps.resume(actor, comparisons.get_comparison(actor.project, key), budget_usd=budget)
+        _, resumed = sweeps.resume(actor, comparisons.get_comparison(actor.project, key), budget_usd=budget)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:comparison-detail", actor, key))
-    for run in went_on:
+    for run in resumed:
         tasks.start_run(run)
-    return done(request, "The runs go on where they were.", page_url("evaluations:comparison-detail", actor, key))
+    return done(request, "Runs resumed", page_url("evaluations:comparison-detail", actor, key))

@@ -1,4 +1,4 @@
-"""Pages of datasets: the list, a new one, what one has, its cases, its history, and what it is about."""
+"""Pages of datasets: the list, a new one, the overview, its cases, its history and its description."""
 
 import json
 from collections.abc import Callable
@@ -32,28 +32,28 @@ from evaluations.models import (
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
-LABELS_SHOWN = 14
-LONGEST_SEARCH = 200
-FEW_CASES = 5
+MAX_LABELS_SHOWN = 14
+MAX_SEARCH_LENGTH = 200
+SAMPLE_SIZE = 5
 
 
 @in_project
 def dataset_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     is_archive = request.GET.get("archived") == "1"
-    search = request.GET.get("search", "").strip()[:LONGEST_SEARCH]
+    search = request.GET.get("search", "").strip()[:MAX_SEARCH_LENGTH]
     rows = Dataset.objects.filter(project=actor.project, archived_at__isnull=not is_archive)
     rows = rows.filter(name__icontains=search) if search else rows
-    shown = Paginator(rows.select_related("head").order_by("name"), PAGE_SIZE).get_page(request.GET.get("page"))
-    heads = [one.head_id for one in shown if one.head_id]
-    found = Report.objects.filter(version__in=heads, state=ReportState.DONE).order_by("id")
+    datasets_page = Paginator(rows.select_related("head").order_by("name"), PAGE_SIZE).get_page(request.GET.get("page"))
+    heads = [dataset.head_id for dataset in datasets_page if dataset.head_id]
+    done_reports = Report.objects.filter(version__in=heads, state=ReportState.DONE).order_by("id")
     context = {
         "section": "datasets",
-        "page": shown,
+        "page": datasets_page,
         "search": search,
         "is_archive": is_archive,
         "allowed": set(LeakageOverride.objects.filter(version__in=heads).values_list("report", flat=True)),
-        "leakage": {one.version_id: one for one in found if one.kind == ReportKind.LEAKAGE},
-        "readiness": {one.version_id: one for one in found if one.kind == ReportKind.READINESS},
+        "leakage": {report.version_id: report for report in done_reports if report.kind == ReportKind.LEAKAGE},
+        "readiness": {report.version_id: report for report in done_reports if report.kind == ReportKind.READINESS},
     }
     return page(request, actor, "evaluations/datasets/dataset_list.html", context)
 
@@ -62,30 +62,32 @@ def dataset_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 def dataset_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     actor.require(Right.EDIT)
     values = {name: request.POST.get(name, "") for name in ("name", "description")}
-    values |= _dealing_values(request, DEFAULT_SEED, DEFAULT_SPLIT_RATIOS)
+    values |= _split_values(request, DEFAULT_SEED, DEFAULT_SPLIT_RATIOS)
     context: dict[str, Any] = {"section": "datasets", "values": values, "splits": SPLITS}
     if request.method != "POST":
         return page(request, actor, "evaluations/datasets/dataset_new.html", context)
     try:
-        made = datasets.create(
-            actor, name=values["name"].strip(), description=values["description"], **_dealing(values)
+        dataset = datasets.create(
+            actor, name=values["name"].strip(), description=values["description"], **_split_settings(values)
         )
     except Problem as problem:
         at = dict.fromkeys(("dataset.invalid_name", "dataset.name_taken"), "name")
         context["errors"] = errors_of(problem, at)
         return page(request, actor, "evaluations/datasets/dataset_new.html", context, status=problem.kind.status)
     return done(
-        request, f"{made.name} is there. Bring in its cases.", page_url("evaluations:import-new", actor, made.name)
+        request,
+        f"Dataset {dataset.name} created. Import its cases.",
+        page_url("evaluations:import-new", actor, dataset.name),
     )
 
 
-def _dealing_values(request: HttpRequest, seed: int, split_ratios: Any) -> dict[str, str]:
-    """The seed and the shares as they are typed."""
+def _split_values(request: HttpRequest, seed: int, split_ratios: Any) -> dict[str, str]:
+    """Return the seed and the split ratios as they are typed."""
     typed = {name: request.POST.get(name, str(split_ratios.get(name, 0))) for name in SPLITS}
     return {"seed": request.POST.get("seed", str(seed)), **typed}
 
 
-def _dealing(values: dict[str, str]) -> dict[str, Any]:
+def _split_settings(values: dict[str, str]) -> dict[str, Any]:
     split_ratios = {
         name: number if (number := whole(values[name].strip())) is not None else values[name] for name in SPLITS
     }
@@ -97,14 +99,14 @@ def _dealing(values: dict[str, str]) -> dict[str, Any]:
 
 
 def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
-    """What the heading of all pages of a dataset shows."""
+    """Return the context of the heading of all pages of a dataset."""
     dataset = datasets.get_dataset(actor.project, name)
     waiting = CaseProposal.objects.filter(dataset=dataset, state__in=UNDECIDED).count()
     return {"section": "datasets", "dataset": dataset, "tab": tab, "waiting_proposals": waiting}
 
 
-def chosen_version(request: HttpRequest, actor: Actor, dataset: Dataset) -> DatasetVersion | None:
-    """The version that the address names, else the newest."""
+def requested_version(request: HttpRequest, actor: Actor, dataset: Dataset) -> DatasetVersion | None:
+    """Return the version that the address names, else the newest."""
     number = whole(request.GET.get("version", ""))
     version = datasets.get_version(actor.project, dataset.name, str(number)) if number else dataset.head
     if version:
@@ -116,7 +118,7 @@ def chosen_version(request: HttpRequest, actor: Actor, dataset: Dataset) -> Data
 def dataset_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context = heading(actor, name, "overview")
     dataset: Dataset = context["dataset"]
-    version = chosen_version(request, actor, dataset)
+    version = requested_version(request, actor, dataset)
     context |= {"version": version, "imports": dataset.imports.select_related("version").order_by("-id")[:3]}
     if version:
         labels = datasets.labels_by_split(version)
@@ -126,19 +128,19 @@ def dataset_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespons
             "label_count": len([label for label in labels if label]),
             "untested": len([label for label, counts in labels.items() if label and not counts.get("test")]),
             "is_small": version.size < SMALL_DATASET_SIZE,
-            "standing": reports.leakage_status(version),
+            "leakage_status": reports.leakage_status(version),
             "readiness": reports.newest_report(version, ReportKind.READINESS),
             "leakage": reports.newest_report(version, ReportKind.LEAKAGE),
-            "few": Case.objects.of(version).order_by("id")[:FEW_CASES],
+            "sample": Case.objects.of(version).order_by("id")[:SAMPLE_SIZE],
         }
     return page(request, actor, "evaluations/datasets/dataset_detail.html", context)
 
 
 def _label_rows(labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
-    """The commonest labels with their cases on each side, as parts of the commonest one's."""
+    """Return the commonest labels with their cases by split, and the commonest one's count as the scale."""
     totals = {label: sum(counts.values()) for label, counts in labels.items()}
     most = max(totals.values(), default=1)
-    names = sorted(totals, key=lambda label: (-totals[label], label))[:LABELS_SHOWN]
+    names = sorted(totals, key=lambda label: (-totals[label], label))[:MAX_LABELS_SHOWN]
     return [
         {
             "label": label,
@@ -153,34 +155,34 @@ def _label_rows(labels: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
 @in_project
 def case_list(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context = heading(actor, name, "cases")
-    version = chosen_version(request, actor, context["dataset"])
-    asked = {key: request.GET.get(key, "").strip()[:LONGEST_SEARCH] for key in ("split", "label", "tag", "search")}
-    context |= {"version": version, "asked": asked, "is_filtered": any(asked.values()), "split_names": SPLITS}
+    version = requested_version(request, actor, context["dataset"])
+    filters = {key: request.GET.get(key, "").strip()[:MAX_SEARCH_LENGTH] for key in ("split", "label", "tag", "search")}
+    context |= {"version": version, "filters": filters, "is_filtered": any(filters.values()), "split_names": SPLITS}
     if version:
-        cases = _narrowed(Case.objects.of(version), asked)
+        cases = _filtered(Case.objects.of(version), filters)
         context["page"] = Paginator(cases.order_by("id"), PAGE_SIZE).get_page(request.GET.get("page"))
         context["labels"] = sorted(label for label in datasets.labels_by_split(version) if label)
         context["leaked"] = reports.leaked_cases(version)
     return page(request, actor, "evaluations/datasets/case_list.html", context)
 
 
-def _narrowed(cases: Any, asked: dict[str, str]) -> Any:
-    if asked["split"] in Split.values:
-        cases = cases.filter(split=asked["split"])
-    if asked["label"]:
-        cases = cases.filter(label=asked["label"])
-    if asked["tag"]:
-        cases = cases.filter(tags__contains=[asked["tag"]])
-    if asked["search"]:
+def _filtered(cases: Any, filters: dict[str, str]) -> Any:
+    if filters["split"] in Split.values:
+        cases = cases.filter(split=filters["split"])
+    if filters["label"]:
+        cases = cases.filter(label=filters["label"])
+    if filters["tag"]:
+        cases = cases.filter(tags__contains=[filters["tag"]])
+    if filters["search"]:
         # As it stands in JSON, where quotes and line ends are written with a backslash.
-        text = json.dumps(asked["search"], ensure_ascii=False)[1:-1]
+        text = json.dumps(filters["search"], ensure_ascii=False)[1:-1]
         cases = cases.filter(Q(variables__icontains=text) | Q(expected__icontains=text))
     return cases
 
 
 @in_project
 def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = None) -> HttpResponse:
-    """One case: to look at, to change, to remove; or a new one."""
+    """Show, change or remove a case; or create one."""
     context = heading(actor, name, "cases")
     dataset: Dataset = context["dataset"]
     case = _case(dataset, key) if key else None
@@ -197,40 +199,38 @@ def case_edit(request: HttpRequest, actor: Actor, name: str, key: int | None = N
             loaded = datasets.change(actor, dataset, removed=[case.pk], message=values["message"] or "Removed a case")
         else:
             document = _case_document(values, case)
-            asked: dict[str, Any] = {"changed": {case.pk: document}} if case else {"added": [document]}
+            changes: dict[str, Any] = {"changed": {case.pk: document}} if case else {"added": [document]}
             message = values["message"] or ("Changed a case" if case else "Added a case")
-            loaded = datasets.change(actor, dataset, message=message, **asked)
+            loaded = datasets.change(actor, dataset, message=message, **changes)
     except Problem as problem:
         context["errors"] = _case_errors(problem)
         return page(request, actor, "evaluations/datasets/case_edit.html", context, status=problem.kind.status)
     tasks.start_reports(loaded.version)
-    return done(request, _told(request, case, loaded), page_url("evaluations:case-list", actor, name))
+    return done(request, _sentence_after(request, case, loaded), page_url("evaluations:case-list", actor, name))
 
 
-def _told(request: HttpRequest, case: Case | None, loaded: IngestResult) -> str:
+def _sentence_after(request: HttpRequest, case: Case | None, loaded: IngestResult) -> str:
     number = loaded.version.number
     if not loaded.created:
-        return f"Nothing changed; version {number} stays."
+        return f"Nothing changed: version {number} has these cases"
     if case and request.POST.get("do") == "remove":
-        return f"Case {case.pk} is left out from version {number} on."
+        return f"Case {case.pk} removed in version {number}"
     new = Case.objects.filter(dataset=loaded.version.dataset_id, added_in=number).order_by("-id").first()
-    return (
-        f"Version {number} has it as case {new.pk}, on the side of {new.split}." if new else f"Version {number} has it."
-    )
+    return f"Version {number} saved, with case {new.pk} in split {new.split}" if new else f"Version {number} saved"
 
 
 def _case(dataset: Dataset, key: int) -> Case:
-    found = Case.objects.filter(dataset=dataset, pk=key).first()
-    if found is None:
+    case = Case.objects.filter(dataset=dataset, pk=key).first()
+    if case is None:
         raise Problem("cases.not_found", f"{dataset.name} has no case {key}.")
-    return found
+    return case
 
 
 CASE_FIELDS = ("variables", "expected", "label", "tags", "group", "weight", "split", "message")
 
 
 def _case_values(request: HttpRequest, case: Case | None, dataset: Dataset) -> dict[str, str]:
-    """The form's fields: as they were typed, as the case has them, or blank for a new one."""
+    """Return the fields of the form: as they were typed, as the case has them, or blank for a new one."""
     if request.method == "POST":
         return {name: str(request.POST.get(name, "")).replace("\r\n", "\n") for name in CASE_FIELDS}
     if case is None:
@@ -250,7 +250,7 @@ def _stored_values(case: Case) -> dict[str, str]:
         if expected is None
         else datasets.pretty_json(expected),
         "label": document.get("label", ""),
-        "tags": _shown_tags(case.tags),
+        "tags": _tags_as_text(case.tags),
         "group": case.group_key,
         "weight": f"{case.weight:g}" if case.weight != 1 else "",
         "split": case.split if case.is_placed else "",
@@ -258,14 +258,14 @@ def _stored_values(case: Case) -> dict[str, str]:
     }
 
 
-def _shown_tags(tags: list[str]) -> str:
-    """Tags as people type them; as a JSON list where one of them has a comma itself."""
+def _tags_as_text(tags: list[str]) -> str:
+    """Return tags separated by commas; as a JSON list where one of them has a comma itself."""
     has_comma = any("," in tag or tag.startswith("[") for tag in tags)
     return json.dumps(tags, ensure_ascii=False) if has_comma else ", ".join(tags)
 
 
 def _case_document(values: dict[str, str], case: Case | None) -> dict[str, Any]:
-    """A case from the form. What was not touched stays as it is stored: a number is not made a text by being shown."""
+    """Return the case of the form. Untouched fields stay as stored: showing a number does not make it a text."""
     stored = _stored_values(case) if case else {}
     document: dict[str, Any] = datasets.case_as_dict(case) if case else {}
     for name in ("split", "dealt"):
@@ -303,7 +303,7 @@ def _read_weight(text: str) -> Any:
 
 
 def typed_answer(text: str) -> Any:
-    """What somebody typed as an answer: JSON where it starts like an object or a list, else text; None for nothing."""
+    """Parse a typed answer: JSON where it starts like an object or a list, else text; None for nothing."""
     stripped = text.strip()
     if stripped[:1] not in ("{", "["):
         return text if stripped else None
@@ -340,8 +340,8 @@ def dataset_history(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 @in_project
 def dataset_file(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
     version = datasets.get_version(actor.project, name, str(number))
-    asked = request.GET
-    return file_answer(version, as_csv=asked.get("as") == "csv", split=asked.get("split", ""))
+    query = request.GET
+    return file_answer(version, as_csv=query.get("as") == "csv", split=query.get("split", ""))
 
 
 @in_project
@@ -350,20 +350,20 @@ def dataset_about(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     context = heading(actor, name, "about")
     dataset: Dataset = context["dataset"]
     values = {"description": request.POST.get("description", dataset.description).replace("\r\n", "\n")}
-    values |= _dealing_values(request, dataset.seed, dataset.split_ratios)
+    values |= _split_values(request, dataset.seed, dataset.split_ratios)
     context |= {"values": values, "splits": SPLITS}
     if request.method == "POST":
         try:
             if request.POST.get("do") == "resplit" and dataset.head is None:
-                datasets.configure_splits(actor, dataset, **_dealing(values))
-                sentence = "Saved. The first cases will be dealt so."
+                datasets.configure_splits(actor, dataset, **_split_settings(values))
+                sentence = "Splits saved"
             elif request.POST.get("do") == "resplit":
-                loaded = datasets.resplit(actor, dataset, **_dealing(values))
+                loaded = datasets.resplit(actor, dataset, **_split_settings(values))
                 tasks.start_reports(loaded.version)
-                sentence = f"Version {loaded.version.number} is dealt anew."
+                sentence = f"Cases re-split in version {loaded.version.number}"
             else:
                 datasets.describe(actor, dataset, description=values["description"])
-                sentence = "Saved."
+                sentence = "Dataset saved"
         except Problem as problem:
             context["errors"] = errors_of(problem)
             return page(request, actor, "evaluations/datasets/dataset_about.html", context, status=problem.kind.status)
@@ -378,11 +378,11 @@ def dataset_archive(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
         datasets.archive(actor, datasets.get_dataset(actor.project, name))
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:dataset-about", actor, name))
-    return done(request, f"{name} is archived.", page_url("evaluations:dataset-list", actor))
+    return done(request, f"Dataset {name} archived", page_url("evaluations:dataset-list", actor))
 
 
 @in_project
 @only_post
 def dataset_restore(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     datasets.restore(actor, datasets.get_dataset(actor.project, name))
-    return done(request, f"{name} is in use again.", page_url("evaluations:dataset-detail", actor, name))
+    return done(request, f"Dataset {name} restored", page_url("evaluations:dataset-detail", actor, name))

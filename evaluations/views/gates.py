@@ -1,4 +1,4 @@
-"""Settings: gates and service levels; and the evidence on a promotion's page."""
+"""Settings: gates and SLAs; and the evidence panel of a promotion's page."""
 
 from typing import Any
 
@@ -6,26 +6,26 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from core.errors import Fault, Problem
-from evaluations.comparisons import gates
+from evaluations.comparisons import gates, slas
 from evaluations.models import Split
-from evaluations.statistics import slas
+from evaluations.statistics import slas as sla_statistics
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of
 from registry.accounts.permissions import Actor, Right
 from registry.models import Environment
 from registry.promotions import environments, workflow
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
-TYPED = (
+FIELDS = (
     *("environment", "name", "prompts", "dataset", "split", "model", "min_quality", "margin", "budget_usd"),
     "repetitions",
 )
-FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name"}
-NEW = {"split": "test", "repetitions": "1", "margin": "0.02", "environment": "production"}
+ERROR_FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name"}
+DEFAULTS = {"split": "test", "repetitions": "1", "margin": "0.02", "environment": "production"}
 
 
 @in_project
 def gate_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    values: dict[str, Any] = {name: request.POST.get(name, NEW.get(name, "")).strip()[:2_000] for name in TYPED}
+    values: dict[str, Any] = {name: request.POST.get(name, DEFAULTS.get(name, "")).strip()[:2_000] for name in FIELDS}
     values |= {"scorers": request.POST.getlist("scorers")[:50], "scorers_json": request.POST.get("scorers_json", "")}
     for name in ("not_worse", "keeps_slas"):
         values[name] = request.POST.get(name) == "on" or request.method != "POST"
@@ -35,19 +35,15 @@ def gate_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         try:
             actor.require(Right.ADMINISTER)
             environment = environments.get_environment(actor.project, values["environment"])
-            made = gates.create(actor, environment, **gates.settings_from_document(actor.project, _document(values)))
+            gate = gates.create(actor, environment, **gates.settings_from_document(actor.project, _document(values)))
         except Problem as problem:
-            context["errors"], status = (
-                errors_of(problem, {**DOMAIN_FIELDS, "gate.name_taken": "name"}),
-                problem.kind.status,
-            )
+            context["errors"], status = errors_of(problem, ERROR_FIELDS), problem.kind.status
         else:
-            return done(
-                request, f"{environment.name} requires {made.name} now.", page_url("evaluations:gate-list", actor)
-            )
+            sentence = f"Gate {gate.name} added; {environment.name} requires it now"
+            return done(request, sentence, page_url("evaluations:gate-list", actor))
     context |= {
         "rows": gates.active_gates(actor.project),
-        "levels": slas.get_slas(actor.project),
+        "slas": slas.get_slas(actor.project),
         "environments": Environment.objects.filter(project=actor.project),
         "splits": [choice for choice in Split.choices if choice[0] != Split.TRAIN],
     }
@@ -55,18 +51,18 @@ def gate_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 
 def _document(values: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: values[name] for name in ("name", "prompts", "dataset", "split", "model")}
-    found |= {name: values[name] for name in ("not_worse", "keeps_slas")}
-    found["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
-    found["min_quality"] = number(values["min_quality"], "min_quality")
-    found["margin"] = number(values["margin"], "margin") or 0.0
-    found["budget_usd"] = values["budget_usd"] or None
-    found["repetitions"] = min(20, max(1, whole(values["repetitions"]) or 1))
-    return found
+    document: dict[str, Any] = {name: values[name] for name in ("name", "prompts", "dataset", "split", "model")}
+    document |= {name: values[name] for name in ("not_worse", "keeps_slas")}
+    document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
+    document["min_quality"] = number(values["min_quality"], "min_quality")
+    document["margin"] = number(values["margin"], "margin") or 0.0
+    document["budget_usd"] = values["budget_usd"] or None
+    document["repetitions"] = min(20, max(1, whole(values["repetitions"]) or 1))
+    return document
 
 
 def number(text: str, name: str) -> float | None:
-    """What somebody typed as a number, None where the field is empty."""
+    """Parse a number of a form; None where the field is empty."""
     if not text.strip():
         return None
     try:
@@ -82,23 +78,23 @@ def number(text: str, name: str) -> float | None:
 def gate_remove(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     gate = gates.get_gate(actor.project, key)
     gates.remove(actor, gate)
-    return done(request, f"{gate.name} is not required any more.", page_url("evaluations:gate-list", actor))
+    return done(request, f"Gate {gate.name} removed", page_url("evaluations:gate-list", actor))
 
 
 @in_project
 @only_post
 def levels_set(request: HttpRequest, actor: Actor) -> HttpResponse:
     try:
-        given = {name: number(request.POST.get(name, ""), name) for name in slas.NAMES}
-        slas.set_slas(actor, given)
+        targets = {name: number(request.POST.get(name, ""), name) for name in sla_statistics.NAMES}
+        slas.set_slas(actor, targets)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:gate-list", actor))
-    return done(request, "The service levels are saved.", page_url("evaluations:gate-list", actor))
+    return done(request, "SLAs saved", page_url("evaluations:gate-list", actor))
 
 
 @in_project
 def evidence_panel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """What gates have found on a promotion's version."""
-    found = workflow.get_promotion(actor.project, key)
-    context = {"project": actor.project, "rows": gates.gate_evidence(found)}
+    """Show the gate runs of a promotion's version."""
+    promotion = workflow.get_promotion(actor.project, key)
+    context = {"project": actor.project, "rows": gates.gate_evidence(promotion)}
     return render(request, "evaluations/gates/_evidence.html", context)

@@ -1,4 +1,4 @@
-"""Pages of imports: choosing a file, and how it goes."""
+"""Pages of imports: choosing a file, and its progress."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ FIELDS = ("expected", "group", "rename", "message", "mode", "skip_bad")
 
 @in_project
 def import_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Choose a file. With scripts it goes up in parts over the API, with a progress bar; without, as it is."""
+    """Choose a file. With scripts it is uploaded in parts over the API, with a progress bar; without, in one piece."""
     actor.require(Right.EDIT)
     context = heading(actor, name, "import")
     values = {key: request.POST.get(key, "") for key in FIELDS}
@@ -46,7 +46,7 @@ def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[
         raise Problem("dataset.unreadable", "Choose a file.")
     if (file.size or 0) > MAX_IN_ONE_PIECE:
         limit = MAX_IN_ONE_PIECE // 2**20
-        sentence = f"Without scripts a file has at most {limit} MB; turn them on, or use the command."
+        sentence = f"Without scripts a file has at most {limit} MB; enable them, or use the command."
         raise Problem("import.too_large", sentence)
     if not file.size:
         raise Problem("dataset.unreadable", f"{file.name} is empty. Choose a file with rows.")
@@ -73,13 +73,13 @@ def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[
 
 @in_project
 def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    """How an import goes; while it does, its panel asks again by itself."""
+    """Show the progress of an import; its panel loads itself again."""
     context = heading(actor, name, "import")
     upload = imports.get_import(context["dataset"], key)
     context |= {"import": upload, "is_over": upload.state in (ImportState.DONE, ImportState.FAILED)}
     if getattr(request, "htmx", None):
         answer = render(request, "evaluations/datasets/_import.html", {**context, "project": actor.project})
-        # Over: the whole page is loaded again, whose heading counts what came in.
+        # Done: the whole page is reloaded, whose heading counts the cases.
         return HttpResponseClientRefresh() if context["is_over"] else answer
     return page(request, actor, "evaluations/datasets/import_detail.html", context)
 
@@ -87,7 +87,7 @@ def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Ht
 @in_project
 @only_post
 def import_again(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    """Read a refused file once more, without its bad rows."""
+    """Read a refused file again, without its invalid rows."""
     upload = imports.get_import(datasets.get_dataset(actor.project, name), key)
     try:
         imports.retry(actor, upload, skip_bad=True)
@@ -99,5 +99,5 @@ def import_again(request: HttpRequest, actor: Actor, name: str, key: int) -> Htt
 
 @in_project
 def import_rejected(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponseBase:
-    found: Any = imports.get_import(datasets.get_dataset(actor.project, name), key)
-    return rejected_answer(found)
+    upload: Any = imports.get_import(datasets.get_dataset(actor.project, name), key)
+    return rejected_answer(upload)

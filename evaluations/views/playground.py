@@ -1,4 +1,4 @@
-"""The playground's page, its panel in the editor, and the answers as they come."""
+"""The page of the playground, its panel in the editor, and its answers as they are streamed."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from evaluations import tasks
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, PlaygroundAnswer, PlaygroundRun, ProviderModel, Split
 from evaluations.playground import lifecycle as playground
-from evaluations.playground.lifecycle import PlaygroundSettings, Input
+from evaluations.playground.lifecycle import Input, PlaygroundSettings
 from evaluations.providers import configuration as providers
 from infra.work import start
 from registry.accounts.permissions import Actor, Right
@@ -30,19 +30,19 @@ from registry.prompts.inspection import Variable
 from registry.views.frame import done, in_project, only_post, page, page_url, refused, whole
 from registry.views.prompts import heading
 
-MOST_OFFERED = 200
-EARLIER_SHOWN = 8
+MAX_OFFERED = 200
+MAX_EARLIER_SHOWN = 8
 COLUMNS = 3
-# What was written while the page asked may not have been seen yet; sending it twice does no harm.
+# An answer that was written during a request may have been missed; sending it twice does no harm.
 SLACK = timedelta(seconds=1)
-LONGEST_VALUE = 256 * 1024
+MAX_VALUE_LENGTH = 256 * 1024
 WITH_CASES = "cases"
 DRAFT = "draft"
 
 
 @in_project
 def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Try a version, or one's draft, on typed values or on cases."""
+    """Run a version, or the user's draft, on typed values or on cases."""
     actor.require(Right.EDIT)
     prompt = prompts.get_prompt(actor.project, name)
     playground_run = None
@@ -53,7 +53,7 @@ def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     context = {
         **heading(actor, prompt, "playground"),
         "source": source,
-        "numbers": prompt.versions.order_by("-number").values_list("number", flat=True)[:MOST_OFFERED],
+        "numbers": prompt.versions.order_by("-number").values_list("number", flat=True)[:MAX_OFFERED],
         "earlier": _earlier(actor, prompt),
         **_form(actor, prompt, document),
     }
@@ -68,7 +68,7 @@ def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 
 @in_project
 def panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """The playground inside the editor: the draft as it stands, with the sample values that stand there."""
+    """Show the playground inside the editor: the saved draft, with the sample values of the editor."""
     actor.require(Right.EDIT)
     prompt = prompts.get_prompt(actor.project, name)
     source, document = _source(actor, prompt, DRAFT)
@@ -77,7 +77,7 @@ def panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 
 def _source(actor: Actor, prompt: Prompt, at: str) -> tuple[PromptVersion | None, Mapping[str, Any]]:
-    """What is tried: a version, or None and the person's draft (the newest version where there is neither)."""
+    """Return what to run: a version, or None and the user's draft (the newest version where there is neither)."""
     draft = drafts.get_draft(actor, prompt)
     if at == DRAFT or (not at and prompt.head is None):
         return None, draft.document if draft else drafts.open_editor_document(actor, prompt).document
@@ -87,19 +87,19 @@ def _source(actor: Actor, prompt: Prompt, at: str) -> tuple[PromptVersion | None
 
 
 def _form(actor: Actor, prompt: Prompt, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form offers to choose from."""
+    """Return the choices of the form."""
     models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
-    offered = list(models.select_related("provider")[:MOST_OFFERED])
+    offered = list(models.select_related("provider")[:MAX_OFFERED])
     settings = document.get("model")
     own = str(settings.get("name") or "") if isinstance(settings, dict) else ""
-    chosen = next((model for model in offered if model.name == own), offered[0] if offered else None)
+    default_model = next((model for model in offered if model.name == own), offered[0] if offered else None)
     return {
         "models": offered,
-        "chosen_model": chosen,
+        "default_model": default_model,
         "columns": range(COLUMNS),
         "datasets": _datasets(actor),
-        "splits": [("", "Any side"), *Split.choices],
-        "example_sets": ExampleSet.objects.filter(project=actor.project, archived_at=None)[:MOST_OFFERED],
+        "splits": [("", "Any split"), *Split.choices],
+        "example_sets": ExampleSet.objects.filter(project=actor.project, archived_at=None)[:MAX_OFFERED],
         "most_inputs": playground.MAX_INPUTS,
         "last": _last_dataset(prompt),
         "errors": {},
@@ -107,11 +107,11 @@ def _form(actor: Actor, prompt: Prompt, document: Mapping[str, Any]) -> dict[str
 
 
 def _datasets(actor: Actor) -> list[Dataset]:
-    return list(Dataset.objects.filter(project=actor.project, archived_at=None)[:MOST_OFFERED])
+    return list(Dataset.objects.filter(project=actor.project, archived_at=None)[:MAX_OFFERED])
 
 
 def _last_dataset(prompt: Prompt) -> str:
-    """The dataset that the prompt was last run on: what people most likely mean."""
+    """Return the dataset of the prompt's last run, as the default."""
     names = prompt.versions.filter(runs__isnull=False).order_by("-runs__id")
     return names.values_list("runs__dataset_version__dataset__name", flat=True).first() or ""
 
@@ -119,29 +119,29 @@ def _last_dataset(prompt: Prompt) -> str:
 def _fields(
     actor: Actor, prompt: Prompt, document: Mapping[str, Any], values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    found = inspection.inspect(actor.project, prompt, document, values)
+    result = inspection.inspect(actor.project, prompt, document, values)
     return [
-        {"variable": one, "name": one.name, "value": _shown(values.get(one.name)), "error": ""}
-        for one in found.variables
-        if one.is_used
+        {"variable": variable, "name": variable.name, "value": _as_text(values.get(variable.name)), "error": ""}
+        for variable in result.variables
+        if variable.is_used
     ]
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _typed_before(playground_run: PlaygroundRun) -> Mapping[str, Any]:
-    """The values of a playground run whose input was typed."""
+    """Return the values of a playground run whose input was typed."""
     first = next(iter(playground_run.answers.all()), None)
     return first.variables if first and first.case_id is None else {}
 
 
 def _earlier(actor: Actor, prompt: Prompt) -> list[PlaygroundRun]:
     rows = PlaygroundRun.objects.filter(prompt=prompt, by=actor.user).annotate(count=Count("answers"))
-    return list(rows.select_related("version").defer("version__content", "content")[:EARLIER_SHOWN])
+    return list(rows.select_related("version").defer("version__content", "content")[:MAX_EARLIER_SHOWN])
 
 
 def _start(
@@ -149,18 +149,19 @@ def _start(
 ) -> HttpResponse:
     is_part = "HX-Request" in request.headers
     try:
-        playground_run = playground.start(actor, prompt, _asked(request, actor, prompt, source, context["fields"]))
+        playground_run = playground.start(
+            actor, prompt, _read_settings(request, actor, prompt, source, context["fields"])
+        )
     except Problem as problem:
         if is_part:
-            told = {"project": actor.project, "prompt": prompt, "problem": problem}
-            return render(request, "evaluations/playground/_refused.html", told)
+            refusal = {"project": actor.project, "prompt": prompt, "problem": problem}
+            return render(request, "evaluations/playground/_refused.html", refusal)
         context["problem"] = problem
         return page(request, actor, "evaluations/playground/playground.html", context, status=problem.kind.status)
     start(tasks.ask_playground, playground_run.pk)
     if not is_part:
-        return redirect(
-            f"{page_url('evaluations:playground', actor, prompt.name)}?playground_run={playground_run.pk}&at={_origin(source)}"
-        )
+        address = page_url("evaluations:playground", actor, prompt.name)
+        return redirect(f"{address}?playground_run={playground_run.pk}&at={_origin(source)}")
     context = part_context(prompt, playground.get_playground_run(actor, playground_run.pk))
     return render(
         request,
@@ -170,11 +171,11 @@ def _start(
 
 
 def _origin(version: PromptVersion | None) -> str:
-    """What was tried, as the page's address has it."""
+    """Return what was run, as the page's address has it."""
     return str(version.number) if version else DRAFT
 
 
-def _asked(
+def _read_settings(
     request: HttpRequest,
     actor: Actor,
     prompt: Prompt,
@@ -199,26 +200,26 @@ def _asked(
 
 
 def _values(request: HttpRequest, fields: list[dict[str, Any]]) -> dict[str, Any]:
-    """What was typed for each variable, as its type wants it; an empty field gives nothing."""
+    """Read the value of each variable by its type; an empty field gives none."""
     faults: list[Fault] = []
-    found: dict[str, Any] = {}
-    for one in fields:
-        one["value"] = request.POST.get(f"variable:{one['name']}", "")[:LONGEST_VALUE]
+    values: dict[str, Any] = {}
+    for field in fields:
+        field["value"] = request.POST.get(f"variable:{field['name']}", "")[:MAX_VALUE_LENGTH]
         try:
-            value = typed_value(one["value"], one["variable"])
+            value = typed_value(field["value"], field["variable"])
         except ValueError as error:
-            one["error"] = str(error)
-            faults.append(Fault(f"/variables/{one['name']}", "type", f"{one['name']}: {error}"))
+            field["error"] = str(error)
+            faults.append(Fault(f"/variables/{field['name']}", "type", f"{field['name']}: {error}"))
         else:
             if value is not None:
-                found[one["name"]] = value
+                values[field["name"]] = value
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    return found
+    return values
 
 
 def typed_value(text: str, variable: Variable) -> Any:
-    """A typed text as a value of the variable's type: None where nothing was typed, ValueError where it is none."""
+    """Parse a typed text by the variable's type: None where nothing was typed; raises ValueError."""
     if not text.strip():
         return None
     if variable.type == "string":
@@ -228,17 +229,17 @@ def typed_value(text: str, variable: Variable) -> Any:
     except (ValueError, RecursionError):
         value = text
     if not has_type(value, variable.type):
-        raise ValueError(f"This is no {variable.type}, as JSON.")
+        raise ValueError(f"Must be a JSON value of type {variable.type}.")
     return value
 
 
 def part_context(prompt: Prompt, playground_run: PlaygroundRun) -> dict[str, Any]:
-    """What a part of the page shows that is asked for by itself."""
+    """Return the context of a part of the page that is loaded by itself."""
     return {"project": playground_run.project, "prompt": prompt, **answers_context(playground_run)}
 
 
 def answers_context(playground_run: PlaygroundRun) -> dict[str, Any]:
-    """What the answers' part of the page shows: by input, one model beside the other."""
+    """Return the context of the answers: by input, one model beside the other."""
     answers = list(playground_run.answers.all())
     groups = [list(group) for _, group in groupby(answers, key=lambda answer: answer.place)]
     return {
@@ -252,7 +253,7 @@ def answers_context(playground_run: PlaygroundRun) -> dict[str, Any]:
 
 @in_project
 def playground_run_wait(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
-    """What has changed since the page asked last."""
+    """Show the answers that changed since the page's last request."""
     prompt = prompts.get_prompt(actor.project, name)
     playground_run = playground.get_playground_run(actor, key)
     changed = [answer for answer in playground_run.answers.all() if answer.changed_at >= _since(request)]
@@ -276,7 +277,9 @@ def playground_run_cancel(request: HttpRequest, actor: Actor, name: str, key: in
     playground_run = playground.cancel(actor, playground.get_playground_run(actor, key))
     if "HX-Request" not in request.headers:
         return done(
-            request, "Nothing more is asked.", f"{page_url('evaluations:playground', actor, name)}?playground_run={key}"
+            request,
+            "Playground run cancelled",
+            f"{page_url('evaluations:playground', actor, name)}?playground_run={key}",
         )
     context = {**part_context(playground_run.prompt, playground_run), "changed": playground_run.answers.all()}
     return render(request, "evaluations/playground/_playground_run_wait.html", context)
@@ -284,29 +287,29 @@ def playground_run_cancel(request: HttpRequest, actor: Actor, name: str, key: in
 
 @in_project
 @only_post
-def answer_keep(request: HttpRequest, actor: Actor, name: str, key: int, answer: int) -> HttpResponse:
-    """Keep an answer as a case or as an example, in the set that is chosen above the answers."""
+def answer_save(request: HttpRequest, actor: Actor, name: str, key: int, answer: int) -> HttpResponse:
+    """Save an answer as a case or as an example, in the set that the form names."""
     playground_run = playground.get_playground_run(actor, key)
     back = f"{page_url('evaluations:playground', actor, name)}?playground_run={key}"
     problem: Problem | None = None
     try:
-        _keep(request, actor, playground.get_answer(playground_run, answer))
-    except Problem as found:
-        problem = found
+        _save(request, actor, playground.get_answer(playground_run, answer))
+    except Problem as refusal:
+        problem = refusal
     if "HX-Request" not in request.headers:
-        return refused(request, problem, back) if problem else done(request, "It is kept.", back)
-    kept = playground.get_answer(playground.get_playground_run(actor, key), answer)
+        return refused(request, problem, back) if problem else done(request, "Answer saved", back)
+    saved_answer = playground.get_answer(playground.get_playground_run(actor, key), answer)
     context = {
         "project": actor.project,
         "prompt": playground_run.prompt,
         "playground_run": playground_run,
-        "answer": kept,
+        "answer": saved_answer,
         "refusal": problem,
     }
     return render(request, "evaluations/playground/_answer.html", context)
 
 
-def _keep(request: HttpRequest, actor: Actor, answer: PlaygroundAnswer) -> None:
+def _save(request: HttpRequest, actor: Actor, answer: PlaygroundAnswer) -> None:
     if request.POST.get("as") == "example":
         playground.save_as_example(
             actor, answer, example_sets.get_example_set(actor.project, request.POST.get("example_set", ""))

@@ -15,10 +15,10 @@ from registry.views.frame import errors_of, in_project, page
 
 SOURCE_NAMES = {"openai": "OpenAI", "langfuse": "Langfuse", "promptfoo": "promptfoo", "mlflow": "MLflow"}
 ABOUT_SOURCES = {
-    "openai": "OpenAI has no export, and its prompt objects end on 30 November 2026. Open a prompt in the dashboard, choose "
-    "a version, and copy its messages and settings into JSON as below; or paste a request of your code. Several "
+    "openai": "OpenAI has no export, and its prompt objects end on 30 November 2026. Open a prompt in the dashboard, "
+    "choose a version, and copy its messages and settings into JSON as below; or paste a request of your code. Several "
     "prompts form a list.",
-    "langfuse": "The answer of GET /api/public/v2/prompts/{name}, for each prompt and version, in a list or one per line.",
+    "langfuse": "The answers of GET /api/public/v2/prompts/{name}, as a list or one per line.",
     "promptfoo": "promptfooconfig.yaml, with its prompts; its tests too, where you name a dataset.",
     "mlflow": "The answer of GET /api/2.0/mlflow/model-versions/search for your prompts.",
 }

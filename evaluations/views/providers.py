@@ -17,7 +17,7 @@ from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
-LOST_SECONDS = 150
+MAX_WAIT_SECONDS = 150
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds")
 FIELDS = dict.fromkeys(("provider.invalid_name", "provider.name_taken"), "name")
 
@@ -30,7 +30,7 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     if request.method == "POST":
         simulated = request.POST.get("kind") == "sandbox"
         try:
-            made = providers.create(
+            provider = providers.create(
                 actor,
                 name=values["name"],
                 base_url="" if simulated else values["base_url"],
@@ -40,11 +40,11 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         except Problem as problem:
             context["errors"], status = errors_of(problem, FIELDS), problem.kind.status
         else:
-            start(tasks.try_provider, made.pk, "")
+            start(tasks.try_provider, provider.pk, "")
             return done(
                 request,
-                f"{made.name} is there, and is being asked.",
-                page_url("evaluations:provider-detail", actor, made.name),
+                f"Provider {provider.name} added; it is being tested",
+                page_url("evaluations:provider-detail", actor, provider.name),
             )
     context["rows"] = Provider.objects.filter(project=actor.project)
     return page(request, actor, "evaluations/providers/provider_list.html", context, status=status)
@@ -67,25 +67,25 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     if request.method != "POST":
         return page(request, actor, "evaluations/providers/provider_detail.html", context)
     typed = {field: request.POST.get(field, "").strip() for field in ("base_url", *NUMBERS)}
-    given: dict[str, Any] = {field: whole(typed[field]) if typed[field] else None for field in NUMBERS}
-    given |= {"base_url": typed["base_url"], "capabilities": request.POST.getlist("capabilities")}
+    settings: dict[str, Any] = {field: whole(typed[field]) if typed[field] else None for field in NUMBERS}
+    settings |= {"base_url": typed["base_url"], "capabilities": request.POST.getlist("capabilities")}
     try:
-        providers.change(actor, provider, key=request.POST.get("key") or None, **given)
+        providers.change(actor, provider, key=request.POST.get("key") or None, **settings)
     except Problem as problem:
-        context |= {"values": {**typed, "capabilities": given["capabilities"]}, "errors": errors_of(problem)}
+        context |= {"values": {**typed, "capabilities": settings["capabilities"]}, "errors": errors_of(problem)}
         return page(request, actor, "evaluations/providers/provider_detail.html", context, status=problem.kind.status)
-    return done(request, "The settings are saved.", page_url("evaluations:provider-detail", actor, name))
+    return done(request, "Provider saved", page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project
 @only_post
 def provider_test(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Have a worker ask it."""
+    """Have a worker test the provider."""
     provider = providers.get_provider(actor.project, name)
     actor.require(Right.ADMINISTER)
     Provider.objects.filter(pk=provider.pk).update(tested_at=None, test_passed=None, test_result="")
     start(tasks.try_provider, provider.pk, request.POST.get("model", "")[:200])
-    return done(request, "A worker asks it now.", f"{page_url('evaluations:provider-detail', actor, name)}?tested=1")
+    return done(request, "Test started", f"{page_url('evaluations:provider-detail', actor, name)}?tested=1")
 
 
 @in_project
@@ -95,20 +95,20 @@ def provider_wait(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         return HttpResponseClientRefresh()
     since = whole(request.GET.get("since", "")) or int(time.time())
     context = {"project": actor.project, "provider": provider, "waiting_since": since}
-    # Longer than the task may take: nobody is at it any more, or nobody began.
-    context["is_lost"] = time.time() - since > LOST_SECONDS
+    # Longer than the task may take: no worker is at it any more, or none began.
+    context["is_lost"] = time.time() - since > MAX_WAIT_SECONDS
     return render(request, "evaluations/providers/_wait.html", context)
 
 
 @in_project
 @only_post
 def provider_end(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Archive it, or bring it back."""
+    """Archive or restore the provider."""
     provider = providers.get_provider(actor.project, name)
-    is_back = request.POST.get("do") == "restore"
-    (providers.restore if is_back else providers.archive)(actor, provider)
-    said = "It is back; enter its key." if is_back else "It is archived, and its key is forgotten."
-    return done(request, said, page_url("evaluations:provider-detail", actor, name))
+    is_restored = request.POST.get("do") == "restore"
+    (providers.restore if is_restored else providers.archive)(actor, provider)
+    sentence = "Provider restored; enter its key" if is_restored else "Provider archived; its key is deleted"
+    return done(request, sentence, page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project
@@ -116,10 +116,10 @@ def provider_end(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 def model_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     provider = providers.get_provider(actor.project, name)
     try:
-        made = providers.add_model(actor, provider, request.POST.get("name", ""))
+        model = providers.add_model(actor, provider, request.POST.get("name", ""))
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:provider-detail", actor, name))
-    return done(request, f"{made.name} is there.", page_url("evaluations:provider-detail", actor, name))
+    return done(request, f"Model {model.name} added", page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project
@@ -134,7 +134,7 @@ def model_price(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     except ValueError:
         return refused(
             request,
-            Problem("request.invalid", "There is no such day."),
+            Problem("request.invalid", "There is no such date."),
             page_url("evaluations:provider-detail", actor, name),
         )
-    return done(request, f"{model.name} has its price.", page_url("evaluations:provider-detail", actor, name))
+    return done(request, f"Price of {model.name} saved", page_url("evaluations:provider-detail", actor, name))

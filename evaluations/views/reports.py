@@ -1,4 +1,4 @@
-"""Pages of reports: is the data good enough, and has test data leaked?"""
+"""Pages of the reports on a dataset: readiness and leakage."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from evaluations.api.reports import examples_of_findings
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import FindingKind, ReportKind, ReportState
-from evaluations.views.datasets import chosen_version, heading
+from evaluations.views.datasets import heading, requested_version
 from infra import charts
 from infra.work import start
 from registry.accounts.permissions import Actor
 from registry.views.frame import done, in_project, only_post, page, page_url, refused
 
-FINDINGS_SHOWN = 20
+MAX_FINDINGS_SHOWN = 20
 
 
 @in_project
 def report_panel(request: HttpRequest, actor: Actor, name: str, kind: str) -> HttpResponse:
-    """What a report is doing, for a page that waits for it; when it is done the page is loaded again."""
+    """Show the progress of a report to a page that waits; the page is reloaded once it is done."""
     version = datasets.get_version(actor.project, name, "latest")
     report = reports.newest_report(version, ReportKind(kind)) if kind in ReportKind.values else None
     if report is None or report.state in (ReportState.DONE, ReportState.FAILED):
@@ -36,11 +36,11 @@ def report_panel(request: HttpRequest, actor: Actor, name: str, kind: str) -> Ht
 @in_project
 def readiness(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context = heading(actor, name, "readiness")
-    version = chosen_version(request, actor, context["dataset"])
+    version = requested_version(request, actor, context["dataset"])
     report = reports.newest_report(version, ReportKind.READINESS) if version else None
     context |= {"version": version, "report": report}
     if report and report.result:
-        bars = [(_range(one), one["count"]) for one in report.result["lengths"]]
+        bars = [(_range(bar), bar["count"]) for bar in report.result["lengths"]]
         context["lengths"] = charts.bar_chart("lengths", "Length of the input, in characters", bars, unit="cases")
     return page(request, actor, "evaluations/datasets/readiness.html", context)
 
@@ -52,7 +52,7 @@ def _range(bar: dict[str, int]) -> str:
 @in_project
 def leakage(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context = heading(actor, name, "leakage")
-    version = chosen_version(request, actor, context["dataset"])
+    version = requested_version(request, actor, context["dataset"])
     context["version"] = version
     if version:
         kind = request.GET.get("kind", "")
@@ -61,17 +61,17 @@ def leakage(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         context |= {
             "newest": reports.newest_report(version, ReportKind.LEAKAGE),
             "report": report,
-            "standing": reports.leakage_status(version),
+            "leakage_status": reports.leakage_status(version),
             "kind": kind,
             "kinds": _kinds(report.result["counts"]) if report else [],
         }
         if report:
             rows = report.findings.select_related("held_out", "other").order_by("-is_leak", "id")
             rows = rows.filter(kind=kind) if kind else rows
-            shown = Paginator(rows, FINDINGS_SHOWN).get_page(request.GET.get("page"))
-            found = examples_of_findings(shown)
-            pairs = [(one, found.get((one.example_set_id or 0, one.position or 0))) for one in shown]
-            context |= {"page": shown, "pairs": pairs}
+            findings = Paginator(rows, MAX_FINDINGS_SHOWN).get_page(request.GET.get("page"))
+            examples = examples_of_findings(findings)
+            pairs = [(row, examples.get((row.example_set_id or 0, row.position or 0))) for row in findings]
+            context |= {"page": findings, "pairs": pairs}
     return page(request, actor, "evaluations/datasets/leakage.html", context)
 
 
@@ -82,11 +82,11 @@ def _kinds(counts: dict[str, int]) -> list[dict[str, Any]]:
 @in_project
 @only_post
 def leakage_ask(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Look again."""
+    """Check again."""
     version = datasets.get_version(actor.project, name, "latest")
     report = reports.request_report(actor, version, ReportKind.LEAKAGE)
     start(tasks.make_report, report.pk)
-    return done(request, "Looking again.", page_url("evaluations:leakage", actor, name))
+    return done(request, "Check started", page_url("evaluations:leakage", actor, name))
 
 
 @in_project
@@ -99,6 +99,6 @@ def leakage_override(request: HttpRequest, actor: Actor, name: str) -> HttpRespo
         return refused(request, problem, page_url("evaluations:leakage", actor, name))
     return done(
         request,
-        "It may be used in spite of the leaks; the reason stays here.",
+        "Leaks allowed for this version; the reason is recorded",
         page_url("evaluations:leakage", actor, name),
     )

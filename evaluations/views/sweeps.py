@@ -1,4 +1,4 @@
-"""Page of a new model sweep."""
+"""The page of a new model sweep."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,14 +25,14 @@ FIELDS = (
     "margin",
     "scorers_json",
 )
-NEW = {"split": "test", "repetitions": "1", "leaked": "mark", "margin": "0.02"}
+DEFAULTS = {"split": "test", "repetitions": "1", "leaked": "mark", "margin": "0.02"}
 
 
 @in_project
 def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     actor.require(Right.EDIT)
     source = request.POST if request.method == "POST" else request.GET
-    values: dict[str, Any] = {name: source.get(name, NEW.get(name, ""))[:20_000] for name in FIELDS}
+    values: dict[str, Any] = {name: source.get(name, DEFAULTS.get(name, ""))[:20_000] for name in FIELDS}
     values["scorers"], values["models"] = (
         source.getlist("scorers")[:50],
         source.getlist("models")[: comparisons.MAX_RUNS + 1],
@@ -58,11 +58,11 @@ def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         return page(request, actor, "evaluations/comparisons/sweep_new.html", context, status=problem.kind.status)
     for run in sweep.swept_runs.order_by("id"):
         tasks.start_run(run)
-    return done(request, "The runs wait for a worker.", page_url("evaluations:comparison-detail", actor, sweep.pk))
+    return done(request, "Model sweep started", page_url("evaluations:comparison-detail", actor, sweep.pk))
 
 
 def _document(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed, as the API takes it."""
+    """Return what was typed as a document of the API."""
     document: dict[str, Any] = {name: values[name].strip() for name in ("prompt", "dataset", "split", "leaked")}
     for name in ("prompt", "dataset"):
         if not document[name]:
@@ -82,4 +82,4 @@ def number_field(text: str, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise sentence_at(name, f"{text[:50]!r} is no number.") from None
+        raise sentence_at(name, f"{text[:50]!r} is not a number.") from None

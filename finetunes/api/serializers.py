@@ -20,7 +20,7 @@ from finetunes.models import (
 )
 from finetunes.presentation import inputs_with_addresses
 from finetunes.providers.jsonl import Method
-from finetunes.providers.states import PROTOCOLS
+from finetunes.providers.protocols import PROTOCOLS
 from finetunes.strategy import evidence
 from finetunes.strategy import policy as policies
 from infra.serializer_fields import AnyField, Input, ObjectField, Text

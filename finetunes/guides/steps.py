@@ -124,7 +124,7 @@ def _benchmark(guide: Guide, run: Run | None) -> GuideStep:
         "quality": guide.quality,
         "cost_per_call_usd": None if guide.cost_per_call_usd is None else float(guide.cost_per_call_usd),
     }
-    results = slas.level_results(run.summary or {}, levels)
+    results = slas.sla_results(run.summary or {}, levels)
     missed = [slas.TITLES[result.name].lower() for result in results if not result.is_met]
     outcome = f"falls short on {', '.join(missed)}" if missed else "reaches what it has to"
     page = Link("evaluations:run-detail", (run.pk,))
@@ -137,12 +137,12 @@ def _weigh(guide: Guide, recommendation: StrategyRecommendation | None) -> Guide
         return GuideStep("Thresholds and costs", about, [Fact(is_there=False, text="Choose a prompt first.")])
     page = Link("finetunes:strategy", (guide.prompt.name,))
     calls = usage.usage_of_prompt(guide.prompt).total.calls
-    volume_text = f"{calls:,} live calls say the volume." if calls else "No call is reported: enter the volume."
+    calls_text = f"{calls:,} live calls say the volume." if calls else "No call is reported: enter the volume."
     return GuideStep(
         "Thresholds and costs",
         about,
         [
-            Fact(bool(calls) or recommendation is not None, volume_text, Link("inference:live", (guide.prompt.name,))),
+            Fact(bool(calls) or recommendation is not None, calls_text, Link("inference:live", (guide.prompt.name,))),
             Fact(
                 recommendation is not None,
                 _recommendation_text(recommendation),

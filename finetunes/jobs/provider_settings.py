@@ -14,8 +14,8 @@ from evaluations.models import Capability, Provider, ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.providers.chat import CallError, Remedy
 from finetunes.models import FineTuningPrice, FineTuningSettings
-from finetunes.providers.base import TuningClient
-from finetunes.providers.states import PROTOCOLS, Protocol, protocol_of
+from finetunes.providers.base import TuningClient, TuningProtocol
+from finetunes.providers.protocols import PROTOCOLS, protocol_of
 from infra import encryption
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -32,7 +32,7 @@ def settings_for(provider: Provider) -> FineTuningSettings:
     return FineTuningSettings.objects.get_or_create(provider=provider, defaults={"protocol": protocol.name})[0]
 
 
-def protocol_for(fine_tuning: FineTuningSettings) -> Protocol:
+def protocol_for(fine_tuning: FineTuningSettings) -> TuningProtocol:
     return PROTOCOLS[fine_tuning.protocol]
 
 
@@ -131,16 +131,13 @@ def call_provider(
 ) -> Answer:
     """Call a provider and return its answer; raises CallError where there is none within so many seconds (by default
     some times its timeout, which counts from byte to byte)."""
-    # Imported here: the client is for workers.
-    from finetunes.providers.openai_tuning import connect  # noqa: PLC0415
-
     protocol = protocol_for(settings_for(provider))
 
     async def go() -> Answer:
         endpoint = providers.endpoint(provider, 1)
         total_seconds = seconds or MAX_TIMEOUTS * endpoint.timeout_seconds
         try:
-            async with asyncio.timeout(total_seconds), connect(endpoint, providers.destinations(), protocol) as tuning:
+            async with asyncio.timeout(total_seconds), protocol.connect(endpoint, providers.destinations()) as tuning:
                 return await call(tuning)
         except TimeoutError:
             raise CallError("call.timeout", "The provider did not finish its answer in time.", Remedy.RETRY) from None

@@ -27,7 +27,7 @@ from finetunes.providers import curves
 from finetunes.providers.base import UPLOAD_SECONDS, CreateRequest, RemoteCheckpoint, RemoteEvent, RemoteJob
 from finetunes.providers.curves import CurvePoint
 from finetunes.providers.jsonl import Method
-from finetunes.providers.states import FINAL_STATES, STATES_AT_PROVIDER, JobState, state_for_status
+from finetunes.providers.states import FINAL_STATES, STATES_AT_PROVIDER, JobState
 from finetunes.training_sets import lifecycle as training_sets
 from finetunes.training_sets.estimates import MILLION
 from infra import work
@@ -230,9 +230,7 @@ def _create_job(lease: Lease[FineTune]) -> _StepResult:
 
 
 def _attach(job: FineTune, remote: RemoteJob) -> _StepResult:
-    state = state_for_status(
-        provider_settings.protocol_for(provider_settings.settings_for(job.model.provider)), remote.status
-    )
+    state = _state_for_status(job, remote.status)
     # Whatever its state is by now, it is polled from its beginning.
     first = JobState.RUNNING if state == JobState.RUNNING else JobState.QUEUED
     members = {
@@ -269,9 +267,7 @@ def _poll(lease: Lease[FineTune]) -> _StepResult:
         raise
     events = provider_settings.call_provider(job.model.provider, lambda tuning: tuning.events(job.remote_id))
     new_event_count = _save_events(job, events)
-    state = state_for_status(
-        provider_settings.protocol_for(provider_settings.settings_for(job.model.provider)), remote.status
-    )
+    state = _state_for_status(job, remote.status)
     if state == JobState.SUCCEEDED and not remote.fine_tuned_model:
         return _needs_attention(job, "The provider says that it succeeded, and names no model.")
     if state in FINAL_STATES:
@@ -377,6 +373,10 @@ def _save_checkpoints(job: FineTune, checkpoints: list[RemoteCheckpoint]) -> Non
         ),
         ignore_conflicts=True,
     )
+
+
+def _state_for_status(job: FineTune, status: str) -> JobState | None:
+    return provider_settings.protocol_for(provider_settings.settings_for(job.model.provider)).state_for_status(status)
 
 
 _STEPS: dict[JobState, Callable[[Lease[FineTune]], _StepResult]] = {

@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
 
     operations = [
         *(pgtrigger.migrations.RemoveTrigger(model_name=model, name=name) for model, name in TRIGGERS),
+        migrations.RemoveConstraint("tuner", "tuner_dialect_is_known"),
         migrations.RenameModel("Tuner", "FineTuningSettings"),
         migrations.RenameModel("TuningPrice", "FineTuningPrice"),
         *(migrations.RenameField(model, old, new) for model, old, new in FIELDS),

@@ -16,10 +16,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RemoveConstraint(
             model_name='finetuningsettings',
-            name='tuner_dialect_is_known',
-        ),
-        migrations.RemoveConstraint(
-            model_name='finetuningsettings',
             name='tuner_jobs_1_to_100',
         ),
         migrations.RemoveConstraint(

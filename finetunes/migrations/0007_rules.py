@@ -59,9 +59,14 @@ class Migration(migrations.Migration):
             model_name='trainingset',
             trigger=pgtrigger.compiler.Trigger(name='refuse_change_when_over', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."state" IN (\'done\', \'failed\'))', func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='2591864dbef140df47cb2bcba8d54d0bc8461e0e', operation='UPDATE', pgid='pgtrigger_refuse_change_when_over_56ee3', table='finetunes_trainingset', when='BEFORE')),
         ),
+        migrations.AlterField(
+            model_name='finetuningsettings',
+            name='protocol',
+            field=models.CharField(choices=[('azure', 'Azure OpenAI'), ('compatible', 'Compatible with OpenAI'), ('openai', 'OpenAI'), ('sandbox', 'Sandbox')], max_length=20),
+        ),
         migrations.AddConstraint(
             model_name='finetuningsettings',
-            constraint=models.CheckConstraint(condition=models.Q(('protocol__in', ['openai', 'azure', 'compatible', 'sandbox'])), name='fine_tuning_protocol_is_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('protocol__in', ['azure', 'compatible', 'openai', 'sandbox'])), name='fine_tuning_protocol_is_known'),
         ),
         migrations.AddConstraint(
             model_name='finetuningsettings',

@@ -3,7 +3,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from evaluations.models import Provider, ProviderModel
-from finetunes.providers.states import PROTOCOLS
+from finetunes.providers.protocols import PROTOCOLS
 from infra.triggers import insert_only
 
 

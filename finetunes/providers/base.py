@@ -4,12 +4,18 @@ An engine on one's own machine can be such a provider: nothing here assumes a cl
 (evaluations.providers.chat).
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
+from evaluations.providers.chat import Endpoint
+from evaluations.providers.outbound import Destinations
 from finetunes.providers.curves import CurvePoint
 from finetunes.providers.jsonl import Method
+from finetunes.providers.states import JobState
 
 # The longest upload of a file.
 UPLOAD_SECONDS = 540.0
@@ -90,3 +96,49 @@ class TuningClient(Protocol):
     async def checkpoints(self, key: str) -> list[RemoteCheckpoint]: ...
 
     async def result(self, file: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class TuningProtocol:
+    """How a kind of provider tunes: what its statuses mean, and its limits. Pure data; the client is loaded when it is
+    used.
+
+    `closes` is the day from which it accepts no new jobs; `max_suffix_length` bounds the part of the model's name that
+    can be chosen; `keeps_metadata` says whether jobs carry the metadata that we send; `deploys` whether a tuned model
+    has to be deployed by hand before it answers; `hosts` are the ends of addresses by which it is recognised.
+    """
+
+    name: str
+    title: str
+    statuses: Mapping[str, JobState]
+    max_suffix_length: int = 64
+    keeps_metadata: bool = True
+    deploys: bool = False
+    closes: date | None = None
+    hosts: Sequence[str] = ()
+    # The module whose `connect` opens a client.
+    client: str = "finetunes.providers.openai_tuning"
+
+    def connect(self, endpoint: Endpoint, destinations: Destinations) -> AbstractAsyncContextManager[TuningClient]:
+        """Open a client for the time of some calls; its library is loaded with it."""
+        opened: AbstractAsyncContextManager[TuningClient] = importlib.import_module(self.client).connect(
+            endpoint, destinations, self
+        )
+        return opened
+
+    def state_for_status(self, status: str) -> JobState | None:
+        """Return the state that a provider's status stands for, or None for an unknown status."""
+        return self.statuses.get(status.strip().lower())
+
+
+# What servers with OpenAI's wire say of a job.
+OPENAI_STATUSES: Mapping[str, JobState] = {
+    "validating_files": JobState.QUEUED,
+    "queued": JobState.QUEUED,
+    "pending": JobState.QUEUED,
+    "running": JobState.RUNNING,
+    "succeeded": JobState.SUCCEEDED,
+    "failed": JobState.FAILED,
+    "cancelled": JobState.CANCELLED,
+    "canceled": JobState.CANCELLED,
+}

@@ -1,7 +1,7 @@
 """Fine-tuning client for any server that speaks OpenAI's protocol. Pure.
 
 OpenAI's library validates no answers and would repeat a paid create request after a timeout, so each answer is read
-here, and nothing is retried (evaluations.providers.openai_chat does the same for chat).
+here, and nothing is retried (evaluations.providers.openai_client).
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +12,7 @@ import httpx2
 import openai
 
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
-from evaluations.providers.openai_chat import garbled_error, open_client, read_object, translate_error
+from evaluations.providers.openai_client import garbled_error, open_client, read_object, translate_error
 from evaluations.providers.outbound import Destinations
 from finetunes.providers.base import (
     CLIENT_REFERENCE,
@@ -21,9 +21,9 @@ from finetunes.providers.base import (
     RemoteCheckpoint,
     RemoteEvent,
     RemoteJob,
+    TuningProtocol,
 )
 from finetunes.providers.curves import read_point
-from finetunes.providers.states import Protocol
 
 PAGE = 100
 # A provider with more jobs than this in a row that are not ours has something wrong with its pages.
@@ -36,7 +36,9 @@ MAX_TOKENS, MAX_TIMESTAMP = 10**12, 8_000_000_000
 
 
 @asynccontextmanager
-async def connect(endpoint: Endpoint, destinations: Destinations, protocol: Protocol) -> AsyncIterator["OpenAITuning"]:
+async def connect(
+    endpoint: Endpoint, destinations: Destinations, protocol: TuningProtocol
+) -> AsyncIterator["OpenAITuning"]:
     """Open a client; its connections are closed at the end."""
     async with open_client(endpoint, destinations) as client:
         yield OpenAITuning(client, protocol)
@@ -45,7 +47,7 @@ async def connect(endpoint: Endpoint, destinations: Destinations, protocol: Prot
 class OpenAITuning:
     """Implementation of finetunes.providers.base.TuningClient."""
 
-    def __init__(self, client: openai.AsyncOpenAI, protocol: Protocol) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, protocol: TuningProtocol) -> None:
         self._client = client
         self._protocol = protocol
 

@@ -71,10 +71,10 @@ def knowledge_advisory(pairs: Iterable[tuple[str, str]]) -> Advisory | None:
     judged = [(question, answer) for question, answer in pairs if len(answer) >= MIN_JUDGED_LENGTH]
     if len(judged) < MIN_JUDGED:
         return None
-    often = Counter(word for _, answer in judged for word in set(_facts_in(answer)))
-    most = max(1, round(RARE_RATIO * len(judged)))
+    uses = Counter(word for _, answer in judged for word in set(_facts_in(answer)))
+    max_uses = max(1, round(RARE_RATIO * len(judged)))
     with_new = sum(
-        any(often[word] <= most and word.lower() not in question.lower() for word in _facts_in(answer))
+        any(uses[word] <= max_uses and word.lower() not in question.lower() for word in _facts_in(answer))
         for question, answer in judged
     )
     share = with_new / len(judged)

@@ -1,4 +1,4 @@
-"""Pages of cross-validations: one begins on its training set's page, and is watched here."""
+"""Pages of cross-validations. A cross-validation is started on the page of its training set."""
 
 from typing import Any
 
@@ -26,28 +26,28 @@ def cross_validation_new(request: HttpRequest, actor: Actor, key: int) -> HttpRe
             "folds": whole(request.POST.get("folds", "").strip()),
             "budget_usd": request.POST.get("budget_usd", "").strip() or None,
         }
-        asked = cross_validation.read_request(actor.project, document)
-        made = cross_validation.begin(actor, training_set, **asked)
+        settings = cross_validation.read_request(actor.project, document)
+        validation = cross_validation.begin(actor, training_set, **settings)
     except Problem as problem:
         return refused(request, problem, page_url("finetunes:set-detail", actor, key))
     start(tasks.sweep)
-    told = "The folds are being tuned. You can leave this page; it goes on by itself."
-    return done(request, told, page_url("finetunes:cross-validation-detail", actor, made.pk))
+    sentence = "Cross-validation started"
+    return done(request, sentence, page_url("finetunes:cross-validation-detail", actor, validation.pk))
 
 
 @in_project
 def cross_validation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    found = cross_validation.get_cross_validation(actor.project, key)
-    return page(request, actor, "finetunes/cross_validation_detail.html", {"section": "finetunes", **_shown(found)})
+    context = _context(cross_validation.get_cross_validation(actor.project, key))
+    return page(request, actor, "finetunes/cross_validation_detail.html", {"section": "finetunes", **context})
 
 
 @in_project
 def cross_validation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """How far it is, for a page that waits."""
-    found = cross_validation.get_cross_validation(actor.project, key)
-    if found.is_over:
+    """Show the progress of a cross-validation to a page that waits."""
+    validation = cross_validation.get_cross_validation(actor.project, key)
+    if validation.is_over:
         return HttpResponseClientRefresh()
-    context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(found)}
+    context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_context(validation)}
     return render(request, "finetunes/_folds.html", context)
 
 
@@ -59,9 +59,9 @@ def cross_validation_cancel(request: HttpRequest, actor: Actor, key: int) -> Htt
         cross_validation.cancel(actor, cross_validation.get_cross_validation(actor.project, key))
     except Problem as problem:
         return refused(request, problem, address)
-    return done(request, "It is being ended.", address)
+    return done(request, "Cancelling", address)
 
 
-def _shown(found: CrossValidation) -> dict[str, Any]:
-    rows = cross_validation.fold_progress(found)
-    return {"found": found, "rows": rows, "cost_usd": cross_validation.tuning_cost(rows)}
+def _context(validation: CrossValidation) -> dict[str, Any]:
+    rows = cross_validation.fold_progress(validation)
+    return {"validation": validation, "rows": rows, "cost_usd": cross_validation.tuning_cost(rows)}

@@ -1,4 +1,4 @@
-"""Pages of guides: tasks on their way, and one task's steps with what is missing."""
+"""Pages of guides: the list, and one task's steps with their facts."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from registry.views.frame import decimal, done, errors_of, in_project, page, pag
 
 FIELDS = ("name", "prompt", "dataset", "latency_ms", "quality", "cost_per_call_usd")
 DOMAIN_FIELDS = {"prompt.not_found": "prompt", "dataset.not_found": "dataset"}
-SHOWN = 100
+MAX_GUIDES_SHOWN = 100
 
 
 def _typed(values: dict[str, str]) -> dict[str, Any]:
-    """What was typed; an empty field asks for nothing."""
+    """Return what was typed; an empty field is no target."""
     document: dict[str, Any] = dict(values)
     for name in ("latency_ms", "quality", "cost_per_call_usd"):
         number = decimal(values[name]) if values[name] else None
@@ -36,26 +36,28 @@ def _offered(actor: Actor) -> dict[str, Any]:
 
 @in_project
 def guide_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """All guides. With POST, a new one."""
+    """List the guides. With POST, create one."""
     context: dict[str, Any] = {"section": "strategy", "values": {}}
     status = 200
     if request.method == "POST":
         values = {name: request.POST.get(name, "")[:200].strip() for name in FIELDS}
         try:
-            made = guides.define(actor, values["name"], _typed(values))
-            return done(
-                request, "Begun. It can be left at any step.", page_url("finetunes:guide-detail", actor, made.name)
-            )
+            guide = guides.define(actor, values["name"], _typed(values))
+            sentence = f"Guide {guide.name} created"
+            return done(request, sentence, page_url("finetunes:guide-detail", actor, guide.name))
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
             status = problem.kind.status
-    context |= {"rows": guides.guides_with_related().filter(project=actor.project)[:SHOWN], **_offered(actor)}
+    context |= {
+        "rows": guides.guides_with_related().filter(project=actor.project)[:MAX_GUIDES_SHOWN],
+        **_offered(actor),
+    }
     return page(request, actor, "finetunes/guide_list.html", context, status=status)
 
 
 @in_project
 def guide_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """A task's steps. With POST, what it has to reach changes."""
+    """Show the steps of a task. With POST, change its definition."""
     guide = guides.get_guide(actor.project, name)
     values = {
         "prompt": guide.prompt.name if guide.prompt else "",
@@ -67,10 +69,10 @@ def guide_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     context: dict[str, Any] = {"section": "strategy", "guide": guide, "values": values}
     status = 200
     if request.method == "POST":
-        values = {one: request.POST.get(one, "")[:200].strip() for one in FIELDS if one != "name"}
+        values = {field: request.POST.get(field, "")[:200].strip() for field in FIELDS if field != "name"}
         try:
             guides.define(actor, name, _typed(values))
-            return done(request, "Kept.", page_url("finetunes:guide-detail", actor, name))
+            return done(request, "Guide saved", page_url("finetunes:guide-detail", actor, name))
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem, DOMAIN_FIELDS)}
             status = problem.kind.status

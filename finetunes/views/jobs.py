@@ -1,6 +1,7 @@
-"""Pages of jobs: the list, one job from its draft to the promotion of what came out, and a provider's tuning."""
+"""Pages of fine-tune jobs: the list, one job from draft to promotion, and a provider's settings."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,8 @@ from finetunes.jobs import lifecycle as jobs
 from finetunes.models import FineTune, TunedModel
 from finetunes.providers import curves
 from finetunes.providers.curves import CurvePoint
-from finetunes.providers.states import PROTOCOLS, JobState
+from finetunes.providers.protocols import PROTOCOLS
+from finetunes.providers.states import JobState
 from finetunes.training_sets import lifecycle as training_sets
 from finetunes.views.path import path
 from infra.charts import CurveChart, curve_chart
@@ -27,9 +29,9 @@ from registry.models import Environment
 from registry.promotions import environments
 from registry.views.frame import PAGE_SIZE, done, in_project, only_post, page, page_url, refused, whole
 
-EVENTS_SHOWN = 50
-POINTS_SHOWN = 200
-SETS_SHOWN = 20
+MAX_EVENTS_SHOWN = 50
+MAX_POINTS_SHOWN = 200
+MAX_SETS_SHOWN = 20
 LOSSES = (("training loss", "train_loss"), ("validation loss", "valid_loss"))
 ACCURACIES = (("training accuracy", "train_accuracy"), ("validation accuracy", "valid_accuracy"))
 
@@ -41,15 +43,15 @@ def job_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     models = list(
         tuned_models.tuned_models_with_related()
         .filter(project=actor.project, job__cross_validation=None)
-        .order_by("-id")[:SETS_SHOWN]
+        .order_by("-id")[:MAX_SETS_SHOWN]
     )
     sets = training_sets.training_sets_with_related().filter(project=actor.project, jobs=None, folds=0).order_by("-id")
     context = {
         "section": "finetunes",
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
-        "stale": [(model, why) for model in models if (why := tuned_models.retuning_reasons(model))],
-        "sets": sets[:SETS_SHOWN],
-        "folds": folds[:SETS_SHOWN],
+        "stale": [(model, reasons) for model in models if (reasons := tuned_models.retuning_reasons(model))],
+        "sets": sets[:MAX_SETS_SHOWN],
+        "folds": folds[:MAX_SETS_SHOWN],
     }
     return page(request, actor, "finetunes/job_list.html", context)
 
@@ -60,7 +62,7 @@ def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     model = tuned_models.tuned_model_of_job(job)
     context = {
         "section": "finetunes",
-        **_shown(job),
+        **_progress(job),
         "steps": path(actor, job=job),
         "tuned": model,
         "tuned_ends": tuned_models.end_date(model) if model else None,
@@ -68,7 +70,8 @@ def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
         "stale": tuned_models.retuning_reasons(model) if model else [],
         "ends": provider_settings.shutdown_warnings(job.model) if not job.is_over else [],
         "environments": Environment.objects.filter(project=actor.project).order_by("position"),
-        "advice": jobs.estimate_with_advisories(job.training_set, job.model, _given(job)) if job.state == JobState.DRAFT else None,
+        "advice": _advice(job) if job.state == JobState.DRAFT else None,
+        "again_address": _again_address(actor, job),
     }
     return page(request, actor, "finetunes/job_detail.html", context)
 
@@ -84,24 +87,37 @@ def _measured(model: TunedModel | None) -> dict[str, Any]:
     }
 
 
-def _given(job: FineTune) -> dict[str, Any]:
-    return {name: value for name, value in job.hyperparameters.items() if value is not None}
+def _advice(job: FineTune) -> Any:
+    hyperparameters = {name: value for name, value in job.hyperparameters.items() if value is not None}
+    return jobs.estimate_with_advisories(job.training_set, job.model, hyperparameters)
 
 
-def _shown(job: FineTune) -> dict[str, Any]:
+def _again_address(actor: Actor, job: FineTune) -> str:
+    """Return the address of the form for a new training set, filled in with this job's prompt and dataset."""
+    training_set = job.training_set
+    values = {
+        "prompt": f"{training_set.source.prompt.name}@latest",
+        "dataset": training_set.dataset_version.dataset.name,
+    }
+    return f"{page_url('finetunes:set-new', actor)}?{urlencode(values, safe='@')}"
+
+
+def _progress(job: FineTune) -> dict[str, Any]:
     points = [CurvePoint(row.step, row.values) for row in job.points.order_by("step")]
-    thin = curves.thin_points(points, POINTS_SHOWN)
+    thin = curves.thin_points(points, MAX_POINTS_SHOWN)
     return {
         "job": job,
         "loss": _chart(thin, "loss", "Loss", LOSSES),
         "accuracy": _chart(thin, "accuracy", "Accuracy of the next token", ACCURACIES),
-        "events": job.events.order_by("-id")[:EVENTS_SHOWN],
+        "events": job.events.order_by("-id")[:MAX_EVENTS_SHOWN],
         "checkpoints": job.checkpoints.order_by("step"),
     }
 
 
 def _chart(points: list[CurvePoint], key: str, title: str, names: tuple[tuple[str, str], ...]) -> CurveChart | None:
-    series = [(told, [(one.step, one.values[name]) for one in points if name in one.values]) for told, name in names]
+    series = [
+        (label, [(point.step, point.values[name]) for point in points if name in point.values]) for label, name in names
+    ]
     if not any(len(pairs) > 1 for _, pairs in series):
         return None
     return curve_chart(key, title, series, across="step")
@@ -109,50 +125,50 @@ def _chart(points: list[CurvePoint], key: str, title: str, names: tuple[tuple[st
 
 @in_project
 def job_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """How a job goes, for a page that waits; when its state changes the page is loaded again."""
+    """Show the progress of a job to a page that waits; the page is reloaded when the state changes."""
     job = jobs.get_job(actor.project, key)
     if job.state != request.GET.get("state"):
         return HttpResponseClientRefresh()
-    context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_shown(job)}
+    context = {"project": actor.project, "can": {"edit": actor.may(Right.EDIT)}, **_progress(job)}
     return render(request, "finetunes/_job_progress.html", context)
 
 
 @in_project
 def evaluation_wait(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """Whether a tuned model is measured, for a page that waits."""
+    """Show the evaluations of a tuned model to a page that waits."""
     job = jobs.get_job(actor.project, key)
     model = tuned_models.tuned_model_of_job(job)
-    found = _measured(model)
-    if found["evaluations"] and not found["waiting"]:
+    measured = _measured(model)
+    if measured["evaluations"] and not measured["waiting"]:
         return HttpResponseClientRefresh()
     can = {"edit": actor.may(Right.EDIT)}
-    context = {"project": actor.project, "can": can, "job": job, "tuned": model, **found}
+    context = {"project": actor.project, "can": can, "job": job, "tuned": model, **measured}
     return render(request, "finetunes/_evaluations.html", context)
 
 
 @in_project
 @only_post
 def job_act(request: HttpRequest, actor: Actor, key: int, verb: str) -> HttpResponse:
-    """Submit, cancel or retry."""
+    """Submit, cancel or retry a job."""
     address = page_url("finetunes:job-detail", actor, key)
     try:
         job = jobs.get_job(actor.project, key)
         match verb:
             case "submit":
                 jobs.submit(actor, job)
-                told = "Submitted. You can leave this page; it goes on by itself."
+                sentence = "Job submitted"
             case "cancel":
                 jobs.cancel(actor, job)
-                told = "It is being ended."
+                sentence = "Cancelling"
             case "retry":
                 jobs.retry(actor, job, budget_usd=request.POST.get("budget_usd", "").strip() or None)
-                told = "It goes on where it was."
+                sentence = "Job resumed"
             case _:
-                raise Problem("not_found", "There is nothing like that to do.")
+                raise Problem("not_found", "There is no such action.")
     except Problem as problem:
         return refused(request, problem, address)
     start(tasks.advance, key)
-    return done(request, told, address)
+    return done(request, sentence, address)
 
 
 @in_project
@@ -165,13 +181,13 @@ def job_deployed(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     except Problem as problem:
         return refused(request, problem, address)
     start(tasks.measure, model.pk)
-    return done(request, "It is being measured.", address)
+    return done(request, "Evaluation started", address)
 
 
 @in_project
 @only_post
 def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """Measure again where an evaluation came to nothing."""
+    """Evaluate again where an evaluation failed."""
     address = page_url("finetunes:job-detail", actor, key)
     try:
         model = tuned_models.require_tuned_model(jobs.get_job(actor.project, key))
@@ -179,7 +195,7 @@ def job_measure(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
             start(evaluating.work_on_run, run.pk)
     except Problem as problem:
         return refused(request, problem, address)
-    return done(request, "It is being measured.", address)
+    return done(request, "Evaluation started", address)
 
 
 @in_project
@@ -197,7 +213,7 @@ def job_publish(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 @in_project
 def fine_tuning_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """How a provider tunes, on its page."""
+    """Show the fine-tuning settings of a provider, on its page."""
     provider = providers.get_provider(actor.project, name)
     fine_tuning = provider_settings.settings_for(provider)
     models = provider.models.filter(tuned_as=None).order_by("name")[:200]
@@ -222,9 +238,9 @@ def fine_tuning_set(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     try:
         if request.POST.get("do") == "price":
             model = providers.get_model(actor.project, f"{provider.name}/{request.POST.get('model', '')}")
-            given = {one: request.POST.get(one, "") for one in ("training", "tuned_input", "tuned_output")}
-            provider_settings.set_price(actor, model, given)
-            return done(request, f"Tuning {model.name} costs that from today on.", address)
+            prices = {field: request.POST.get(field, "") for field in ("training", "tuned_input", "tuned_output")}
+            provider_settings.set_price(actor, model, prices)
+            return done(request, f"Price of tuning {model.name} saved", address)
         secret = request.POST.get("webhook_secret", "").strip()
         provider_settings.set_up(
             actor,
@@ -235,4 +251,4 @@ def fine_tuning_set(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
         )
     except Problem as problem:
         return refused(request, problem, address)
-    return done(request, "Kept.", address)
+    return done(request, "Fine-tuning settings saved", address)

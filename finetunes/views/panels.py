@@ -1,4 +1,4 @@
-"""A panel on a prompt's page: how much of every call the prompt is, which is where fine-tuning pays."""
+"""The panel on a prompt's page with its size against the budget, over which fine-tuning may pay."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,7 +15,7 @@ from registry.views.frame import in_project
 
 @in_project
 def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """Of what is live in production, else of the newest version."""
+    """Show the size of the live version in production, else of the newest version."""
     prompt = prompts.get_prompt(actor.project, name)
     live = Release.objects.filter(prompt=prompt, environment__name=DEFAULT_ENVIRONMENT).select_related("version")
     release = live.order_by("-number").first()
@@ -23,7 +23,12 @@ def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if version is None:
         raise Problem("prompt.no_versions", f"{name} has no version yet.")
     examples = lint.Subject(version.content, frozenset(), version.tokens).example_count
-    newest = tuned_models.tuned_models_with_related().filter(job__training_set__source__prompt=prompt).order_by("-id").first()
+    newest = (
+        tuned_models.tuned_models_with_related()
+        .filter(job__training_set__source__prompt=prompt)
+        .order_by("-id")
+        .first()
+    )
     context = {
         "project": actor.project,
         "prompt": prompt,

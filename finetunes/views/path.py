@@ -1,4 +1,4 @@
-"""The guided path from data to a published model: its steps, and which of them a page is at."""
+"""The steps from data to a published model, and the step that a page is at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TITLES = ("Readiness", "Build", "Validate", "Estimate", "Submit", "Watch", "Comp
 
 @dataclass(frozen=True)
 class PathStep:
-    """`state` is done, here or ahead; `address` is empty where there is nothing to see yet."""
+    """A step; `state` is done, here or ahead; `address` is empty where there is no page yet."""
 
     title: str
     state: str
@@ -21,7 +21,7 @@ class PathStep:
 
 
 def path(actor: Actor, training_set: TrainingSet | None = None, job: FineTune | None = None) -> Sequence[PathStep]:
-    """The steps of a fine-tune that has come as far as these rows."""
+    """Return the steps of a fine-tune that has got as far as these rows."""
     training_set = job.training_set if job else training_set
     here = _place(training_set, job)
     set_page = page_url("finetunes:set-detail", actor, training_set.pk) if training_set else ""

@@ -1,4 +1,4 @@
-"""Pages of strategy: what is recommended for a prompt and why, what-if, what was recommended before, and reports."""
+"""Pages of strategy: the recommendation for a prompt with its evidence, what-if, saved recommendations and reports."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,49 +39,52 @@ from registry.views.frame import (
     whole,
 )
 
-# What can be moved, each by a factor of ten either way in forty steps; what nobody has measured is typed in.
+# Inputs with a slider, each by a factor of ten either way in forty steps; unmeasured ones are typed in.
 SLIDERS = ("monthly_tokens", "latency_ms", "format_error_rate", "dev_cost_hours", "prompt_price", "tuned_price")
-FURTHEST, STEPS_A_TENFOLD = 20, 20
+MAX_STEP, STEPS_A_TENFOLD = 20, 20
 FLAGS = ("dynamic_knowledge", "complex_reasoning", "consistent_style")
 POINTS = 24
-HISTORY_SHOWN = 10
+MAX_HISTORY_SHOWN = 10
 
 
 @in_project
 def strategy_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """The answer first, then what it rests on. With POST, it is kept."""
+    """Show the recommendation for a prompt with its evidence. With POST, save it."""
     prompt = prompts.get_prompt(actor.project, name)
-    environment = environments.get_environment(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
+    environment = environments.get_environment(
+        actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT
+    ).name
     if request.method == "POST":
         try:
             typed = _typed(actor, name, environment, request.POST)
-            made = recommendations.recommend(actor, prompt=prompt, environment=environment, inputs=typed)
+            recommendation = recommendations.recommend(actor, prompt=prompt, environment=environment, inputs=typed)
         except Problem as problem:
             return refused(request, problem, page_url("finetunes:strategy", actor, name))
-        return done(
-            request, "Kept, with all that it rests on.", page_url("finetunes:recommendation-detail", actor, made.pk)
-        )
+        address = page_url("finetunes:recommendation-detail", actor, recommendation.pk)
+        return done(request, "Recommendation saved, with its evidence", address)
     try:
-        context = _answered(actor, name, environment, request.GET)
+        context = _answer_context(actor, name, environment, request.GET)
     except Problem as problem:
         return refused(request, problem, _prompt_page(actor, name))
-    known: PromptEvidence = context["known"]
+    prompt_evidence: PromptEvidence = context["prompt_evidence"]
     context |= {
         "section": "prompts",
         "environment": environment,
-        "benchmark": _benchmark(known, recommendations.current_policy(actor.project)[0]),
+        "benchmark": _benchmark(prompt_evidence, recommendations.current_policy(actor.project)[0]),
         "published": benchmarks.PUBLISHED,
-        "checklist": checklist_rows(checklist_for(known), actor.project.slug),
-        "history": _history(known),
+        "checklist": checklist_rows(checklist_for(prompt_evidence), actor.project.slug),
+        "history": _history(prompt_evidence),
     }
     return page(request, actor, "finetunes/strategy.html", context)
 
 
 @in_project
 def strategy_answer(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """The answer alone, while somebody moves what it rests on."""
-    environment = environments.get_environment(actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT).name
-    context = _answered(actor, name, environment, request.GET)
+    """Show the recommendation alone, while the user moves its inputs."""
+    environment = environments.get_environment(
+        actor.project, request.GET.get("environment") or DEFAULT_ENVIRONMENT
+    ).name
+    context = _answer_context(actor, name, environment, request.GET)
     return render(request, "finetunes/_strategy_answer.html", {"project": actor.project, **context})
 
 
@@ -89,79 +92,82 @@ def _prompt_page(actor: Actor, name: str) -> str:
     return f"/p/{actor.project.slug}/prompts/{name}/"
 
 
-def _answered(actor: Actor, name: str, environment: str, given: Mapping[str, str]) -> dict[str, Any]:
+def _answer_context(actor: Actor, name: str, environment: str, form: Mapping[str, str]) -> dict[str, Any]:
     prompt = prompts.get_prompt(actor.project, name)
     plain = recommendations.draft(actor.project, prompt=prompt, environment=environment)
-    typed, faults = _read(plain.inputs, given)
-    asked: dict[str, Any] = {"prompt": prompt, "environment": environment}
-    found = recommendations.draft(actor.project, **asked, inputs=typed) if typed else plain
-    known = found.prompt_evidence
-    policy = Policy(**found.members)
+    typed, faults = _read(plain.inputs, form)
+    draft = plain
+    if typed:
+        draft = recommendations.draft(actor.project, prompt=prompt, environment=environment, inputs=typed)
+    prompt_evidence = draft.prompt_evidence
+    policy = Policy(**draft.members)
     return {
         "prompt": prompt,
-        "known": known,
-        "version": known.version if known else None,
-        "result": found.result,
-        "is_simulation": known.is_simulation if known else False,
-        "seeded": _seeded(actor, found),
+        "prompt_evidence": prompt_evidence,
+        "version": prompt_evidence.version if prompt_evidence else None,
+        "result": draft.result,
+        "is_simulation": prompt_evidence.is_simulation if prompt_evidence else False,
+        "published_result": _published_result(actor, draft),
         "moved": bool(typed),
         "faults": faults,
         "inputs": [
-            (key, kind, _with_address(actor, found.inputs[key]), _shown(key, found.inputs[key]))
+            (key, kind, _with_address(actor, draft.inputs[key]), _figure_text(key, draft.inputs[key]))
             for key, kind in INPUTS.items()
-            if key in found.inputs
+            if key in draft.inputs
         ],
         "sliders": [
-            (key, INPUTS[key], given.get(f"w-{key}", "0"), decision.format_amount(found.inputs[key].value, key))
+            (key, INPUTS[key], form.get(f"w-{key}", "0"), decision.format_amount(draft.inputs[key].value, key))
             for key in SLIDERS
             if key in plain.inputs
         ],
-        "unknown": [
-            (key, INPUTS[key], decision.unit_title(key), given.get(f"t-{key}", ""))
+        "unmeasured": [
+            (key, INPUTS[key], decision.unit_title(key), form.get(f"t-{key}", ""))
             for key in SLIDERS
             if key not in plain.inputs
         ],
-        "flags": [(key, INPUTS[key], bool(given.get(f"f-{key}"))) for key in FLAGS],
-        "crossing": _crossing(found, policy),
-        "totals": _totals(found),
-        "levels": _levels(found, policy),
+        "flags": [(key, INPUTS[key], bool(form.get(f"f-{key}"))) for key in FLAGS],
+        "crossing": _crossing(draft, policy),
+        "totals": _totals(draft),
+        "limits": _limits(draft, policy),
         "policy": policy,
-        "policy_number": found.number,
+        "policy_number": draft.number,
     }
 
 
-def _typed(actor: Actor, name: str, environment: str, given: Mapping[str, str]) -> dict[str, Any]:
+def _typed(actor: Actor, name: str, environment: str, form: Mapping[str, str]) -> dict[str, Any]:
     prompt = prompts.get_prompt(actor.project, name)
     plain = recommendations.draft(actor.project, prompt=prompt, environment=environment)
-    typed, faults = _read(plain.inputs, given)
+    typed, faults = _read(plain.inputs, form)
     if faults:
         raise Problem("strategy.invalid", faults[0])
     return typed
 
 
-def _read(known: Mapping[str, Figure], given: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """What was moved or typed in; what cannot be read is said and left out."""
+def _read(measured: Mapping[str, Figure], form: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Read what was moved or typed in; what cannot be read is left out, with a fault."""
     typed: dict[str, Any] = {}
     faults: list[str] = []
     for key in SLIDERS:
-        text = (given.get(f"w-{key}") if key in known else given.get(f"t-{key}")) or ""
+        text = (form.get(f"w-{key}") if key in measured else form.get(f"t-{key}")) or ""
         number = decimal(text) if text.strip() else 0.0
         if number is None:
             faults.append(f"{INPUTS[key].title} is not a number: {text[:40]}")
             continue
-        if not number and (key in known or not text.strip()):
+        if not number and (key in measured or not text.strip()):
             continue
-        if key in known:
-            step = max(-FURTHEST, min(FURTHEST, number))
-            typed[key] = min(known[key].value * 10 ** (step / STEPS_A_TENFOLD), INPUTS[key].maximum)
+        if key in measured:
+            step = max(-MAX_STEP, min(MAX_STEP, number))
+            typed[key] = min(measured[key].value * 10 ** (step / STEPS_A_TENFOLD), INPUTS[key].maximum)
         else:
             typed[key] = number
-    typed |= {key: True for key in FLAGS if given.get(f"f-{key}")}
+    typed |= {key: True for key in FLAGS if form.get(f"f-{key}")}
     try:
         evidence.read_inputs(typed)
     except Problem as problem:
-        said = [f"{INPUTS[one.pointer.rsplit('/', 1)[-1]].title}: {one.message}" for one in problem.faults]
-        return {}, [*faults, *said]
+        refused_inputs = [
+            f"{INPUTS[fault.pointer.rsplit('/', 1)[-1]].title}: {fault.message}" for fault in problem.faults
+        ]
+        return {}, [*faults, *refused_inputs]
     return typed, faults
 
 
@@ -169,7 +175,7 @@ def _with_address(actor: Actor, figure: Figure) -> Figure:
     return replace(figure, link=address_of(figure.link, actor.project.slug))
 
 
-def _shown(key: str, figure: Figure) -> str:
+def _figure_text(key: str, figure: Figure) -> str:
     value = decision.format_amount(figure.value, key)
     if figure.low == figure.high or figure.origin != Origin.MEASURED:
         return value
@@ -177,70 +183,77 @@ def _shown(key: str, figure: Figure) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _levels(found: RecommendationDraft, policy: Policy) -> list[tuple[str, str, str, str, bool | None, bool | None]]:
-    """(title, now, tuned, allowed, whether now is over, whether tuned is) of what has to stay within bounds."""
+def _limits(draft: RecommendationDraft, policy: Policy) -> list[tuple[str, str, str, str, bool | None, bool | None]]:
+    """Return the figures with a limit: title, now, tuned, limit, whether now is over it, whether tuned is."""
     rows = []
     for title, key, limit in (
         ("Mean latency", "latency_ms", policy.latency_sla_ms),
         ("Format errors", "format_error_rate", policy.format_error_rate),
     ):
-        figures = [found.inputs.get(key), found.inputs.get(f"tuned_{key}")]
-        shown = [decision.format_amount(one.value, key) if one else "–" for one in figures]
-        over = [one.value > limit if one else None for one in figures]
-        rows.append((title, *shown, decision.format_amount(limit, key), *over))
+        figures = [draft.inputs.get(key), draft.inputs.get(f"tuned_{key}")]
+        texts = [decision.format_amount(figure.value, key) if figure else "–" for figure in figures]
+        over = [figure.value > limit if figure else None for figure in figures]
+        rows.append((title, *texts, decision.format_amount(limit, key), *over))
     return rows  # type: ignore[return-value]
 
 
-def _seeded(actor: Actor, found: RecommendationDraft) -> Mapping[str, Any] | None:
-    """What the published function says of the same figures; None where it cannot be asked."""
+def _published_result(actor: Actor, draft: RecommendationDraft) -> Mapping[str, Any] | None:
+    """Return the result of the published function for the same figures; None where one of them is missing."""
     names = recommendations.METRICS
-    if any(called not in found.inputs for called in names.values()):
+    if any(key not in draft.inputs for key in names.values()):
         return None
-    metrics = {name: found.inputs[called].value for name, called in names.items()}
+    metrics = {name: draft.inputs[key].value for name, key in names.items()}
     return recommendations.draft(actor.project, metrics=metrics, policy=recommendations.PUBLISHED_POLICY).result
 
 
-def _crossing(found: RecommendationDraft, policy: Policy) -> CurveChart | None:
-    """Total cost against volume, up to some times what is asked now and what tuning takes to pay."""
-    volume = found.inputs.get("monthly_tokens")
-    even = found.result.get("break_even_tokens")
+def _crossing(draft: RecommendationDraft, policy: Policy) -> CurveChart | None:
+    """Plot total cost against volume, up to some multiple of the present and of the break-even volume."""
+    volume = draft.inputs.get("monthly_tokens")
+    even = draft.result.get("break_even_tokens")
     if volume is None:
         return None
     furthest = max(2 * volume.value, 2 * min(even or 0.0, 20 * volume.value), 1e6)
     volumes = [furthest * place / POINTS for place in range(POINTS + 1)]
-    lines = costs.totals_over_volume(found.inputs, policy, volumes, ("prompt", "fine-tune", "hybrid"))
-    series = [(one, [(tokens / 1e6, dollars) for tokens, dollars in pairs]) for one, pairs in lines.items()]
+    lines = costs.totals_over_volume(draft.inputs, policy, volumes, ("prompt", "fine-tune", "hybrid"))
+    series = [(name, [(tokens / 1e6, dollars) for tokens, dollars in pairs]) for name, pairs in lines.items()]
     title = f"US dollars in {policy.horizon_months:g} months"
     return curve_chart("crossing", title, series, across="million tokens a month")
 
 
-def _totals(found: RecommendationDraft) -> list[tuple[str, Mapping[str, float]]]:
-    ranges = found.result.get("tco_usd") or {}
-    rows = [(decision.TITLES[one], ranges[one]) for one in costs.APPROACHES if one in ranges]
+def _totals(draft: RecommendationDraft) -> list[tuple[str, Mapping[str, float]]]:
+    ranges = draft.result.get("tco_usd") or {}
+    rows = [(decision.TITLES[name], ranges[name]) for name in costs.APPROACHES if name in ranges]
     return sorted(rows, key=lambda row: row[1]["value"])
 
 
-def _benchmark(known: PromptEvidence, policy: Policy) -> list[benchmarks.BenchmarkRow]:
+def _benchmark(prompt_evidence: PromptEvidence, policy: Policy) -> list[benchmarks.BenchmarkRow]:
     candidates = (
-        (benchmarks.PROMPT, known.run),
-        (benchmarks.TUNED, known.tuned.candidate if known.tuned else None),
-        (benchmarks.RETRIEVAL, known.retrieval),
+        (benchmarks.PROMPT, prompt_evidence.run),
+        (benchmarks.TUNED, prompt_evidence.tuned.candidate if prompt_evidence.tuned else None),
+        (benchmarks.RETRIEVAL, prompt_evidence.retrieval),
     )
-    asked = ((known.run.summary or {}).get("tokens_in") or {}).get("value") if known.run else None
+    run_summary = (prompt_evidence.run.summary or {}) if prompt_evidence.run else {}
+    input_tokens = (run_summary.get("tokens_in") or {}).get("value")
     rows = []
     for approach, run in candidates:
         if run is None:
             continue
-        price = price_from_summary(run.summary or {}, asked)
+        price = price_from_summary(run.summary or {}, input_tokens)
         rows.append(benchmarks.measured_row(approach, run.summary or {}, price[0] if price else None, policy, run.pk))
     return rows
 
 
-def _history(known: PromptEvidence) -> list[tuple[StrategyRecommendation, recommendations.Outcome]]:
-    rows = recommendations.recommendations_with_related().filter(prompt=known.prompt).order_by("-id")[:HISTORY_SHOWN]
-    models = TunedModel.objects.filter(job__training_set__source__prompt=known.prompt, published__isnull=False)
+def _history(prompt_evidence: PromptEvidence) -> list[tuple[StrategyRecommendation, recommendations.Outcome]]:
+    rows = (
+        recommendations.recommendations_with_related()
+        .filter(prompt=prompt_evidence.prompt)
+        .order_by("-id")[:MAX_HISTORY_SHOWN]
+    )
+    models = TunedModel.objects.filter(
+        job__training_set__source__prompt=prompt_evidence.prompt, published__isnull=False
+    )
     published = list(models.values_list("published__created_at", flat=True))
-    return [(row, recommendations.outcome(row, known, published)) for row in rows]
+    return [(row, recommendations.outcome(row, prompt_evidence, published)) for row in rows]
 
 
 @in_project
@@ -256,22 +269,24 @@ def recommendation_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 @in_project
 def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """A recommendation as it was kept: what is printed, and what audits it."""
-    kept = recommendations.get_recommendation(actor.project, key)
-    again = recommendations.recompute(kept)
-    inputs, totals = evidence.inputs_from_dict(kept.inputs), kept.result.get("tco_usd")
+    """Show a saved recommendation, to print and to audit."""
+    recommendation = recommendations.get_recommendation(actor.project, key)
+    again = recommendations.recompute(recommendation)
+    inputs, totals = evidence.inputs_from_dict(recommendation.inputs), recommendation.result.get("tco_usd")
     context: dict[str, Any] = {
         "section": "strategy",
-        "kept": kept,
-        "result": kept.result,
-        "title": decision.TITLES.get(kept.strategy, kept.strategy),
+        "recommendation": recommendation,
+        "result": recommendation.result,
+        "title": decision.TITLES.get(recommendation.strategy, recommendation.strategy),
         "inputs": [
-            (name, INPUTS[name], _with_address(actor, figure), _shown(name, figure)) for name, figure in inputs.items()
+            (name, INPUTS[name], _with_address(actor, figure), _figure_text(name, figure))
+            for name, figure in inputs.items()
         ],
-        "is_same": again["strategy"] == kept.strategy and again["reasons"] == kept.result["reasons"],
-        "totals": [(decision.TITLES[one], totals[one]) for one in costs.APPROACHES if totals],
+        "is_same": again["strategy"] == recommendation.strategy
+        and again["reasons"] == recommendation.result["reasons"],
+        "totals": [(decision.TITLES[name], totals[name]) for name in costs.APPROACHES if totals],
     }
-    if kept.prompt_id:
+    if recommendation.prompt_id:
         context["configs"] = configs.configs_with_related().filter(project=actor.project)
         context["environments"] = Environment.objects.filter(project=actor.project).order_by("position")
     return page(request, actor, "finetunes/recommendation_detail.html", context)
@@ -280,35 +295,35 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
 @in_project
 @only_post
 def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """Open a promotion of an inference config that does what was recommended."""
+    """Request the promotion of an inference config that follows the recommendation."""
     address = page_url("finetunes:recommendation-detail", actor, key)
     try:
-        kept = recommendations.get_recommendation(actor.project, key)
+        recommendation = recommendations.get_recommendation(actor.project, key)
         config = configs.get_config(actor.project, request.POST.get("task", ""))
         environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
-        asked = config_proposals.propose_from(actor, config, kept, environment)
-        if asked is None:
-            sentence = "Nothing to propose: it is so already, one waits for review, or no tuned model is published yet."
+        promotion = config_proposals.propose_from(actor, config, recommendation, environment)
+        if promotion is None:
+            sentence = "Nothing to propose: it is followed already, a promotion is open, or no tuned model is published."
             raise Problem("config.nothing_new", sentence)
     except Problem as problem:
         return refused(request, problem, address)
-    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, asked.pk]))
+    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, promotion.pk]))
 
 
 @in_project
 def recommendation_report(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """The same as Markdown."""
-    kept = recommendations.get_recommendation(actor.project, key)
-    response = HttpResponse(report.markdown(kept), content_type="text/markdown; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="recommendation-{kept.pk}.md"'
+    """Return the recommendation as Markdown."""
+    recommendation = recommendations.get_recommendation(actor.project, key)
+    response = HttpResponse(report.markdown(recommendation), content_type="text/markdown; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="recommendation-{recommendation.pk}.md"'
     return response
 
 
 @in_project
 def policy_page(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """The project's numbers. With POST, their next version: what was changed of those that were seen."""
-    found, number = recommendations.current_policy(actor.project)
-    now = {name: f"{value:.12g}" for name, value in found.as_dict().items()}
+    """Show the policy of the project. With POST, save its next version, with the numbers that were changed."""
+    policy, number = recommendations.current_policy(actor.project)
+    now = {name: f"{value:.12g}" for name, value in policy.as_dict().items()}
     values = now
     context: dict[str, Any] = {"section": "strategy", "number": number}
     status = 200
@@ -316,12 +331,12 @@ def policy_page(request: HttpRequest, actor: Actor) -> HttpResponse:
         actor.require(Right.ADMINISTER)
         values = {name: request.POST.get(name, "")[:40].strip() for name in now}
         changed = {name: text for name, text in values.items() if text != now[name]}
-        given = {name: text if (value := decimal(text)) is None else value for name, text in changed.items()}
+        numbers = {name: text if (value := decimal(text)) is None else value for name, text in changed.items()}
         try:
-            recommendations.set_policy(actor, given, seen=whole(request.POST.get("seen", "")))
+            recommendations.set_policy(actor, numbers, seen=whole(request.POST.get("seen", "")))
             return done(
                 request,
-                "Recommendations go by these numbers from now on.",
+                "Policy saved",
                 page_url("finetunes:strategy-policy", actor),
             )
         except Problem as problem:

@@ -1,4 +1,4 @@
-"""The token audit: where a project's tokens go, by prompt and part, ranked by money."""
+"""The page of the token audit: a project's tokens by prompt and part, ranked by cost."""
 
 from django.http import HttpRequest, HttpResponse
 
@@ -13,8 +13,8 @@ from registry.views.frame import in_project, page
 @in_project
 def token_audit(request: HttpRequest, actor: Actor) -> HttpResponse:
     names = list(Environment.objects.filter(project=actor.project).order_by("position").values_list("name", flat=True))
-    wanted = request.GET.get("environment") or DEFAULT_ENVIRONMENT
-    environment = wanted if wanted in names else names[-1]
+    name = request.GET.get("environment") or DEFAULT_ENVIRONMENT
+    environment = name if name in names else names[-1]
     policy, _ = recommendations.current_policy(actor.project)
     rows = audits.audit_project(actor.project, policy, environment)
     context = {

@@ -1,4 +1,4 @@
-"""Pages of training sets: what one would be made of, building it, and what is in it."""
+"""Pages of training sets: the form for a new one, and one with its validation, files and the form of a job."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from registry.models import Prompt
 from registry.prompts import resolution
 from registry.views.frame import done, errors_of, in_project, page, page_url, whole
 
-MOST_OFFERED = 200
+MAX_OFFERED = 200
 FIELDS = ("prompt", "dataset", "instruction", "method", "pairs_from", "pairs_number")
 DOMAIN_FIELDS = {
     **dict.fromkeys(("prompt.not_found", "prompt.unknown_selector", "prompt.no_versions"), "prompt"),
@@ -38,12 +38,12 @@ DOMAIN_FIELDS = {
 }
 JOB_FIELDS = ("model", "n_epochs", "batch_size", "learning_rate_multiplier", "beta", "suffix", "budget_usd")
 SAMPLE_BYTES = 20_000
-SHOWN = 3
+MAX_LINES_SHOWN = 3
 
 
 @in_project
 def set_new(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """First what the data is like, then what is to be built of it."""
+    """Choose the data, with its readiness; then the settings of the training set."""
     actor.require(Right.EDIT)
     source = request.POST if request.method == "POST" else request.GET
     values: dict[str, Any] = {name: source.get(name, "")[:20_000] for name in FIELDS}
@@ -52,45 +52,46 @@ def set_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         "section": "finetunes",
         "values": values,
         "steps": path(actor),
-        "prompts": Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MOST_OFFERED],
-        "datasets": Dataset.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MOST_OFFERED],
+        "prompts": Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MAX_OFFERED],
+        "datasets": Dataset.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MAX_OFFERED],
     }
-    context |= _looked_up(actor, values, keep=request.method == "POST" or "instruction" in source)
+    context |= _choice_context(actor, values, keep=request.method == "POST" or "instruction" in source)
     if request.method != "POST":
         return page(request, actor, "finetunes/set_new.html", context)
     try:
-        made = training_sets.create(actor, **training_sets.read_request(actor.project, _document(values)))
+        training_set = training_sets.create(actor, **training_sets.read_request(actor.project, _document(values)))
     except Problem as problem:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "finetunes/set_new.html", context, status=problem.kind.status)
-    start(tasks.build, made.pk)
-    return done(request, f"Training set {made.pk} is being built.", page_url("finetunes:set-detail", actor, made.pk))
+    start(tasks.build, training_set.pk)
+    sentence = f"Training set {training_set.pk} is being built"
+    return done(request, sentence, page_url("finetunes:set-detail", actor, training_set.pk))
 
 
 def _document(values: dict[str, Any]) -> dict[str, Any]:
-    """What was typed, as the API takes it."""
+    """Return what was typed as a document of the API."""
     document = {name: values[name] for name in ("prompt", "dataset", "instruction", "method")}
     if values["method"] == Method.PREFERENCE and values["pairs_from"] in ("comparison", "run", "round"):
         document["pairs"] = {values["pairs_from"]: whole(values["pairs_number"].strip()) or 0}
     return document
 
 
-def _looked_up(actor: Actor, values: dict[str, Any], *, keep: bool) -> dict[str, Any]:
-    """How ready the chosen data is, and a suggestion for the short prompt; nothing where nothing is chosen yet."""
-    found: dict[str, Any] = {}
+def _choice_context(actor: Actor, values: dict[str, Any], *, keep: bool) -> dict[str, Any]:
+    """Return the readiness of the data and a suggestion for the short prompt; empty where none is chosen yet."""
+    context: dict[str, Any] = {}
     try:
         if values["dataset"]:
             name, _, selector = values["dataset"].partition("@")
             version = datasets.get_version(actor.project, name, selector or "latest")
-            found |= _readiness(version)
+            context |= _readiness(version)
         if values["prompt"]:
             source = resolution.resolve(actor.project, parse_reference(values["prompt"]))
-            found["source"] = source
+            context["source"] = source
             if not keep:
                 values["instruction"] = short_prompt.suggest_instruction(source.content)
     except Problem as problem:
-        found["errors"] = errors_of(problem, DOMAIN_FIELDS)
-    return found
+        context["errors"] = errors_of(problem, DOMAIN_FIELDS)
+    return context
 
 
 def _readiness(version: DatasetVersion) -> dict[str, Any]:
@@ -98,31 +99,31 @@ def _readiness(version: DatasetVersion) -> dict[str, Any]:
     return {
         "version": version,
         "readiness": report.result if report else None,
-        "standing": reports.leakage_status(version),
+        "leakage_status": reports.leakage_status(version),
     }
 
 
 @in_project
 def set_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
-    """A set: what is in it, what is wrong with it, what tuning on it would take; and the draft of a job."""
+    """Show a training set with its faults and an estimate. With POST, create the draft of a job."""
     training_set = training_sets.get_training_set(actor.project, key)
     if request.method != "POST":
-        return page(request, actor, "finetunes/set_detail.html", _shown(actor, training_set, {}))
+        return page(request, actor, "finetunes/set_detail.html", _set_context(actor, training_set, {}))
     values = {name: request.POST.get(name, "")[:200].strip() for name in JOB_FIELDS}
-    context = _shown(actor, training_set, values)
+    context = _set_context(actor, training_set, values)
     try:
         document = _job_document(values)
-        asked = jobs.read_request(actor.project, document)
+        settings = jobs.read_request(actor.project, document)
         if request.POST.get("do") == "estimate":
-            context["estimate"] = jobs.estimate_with_advisories(training_set, asked["model"], asked["hyperparameters"])
+            context["estimate"] = jobs.estimate_with_advisories(
+                training_set, settings["model"], settings["hyperparameters"]
+            )
             return page(request, actor, "finetunes/set_detail.html", context)
-        job = jobs.draft(actor, training_set, **asked)
+        job = jobs.draft(actor, training_set, **settings)
     except Problem as problem:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "finetunes/set_detail.html", context, status=problem.kind.status)
-    return done(
-        request, "Drafted. Nothing is sent before you submit it.", page_url("finetunes:job-detail", actor, job.pk)
-    )
+    return done(request, "Draft created. Submit it to start the job.", page_url("finetunes:job-detail", actor, job.pk))
 
 
 def _job_document(values: dict[str, str]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def _decimal(text: str) -> float | str:
         return text
 
 
-def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> dict[str, Any]:
+def _set_context(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> dict[str, Any]:
     tunable = ProviderModel.objects.filter(
         provider__project=actor.project,
         provider__archived_at=None,
@@ -157,12 +158,14 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
         "training_set": training_set,
         "steps": path(actor, training_set),
         "values": {**{name: str(value) for name, value in defaults.items()}, **values},
-        "models": tunable.select_related("provider")[:MOST_OFFERED],
+        "models": tunable.select_related("provider")[:MAX_OFFERED],
         "reasons": advisories.REASONS,
         "jobs": jobs.jobs_with_related().filter(training_set=training_set).order_by("-id"),
         "sample": _sample(training_set),
-        "standing": reports.leakage_status(training_set.dataset_version),
-        "folds": cross_validation.cross_validations_with_related().filter(training_set=training_set).order_by("-id")[:SHOWN],
+        "leakage_status": reports.leakage_status(training_set.dataset_version),
+        "folds": cross_validation.cross_validations_with_related()
+        .filter(training_set=training_set)
+        .order_by("-id")[:MAX_LINES_SHOWN],
         "fold_counts": range(cross_validation.MIN_FOLDS, cross_validation.MAX_FOLDS + 1),
         "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validation.SMALL_TEST,
         "can_fine_tune": Provider.objects.filter(
@@ -172,11 +175,11 @@ def _shown(actor: Actor, training_set: TrainingSet, values: dict[str, str]) -> d
 
 
 def _sample(training_set: TrainingSet) -> list[str]:
-    """The first lines of the training file, as they are."""
+    """Return the first lines of the training file."""
     if training_set.state != "done":
         return []
     first = next(training_sets.file_pieces(training_set, "train"), b"")[:SAMPLE_BYTES]
-    return [line.decode("utf-8", "replace")[:2_000] for line in first.split(b"\n")[:SHOWN] if line]
+    return [line.decode("utf-8", "replace")[:2_000] for line in first.split(b"\n")[:MAX_LINES_SHOWN] if line]
 
 
 @in_project

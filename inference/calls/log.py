@@ -245,7 +245,7 @@ def roll_up(now: datetime | None = None) -> int:
 def _roll_up_day(day: date) -> int:
     calls = Call.objects.filter(at__gte=_start_of_day(day), at__lt=_start_of_day(day + timedelta(days=1)))
     rows = [
-        CallDay(version_id=version, environment=environment, day=of_day, is_simulation=simulated, traffic=asdict(stats))
+        CallDay(version_id=version, environment=environment, day=of_day, is_simulation=simulated, usage=asdict(stats))
         for (version, environment, of_day, simulated), stats in _merge_simulated(usage_by_day(calls)).items()
     ]
     CallDay.objects.bulk_create(rows, ignore_conflicts=True)
@@ -286,7 +286,7 @@ def usage_of_versions(
     keys = list(versions)
     closed = last_rolled_up_day()
     days = CallDay.objects.filter(version__in=keys, environment=environment, day__gte=since, day__lte=until)
-    stats_by_day = {(row.version_id, row.day): (row.is_simulation, usage_from_dict(row.traffic)) for row in days}
+    stats_by_day = {(row.version_id, row.day): (row.is_simulation, usage_from_dict(row.usage)) for row in days}
     first_open_day = max(since, closed + timedelta(days=1)) if closed else since
     if first_open_day <= until:
         calls = Call.objects.filter(

@@ -30,4 +30,5 @@ class Migration(migrations.Migration):
         migrations.AlterModelTable("monitor", None),
         migrations.AlterModelTable("inferenceconfig", None),
         migrations.RenameField("monitor", "fewest", "min_calls"),
+        migrations.RenameField("callday", "traffic", "usage"),
     ]

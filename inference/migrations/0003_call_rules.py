@@ -106,4 +106,9 @@ class Migration(migrations.Migration):
             model_name='callday',
             constraint=models.UniqueConstraint(fields=('version', 'environment', 'day'), name='call_day_once'),
         ),
+        migrations.AlterField(
+            model_name='monitor',
+            name='state',
+            field=models.CharField(choices=[('unknown', 'Too few calls'), ('ok', 'OK'), ('alert', 'Breached')], default='unknown', max_length=10),
+        ),
     ]

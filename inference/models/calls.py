@@ -55,7 +55,7 @@ class CallDay(models.Model):
     environment = models.CharField(max_length=60)
     day = models.DateField()
     is_simulation = models.BooleanField()
-    traffic = models.JSONField()
+    usage = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

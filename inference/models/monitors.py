@@ -8,8 +8,8 @@ from registry.models import Project
 
 class MonitorState(models.TextChoices):
     UNKNOWN = "unknown", "Too few calls"
-    OK = "ok", "As it should be"
-    ALERT = "alert", "Out of bounds"
+    OK = "ok", "OK"
+    ALERT = "alert", "Breached"
 
 
 class Monitor(models.Model):

@@ -1,4 +1,4 @@
-"""Pages of inference configs: the list, and one task's versions, what is live, and its next version."""
+"""Pages of inference configs: the list, and one task's config with its versions and a form for the next one."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ from registry.views.frame import (
 )
 
 FIELDS = ("task", *inference.MEMBERS, "message")
-SHOWN = 20
-KEPT = "Kept. Nothing is live before it is promoted."
+MAX_VERSIONS_SHOWN = 20
+SAVED = "Config saved. Request a promotion to release it."
 
 
 @in_project
 def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """All of them, with what is live. With POST, a new one."""
+    """List all configs with their live versions. With POST, create one."""
     values: dict[str, str] = {"strategy": "prompt", "response_format": "text"}
     context: dict[str, Any] = {"section": "strategy"}
     status = 200
@@ -45,18 +45,18 @@ def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
             config, _ = configs.commit(actor, values["task"], _document(values), message=values["message"])
             return done(
                 request,
-                "Kept. Nothing is live before it is promoted.",
+                SAVED,
                 page_url("inference:config-detail", actor, config.task),
             )
         except Problem as problem:
             context["errors"] = errors_of(problem, {"prompt.invalid_name": "task"})
             status = problem.kind.status
     every = configs.configs_with_related().filter(project=actor.project)
-    shown = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
-    live = _live([row.holder_id for row in shown])
+    configs_page = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
+    live = _live([row.holder_id for row in configs_page])
     context |= {
-        "page": shown,
-        "rows": [(row, list(live.get(row.holder_id, {}).items())) for row in shown],
+        "page": configs_page,
+        "rows": [(row, list(live.get(row.holder_id, {}).items())) for row in configs_page],
         "values": values,
         **_offered(),
     }
@@ -64,13 +64,13 @@ def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 
 def _live(holders: list[int]) -> dict[int, dict[str, int]]:
-    """Which version of each is live in which environment."""
+    """Return the live version of each holder, by environment."""
     rows = Release.objects.filter(prompt__in=holders).order_by("prompt_id", "environment_id", "-number")
     newest = rows.distinct("prompt_id", "environment_id").values_list("prompt", "environment__name", "version__number")
-    found: dict[int, dict[str, int]] = {}
+    live: dict[int, dict[str, int]] = {}
     for holder, name, number in newest:
-        found.setdefault(holder, {})[name] = number
-    return found
+        live.setdefault(holder, {})[name] = number
+    return live
 
 
 def _offered() -> dict[str, Any]:
@@ -79,18 +79,20 @@ def _offered() -> dict[str, Any]:
 
 @in_project
 def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse:
-    """One task's config. With POST, its next version."""
+    """Show the config of a task. With POST, save its next version."""
     config = configs.get_config(actor.project, task)
     context: dict[str, Any] = {"section": "strategy"}
     status = 200
-    versions = [(one, _record(one)) for one in config.holder.versions.order_by("-number")[:SHOWN]]
+    versions = [
+        (version, _record(version)) for version in config.holder.versions.order_by("-number")[:MAX_VERSIONS_SHOWN]
+    ]
     newest = next((record for _, record in versions if record), None)
     values = _values(newest) if newest else {"strategy": "prompt", "response_format": "text"}
     if request.method == "POST":
         values = {name: request.POST.get(name, "")[:500].strip() for name in FIELDS}
         try:
             configs.commit(actor, task, _document(values), message=values["message"])
-            return done(request, KEPT, page_url("inference:config-detail", actor, task))
+            return done(request, SAVED, page_url("inference:config-detail", actor, task))
         except Problem as problem:
             context["errors"] = errors_of(problem)
             status = problem.kind.status
@@ -109,7 +111,7 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
 
 
 def _record(version: PromptVersion) -> inference.Record | None:
-    """What a version says; None where somebody has written something else there by hand."""
+    """Read the record of a version; None where it was edited by hand into something else."""
     try:
         return configs.read_config_version(version).record
     except Problem:
@@ -129,14 +131,14 @@ def _values(record: inference.Record) -> dict[str, str]:
 
 
 def _document(values: dict[str, str]) -> dict[str, Any]:
-    """What was typed, as the API takes it."""
+    """Return what was typed as a document of the API."""
     document: dict[str, Any] = {name: values[name] for name in ("strategy", "model", "prompt", "response_format")}
     if values["max_tokens"]:
         number = whole(values["max_tokens"])
         document["max_tokens"] = values["max_tokens"] if number is None else number
     if values["temperature"]:
-        warmth = decimal(values["temperature"])
-        document["temperature"] = values["temperature"] if warmth is None else warmth
+        temperature = decimal(values["temperature"])
+        document["temperature"] = values["temperature"] if temperature is None else temperature
     if values["retrieval"]:
         document["retrieval"] = {"collection": values["retrieval"]}
     return document
@@ -148,10 +150,10 @@ def config_propose(request: HttpRequest, actor: Actor, task: str) -> HttpRespons
     try:
         config = configs.get_config(actor.project, task)
         environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
-        made = configs.propose(actor, config, environment, reason=request.POST.get("reason", "").strip())
+        promotion = configs.propose(actor, config, environment, reason=request.POST.get("reason", "").strip())
     except Problem as problem:
         return refused(request, problem, page_url("inference:config-detail", actor, task))
-    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, made.pk]))
+    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, promotion.pk]))
 
 
 @in_project
@@ -164,4 +166,4 @@ def config_follow(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
         configs.follow(actor, config, prompts.get_prompt(actor.project, name) if name else None)
     except Problem as problem:
         return refused(request, problem, address)
-    return done(request, "Kept.", address)
+    return done(request, "Config saved", address)

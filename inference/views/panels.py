@@ -1,4 +1,4 @@
-"""The panel on a prompt's page of what services report."""
+"""The panel on a prompt's page with its usage."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,19 +12,19 @@ from registry.views.frame import in_project
 
 @in_project
 def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    """What its live calls came to in the last days, and what is out of bounds."""
+    """Show the usage of the last days, and breached monitors."""
     prompt = prompts.get_prompt(actor.project, name)
-    found = usage.usage_of_prompt(prompt)
-    total = found.total
+    live = usage.usage_of_prompt(prompt)
+    total = live.total
     alerts = monitors.active_monitors().filter(prompt=prompt, state=MonitorState.ALERT)
     context = {
         "project": actor.project,
         "prompt": prompt,
-        "live": found,
+        "live": live,
         "total": total,
         "median": total.latency(0.5),
         "slowest": total.latency(0.99),
-        "tokens_a_month": found.tokens_a_month(),
-        "alerts": [(one, monitors.MONITOR_FIGURES[one.figure]) for one in alerts],
+        "tokens_a_month": live.tokens_a_month(),
+        "alerts": [(monitor, monitors.MONITOR_FIGURES[monitor.figure]) for monitor in alerts],
     }
     return render(request, "inference/_usage_panel.html", context)

@@ -34,7 +34,7 @@ SCOPE_RIGHTS: dict[Scope, frozenset[Right]] = {
     Scope.WRITE: _EDITOR | {Right.RECORD_CHECKS, Right.OBSERVE},
     Scope.OBSERVE: frozenset({Right.OBSERVE}),
 }
-# Whoever has a shell on the server administers it; approving stays with two people.
+# Whoever has a shell on the server administers it; approving stays with two users.
 COMMAND_RIGHTS = frozenset(Right) - {Right.APPROVE}
 
 

@@ -1,4 +1,4 @@
-"""The administration site: every model to look at, and the verbs of people who run the server.
+"""The administration site: every model, read-only, and the verbs of operators.
 
 Nothing is saved here by itself: forms and actions call the functions that the API calls, with the same rules and the
 same audit entries. Insert-only rows are shown, never edited.

@@ -12,7 +12,7 @@ from decimal import Decimal
 from genai_prices import Usage, calc_price
 from genai_prices.data import providers
 
-# The providers whose names people write plainly, without the provider in front. First match wins.
+# The providers whose model names are written plainly, without the provider in front. First match wins.
 PROVIDERS = ("openai", "mistral", "deepseek", "anthropic", "google", "x-ai", "groq", "together")
 CALLS = 1_000
 # Words in names of models that do something else than chat, or of price-list entries that are no model's name.

@@ -109,7 +109,7 @@ def _merge_part(key: str, title: str, base: Any, theirs: Any, mine: Any, *, budg
 
 
 def _are_texts(*messages: Any) -> bool:
-    """Whether all are messages with text, of one role."""
+    """Return whether all are messages with text, of one role."""
     return all(
         isinstance(message, dict) and "content" in message and message.get("role") == messages[0].get("role")
         for message in messages

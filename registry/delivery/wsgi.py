@@ -225,7 +225,7 @@ def cache_key(environ: Environ) -> Key | None:
     accept, encodings = environ.get("HTTP_ACCEPT", "*/*"), environ.get("HTTP_ACCEPT_ENCODING", "")
     if len(path) + len(query) > MAX_ADDRESS or len(accept) > MAX_HEADER or len(encodings) > MAX_HEADER:
         return None
-    if not _is_cached_path(path) or not _takes_json(accept):
+    if not _is_cached_path(path) or not _accepts_json(accept):
         return None
     digest = blake2b(credentials.encode("latin-1", "replace"), digest_size=16).digest()
     proto = environ.get("HTTP_X_FORWARDED_PROTO", "")
@@ -257,5 +257,5 @@ def _request_id(environ: Environ) -> str:
 
 
 @lru_cache(maxsize=256)
-def _takes_json(accept: str) -> bool:
+def _accepts_json(accept: str) -> bool:
     return "*/*" in accept or "application/json" in accept or "application/*" in accept

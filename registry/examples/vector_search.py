@@ -139,7 +139,7 @@ def _await_vectors(version: ExampleSetVersion, embedder: str) -> None:
     waiting = list(missing(version, embedder)[: EMBEDDED_AT_ONCE + 1])
     if len(waiting) <= EMBEDDED_AT_ONCE:
         if waiting:
-            _store(waiting, embedder, embedders.get_embedder(embedder).embed([one.input for one in waiting]))
+            _store(waiting, embedder, embedders.get_embedder(embedder).embed([example.input for example in waiting]))
         return
     work = Embedding.objects.filter(version=version, embedder=embedder).first()
     if work and work.state == EmbeddingState.FAILED:
@@ -205,14 +205,15 @@ def _index(version: ExampleSetVersion, embedder: str) -> None:
 
 
 def _by_wording(version: ExampleSetVersion, query: str, limit: int) -> list[Candidate]:
-    found = _lexicon(version.pk)
-    scores = found.scores(query)
+    scores = _lexicon(version.pk).scores(query)
     # By score, then by place: `-scores` with a stable sort.
     best = (-scores).argsort(kind="stable")[:limit]
     positions = [int(index) + 1 for index in best]
     rows = {place.position: place for place in version_places(version).filter(position__in=positions)}
     return [
-        Candidate(position, stored_shot(rows[position].example), rows[position].example.tokens, float(scores[position - 1]))
+        Candidate(
+            position, stored_shot(rows[position].example), rows[position].example.tokens, float(scores[position - 1])
+        )
         for position in positions
     ]
 

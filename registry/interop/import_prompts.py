@@ -54,7 +54,7 @@ class ImportResult:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was renamed or left out, each once."""
+        """Notes of what was renamed or left out, each once."""
         return list(dict.fromkeys(note for version in self.versions for note in version.notes))
 
 

@@ -14,7 +14,7 @@ class NextRevision(Func):
 
 
 class PromptDraft(models.Model):
-    """What a user is writing on a prompt, saved as it is typed. It need not be a content that could be committed."""
+    """A user's draft of a prompt, saved as it is typed. It need not be a content that could be committed."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="drafts")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="drafts")

@@ -107,7 +107,7 @@ class PromptVersion(models.Model):
 
 
 class FetchCount(models.Model):
-    """How often a version was fetched in an hour; web processes add to it (registry.delivery.fetch_recorder)."""
+    """The number of fetches of a version in an hour; web processes add to it (registry.delivery.fetch_recorder)."""
 
     version = models.ForeignKey(PromptVersion, on_delete=models.CASCADE, related_name="fetches")
     hour = models.DateTimeField()

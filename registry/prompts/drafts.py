@@ -43,7 +43,7 @@ class EditorDocument:
 
     @property
     def is_behind(self) -> bool:
-        """Whether another commit was made since the draft was started."""
+        """True if another commit was made since the draft was started."""
         if self.draft is None:
             return False
         return self.draft.prompt.head_id != self.draft.seen_id

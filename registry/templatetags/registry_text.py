@@ -49,7 +49,7 @@ def plain(value: Any) -> str:
 
 @register.filter
 def moment(when: datetime) -> SafeString:
-    """How long ago, with the exact time on hover."""
+    """The time since, with the exact time on hover."""
     is_recent = timezone.now() - when < timedelta(minutes=1)
     ago = "just now" if is_recent else f"{timesince(when, depth=1)} ago"
     exact = f"{when:%Y-%m-%d %H:%M:%S} UTC"
@@ -105,7 +105,7 @@ REVIEW_WORDS = {
 
 @register.filter
 def review_words(review: Review) -> str:
-    """What a reviewer did, as a verb after the name."""
+    """A reviewer's decision, as a verb after the name."""
     return REVIEW_WORDS[review.decision]
 
 
@@ -121,7 +121,7 @@ def selector_words(selector: str) -> str:
 
 @register.filter
 def selection_words(selection: Mapping[str, Any]) -> str:
-    """Which examples of a set a version picks (`examples` of its content)."""
+    """The examples of a set that a version picks (`examples` of its content)."""
     count = selection.get("k") or DEFAULT_K
     if selection.get("select") == "first":
         return f"the first {count}"
@@ -142,7 +142,7 @@ MERGE_WORDS = {
 
 @register.filter
 def merge_words(state: str) -> str:
-    """How a part of a prompt merges."""
+    """The merge's result for a part of a prompt."""
     return MERGE_WORDS.get(state, "the same change")
 
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from core.errors import Problem
 from core.examples import Shot, read_example
+from infra.work import start
 from registry import tasks
 from registry.accounts.permissions import Actor, Right
 from registry.api.example_sets import file_answer
@@ -306,5 +307,5 @@ def example_embed(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     head = example_sets.get_example_set(actor.project, name).head
     for work in head.embeddings.filter(state=EmbeddingState.FAILED) if head else ():
         vector_search.retry(work)
-        tasks.start(tasks.embed, work.pk)
+        start(tasks.embed, work.pk)
     return done(request, "Embedding restarted", page_url("registry:example-detail", actor, name))

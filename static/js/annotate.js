@@ -1,4 +1,4 @@
-// The annotation queue by keyboard: number keys choose a label, S skips, U undoes, Ctrl Enter saves what is typed.
+// The annotation queue by keyboard: number keys choose a label, S skips, U undoes, Ctrl Enter saves the typed answer.
 
 const form = document.querySelector("[data-annotate]");
 const undo = document.querySelector("[data-key='u']");
@@ -22,7 +22,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Sent once: a key that is held down must not answer the next case.
+// Submitted once: a key that is held down must not answer the next case.
 form?.addEventListener("submit", (event) => {
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";

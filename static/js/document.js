@@ -1,9 +1,9 @@
-// The editor's fields as a content document, and back: what is typed is never lost, even where it cannot be read.
+// The editor's fields as a content document: what is typed is never lost, even where it cannot be read.
 
-/** Where text that is no JSON is kept in `model`, so that it survives a closed tab; no commit takes it. */
+/** The member of `model` that keeps text which is not JSON, so that it survives a closed tab; no commit takes it. */
 export const UNREADABLE = "(unreadable)";
 
-/** The member of a draft for what is no part of its content (registry.content.ASIDE). */
+/** The member of a draft that is not part of its content (core.content.ASIDE). */
 export const ASIDE = "(aside)";
 
 export function readJson(text) {
@@ -15,7 +15,7 @@ export function readJson(text) {
   }
 }
 
-/** The parser's own words, and the line that they speak of. */
+/** The parser's message, with the line that it is about. */
 function jsonFault(text, message) {
   const position = /position (\d+)/.exec(message);
   const named = /line (\d+)/.exec(message);
@@ -62,7 +62,7 @@ export function collectResponse(root, faults) {
   return response;
 }
 
-/** What is hidden just now but was typed: kept beside the content until the draft is committed. */
+/** Typed fields that are hidden now: kept beside the content until the draft is committed. */
 export function aside(root) {
   const schema = root.querySelector("[data-json='schema']").value;
   if (root.querySelector("[data-response='format']").value === "json_schema" || !schema.trim()) return {};
@@ -70,9 +70,9 @@ export function aside(root) {
   return { [ASIDE]: { schema, name, strict: root.querySelector("[data-response='strict']").checked } };
 }
 
-/** How examples are picked; null where no set is chosen. What does not apply to the way of choosing is left out. */
+/** The selection of examples; null where no set is chosen. Fields that do not apply to the selection are left out. */
 export function collectExamples(root) {
-  const fields = new Map([...root.querySelectorAll("[data-pick]")].map((one) => [one.dataset.pick, one]));
+  const fields = new Map([...root.querySelectorAll("[data-pick]")].map((field) => [field.dataset.pick, field]));
   const set = fields.get("set")?.value;
   if (!set) return null;
   const select = fields.get("select").value;
@@ -92,15 +92,15 @@ export function collectTools(root, faults) {
   return value ?? null;
 }
 
-/** A sample or default as it is typed: text for a string, JSON for anything else. */
-export function typed(text, type) {
+/** Parse a sample or default: text for a string, JSON for any other type. */
+export function parseValue(text, type) {
   if (!text) return undefined;
   if (type === "string") return text;
-  // Of a variable that takes any type, what is no JSON is text.
+  // For a variable of any type, what is not JSON is text.
   return readJson(text).value;
 }
 
-export function shown(value) {
+export function valueAsText(value) {
   if (value === undefined || value === null) return "";
   return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -4,9 +4,9 @@ import { UNREADABLE, aside, collectExamples, collectMessages, collectModel, coll
 import { gravest, paint } from "./highlight.js";
 import { Variables } from "./variables.js";
 
-const PAUSE = 450;
-const LONGEST_PAUSE = 15000;
-const UNDO_FOR = 12000;
+const PAUSE = 450; // milliseconds
+const MAX_PAUSE = 15000;
+const UNDO_MILLISECONDS = 12000;
 const root = document.querySelector("[data-editor]");
 const state = JSON.parse(document.getElementById("editor-state").textContent);
 const blocks = root.querySelector("[data-blocks]");
@@ -15,6 +15,7 @@ const saved = document.querySelector("[data-saved]");
 const trouble = document.querySelector("[data-trouble]");
 const summary = document.querySelector("[data-summary]");
 const review = document.querySelector("[data-review]");
+const undo = document.querySelector("[data-undo]");
 
 let isDirty = false;
 let isStopped = false;
@@ -22,10 +23,12 @@ let timer = 0;
 let failures = 0;
 let sending = null;
 let localFaults = [];
-// What was rendered before something broke: it stays in sight until the rest is mended.
+// The block that was removed last, and the one that it stood before.
+let removed = null;
+// The last preview without a fault: it stays visible until the fault is fixed.
 let lastRendered = "";
-// Which window saves, and its how many-th save it is: one whose answer is lost can be sent again.
-const here = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+// The window and the number of a save: one whose answer is lost can be sent again.
+const windowId = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 let serial = 0;
 
 const variables = new Variables(root, state.variables, state.samples, changed);
@@ -53,7 +56,7 @@ function collect() {
   return content;
 }
 
-/** Read anew each time: signing in again, in another tab, brings another one. */
+/** Read each time: signing in again, in another tab, sets another one. */
 function token() {
   return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? document.querySelector("[name='csrfmiddlewaretoken']").value;
 }
@@ -70,7 +73,7 @@ function later(pause) {
   if (!isStopped) timer = setTimeout(send, pause);
 }
 
-/** Save and look, one request at a time; resolves when everything typed so far is saved. */
+/** Save and inspect, one request at a time; resolves when everything typed so far is saved. */
 async function send() {
   clearTimeout(timer);
   if (sending) {
@@ -91,99 +94,102 @@ async function exchange(options = {}) {
   const { revision, base, seen } = state;
   const { samples, sampled } = variables;
   serial += 1;
-  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, sampled, window: here, serial, save: isSave });
+  const body = JSON.stringify({ document: collect(), samples, revision, base, seen, sampled, window: windowId, serial, save: isSave });
   try {
     const answer = await fetch(state.save, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
       body,
       ...options,
-      // A browser carries at most 64 KiB for a page that is gone; more than that is sent as usual and mostly arrives.
+      // A browser sends at most 64 KiB for a page that is closed; a larger body is sent as usual and mostly arrives.
       keepalive: Boolean(options.keepalive) && body.length < 60_000,
     });
-    const said = await answer.json();
+    const result = await answer.json();
     failures = 0;
-    if (answer.ok) show(said, isSave);
-    else refused(said, isSave);
+    if (answer.ok) showResult(result, isSave);
+    else showRefusal(result, isSave);
   } catch (error) {
     isDirty ||= isSave;
     failures += 1;
-    tell(`Not saved: ${error instanceof SyntaxError ? "the server gave no readable answer" : "the server cannot be reached"}. Trying again; keep this page open.`);
-    later(Math.min(LONGEST_PAUSE, PAUSE * 2 ** failures));
+    showTrouble(`Not saved: ${error instanceof SyntaxError ? "the server sent no readable answer" : "the server cannot be reached"}. Trying again; keep this page open.`);
+    later(Math.min(MAX_PAUSE, PAUSE * 2 ** failures));
   }
 }
 
-function refused(problem, isSave) {
+function showRefusal(problem, isSave) {
   isDirty ||= isSave;
   if (problem.code === "auth.required" || problem.code === "auth.csrf") {
-    tell("You are signed out; what you typed is still here. Sign in in another tab, and it is saved by itself: ");
+    showTrouble("You are signed out; what you typed is still here. Sign in in another tab, and it is saved automatically: ");
     const signIn = link("/login/", "sign in");
     signIn.target = "_blank";
     trouble.append(signIn);
     return later(PAUSE * 8);
   }
-  tell(problem.detail ?? "The draft was refused.");
+  showTrouble(problem.detail ?? "The draft was refused.");
   if (problem.code === "draft.changed_elsewhere") {
     isStopped = true;
-    trouble.append(" ", link(location.href, "Load what was saved there"), ", or copy what you need from here first.");
+    trouble.append(" ", link(location.href, "Load the other draft"), ", or copy what you need from this page first.");
   }
 }
 
-function tell(sentence) {
+function showTrouble(sentence) {
   trouble.textContent = sentence;
   trouble.hidden = !sentence;
 }
 
 function link(address, text) {
-  const made = document.createElement("a");
-  made.href = address;
-  made.textContent = text;
-  return made;
+  const element = document.createElement("a");
+  element.href = address;
+  element.textContent = text;
+  return element;
 }
 
-// --- What the server says --------------------------------------------------------------------------------------------
-function show(said, isSave) {
-  tell("");
-  state.revision = said.revision;
-  document.querySelector("[data-revision]").value = said.revision;
+// --- The answer of the server --------------------------------------------------------------------------------------------
+function showResult(result, isSave) {
+  showTrouble("");
+  state.revision = result.revision;
+  document.querySelector("[data-revision]").value = result.revision;
   if (isSave && !isDirty) saved.textContent = "draft saved";
   document.querySelector("[data-discard]").hidden = !state.revision;
   // The server's own fragment, with every text escaped.
-  preview.innerHTML = said.preview;
-  if (said.is_rendered) lastRendered = preview.querySelector("[data-rendered]")?.innerHTML ?? "";
-  else if (lastRendered) preview.insertAdjacentHTML("beforeend", `<div class="stale stack" aria-label="As it was before" inert>${lastRendered}</div>`);
-  variables.update(said.variables);
-  mark([...localFaults, ...said.marks]);
-  const newest = said.newest?.number ?? null;
+  preview.innerHTML = result.preview;
+  if (result.is_rendered) lastRendered = preview.querySelector("[data-rendered]")?.innerHTML ?? "";
+  else if (lastRendered) preview.insertAdjacentHTML("beforeend", `<div class="stale stack" aria-label="Last preview" inert>${lastRendered}</div>`);
+  variables.update(result.variables);
+  showMarks([...localFaults, ...result.marks]);
+  const newest = result.newest?.number ?? null;
   const behind = document.querySelector("[data-behind]");
   behind.hidden = newest === state.seen;
-  if (!behind.hidden) behind.querySelector("[data-behind-who]").textContent = `${said.newest.author} committed v${newest}`;
+  if (!behind.hidden) behind.querySelector("[data-behind-who]").textContent = `${result.newest.author} committed v${newest}`;
 }
 
-/** Each mark below the field that it is about, and its line coloured there. */
-function mark(marks) {
+/** Show each mark below its field, and colour its line there. */
+function showMarks(allMarks) {
   for (const list of document.querySelectorAll(".marks")) list.replaceChildren();
-  // Where the text is no JSON yet, what the server says of it is about the text, not about what was meant.
-  const unread = localFaults.map((one) => (one.pointer === "settings" ? `/model/${UNREADABLE}` : one.pointer));
-  marks = marks.filter((one) => localFaults.includes(one) || !unread.some((pointer) => one.pointer.startsWith(pointer)));
+  // Where a text is not JSON yet, the server's marks are about the text, not about its meaning.
+  const unread = localFaults.map(({ pointer }) => (pointer === "settings" ? `/model/${UNREADABLE}` : pointer));
+  const isShown = (mark) => localFaults.includes(mark) || !unread.some((pointer) => mark.pointer.startsWith(pointer));
+  const marks = allMarks.filter(isShown);
   const lines = new Map();
-  for (const one of marks) {
-    const { list, field } = place(one.pointer);
+  for (const mark of marks) {
+    const { list, field } = place(mark.pointer);
     const item = document.createElement("li");
-    item.className = one.severity;
-    item.append(Object.assign(document.createElement("span"), { textContent: one.line && field ? `Line ${one.line}: ${one.message}` : one.message }));
+    item.className = mark.severity;
+    const text = document.createElement("span");
+    text.textContent = mark.line && field ? `Line ${mark.line}: ${mark.message}` : mark.message;
+    item.append(text);
     list.append(item);
-    if (field && one.line) {
-      const marked = lines.get(field) ?? new Map();
-      marked.set(one.line, gravest(marked.get(one.line), one.severity));
-      lines.set(field, marked);
+    if (field && mark.line) {
+      const severities = lines.get(field) ?? new Map();
+      severities.set(mark.line, gravest(severities.get(mark.line), mark.severity));
+      lines.set(field, severities);
     }
   }
   for (const field of root.querySelectorAll(".code textarea")) paint(field, lines.get(field));
-  const refusals = marks.filter((one) => one.refused || localFaults.includes(one)).length;
+  const refusals = marks.filter((mark) => mark.refused || localFaults.includes(mark)).length;
   const hints = marks.length - refusals;
-  const words = [refusals && `${refusals} to mend before it can be committed`, hints && `${hints} hint${hints > 1 ? "s" : ""}`];
-  summary.textContent = words.filter(Boolean).join(" · ") || "Nothing to mend.";
+  const words = [refusals && `${refusals} to fix before it can be committed`, hints && `${hints} hint${hints > 1 ? "s" : ""}`];
+  summary.textContent = words.filter(Boolean).join(" · ") || "Nothing to fix";
   review.setAttribute("aria-disabled", refusals ? "true" : "false");
 }
 
@@ -193,8 +199,8 @@ function place(pointer) {
   if (block) return { list: block.querySelector(".marks"), field: block.querySelector("[data-content]") };
   const row = variables.row(/^\/variables\/([^/]+)/.exec(pointer)?.[1]);
   if (row) return { list: row.querySelector(".marks") };
-  const lists = [...root.querySelectorAll("[data-marks]")].filter((one) => pointer.startsWith(one.dataset.marks));
-  const list = lists.sort((first, second) => second.dataset.marks.length - first.dataset.marks.length)[0];
+  const lists = [...root.querySelectorAll("[data-marks]")].filter((candidate) => pointer.startsWith(candidate.dataset.marks));
+  const list = lists.toSorted((first, second) => second.dataset.marks.length - first.dataset.marks.length)[0];
   return { list, field: list.parentElement.querySelector(":scope > .code textarea") };
 }
 
@@ -206,25 +212,25 @@ function make(kind, role) {
 }
 
 function addBlocks(kind) {
-  const made = kind === "example" ? [make("user", "user"), make("user", "assistant")] : [make(kind, kind === "user" ? "user" : "")];
+  const added = kind === "example" ? [make("user", "user"), make("user", "assistant")] : [make(kind, kind === "user" ? "user" : "")];
   const all = allBlocks();
   const last = all.at(-1);
-  // Examples and placeholders stand before the question that they prepare.
+  // Examples and placeholders are put before the last message of the user.
   const isQuestion = last?.querySelector("[data-role-of]")?.value === "user" && all.length > 1;
-  if (kind !== "user" && isQuestion) last.before(...made);
-  else blocks.append(...made);
-  for (const field of made.flatMap((one) => [...one.querySelectorAll("[data-content]")])) paint(field);
-  made[0].querySelector("textarea, [data-name]").focus();
+  if (kind !== "user" && isQuestion) last.before(...added);
+  else blocks.append(...added);
+  for (const field of added.flatMap((block) => [...block.querySelectorAll("[data-content]")])) paint(field);
+  added[0].querySelector("textarea, [data-name]").focus();
   changed();
 }
 
 function moveBlock(block, step) {
   const all = allBlocks();
-  const there = all[all.indexOf(block) + step];
-  if (!there) return;
+  const neighbour = all[all.indexOf(block) + step];
+  if (!neighbour) return;
   const focused = document.activeElement;
-  if (step < 0) there.before(block);
-  else there.after(block);
+  if (step < 0) neighbour.before(block);
+  else neighbour.after(block);
   focused?.focus();
   changed();
 }
@@ -238,23 +244,27 @@ blocks.addEventListener("click", (event) => {
   }
 });
 
-/** Take a block away, and offer it back for a while. */
+/** Remove a block, and offer to undo that for a while. */
 function removeBlock(block) {
   const next = block.nextElementSibling;
   (block.previousElementSibling ?? next)?.querySelector("textarea, input")?.focus();
   block.remove();
   changed();
-  const offer = document.querySelector("[data-undo]");
-  offer.hidden = false;
-  offer.onclick = () => {
-    if (next?.isConnected) next.before(block);
-    else blocks.append(block);
-    block.querySelector("textarea, input")?.focus();
-    offer.hidden = true;
-    changed();
-  };
-  setTimeout(() => (offer.hidden = true), UNDO_FOR);
+  removed = { block, next };
+  undo.hidden = false;
+  setTimeout(() => {
+    undo.hidden = true;
+  }, UNDO_MILLISECONDS);
 }
+
+undo.addEventListener("click", () => {
+  const { block, next } = removed;
+  if (next?.isConnected) next.before(block);
+  else blocks.append(block);
+  block.querySelector("textarea, input")?.focus();
+  undo.hidden = true;
+  changed();
+});
 
 root.addEventListener("click", (event) => {
   const add = event.target.closest("[data-add]");
@@ -272,7 +282,7 @@ function tidyJson(field) {
   try {
     field.value = JSON.stringify(JSON.parse(field.value), null, 2);
   } catch {
-    // What is wrong with it stands below the field already.
+    // Its fault is shown below the field already.
     return;
   }
   paint(field);
@@ -281,14 +291,14 @@ function tidyJson(field) {
 
 function showSchemaFields() {
   const isSchema = root.querySelector("[data-response='format']").value === "json_schema";
-  for (const one of root.querySelectorAll("[data-schema-only]")) one.hidden = !isSchema;
+  for (const field of root.querySelectorAll("[data-schema-only]")) field.hidden = !isSchema;
 }
 
 function showExampleFields() {
   const isPicked = Boolean(root.querySelector("[data-pick='set']")?.value);
   const select = root.querySelector("[data-pick='select']")?.value;
-  for (const one of root.querySelectorAll("[data-with-set]")) {
-    one.hidden = !isPicked || !(one.dataset.for ?? select).split(" ").includes(select);
+  for (const field of root.querySelectorAll("[data-with-set]")) {
+    field.hidden = !isPicked || !(field.dataset.for ?? select).split(" ").includes(select);
   }
 }
 
@@ -320,18 +330,18 @@ document.addEventListener("click", async (event) => {
   if (!go) return;
   event.preventDefault();
   if (go.getAttribute("aria-disabled") === "true") return showFirstFault();
-  // Review needs a draft: where nothing was changed, what is there becomes one.
+  // Review needs a draft: an unchanged document becomes one.
   if (!state.revision) isDirty = true;
   if (isDirty || sending) await send();
   if (!isDirty && !isStopped) location.assign(go.href);
 });
 
-// --- The playground beside it ------------------------------------------------------------------------------------------
+// --- The playground beside the text ------------------------------------------------------------------------------------------
 document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-try]");
   if (!form) return;
   event.preventDefault();
-  // What is tried is the draft, so what was typed is saved first; where nothing was changed, what is there becomes one.
+  // The playground runs the draft, so what was typed is saved first; an unchanged document becomes one.
   if (!state.revision) isDirty = true;
   if (isDirty || sending) await send();
   if (!isDirty && !isStopped) form.dispatchEvent(new CustomEvent("try"));
@@ -350,13 +360,17 @@ function flush() {
   if (isDirty && !isStopped) exchange({ keepalive: true });
 }
 
-document.addEventListener("visibilitychange", () => document.hidden && flush());
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) flush();
+});
 window.addEventListener("pagehide", flush);
 window.addEventListener("beforeunload", (event) => {
   if (isDirty && failures) event.preventDefault();
 });
-// A page from the browser's memory may be older than the draft.
-window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+// A page from the browser's cache may be older than the draft.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
 
 showSchemaFields();
 showExampleFields();

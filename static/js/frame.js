@@ -1,12 +1,12 @@
-// What every page of the workspace has: the command palette, copy buttons, and forms that are not sent twice.
+// The script of every page of the workspace: the command palette, copy buttons, and forms that are submitted once.
 
 import { openPalette } from "./palette.js";
 
 document.documentElement.classList.add("scripted");
-for (const one of document.querySelectorAll("[data-unless-script]")) one.hidden = true;
+for (const element of document.querySelectorAll("[data-unless-script]")) element.hidden = true;
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) {
-  for (const one of document.querySelectorAll("[data-shortcut]")) one.textContent = "⌘ K";
+  for (const shortcut of document.querySelectorAll("[data-shortcut]")) shortcut.textContent = "⌘ K";
 }
 
 document.addEventListener("keydown", (event) => {
@@ -24,7 +24,7 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("change", (event) => {
-  // What this choice decides is elsewhere on the page: the server knows it.
+  // This choice changes other parts of the page, which the server renders.
   if (event.target.matches("select[data-reload]")) location.search = `?${event.target.name}=${encodeURIComponent(event.target.value)}`;
   const form = event.target.closest("form[data-submit-on-change]");
   if (form && event.target.matches("select")) form.requestSubmit();
@@ -38,14 +38,14 @@ document.addEventListener("submit", (event) => {
     return;
   }
   if (form.matches("[data-submit-on-change][method='get'], [data-submit-on-change]:not([method])")) leaveOutEmpty(form);
-  if ("keep" in form.dataset) keepWords(form);
+  if ("keep" in form.dataset) keepText(form);
   if ("once" in form.dataset) {
-    // After the browser has collected the fields: a disabled button would not be sent.
-    setTimeout(() => form.querySelectorAll("button").forEach((button) => (button.disabled = true)));
+    // After the browser has collected the fields: a disabled button would not be submitted.
+    setTimeout(() => disableButtons(form, true));
   }
 });
 
-// Coming back by the browser's history: the forms of a page that was kept can be used again.
+// Coming back by the browser's history: the forms of a page from its cache can be used again.
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form")) {
     for (const field of form.elements) {
@@ -54,17 +54,17 @@ window.addEventListener("pageshow", () => {
         delete field.dataset.emptied;
       }
     }
-    if ("once" in form.dataset) form.querySelectorAll("button").forEach((button) => (button.disabled = false));
+    if ("once" in form.dataset) disableButtons(form, false);
   }
 });
 
-// A tab that is off the edge of a phone is brought into sight.
-for (const one of document.querySelectorAll(".side [aria-current], .tabs [aria-current]")) {
-  one.parentElement.scrollLeft = one.offsetLeft - one.parentElement.clientWidth / 2 + one.offsetWidth / 2;
+// A tab that is off the edge of a phone is scrolled into view.
+for (const link of document.querySelectorAll(".nav [aria-current], .tabs [aria-current]")) {
+  link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.clientWidth / 2 + link.offsetWidth / 2;
 }
 
-/** What was written in a form outlives a session that ended meanwhile; it is forgotten once it has arrived. */
-function keepWords(form) {
+/** Keep the text of a form in case the session has ended; it is removed once the form has been accepted. */
+function keepText(form) {
   for (const field of form.querySelectorAll("textarea")) {
     if (field.value) sessionStorage.setItem(`${location.pathname} ${field.name}`, field.value);
   }
@@ -78,11 +78,15 @@ for (const form of document.querySelectorAll("form[data-keep]")) {
   }
 }
 
+function disableButtons(form, isDisabled) {
+  for (const button of form.querySelectorAll("button")) button.disabled = isDisabled;
+}
+
 function closeMenus() {
   for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
 }
 
-/** Addresses of lists say only what is narrowed, so that they read well when they are shared. */
+/** Addresses of lists have only the filters that are set, so that they are short when shared. */
 function leaveOutEmpty(form) {
   for (const field of form.elements) {
     if (field.name && !field.value && !field.disabled) {
@@ -103,5 +107,7 @@ async function copyBeside(button) {
     return;
   }
   button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy"), 2000);
+  setTimeout(() => {
+    button.textContent = "Copy";
+  }, 2000);
 }

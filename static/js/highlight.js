@@ -1,4 +1,4 @@
-// Colours behind a text field: a <pre> below a transparent <textarea> shows the same text, marked.
+// Colours behind a text field: a <pre> below a transparent <textarea> shows the same text, highlighted.
 // The field stays an ordinary one, so undo, spelling, dictation and screen readers work as everywhere.
 
 const JINJA = /(\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)|\{#.*?(?:#\}|$))/gs;
@@ -7,22 +7,22 @@ const JINJA_CLASS = { "{{": "t-var", "{%": "t-tag", "{#": "t-note" };
 const JSON_CLASS = ["t-var", "t-text", "t-tag"];
 const GRAVITY = ["hint", "warning", "error"];
 
-/** Pieces of text with the class each is shown in. */
+/** Pieces of text, each with its class. */
 function pieces(text, language) {
-  const found = [];
+  const parts = [];
   let end = 0;
   const pattern = language === "json" ? JSON_PARTS : JINJA;
   for (const match of text.matchAll(pattern)) {
-    if (match.index > end) found.push([text.slice(end, match.index), ""]);
+    if (match.index > end) parts.push([text.slice(end, match.index), ""]);
     const kind = language === "json" ? JSON_CLASS[match.slice(1).findIndex((group) => group !== undefined)] : JINJA_CLASS[match[0].slice(0, 2)];
-    found.push([match[0], kind]);
+    parts.push([match[0], kind]);
     end = match.index + match[0].length;
   }
-  if (end < text.length) found.push([text.slice(end), ""]);
-  return found;
+  if (end < text.length) parts.push([text.slice(end), ""]);
+  return parts;
 }
 
-/** Show the field's text with its marks; `lines` has the severity of each marked line, from 1. */
+/** Show the text of a field highlighted; `lines` has the severity of each line with a finding, from 1. */
 export function paint(field, lines = new Map()) {
   const rows = [newLine(lines.get(1))];
   for (const [text, kind] of pieces(field.value, field.dataset.language)) {
@@ -47,8 +47,8 @@ function newLine(severity) {
 
 function span(text, kind) {
   if (!kind) return document.createTextNode(text);
-  const made = document.createElement("span");
-  made.className = kind;
-  made.textContent = text;
-  return made;
+  const element = document.createElement("span");
+  element.className = kind;
+  element.textContent = text;
+  return element;
 }

@@ -1,4 +1,4 @@
-// The command palette: type, choose with the arrows, go. Its list is the server's search.
+// The command palette: type, select with the arrows, open. The server searches.
 
 const dialog = document.getElementById("palette");
 const input = dialog?.querySelector("input");
@@ -6,27 +6,27 @@ const list = dialog?.querySelector("[role='listbox']");
 const field = document.getElementById("search");
 const PAUSE = 120;
 
-let asked = null;
-let waiting = 0;
+let request = null;
+let timer = 0;
 
 export function openPalette() {
   if (!dialog || dialog.open) return;
   input.value = "";
   dialog.showModal();
   input.focus();
-  ask();
+  search();
 }
 
-async function ask() {
-  asked?.abort();
-  asked = new AbortController();
+async function search() {
+  request?.abort();
+  request = new AbortController();
   const address = `${field.dataset.palette}?palette=1&q=${encodeURIComponent(input.value)}`;
   try {
-    const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: asked.signal });
+    const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: request.signal });
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     // The server's own fragment, with every text escaped.
     list.innerHTML = await answer.text();
-    choose(0);
+    select(0);
   } catch (error) {
     if (error.name !== "AbortError") list.textContent = `The list cannot be loaded: ${error.message}.`;
   }
@@ -36,13 +36,13 @@ function options() {
   return [...list.querySelectorAll("[role='option']")];
 }
 
-function chosen() {
+function selectedOption() {
   return list.querySelector("[aria-selected='true']");
 }
 
-function choose(index) {
+function select(index) {
   const all = options();
-  chosen()?.setAttribute("aria-selected", "false");
+  selectedOption()?.setAttribute("aria-selected", "false");
   const next = all[(index + all.length) % all.length];
   if (!next) return input.removeAttribute("aria-activedescendant");
   next.setAttribute("aria-selected", "true");
@@ -51,18 +51,18 @@ function choose(index) {
 }
 
 function move(step) {
-  choose(options().indexOf(chosen()) + step);
+  select(options().indexOf(selectedOption()) + step);
 }
 
 if (dialog) {
   input.addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(ask, PAUSE);
+    clearTimeout(timer);
+    timer = setTimeout(search, PAUSE);
   });
   input.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown") move(1);
     else if (event.key === "ArrowUp") move(-1);
-    else if (event.key === "Enter") chosen()?.click();
+    else if (event.key === "Enter") selectedOption()?.click();
     // A search field would take the first Escape for itself, to empty it.
     else if (event.key === "Escape") dialog.close();
     else return;

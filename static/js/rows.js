@@ -1,4 +1,4 @@
-// Tables of fields: another row where the last blank one is full, and rows that are marked to be removed.
+// Tables of fields: a new row once the last blank one is used, and rows to be removed.
 
 const form = document.querySelector("[data-rows]");
 const body = form.querySelector("tbody");
@@ -8,9 +8,10 @@ let serial = body.querySelectorAll("[name^='input:new']").length;
 function addRow() {
   serial += 1;
   const row = body.lastElementChild.cloneNode(true);
-  for (const one of row.querySelectorAll("[id], [name], [for]")) {
+  for (const element of row.querySelectorAll("[id], [name], [for]")) {
     for (const attribute of ["id", "name", "for"]) {
-      if (one.hasAttribute(attribute)) one.setAttribute(attribute, one.getAttribute(attribute).replace(/:new\d+$/, `:new${serial}`));
+      const value = element.getAttribute(attribute);
+      if (value !== null) element.setAttribute(attribute, value.replace(/:new\d+$/, `:new${serial}`));
     }
   }
   for (const field of row.querySelectorAll("textarea, input")) field.value = "";
@@ -30,10 +31,14 @@ body.addEventListener("input", (event) => {
   if (event.target.closest("tr") === body.lastElementChild && event.target.value) addRow();
 });
 
-// Leaving with something typed and not saved asks first.
+// Leaving with unsaved changes asks first.
 let isTyped = false;
-form.addEventListener("input", () => (isTyped = true));
-form.addEventListener("submit", () => (isTyped = false));
+form.addEventListener("input", () => {
+  isTyped = true;
+});
+form.addEventListener("submit", () => {
+  isTyped = false;
+});
 window.addEventListener("beforeunload", (event) => {
   if (isTyped) event.preventDefault();
 });

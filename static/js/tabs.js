@@ -1,15 +1,15 @@
-// Tabs within a page: one pane at a time; arrow keys go from tab to tab, as people who use a screen reader expect.
+// Tabs within a page: one pane at a time; arrow keys go from tab to tab, as users of a screen reader expect.
 
 for (const list of document.querySelectorAll("[data-tabs]")) {
   const tabs = [...list.querySelectorAll("[role='tab']")];
-  const open = (chosen) => {
+  const open = (selected) => {
     for (const tab of tabs) {
-      const isChosen = tab === chosen;
+      const isSelected = tab === selected;
       const pane = document.getElementById(tab.getAttribute("aria-controls"));
-      tab.setAttribute("aria-selected", String(isChosen));
-      tab.tabIndex = isChosen ? 0 : -1;
-      pane.hidden = !isChosen;
-      if (isChosen) pane.dispatchEvent(new CustomEvent("opened"));
+      tab.setAttribute("aria-selected", String(isSelected));
+      tab.tabIndex = isSelected ? 0 : -1;
+      pane.hidden = !isSelected;
+      if (isSelected) pane.dispatchEvent(new CustomEvent("opened"));
     }
   };
   list.addEventListener("click", (event) => {

@@ -1,4 +1,5 @@
-// A dataset's file goes up in parts over the API: a progress bar, no limit of a request, and a part that fails is sent again.
+// Upload of a dataset's file in parts over the API: with a progress bar, without the size limit of one request, and with
+// retries of parts.
 
 const form = document.querySelector("[data-upload]");
 const bar = form.querySelector("[data-progress]");
@@ -10,29 +11,35 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const file = form.elements.file.files[0];
   if (!file) return;
-  if (!file.size) return tell(`${file.name} is empty. Choose a file with rows.`);
+  if (!file.size) return showError(`${file.name} is empty. Choose a file with rows.`);
   const odd = form.elements.rename.value.split(",").find((pair) => pair.trim() && !pair.includes("="));
-  if (odd) return tell(`Write other names as old=new, for example text=ticket, not “${odd.trim()}”.`);
+  if (odd) return showError(`Write other names as old=new, for example text=ticket, not “${odd.trim()}”.`);
   trouble.hidden = true;
   button.disabled = true;
   try {
-    const begun = await call("POST", form.dataset.upload, JSON.stringify(asked(file)), "application/json");
-    await sendParts(file, `${form.dataset.upload}/${begun.id}`);
-    await call("POST", `${form.dataset.upload}/${begun.id}/start`, "{}", "application/json");
-    location.assign(`../imports/${begun.id}/`);
+    const upload = await call("POST", form.dataset.upload, JSON.stringify(uploadRequest(file)), "application/json");
+    await sendParts(file, `${form.dataset.upload}/${upload.id}`);
+    await call("POST", `${form.dataset.upload}/${upload.id}/start`, "{}", "application/json");
+    location.assign(`../imports/${upload.id}/`);
   } catch (error) {
-    tell(error.message);
+    showError(error.message);
     button.disabled = false;
     bar.hidden = true;
   }
 });
 
-function tell(sentence) {
+function pause(milliseconds) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+}
+
+function showError(sentence) {
   trouble.textContent = sentence;
   trouble.hidden = false;
 }
 
-function asked(file) {
+function uploadRequest(file) {
   const fields = form.elements;
   const pairs = fields.rename.value.split(",").filter((pair) => pair.includes("="));
   return {
@@ -53,28 +60,29 @@ async function sendParts(file, address) {
     await call("PUT", `${address}/parts/${number}`, file.slice(start, start + size), "application/octet-stream");
     const sent = Math.min(file.size, start + size);
     bar.querySelector("progress").value = file.size ? sent / file.size : 1;
-    bar.querySelector("[data-sent]").textContent = `${(sent / 1048576).toFixed(1)} of ${(file.size / 1048576).toFixed(1)} MB sent`;
+    bar.querySelector("[data-sent]").textContent = `${(sent / 1048576).toFixed(1)} of ${(file.size / 1048576).toFixed(1)} MB uploaded`;
   }
 }
 
-/** A call of the API; what the network loses is tried again, what the server refuses is said. */
+/** Call the API; a part that the network loses is sent again, a refusal is thrown with its message. */
 async function call(method, address, body, type) {
+  const headers = {
+    "Content-Type": type,
+    "X-CSRFToken": form.elements.csrfmiddlewaretoken.value,
+    "X-Cuebook-Project": form.dataset.project,
+  };
   for (let attempt = 1; ; attempt += 1) {
     let answer;
     try {
-      answer = await fetch(address, {
-        method,
-        body,
-        headers: { "Content-Type": type, "X-CSRFToken": form.elements.csrfmiddlewaretoken.value, "X-Cuebook-Project": form.dataset.project },
-      });
+      answer = await fetch(address, { method, body, headers });
     } catch {
-      // Beginning twice would leave an import behind that nobody finishes; parts may be sent again.
+      // Creating an upload twice would leave one behind unfinished; parts may be sent again.
       if (method !== "PUT" || attempt === TRIES) throw new Error("The server cannot be reached. Nothing is lost; try again.");
-      await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt));
+      await pause(500 * 2 ** attempt);
       continue;
     }
-    const said = await answer.json().catch(() => ({}));
-    if (answer.ok) return said;
-    throw new Error(said.detail ?? `The server answered ${answer.status}.`);
+    const content = await answer.json().catch(() => ({}));
+    if (answer.ok) return content;
+    throw new Error(content.detail ?? `The server answered ${answer.status}.`);
   }
 }

@@ -1,6 +1,6 @@
 // The variables panel: a row for each variable that the text uses or the prompt declares.
 
-import { shown, typed } from "./document.js";
+import { parseValue, valueAsText } from "./document.js";
 
 export class Variables {
   constructor(root, declared, samples, changed) {
@@ -10,23 +10,24 @@ export class Variables {
     // Without a prototype: a variable may be called `constructor`.
     this.declared = Object.assign(Object.create(null), declared);
     this.samples = Object.assign(Object.create(null), samples);
-    // What was changed here and is for all: others may try other variables meanwhile.
+    // The samples that were changed in this window; other users may change others.
     this.sampled = Object.create(null);
     this.changed = changed;
-    // What is declared is there at once; what the text uses, as soon as the server has read it.
+    // Declared variables are shown at once; those that the text uses, as soon as the server has read it.
     this.update(Object.keys(declared).map((name) => ({ name, used: true })));
   }
 
   /** Show these variables; rows that stay keep their focus and what is typed in them. */
-  update(found) {
-    const names = new Set(found.map((one) => one.name));
-    for (const row of [...this.rows.children]) if (!names.has(row.dataset.variable)) row.remove();
-    for (const [index, one] of found.entries()) {
-      const row = this.row(one.name) ?? this.add(one);
+  update(used) {
+    const names = new Set(used.map((variable) => variable.name));
+    const unused = Array.from(this.rows.children).filter((row) => !names.has(row.dataset.variable));
+    for (const row of unused) row.remove();
+    for (const [index, variable] of used.entries()) {
+      const row = this.row(variable.name) ?? this.add(variable);
       if (this.rows.children[index] !== row) this.rows.insertBefore(row, this.rows.children[index] ?? null);
-      row.querySelector("[data-forget]").hidden = one.used;
+      row.querySelector("[data-forget]").hidden = variable.used;
     }
-    this.none.hidden = found.length > 0;
+    this.none.hidden = used.length > 0;
   }
 
   row(name) {
@@ -43,13 +44,13 @@ export class Variables {
     label.htmlFor = sample.id;
     label.textContent = name;
     const kind = row.querySelector("[data-variable-type]");
-    // A declaration without a type is one of text; what nobody declared takes anything.
+    // A declaration without a type is of text; an undeclared variable takes any value.
     kind.value = declared ? (declared.type ?? "string") : inherited ? type : "";
     row.querySelector("[data-variable-required]").checked = declared ? (declared.required ?? !("default" in declared)) : (required ?? true);
     row.querySelector("[data-inherited]").hidden = !inherited;
-    row.querySelector("[data-default]").value = shown(declared?.default);
+    row.querySelector("[data-default]").value = valueAsText(declared?.default);
     row.querySelector("[data-description]").value = declared?.description ?? "";
-    sample.value = shown(this.samples[name]);
+    sample.value = valueAsText(this.samples[name]);
     row.addEventListener("input", (event) => {
       if (event.target.matches("[data-sample]")) this.keepSample(name, row);
       else this.declare(name, row, event);
@@ -66,7 +67,7 @@ export class Variables {
 
   declare(name, row, event) {
     const kind = row.querySelector("[data-variable-type]");
-    // Who says something else of a variable has declared it.
+    // Changing any other field declares the variable.
     if (!kind.value && event.target !== kind) kind.value = "string";
     const type = kind.value;
     if (!type) {
@@ -74,9 +75,9 @@ export class Variables {
       return this.keepSample(name, row);
     }
     const required = row.querySelector("[data-variable-required]").checked;
-    const fallback = typed(row.querySelector("[data-default]").value, type);
+    const fallback = parseValue(row.querySelector("[data-default]").value, type);
     const declared = { type, required, description: row.querySelector("[data-description]").value };
-    // A default says by itself that the variable may be left out.
+    // A variable with a default is optional.
     if (fallback !== undefined) Object.assign(declared, { default: fallback, required: null });
     const box = row.querySelector("[data-variable-required]");
     box.disabled = fallback !== undefined;
@@ -86,7 +87,7 @@ export class Variables {
   }
 
   keepSample(name, row) {
-    const value = typed(row.querySelector("[data-sample]").value, row.querySelector("[data-variable-type]").value);
+    const value = parseValue(row.querySelector("[data-sample]").value, row.querySelector("[data-variable-type]").value);
     if (value === undefined) delete this.samples[name];
     else this.samples[name] = value;
     this.sampled[name] = value ?? null;

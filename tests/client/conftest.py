@@ -47,7 +47,7 @@ class Service:
         return version
 
     def client(self, **options: Any) -> Cuebook:
-        """A client that refreshes when it is told to."""
+        """A client that refreshes on request only."""
         plain = {
             "refresh_seconds": 3_600.0,
             "timeout": 20.0,

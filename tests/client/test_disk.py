@@ -80,7 +80,7 @@ def test_a_revoked_key_reads_no_copy(service: Service):
 
     with pytest.raises(cuebook.KeyRefusedError):
         client.refresh()
-    assert client.get("support.triage").number == 1, "who runs goes on, and is told"
+    assert client.get("support.triage").number == 1, "a running client goes on, and reports the error"
     with pytest.raises(cuebook.KeyRefusedError):
         client.get("support.triage@1")
 

@@ -118,7 +118,7 @@ def test_render_says_what_is_missing(service: Service):
 
 
 @pytest.mark.parametrize(
-    ("given", "messages"),
+    ("fallback", "messages"),
     [
         ("Sort: {{ ticket }}", [{"role": "user", "content": "Sort: Hello"}]),
         ([{"role": "system", "content": "{{ ticket }}!"}], [{"role": "system", "content": "Hello!"}]),
@@ -157,7 +157,7 @@ def test_a_batch_is_one_question(service: Service):
 
 
 def test_it_renders_as_the_registry_does(service: Service):
-    """Partials, loops and examples, held against `POST .../render` byte for byte."""
+    """Partials, loops and examples, compared with `POST .../render` byte for byte."""
     tone = service.commit({"kind": "text", "text": "Be {{ mood }}, {{ name | default('friend') }}.\n"}, "shared.tone")
     service.stage.release(tone)
     example_set = example_sets.create(service.stage.edith, name="support.tickets")

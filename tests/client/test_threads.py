@@ -118,7 +118,7 @@ def test_a_client_that_nobody_holds_ends_its_thread(service: Service):
 
 
 def test_a_handler_may_use_the_client(service: Service):
-    """Nothing is told while a lock is held."""
+    """Nothing is reported while a lock is held."""
     service.gate.is_down = True
     messages: list[Any] = []
 

@@ -141,7 +141,7 @@ def test_metrics_count_what_is_answered_from_memory(instance: Instance):
     path = "/api/v1/prompts/support.triage/versions/production"
     instance.call("GET", path)
     before = ready()
-    # They are brought there every few seconds.
+    # They are written every few seconds.
     assert soon(lambda: instance.call("GET", path)[0] == 200 and ready() >= before + 3)
 
 
@@ -167,7 +167,7 @@ def test_a_database_that_stalls_takes_no_thread_from_what_is_ready(instance: Ins
         lock.execute("LOCK TABLE registry_prompt IN ACCESS EXCLUSIVE MODE")
         for thread in threads:
             thread.start()
-        # More than may be in there or wait are told at once.
+        # Requests beyond the slots and the queue are refused at once.
         assert soon(lambda: answers.count(503) >= 80 - 3 * 16), answers
         began = time.monotonic()
         taken = []

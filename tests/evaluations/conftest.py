@@ -30,17 +30,17 @@ def cases(count: int, start: int = 0) -> list[dict[str, Any]]:
 @pytest.fixture
 def tickets(stage: Stage) -> Dataset:
     """A dataset of sixty tickets in three classes."""
-    made = datasets.create(stage.edith, name="support.tickets")
-    datasets.change(stage.edith, made, added=cases(60))
+    dataset = datasets.create(stage.edith, name="support.tickets")
+    datasets.change(stage.edith, dataset, added=cases(60))
     return datasets.get_dataset(stage.project, "support.tickets")
 
 
 @pytest.fixture
 def sandbox(settings: Any, tmp_path: Path) -> Iterator[Running]:
     """A provider to ask over HTTP: what it answers is a simulation, what it goes through is not."""
-    with running(tmp_path / "sandbox", settings.SANDBOX_KEY) as found:
-        settings.SANDBOX_URL = found.url
-        yield found
+    with running(tmp_path / "sandbox", settings.SANDBOX_KEY) as server:
+        settings.SANDBOX_URL = server.url
+        yield server
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def model(stage: Stage, sandbox: Running) -> ProviderModel:
 
 def make_model(stage: Stage) -> ProviderModel:
     provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
-    made = providers.add_model(stage.ada, provider, "sandbox-small")
-    providers.set_price(stage.ada, made, {"input": "1", "output": "4"})
-    return made
+    added = providers.add_model(stage.ada, provider, "sandbox-small")
+    providers.set_price(stage.ada, added, {"input": "1", "output": "4"})
+    return added
 
 
 def routing(**members: Any) -> dict[str, Any]:
@@ -65,8 +65,8 @@ def routing(**members: Any) -> dict[str, Any]:
             {"role": "system", "content": "Sort the ticket.\n- incident: down\n- billing: money\n- how-to: questions"},
             *(
                 {"role": role, "content": text}
-                for said, label in shots
-                for role, text in (("user", said), ("assistant", label))
+                for ticket, label in shots
+                for role, text in (("user", ticket), ("assistant", label))
             ),
             {"role": "user", "content": "{{ ticket }}"},
         ],
@@ -86,7 +86,9 @@ def run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderM
     return make_run(stage, version, tickets, model)
 
 
-def make_run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, **asked: Any) -> Run:
+def make_run(stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, **options: Any) -> Run:
     assert tickets.head
-    given = {"split": "", "scorers": ["label"], **asked}
-    return runs.create(stage.edith, RunSettings(version=version, dataset_version=tickets.head, model=model, **given))
+    run_settings = {"split": "", "scorers": ["label"], **options}
+    return runs.create(
+        stage.edith, RunSettings(version=version, dataset_version=tickets.head, model=model, **run_settings)
+    )

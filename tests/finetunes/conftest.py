@@ -103,13 +103,13 @@ def step(job: FineTune) -> FineTune:
     return updated
 
 
-def until(job: FineTune, is_so: Callable[[FineTune], bool], most: int = 40) -> FineTune:
+def until(job: FineTune, is_so: Callable[[FineTune], bool], max_steps: int = 40) -> FineTune:
     """Take steps until the job is as it should be."""
-    for _ in range(most):
+    for _ in range(max_steps):
         if is_so(job):
             return job
         job = step(job)
-    raise AssertionError(f"After {most} steps it is {job.state}: {job.error} {job.note}")
+    raise AssertionError(f"After {max_steps} steps it is {job.state}: {job.error} {job.note}")
 
 
 def is_over(job: FineTune) -> bool:

@@ -11,10 +11,11 @@ from evaluations.datasets import lifecycle as datasets
 from evaluations.models import (
     Case,
     CaseRemoval,
+    Comparison,
+    ComparisonRun,
     DatasetVersion,
     Finding,
     LeakageOverride,
-    ComparisonRun,
     ModelPrice,
     PlaygroundRun,
     Report,
@@ -125,7 +126,7 @@ def history(stage: Stage) -> None:
     datasets.change(stage.edith, dataset, removed=[first.pk])
     model = providers.add_model(stage.ada, providers.create(stage.ada, name="sandbox", is_simulation=True), "small")
     providers.set_price(stage.ada, model, {"input": 1, "output": 2})
-    CallDay.objects.create(version=version, environment="production", day="2026-11-01", is_simulation=True, traffic={})
+    CallDay.objects.create(version=version, environment="production", day="2026-11-01", is_simulation=True, usage={})
     run = runs.create(stage.edith, RunSettings(version, loaded.version, ["exact"], model))
     Result.objects.create(run=run, case=first)
     comparison = Comparison.objects.create(project=stage.project, margin=0.02, by_name="edith")

@@ -122,13 +122,13 @@ def test_forms_save_through_the_domain_functions(root: Client, history: Stage):
     assert Project.objects.get(slug="made-here").environments.count() == 3
     assert Environment.objects.get(name="canary").position == 4
     assert Prompt.objects.get(name="new.one").tags == ["a", "b"]
-    assert "shown this once: cbk_" in html
+    assert "shown only once: cbk_" in html
     assert set(AuditEntry.objects.filter(actor="root").values_list("action", flat=True)) == {
         *("environment.created", "prompt.created", "member.set", "key.issued"),
     }
 
 
-def test_a_refused_form_is_told(root: Client, history: Stage):
+def test_a_refused_form_shows_the_refusal(root: Client, history: Stage):
     response = root.post(address(Project, "add"), {"slug": "Not A Slug", "name": "x"}, follow=True)
 
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""An instance that has data is brought up to date: what new columns hold is filled from what is there."""
+"""Migrations of an instance with data: new columns are filled from existing rows."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -36,7 +36,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     def get_archived(self, dataset: Dataset) -> bool:
         return dataset.archived_at is not None
 
-    @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/DatasetVersion"}, {"type": "null"}]})
+    @extend_schema_field(DatasetVersionSerializer(allow_null=True))
     def get_latest(self, dataset: Dataset) -> dict[str, Any] | None:
         if dataset.head is None:
             return None

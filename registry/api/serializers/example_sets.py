@@ -33,7 +33,7 @@ class ExampleSetSerializer(serializers.ModelSerializer[ExampleSet]):
     def get_archived(self, example_set: ExampleSet) -> bool:
         return example_set.archived_at is not None
 
-    @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/ExampleSetVersionSummary"}, {"type": "null"}]})
+    @extend_schema_field(ExampleSetVersionSummarySerializer(allow_null=True))
     def get_latest(self, example_set: ExampleSet) -> dict[str, Any] | None:
         return dict(ExampleSetVersionSummarySerializer(example_set.head).data) if example_set.head else None
 

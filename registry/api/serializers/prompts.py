@@ -38,7 +38,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
     def get_archived(self, prompt: Prompt) -> bool:
         return prompt.archived_at is not None
 
-    @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/LatestVersion"}, {"type": "null"}]})
+    @extend_schema_field(LatestVersionSerializer(allow_null=True))
     def get_latest(self, prompt: Prompt) -> dict[str, Any] | None:
         return dict(LatestVersionSerializer(prompt.head).data) if prompt.head else None
 

@@ -53,14 +53,14 @@ class VersionSerializer(VersionSummarySerializer):
     class Meta(VersionSummarySerializer.Meta):
         fields = [*VersionSummarySerializer.Meta.fields, "reference", "content", "partials", "example_set"]
 
-    @extend_schema_field({"oneOf": [{"$ref": "#/components/schemas/ExampleSetIdentity"}, {"type": "null"}]})
+    @extend_schema_field(ExampleSetIdentitySerializer(allow_null=True))
     def get_example_set(self, version: PromptVersion) -> dict[str, Any] | None:
         return dict(ExampleSetIdentitySerializer(version.example_set).data) if version.example_set else None
 
     def get_reference(self, version: PromptVersion) -> str:
         return f"{version.prompt.name}@{version.number}"
 
-    @extend_schema_field({"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Partial"}})
+    @extend_schema_field(serializers.DictField(child=PartialSerializer()))
     def get_partials(self, version: PromptVersion) -> dict[str, Any]:
         by_hash: dict[str, PromptVersion] = self.context["partials"]
         waiting = list(version.content.get("includes", {}).values())

@@ -27,8 +27,10 @@ def gate(stage: Stage, tickets: Dataset, model: ProviderModel) -> Gate:
 
 def make_gate(stage: Stage, tickets: Dataset, model: ProviderModel, **how: Any) -> Gate:
     assert tickets.head
-    given = {"name": "tickets", "scorers": ["label"], **how}
-    return gates.create(stage.ada, stage.environment("production"), dataset_version=tickets.head, model=model, **given)
+    settings = {"name": "tickets", "scorers": ["label"], **how}
+    return gates.create(
+        stage.ada, stage.environment("production"), dataset_version=tickets.head, model=model, **settings
+    )
 
 
 def measure() -> None:
@@ -37,8 +39,8 @@ def measure() -> None:
         tasks.work_on_run(run.pk)
     for run in Run.objects.filter(summary__isnull=True):
         tasks.sum_up_run(run.pk)
-    for found in gates.unsettled_gate_runs():
-        gates.settle(found)
+    for gate_run in gates.unsettled_gate_runs():
+        gates.settle(gate_run)
 
 
 def ask(stage: Stage, version: PromptVersion) -> Any:
@@ -46,9 +48,9 @@ def ask(stage: Stage, version: PromptVersion) -> Any:
 
 
 def newest(stage: Stage, version: PromptVersion) -> VersionCheck:
-    found = approvals.newest_checks(stage.project.pk, version.content_hash, ["tickets"])["tickets"]
-    assert found is not None
-    return found
+    check = approvals.newest_checks(stage.project.pk, version.content_hash, ["tickets"])["tickets"]
+    assert check is not None
+    return check
 
 
 def test_a_gate_is_a_required_check(stage: Stage, gate: Gate):
@@ -60,19 +62,19 @@ def test_a_gate_is_a_required_check(stage: Stage, gate: Gate):
 
 
 def test_a_good_version_is_measured_and_passes(stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running):
-    asked = ask(stage, version)
-    workflow.approve(stage.rhea, asked)
+    promotion = ask(stage, version)
+    workflow.approve(stage.rhea, promotion)
     with pytest.raises(Problem):
-        workflow.apply(stage.edith, asked)
+        workflow.apply(stage.edith, promotion)
 
     measure()
 
-    found = GateRun.objects.get()
-    assert found.state == GateState.PASSED, found.reasons
+    gate_run = GateRun.objects.get()
+    assert gate_run.state == GateState.PASSED, gate_run.reasons
     check = newest(stage, version)
     assert check is not None
     assert check.status == "passed"
-    workflow.apply(stage.edith, asked)
+    workflow.apply(stage.edith, promotion)
     assert gates.start_gate_runs() == []
 
 
@@ -89,10 +91,10 @@ def test_while_it_is_measured_nothing_is_let_through(stage: Stage, gate: Gate, v
 def test_a_worse_version_does_not_replace_a_better_one(
     stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
 ):
-    asked = ask(stage, version)
-    workflow.approve(stage.rhea, asked)
+    promotion = ask(stage, version)
+    workflow.approve(stage.rhea, promotion)
     measure()
-    workflow.apply(stage.edith, asked)
+    workflow.apply(stage.edith, promotion)
     bad = routing()
     bad["messages"] = [{"role": "system", "content": "Say hello."}, {"role": "user", "content": "{{ ticket }}"}]
     worse = stage.commit(version.prompt, "x", messages=bad["messages"], model=bad["model"])
@@ -100,11 +102,11 @@ def test_a_worse_version_does_not_replace_a_better_one(
     ask(stage, worse)
     measure()
 
-    found = GateRun.objects.get(version=worse)
-    assert found.state == GateState.FAILED
-    assert found.baseline is not None
-    assert found.comparison is not None
-    assert any("against what is live" in one["text"] and not one["met"] for one in found.reasons)
+    gate_run = GateRun.objects.get(version=worse)
+    assert gate_run.state == GateState.FAILED
+    assert gate_run.baseline is not None
+    assert gate_run.comparison is not None
+    assert any("compared with the live version" in reason["text"] and not reason["met"] for reason in gate_run.reasons)
 
 
 def test_a_new_dataset_version_makes_old_results_count_no_more(
@@ -154,7 +156,7 @@ def test_what_could_not_be_measured_is_measured_again_after_a_while(
     GateRun.objects.update(finished_at=timezone.now() - gates.RETRY_INTERVAL)
     measure()
 
-    assert [one.state for one in GateRun.objects.order_by("id")] == [GateState.ERRORED, GateState.PASSED]
+    assert [gate_run.state for gate_run in GateRun.objects.order_by("id")] == [GateState.ERRORED, GateState.PASSED]
     assert newest(stage, version).status == "passed"
 
 
@@ -170,9 +172,9 @@ def test_a_gate_that_cannot_begin_says_so_once(stage: Stage, gate: Gate, version
 
 
 @pytest.mark.parametrize(
-    ("levels", "said"),
+    ("levels", "message"),
     [
-        ({"quality": 1.0}, "by the service levels"),
+        ({"quality": 1.0}, "by the SLA"),
         ({"p99_latency_ms": 1}, "p99 latency"),
         ({"cost_per_call_usd": "0.000001"}, "Cost of a call"),
         ({"format_adherence": 0.9}, "not measured"),
@@ -185,16 +187,16 @@ def test_service_levels_are_kept(
     api_for: ApiFor,
     sandbox: Running,
     levels: dict[str, Any],
-    said: str,
+    message: str,
 ):
     assert api_for(stage.ada).put("/api/v1/slas", levels).status_code == 200
     ask(stage, version)
 
     measure()
 
-    found = GateRun.objects.get()
-    assert found.state == GateState.FAILED
-    assert any(said in one["text"] for one in found.reasons if not one["met"])
+    gate_run = GateRun.objects.get()
+    assert gate_run.state == GateState.FAILED
+    assert any(message in reason["text"] for reason in gate_run.reasons if not reason["met"])
 
 
 def test_a_run_that_fails_says_why_on_the_check(stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running):
@@ -239,16 +241,16 @@ def test_gates_over_rest_and_on_pages(
     stage: Stage, api_for: ApiFor, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
     ada = api_for(stage.ada)
-    asked = {
+    body = {
         "environment": "production",
         "name": "tickets",
         "dataset": "support.tickets",
         "model": "sandbox/sandbox-small",
         "scorers": ["label"],
     }
-    assert api_for(stage.edith).post("/api/v1/gates", asked).status_code == 403
-    made = ada.post("/api/v1/gates", asked)
-    assert made.status_code == 201, made.json()
+    assert api_for(stage.edith).post("/api/v1/gates", body).status_code == 403
+    response = ada.post("/api/v1/gates", body)
+    assert response.status_code == 201, response.json()
     proposed = ask(stage, version)
     person = Client()
     assert stage.ada.user
@@ -256,15 +258,15 @@ def test_gates_over_rest_and_on_pages(
     evidence = f"/p/paper/gates/evidence/{proposed.pk}/"
     assert "begins within half a minute" in person.get(evidence).content.decode()
     measure()
-    shown = person.get(evidence).content.decode()
-    assert "Nothing else is live" in shown
-    assert ada.get(f"/api/v1/gates/{made.json()['id']}/runs").json()["results"][0]["state"] == "passed"
+    page = person.get(evidence).content.decode()
+    assert "No other version is live" in page
+    assert ada.get(f"/api/v1/gates/{response.json()['id']}/runs").json()["results"][0]["state"] == "passed"
     assert "not worse than what is live" in person.get("/p/paper/settings/gates/").content.decode()
-    form = {**asked, "name": "second", "split": "test", "min_quality": "0.1", "margin": "0.02", "not_worse": "on"}
+    form = {**body, "name": "second", "split": "test", "min_quality": "0.1", "margin": "0.02", "not_worse": "on"}
     assert person.post("/p/paper/settings/gates/", form).status_code == 302
     wrong = person.post("/p/paper/settings/gates/", {**form, "name": "third", "margin": "much"})
     assert "Must be a number." in wrong.content.decode()
     person.post("/p/paper/settings/levels/", {"quality": "0.5"})
     assert ada.get("/api/v1/slas").json()["quality"] == 0.5
-    person.post(f"/p/paper/settings/gates/{made.json()['id']}/remove/")
+    person.post(f"/p/paper/settings/gates/{response.json()['id']}/remove/")
     assert gates.active_gates(stage.project).count() == 1

@@ -10,16 +10,16 @@ from django.test import Client
 from core.errors import Problem
 from evaluations import tasks
 from evaluations.comparisons import lifecycle as comparisons
-from evaluations.comparisons import sweeps
+from evaluations.comparisons import slas, sweeps
 from evaluations.comparisons.sweeps import Grid
 from evaluations.models import Comparison, ComparisonState, Dataset, ProviderModel, Run, RunState
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.runs.planning import RunSettings
-from evaluations.statistics import slas
+from evaluations.statistics import slas as sla_statistics
 from evaluations.statistics.intervals import NO_SPREAD
-from evaluations.statistics.slas import Candidate, LevelResult, choose_cheapest, level_results
+from evaluations.statistics.slas import Candidate, SLAResult, choose_cheapest, sla_results
 from registry.models import PromptVersion
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run
@@ -29,16 +29,16 @@ from tests.sandbox import Running
 
 @pytest.fixture
 def large(stage: Stage, model: ProviderModel) -> ProviderModel:
-    made = providers.add_model(stage.ada, model.provider, "sandbox-large")
-    providers.set_price(stage.ada, made, {"input": "20", "output": "80"})
-    return made
+    added = providers.add_model(stage.ada, model.provider, "sandbox-large")
+    providers.set_price(stage.ada, added, {"input": "20", "output": "80"})
+    return added
 
 
 @pytest.fixture
 def grid(version: PromptVersion, tickets: Dataset, model: ProviderModel, large: ProviderModel) -> Grid:
     assert tickets.head
-    asked = RunSettings(version=version, dataset_version=tickets.head, scorers=["label"], model=model, split="")
-    return Grid(asked, [large, model], (0.0,))
+    run_settings = RunSettings(version=version, dataset_version=tickets.head, scorers=["label"], model=model, split="")
+    return Grid(run_settings, [large, model], (0.0,))
 
 
 def finished(sweep: Comparison) -> Comparison:
@@ -159,25 +159,25 @@ def test_a_cancelled_sweep_keeps_what_it_has(stage: Stage, grid: Grid):
 def test_runs_that_are_done_are_compared(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, large: ProviderModel
 ):
-    made = [make_run(stage, version, tickets, one) for one in (model, large, model)]
-    for run in made:
+    started = [make_run(stage, version, tickets, run_model) for run_model in (model, large, model)]
+    for run in started:
         finish(run.pk)
-    chosen = list(Run.objects.filter(pk__in=[run.pk for run in made]).order_by("id"))
+    compared = list(Run.objects.filter(pk__in=[run.pk for run in started]).order_by("id"))
 
-    sweep = comparisons.create(stage.edith, chosen, targets={"quality": 0.1})
+    sweep = comparisons.create(stage.edith, compared, targets={"quality": 0.1})
 
     done = finished(sweep)
     assert done.result is not None
-    assert [row["run"] for row in done.result["rows"]] == [run.pk for run in made]
+    assert [row["run"] for row in done.result["rows"]] == [run.pk for run in started]
     same = done.result["rows"][2]["against"]
     assert (same["difference"], same["wins"], same["losses"]) == (0, 0, 0)
     other = make_run(stage, version, tickets, model, limit=10)
     finish(other.pk)
     other.refresh_from_db()
     with pytest.raises(Problem, match="not on the same cases"):
-        comparisons.create(stage.edith, [chosen[0], other])
+        comparisons.create(stage.edith, [compared[0], other])
     with pytest.raises(Problem, match="2 to 24 runs"):
-        comparisons.create(stage.edith, chosen[:1])
+        comparisons.create(stage.edith, compared[:1])
 
 
 @pytest.mark.parametrize(
@@ -227,19 +227,19 @@ def test_over_rest(stage: Stage, api_for: ApiFor):
     estimate = client.post("/api/v1/sweeps/estimate", body, format="json").json()
     assert (estimate["runs"], estimate["answers"]) == (4, 40)
 
-    made = client.post("/api/v1/sweeps", body, format="json")
+    response = client.post("/api/v1/sweeps", body, format="json")
 
-    assert made.status_code == 201, made.json()
-    assert (made.json()["state"], len(made.json()["runs"])) == ("pending", 4)
+    assert response.status_code == 201, response.json()
+    assert (response.json()["state"], len(response.json()["runs"])) == ("pending", 4)
     finished(Comparison.objects.get())
-    done = client.get(made["Location"]).json()
+    done = client.get(response["Location"]).json()
     assert done["state"] == "done"
     assert done["result"]["met"] is not None
     assert client.get("/api/v1/comparisons").json()["results"][0]["id"] == done["id"]
     again = client.post("/api/v1/comparisons", {"runs": [run["id"] for run in done["runs"]]}, format="json")
     assert again.status_code == 201
-    assert client.post(f"{made['Location']}/resume", {}, format="json").json()["code"] == "run.wrong_state"
-    assert client.post(f"{made['Location']}/cancel", {}, format="json").json()["state"] == "done"
+    assert client.post(f"{response['Location']}/resume", {}, format="json").json()["code"] == "run.wrong_state"
+    assert client.post(f"{response['Location']}/cancel", {}, format="json").json()["state"] == "done"
 
 
 @pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
@@ -278,8 +278,8 @@ def test_the_pages(stage: Stage):
     assert edith.get(f"{started['Location']}wait/")["HX-Refresh"] == "true"
     assert "support.route v1 with 2 settings" in text(edith.get("/p/paper/evaluations/"))
     first = sweep.runs[0].pk
-    chosen = edith.post("/p/paper/new-comparison/", {"run": first, "runs": [first + 1], "margin": "0.05"})
-    assert chosen["Location"] == f"/p/paper/comparisons/{sweep.pk + 1}/"
+    response = edith.post("/p/paper/new-comparison/", {"run": first, "runs": [first + 1], "margin": "0.05"})
+    assert response["Location"] == f"/p/paper/comparisons/{sweep.pk + 1}/"
 
 
 @pytest.mark.usefixtures("sandbox", "version", "tickets", "large")
@@ -290,9 +290,9 @@ def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.Capt
 
     call_command("compare_models", *common, *models)
 
-    said = capsys.readouterr().out
-    assert "sandbox/sandbox-small is the cheapest that is shown to keep the SLAs" in said
-    assert "a simulation" in said
+    output = capsys.readouterr().out
+    assert "sandbox/sandbox-small is the cheapest that is shown to keep the SLAs" in output
+    assert "a simulation" in output
     slas.set_slas(stage.ada, {"quality": 1.0})
     with pytest.raises(CommandError, match="None of them keeps"):
         call_command("compare_models", *common, *models)
@@ -302,7 +302,7 @@ def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.Capt
 
 
 def candidate(key: int, cost: float | None, *, value: float, low: float) -> Candidate:
-    return Candidate(key, cost, 100.0, value, [LevelResult("quality", 0.8, value, low, 1.0)])
+    return Candidate(key, cost, 100.0, value, [SLAResult("quality", 0.8, value, low, 1.0)])
 
 
 def test_the_cheapest_that_is_shown_and_the_cheapest_whose_figures_do_are_two_answers():
@@ -314,9 +314,9 @@ def test_the_cheapest_that_is_shown_and_the_cheapest_whose_figures_do_are_two_an
         candidate(5, None, value=0.99, low=0.98),
     ]
 
-    assert choose_cheapest(candidates) == slas.Choice(shown=4, met=3)
-    assert choose_cheapest([]) == slas.Choice(None, None)
-    assert choose_cheapest([Candidate(1, 1.0, 1.0, 1.0, [])]) == slas.Choice(None, None), (
+    assert choose_cheapest(candidates) == sla_statistics.Choice(confident=4, met=3)
+    assert choose_cheapest([]) == sla_statistics.Choice(None, None)
+    assert choose_cheapest([Candidate(1, 1.0, 1.0, 1.0, [])]) == sla_statistics.Choice(None, None), (
         "Without levels none keeps them."
     )
 
@@ -330,31 +330,31 @@ def test_findings_take_the_bad_end_of_each_interval():
     }
     levels = {"quality": 0.88, "p99_latency_ms": 600, "cost_per_call_usd": 0.01, "format_adherence": 0.9}
 
-    found = {one.name: (one.is_met, one.is_shown) for one in level_results(summary, levels)}
+    results = {result.name: (result.is_met, result.is_met_confidently) for result in sla_results(summary, levels)}
 
-    assert found == {
+    assert results == {
         "quality": (True, False),
         "format_adherence": (True, True),
         "p99_latency_ms": (True, False),
         "cost_per_call_usd": (True, True),
     }
-    assert level_results({}, {"quality": 0.5})[0].is_met is False
+    assert sla_results({}, {"quality": 0.5})[0].is_met is False
     alike = {"value": 1.0, "low": 1.0, "high": 1.0, "method": "t over 2 groups"}
-    assert level_results({"quality": alike}, {"quality": 0.9})[0].is_shown is False, (
+    assert sla_results({"quality": alike}, {"quality": 0.9})[0].is_met_confidently is False, (
         "Two groups that are alike show nothing."
     )
-    assert slas.NO_SPREAD == NO_SPREAD
+    assert sla_statistics.NO_SPREAD == NO_SPREAD
 
 
 def test_a_sweep_of_one_setting_is_refused_before_anything_is_asked(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel
 ):
-    asked = planning.settings_from_document(
+    run_settings = planning.settings_from_document(
         stage.project,
         {"prompt": str(version), "dataset": tickets.name, "model": str(model), "scorers": ["label"], "split": ""},
     )
 
     with pytest.raises(Problem) as refusal:
-        sweeps.create(stage.edith, Grid(asked, [model, model]))
+        sweeps.create(stage.edith, Grid(run_settings, [model, model]))
 
     assert refusal.value.faults[0].pointer == "/models"

@@ -17,11 +17,11 @@ NEW = "The invoice of May has the wrong address on its second page"
 
 
 def proposed(stage: Stage, dataset: Dataset, *texts: str) -> list[CaseProposal]:
-    made = proposals.propose(
+    created = proposals.propose(
         stage.edith, dataset, cases=[case(text, "billing") for text in texts], origin="support desk"
     )
     proposals.check(dataset)
-    return list(CaseProposal.objects.filter(pk__in=[one.pk for one in made]).order_by("pk"))
+    return list(CaseProposal.objects.filter(pk__in=[proposal.pk for proposal in created]).order_by("pk"))
 
 
 def test_a_proposal_is_held_against_what_is_there(stage: Stage, tickets: Dataset):
@@ -31,7 +31,7 @@ def test_a_proposal_is_held_against_what_is_there(stage: Stage, tickets: Dataset
         stage, tickets, NEW.upper(), f"Hello! {NEW}, please mend it soon", "Dark mode, please"
     )
 
-    assert [one["kind"] for one in same.findings] == ["exact"]
+    assert [finding["kind"] for finding in same.findings] == ["exact"]
     assert longer.findings[0]["kind"] in ("contained", "near")
     assert longer.findings[0]["split"] == "test"
     assert (other.state, other.findings) == ("waiting", [])
@@ -58,33 +58,33 @@ def test_what_is_accepted_is_the_next_version_and_says_where_it_came_from(stage:
 
 
 def test_what_is_rejected_stays_with_the_reason(stage: Stage, tickets: Dataset):
-    (one,) = proposed(stage, tickets, NEW)
+    (proposal,) = proposed(stage, tickets, NEW)
 
-    assert proposals.reject(stage.edith, tickets, keys=[one.pk], reason="Too private") == 1
+    assert proposals.reject(stage.edith, tickets, keys=[proposal.pk], reason="Too private") == 1
 
-    one.refresh_from_db()
-    assert (one.state, one.reason) == ("rejected", "Too private")
+    proposal.refresh_from_db()
+    assert (proposal.state, proposal.reason) == ("rejected", "Too private")
     assert Case.objects.count() == 60
 
 
 def test_a_bad_edit_decides_nothing(stage: Stage, tickets: Dataset):
-    (one,) = proposed(stage, tickets, NEW)
+    (proposal,) = proposed(stage, tickets, NEW)
 
     with pytest.raises(Problem) as refused:
-        proposals.accept(stage.edith, tickets, keys=[one.pk], edited={one.pk: {"variables": {}}})
+        proposals.accept(stage.edith, tickets, keys=[proposal.pk], edited={proposal.pk: {"variables": {}}})
 
-    one.refresh_from_db()
-    assert (refused.value.code, one.state) == ("cases.invalid", "waiting")
+    proposal.refresh_from_db()
+    assert (refused.value.code, proposal.state) == ("cases.invalid", "waiting")
 
 
 def test_a_key_proposes_and_never_decides(stage: Stage, tickets: Dataset):
     key, _ = api_keys.issue(permissions.actor_for_command_line(stage.project), name="bot", scopes=["write"])
     robot = permissions.actor_for_key(key)
-    (one,) = proposals.propose(robot, tickets, cases=[case(NEW)], origin="gpt")
+    (proposal,) = proposals.propose(robot, tickets, cases=[case(NEW)], origin="gpt")
 
     for act in (
-        lambda: proposals.accept(robot, tickets, keys=[one.pk]),
-        lambda: proposals.reject(robot, tickets, keys=[one.pk]),
+        lambda: proposals.accept(robot, tickets, keys=[proposal.pk]),
+        lambda: proposals.reject(robot, tickets, keys=[proposal.pk]),
     ):
         with pytest.raises(Problem) as refused:
             act()
@@ -108,13 +108,13 @@ def test_what_cannot_be_proposed(stage: Stage, tickets: Dataset, cases: list[Any
 
 
 def test_others_proposals_are_not_found(stage: Stage, tickets: Dataset, otis: Actor):
-    (one,) = proposed(stage, tickets, NEW)
+    (proposal,) = proposed(stage, tickets, NEW)
     theirs = datasets.create(otis, name="theirs")
 
     for act in (
-        lambda: proposals.accept(otis, theirs, keys=[one.pk]),
-        lambda: proposals.reject(otis, theirs, keys=[one.pk]),
-        lambda: proposals.get_proposal(theirs, one.pk),
+        lambda: proposals.accept(otis, theirs, keys=[proposal.pk]),
+        lambda: proposals.reject(otis, theirs, keys=[proposal.pk]),
+        lambda: proposals.get_proposal(theirs, proposal.pk),
     ):
         with pytest.raises(Problem) as refused:
             act()

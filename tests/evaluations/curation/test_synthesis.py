@@ -21,10 +21,10 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
 
 
-def written(made: Synthesis) -> Synthesis:
-    tasks.write_cases(made.pk)
-    tasks.check_proposals(made.dataset_id)
-    return synthesis.get_synthesis(made.dataset, made.pk)
+def written(started: Synthesis) -> Synthesis:
+    tasks.write_cases(started.pk)
+    tasks.check_proposals(started.dataset_id)
+    return synthesis.get_synthesis(started.dataset, started.pk)
 
 
 def test_what_a_model_writes_waits_for_a_person(stage: Stage, tickets: Dataset, model: ProviderModel, sandbox: Running):
@@ -35,10 +35,10 @@ def test_what_a_model_writes_waits_for_a_person(stage: Stage, tickets: Dataset, 
     assert (done.state, done.proposed, done.refused, done.calls) == (SynthesisState.DONE, 12, 0, 3)
     assert done.cost_usd is not None
     assert done.cost_usd > 0
-    found = list(CaseProposal.objects.order_by("id"))
-    assert {one.origin for one in found} == {f"made up by sandbox/sandbox-small (synthesis {done.pk})"}
-    assert {one.state for one in found} == {"waiting"}
-    assert all(set(one.document["variables"]) == {"ticket"} for one in found)
+    proposed = list(CaseProposal.objects.order_by("id"))
+    assert {proposal.origin for proposal in proposed} == {f"made up by sandbox/sandbox-small (synthesis {done.pk})"}
+    assert {proposal.state for proposal in proposed} == {"waiting"}
+    assert all(set(proposal.document["variables"]) == {"ticket"} for proposal in proposed)
     assert len(sandbox.calls()) == 3
     assert not sandbox.paid_twice()
     tickets.refresh_from_db()
@@ -46,19 +46,19 @@ def test_what_a_model_writes_waits_for_a_person(stage: Stage, tickets: Dataset, 
 
 
 def test_only_the_training_side_is_shown(stage: Stage, tickets: Dataset, model: ProviderModel, sandbox: Running):
-    made = synthesis.start(stage.edith, tickets, model=model, requested=5)
-    made = synthesis.syntheses_with_related().get(pk=made.pk)
+    started = synthesis.start(stage.edith, tickets, model=model, requested=5)
+    started = synthesis.syntheses_with_related().get(pk=started.pk)
     assert tickets.head
     train = {case.variables["ticket"] for case in Case.objects.of(tickets.head).filter(split="train")}
 
-    shown = set()
-    for made.calls in range(20):
-        for message in synthesis._request(made, 5).messages:
+    examples = set()
+    for started.calls in range(20):
+        for message in synthesis._request(started, 5).messages:
             if message["role"] == "assistant":
-                shown |= {case["variables"]["ticket"] for case in json.loads(message["content"])["cases"]}
+                examples |= {case["variables"]["ticket"] for case in json.loads(message["content"])["cases"]}
 
-    assert len(shown) > synthesis.EXAMPLES_SHOWN
-    assert shown <= train
+    assert len(examples) > synthesis.EXAMPLES_SHOWN
+    assert examples <= train
     assert sandbox.calls() == []
 
 
@@ -95,10 +95,10 @@ def test_a_provider_that_refuses_is_told(stage: Stage, tickets: Dataset, model: 
 
 @pytest.mark.usefixtures("sandbox")
 def test_what_was_written_before_a_worker_died_counts(stage: Stage, tickets: Dataset, model: ProviderModel):
-    made = synthesis.start(stage.edith, tickets, model=model, requested=6)
-    Synthesis.objects.filter(pk=made.pk).update(proposed=5, calls=1)
+    started = synthesis.start(stage.edith, tickets, model=model, requested=6)
+    Synthesis.objects.filter(pk=started.pk).update(proposed=5, calls=1)
 
-    done = written(made)
+    done = written(started)
 
     assert (done.state, done.proposed) == (SynthesisState.DONE, 6)
     assert CaseProposal.objects.count() == 1
@@ -112,7 +112,9 @@ def test_an_empty_dataset_is_begun_from_words(stage: Stage, model: ProviderModel
     assert [fault.pointer for fault in refusal.value.faults] == ["/variables", "/about"]
 
     done = written(
-        synthesis.start(stage.edith, empty, model=model, requested=3, about="Questions on invoices", variables=["ticket"])
+        synthesis.start(
+            stage.edith, empty, model=model, requested=3, about="Questions on invoices", variables=["ticket"]
+        )
     )
 
     assert done.state == SynthesisState.DONE
@@ -126,19 +128,19 @@ def test_over_rest_and_on_the_page(stage: Stage, tickets: Dataset, api_for: ApiF
     wrong = client.post(place, {"model": "sandbox/sandbox-small", "count": 500}, format="json")
     assert wrong.json()["errors"][0]["pointer"] == "/count"
 
-    made = client.post(place, {"model": "sandbox/sandbox-small", "count": 5}, format="json")
+    response = client.post(place, {"model": "sandbox/sandbox-small", "count": 5}, format="json")
 
-    assert made.status_code == 201, made.json()
-    tasks.write_cases(made.json()["id"])
-    assert client.get(made["Location"]).json()["state"] == "done"
+    assert response.status_code == 201, response.json()
+    tasks.write_cases(response.json()["id"])
+    assert client.get(response["Location"]).json()["state"] == "done"
     assert client.get(place).json()["results"][0]["proposed"] == 5
     edith = client_of(stage.edith)
-    shown = f"/p/paper/datasets/{tickets.name}/proposals/"
-    assert "5 of 5" in text(edith.get(shown))
+    page = f"/p/paper/datasets/{tickets.name}/proposals/"
+    assert "5 of 5" in text(edith.get(page))
     form = {"do": "write", "model": "sandbox/sandbox-small", "count": "0"}
-    assert "from 1 to 200" in text(edith.post(shown, form))
-    sent = edith.post(shown, {**form, "count": "3"})
-    assert sent["Location"] == shown
+    assert "from 1 to 200" in text(edith.post(page, form))
+    sent = edith.post(page, {**form, "count": "3"})
+    assert sent["Location"] == page
     newest = Synthesis.objects.first()
     assert newest is not None
     assert "0 of 3" in text(edith.get(f"/p/paper/datasets/{tickets.name}/syntheses/{newest.pk}/wait/"))
@@ -155,5 +157,5 @@ def test_the_form_of_the_answer_is_that_of_the_cases_that_are_there():
     form = synthesis_prompt.response_format(["a"], {"label": "x", "sure": 0.5, "notes": ["y"], "is_new": True})
 
     case = form["json_schema"]["schema"]["properties"]["cases"]["items"]
-    kinds: dict[str, Any] = {name: one["type"] for name, one in case["properties"]["expected"]["properties"].items()}
+    kinds: dict[str, Any] = {name: form["type"] for name, form in case["properties"]["expected"]["properties"].items()}
     assert kinds == {"label": "string", "sure": "number", "notes": "array", "is_new": "boolean"}

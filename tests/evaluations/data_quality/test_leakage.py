@@ -20,8 +20,8 @@ LONG = (
 
 
 def looked_at(stage: Stage, rows: list[dict[str, Any]], name: str = "leaky") -> Report:
-    made = datasets.create(stage.edith, name=name)
-    version = datasets.change(stage.edith, made, added=rows).version
+    dataset = datasets.create(stage.edith, name=name)
+    version = datasets.change(stage.edith, dataset, added=rows).version
     return report_on(version)
 
 
@@ -87,14 +87,16 @@ def test_the_same_in_other_words_is_found_by_meaning(stage: Stage):
         case("How do I change my password?", split="test"),
     ]
 
-    found = kinds(looked_at(stage, rows))
+    counts = kinds(looked_at(stage, rows))
 
-    assert found in ({"meaning": 1}, {"near": 1})
+    assert counts in ({"meaning": 1}, {"near": 1})
 
 
 def test_examples_that_show_test_cases_are_leaks(stage: Stage):
-    made = example_sets.create(stage.edith, name="shots")
-    example_sets.commit(stage.edith, made, examples=[{"input": LONG, "output": "x"}, {"input": "other", "output": "y"}])
+    example_set = example_sets.create(stage.edith, name="shots")
+    example_sets.commit(
+        stage.edith, example_set, examples=[{"input": LONG, "output": "x"}, {"input": "other", "output": "y"}]
+    )
 
     report = looked_at(stage, [case(LONG, "a", split="test"), case("quite something else", "a", split="train")])
 
@@ -183,8 +185,8 @@ def test_readiness_counts_copies_and_contradictions(stage: Stage):
     reports.make_report(report)
     report.refresh_from_db()
 
-    found = {one["key"]: one["count"] for one in report.result["troubles"]}
-    assert (found["duplicates"], found["contradictions"]) == (2, 3)
+    counts = {trouble["key"]: trouble["count"] for trouble in report.result["troubles"]}
+    assert (counts["duplicates"], counts["contradictions"]) == (2, 3)
 
 
 @pytest.mark.parametrize("text", ["👍", "?!", "...", "{}"])
@@ -197,7 +199,7 @@ def test_texts_without_words_break_nothing(stage: Stage, text: str):
 
 
 @pytest.mark.parametrize(
-    ("held_out", "shown"),
+    ("test_text", "train_text"),
     [
         (
             "where is my order 4711?",
@@ -209,25 +211,25 @@ def test_texts_without_words_break_nothing(stage: Stage, text: str):
         ),
     ],
 )
-def test_a_short_text_inside_a_long_one_is_found(stage: Stage, held: str, shown: str):
-    assert sum(kinds(looked_at(stage, [case(shown, split="train"), case(held, split="test")])).values()) == 1
+def test_a_short_text_inside_a_long_one_is_found(stage: Stage, test_text: str, train_text: str):
+    assert sum(kinds(looked_at(stage, [case(train_text, split="train"), case(test_text, split="test")])).values()) == 1
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1+1", "1-1"), ("What is C++?", "What is C#?"), ("दिन", "दीन"), ("👍", "👎")]
+    ("first", "second"), [("1+1", "1-1"), ("What is C++?", "What is C#?"), ("दिन", "दीन"), ("👍", "👎")]
 )
-def test_signs_that_mean_something_make_another_text(stage: Stage, one: str, other: str):
-    assert kinds(looked_at(stage, [case(one, "a", split="train"), case(other, "b", split="train")])) == {}
+def test_signs_that_mean_something_make_another_text(stage: Stage, first: str, second: str):
+    assert kinds(looked_at(stage, [case(first, "a", split="train"), case(second, "b", split="train")])) == {}
 
 
 def test_what_is_live_is_looked_at_and_not_only_the_newest(stage: Stage):
-    made = example_sets.create(stage.edith, name="shots")
-    old = example_sets.commit(stage.edith, made, examples=[{"input": LONG, "output": "x"}]).version
+    example_set = example_sets.create(stage.edith, name="shots")
+    old = example_sets.commit(stage.edith, example_set, examples=[{"input": LONG, "output": "x"}]).version
     prompt = stage.prompt()
     live = {"set": old.content_hash, "select": "first", "k": 1}
     stage.release(stage.commit(prompt, "x", examples=live))
     stage.commit(prompt, "without")
-    example_sets.commit(stage.edith, made, examples=[{"input": "other", "output": "x"}])
+    example_sets.commit(stage.edith, example_set, examples=[{"input": "other", "output": "x"}])
 
     report = looked_at(stage, [case(LONG, split="test"), case("something else", split="train")])
 

@@ -17,25 +17,28 @@ def survey_of(texts: list[str], labels: str = "abc", expected: Any = "x") -> Sur
 
 
 def troubles(survey: Survey, repeated: int = 0, contradictory: int = 0) -> dict[str, Any]:
-    return {one["key"]: one for one in report(survey, repeated=repeated, contradictory=contradictory)["troubles"]}
+    return {
+        trouble["key"]: trouble
+        for trouble in report(survey, repeated=repeated, contradictory=contradictory)["troubles"]
+    }
 
 
 PLAIN = [f"This is an ordinary ticket with the number {'ABCDEFGH'[n % 8]} in it" for n in range(300)]
 
 
 def test_good_data_has_nothing_to_fix():
-    found = report(survey_of(PLAIN), repeated=0, contradictory=0)
+    document = report(survey_of(PLAIN), repeated=0, contradictory=0)
 
-    assert (found["score"], found["troubles"]) == (100, [])
+    assert (document["score"], document["troubles"]) == (100, [])
 
 
 def test_the_gravest_comes_first():
-    found = report(survey_of([*PLAIN[:100], "Mail me at bob@corp.org"], expected=None), repeated=5, contradictory=2)
+    document = report(survey_of([*PLAIN[:100], "Mail me at bob@corp.org"], expected=None), repeated=5, contradictory=2)
 
-    points = [one["points"] for one in found["troubles"]]
+    points = [trouble["points"] for trouble in document["troubles"]]
     assert points == sorted(points, reverse=True)
-    assert found["troubles"][0]["key"] == "unanswered"
-    assert found["score"] == max(0, 100 - sum(points))
+    assert document["troubles"][0]["key"] == "unanswered"
+    assert document["score"] == max(0, 100 - sum(points))
 
 
 def test_few_cases_rare_labels_and_contradictions():
@@ -60,10 +63,10 @@ def test_a_label_that_nothing_measures_is_named():
 
 
 def test_outliers_are_named():
-    found = troubles(survey_of([*PLAIN, "x" * 20_000]))["lengths"]
+    trouble = troubles(survey_of([*PLAIN, "x" * 20_000]))["lengths"]
 
-    assert found["count"] == 1
-    assert found["examples"][0] == {"case": 300, "text": "20,000 characters"}
+    assert trouble["count"] == 1
+    assert trouble["examples"][0] == {"case": 300, "text": "20,000 characters"}
 
 
 @pytest.mark.parametrize("text", ["caf\u00c3\u00a9", "it\u00e2\u20ac\u2122s", "a\ufffdb", "a\x07b"])

@@ -34,24 +34,24 @@ JSON = st.recursive(
 
 def read(document: Any) -> Any:
     faults: list[Fault] = []
-    found = read_case(document, faults)
+    case = read_case(document, faults)
     assert not faults, faults
-    return found
+    return case
 
 
 @given(st.dictionaries(TEXT, JSON, min_size=1, max_size=3), JSON)
 def test_the_digest_is_of_the_canonical_form(variables: dict[str, Any], expected: Any):
     faults: list[Fault] = []
-    found = read_case({"variables": variables, "expected": expected, "tags": ["a"], "weight": 2.5}, faults)
-    if found is None:
+    case = read_case({"variables": variables, "expected": expected, "tags": ["a"], "weight": 2.5}, faults)
+    if case is None:
         assert faults
         return
-    again = {"variables": json.loads(found.variables), "tags": ["a"], "weight": 2.5}
-    if found.expected is not None:
-        again["expected"] = json.loads(found.expected)
+    again = {"variables": json.loads(case.variables), "tags": ["a"], "weight": 2.5}
+    if case.expected is not None:
+        again["expected"] = json.loads(case.expected)
 
-    assert found.digest == hashlib.sha256(rfc8785.dumps(again)).digest()
-    assert found.variables.encode() == rfc8785.dumps(again["variables"])
+    assert case.digest == hashlib.sha256(rfc8785.dumps(again)).digest()
+    assert case.variables.encode() == rfc8785.dumps(again["variables"])
 
 
 @given(TEXT, TEXT)
@@ -62,9 +62,9 @@ def test_a_line_that_is_taken_as_it_is_reads_the_same_as_one_that_is_not(text: s
     slow: list[Fault] = []
     is_normal = is_normal_line(line) and has_only_text(document)
 
-    one, other = read_case(document, quick, is_normal=is_normal), read_case(document, slow)
+    first, second = read_case(document, quick, is_normal=is_normal), read_case(document, slow)
 
-    assert (one and one.digest, quick) == (other and other.digest, slow)
+    assert (first and first.digest, quick) == (second and second.digest, slow)
 
 
 def test_order_of_members_and_default_members_do_not_count():

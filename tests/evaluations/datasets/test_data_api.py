@@ -24,8 +24,8 @@ E = "/api/v1/example-sets"
 
 
 def test_a_dataset_from_nothing_to_its_report(stage: Stage, api: APIClient):
-    made = api.post(D, {"name": "fresh", "split_ratios": {"train": 80, "test": 20}})
-    assert (made.status_code, made.json()["latest"], made["Location"]) == (201, None, f"{D}/fresh")
+    created = api.post(D, {"name": "fresh", "split_ratios": {"train": 80, "test": 20}})
+    assert (created.status_code, created.json()["latest"], created["Location"]) == (201, None, f"{D}/fresh")
 
     committed = api.post(f"{D}/fresh/versions", {"cases": cases(30), "message": "First"})
     assert (committed.status_code, committed.json()["added"]) == (201, 30)
@@ -33,8 +33,8 @@ def test_a_dataset_from_nothing_to_its_report(stage: Stage, api: APIClient):
     again = api.post(f"{D}/fresh/versions", {"cases": cases(30)})
     assert (again.status_code, again.json()["known"]) == (200, 30)
 
-    found = api.get(f"{D}/fresh/versions/latest/cases", {"split": "test", "limit": 4}).json()
-    assert (len(found["results"]), found["next"] is not None) == (4, True)
+    page = api.get(f"{D}/fresh/versions/latest/cases", {"split": "test", "limit": 4}).json()
+    assert (len(page["results"]), page["next"] is not None) == (4, True)
     assert api.get(f"{D}/fresh/versions/1/cases", {"label": "billing"}).json()["results"][0]["label"] == "billing"
 
     for report in Report.objects.all():
@@ -63,7 +63,7 @@ def test_cases_are_changed_by_their_ids_and_a_lost_race_is_told(stage: Stage, ap
 
 
 def test_an_import_in_parts(stage: Stage, api: APIClient, tickets: Dataset):
-    data = "".join(json.dumps(one) + "\n" for one in cases(70)).encode()
+    data = "".join(json.dumps(document) + "\n" for document in cases(70)).encode()
     begun = api.post(f"{D}/support.tickets/imports", {"filename": "x.jsonl", "skip_bad": True}).json()
     address = f"{D}/support.tickets/imports/{begun['id']}"
     for number, start in enumerate(range(0, len(data), 1_000), start=1):
@@ -98,8 +98,8 @@ def test_folds_rounds_and_proposals(stage: Stage, api: APIClient, api_for: ApiFo
     assert ([len(fold) for fold in folds["folds"]], folds["recommended"]) == ([20, 20, 20], True)
     assert api.get(f"{D}/support.tickets/versions/1/folds", {"k": "x"}).status_code == 400
 
-    made = api.post(f"{D}/support.tickets/proposals", {"cases": [case("new one")], "origin": "bot"})
-    key = made.json()["results"][0]["id"]
+    created = api.post(f"{D}/support.tickets/proposals", {"cases": [case("new one")], "origin": "bot"})
+    key = created.json()["results"][0]["id"]
     assert (
         api.post(f"{D}/support.tickets/proposals/accept", {"ids": [key]}).json()["code"] == "proposal.machine_decision"
     )
@@ -115,17 +115,20 @@ def test_folds_rounds_and_proposals(stage: Stage, api: APIClient, api_for: ApiFo
 
 def test_leaks_with_both_rows_and_the_override(stage: Stage, api: APIClient, api_for: ApiFor):
     text = "The export of the regional dashboard has been failing since the update of last night, with no error shown"
-    made = datasets.create(stage.edith, name="leaky")
-    datasets.change(stage.edith, made, added=[case(text, "a", split="train"), case(text, "a", split="test")])
+    dataset = datasets.create(stage.edith, name="leaky")
+    datasets.change(stage.edith, dataset, added=[case(text, "a", split="train"), case(text, "a", split="test")])
     example_sets.commit(
         stage.edith, example_sets.create(stage.edith, name="shots"), examples=[{"input": text, "output": "a"}]
     )
     for report in Report.objects.all():
         reports.make_report(report)
 
-    found = api.get(f"{D}/leaky/versions/latest/leakage/findings").json()["results"]
-    assert {one["example"]["set"] if one["example"] else one["other"]["split"] for one in found} == {"shots", "train"}
-    assert all(one["held_out"]["split"] == "test" and one["is_leak"] for one in found)
+    findings = api.get(f"{D}/leaky/versions/latest/leakage/findings").json()["results"]
+    assert {finding["example"]["set"] if finding["example"] else finding["other"]["split"] for finding in findings} == {
+        "shots",
+        "train",
+    }
+    assert all(finding["held_out"]["split"] == "test" and finding["is_leak"] for finding in findings)
     override = f"{D}/leaky/versions/latest/leakage/override"
     assert api_for(stage.edith).post(override, {"reason": "x"}).status_code == 403
     allowed = api_for(stage.ada).post(override, {"reason": "Known"})
@@ -148,10 +151,10 @@ def test_example_sets(stage: Stage, api: APIClient):
     assert api.get(f"{E}/shots/versions/1").json()["hash"] == digest
     assert api.get(E).json()["results"][0]["latest"]["size"] == 5
 
-    found = api.post(f"{E}/shots/search", {"query": "charged twice", "k": 2}).json()
-    assert [one["label"] for one in found["results"]] == ["billing", "billing"]
+    answer = api.post(f"{E}/shots/search", {"query": "charged twice", "k": 2}).json()
+    assert [result["label"] for result in answer["results"]] == ["billing", "billing"]
     spread = api.post(f"{E}/shots/search", {"query": "charged twice", "k": 3, "per_label": 1}).json()
-    assert sorted(one["label"] for one in spread["results"]) == ["billing", "how-to", "incident"]
+    assert sorted(result["label"] for result in spread["results"]) == ["billing", "how-to", "incident"]
     lines = api.get(f"{E}/shots/versions/1/file")
     assert len(b"".join(lines.streaming_content).splitlines()) == 5  # type: ignore[attr-defined]
 
@@ -163,8 +166,8 @@ def test_a_prompt_that_picks_says_from_what(stage: Stage, api: APIClient):
     api.post("/api/v1/prompts", {"name": "route"})
     content = picking(version, select="similar", k=1)
 
-    made = api.post("/api/v1/prompts/route/versions", {"content": content}).json()
-    assert made["example_set"] == {"name": "shots", "number": 1, "hash": version.content_hash}
+    created = api.post("/api/v1/prompts/route/versions", {"content": content}).json()
+    assert created["example_set"] == {"name": "shots", "number": 1, "hash": version.content_hash}
     rendered = api.post("/api/v1/prompts/route/versions/1/render", {"variables": {"ticket": "refund me"}}).json()
     assert rendered["examples"]["chosen"][0]["input"] == "Please refund the second payment"
 
@@ -189,8 +192,8 @@ def test_lists_ask_as_much_of_many_as_of_few(stage: Stage, api: APIClient, ticke
     before = queries()
     datasets.change(stage.edith, tickets, added=cases(120))
     for number in range(5):
-        made = datasets.create(stage.edith, name=f"more.{number}")
-        datasets.change(stage.edith, made, added=cases(2))
+        dataset = datasets.create(stage.edith, name=f"more.{number}")
+        datasets.change(stage.edith, dataset, added=cases(2))
         shots = example_sets.create(stage.edith, name=f"shots.{number}")
         example_sets.commit(stage.edith, shots, examples=shots_of())
     api.post(f"{D}/support.tickets/proposals", {"cases": [case(f"p {n}") for n in range(9)], "origin": "bot"})
@@ -228,9 +231,9 @@ CALLS: dict[str, tuple[Call, dict[str, int]]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_who_may_do_what(stage: Stage, api_for: ApiFor, tickets: Dataset, otis: Actor, call: str):
-    act, wanted = CALLS[call]
+    act, expected = CALLS[call]
 
-    for who, status in wanted.items():
+    for who, status in expected.items():
         scopes = [who] if who in ("read", "write", "observe") else None
         assert act(api_for(stage.edith if scopes else stage.vera, scopes=scopes)).status_code == status, who
     outside = act(api_for(otis))

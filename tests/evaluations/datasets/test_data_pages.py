@@ -31,15 +31,15 @@ def full(stage: Stage, tickets: Dataset) -> Dataset:
     """With a report of each kind, a leak, a proposal, a round and an example set."""
     leak = "The monthly statement of our northern branch is missing its second page since the update of last week"
     datasets.change(stage.edith, tickets, added=[case(leak, "a", split="train"), case(leak, "a", split="test")])
-    found = datasets.get_dataset(stage.project, "support.tickets")
-    for report in Report.objects.filter(version=found.head):
+    dataset = datasets.get_dataset(stage.project, "support.tickets")
+    for report in Report.objects.filter(version=dataset.head):
         reports.make_report(report)
-    proposals.propose(stage.edith, found, cases=[case("new")], origin="bot")
+    proposals.propose(stage.edith, dataset, cases=[case("new")], origin="bot")
     annotation.open_round(
-        stage.edith, found, title="Hard ones", annotators=2, labels=["a", "b"], label_member="category", most=3
+        stage.edith, dataset, title="Hard ones", annotators=2, labels=["a", "b"], label_member="category", most=3
     )
     embed(make_set(stage))
-    return found
+    return dataset
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_an_import_without_scripts(stage: Stage, tickets: Dataset):
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [(None, "Choose a file"), (("x.exe", b"x"), "Datasets are read from"), (("x.csv", b""), "is empty")],
 )
-def test_what_cannot_be_imported_is_said_at_the_field(stage: Stage, tickets: Dataset, file: Any, said: str):
+def test_what_cannot_be_imported_is_said_at_the_field(stage: Stage, tickets: Dataset, file: Any, message: str):
     fields = {"file": SimpleUploadedFile(*file)} if file else {}
 
     answer = signed_in(stage.edith).post(f"{D}/import/", {**fields, "message": "kept"})
 
     assert answer.status_code == 400
-    assert said in text(answer)
+    assert message in text(answer)
     assert "kept" in text(answer)
     assert not DatasetImport.objects.exists()
 
@@ -158,30 +158,30 @@ def test_a_case_that_is_opened_and_saved_stays_as_it_is(stage: Stage, tickets: D
     datasets.change(stage.edith, tickets, added=[odd, *texts])
     browser = signed_in(stage.edith)
 
-    for one in Case.objects.filter(added_in=2):
-        form = browser.get(f"{D}/cases/{one.pk}/").context["values"]
-        assert "Nothing changed" in text(browser.post(f"{D}/cases/{one.pk}/", form, follow=True))
-        browser.post(f"{D}/cases/{one.pk}/", {**form, "group": "g"})
-        (new,) = Case.objects.filter(group_key="g", variables=one.variables)
-        kept = ("expected", "label", "tags", "weight", "split")
-        assert [getattr(new, name) for name in kept] == [getattr(one, name) for name in kept]
+    for stored_case in Case.objects.filter(added_in=2):
+        form = browser.get(f"{D}/cases/{stored_case.pk}/").context["values"]
+        assert "Nothing changed" in text(browser.post(f"{D}/cases/{stored_case.pk}/", form, follow=True))
+        browser.post(f"{D}/cases/{stored_case.pk}/", {**form, "group": "g"})
+        (new,) = Case.objects.filter(group_key="g", variables=stored_case.variables)
+        members = ("expected", "label", "tags", "weight", "split")
+        assert [getattr(new, name) for name in members] == [getattr(stored_case, name) for name in members]
 
 
 def test_proposals_are_taken_in_edited_and_turned_away(stage: Stage, tickets: Dataset):
-    made = proposals.propose(stage.edith, tickets, cases=[case("one"), case("two")], origin="bot")
+    created = proposals.propose(stage.edith, tickets, cases=[case("one"), case("two")], origin="bot")
     browser = signed_in(stage.rhea)
 
     nothing = browser.post(f"{D}/proposals/", {"do": "accept"})
     assert (nothing.status_code, "Choose at least one" in text(nothing)) == (400, True)
-    bad = browser.post(f"{D}/proposals/", {"do": "accept", "chosen": made[0].pk, f"case:{made[0].pk}": "{oops"})
+    bad = browser.post(f"{D}/proposals/", {"do": "accept", "chosen": created[0].pk, f"case:{created[0].pk}": "{oops"})
     assert "is no JSON" in text(bad)
     assert "{oops" in text(bad)
     edited = json.dumps(case("one, edited"))
     taken = browser.post(
-        f"{D}/proposals/", {"do": "accept", "chosen": made[0].pk, f"case:{made[0].pk}": edited}, follow=True
+        f"{D}/proposals/", {"do": "accept", "chosen": created[0].pk, f"case:{created[0].pk}": edited}, follow=True
     )
     assert "1 taken in as version 2" in text(taken)
-    browser.post(f"{D}/proposals/", {"do": "reject", "chosen": made[1].pk, "reason": "No"})
+    browser.post(f"{D}/proposals/", {"do": "reject", "chosen": created[1].pk, "reason": "No"})
     decided = text(browser.get(f"{D}/proposals/?show=decided"))
     assert "one, edited" in decided
     assert "Turned away" in decided
@@ -189,8 +189,8 @@ def test_proposals_are_taken_in_edited_and_turned_away(stage: Stage, tickets: Da
 
 def test_a_round_by_two_people_in_two_browsers(stage: Stage, full: Dataset):
     edith, rhea = signed_in(stage.edith), signed_in(stage.rhea)
-    found = full.rounds.get()
-    address = f"{D}/rounds/{found.pk}/annotate/"
+    round_ = full.rounds.get()
+    address = f"{D}/rounds/{round_.pk}/annotate/"
     for browser, label in ((edith, "a"), (rhea, "b")):
         for _ in range(3):
             page = browser.get(address)
@@ -198,11 +198,11 @@ def test_a_round_by_two_people_in_two_browsers(stage: Stage, full: Dataset):
     assert "Every case has the answers that it needs from you" in text(edith.get(address))
     assert "Undo" in text(edith.get(address))
 
-    overview = text(edith.get(f"{D}/rounds/{found.pk}/"))
+    overview = text(edith.get(f"{D}/rounds/{round_.pk}/"))
     assert "Take this answer" in overview
-    for disputed in found.items.all():
-        edith.post(f"{D}/rounds/{found.pk}/decide/", {"item": disputed.pk, "expected": '{"category": "b"}'})
-    done = edith.post(f"{D}/rounds/{found.pk}/end/", {"do": "apply"}, follow=True)
+    for disputed in round_.items.all():
+        edith.post(f"{D}/rounds/{round_.pk}/decide/", {"item": disputed.pk, "expected": '{"category": "b"}'})
+    done = edith.post(f"{D}/rounds/{round_.pk}/end/", {"do": "apply"}, follow=True)
     assert "has the answers" in text(done)
     over = edith.get(address, follow=True)
     assert "This round is over" in text(over)
@@ -210,9 +210,9 @@ def test_a_round_by_two_people_in_two_browsers(stage: Stage, full: Dataset):
 
 
 def test_skipping_undoing_and_typing(stage: Stage, tickets: Dataset):
-    found = annotation.open_round(stage.edith, tickets, title="Typed", most=2)
+    round_ = annotation.open_round(stage.edith, tickets, title="Typed", most=2)
     browser = signed_in(stage.edith)
-    address = f"{D}/rounds/{found.pk}/annotate/"
+    address = f"{D}/rounds/{round_.pk}/annotate/"
     first = browser.get(address).context["item"].pk
 
     browser.post(address, {"item": first, "do": "skip"})
@@ -223,8 +223,8 @@ def test_skipping_undoing_and_typing(stage: Stage, tickets: Dataset):
     browser.post(address, {"item": second, "do": "typed", "expected": "hello"})
     assert "Only skipped ones are left" in text(browser.get(address))
     browser.post(address, {"item": second, "do": "undo"})
-    assert annotation.progress(found).done == 0
-    browser.post(f"{D}/rounds/{found.pk}/unskip/")
+    assert annotation.progress(round_).done == 0
+    browser.post(f"{D}/rounds/{round_.pk}/unskip/")
     assert browser.get(address).context["item"]
 
 
@@ -249,9 +249,9 @@ def test_sets_are_pasted_edited_and_searched(stage: Stage):
     assert (bad.status_code, "Line 2" in text(bad), "c\td" in text(bad)) == (400, True, True)
     browser.post(f"{E}/add/", {"pasted": "refund please\tbilling\tnote\tx; y\nit hangs\tincident\n"})
 
-    found = ExampleSet.objects.get()
-    assert found.head
-    keys = list(found.head.places.order_by("position").values_list("example_id", flat=True))
+    example_set = ExampleSet.objects.get()
+    assert example_set.head
+    keys = list(example_set.head.places.order_by("position").values_list("example_id", flat=True))
     rows = {
         **{
             f"input:{keys[0]}": "refund now",
@@ -272,14 +272,14 @@ def test_sets_are_pasted_edited_and_searched(stage: Stage):
     faulty = browser.post(f"{E}/edit/", {**rows, "output:new1": ""})
     assert (faulty.status_code, "An example needs its output" in text(faulty)) == (400, True)
     browser.post(f"{E}/edit/", {**rows, "message": "Better"})
-    found.refresh_from_db()
-    assert [(shot.input, shot.tags) for shot in example_sets.version_shots(found.head)] == [
+    example_set.refresh_from_db()
+    assert [(shot.input, shot.tags) for shot in example_sets.version_shots(example_set.head)] == [
         ("refund now", ("x", "y")),
         ("new one", ()),
     ]
     assert "similarity" not in text(browser.get(f"{E}/?near=money"))
     assert "Nearest first" in text(browser.get(f"{E}/?near=money"))
-    keys = [place.example_id for place in found.head.places.all()]
+    keys = [place.example_id for place in example_set.head.places.all()]
     none = {f"{name}:{key}": "x" for key in keys for name in ("input", "output", "remove")}
     assert "at least one example" in text(browser.post(f"{E}/edit/", none))
 
@@ -303,9 +303,9 @@ def test_a_used_set_says_who_uses_it_instead_of_being_archived(stage: Stage):
 
     assert "support.triage" in text(browser.get(f"{E}/"))
     assert "is used by support.triage" in text(browser.post(f"{E}/archive/", follow=True))
-    shown = text(browser.get(f"{P}/prompts/support.triage/versions/1/"))
-    assert "the first 1 of" in shown
-    assert f"{E}/?version=1" in shown
+    page = text(browser.get(f"{P}/prompts/support.triage/versions/1/"))
+    assert "the first 1 of" in page
+    assert f"{E}/?version=1" in page
 
 
 def test_the_editor_offers_sets_and_previews_what_is_picked(stage: Stage):
@@ -328,17 +328,17 @@ def test_the_editor_offers_sets_and_previews_what_is_picked(stage: Stage):
         "serial": 1,
         "sampled": {},
     }
-    said = browser.post(
+    response = browser.post(
         f"{P}/prompts/{prompt.name}/edit/draft/", json.dumps(body), content_type="application/json"
     ).json()
-    assert "Please refund the second payment" in said["preview"]
-    assert "Compared with: refund" in said["preview"]
+    assert "Please refund the second payment" in response["preview"]
+    assert "Compared with: refund" in response["preview"]
     document["examples"]["set"] = "sha256:" + "0" * 64  # type: ignore[index]
-    said = browser.post(
+    response = browser.post(
         f"{P}/prompts/{prompt.name}/edit/draft/", json.dumps(body), content_type="application/json"
     ).json()
-    assert said["marks"][0]["pointer"] == "/examples"
-    assert said["is_rendered"]
+    assert response["marks"][0]["pointer"] == "/examples"
+    assert response["is_rendered"]
 
 
 def test_dealing_is_set_before_the_first_cases_and_anew_after_them(stage: Stage, tickets: Dataset):

@@ -31,9 +31,9 @@ def sides(version: DatasetVersion) -> dict[int, str]:
 
 
 def head(stage: Stage, name: str = "support.tickets") -> DatasetVersion:
-    found = datasets.get_dataset(stage.project, name).head
-    assert found
-    return found
+    version = datasets.get_dataset(stage.project, name).head
+    assert version
+    return version
 
 
 def test_every_label_is_on_every_side(stage: Stage, tickets: Dataset):
@@ -72,9 +72,9 @@ def test_a_group_stays_together_and_with_what_is_there(stage: Stage, tickets: Da
 def test_a_case_may_say_its_side(stage: Stage, tickets: Dataset):
     loaded = datasets.change(stage.edith, tickets, added=[case("What is the capital?", split="general")])
 
-    found = Case.objects.of(loaded.version).get(split="general")
-    assert found.is_placed
-    assert datasets.case_as_dict(found)["split"] == "general"
+    stored_case = Case.objects.of(loaded.version).get(split="general")
+    assert stored_case.is_placed
+    assert datasets.case_as_dict(stored_case)["split"] == "general"
 
 
 def test_a_changed_case_stays_on_its_side_and_old_versions_keep_the_old_one(stage: Stage, tickets: Dataset):
@@ -123,7 +123,7 @@ def test_the_hash_pins_cases_and_sides_whatever_the_order(stage: Stage, tickets:
 
 def test_a_group_that_was_removed_comes_back_to_its_side(stage: Stage, tickets: Dataset):
     before = {case.input_hash: case.split for case in Case.objects.of(head(stage))}
-    corrected = [{**one, "expected": {"category": "corrected"}} for one in cases(60)]
+    corrected = [{**document, "expected": {"category": "corrected"}} for document in cases(60)]
     rows = (Row(number, row) for number, row in enumerate(corrected))
 
     replaced = ingest.load(stage.edith, tickets, rows, DatasetChange(replace=True)).version
@@ -175,7 +175,10 @@ def test_dealing_anew_is_a_version_of_its_own(stage: Stage, tickets: Dataset):
     assert loaded.version.sizes["validation"] == 1
     assert loaded.version.sizes["train"] + loaded.version.sizes["test"] == 60
     assert sides(placed) != sides(loaded.version)
-    assert AuditEntry.objects.get(action="dataset.resplit").before == {"seed": 1, "split_ratios": dict(DEFAULT_SPLIT_RATIOS)}
+    assert AuditEntry.objects.get(action="dataset.resplit").before == {
+        "seed": 1,
+        "split_ratios": dict(DEFAULT_SPLIT_RATIOS),
+    }
 
 
 @given(
@@ -189,19 +192,23 @@ def test_dealing_anew_is_a_version_of_its_own(stage: Stage, tickets: Dataset):
 )
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_the_database_deals_as_the_rule_says(stage: Stage, rows: list[Any], seed: int):
-    made = datasets.create(stage.edith, name=f"deal.{next(SERIAL)}", seed=seed)
+    dataset = datasets.create(stage.edith, name=f"deal.{next(SERIAL)}", seed=seed)
     documents = [case(f"row {number}", label, **({"group": group} if group else {})) for number, label, group in rows]
 
-    version = datasets.change(stage.edith, made, added=documents).version
+    version = datasets.change(stage.edith, dataset, added=documents).version
 
     stored = list(Case.objects.of(version))
     label_of: dict[int, str] = {}
     size_of: dict[int, int] = {}
-    for one in stored:
-        label_of[one.group_hash] = min(label_of.get(one.group_hash, one.label), one.label)
-        size_of[one.group_hash] = size_of.get(one.group_hash, 0) + 1
+    for stored_case in stored:
+        label_of[stored_case.group_hash] = min(
+            label_of.get(stored_case.group_hash, stored_case.label), stored_case.label
+        )
+        size_of[stored_case.group_hash] = size_of.get(stored_case.group_hash, 0) + 1
     groups = [Group(key, label_of[key], size) for key, size in size_of.items()]
-    assert {one.group_hash: one.split for one in stored} == assign_splits(groups, seed, DEFAULT_SPLIT_RATIOS, {})
+    assert {stored_case.group_hash: stored_case.split for stored_case in stored} == assign_splits(
+        groups, seed, DEFAULT_SPLIT_RATIOS, {}
+    )
 
 
 def test_bad_cases_are_named_and_nothing_is_added(stage: Stage, tickets: Dataset):
@@ -247,21 +254,21 @@ def test_special_characters_survive(stage: Stage, tickets: Dataset):
     nasty = 'a\ttab, a "quote", a \\ backslash, \\N, \\x41, a\nline, € 日本 \x7f'
     datasets.change(stage.edith, tickets, added=[case(nasty, tags=['a,"b"\\', "{c}"], group="g\t\\")])
 
-    found = Case.objects.of(head(stage)).get(group_key="g\t\\")
-    assert found.variables == {"ticket": nasty}
-    assert found.tags == ['a,"b"\\', "{c}"]
+    stored_case = Case.objects.of(head(stage)).get(group_key="g\t\\")
+    assert stored_case.variables == {"ticket": nasty}
+    assert stored_case.tags == ['a,"b"\\', "{c}"]
 
 
 def test_two_changes_at_once_are_two_versions(live_stage: Stage):
-    made = datasets.create(live_stage.edith, name="race")
-    datasets.change(live_stage.edith, made, added=cases(10))
+    dataset = datasets.create(live_stage.edith, name="race")
+    datasets.change(live_stage.edith, dataset, added=cases(10))
     barrier = threading.Barrier(3)
     failures: list[BaseException] = []
 
     def run(number: int) -> None:
         try:
             barrier.wait()
-            datasets.change(live_stage.edith, made, added=cases(20, start=100 * number))
+            datasets.change(live_stage.edith, dataset, added=cases(20, start=100 * number))
         except BaseException as error:
             failures.append(error)
         finally:
@@ -274,16 +281,16 @@ def test_two_changes_at_once_are_two_versions(live_stage: Stage):
         thread.join()
 
     assert not failures
-    assert [version.size for version in made.versions.order_by("number")] == [10, 30, 50, 70]
+    assert [version.size for version in dataset.versions.order_by("number")] == [10, 30, 50, 70]
 
 
 def test_folds_hold_every_case_once(stage: Stage, tickets: Dataset):
     datasets.change(stage.edith, tickets, added=[case("elsewhere", split="general")])
 
-    found = datasets.case_folds(head(stage), 5)
+    folds = datasets.case_folds(head(stage), 5)
 
-    assert [len(fold) for fold in found] == [12] * 5
-    assert {key for fold in found for key in fold} == set(
+    assert [len(fold) for fold in folds] == [12] * 5
+    assert {key for fold in folds for key in fold} == set(
         Case.objects.of(head(stage)).exclude(split="general").values_list("pk", flat=True)
     )
 

@@ -43,9 +43,9 @@ def test_lines_of_many_shapes_become_cases(tmp_path: Path):
         {"vars": {"a": "x"}},
     ]
 
-    found = [row.document for row in rows_of(tmp_path, "\n".join(json.dumps(line) for line in lines))]
+    documents = [row.document for row in rows_of(tmp_path, "\n".join(json.dumps(line) for line in lines))]
 
-    assert found == [
+    assert documents == [
         {"variables": {"a": "x"}, "expected": "y", "tags": ["t"]},
         {"variables": {"input": "x"}, "expected": "y"},
         {"variables": {"text": "x"}, "expected": "spam", "group": "g", "weight": 2},
@@ -70,17 +70,17 @@ def test_a_table_has_its_variables_as_columns(tmp_path: Path):
         'ticket,lang,expected,tags,weight,split\n"a, ""b""\nc",de,"{""category"": ""x""}",u;v,2,test\nplain,,text,,,\n'
     )
 
-    found = rows_of(tmp_path, table, "x.csv")
+    rows = rows_of(tmp_path, table, "x.csv")
 
-    assert found[0].document == {
+    assert rows[0].document == {
         "variables": {"ticket": 'a, "b"\nc', "lang": "de"},
         "expected": {"category": "x"},
         "tags": ["u", "v"],
         "weight": 2.0,
         "split": "test",
     }
-    assert found[1].document == {"variables": {"ticket": "plain"}, "expected": "text"}
-    assert [row.line for row in found] == [2, 4]
+    assert rows[1].document == {"variables": {"ticket": "plain"}, "expected": "text"}
+    assert [row.line for row in rows] == [2, 4]
     assert rows_of(tmp_path, "a\tlabel\nx\ty\n", "x.tsv")[0].document == {"variables": {"a": "x"}, "expected": "y"}
 
 
@@ -95,11 +95,11 @@ def test_parquet_of_any_types(tmp_path: Path):
     )
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
 
-    found = list(read_rows(tmp_path / "x.parquet", "parquet"))
+    rows = list(read_rows(tmp_path / "x.parquet", "parquet"))
 
-    assert found[0].document["expected"] == {"category": "x"}
-    assert found[0].document["variables"]["seen"] == "1970-01-02"
-    assert found[1].document == {"variables": {"ticket": "b", "seen": "1970-01-03", "raw": "ok"}}
+    assert rows[0].document["expected"] == {"category": "x"}
+    assert rows[0].document["variables"]["seen"] == "1970-01-02"
+    assert rows[1].document == {"variables": {"ticket": "b", "seen": "1970-01-03", "raw": "ok"}}
     with pytest.raises(Problem, match="Parquet"):
         rows_of(tmp_path, b"PAR1 but not really", "y.parquet")
 
@@ -117,18 +117,18 @@ tests:
 
 
 def test_promptfoo_tests():
-    found = list(promptfoo.rows(PROMPTFOO))
+    rows = list(promptfoo.rows(PROMPTFOO))
 
-    assert found[0].document == {
+    assert rows[0].document == {
         "variables": {"lang": "en", "question": "Hi"},
         "expected": "Hello",
         "tags": ["greeting"],
         "group": "",
     }
-    assert [row.document["variables"] for row in found[1:5]] == [
+    assert [row.document["variables"] for row in rows[1:5]] == [
         {"lang": lang, "question": question} for lang in ("de", "fr") for question in "ab"
     ]
-    assert found[5].fault
+    assert rows[5].fault
 
 
 @pytest.mark.parametrize("text", ["tests: file.csv", "- [", "{}", "a: &a [*a, *a]"])
@@ -147,7 +147,7 @@ def test_a_promptfoo_file_cannot_stand_for_a_million_tests():
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "line", "said"),
+    ("data", "name", "line", "message"),
     [
         (b'{"a": "x"}\n{"a": ', "x.jsonl", 2, "column"),
         (b"[1]\n", "x.jsonl", 0, "one JSON list"),
@@ -161,24 +161,24 @@ def test_a_promptfoo_file_cannot_stand_for_a_million_tests():
         (b"a\n\xe9\n", "x.csv", 2, "UTF-8"),
     ],
 )
-def test_a_bad_row_is_named_by_line_and_column(tmp_path: Path, data: bytes, name: str, line: int, said: str):
+def test_a_bad_row_is_named_by_line_and_column(tmp_path: Path, data: bytes, name: str, line: int, message: str):
     if not line:
-        with pytest.raises(Problem, match=said):
+        with pytest.raises(Problem, match=message):
             rows_of(tmp_path, data, name)
         return
     faulty = next(row for row in rows_of(tmp_path, data, name) if row.fault)
 
     assert faulty.line == line
     assert faulty.fault
-    assert said in f"{faulty.fault.message} {faulty.fault.pointer}"
+    assert message in f"{faulty.fault.message} {faulty.fault.pointer}"
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path):
-    found = rows_of(tmp_path, b'{"a": "' + b"x" * 3_000_000 + b'"}\n{"a": "y"}\n')
+    rows = rows_of(tmp_path, b'{"a": "' + b"x" * 3_000_000 + b'"}\n{"a": "y"}\n')
 
-    assert found[0].fault
-    assert found[0].fault.code == "too_large"
-    assert (found[1].line, found[1].document) == (2, {"variables": {"a": "y"}})
+    assert rows[0].fault
+    assert rows[0].fault.code == "too_large"
+    assert (rows[1].line, rows[1].document) == (2, {"variables": {"a": "y"}})
 
 
 def test_a_quote_that_is_never_closed_is_a_bad_row(tmp_path: Path):
@@ -193,7 +193,7 @@ def test_an_unknown_kind_of_file_is_refused():
 @given(st.lists(st.tuples(CELL.filter(str.strip), CELL), max_size=4))
 def test_json_lines_are_read_back_as_they_were(tmp_path_factory: Any, rows: list[tuple[str, str]]):
     path = tmp_path_factory.mktemp("rows") / "x.jsonl"
-    documents = [{"variables": {"a": one, "b": other}, "expected": other, "split": "test"} for one, other in rows]
+    documents = [{"variables": {"a": first, "b": other}, "expected": other, "split": "test"} for first, other in rows]
 
     path.write_text("".join(write_jsonl(documents)), encoding="utf-8")
 
@@ -212,10 +212,10 @@ def test_a_table_is_read_back_and_no_formula_is_in_it(tmp_path: Path, cell: str)
     }
 
     written = "".join(write_csv([document], ["a"]))
-    found = rows_of(tmp_path, written, "x.csv")
+    rows = rows_of(tmp_path, written, "x.csv")
 
     assert not any(line.startswith(("=", "-")) for line in written.splitlines())
-    assert found[0].document == document
+    assert rows[0].document == document
 
 
 def test_what_is_exported_has_the_digest_of_what_was_imported(tmp_path: Path):

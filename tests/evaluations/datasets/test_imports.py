@@ -79,7 +79,7 @@ def test_bad_rows_can_be_left_out_and_are_kept_with_the_reasons(stage: Stage, ti
 
     assert (done.state, done.rows_added, done.rows_bad) == ("done", 2, 2)
     rejected = [json.loads(line) for line in b"".join(imports.rejected_rows(done)).splitlines()]
-    assert [one["line"] for one in rejected] == [3, 4]
+    assert [line["line"] for line in rejected] == [3, 4]
     assert rejected[0]["row"] == "{oops"
     assert rejected[1]["faults"][0]["pointer"] == "/split"
 
@@ -88,8 +88,8 @@ def test_names_of_the_files_own(stage: Stage, tickets: Dataset):
     columns = {"expected": "team", "group": "thread", "renamed": {"body": "ticket"}}
     done = performed(upload(stage, tickets, b"body,team,thread\nx,billing,7\n", "x.csv", columns=columns))
 
-    found = Case.objects.get(group_key="7")
-    assert (done.state, found.variables, found.expected) == ("done", {"ticket": "x"}, "billing")
+    case = Case.objects.get(group_key="7")
+    assert (done.state, case.variables, case.expected) == ("done", {"ticket": "x"}, "billing")
 
 
 def test_what_is_not_complete_is_not_started(stage: Stage, tickets: Dataset):
@@ -171,8 +171,8 @@ imports.read_file(DatasetImport.objects.select_related("dataset__project", "by")
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_nothing_behind_and_another_finishes(live_stage: Stage):
-    made = datasets.create(live_stage.edith, name="killed")
-    begun = upload(live_stage, made, lines(cases(300)))
+    dataset = datasets.create(live_stage.edith, name="killed")
+    begun = upload(live_stage, dataset, lines(cases(300)))
     database = connection.settings_dict["NAME"]
 
     died = subprocess.run(
@@ -225,9 +225,9 @@ def test_an_odd_file_ends_and_says_why(stage: Stage, tickets: Dataset, name: str
 
 
 def test_everything_rejected_is_told_too(stage: Stage):
-    made = datasets.create(stage.edith, name="empty")
+    dataset = datasets.create(stage.edith, name="empty")
 
-    done = performed(upload(stage, made, b"x\ny\n", skip_bad=True))
+    done = performed(upload(stage, dataset, b"x\ny\n", skip_bad=True))
 
     assert (done.state, [fault["line"] for fault in done.faults]) == ("failed", [1, 2])
     assert len(b"".join(imports.rejected_rows(done)).splitlines()) == 2
@@ -309,7 +309,7 @@ def test_a_large_file_does_not_grow_the_memory(live_stage: Stage, tmp_path: Path
             for number in range(count):
                 handle.write(f'{{"variables": {{"ticket": "Ticket number {number} of very many"}}, "expected": "x"}}\n')
         script = MEASURED.format(path=str(path), name=f"big.{count}")
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", script, connection.settings_dict["NAME"]],
             cwd=ROOT,
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"},
@@ -318,7 +318,7 @@ def test_a_large_file_does_not_grow_the_memory(live_stage: Stage, tmp_path: Path
             check=True,
             timeout=120,
         )
-        peaks.append(int(told.stdout))
+        peaks.append(int(process.stdout))
 
     assert Case.objects.count() == 105_000
     assert peaks[1] < peaks[0] * 1.25, peaks
@@ -372,16 +372,16 @@ def test_a_promptfoo_file_comes_with_its_assertions(stage: Stage, tickets: Datas
     done = performed(upload(stage, tickets, PROMPTFOO, "promptfooconfig.yaml"))
 
     assert done.state == "done"
-    assert [one["name"] for one in done.scorers] == ["is-json", "icontains"]
+    assert [scorer["name"] for scorer in done.scorers] == ["is-json", "icontains"]
     assert done.left_out == ['javascript "output.length" judges 1 of 3 tests; a scorer judges every case']
     expected = tickets.cases.filter(variables__ticket="I want my money back").values_list("expected", flat=True)
     assert list(expected) == ["refund"]
-    shown = client_of(stage.edith).get(f"/p/paper/datasets/{tickets.name}/imports/{done.pk}/").content.decode()
-    assert "Evaluate by them" in shown
-    assert "judges 1 of 3 tests" in shown
+    page = client_of(stage.edith).get(f"/p/paper/datasets/{tickets.name}/imports/{done.pk}/").content.decode()
+    assert "Evaluate by them" in page
+    assert "judges 1 of 3 tests" in page
     path = tmp_path / "config.yaml"
     path.write_bytes(PROMPTFOO)
-    said = io.StringIO()
-    call_command("import_cases", "another", str(path), "--project", "paper", stdout=said)
-    assert '"scorer": "json_valid"' in said.getvalue()
-    assert "left out: javascript" in said.getvalue()
+    output = io.StringIO()
+    call_command("import_cases", "another", str(path), "--project", "paper", stdout=output)
+    assert '"scorer": "json_valid"' in output.getvalue()
+    assert "left out: javascript" in output.getvalue()

@@ -37,12 +37,12 @@ tests:
 def post(api: APIClient, **body: Any) -> dict[str, Any]:
     answer = api.post("/api/v1/imports", body)
     assert answer.status_code == 200, answer.json()
-    found: dict[str, Any] = answer.json()
-    return found
+    document: dict[str, Any] = answer.json()
+    return document
 
 
 def outcomes(answer: dict[str, Any]) -> dict[str, str]:
-    return {one["source"]: one["outcome"] for one in answer["prompts"]}
+    return {prompt["source"]: prompt["outcome"] for prompt in answer["prompts"]}
 
 
 EVERYTHING = {"Tone": "created", "Support/Greet": "created", "Broken": "refused"}
@@ -51,9 +51,9 @@ EVERYTHING = {"Tone": "created", "Support/Greet": "created", "Broken": "refused"
 def test_a_dry_run_shows_all_of_it_and_keeps_nothing(api: APIClient, stage: Stage):
     before = AuditEntry.objects.count()
 
-    shown = post(api, source="langfuse", document=LANGFUSE, dry_run=True)
+    preview = post(api, source="langfuse", document=LANGFUSE, dry_run=True)
 
-    assert outcomes(shown) == EVERYTHING
+    assert outcomes(preview) == EVERYTHING
     assert (Prompt.objects.count(), AuditEntry.objects.count()) == (0, before)
 
 
@@ -61,10 +61,14 @@ def test_prompts_come_in_with_their_versions_and_once(api: APIClient, stage: Sta
     first = post(api, source="langfuse", document=LANGFUSE)
 
     assert outcomes(first) == EVERYTHING
-    by_name = {one["name"]: one for one in first["prompts"]}
-    assert {name: len(one["versions"]) for name, one in by_name.items()} == {"tone": 1, "broken": 0, "support.greet": 2}
+    by_name = {prompt["name"]: prompt for prompt in first["prompts"]}
+    assert {name: len(prompt["versions"]) for name, prompt in by_name.items()} == {
+        "tone": 1,
+        "broken": 0,
+        "support.greet": 2,
+    }
     assert by_name["tone"]["versions"][0]["labels"] == ["production"]
-    assert by_name["tone"]["versions"][0]["notes"] == ["user.name is called user_name here."]
+    assert by_name["tone"]["versions"][0]["notes"] == ["user.name is named user_name here."]
     assert by_name["broken"]["refusal"]["code"] == "content.invalid"
     assert HASH.fullmatch(by_name["support.greet"]["versions"][1]["hash"])
     version = PromptVersion.objects.get(prompt__name="support.greet", number=2)
@@ -76,7 +80,7 @@ def test_prompts_come_in_with_their_versions_and_once(api: APIClient, stage: Sta
     again = post(api, source="langfuse", document=LANGFUSE)
 
     assert outcomes(again) == {"Tone": "known", "Support/Greet": "known", "Broken": "refused"}
-    assert not any(version["is_new"] for one in again["prompts"] for version in one["versions"])
+    assert not any(version["is_new"] for prompt in again["prompts"] for version in prompt["versions"])
     assert PromptVersion.objects.count() == rows == 3
 
 
@@ -97,10 +101,10 @@ def test_prompts_that_include_each_other_are_refused(api: APIClient, stage: Stag
 
 
 def test_tests_of_promptfoo_become_a_dataset(api: APIClient, stage: Stage):
-    shown = post(api, source="promptfoo", document=PROMPTFOO, dataset="tickets", dry_run=True)
+    preview = post(api, source="promptfoo", document=PROMPTFOO, dataset="tickets", dry_run=True)
 
-    assert (shown["tests"]["count"], shown["tests"]["address"]) == (2, None)
-    assert "javascript" in shown["tests"]["left_out"][0]
+    assert (preview["tests"]["count"], preview["tests"]["address"]) == (2, None)
+    assert "javascript" in preview["tests"]["left_out"][0]
     assert not Dataset.objects.exists()
 
     done = post(api, source="promptfoo", document=PROMPTFOO, dataset="tickets", names={"prompt-1": "support.sort"})
@@ -154,10 +158,10 @@ def test_the_page_previews_takes_names_and_imports(stage: Stage):
     client = client_of(stage.edith)
     form = {"source": "openai", "document": json.dumps({"id": "pmpt_9", "input": "Say {{word}} <b>"})}
 
-    shown = client.post("/p/paper/import-prompts/", {**form, "action": "preview"}).content.decode()
+    page = client.post("/p/paper/import-prompts/", {**form, "action": "preview"}).content.decode()
 
-    assert "Nothing is saved yet" in shown
-    assert "pmpt_9" in shown
+    assert "Nothing is saved yet" in page
+    assert "pmpt_9" in page
     assert not Prompt.objects.exists()
     named = {"source_name": "pmpt_9", "prompt_name": "support.say"}
     done = client.post("/p/paper/import-prompts/", {**form, **named, "action": "import"}).content.decode()

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.models import Dataset, ProviderModel, PlaygroundRun, PlaygroundAnswer, PlaygroundState
+from evaluations.models import Dataset, PlaygroundAnswer, PlaygroundRun, PlaygroundState, ProviderModel
 from evaluations.playground import adherence
 from evaluations.playground import lifecycle as playground
-from evaluations.playground.lifecycle import PlaygroundSettings, Input
+from evaluations.playground.lifecycle import Input, PlaygroundSettings
 from evaluations.providers import configuration as providers
 from evaluations.providers.chat import Completion
 from registry.examples import example_sets
@@ -59,7 +59,7 @@ def test_what_is_not_committed_is_tried_by_two_models_side_by_side(
 
     assert (done.state, done.version) == (PlaygroundState.DONE, None)
     first, second = done.answers.all()
-    assert [one.model.name for one in (first, second)] == ["sandbox-small", "sandbox-large"]
+    assert [answer.model.name for answer in (first, second)] == ["sandbox-small", "sandbox-large"]
     assert first.output == "billing"
     assert first.request["messages"][-1] == {"role": "user", "content": TICKET["ticket"]}
     assert first.time_to_first_token_ms is not None
@@ -85,7 +85,9 @@ def test_what_a_commit_would_refuse_is_not_tried(stage: Stage, model: ProviderMo
 
 @pytest.mark.usefixtures("sandbox")
 def test_a_missing_value_is_told_where_the_answer_would_be(stage: Stage, version: PromptVersion, model: ProviderModel):
-    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input({})], [model])))
+    answer = only_answer(
+        playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input({})], [model]))
+    )
 
     assert answer.state == PlaygroundState.FAILED
     assert "ticket" in answer.error_detail
@@ -96,7 +98,9 @@ def test_a_provider_that_fails_says_so_beside_one_that_does_not(
 ):
     sandbox.fault("unauthorized", count=1)
 
-    done = tried(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)] * 2, [model])))
+    done = tried(
+        playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)] * 2, [model]))
+    )
 
     assert sorted(answer.state for answer in done.answers.all()) == [PlaygroundState.DONE, PlaygroundState.FAILED]
     (failed,) = (answer for answer in done.answers.all() if answer.error)
@@ -106,7 +110,9 @@ def test_a_provider_that_fails_says_so_beside_one_that_does_not(
 def test_what_is_tried_again_begins_again(stage: Stage, version: PromptVersion, model: ProviderModel, sandbox: Running):
     sandbox.fault("overloaded", count=2)
 
-    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
+    answer = only_answer(
+        playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
+    )
 
     assert (answer.state, answer.output) == (PlaygroundState.DONE, "billing")
 
@@ -118,10 +124,12 @@ def test_pieces_are_seen_as_they_come_and_stopping_keeps_them(live_stage: Stage,
 
     with running(tmp_path, settings.SANDBOX_KEY, time_scale=20.0) as slow:
         settings.SANDBOX_URL = slow.url
-        made = make_model(live_stage)
+        model = make_model(live_stage)
         prompt = live_stage.prompt("support.route")
         long = routing(messages=[{"role": "user", "content": "Explain at length: {{ ticket }}"}])
-        playground_run = playground.start(live_stage.edith, prompt, PlaygroundSettings(long, [Input({"ticket": "word " * 300})], [made]))
+        playground_run = playground.start(
+            live_stage.edith, prompt, PlaygroundSettings(long, [Input({"ticket": "word " * 300})], [model])
+        )
         worker = threading.Thread(target=work, args=[playground_run.pk])
         worker.start()
         try:
@@ -133,9 +141,9 @@ def test_pieces_are_seen_as_they_come_and_stopping_keeps_them(live_stage: Stage,
         assert not worker.is_alive()
         stopped = playground.playground_runs_with_related().get(pk=playground_run.pk)
         assert stopped.state == PlaygroundState.CANCELLED
-        (kept,) = stopped.answers.all()
-        assert kept.state == PlaygroundState.CANCELLED
-        assert kept.output.startswith(answer.output)
+        (stopped_answer,) = stopped.answers.all()
+        assert stopped_answer.state == PlaygroundState.CANCELLED
+        assert stopped_answer.output.startswith(answer.output)
 
 
 def work(key: int) -> None:
@@ -159,7 +167,9 @@ def wait_for_text(playground_run: PlaygroundRun) -> PlaygroundAnswer:
 def test_a_playground_run_whose_worker_died_ends_and_is_not_paid_twice(
     stage: Stage, version: PromptVersion, model: ProviderModel, sandbox: Running
 ):
-    playground_run = playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
+    playground_run = playground.start(
+        stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])
+    )
     long_ago = timezone.now() - timedelta(minutes=2)
     PlaygroundRun.objects.filter(pk=playground_run.pk).update(state=PlaygroundState.RUNNING, heartbeat_at=long_ago)
 
@@ -176,17 +186,19 @@ def test_a_playground_run_whose_worker_died_ends_and_is_not_paid_twice(
 def test_examples_that_are_being_embedded_are_waited_for(
     stage: Stage, version: PromptVersion, model: ProviderModel, monkeypatch: pytest.MonkeyPatch
 ):
-    asked = versions.render_request
+    render_request = versions.render_request
     refusals = iter([Problem("examples.not_embedded", "Not yet.")] * 2)
 
     def later(*arguments: Any) -> Any:
         for refusal in refusals:
             raise refusal
-        return asked(*arguments)
+        return render_request(*arguments)
 
     monkeypatch.setattr(versions, "request_for", later)
 
-    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
+    answer = only_answer(
+        playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
+    )
 
     assert (answer.state, answer.output) == (PlaygroundState.DONE, "billing")
 
@@ -215,7 +227,9 @@ def test_an_answer_is_kept_as_a_case_and_as_an_example(
     stage: Stage, version: PromptVersion, model: ProviderModel, tickets: Dataset
 ):
     shots = example_sets.create(stage.edith, name="shots")
-    answer = only_answer(playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model])))
+    answer = only_answer(
+        playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
+    )
 
     assert playground.save_as_case(stage.edith, answer, tickets) == "a case of support.tickets@2"
     assert playground.save_as_example(stage.edith, answer, shots) == "an example of shots@1"
@@ -224,14 +238,18 @@ def test_an_answer_is_kept_as_a_case_and_as_an_example(
     assert case is not None
     assert (case.variables, case.expected, case.tags) == (TICKET, "billing", ["playground"])
     shots.refresh_from_db()
-    assert [(one.input, one.output) for one in example_sets.version_shots(shots.head)] == [(TICKET["ticket"], "billing")]
+    assert [(shot.input, shot.output) for shot in example_sets.version_shots(shots.head)] == [
+        (TICKET["ticket"], "billing")
+    ]
     assert PlaygroundAnswer.objects.get().kept == "a case of support.tickets@2, an example of shots@1"
 
 
 @pytest.mark.usefixtures("sandbox")
 def test_who_may_only_look_tries_nothing(stage: Stage, version: PromptVersion, model: ProviderModel, api_for: ApiFor):
-    asked = {"models": ["sandbox/sandbox-small"], "variables": TICKET}
-    refused = api_for(stage.edith, scopes=["read"]).post("/api/v1/prompts/support.route/playground-runs", asked, format="json")
+    body = {"models": ["sandbox/sandbox-small"], "variables": TICKET}
+    refused = api_for(stage.edith, scopes=["read"]).post(
+        "/api/v1/prompts/support.route/playground-runs", body, format="json"
+    )
 
     assert (refused.status_code, refused.json()["code"]) == (403, "access.denied")
 
@@ -243,12 +261,15 @@ def test_a_draft_that_was_tried_is_seen_by_who_tried_it_alone(
     own = playground.start(stage.edith, version.prompt, PlaygroundSettings(routing(), [Input(TICKET)], [model]))
     shared = playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
 
-    seen = {one.pk for one in playground.visible_playground_runs(stage.ada)}
+    seen = {visible.pk for visible in playground.visible_playground_runs(stage.ada)}
 
     assert seen == {shared.pk}
-    assert {one.pk for one in playground.visible_playground_runs(stage.edith)} == {own.pk, shared.pk}
+    assert {visible.pk for visible in playground.visible_playground_runs(stage.edith)} == {own.pk, shared.pk}
     others = api_for(stage.ada)
-    assert others.get(f"/api/v1/prompts/support.route/playground-runs/{own.pk}").json()["code"] == "playground_run.not_found"
+    assert (
+        others.get(f"/api/v1/prompts/support.route/playground-runs/{own.pk}").json()["code"]
+        == "playground_run.not_found"
+    )
     assert client_of(stage.ada).get(f"{PLACE}?playground_run={own.pk}").status_code == 404
 
 
@@ -257,18 +278,18 @@ def test_over_rest(stage: Stage, tickets: Dataset, api_for: ApiFor):
     client = api_for(stage.edith)
     body = {"models": ["sandbox/sandbox-small"], "dataset": "support.tickets", "count": 3, "split": "train"}
 
-    made = client.post("/api/v1/prompts/support.route/playground-runs", body, format="json")
+    response = client.post("/api/v1/prompts/support.route/playground-runs", body, format="json")
 
-    assert made.status_code == 201, made.json()
-    assert made.json()["state"] == "pending"
-    tasks.ask_playground(made.json()["id"])
-    done = client.get(made["Location"].removeprefix("http://testserver")).json()
+    assert response.status_code == 201, response.json()
+    assert response.json()["state"] == "pending"
+    tasks.ask_playground(response.json()["id"])
+    done = client.get(response["Location"].removeprefix("http://testserver")).json()
     assert [answer["state"] for answer in done["answers"]] == ["done"] * 3
     assert all(answer["case"] and answer["is_simulation"] for answer in done["answers"])
-    keep = f"{made['Location']}/answers/{done['answers'][0]['id']}/keep"
+    keep = f"{response['Location']}/answers/{done['answers'][0]['id']}/keep"
     assert client.post(keep, {}, format="json").json()["code"] == "request.invalid"
-    kept = client.post(keep, {"dataset": "support.tickets"}, format="json")
-    assert kept.json()["saved_as"].startswith("a case of support.tickets")
+    response = client.post(keep, {"dataset": "support.tickets"}, format="json")
+    assert response.json()["saved_as"].startswith("a case of support.tickets")
     assert client.get("/api/v1/prompts/support.route/playground-runs").json()["results"][0]["id"] == done["id"]
 
 
@@ -331,9 +352,9 @@ def test_the_editor_tries_the_draft_with_its_sample_values(edith: Client, stage:
     assert "Try it" in text(edith.get(f"{PLACE}panel/"))
     form = {"at": "draft", "values": "samples", "models": "sandbox/sandbox-small", "on": "values"}
 
-    shown = edith.post(PLACE, form, headers={"HX-Request": "true"})
+    response = edith.post(PLACE, form, headers={"HX-Request": "true"})
 
-    assert 'id="answer-' in text(shown)
+    assert 'id="answer-' in text(response)
     playground_run = PlaygroundRun.objects.get()
     assert playground_run.version is None
     assert playground_run.content["model"]["name"] == "sandbox-large"
@@ -367,10 +388,10 @@ def test_a_click_keeps_an_answer_and_says_where(edith: Client, version: PromptVe
 
     keep = f"{PLACE}{playground_run.pk}/answers/{answer.pk}/keep/"
     refused = edith.post(keep, {"as": "example", "example_set": "none"}, headers={"HX-Request": "true"})
-    kept = edith.post(keep, {"as": "case", "keep_in": "support.tickets"}, headers={"HX-Request": "true"})
+    response = edith.post(keep, {"as": "case", "keep_in": "support.tickets"}, headers={"HX-Request": "true"})
 
     assert "There is no example set" in text(refused)
-    assert "a case of support.tickets" in text(kept)
+    assert "a case of support.tickets" in text(response)
     assert version.prompt.playground_runs.count() == tickets.versions.count() - 1
 
 
@@ -415,8 +436,13 @@ def test_where_an_answer_is_not_what_was_asked_for(content: Any, answer: dict[st
 
 
 def test_every_fault_against_a_schema_is_told():
-    found = adherence.find_faults({"response": {"format": "json_schema", "schema": SCHEMA}}, Completion('{"label": "c"}'))
+    faults = adherence.find_faults(
+        {"response": {"format": "json_schema", "schema": SCHEMA}}, Completion('{"label": "c"}')
+    )
 
-    assert len(found) == 2
-    assert any(one.startswith("label: ") for one in found)
-    assert adherence.find_faults({"tools": TOOLS}, Completion("", tool_calls=[{"name": "lookup", "arguments": "{}"}])) != []
+    assert len(faults) == 2
+    assert any(fault.startswith("label: ") for fault in faults)
+    assert (
+        adherence.find_faults({"tools": TOOLS}, Completion("", tool_calls=[{"name": "lookup", "arguments": "{}"}]))
+        != []
+    )

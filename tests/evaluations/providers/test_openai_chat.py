@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluations.providers.openai_chat import OpenAIChat, open_chat, read_completion
 
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.providers.concurrency import Caller
-from evaluations.providers.openai_chat import OpenAIChat, open_chat, read_completion
 from evaluations.providers.outbound import Destinations
 from tests.sandbox import Running, running
 
@@ -20,8 +20,8 @@ HELLO = ChatRequest("sandbox-small", [{"role": "user", "content": "Hello"}], {"t
 
 @pytest.fixture
 def server(tmp_path: Path) -> Any:
-    with running(tmp_path, "right") as found:
-        yield found
+    with running(tmp_path, "right") as server:
+        yield server
 
 
 def with_chat(
@@ -127,9 +127,9 @@ def test_odd_bodies_are_garbled(body: str):
 def test_tool_calls_refusals_and_odd_counts_are_read():
     body = """{"choices": [{"finish_reason": "tool_calls", "message": {"content": null, "refusal": null,
       "tool_calls": [{"function": {"name": "look", "arguments": "{}"}}]}}], "usage": {"prompt_tokens": -3}}"""
-    found = read_completion(body, 1.0, "")
-    assert found.tool_calls == [{"name": "look", "arguments": "{}"}]
-    assert found.tokens_in == 0
+    completion = read_completion(body, 1.0, "")
+    assert completion.tool_calls == [{"name": "look", "arguments": "{}"}]
+    assert completion.tokens_in == 0
 
 
 def test_a_name_that_points_inside_is_not_followed(server: Running):

@@ -32,6 +32,6 @@ def test_nothing_encrypts_to_nothing():
 
 
 def test_archiving_forgets_the_key(stage: Stage):
-    made = providers.create(stage.ada, name="openai", base_url="https://api.openai.com/v1", key="sk-1234567890123")
-    providers.archive(stage.ada, made)
+    provider = providers.create(stage.ada, name="openai", base_url="https://api.openai.com/v1", key="sk-1234567890123")
+    providers.archive(stage.ada, provider)
     assert Provider.objects.get().encrypted_key == ""

@@ -19,7 +19,7 @@ from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run, routing
 from tests.sandbox import Running
 
-ASKED = {
+RUN_BODY = {
     "prompt": "support.route@latest",
     "dataset": "support.tickets",
     "split": "",
@@ -39,17 +39,17 @@ def body(response: Any) -> str:
 
 def test_a_provider_is_made_tested_and_priced(stage: Stage, api_for: ApiFor, sandbox: Running):
     ada = api_for(stage.ada)
-    made = ada.post("/api/v1/providers", {"name": "sandbox", "is_simulation": True})
-    assert made.status_code == 201, made.json()
+    response = ada.post("/api/v1/providers", {"name": "sandbox", "is_simulation": True})
+    assert response.status_code == 201, response.json()
 
     assert ada.post("/api/v1/providers/sandbox/test", {"model": "sandbox-small"}).status_code == 202
     tasks.try_provider(Provider.objects.get().pk, "sandbox-small")
 
-    told = ada.get("/api/v1/providers/sandbox").json()
-    assert told["test_passed"], told["test_result"]
-    assert "It has 3 models. sandbox-small answered" in told["test_result"]
+    provider = ada.get("/api/v1/providers/sandbox").json()
+    assert provider["test_passed"], provider["test_result"]
+    assert "It has 3 models. sandbox-small answered" in provider["test_result"]
     models = ada.get("/api/v1/providers/sandbox/models").json()["results"]
-    assert {one["name"]: one["shutdown_date"] for one in models}["sandbox-retired"] == "2026-12-31"
+    assert {model["name"]: model["shutdown_date"] for model in models}["sandbox-retired"] == "2026-12-31"
     price = {"model": "sandbox-small", "input": "1", "output": "4"}
     assert ada.post("/api/v1/providers/sandbox/prices", price).json()["price"]["output"] == "4.000000"
 
@@ -57,9 +57,9 @@ def test_a_provider_is_made_tested_and_priced(stage: Stage, api_for: ApiFor, san
 def test_a_key_is_encrypted_and_never_shown(stage: Stage, api_for: ApiFor):
     secret = "sk-very-secret-0123456789"
     ada = api_for(stage.ada)
-    made = ada.post("/api/v1/providers", {"name": "openai", "base_url": "https://api.openai.com/v1", "key": secret})
+    response = ada.post("/api/v1/providers", {"name": "openai", "base_url": "https://api.openai.com/v1", "key": secret})
 
-    assert made.json()["key"] == "6789"
+    assert response.json()["key"] == "6789"
     stored = Provider.objects.get()
     assert secret not in stored.encrypted_key
     assert providers.endpoint(stored).api_key == secret
@@ -86,9 +86,9 @@ def test_addresses_that_nobody_should_be_sent_to(stage: Stage, api_for: ApiFor, 
 
 
 def test_only_admins_touch_providers(stage: Stage, api_for: ApiFor, otis: Actor, sandbox: Running):
-    asked = {"name": "sandbox", "is_simulation": True}
-    assert api_for(stage.edith).post("/api/v1/providers", asked).status_code == 403
-    api_for(stage.ada).post("/api/v1/providers", asked)
+    body = {"name": "sandbox", "is_simulation": True}
+    assert api_for(stage.edith).post("/api/v1/providers", body).status_code == 403
+    api_for(stage.ada).post("/api/v1/providers", body)
     assert api_for(stage.vera).get("/api/v1/providers/sandbox").status_code == 200
     assert api_for(otis).get("/api/v1/providers/sandbox").status_code == 404
     for verb in ("archive", "test"):
@@ -98,13 +98,13 @@ def test_only_admins_touch_providers(stage: Stage, api_for: ApiFor, otis: Actor,
 def test_a_run_from_estimate_to_file(
     api: APIClient, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
-    estimate = api.post("/api/v1/evaluations/estimate", ASKED).json()
+    estimate = api.post("/api/v1/evaluations/estimate", RUN_BODY).json()
     assert (estimate["cases"], estimate["answers"]) == (60, 60)
     assert float(estimate["cost_usd"]) > 0
-    made = api.post("/api/v1/evaluations", ASKED)
-    assert made.status_code == 201, made.json()
-    key = made.json()["id"]
-    assert made.json()["state"] == "pending"
+    response = api.post("/api/v1/evaluations", RUN_BODY)
+    assert response.status_code == 201, response.json()
+    key = response.json()["id"]
+    assert response.json()["state"] == "pending"
 
     finish(key)
 
@@ -112,7 +112,7 @@ def test_a_run_from_estimate_to_file(
     assert (done["state"], done["answered"], done["is_simulation"]) == ("done", 60, True)
     assert done["summary"]["passed"]["n"] == 60
     results = api.get(f"/api/v1/evaluations/{key}/results?page_size=5").json()["results"]
-    assert [one["quality"] for one in results] == sorted(one["quality"] for one in results)
+    assert [result["quality"] for result in results] == sorted(result["quality"] for result in results)
     lines = body(api.get(f"/api/v1/evaluations/{key}/file")).splitlines()
     assert len(lines) == 60
     assert json.loads(lines[0])["variables"]["ticket"]
@@ -131,19 +131,19 @@ def test_two_versions_are_compared(
     other = make_run(stage, committed, tickets, model)
     finish(other.pk)
 
-    made = api.post("/api/v1/comparisons", {"baseline": run.pk, "candidate": other.pk, "margin": 0.05})
-    assert made.status_code == 201, made.json()
-    tasks.compare_runs(made.json()["id"])
+    response = api.post("/api/v1/comparisons", {"baseline": run.pk, "candidate": other.pk, "margin": 0.05})
+    assert response.status_code == 201, response.json()
+    tasks.compare_runs(response.json()["id"])
 
-    told = api.get(f"/api/v1/comparisons/{made.json()['id']}").json()
-    assert told["state"] == "done", told["error"]
-    quality = told["result"]["quality"]
+    comparison = api.get(f"/api/v1/comparisons/{response.json()['id']}").json()
+    assert comparison["state"] == "done", comparison["error"]
+    quality = comparison["result"]["quality"]
     assert quality["n"] == 60
     assert quality["wins"] + quality["losses"] + quality["ties"] == 60
     assert quality["verdict"] in ("better", "worse", "equivalent", "inconclusive")
     assert quality["difference"] == pytest.approx(quality["candidate"] - quality["baseline"])
-    assert {one["name"] for one in told["result"]["by_label"]} == {"incident", "billing", "how-to"}
-    assert all(one["p_adjusted"] >= one["p"] for one in told["result"]["figures"])
+    assert {figure["name"] for figure in comparison["result"]["by_label"]} == {"incident", "billing", "how-to"}
+    assert all(figure["p_adjusted"] >= figure["p"] for figure in comparison["result"]["figures"])
 
 
 def test_what_cannot_be_paired_is_not_compared(
@@ -185,7 +185,7 @@ def test_what_cannot_be_measured_is_refused_with_its_place(
     code: str,
     pointer: str | None,
 ):
-    refused = api.post("/api/v1/evaluations", {**ASKED, **change})
+    refused = api.post("/api/v1/evaluations", {**RUN_BODY, **change})
 
     assert refused.json()["code"] == code, refused.json()
     if pointer:
@@ -196,7 +196,7 @@ def test_what_cannot_be_measured_is_refused_with_its_place(
 def test_viewers_look_and_outsiders_see_nothing(stage: Stage, api_for: ApiFor, otis: Actor, run: Run):
     vera = api_for(stage.vera)
     assert vera.get(f"/api/v1/evaluations/{run.pk}").status_code == 200
-    assert vera.post("/api/v1/evaluations", ASKED).status_code == 403
+    assert vera.post("/api/v1/evaluations", RUN_BODY).status_code == 403
     assert vera.post(f"/api/v1/evaluations/{run.pk}/cancel", {}).status_code == 403
     for path in ("", "/results", "/file"):
         assert api_for(otis).get(f"/api/v1/evaluations/{run.pk}{path}").status_code == 404
@@ -215,7 +215,7 @@ def test_people_mark_answers_and_machines_do_not(stage: Stage, api: APIClient, a
 
 
 def test_scorers_are_listed_with_what_they_can_be_told(api: APIClient):
-    listed = {one["name"]: one for one in api.get("/api/v1/evaluations/scorers").json()}
+    listed = {scorer["name"]: scorer for scorer in api.get("/api/v1/evaluations/scorers").json()}
     assert {"exact", "contains", "regex", "json_schema", "fields", "label", "judge", "latency"} <= set(listed)
     assert listed["regex"]["parameters"][0]["required"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.instance import Instance, start
 from tests.config.test_up import forget, processes_of
+from tests.instance import Instance, start
 
 pytestmark = pytest.mark.slow
-ASKED = {
+RUN_BODY = {
     "prompt": "support.triage@latest",
     "dataset": "support.tickets",
     "split": "",
@@ -43,23 +43,23 @@ SLOWLY = "from evaluations.models import Provider; Provider.objects.update(max_c
 
 def kill(instance: Instance, *words: str) -> None:
     """kill -9 of the oldest process whose command has these words: a server, or a worker and its pool with it."""
-    found = sorted(
+    names = sorted(
         pid for pid, command in processes_of(instance.home).items() if all(word in command for word in words)
     )
-    assert found, f"nothing runs {words}"
-    os.kill(found[0], signal.SIGKILL)
+    assert names, f"nothing runs {words}"
+    os.kill(names[0], signal.SIGKILL)
 
 
 def run_of(instance: Instance, key: int) -> dict[str, Any]:
     """A run as the API tells it; the server may be away for a moment, with its database."""
     for _ in range(60):
         try:
-            status, told = instance.call("GET", f"/api/v1/evaluations/{key}")
+            status, answer = instance.call("GET", f"/api/v1/evaluations/{key}")
         except (OSError, ValueError):
-            status, told = 0, {}
+            status, answer = 0, {}
         if status == 200:
-            found: dict[str, Any] = told
-            return found
+            document: dict[str, Any] = answer
+            return document
         time.sleep(0.5)
     raise AssertionError("the API does not come back")
 
@@ -92,27 +92,27 @@ def journal(instance: Instance) -> list[str]:
     ids=["worker", "broker", "postgresql"],
 )
 def test_what_is_killed_in_the_middle_costs_nothing_twice(instance: Instance, words: tuple[str, ...]):
-    key = instance.call("POST", "/api/v1/evaluations", ASKED)[1]["id"]
+    key = instance.call("POST", "/api/v1/evaluations", RUN_BODY)[1]["id"]
     wait_until(instance, key, 40)
 
     kill(instance, *words)
 
     done = wait_until(instance, key)
     assert (done["state"], done["answered"], done["failed"]) == ("done", 364, 0)
-    asked = Counter(name for name in journal(instance) if name.startswith(f"cuebook-run-{key}-"))
-    assert len(asked) == 364
-    assert {name: often for name, often in asked.items() if often > 1} == {}
-    paid = sum(Counter(asked).values())
+    calls = Counter(name for name in journal(instance) if name.startswith(f"cuebook-run-{key}-"))
+    assert len(calls) == 364
+    assert {name: often for name, often in calls.items() if often > 1} == {}
+    paid = sum(Counter(calls).values())
     assert paid == done["answered"]
 
 
 def test_two_workers_share_a_run(instance: Instance, tmp_path: Path):
     """Both take turns at the same run, and each case is asked once."""
-    key = instance.call("POST", "/api/v1/evaluations", ASKED)[1]["id"]
+    key = instance.call("POST", "/api/v1/evaluations", RUN_BODY)[1]["id"]
     wait_until(instance, key, 10)
-    instance.manage("shell", "-c", f"from evaluations import tasks; tasks.drive_run({key})")
+    instance.manage("shell", "-c", f"from evaluations import tasks; tasks.work_on_run({key})")
 
     done = wait_until(instance, key)
     assert (done["state"], done["answered"]) == ("done", 364)
-    asked = Counter(name for name in journal(instance) if name.startswith(f"cuebook-run-{key}-"))
-    assert len(asked) == sum(asked.values()) == 364
+    calls = Counter(name for name in journal(instance) if name.startswith(f"cuebook-run-{key}-"))
+    assert len(calls) == sum(calls.values()) == 364

@@ -64,17 +64,17 @@ def test_from_the_form_to_the_figures(
     assert 'hx-trigger="every 2s"' in waiting
     finish(run.pk)
     assert edith.get(f"/p/paper/evaluations/{run.pk}/progress/")["HX-Refresh"] == "true"
-    shown = text(edith.get(started["Location"]))
-    assert "A simulation." in shown
-    assert "macro F1" in shown
-    assert "every 2s" not in shown
+    page = text(edith.get(started["Location"]))
+    assert "A simulation." in page
+    assert "macro F1" in page
+    assert "every 2s" not in page
     listed = text(edith.get("/p/paper/evaluations/"))
     assert "run 1" in listed or f"run {run.pk}" in listed
     assert f"run {run.pk}" in text(edith.get("/p/paper/prompts/support.route/evaluations/panel/"))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"prompt": "none@latest"}, "none"),
         ({"dataset": ""}, "Choose one."),
@@ -86,12 +86,12 @@ def test_from_the_form_to_the_figures(
     ],
 )
 def test_a_form_with_faults_loses_nothing(
-    edith: Client, version: PromptVersion, tickets: Dataset, model: ProviderModel, change: dict[str, Any], said: str
+    edith: Client, version: PromptVersion, tickets: Dataset, model: ProviderModel, change: dict[str, Any], message: str
 ):
     refused = edith.post("/p/paper/new-evaluation/", {**FORM, **change, "limit": "17"})
 
     assert refused.status_code >= 400
-    assert said in text(refused)
+    assert message in text(refused)
     assert 'value="17"' in text(refused)
     assert not Run.objects.exists()
 
@@ -120,22 +120,22 @@ def test_two_runs_side_by_side(
     for key in (run.pk, other.pk):
         finish(key)
 
-    made = edith.post("/p/paper/new-comparison/", {"baseline": run.pk, "candidate": other.pk, "margin": "0.05"})
+    response = edith.post("/p/paper/new-comparison/", {"baseline": run.pk, "candidate": other.pk, "margin": "0.05"})
     comparison = Comparison.objects.get()
-    assert "Comparing case by case" in text(edith.get(made["Location"]))
+    assert "Comparing case by case" in text(edith.get(response["Location"]))
     tasks.compare_runs(comparison.pk)
 
-    shown = text(edith.get(made["Location"]))
-    assert "looked at together" in shown
-    assert "Margin 0.05" in shown
+    page = text(edith.get(response["Location"]))
+    assert "looked at together" in page
+    assert "Margin 0.05" in page
     refused = edith.post("/p/paper/new-comparison/", {"baseline": run.pk, "candidate": run.pk}, follow=True)
     assert "not compared with itself" in text(refused)
 
 
 def test_admins_set_up_providers_on_pages(stage: Stage, sandbox: Running):
     ada = client_of(stage.ada)
-    made = ada.post("/p/paper/settings/providers/", {"name": "sandbox", "kind": "sandbox"})
-    assert made["Location"] == "/p/paper/settings/providers/sandbox/"
+    response = ada.post("/p/paper/settings/providers/", {"name": "sandbox", "kind": "sandbox"})
+    assert response["Location"] == "/p/paper/settings/providers/sandbox/"
     ada.post("/p/paper/settings/providers/sandbox/test/", {"model": ""})
     assert "A worker asks it" in text(ada.get("/p/paper/settings/providers/sandbox/?tested=1"))
     tasks.try_provider(Provider.objects.get().pk, "")
@@ -157,16 +157,16 @@ def test_a_failed_run_says_what_happened(edith: Client, run: Run, sandbox: Runni
     sandbox.fault("unauthorized")
     finish(run.pk)
 
-    shown = text(edith.get(f"/p/paper/evaluations/{run.pk}/"))
+    page = text(edith.get(f"/p/paper/evaluations/{run.pk}/"))
 
-    assert "Incorrect API key" in shown
-    assert "Go on with it" in shown
+    assert "Incorrect API key" in page
+    assert "Go on with it" in page
 
 
 def test_viewers_see_no_buttons_that_do_not_work(stage: Stage, run: Run):
     vera = client_of(stage.vera)
-    shown = text(vera.get(f"/p/paper/evaluations/{run.pk}/"))
-    assert "Cancel</button>" not in shown
+    page = text(vera.get(f"/p/paper/evaluations/{run.pk}/"))
+    assert "Cancel</button>" not in page
     assert vera.get("/p/paper/new-evaluation/").status_code == 403
     assert "New provider" not in text(vera.get("/p/paper/settings/providers/"))
 
@@ -187,10 +187,10 @@ def test_a_command_measures_and_says_so(
 ):
     options = {"dataset": "support.tickets", "model": "sandbox/sandbox-small", "project": "paper", "split": "all"}
     call_command("evaluate", "support.route@latest", here=True, **options)
-    told = capsys.readouterr()
-    assert "on 60 cases with sandbox/sandbox-small" in told.out
-    assert "(a simulation)" in told.out
-    assert "60 of 60" in told.err
+    output = capsys.readouterr()
+    assert "on 60 cases with sandbox/sandbox-small" in output.out
+    assert "(a simulation)" in output.out
+    assert "60 of 60" in output.err
     with pytest.raises(CommandError, match=r"below 0\.999"):
         call_command("evaluate", "support.route@latest", here=True, at_least=0.999, **options)
     with pytest.raises(CommandError, match="no model"):
@@ -208,9 +208,9 @@ def test_the_administration_shows_everything_but_keys(stage: Stage, run: Run, sa
     names = ("provider", "providermodel", "modelprice", "run", "runbatch", "result", "comparison", "gate", "gaterun")
     for name in (*names, "resultmark", "servicelevels"):
         assert client.get(f"/admin/evaluations/{name}/").status_code == 200, name
-    shown = text(client.get(f"/admin/evaluations/provider/{stored.pk}/change/"))
-    assert "https://api.openai.com/v1" in shown
-    assert stored.encrypted_key not in shown
+    page = text(client.get(f"/admin/evaluations/provider/{stored.pk}/change/"))
+    assert "https://api.openai.com/v1" in page
+    assert stored.encrypted_key not in page
     assert client.get(f"/admin/evaluations/run/{run.pk}/change/").status_code == 200
 
 

@@ -101,23 +101,23 @@ def test_what_a_second_try_mends_is_tried_again(run: Run, sandbox: Running, kind
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("unauthorized", "Incorrect API key"), ("no_credit", "exceeded your current quota")]
+    ("kind", "message"), [("unauthorized", "Incorrect API key"), ("no_credit", "exceeded your current quota")]
 )
-def test_what_nobody_but_an_admin_can_mend_ends_the_run(run: Run, sandbox: Running, kind: str, said: str):
+def test_what_nobody_but_an_admin_can_mend_ends_the_run(run: Run, sandbox: Running, kind: str, message: str):
     sandbox.fault(kind)
 
     tick(run)
 
     ended = again(run)
     assert ended.state == RunState.FAILED
-    assert said in ended.error
+    assert message in ended.error
     assert not run.results.exists()
 
 
 def test_a_run_that_failed_goes_on_where_it_was(stage: Stage, run: Run, sandbox: Running):
     sandbox.fault("unauthorized")
     tick(run)
-    sandbox.mend()
+    sandbox.fix()
 
     tick(runs.resume(stage.edith, again(run)))
 
@@ -136,7 +136,7 @@ def test_a_provider_that_is_down_is_waited_for(run: Run, sandbox: Running, monke
     assert waiting.not_before is not None
     assert not runs.claimable_runs().filter(pk=run.pk).exists()
     assert set(run.batches.values_list("state", flat=True)) == {BatchState.PENDING}
-    sandbox.mend()
+    sandbox.fix()
     Run.objects.filter(pk=run.pk).update(not_before=None)
     assert tick(again(run)) == TickResult.OVER
     done = again(run)
@@ -219,10 +219,10 @@ def test_a_budget_needs_a_price(stage: Stage, version: PromptVersion, tickets: D
 def test_a_cancelled_run_keeps_what_is_paid_for(
     stage: Stage, run: Run, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ):
-    kept = batches.save_results
+    save_results = batches.save_results
 
     def keep_and_cancel(*arguments: Any) -> Run:
-        kept(*arguments)
+        save_results(*arguments)
         if Run.objects.get(pk=run.pk).is_open:
             runs.cancel(stage.edith, run)
         return Run.objects.get(pk=run.pk)
@@ -276,8 +276,8 @@ def test_a_result_that_is_there_is_not_counted_twice(run: Run, sandbox: Running)
 def test_a_case_that_cannot_be_rendered_is_an_error_of_its_own(
     stage: Stage, version: PromptVersion, model: ProviderModel, sandbox: Running
 ):
-    made = datasets.create(stage.edith, name="odd")
-    datasets.change(stage.edith, made, added=[{"variables": {"ticket": "x"}}, {"variables": {"other": "x"}}])
+    dataset = datasets.create(stage.edith, name="odd")
+    datasets.change(stage.edith, dataset, added=[{"variables": {"ticket": "x"}}, {"variables": {"other": "x"}}])
     odd = make_run(stage, version, datasets.get_dataset(stage.project, "odd"), model, scorers=["length"])
 
     tick(odd)
@@ -352,22 +352,22 @@ def test_a_run_that_breaks_ends_and_is_not_asked_again(run: Run, sandbox: Runnin
     def broken(*_: Any) -> Any:
         raise ValueError("never thought of")
 
-    monkeypatch.setattr(batches, "keep", broken)
+    monkeypatch.setattr(batches, "save_results", broken)
 
     assert tick(run) == TickResult.OVER
 
     assert again(run).state == RunState.FAILED
     assert "the log has it" in again(run).error
-    asked = len(sandbox.calls())
+    call_count = len(sandbox.calls())
     assert tick(again(run)) == TickResult.OVER
-    assert len(sandbox.calls()) == asked
+    assert len(sandbox.calls()) == call_count
 
 
 def test_what_is_free_says_nothing_of_what_a_call_costs(
     stage: Stage, run: Run, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
     tick(make_run(stage, version, tickets, model, limit=5))
-    asked = len(sandbox.calls())
+    call_count = len(sandbox.calls())
 
     tight = make_run(stage, version, tickets, model, budget_usd="0.0005")
     tick(tight)
@@ -376,7 +376,7 @@ def test_what_is_free_says_nothing_of_what_a_call_costs(
     assert stopped.state == RunState.STOPPED
     assert stopped.from_cache == 5
     assert stopped.cost_usd <= Decimal("0.0006")
-    assert len(sandbox.calls()) - asked <= 12
+    assert len(sandbox.calls()) - call_count <= 12
 
 
 def test_a_turn_takes_back_what_is_queued_for_later(run: Run, model: ProviderModel, sandbox: Running):

@@ -17,21 +17,21 @@ SHOTS = [("I was charged twice", "billing"), ("The site is down", "incident"), (
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("sandbox"), KEY) as found:
-        yield found
+    with running(tmp_path_factory.mktemp("sandbox"), KEY) as server:
+        yield server
 
 
 @pytest.fixture
 def client(sandbox: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=sandbox.url, api_key=KEY, max_retries=0) as made:
-        yield made
+    with openai.OpenAI(base_url=sandbox.url, api_key=KEY, max_retries=0) as client:
+        yield client
 
 
 def lines(pairs: list[tuple[str, str]]) -> bytes:
     """Chat training data."""
     rows = (
-        {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]}
-        for said, answer in pairs
+        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]}
+        for text, answer in pairs
     )
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
@@ -47,11 +47,13 @@ def finished(client: openai.OpenAI, key: str) -> FineTuningJob:
 
 
 def test_texts_that_share_words_are_near(client: openai.OpenAI):
-    found = client.embeddings.create(model="sandbox-embed", input=["charged twice", "I was charged", "a red balloon"])
+    response = client.embeddings.create(
+        model="sandbox-embed", input=["charged twice", "I was charged", "a red balloon"]
+    )
 
-    one, near, far = (one.embedding for one in found.data)
-    assert sum(x * x for x in one) == pytest.approx(1, abs=1e-3)
-    assert sum(x * y for x, y in zip(one, near, strict=True)) > sum(x * y for x, y in zip(one, far, strict=True))
+    first, near, far = (first.embedding for first in response.data)
+    assert sum(x * x for x in first) == pytest.approx(1, abs=1e-3)
+    assert sum(x * y for x, y in zip(first, near, strict=True)) > sum(x * y for x, y in zip(first, far, strict=True))
     with pytest.raises(openai.BadRequestError):
         client.embeddings.create(model="sandbox-embed", input=[])
 
@@ -68,13 +70,13 @@ def test_a_fine_tune_learns_what_was_uploaded_and_a_prompt_alone_does_not(client
     assert done.fine_tuned_model is not None
     assert "tickets" in done.fine_tuned_model
     assert done.fine_tuned_model in {model.id for model in client.models.list()}
-    asked = {"messages": [{"role": "user", "content": "The site is down again"}], "temperature": 0}
-    tuned = client.chat.completions.create(model=done.fine_tuned_model, **asked)  # type: ignore[call-overload]
-    bare = client.chat.completions.create(model="sandbox-small", **asked)  # type: ignore[call-overload]
+    request = {"messages": [{"role": "user", "content": "The site is down again"}], "temperature": 0}
+    tuned = client.chat.completions.create(model=done.fine_tuned_model, **request)  # type: ignore[call-overload]
+    bare = client.chat.completions.create(model="sandbox-small", **request)  # type: ignore[call-overload]
     assert tuned.choices[0].message.content == "incident"
     assert bare.choices[0].message.content != "incident"
-    said = [event.message for event in client.fine_tuning.jobs.list_events(job.id).data]
-    assert any("succeeded" in message for message in said)
+    messages = [event.message for event in client.fine_tuning.jobs.list_events(job.id).data]
+    assert any("succeeded" in message for message in messages)
 
 
 def test_a_file_that_is_no_training_data_fails_the_job_with_a_reason(client: openai.OpenAI):
@@ -91,10 +93,10 @@ def test_a_file_that_is_no_training_data_fails_the_job_with_a_reason(client: ope
 @pytest.mark.parametrize("what", ["file", "model"])
 def test_what_is_not_there_is_refused(client: openai.OpenAI, what: str):
     file = client.files.create(file=("train.jsonl", lines(SHOTS * 4)), purpose="fine-tune")
-    asked = {"file": ("file-none", "sandbox-small"), "model": (file.id, "nobody")}[what]
+    bad_values = {"file": ("file-none", "sandbox-small"), "model": (file.id, "nobody")}[what]
 
     with pytest.raises(openai.APIStatusError) as refusal:
-        client.fine_tuning.jobs.create(model=asked[1], training_file=asked[0])
+        client.fine_tuning.jobs.create(model=bad_values[1], training_file=bad_values[0])
 
     assert refusal.value.status_code in {400, 404}
 

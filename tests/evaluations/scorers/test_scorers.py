@@ -32,7 +32,7 @@ def value(scorer: Any, output: str, expected: Any = None, **sample: Any) -> floa
     return scores[0].value if scores else None
 
 
-def told(name: str, **parameters: Any) -> dict[str, Any]:
+def spec_document(name: str, **parameters: Any) -> dict[str, Any]:
     return {"scorer": name, "parameters": parameters}
 
 
@@ -50,29 +50,29 @@ SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "int
         ("exact", "yes", None, None),
         ("normalised", " YES. ", "yes", 1),
         ("normalised", "no", "yes", 0),
-        (told("contains", texts=["Refund", "sorry"]), "a refund", None, 0.5),
-        (told("contains", texts=["Refund", "sorry"], need="any"), "a refund", None, 1),
-        (told("contains", texts=["Refund"], case_sensitive=True), "a refund", None, 0),
+        (spec_document("contains", texts=["Refund", "sorry"]), "a refund", None, 0.5),
+        (spec_document("contains", texts=["Refund", "sorry"], need="any"), "a refund", None, 1),
+        (spec_document("contains", texts=["Refund"], case_sensitive=True), "a refund", None, 0),
         ("contains", "It is billing.", "billing", 1),
-        (told("regex", pattern=r"^\d{3}$"), "123", None, 1),
-        (told("regex", pattern=r"^\d{3}$"), "1234", None, 0),
+        (spec_document("regex", pattern=r"^\d{3}$"), "123", None, 1),
+        (spec_document("regex", pattern=r"^\d{3}$"), "1234", None, 0),
         ("numeric", "The total is 1,200.50", 1200.5, 1),
         ("numeric", "12", 10, 0),
-        (told("numeric", relative=0.2), "12", 10, 1),
-        (told("numeric", member="n"), '{"n": 3}', {"n": 3}, 1),
+        (spec_document("numeric", relative=0.2), "12", 10, 1),
+        (spec_document("numeric", member="n"), '{"n": 3}', {"n": 3}, 1),
         ("numeric", "none", 3, 0),
         ("numeric", "3", "no number", None),
         ("json_valid", '{"a": 1}', None, 1),
         ("json_valid", '```json\n{"a": 1}\n```', None, 0),
         ("json_valid", "NaN", None, 0),
-        (told("json_valid", object=True), "[1]", None, 0),
-        (told("json_schema", schema=SCHEMA), '{"a": 1}', None, 1),
-        (told("json_schema", schema=SCHEMA), '{"a": "1"}', None, 0),
+        (spec_document("json_valid", object=True), "[1]", None, 0),
+        (spec_document("json_schema", schema=SCHEMA), '{"a": 1}', None, 1),
+        (spec_document("json_schema", schema=SCHEMA), '{"a": "1"}', None, 0),
         ("json_schema", "{}", None, None),
         ("fields", '{"a": 1, "b": 2}', {"a": 1, "b": 3}, 0.5),
         ("fields", '{"a": 1, "c": 9}', {"a": 1}, pytest.approx(2 / 3)),
-        (told("fields", only_expected=True), '{"a": 1, "c": 9}', {"a": 1}, 1),
-        (told("fields", loose=True), '{"a": "Yes."}', {"a": "yes"}, 1),
+        (spec_document("fields", only_expected=True), '{"a": 1, "c": 9}', {"a": 1}, 1),
+        (spec_document("fields", loose=True), '{"a": "Yes."}', {"a": "yes"}, 1),
         ("levenshtein", "kitten", "sitting", pytest.approx(1 - 3 / 7)),
         # Lin 2004, section 3.2: "police kill the gunman" against "police killed the gunman": 3 of 4 words.
         ("rouge_l", "police kill the gunman", "police killed the gunman", 0.75),
@@ -93,7 +93,7 @@ def test_labels_are_found_where_they_stand():
     assert value("label", '{"category": "Billing"}', label="billing") == 1
     assert value("label", "billing", label="billing") == 1
     assert value("label", "It is about an invoice, I think", label="billing") == 0
-    assert value(told("label", member="team"), '{"category": "x", "team": "billing"}', label="billing") == 1
+    assert value(spec_document("label", member="team"), '{"category": "x", "team": "billing"}', label="billing") == 1
     assert value("label", "billing") is None
 
 
@@ -104,11 +104,11 @@ def test_every_scorer_bears_any_answer():
     for name, scorer in all_scorers().items():
         if scorer.asks_model:
             continue
-        needed = {one.name: parameters[one.name] for one in scorer.parameters if one.required}
+        needed = {parameter.name: parameters[parameter.name] for parameter in scorer.parameters if parameter.required}
         for output in outputs:
             for expected in (None, "", "x", 1, {"a": 1}, [1]):
-                found = value(told(name, **needed), output, expected, label="x", latency_ms=1.0, cost_usd=0.1)
-                assert found is None or scorer.kind == Kind.MEASURE or 0 <= found <= 1, (name, output[:20])
+                score = value(spec_document(name, **needed), output, expected, label="x", latency_ms=1.0, cost_usd=0.1)
+                assert score is None or scorer.kind == Kind.MEASURE or 0 <= score <= 1, (name, output[:20])
 
 
 def test_measures_pass_up_to_their_limit():
@@ -125,10 +125,10 @@ def test_weights_thresholds_and_not():
             {"scorer": "levenshtein", "weight": 0, "threshold": 0.2},
         ]
     )
-    found = scoring.judge(Sample(output="no", expected="yes"), specs, Nobody())
-    assert found.scores["refusal"].value == 1
-    assert found.quality == pytest.approx((3 * 0 + 1 * 1) / 4)
-    assert found.passed is False
+    scores = scoring.judge(Sample(output="no", expected="yes"), specs, Nobody())
+    assert scores.scores["refusal"].value == 1
+    assert scores.quality == pytest.approx((3 * 0 + 1 * 1) / 4)
+    assert scores.passed is False
 
 
 def test_no_answer_fails_what_it_could_have_passed():
@@ -147,11 +147,11 @@ def test_no_answer_fails_what_it_could_have_passed():
         ([{"scorer": "exact", "negate": "yes"}], "/scorers/0/negate"),
         ([{"scorer": "exact", "nonsense": 1}], "/scorers/0/nonsense"),
         (["exact", "exact"], "/scorers/1/name"),
-        ([told("contains", texts="x")], "/scorers/0/parameters/texts"),
-        ([told("contains", need="most")], "/scorers/0/parameters/need"),
-        ([told("regex")], "/scorers/0/parameters/pattern"),
-        ([told("json_schema", schema={"type": "nonsense"})], "/scorers/0/parameters/schema"),
-        ([told("numeric", absolute=-1)], "/scorers/0/parameters/absolute"),
+        ([spec_document("contains", texts="x")], "/scorers/0/parameters/texts"),
+        ([spec_document("contains", need="most")], "/scorers/0/parameters/need"),
+        ([spec_document("regex")], "/scorers/0/parameters/pattern"),
+        ([spec_document("json_schema", schema={"type": "nonsense"})], "/scorers/0/parameters/schema"),
+        ([spec_document("numeric", absolute=-1)], "/scorers/0/parameters/absolute"),
         ([{"scorer": "exact"}] * 60, "/scorers"),
     ],
 )
@@ -172,8 +172,8 @@ def test_a_judge_that_compares_does_not_know_who_is_who():
     assert read_verdict('{"score": 0.3, "reason": "short"}', compares=False, is_first=True).note == "short"
     for nonsense in ("", "yes", "[]", '{"score": 7}', '{"score": true}', '{"better": "me"}'):
         for compares in (True, False):
-            found = read_verdict(nonsense, compares=compares, is_first=True)
-            assert (found.value, found.details.get("unread")) == (0.0, True)
+            score = read_verdict(nonsense, compares=compares, is_first=True)
+            assert (score.value, score.details.get("unread")) == (0.0, True)
 
 
 DEEP = "[" * 500 + "]" * 500
@@ -186,6 +186,6 @@ def test_no_answer_is_so_odd_that_a_run_breaks_over_it(scorer: str, output: str)
 
     judged = scoring.judge(sample, scoring.read_specs([scorer]), cast("Any", None))
 
-    kept = json.dumps({name: one.as_dict() for name, one in judged.scores.items()}, ensure_ascii=False)
-    assert "\0" not in kept
-    kept.encode()
+    document = json.dumps({name: score.as_dict() for name, score in judged.scores.items()}, ensure_ascii=False)
+    assert "\0" not in document
+    document.encode()

@@ -9,11 +9,11 @@ def test_cohens_own_kind_of_table():
     # 20 both yes, 5 yes/no, 10 no/yes, 15 both no: observed 0.70, chance 0.50, kappa 0.40.
     pairs = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
 
-    found = cohen(pairs)
+    agreement = cohen(pairs)
 
-    assert found.kappa == pytest.approx(0.4)
-    assert (found.cases, found.agreed, found.share) == (50, 35, 0.7)
-    assert found.words == "fair"
+    assert agreement.kappa == pytest.approx(0.4)
+    assert (agreement.cases, agreement.agreed, agreement.share) == (50, 35, 0.7)
+    assert agreement.words == "fair"
 
 
 def test_full_agreement_and_none():

@@ -10,9 +10,9 @@ from evaluations.statistics.verdicts import Verdict
 def test_wilsons_interval_as_published():
     """Newcombe 1998 (Statistics in Medicine 17:857), table I, the score method without continuity correction."""
     for hits, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
-        found = intervals.proportion(hits, n)
-        assert found is not None
-        assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+        estimate = intervals.proportion(hits, n)
+        assert estimate is not None
+        assert (estimate.low, estimate.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
 def test_nothing_and_one_value_give_no_interval():
@@ -27,11 +27,11 @@ def test_intervals_of_means_cover_what_they_say():
     draws = np.random.default_rng(1)
     hits = 0
     for _ in range(200):
-        found = intervals.mean(draws.beta(2, 5, 60))
-        assert found is not None
-        assert found.low is not None
-        assert found.high is not None
-        hits += found.low <= 2 / 7 <= found.high
+        estimate = intervals.mean(draws.beta(2, 5, 60))
+        assert estimate is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
+        hits += estimate.low <= 2 / 7 <= estimate.high
     assert 180 <= hits <= 199
 
 
@@ -84,10 +84,10 @@ def test_no_difference_is_seldom_called_one():
 def test_what_is_detectable_is_detected_four_times_in_five():
     draws = np.random.default_rng(4)
     effect = paired.detectable(0.2, 100)
-    found = sum(
+    detected = sum(
         paired.compare(np.zeros(100), draws.normal(effect, 0.2, 100), seed=number).p < 0.05 for number in range(100)
     )
-    assert 68 <= found <= 92
+    assert 68 <= detected <= 92
     assert paired.cases_needed(0.2, effect) in (100, 101)
 
 
@@ -103,18 +103,18 @@ def test_what_is_detectable_is_detected_four_times_in_five():
 def test_four_verdicts(shift: float, spread: float, n: int, verdict: Verdict):
     draws = np.random.default_rng(5)
     first = draws.random(n)
-    found = paired.compare(first, first + draws.normal(shift, spread, n))
-    judged = verdicts.judge(found, margin=0.05)
+    difference = paired.compare(first, first + draws.normal(shift, spread, n))
+    judged = verdicts.judge(difference, margin=0.05)
     assert judged.verdict == verdict
     if verdict == Verdict.INCONCLUSIVE:
         assert judged.more_cases
-        assert "cases more" in verdicts.sentence(judged, "quality", found.wins, found.losses, "0.05")
+        assert "more cases" in verdicts.sentence(judged, "quality", difference.wins, difference.losses, "0.05")
 
 
 def test_less_is_better_for_measures():
-    found = paired.compare([100.0 + one for one in range(30)], [60.0 + one * 1.1 for one in range(30)])
-    assert verdicts.judge(found, margin=5, higher_is_better=False).verdict == Verdict.BETTER
-    assert verdicts.judge(found, margin=5, higher_is_better=True).verdict == Verdict.WORSE
+    difference = paired.compare([100.0 + value for value in range(30)], [60.0 + value * 1.1 for value in range(30)])
+    assert verdicts.judge(difference, margin=5, higher_is_better=False).verdict == Verdict.BETTER
+    assert verdicts.judge(difference, margin=5, higher_is_better=True).verdict == Verdict.WORSE
 
 
 def test_runs_on_different_cases_are_refused():
@@ -123,7 +123,7 @@ def test_runs_on_different_cases_are_refused():
 
 
 def test_differences_of_a_single_group_are_no_evidence_and_no_error():
-    found = paired.compare([0.0, 0.5, 1.0], [1.0, 1.0, 1.0], [7, 7, 7])
+    difference = paired.compare([0.0, 0.5, 1.0], [1.0, 1.0, 1.0], [7, 7, 7])
 
-    assert (found.groups, found.p, found.mean) == (1, 1.0, 0.5)
+    assert (difference.groups, difference.p, difference.mean) == (1, 1.0, 0.5)
     assert paired.permutation(np.array([0.5])) == 1.0

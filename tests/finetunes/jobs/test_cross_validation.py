@@ -19,9 +19,9 @@ from tests.finetunes.conftest import step
 from tests.sandbox import Running
 
 
-def worked(row: CrossValidation, most: int = 60) -> CrossValidation:
+def worked(row: CrossValidation, max_steps: int = 60) -> CrossValidation:
     """Do all the work of a cross-validation; returns it when it is over."""
-    for _ in range(most):
+    for _ in range(max_steps):
         CrossValidation.objects.filter(pk=row.pk, state="running").update(heartbeat_at=None)
         finetune_tasks.cross_validate(row.pk)
         row = cross_validation.get_cross_validation(row.project, row.pk)

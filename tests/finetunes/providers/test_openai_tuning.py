@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from evaluations.providers.chat import CallError
 from finetunes.providers import curves
 from finetunes.providers.openai_tuning import read_checkpoint, read_event, read_job
-from finetunes.providers.states import PROTOCOLS, JobState, protocol_of, state_for_status
+from finetunes.providers.protocols import PROTOCOLS, protocol_of
+from finetunes.providers.states import JobState
 from infra.charts import curve_chart
 
 ANYTHING = st.recursive(
@@ -72,10 +73,10 @@ def test_a_protocol_is_guessed_by_its_address(url: str, name: str):
 
 
 def test_statuses_have_the_meaning_that_each_provider_gives_them():
-    assert state_for_status(PROTOCOLS["azure"], "notRunning") == JobState.QUEUED
-    assert state_for_status(PROTOCOLS["compatible"], "completed") == JobState.SUCCEEDED
-    assert state_for_status(PROTOCOLS["openai"], "completed") is None
-    assert all(state_for_status(protocol, "succeeded") == JobState.SUCCEEDED for protocol in PROTOCOLS.values())
+    assert PROTOCOLS["azure"].state_for_status("notRunning") == JobState.QUEUED
+    assert PROTOCOLS["compatible"].state_for_status("completed") == JobState.SUCCEEDED
+    assert PROTOCOLS["openai"].state_for_status("completed") is None
+    assert all(protocol.state_for_status("succeeded") == JobState.SUCCEEDED for protocol in PROTOCOLS.values())
 
 
 def test_curves_of_any_kind_can_be_drawn():

@@ -50,7 +50,7 @@ SEED = {
         Record,
         strategy=st.just("fine-tune"),
         model=st.text(min_size=1, max_size=50).filter(
-            lambda text: not any(mark in text for mark in inference.TEMPLATE_MARKERS)
+            lambda text: not any(marker in text for marker in inference.TEMPLATE_MARKERS)
         ),
         max_tokens=st.none() | st.integers(1, 10_000),
         temperature=st.none() | st.floats(0, 2),

@@ -58,14 +58,14 @@ def measured(
             environment="production",
             day=today - timedelta(days=back),
             is_simulation=False,
-            traffic=some_traffic(),
+            usage=some_usage(),
         )
         for back in (6, 5)
     )
     return version
 
 
-def some_traffic() -> dict[str, Any]:
+def some_usage() -> dict[str, Any]:
     return asdict(
         UsageStats(calls=1_000, counted=1_000, tokens_in=400_000, tokens_out=10_000, timed=1, latency_sum=500.0)
     )

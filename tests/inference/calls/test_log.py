@@ -12,8 +12,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.errors import Problem
-from evaluations import tasks
 from evaluations.providers import configuration as providers
+from inference import tasks
 from inference.calls import log as call_log
 from inference.models import Call, CallDay, Monitor
 from inference.monitoring import monitors, usage
@@ -232,7 +232,7 @@ def test_the_page_of_live_calls(stage: Stage, service: Actor, version: PromptVer
     assert stage.edith.user
     client.force_login(stage.edith.user)
     page = "/p/paper/prompts/support.triage/live/"
-    assert "No call has been reported" in client.get(page).content.decode()
+    assert "No calls reported yet" in client.get(page).content.decode()
     call_log.record(service, [call(number) for number in range(40)])
     call_log.record(service, [call(99, at=timezone.now() - timedelta(hours=26))])
 

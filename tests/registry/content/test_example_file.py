@@ -1,4 +1,4 @@
-"""Examples from files and from what somebody pastes."""
+"""Examples from files and from pasted text."""
 
 import pytest
 from hypothesis import given

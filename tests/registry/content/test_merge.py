@@ -61,7 +61,7 @@ def test_changes_in_different_lines_of_one_message_fit_together():
     assert (part.state, part.merged["content"]) == ("merged", "A\nb\nc\nD")
 
 
-def test_changes_of_one_line_are_a_conflict_that_keeps_mine_until_somebody_chooses():
+def test_changes_of_one_line_are_a_conflict_that_keeps_mine_until_a_choice():
     base, theirs, mine = chat("a\nb"), chat("a\ntheirs"), chat("a\nmine")
 
     (part,) = merge(base, theirs, mine)

@@ -100,7 +100,7 @@ def test_the_same_examples_are_the_same_version(stage: Stage):
     assert example_sets.get_version(stage.project, "support.tickets", first.content_hash[:20]) == first
 
 
-def test_what_somebody_else_committed_is_not_overwritten(stage: Stage):
+def test_another_users_commit_is_not_overwritten(stage: Stage):
     first = make_set(stage)
     place = example_sets.version_places(first).first()
     assert place

@@ -64,7 +64,7 @@ def test_the_round_trip_is_lossless(written: Path, stage: Stage):
 
     output = run("import", str(written), "--project", "copy")
 
-    assert output == "copy: 3 new prompts, 4 new versions, 0 known already.\n"
+    assert output == "copy: 3 new prompts, 4 new versions, 0 existing ones.\n"
     assert state("copy") == state("paper")
     copied = PromptVersion.objects.get(prompt__project__slug="copy", prompt__name="support.triage")
     assert versions.render(copied, {})["messages"][0]["content"] == "Be kind\n\n=== user ===\n"
@@ -83,7 +83,7 @@ def test_the_whole_history_comes_along_on_request(written: Path, stage: Stage):
 
 
 def test_importing_again_adds_nothing(written: Path):
-    assert run("import", str(written)) == "paper: 0 new prompts, 0 new versions, 4 known already.\n"
+    assert run("import", str(written)) == "paper: 0 new prompts, 0 new versions, 4 existing ones.\n"
 
 
 def test_an_edited_file_is_a_new_version(written: Path, stage: Stage):
@@ -130,7 +130,7 @@ def test_nothing_else_in_the_directory_is_touched(written: Path, stage: Stage):
     assert notes.exists()
     assert (written / "mine.md").exists()
     (written / "mine.md").unlink()
-    assert "4 known" in run("import", str(written))
+    assert "4 existing" in run("import", str(written))
 
 
 def test_a_directory_of_something_else_is_refused(stage: Stage, tmp_path: Path):
@@ -151,7 +151,7 @@ def test_what_an_old_version_includes_comes_along_though_archived(stage: Stage, 
     run("project", "create", "--project", "copy")
 
     assert "3 new versions" in run("import", str(tmp_path), "--project", "copy")
-    assert "3 known" in run("import", str(tmp_path), "--project", "paper")
+    assert "3 existing" in run("import", str(tmp_path), "--project", "paper")
 
 
 @pytest.mark.parametrize("arguments", [["export", "--project", "unknown", "x"], ["import", "/nonexistent"]])

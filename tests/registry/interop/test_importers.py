@@ -49,7 +49,7 @@ def test_a_prompt_object_of_openai_keeps_all_that_decides_its_answers():
         "pmpt_68ab",
         "pmpt_68ab",
         "3",
-        "Version 3 there",
+        "Version 3 of the source",
     )
     assert normalise(version.content) == {
         "kind": "chat",
@@ -62,7 +62,7 @@ def test_a_prompt_object_of_openai_keeps_all_that_decides_its_answers():
         "tools": [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}],
     }
     assert version.notes == [
-        "customer-name is called customer_name here.",
+        "customer-name is named customer_name here.",
         "The tool web_search was left out: only functions are part of a prompt here.",
     ]
 
@@ -97,7 +97,7 @@ def test_versions_of_langfuse_come_oldest_first_and_say_where_they_were_live():
         (version.source, version.message, list(version.labels), version.content["text"]) for version in prompt.versions
     ] == [
         ("9", "First", [], "One {{ x }}"),
-        ("10", "Version 10 there", ["production"], "Two {{ x }}"),
+        ("10", "Version 10 of the source", ["production"], "Two {{ x }}"),
     ]
 
 
@@ -113,7 +113,7 @@ def test_a_prompt_of_langfuse_comes_after_those_that_it_includes():
     tone, a = read_prompts("langfuse", rows, {"Tone": "shared.tone"})
 
     assert (tone.name, tone.versions[0].content["model"]) == ("shared.tone", {"temperature": 0.2})
-    assert tone.versions[0].notes == ["The setting team was left out: it means nothing here."]
+    assert tone.versions[0].notes == ["The setting team was left out: Cuebook does not have it."]
     assert a.versions[0].content["messages"] == [
         {"role": "system", "content": '{% include "shared.tone@latest" %} Go.'},
         {"role": "placeholder", "name": "history"},
@@ -176,7 +176,7 @@ def test_versions_of_mlflow_come_out_of_their_tags():
         ("openai", {"id": "pmpt_1", "input": [{"type": "function_call"}]}, "function_call"),
         ("openai", {"id": "pmpt_1"}, "no messages"),
         ("langfuse", {"name": "x", "versions": [1, 2]}, "ask for each one"),
-        ("langfuse", {"name": "x", "prompt": "{{a-b}} {{a_b}}"}, "would both be called a_b"),
+        ("langfuse", {"name": "x", "prompt": "{{a-b}} {{a_b}}"}, "would both be named a_b"),
         ("mlflow", {"name": "x", "tags": []}, "no template"),
         ("mlflow", {"name": "x", "template": "x", "model_config": "{"}, "not JSON"),
         ("mlflow", {"name": "x", "template": "x", "model_config": '{"\\ud800": 1}'}, "character"),

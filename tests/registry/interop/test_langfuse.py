@@ -1,4 +1,4 @@
-"""Langfuse's read: what its clients get, and what they are told where they cannot fill in a template."""
+"""Langfuse's read: the answers for its clients, and the refusals of templates that they cannot fill in."""
 
 import base64
 from typing import Any

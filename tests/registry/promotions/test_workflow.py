@@ -190,7 +190,7 @@ def test_a_release_elsewhere_voids_nothing(stage: Stage, promotion: Promotion):
 
 
 @pytest.mark.parametrize("loss", ["deactivated", "demoted", "removed"])
-def test_the_approval_of_somebody_who_may_no_longer_approve_is_void(stage: Stage, promotion: Promotion, loss: str):
+def test_the_approval_of_a_user_who_may_no_longer_approve_is_void(stage: Stage, promotion: Promotion, loss: str):
     workflow.approve(stage.rhea, promotion)
     user = stage.rhea.user
     assert user

@@ -156,7 +156,7 @@ def test_a_commit_of_something_else_than_was_looked_at_is_refused(stage: Stage):
     assert refusal(drafts.commit, stage.rhea, prompt, revision=second, message="") == "draft.not_found"
 
 
-def test_somebody_elses_commit_stops_mine_until_it_is_merged(stage: Stage):
+def test_another_users_commit_stops_mine_until_it_is_merged(stage: Stage):
     prompt = stage.prompt()
     stage.commit(prompt, "a\nb\nc")
     revision = save(stage.edith, prompt, "a\nb\nmine", base=1, seen=1)
@@ -186,7 +186,7 @@ def test_a_merge_against_a_version_that_was_not_seen_is_refused(stage: Stage):
     assert refusal(call, stage.edith, prompt, revision=revision, newest=2, choices={}) == "request.precondition"
 
 
-def test_a_first_version_can_be_merged_with_somebody_elses_first_version(stage: Stage):
+def test_a_first_version_can_be_merged_with_another_users_first_version(stage: Stage):
     prompt = stage.prompt()
     revision = save(stage.edith, prompt, "mine")
     stage.commit(prompt, "theirs")

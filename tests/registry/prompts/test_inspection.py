@@ -1,4 +1,4 @@
-"""What the editor says while somebody writes: as much as can be said of what is there."""
+"""The editor's inspection of a document that is being written."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Finding what somebody has in mind."""
+"""Search."""
 
 import pytest
 

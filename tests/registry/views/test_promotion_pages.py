@@ -42,7 +42,7 @@ def test_who_wrote_it_is_told_why_the_button_is_not_theirs(storied: Stage):
 
     html = text(signed_in(storied.rhea).get(f"/p/paper/promotions/{asked.pk}/"))
 
-    assert "You wrote this version, so someone else approves it." in html
+    assert "You wrote this version, so another user has to approve it." in html
     assert ">Approve<" not in html
 
 
@@ -56,7 +56,7 @@ def test_an_approval_of_something_else_than_was_seen_is_refused_with_the_words_k
     response = signed_in(storied.rhea).post(f"{page}approve/", {"seen": stale, "text": "Looks <good>"})
 
     assert response.status_code == 412
-    assert "What you looked at has changed" in text(response)
+    assert "What you reviewed has changed" in text(response)
     assert "Looks &lt;good&gt;" in text(response)
 
 

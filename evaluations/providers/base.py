@@ -1,0 +1,33 @@
+"""What a protocol of chat has to offer. Pure."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from evaluations.providers.chat import ChatRequest, Completion, Endpoint
+from evaluations.providers.outbound import Destinations
+
+
+class ChatClient(Protocol):
+    """A provider that is being called."""
+
+    async def complete(self, request: ChatRequest, *, key: str = "") -> Completion:
+        """Return the model's answer, or raise a CallError."""
+        ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[str | Completion]:
+        """Yield the pieces of an answer as they come, then the whole of it."""
+        ...
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Return the models that the provider lists, each with its `id`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChatProtocol:
+    """A wire of chat: its title, and how a client of it is opened for the time of some calls."""
+
+    title: str
+    open_chat: Callable[[Endpoint, Destinations], AbstractAsyncContextManager[ChatClient]]

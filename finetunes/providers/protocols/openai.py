@@ -1,0 +1,8 @@
+"""OpenAI. Since 2026-07-02 only organisations that used a tuned model lately can create jobs; from 2027-01-06 nobody can
+(OpenAI's page of deprecations)."""
+
+from datetime import date
+
+from finetunes.providers.base import OPENAI_STATUSES, TuningProtocol
+
+PROTOCOL = TuningProtocol("openai", "OpenAI", OPENAI_STATUSES, closes=date(2027, 1, 6), hosts=("api.openai.com",))

@@ -1,0 +1,15 @@
+"""Codes of refusals of inference configs, calls and monitors. They are part of the contract, so they are never renamed."""
+
+from core.errors import Kind, declare
+
+declare(
+    {
+        # Strategy
+        "config.invalid": Kind(400, "The inference config has faults"),
+        "config.not_found": Kind(404, "There is no such inference config"),
+        # Live calls
+        "observation.invalid": Kind(400, "The observations have faults"),
+        "monitor.not_found": Kind(404, "There is no such monitor"),
+        "monitor.too_many": Kind(409, "The project has many monitors already"),
+    }
+)
