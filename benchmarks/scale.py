@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/scale.py [versions]
 
-Two databases in one PostgreSQL, a web process on each, asked in turn. Warm is what `registry.delivery.wsgi` answers, cold
+Two databases in one PostgreSQL, a web process on each, asked in turn. Warm is what registry.delivery answers, cold
 is Django without it: the query, the serializer, the whole way. Bars (design section 10): medians within 1.2 times of
 the small registry's, warm and cold, and a cold fetch is at most two queries.
 """

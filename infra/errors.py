@@ -1,4 +1,4 @@
-"""Codes of refusals of requests and the server itself. They are part of the contract, so they are never renamed."""
+"""Codes of refusals of requests and the server itself. Part of the contract: never renamed."""
 
 from core.errors import Kind, declare
 

@@ -1,7 +1,7 @@
 """Rows of work, and the one lease by which workers hold them.
 
-What is to be done is a row; a task only shortens the wait for it. A worker claims the row, works while a thread beats for
-it, and finishes it:
+What is to be done is a row; a task only shortens the wait for it. A worker claims the row, works while a thread beats
+for it, and finishes it:
 
     lease = work.claim(report)
     if lease:

@@ -90,8 +90,8 @@ def operation(verb: str, address: str) -> dict[str, Any]:
     path = "/".join(
         "{" + part.strip("<>").partition(":")[2] + "}" if part.startswith("<") else part for part in address.split("/")
     )
-    found: dict[str, Any] = schema()["paths"][f"/{ROOT}{path}"].get(verb, {})
-    return found
+    operations: dict[str, dict[str, Any]] = schema()["paths"].get(f"/{ROOT}{path}", {})
+    return operations.get(verb, {})
 
 
 def example(fragment: Mapping[str, Any], *, is_whole: bool = False) -> Any:
@@ -103,7 +103,8 @@ def example(fragment: Mapping[str, Any], *, is_whole: bool = False) -> Any:
             return example(fragment[choice][0])
     if "enum" in fragment:
         return fragment["enum"][0]
-    match fragment.get("type"):
+    kind = fragment.get("type")
+    match kind[0] if isinstance(kind, list) else kind:
         case "object":
             members = fragment.get("properties", {})
             names = members if is_whole else fragment.get("required", ())

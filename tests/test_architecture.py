@@ -16,8 +16,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from packaging.requirements import Requirement
 from rest_framework.test import APIClient
 
-from infra.queues import QUEUES
 from core.errors import CATALOGUE
+from infra.queues import QUEUES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -72,14 +72,14 @@ def test_no_folder_holds_more_modules_than_a_reader_can_scan():
 
 
 def addresses(resolver: URLResolver, prefix: str = "") -> list[str]:
-    found = []
+    paths = []
     for pattern in resolver.url_patterns:
         path = prefix + str(pattern.pattern).lstrip("^")
         if isinstance(pattern, URLPattern):
-            found.append(path)
+            paths.append(path)
         elif not path.startswith("admin/"):
-            found += addresses(pattern, path)
-    return found
+            paths += addresses(pattern, path)
+    return paths
 
 
 FILLED = {
@@ -114,9 +114,7 @@ def test_every_address_refuses_a_stranger(db: None, address: str):
 
 def test_every_task_has_a_queue_and_limits():
     current_app.loader.import_default_modules()
-    ours = [
-        task for name, task in current_app.tasks.items() if name.startswith(tuple(f"{app}." for app in APPS))
-    ]
+    ours = [task for name, task in current_app.tasks.items() if name.startswith(tuple(f"{app}." for app in APPS))]
 
     assert ours
     for task in ours:
@@ -153,10 +151,10 @@ def locked(name: str) -> dict[str, str]:
 
 def test_the_locks_satisfy_what_the_project_asks_for():
     project = PROJECT["project"]
-    asked = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    requirements = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
     everything = locked("requirements-dev.lock")
 
-    for requirement in map(Requirement, asked):
+    for requirement in map(Requirement, requirements):
         assert everything[requirement.name] in requirement.specifier, requirement
         assert importlib.metadata.version(requirement.name) == everything[requirement.name], requirement
     assert locked("requirements.lock").items() <= everything.items()
@@ -180,6 +178,6 @@ def test_a_web_process_imports_neither_scipy_nor_the_client():
         "print([name for name in ('scipy', 'openai', 'pyarrow.compute') if name in sys.modules])"
     )
 
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
 
-    assert found.stdout.strip() == "[]", found.stdout + found.stderr[-2_000:]
+    assert process.stdout.strip() == "[]", process.stdout + process.stderr[-2_000:]

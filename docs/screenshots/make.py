@@ -43,7 +43,7 @@ def editor(person: Person) -> Page:
     text = page.get_by_label("Text of the message").first
     text.fill(text.input_value() + "\nAnswer in plain text.\nKeep {{ ticket | shout }} out of it.")
     page.get_by_label("ticket", exact=True).fill("We were charged twice, and the export is locked.")
-    expect(page.get_by_text("1 to mend before it can be committed")).to_be_visible()
+    expect(page.get_by_text("1 to fix before it can be committed")).to_be_visible()
     return page
 
 
@@ -97,7 +97,7 @@ def picking(person: Person) -> Page:
 
 def dataset(person: Person) -> Page:
     page = person.open("datasets/support.tickets/")
-    reload_until(page, lambda: page.get_by_text("no test case is shown elsewhere").count() > 0)
+    reload_until(page, lambda: page.get_by_text("no test case leaked").count() > 0)
     return page
 
 
@@ -108,8 +108,8 @@ def readiness(person: Person) -> Page:
 def playground(person: Person) -> Page:
     page = person.open("prompts/support.route/playground/")
     page.get_by_label("Model 2").select_option("sandbox/sandbox-small")
-    page.get_by_label("some cases, drawn by chance").check()
-    page.get_by_role("button", name="Try it").click()
+    page.get_by_label("random cases of a dataset").check()
+    page.get_by_role("button", name="Run").click()
     expect(page.locator("#playground-wait").get_by_text("done")).to_be_visible(timeout=120_000)
     return page
 

@@ -13,7 +13,7 @@ from evaluations.api.serializers import playground as serializers
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import PlaygroundRun
 from evaluations.playground import lifecycle as playground
-from evaluations.playground.lifecycle import PlaygroundSettings, Input
+from evaluations.playground.lifecycle import Input, PlaygroundSettings
 from evaluations.providers import configuration as providers
 from infra.serializer_fields import EmptyInput
 from infra.work import start

@@ -65,7 +65,7 @@ urlpatterns = [
     path(f"{RUN}/resume", runs.RunResume.as_view()),
     path(f"{RUN}/judge", runs.RunRescore.as_view()),
     path(f"{RUN}/results", runs.RunResults.as_view()),
-    path(f"{RUN}/results/<int:result>/mark", runs.ResultAnnotate.as_view()),
+    path(f"{RUN}/results/<int:result>/annotation", runs.ResultAnnotate.as_view()),
     path(f"{RUN}/file", runs.RunFile.as_view()),
     path(PLAYGROUND_RUNS, playground.PlaygroundRunList.as_view()),
     path(f"{PLAYGROUND_RUNS}/<int:key>", playground.PlaygroundRunDetail.as_view()),

@@ -64,8 +64,8 @@ class PartKind(models.TextChoices):
 
 
 class ImportPart(models.Model):
-    """A piece of the uploaded file, or of the file of rejected rows. Web and worker may be two machines, so the database
-    stores it; the file's own parts are deleted when it has been read."""
+    """A piece of the uploaded file, or of the file of rejected rows. Web and worker may be two machines, so
+    the database stores it; the parts of the file are deleted when it has been read."""
 
     of = models.ForeignKey(DatasetImport, on_delete=models.CASCADE, related_name="parts")
     kind = models.CharField(max_length=10, choices=PartKind.choices, default=PartKind.FILE)

@@ -303,7 +303,7 @@ def recommendation_propose(request: HttpRequest, actor: Actor, key: int) -> Http
         environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
         promotion = config_proposals.propose_from(actor, config, recommendation, environment)
         if promotion is None:
-            sentence = "Nothing to propose: it is followed already, a promotion is open, or no tuned model is published."
+            sentence = "Nothing to propose: it is followed, a promotion is open, or no tuned model is published."
             raise Problem("config.nothing_new", sentence)
     except Problem as problem:
         return refused(request, problem, address)

@@ -19,7 +19,7 @@ from core.example_selection import Candidate
 from infra import work
 from infra.work import Lease
 from registry.examples import embedders
-from registry.examples.example_sets import version_places, stored_shot
+from registry.examples.example_sets import stored_shot, version_places
 from registry.examples.minilm import Matrix
 from registry.examples.tfidf import Lexicon
 from registry.models import (

@@ -31,10 +31,10 @@ expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not path:
         pytest.fail(HOW)
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -28,13 +28,13 @@ def test_a_draft_survives_a_closed_tab(person_for: PersonFor, prompt: str):
 
     # The browser sends what was typed for a page that is gone; it may arrive after the next one was asked for.
     editor.page = editor.context.new_page()
-    kept = "Typed and closed at once {{ ticket }}"
+    stored_text = "Typed and closed at once {{ ticket }}"
     for _ in range(40):
         page = editor.open(f"prompts/{prompt}/edit/")
-        if page.get_by_label("Text of the message").first.input_value() == kept:
+        if page.get_by_label("Text of the message").first.input_value() == stored_text:
             break
         page.wait_for_timeout(250)
-    expect(page.get_by_label("Text of the message").first).to_have_value(kept)
+    expect(page.get_by_label("Text of the message").first).to_have_value(stored_text)
     expect(editor.open("inbox/").get_by_role("heading", name="Your drafts")).to_be_visible()
 
 
@@ -43,7 +43,7 @@ def test_faults_stand_at_their_line_while_typing(person_for: PersonFor, prompt: 
 
     expect(page.get_by_text("Line 3: The filter “nonsense” is not available in prompts")).to_be_visible()
     expect(page.locator(".code .l.error")).to_have_text("{{ broken | nonsense }}")
-    expect(page.get_by_text("1 to mend before it can be committed")).to_be_visible()
+    expect(page.get_by_text("1 to fix before it can be committed")).to_be_visible()
 
     page.get_by_label("Text of the message").first.fill("Fine {{ ticket }}")
     expect(page.locator(".code .l.error")).to_have_count(0)
@@ -66,7 +66,7 @@ def test_variables_are_found_typed_and_tried(person_for: PersonFor, prompt: str)
     expect(page.get_by_label("Preview")).to_contain_text("Help")
 
 
-def test_sample_values_are_kept_for_the_next_one_who_edits(person_for: PersonFor, prompt: str):
+def test_sample_values_are_stored_text_for_the_next_one_who_edits(person_for: PersonFor, prompt: str):
     editor = person_for("editor")
     page = editor.open(f"prompts/{prompt}/edit/")
     page.get_by_label("ticket", exact=True).fill("The export is locked")
@@ -104,7 +104,7 @@ def test_blocks_are_added_moved_and_removed(person_for: PersonFor, prompt: str):
     expect(page.locator("[data-role-of]")).to_have_count(3)
 
 
-def test_a_schema_that_is_no_json_yet_is_marked_and_kept(person_for: PersonFor, prompt: str):
+def test_a_schema_that_is_no_json_yet_is_marked_and_stored_text(person_for: PersonFor, prompt: str):
     page = person_for("editor").open(f"prompts/{prompt}/edit/")
     page.get_by_label("Format").select_option("json_schema")
     page.get_by_label("JSON Schema").fill('{\n  "type": "object",\n  "properties":\n')
@@ -130,9 +130,9 @@ def test_somebody_elses_commit_is_told_and_merged(person_for: PersonFor, prompt:
     page.get_by_label("Text of the message").first.press_sequentially(" ")
     expect(page.get_by_text("committed v2")).to_be_visible()
     page.get_by_role("link", name="See both and merge").click()
-    expect(page.get_by_role("heading", name=re.compile("Two people changed"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Merge changes to"))).to_be_visible()
     expect(page.get_by_text("both fit together")).to_be_visible()
-    page.get_by_role("button", name="Take this into my draft").click()
+    page.get_by_role("button", name="Merge into my draft").click()
 
     text = page.get_by_label("Text of the message").first.input_value()
     assert "You sort all tickets." in text
@@ -140,7 +140,7 @@ def test_somebody_elses_commit_is_told_and_merged(person_for: PersonFor, prompt:
     page.get_by_role("link", name="Review and commit").click()
     page.get_by_label("What changes, and why").fill("Both")
     page.get_by_role("button", name="Commit").click()
-    expect(page.get_by_text("Version 3 is committed.")).to_be_visible()
+    expect(page.get_by_text("Version 3 committed")).to_be_visible()
 
 
 def test_a_conflict_asks_for_a_choice(person_for: PersonFor, prompt: str):
@@ -150,11 +150,11 @@ def test_a_conflict_asks_for_a_choice(person_for: PersonFor, prompt: str):
 
     page = editor.open(f"prompts/{prompt}/edit/merge/")
     expect(page.get_by_text("choose one")).to_be_visible()
-    page.get_by_role("button", name="Take this into my draft").click()
+    page.get_by_role("button", name="Merge into my draft").click()
     # The browser holds the form until one is chosen.
     expect(page.get_by_text("choose one")).to_be_visible()
     page.get_by_role("radio", name="theirs").check()
-    page.get_by_role("button", name="Take this into my draft").click()
+    page.get_by_role("button", name="Merge into my draft").click()
 
     expect(page.get_by_label("Text of the message").first).to_have_value(re.compile("THEIRS"))
 
@@ -177,7 +177,7 @@ def test_the_back_button_after_a_commit_does_no_harm(person_for: PersonFor, prom
     page.get_by_role("link", name="Review and commit").click()
     page.get_by_label("What changes, and why").fill("Once")
     page.get_by_role("button", name="Commit").click()
-    expect(page.get_by_text("Version 2 is committed.")).to_be_visible()
+    expect(page.get_by_text("Version 2 committed")).to_be_visible()
 
     page.go_back()
 
@@ -214,7 +214,7 @@ def test_who_was_signed_out_signs_in_elsewhere_and_loses_nothing(person_for: Per
     expect(page.get_by_label("Text of the message").first).to_have_value("Signed out meanwhile {{ ticket }}")
 
 
-def test_a_hidden_schema_is_kept(person_for: PersonFor, prompt: str):
+def test_a_hidden_schema_is_stored_text(person_for: PersonFor, prompt: str):
     page = person_for("editor").open(f"prompts/{prompt}/edit/")
     page.get_by_label("Format").select_option("json_schema")
     page.get_by_label("JSON Schema").fill('{"type": "object"}')
@@ -228,7 +228,7 @@ def test_a_hidden_schema_is_kept(person_for: PersonFor, prompt: str):
 
 def test_a_commit_with_faults_leads_to_the_first_of_them(person_for: PersonFor, prompt: str):
     page = write(person_for("editor"), prompt, "{{ broken")
-    expect(page.get_by_text("1 to mend")).to_be_visible()
+    expect(page.get_by_text("1 to fix")).to_be_visible()
 
     # It says that it is disabled, and helps all the same.
     page.get_by_role("link", name="Review and commit").click(force=True)
@@ -252,7 +252,7 @@ def test_a_partial_is_previewed_and_can_be_brought_up_to_date(person_for: Person
 
     page = editor.open(f"prompts/{prompt}/edit/")
     expect(page.get_by_label("Preview")).to_contain_text("Old voice.")
-    page.get_by_role("button", name="Use the one in use now").click()
+    page.get_by_role("button", name="Use the newest").click()
 
     expect(page.get_by_label("Preview")).to_contain_text("New voice.")
 
@@ -263,17 +263,17 @@ def test_the_draft_is_tried_while_it_is_written(person_for: PersonFor, prompt: s
     page.get_by_role("tab", name="Preview").focus()
     page.keyboard.press("ArrowRight")
 
-    page.get_by_role("button", name="Try it").click()
+    page.get_by_role("button", name="Run").click()
 
-    answer = page.locator("article.said")
+    answer = page.locator("article.answer-card")
     expect(answer.get_by_text("tokens")).to_be_visible()
-    expect(answer.get_by_label("What it said")).not_to_be_empty()
+    expect(answer.get_by_label("Output")).not_to_be_empty()
     expect(page.get_by_text("A simulation.")).to_be_visible()
-    answer.get_by_text("What it was sent").click()
+    answer.get_by_text("Request", exact=True).click()
     expect(answer).to_contain_text("- billing: money, I was charged twice")
-    answer.get_by_role("button", name="Keep as a case").click()
-    expect(answer.get_by_text("It is a case of ")).to_be_visible()
+    answer.get_by_role("button", name="Save as a case").click()
+    expect(answer.get_by_text("Saved as a case of ")).to_be_visible()
 
     page.get_by_label("Text of the message").first.fill("{{ broken")
-    page.get_by_role("button", name="Try it").click()
+    page.get_by_role("button", name="Run").click()
     expect(page.locator("#answers").get_by_role("alert")).to_be_visible()

@@ -97,15 +97,16 @@ LOOKS = [(1440, "light", ()), (390, "dark", ("color-contrast", "target-size", "s
 
 
 def faults(page: Page, rules: Sequence[str] = ()) -> list[str]:
-    """What axe-core finds serious, in the page as it is; by some of its rules, where they are named."""
+    """Return what axe-core finds serious in the page; by some of its rules, where they are named."""
     page.evaluate(AXE)
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
-    found: list[dict[str, Any]] = page.evaluate(f"axe.run({json.dumps(options)}).then((result) => result.violations)")
+    script = f"axe.run({json.dumps(options)}).then((result) => result.violations)"
+    violations: list[dict[str, Any]] = page.evaluate(script)
     return [
-        f"{one['id']} ({one['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-        for node in one["nodes"]
+        f"{violation['id']} ({violation['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for violation in violations
+        if violation["impact"] in {"serious", "critical"}
+        for node in violation["nodes"]
     ]
 
 
@@ -169,27 +170,27 @@ def tuned(instance: Instance) -> list[str]:
     def until(path: str, is_so: Callable[[Any], bool]) -> Any:
         end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
-            _, found = instance.call("GET", path)
-            if is_so(found):
-                return found
+            _, document = instance.call("GET", path)
+            if is_so(document):
+                return document
             time.sleep(0.5)
-        raise AssertionError(f"{path} is still {found}")
+        raise AssertionError(f"{path} is still {document}")
 
     recipe = {"dataset": "support.tickets", "prompt": "support.route@latest", "instruction": "Sort the ticket."}
     number = instance.call("POST", "/api/v1/training-sets", recipe)[1]["id"]
-    until(f"/api/v1/training-sets/{number}", lambda one: one["state"] == "done")
-    until("/api/v1/datasets/support.tickets/versions/latest/leakage", lambda one: not one["blocks_fine_tuning"])
-    asked = {"training_set": number, "model": "sandbox/sandbox-small", "submit": True}
-    job = instance.call("POST", "/api/v1/fine-tunes", asked)[1]["id"]
+    until(f"/api/v1/training-sets/{number}", lambda row: row["state"] == "done")
+    until("/api/v1/datasets/support.tickets/versions/latest/leakage", lambda report: not report["blocks_fine_tuning"])
+    request = {"training_set": number, "model": "sandbox/sandbox-small", "submit": True}
+    job = instance.call("POST", "/api/v1/fine-tunes", request)[1]["id"]
     folds = {"model": "sandbox/sandbox-small", "folds": 2}
     _, begun = instance.call("POST", f"/api/v1/training-sets/{number}/cross-validations", folds)
-    until(f"/api/v1/fine-tunes/{job}", lambda one: one["state"] == "succeeded")
-    until("/api/v1/tuned-models", lambda found: any(_is_measured(one) for one in found["results"]))
+    until(f"/api/v1/fine-tunes/{job}", lambda row: row["state"] == "succeeded")
+    until("/api/v1/tuned-models", lambda models: any(_is_measured(model) for model in models["results"]))
     return [f"training-sets/{number}/", f"fine-tunes/{job}/", f"cross-validations/{begun['id']}/", "fine-tunes/"]
 
 
 def _is_measured(model: dict[str, Any]) -> bool:
-    return any(one["verdict"] for one in model["evaluations"])
+    return any(evaluation["verdict"] for evaluation in model["evaluations"])
 
 
 @pytest.mark.parametrize(("width", "scheme", "rules"), LOOKS, ids=["wide and light", "narrow and dark"])

@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import PersonFor
 
 
-def chosen(page: Page) -> Locator:
+def selected_option(page: Page) -> Locator:
     return page.locator("#palette").get_by_role("option", selected=True)
 
 
@@ -23,13 +23,13 @@ def test_the_palette_jumps_and_is_left_by_escape(person_for: PersonFor):
 
     keyboard.press("Control+k")
     keyboard.type("triage")
-    expect(chosen(page)).to_contain_text("triage")
+    expect(selected_option(page)).to_contain_text("triage")
     keyboard.press("Enter")
     page.wait_for_url("**/prompts/support.triage/")
 
     keyboard.press("Control+k")
     keyboard.type("audit")
-    expect(chosen(page)).to_contain_text("Audit log")
+    expect(selected_option(page)).to_contain_text("Audit log")
     keyboard.press("ArrowDown")
     keyboard.press("ArrowUp")
     keyboard.press("Enter")
@@ -44,7 +44,7 @@ def test_a_reference_and_a_hash_are_jumped_to(person_for: PersonFor):
         page = editor.open("prompts/")
         page.keyboard.press("Control+k")
         page.keyboard.type(typed)
-        expect(chosen(page)).to_contain_text("v2")
+        expect(selected_option(page)).to_contain_text("v2")
         page.keyboard.press("Enter")
         page.wait_for_url("**/prompts/support.triage/versions/2/")
 
@@ -63,7 +63,7 @@ def test_a_version_is_written_and_committed_without_a_mouse(person_for: PersonFo
     keyboard.type("By keyboard")
     keyboard.press("Enter")
 
-    expect(page.get_by_text("Version 2 is committed.")).to_be_visible()
+    expect(page.get_by_text("Version 2 committed")).to_be_visible()
 
 
 def test_tab_leads_from_the_top_to_the_content_and_focus_is_seen(person_for: PersonFor):
@@ -73,7 +73,7 @@ def test_tab_leads_from_the_top_to_the_content_and_focus_is_seen(person_for: Per
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Bring in")).to_be_focused()
+    expect(page.get_by_role("link", name="Import")).to_be_focused()
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
 

@@ -62,15 +62,15 @@ def write_and_commit(editor: Person, system: str, user: str, message: str) -> No
     page.get_by_role("link", name="Review and commit").click()
     page.get_by_label("What changes, and why").fill(message)
     page.get_by_role("button", name="Commit").click()
-    expect(page.get_by_text(re.compile(r"Version \d is committed"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Version \d committed"))).to_be_visible()
 
 
 def ask_and_release(editor: Person, reviewer: Person, prompt: str, reason: str) -> None:
     page = editor.page
-    page.get_by_role("main").get_by_role("link", name="Promote").last.click()
+    page.get_by_role("main").get_by_role("link", name="Request promotion").last.click()
     page.get_by_role("radio", name=re.compile("^Production")).check()
     page.get_by_label("Why").fill(reason)
-    page.get_by_role("button", name="Ask for it").click()
+    page.get_by_role("button", name="Request promotion").click()
 
     # The author is told plainly why the button is not theirs.
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
@@ -80,11 +80,11 @@ def ask_and_release(editor: Person, reviewer: Person, prompt: str, reason: str) 
     review.get_by_role("link", name=re.compile(re.escape(reason))).click()
     review.get_by_label("Comment", exact=True).fill("Read it")
     review.get_by_role("button", name="Approve").click()
-    expect(review.get_by_text("Approved.", exact=True)).to_be_visible()
+    expect(review.get_by_text("Promotion approved", exact=True)).to_be_visible()
 
     page.reload()
-    page.get_by_role("button", name="Make it live").click()
-    expect(page.get_by_text("It is live.")).to_be_visible()
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_text("Released to production")).to_be_visible()
 
 
 def test_who_wrote_a_version_cannot_approve_it_whatever_they_try(person_for: PersonFor, prompt: str):
@@ -94,9 +94,9 @@ def test_who_wrote_a_version_cannot_approve_it_whatever_they_try(person_for: Per
     page.get_by_role("link", name="Review and commit").click()
     page.get_by_label("What changes, and why").fill("Mine")
     page.get_by_role("button", name="Commit").click()
-    page.get_by_role("main").get_by_role("link", name="Promote").last.click()
+    page.get_by_role("main").get_by_role("link", name="Request promotion").last.click()
     page.get_by_role("radio", name=re.compile("^Production")).check()
-    page.get_by_role("button", name="Ask for it").click()
+    page.get_by_role("button", name="Request promotion").click()
 
     expect(page.get_by_text("You wrote this version, so another user has to approve it.")).to_be_visible()
     number = re.search(r"promotions/(\d+)/", page.url)
@@ -115,18 +115,18 @@ def test_changes_are_asked_for_and_the_author_finds_it_in_the_inbox(person_for: 
     page = editor.open(f"prompts/{prompt}/promote/")
     page.get_by_role("radio", name=re.compile("^Production")).check()
     page.get_by_label("Why").fill("Try it")
-    page.get_by_role("button", name="Ask for it").click()
+    page.get_by_role("button", name="Request promotion").click()
 
     review = reviewer.page
     review.goto(page.url)
-    review.get_by_role("button", name="Ask for changes").click()
+    review.get_by_role("button", name="Request changes").click()
     expect(review.get_by_role("alert")).to_contain_text("Say what should change.")
     expect(review.get_by_label("Comment")).to_be_focused()
     review.get_by_label("Comment").fill("Name the categories.")
-    review.get_by_role("button", name="Ask for changes").click()
+    review.get_by_role("button", name="Request changes").click()
 
     inbox = editor.open("inbox/")
-    expect(inbox.get_by_role("heading", name="Sent back to you")).to_be_visible()
+    expect(inbox.get_by_role("heading", name="Changes requested")).to_be_visible()
     inbox.get_by_role("link", name=re.compile(prompt)).first.click()
     expect(inbox.get_by_text("Name the categories.")).to_be_visible()
 
@@ -135,19 +135,19 @@ def test_words_outlive_a_session_that_ended(person_for: PersonFor, prompt: str):
     editor, reviewer = person_for("editor"), person_for("reviewer")
     page = editor.open(f"prompts/{prompt}/promote/")
     page.get_by_role("radio", name=re.compile("^Production")).check()
-    page.get_by_role("button", name="Ask for it").click()
+    page.get_by_role("button", name="Request promotion").click()
     review = reviewer.page
     review.goto(page.url)
     review.get_by_label("Comment", exact=True).fill("Name the categories, please.")
     reviewer.context.clear_cookies(name="sessionid")
 
-    review.get_by_role("button", name="Ask for changes").click()
+    review.get_by_role("button", name="Request changes").click()
     reviewer.fill_in_sign_in()
 
     expect(review).to_have_url(page.url)
     expect(review.get_by_label("Comment", exact=True)).to_have_value("Name the categories, please.")
-    review.get_by_role("button", name="Ask for changes").click()
-    expect(review.get_by_text("changes asked for")).to_be_visible()
+    review.get_by_role("button", name="Request changes").click()
+    expect(review.get_by_text("Changes requested", exact=True).first).to_be_visible()
 
 
 def test_checks_are_overridden_by_an_admin_with_a_reason(person_for: PersonFor, prompt: str):
@@ -158,16 +158,16 @@ def test_checks_are_overridden_by_an_admin_with_a_reason(person_for: PersonFor, 
     rules.get_by_label("Protected").check()
     rules.get_by_label("Required checks").fill("evals")
     rules.get_by_role("button", name="Add", exact=True).click()
-    asked = {"prompt": prompt, "version": 1, "environment": "canary"}
-    number = call("POST", "/api/v1/promotions", asked)[1]["id"]
+    request = {"prompt": prompt, "version": 1, "environment": "canary"}
+    number = call("POST", "/api/v1/promotions", request)[1]["id"]
     page = person_for("reviewer").open(f"promotions/{number}/")
     page.get_by_role("button", name="Approve").click()
-    expect(page.get_by_text("approved, 1 check missing")).to_be_visible()
+    expect(page.get_by_text("Approved, 1 check missing")).to_be_visible()
 
     page = admin.open(f"promotions/{number}/")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_text("Override the checks").click()
     page.get_by_label("Why it cannot wait").fill("The evaluation is down.")
-    page.get_by_role("button", name="Make it live without evals").click()
+    page.get_by_role("button", name="Release without evals").click()
 
     expect(page.get_by_text("admin overrode the checks: “The evaluation is down.”")).to_be_visible()

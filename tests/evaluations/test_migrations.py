@@ -1,4 +1,4 @@
-"""An instance that has data from before the apps and tables were renamed is brought up to date, and keeps everything."""
+"""An instance with data from before apps and tables were renamed is brought up to date, and keeps everything."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -91,10 +91,10 @@ class Command(BaseCommand):
             quality = measured((run.summary or {}).get("quality"))
             self.stdout.write(f"{names[run.pk]}: quality {quality}, {run.get_state_display().lower()}{simulation}")
         if confident := sweep.result["shown"]:
-            self.stdout.write(f"{names[confident]} is the cheapest that is shown to keep the SLAs.")
+            self.stdout.write(f"{names[confident]} is the cheapest that meets the SLAs with 95 % confidence.")
         elif met := sweep.result["met"]:
-            self.stdout.write(f"{names[met]} is the cheapest whose figures keep the SLAs; it is not shown to.")
+            self.stdout.write(f"{names[met]} is the cheapest whose figures meet the SLAs, without 95 % confidence.")
         elif sweep.slas:
-            raise CommandError("None of them keeps the SLAs.")
+            raise CommandError("None of them meets the SLAs.")
         else:
-            self.stdout.write("The project has no SLAs, so nothing says which one would do.")
+            self.stdout.write("The project has no SLAs to choose a model by.")

@@ -1,4 +1,4 @@
-"""OpenAI. Since 2026-07-02 only organisations that used a tuned model lately can create jobs; from 2027-01-06 nobody can
+"""OpenAI. Since 2026-07-02 only organisations that used a tuned model lately create jobs; from 2027-01-06 nobody does
 (OpenAI's page of deprecations)."""
 
 from datetime import date

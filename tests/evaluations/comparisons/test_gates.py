@@ -256,12 +256,12 @@ def test_gates_over_rest_and_on_pages(
     assert stage.ada.user
     person.force_login(stage.ada.user)
     evidence = f"/p/paper/gates/evidence/{proposed.pk}/"
-    assert "begins within half a minute" in person.get(evidence).content.decode()
+    assert "Starts within half a minute" in person.get(evidence).content.decode()
     measure()
     page = person.get(evidence).content.decode()
     assert "No other version is live" in page
     assert ada.get(f"/api/v1/gates/{response.json()['id']}/runs").json()["results"][0]["state"] == "passed"
-    assert "not worse than what is live" in person.get("/p/paper/settings/gates/").content.decode()
+    assert "Not worse than the live version" in person.get("/p/paper/settings/gates/").content.decode()
     form = {**body, "name": "second", "split": "test", "min_quality": "0.1", "margin": "0.02", "not_worse": "on"}
     assert person.post("/p/paper/settings/gates/", form).status_code == 302
     wrong = person.post("/p/paper/settings/gates/", {**form, "name": "third", "margin": "much"})

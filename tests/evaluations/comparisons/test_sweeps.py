@@ -53,7 +53,7 @@ def test_a_sweep_names_the_cheapest_model_that_keeps_the_levels(stage: Stage, gr
 
     done = finished(sweeps.create(stage.edith, grid))
 
-    large, small = (place.run for place in done.places.all())
+    large, small = (entry.run for entry in done.entries.all())
     assert done.state == ComparisonState.DONE
     assert done.result is not None
     assert done.result["shown"] == done.result["met"] == small.pk
@@ -77,7 +77,7 @@ def test_levels_of_the_day_stay_with_the_sweep(stage: Stage, grid: Grid):
 
     done = finished(sweep)
 
-    assert done.levels == {"quality": 0.2}
+    assert done.slas == {"quality": 0.2}
     assert done.result is not None
     assert done.result["shown"] is not None
 
@@ -90,16 +90,16 @@ def test_one_budget_is_for_all_runs_together_and_can_be_raised(stage: Stage, gri
     spent = sweeps.cost_of_sweep(stopped)
     # The next call may be dearer than the dearest so far: by as much a budget can be exceeded.
     assert Decimal("0.018") < spent < Decimal("0.0205")
-    states = [place.run.state for place in stopped.places.all()]
+    states = [entry.run.state for entry in stopped.entries.all()]
     assert RunState.STOPPED in states
-    (ended, *_) = (place.run for place in stopped.places.all() if place.run.state == RunState.STOPPED)
+    (ended, *_) = (entry.run for entry in stopped.entries.all() if entry.run.state == RunState.STOPPED)
     assert "the sweep's $0.02" in ended.error
     before = len(sandbox.calls())
 
     resumed, went_on = sweeps.resume(stage.edith, stopped, budget_usd="5")
 
     assert {run.pk for run in went_on} == {
-        place.run_id for place in stopped.places.all() if place.run.state == "stopped"
+        entry.run_id for entry in stopped.entries.all() if entry.run.state == "stopped"
     }
     done = finished(resumed)
     assert [run.state for run in done.runs] == ["done", "done"]
@@ -261,7 +261,7 @@ def test_the_pages(stage: Stage):
     assert "2 runs on 60 cases" in text(estimate)
     wrong = edith.post("/p/paper/new-sweep/", {**form, "temperatures": "warm"})
     assert wrong.status_code == 400
-    assert "&#x27;warm&#x27; is no number." in text(wrong)
+    assert "&#x27;warm&#x27; is not a number." in text(wrong)
 
     started = edith.post("/p/paper/new-sweep/", {**form, "do": "start"})
 
@@ -271,8 +271,8 @@ def test_the_pages(stage: Stage):
     finished(sweep)
     done = text(edith.get(started["Location"]))
     # Sixty calls say nothing of a p99's upper bound, and the page says that it is not shown.
-    assert "sandbox/sandbox-small at temperature 0 is the cheapest whose figures keep the SLAs" in done
-    assert "not shown" in done
+    assert "sandbox/sandbox-small at temperature 0 is the cheapest whose figures meet the SLAs" in done
+    assert "Not with 95 % confidence" in done
     assert "A simulation." in done
     assert 'class="chart scatter"' in done
     assert edith.get(f"{started['Location']}wait/")["HX-Refresh"] == "true"

@@ -205,7 +205,7 @@ def test_viewers_look_and_outsiders_see_nothing(stage: Stage, api_for: ApiFor, o
 
 def test_people_mark_answers_and_machines_do_not(stage: Stage, api: APIClient, api_for: ApiFor, run: Run):
     finish(run.pk)
-    path = f"/api/v1/evaluations/{run.pk}/results/{run.results.first().pk}/mark"
+    path = f"/api/v1/evaluations/{run.pk}/results/{run.results.first().pk}/annotation"
     assert api.post(path, {"is_correct": True}).status_code == 403
     edith = api_for(stage.edith)
     assert edith.post(path, {"is_correct": True}).status_code == 200

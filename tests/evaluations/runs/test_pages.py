@@ -104,7 +104,7 @@ def test_cancel_go_on_mark_and_judge_again(edith: Client, run: Run, sandbox: Run
     finish(run.pk)
     result = run.results.first()
     assert result
-    marked = edith.post(f"{address}results/{result.pk}/mark/", {"is_correct": "1"})
+    marked = edith.post(f"{address}results/{result.pk}/annotation/", {"is_correct": "1"})
     assert 'aria-pressed="true"' in text(marked)
     assert "1 of 1 marks alike" in text(edith.get(address)) or "0 of 1 marks alike" in text(edith.get(address))
     edith.post(f"{address}judge/", {"scorers_json": '["exact"]'})

@@ -1,6 +1,7 @@
 """Pages, the API and the command: the whole way from data to a promotion, as people and machines go it."""
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def test_the_guided_path_from_readiness_to_a_promotion(
     stage: Stage, edith: Client, version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running
 ):
     look = text(edith.get("/p/paper/new-training-set/?prompt=support.route@latest&dataset=support.tickets"))
-    assert "Is the data ready?" in look
+    assert "<h2>Readiness</h2>" in look
     assert "Sort the ticket." in look
     built = edith.post("/p/paper/new-training-set/", NEW)
     training_set = TrainingSet.objects.get()
@@ -66,30 +67,30 @@ def test_the_guided_path_from_readiness_to_a_promotion(
     assert "Waiting for a worker" in text(edith.get(page))
     finetune_tasks.build(training_set.pk)
     assert edith.get(f"{page}wait/")["HX-Refresh"] == "true"
-    assert "The files can be used" in text(edith.get(page))
+    assert "Valid" in text(edith.get(page))
     assert edith.get(f"{page}train.jsonl").getvalue().startswith(b'{"messages":[{"role":"system","content":"Sort it."}')
 
-    asked = {"model": "sandbox/sandbox-small", "n_epochs": "3", "batch_size": "auto", "suffix": "tickets"}
-    assert "3 times:" in text(edith.post(page, {**asked, "do": "estimate"}))
-    refused = edith.post(page, {**asked, "n_epochs": "many", "do": "draft"})
+    form = {"model": "sandbox/sandbox-small", "n_epochs": "3", "batch_size": "auto", "suffix": "tickets"}
+    assert "3 epochs:" in text(edith.post(page, {**form, "do": "estimate"}))
+    refused = edith.post(page, {**form, "n_epochs": "many", "do": "draft"})
     assert refused.status_code == 400
     assert "Must be a whole number, or auto." in text(refused)
-    edith.post(page, {**asked, "do": "draft"})
+    edith.post(page, {**form, "do": "draft"})
     job = FineTune.objects.get()
     assert job.hyperparameters["batch_size"] == "auto"
     page = f"/p/paper/fine-tunes/{job.pk}/"
-    assert "Nothing is sent yet" in text(edith.get(page))
+    assert "Submitting sends the files" in text(edith.get(page))
     edith.post(f"{page}do/submit/")
-    assert "goes on by itself" in text(edith.get(page))
-    job = until(jobs.get_job(stage.project, job.pk), lambda one: one.is_over)
+    assert "the job continues" in text(edith.get(page))
+    job = until(jobs.get_job(stage.project, job.pk), lambda job: job.is_over)
     assert edith.get(f"{page}wait/?state=running")["HX-Refresh"] == "true"
-    assert "The evaluation begins by itself" in text(edith.get(page))
+    assert "The evaluation starts automatically" in text(edith.get(page))
     measured(job)
     assert edith.get(f"{page}evaluation/")["HX-Refresh"] == "true"
-    shown = text(edith.get(page))
-    assert "tuned, short prompt" in shown
-    assert "polyline" in shown
-    assert 'aria-current="step"><a href="' in shown
+    html = text(edith.get(page))
+    assert "tuned, short prompt" in html
+    assert "polyline" in html
+    assert re.search(r'aria-current="step">\s*<a href="', html)
 
     published = edith.post(f"{page}publish/", {"environment": "production", "reason": "Better and cheaper"})
 
@@ -97,7 +98,7 @@ def test_the_guided_path_from_readiness_to_a_promotion(
     assert "Published as support.route@2" in text(edith.get(page))
     listed = text(edith.get("/p/paper/fine-tunes/"))
     assert "Succeeded" in listed
-    assert "was tuned for it" in text(edith.get("/p/paper/prompts/support.route/strategy/panel/"))
+    assert "Tuned model:" in text(edith.get("/p/paper/prompts/support.route/strategy/panel/"))
     assert "<b>Sandbox</b>" in text(edith.get("/p/paper/settings/providers/sandbox/tuning/panel/"))
 
 
@@ -105,33 +106,33 @@ def test_the_same_over_rest(
     stage: Stage, api_for: ApiFor, version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running
 ):
     client = api_for(stage.edith)
-    asked = {"dataset": "support.tickets", "prompt": "support.route@latest", "instruction": "Sort it."}
-    made = client.post("/api/v1/training-sets", asked, format="json")
-    assert (made.status_code, made.json()["state"]) == (201, "pending")
-    assert client.post("/api/v1/training-sets", asked, format="json").status_code == 200
-    number = made.json()["id"]
+    document = {"dataset": "support.tickets", "prompt": "support.route@latest", "instruction": "Sort it."}
+    created = client.post("/api/v1/training-sets", document, format="json")
+    assert (created.status_code, created.json()["state"]) == (201, "pending")
+    assert client.post("/api/v1/training-sets", document, format="json").status_code == 200
+    number = created.json()["id"]
     finetune_tasks.build(number)
     training_set = client.get(f"/api/v1/training-sets/{number}").json()
     assert (training_set["state"], training_set["faults"]) == ("done", 0)
     lines = client.get(f"/api/v1/training-sets/{number}/files/validation").getvalue().splitlines()
     assert len(lines) == training_set["validation"]
     assert client.get(f"/api/v1/training-sets/{number}/files/secret").status_code == 404
-    wanted = {"model": "sandbox/sandbox-small"}
-    estimate = client.post(f"/api/v1/training-sets/{number}/estimate", wanted, format="json").json()
+    settings = {"model": "sandbox/sandbox-small"}
+    estimate = client.post(f"/api/v1/training-sets/{number}/estimate", settings, format="json").json()
     assert estimate["trained_tokens"] == 3 * estimate["tokens"]
     assert estimate["is_exact"] is False
 
-    draft = client.post("/api/v1/fine-tunes", {**wanted, "training_set": number, "submit": True}, format="json")
+    draft = client.post("/api/v1/fine-tunes", {**settings, "training_set": number, "submit": True}, format="json")
     assert (draft.status_code, draft.json()["state"]) == (201, "validating")
     key = draft.json()["id"]
-    job = until(jobs.get_job(stage.project, key), lambda one: one.is_over)
+    job = until(jobs.get_job(stage.project, key), lambda job: job.is_over)
     measured(job)
     assert client.get(f"/api/v1/fine-tunes/{key}").json()["state"] == "succeeded"
     assert client.get(f"/api/v1/fine-tunes/{key}/events").json()["results"]
     assert client.get(f"/api/v1/fine-tunes/{key}/curves").json()["points"][0]["values"]["train_loss"] > 0
     assert client.post(f"/api/v1/fine-tunes/{key}/cancel", {}, format="json").json()["code"] == "finetune.wrong_state"
     (model,) = client.get("/api/v1/tuned-models").json()["results"]
-    assert [one["split"] for one in model["evaluations"]] == ["test", "general"]
+    assert [evaluation["split"] for evaluation in model["evaluations"]] == ["test", "general"]
     assert model["stale"] == []
     published = client.post(
         f"/api/v1/tuned-models/{model['id']}/publish", {"environment": "production"}, format="json"
@@ -154,14 +155,14 @@ def test_lists_take_as_many_queries_for_many_rows_as_for_one(
     took: list[dict[str, int]] = []
     for _ in range(2):
         for _ in range(2):
-            until(jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, base)), lambda one: one.is_over)
+            until(jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, base)), lambda job: job.is_over)
         for model in tuned_models.unmeasured_models():
             tuned_models.measure(model)
         counts = {}
         for address in (*lists, "/p/paper/fine-tunes/"):
-            with CaptureQueriesContext(connection) as found:
+            with CaptureQueriesContext(connection) as queries:
                 assert (pages if address.startswith("/p/") else client).get(address).status_code == 200
-            counts[address] = len(found)
+            counts[address] = len(queries)
         took.append(counts)
     assert took[0] == took[1]
 
@@ -172,8 +173,8 @@ def test_how_a_provider_tunes_is_set_by_admins(stage: Stage, api_for: ApiFor, ba
     ada = api_for(stage.ada)
     assert ada.patch(address, {"max_jobs": 0}, format="json").status_code == 400
     assert ada.patch(address, {"webhook_secret": "guess"}, format="json").status_code == 400
-    kept = ada.patch(address, {"max_jobs": 2, "protocol": "azure"}, format="json").json()
-    assert (kept["max_jobs"], kept["protocol"], kept["webhook"]) == (2, "azure", None)
+    saved = ada.patch(address, {"max_jobs": 2, "protocol": "azure"}, format="json").json()
+    assert (saved["max_jobs"], saved["protocol"], saved["webhook"]) == (2, "azure", None)
     priced = ada.post(f"{address}-prices", {"model": "sandbox-small", "training": "5"}, format="json")
     assert priced.status_code == 201
     price = provider_settings.current_price(base)
@@ -186,7 +187,7 @@ def test_a_signed_webhook_shortens_the_wait_and_an_unsigned_one_does_nothing(
 ):
     secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     fine_tuning = provider_settings.set_up(stage.ada, job.model.provider, webhook_secret=secret)
-    sent = until(jobs.submit(stage.edith, job), lambda one: bool(one.remote_id))
+    sent = until(jobs.submit(stage.edith, job), lambda job: bool(job.remote_id))
     FineTune.objects.filter(pk=job.pk).update(next_poll_at=timezone.now() + timedelta(hours=1))
     body = json.dumps({"type": "fine_tuning.job.succeeded", "data": {"id": sent.remote_id}})
 
@@ -223,12 +224,12 @@ def test_the_command_checks_files_and_goes_the_whole_way(
         call_command("finetune", "check", str(bad))
     assert "train:1 missing_messages_list" in capsys.readouterr().out
 
-    asked = ["support.route@latest", "--dataset", "support.tickets", "--project", "paper", "--here"]
-    call_command("finetune", "run", *asked, "--model", "sandbox/sandbox-small")
+    arguments = ["support.route@latest", "--dataset", "support.tickets", "--project", "paper", "--here"]
+    call_command("finetune", "run", *arguments, "--model", "sandbox/sandbox-small")
 
-    said = capsys.readouterr().out
-    assert "(a simulation)" in said
-    assert "test, tuned: quality" in said
+    output = capsys.readouterr().out
+    assert "(a simulation)" in output
+    assert "test, tuned: quality" in output
     job = FineTune.objects.get()
     call_command("finetune", "publish", str(job.pk), "--environment", "production", "--project", "paper")
     assert "waits for review" in capsys.readouterr().out

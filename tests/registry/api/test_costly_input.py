@@ -68,9 +68,9 @@ def test_a_schema_that_takes_forever_is_left_unchecked(stage: Stage):
         "response": {"format": "json_schema", "schema": schema},
     }
 
-    found = inspect(stage.project, stage.prompt(), document, {})
+    inspection = inspect(stage.project, stage.prompt(), document, {})
 
-    assert "example.unchecked" in {finding.code for finding in found.findings}
+    assert "example.unchecked" in {finding.code for finding in inspection.findings}
     assert versions.renderer_pool().render({"kind": "text", "text": "x"}, {}, {})["text"] == "x"
 
 

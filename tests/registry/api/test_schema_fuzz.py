@@ -20,7 +20,7 @@ from tests.conftest import Stage
 # Without the answers that are ready in front of it: a test's transaction tells nobody what has changed in it.
 application = get_wsgi_application()
 schema = schemathesis.openapi.from_wsgi("/api/v1/schema", application)
-OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations()}
+OPERATIONS = {result.ok().label: result.ok() for result in schema.get_all_operations()}
 pytestmark = pytest.mark.usefixtures("one_connection")
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -75,13 +75,13 @@ def pages_of_a_project() -> list[str]:
     filled = {"<slug:project>": "paper", "<str:name>": "support.triage", "<int:number>": "1", "<int:key>": "1"}
     filled |= {"<int:result>": "1", "<int:answer>": "1"}
     filled["<str:verb>"] = "approve"
-    found = []
+    paths = []
     for address in addresses(get_resolver()):
         if address.startswith("p/<slug:project>"):
             for part, value in filled.items():
                 address = address.replace(part, value)
-            found.append("/" + re.sub(r"<[^>]+>", "vera", address))
-    return found
+            paths.append("/" + re.sub(r"<[^>]+>", "vera", address))
+    return paths
 
 
 @pytest.mark.parametrize("page", pages_of_a_project())
@@ -259,9 +259,9 @@ def test_a_page_of_many_shows_fifty_and_links_on(stage: Stage):
 def test_a_new_prompt_leads_to_the_editor(stage: Stage):
     client = signed_in(stage.edith)
 
-    made = client.post("/p/paper/new-prompt/", {"name": "docs.translate", "description": "x", "tags": "a, b,"})
+    created = client.post("/p/paper/new-prompt/", {"name": "docs.translate", "description": "x", "tags": "a, b,"})
 
-    assert made["Location"] == "/p/paper/prompts/docs.translate/edit/"
+    assert created["Location"] == "/p/paper/prompts/docs.translate/edit/"
     assert stage.project.prompts.get().tags == ["a", "b"]
 
 

@@ -26,11 +26,11 @@ def test_a_version_is_asked_for_reviewed_and_made_live(storied: Stage):
     html = text(rhea.get(page))
     assert ">Approve<" in html
     html = text(rhea.post(f"{page}approve/", {"seen": binding(html), "text": "Good."}, follow=True))
-    assert "Approved." in html
+    assert "Promotion approved" in html
     assert "Good." in html
 
     html = text(edith.get(page))
-    assert "Make it live" in html
+    assert ">Release<" in html
     edith.post(f"{page}apply/", {"seen": binding(html)})
     assert storied.project.prompts.get().releases.first().version.number == 3  # type: ignore[union-attr]
 
@@ -38,9 +38,9 @@ def test_a_version_is_asked_for_reviewed_and_made_live(storied: Stage):
 def test_who_wrote_it_is_told_why_the_button_is_not_theirs(storied: Stage):
     prompt = storied.project.prompts.get()
     version = versions.commit(storied.rhea, prompt, content=chat("by Rhea")).version
-    asked = workflow.request(storied.edith, prompt, version, storied.environment("production"))
+    promotion = workflow.request(storied.edith, prompt, version, storied.environment("production"))
 
-    html = text(signed_in(storied.rhea).get(f"/p/paper/promotions/{asked.pk}/"))
+    html = text(signed_in(storied.rhea).get(f"/p/paper/promotions/{promotion.pk}/"))
 
     assert "You wrote this version, so another user has to approve it." in html
     assert ">Approve<" not in html
@@ -48,8 +48,9 @@ def test_who_wrote_it_is_told_why_the_button_is_not_theirs(storied: Stage):
 
 def test_an_approval_of_something_else_than_was_seen_is_refused_with_the_words_kept(storied: Stage):
     prompt = storied.project.prompts.get()
-    asked = workflow.request(storied.edith, prompt, storied.commit(prompt, "three"), storied.environment("production"))
-    page = f"/p/paper/promotions/{asked.pk}/"
+    version, production = storied.commit(prompt, "three"), storied.environment("production")
+    promotion = workflow.request(storied.edith, prompt, version, production)
+    page = f"/p/paper/promotions/{promotion.pk}/"
     stale = binding(text(signed_in(storied.rhea).get(page)))
     storied.release(storied.commit(prompt, "four"))
 
@@ -62,9 +63,10 @@ def test_an_approval_of_something_else_than_was_seen_is_refused_with_the_words_k
 
 def test_sending_back_needs_words(storied: Stage):
     prompt = storied.project.prompts.get()
-    asked = workflow.request(storied.edith, prompt, storied.commit(prompt, "three"), storied.environment("production"))
+    version, production = storied.commit(prompt, "three"), storied.environment("production")
+    promotion = workflow.request(storied.edith, prompt, version, production)
 
-    response = signed_in(storied.rhea).post(f"/p/paper/promotions/{asked.pk}/request-changes/", {"text": " "})
+    response = signed_in(storied.rhea).post(f"/p/paper/promotions/{promotion.pk}/request-changes/", {"text": " "})
 
     assert response.status_code == 400
     assert "Say what should change." in text(response)
@@ -72,15 +74,16 @@ def test_sending_back_needs_words(storied: Stage):
 
 def test_pressing_twice_does_no_harm(storied: Stage):
     prompt = storied.project.prompts.get()
-    asked = workflow.request(storied.edith, prompt, storied.commit(prompt, "three"), storied.environment("production"))
+    version, production = storied.commit(prompt, "three"), storied.environment("production")
+    promotion = workflow.request(storied.edith, prompt, version, production)
     rhea = signed_in(storied.rhea)
 
-    first = rhea.post(f"/p/paper/promotions/{asked.pk}/approve/")
-    second = rhea.post(f"/p/paper/promotions/{asked.pk}/approve/")
+    first = rhea.post(f"/p/paper/promotions/{promotion.pk}/approve/")
+    second = rhea.post(f"/p/paper/promotions/{promotion.pk}/approve/")
 
     assert (first.status_code, second.status_code) == (302, 409)
     assert "Your approval stands already." in text(second)
-    assert signed_in(storied.edith).post(f"/p/paper/promotions/{asked.pk}/explode/").status_code == 404
+    assert signed_in(storied.edith).post(f"/p/paper/promotions/{promotion.pk}/explode/").status_code == 404
 
 
 def test_rolling_back_shows_what_it_changes_and_takes_a_reason(stage: Stage):
