@@ -17,6 +17,8 @@ test: $(VENV)/.installed-dev browser
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/djangofmt --check templates
+	$(VENV)/bin/oxlint --deny-warnings static/js
 	$(VENV)/bin/mypy .
 	cd client && ../$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports

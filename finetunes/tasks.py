@@ -17,7 +17,7 @@ MAX_STARTED = 50
 HOUR = 3_600
 
 
-@shared_task(name="finetunes.tasks.build", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@shared_task(name="finetunes.tasks.build", queue_name=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def build(training_set_id: int) -> None:
     """Build a training set's files."""
     training_set = training_sets.training_sets_with_related().filter(pk=training_set_id).first()
@@ -25,7 +25,7 @@ def build(training_set_id: int) -> None:
         training_sets.build(training_set)
 
 
-@shared_task(name="finetunes.tasks.advance", queue=SHORT, time_limit=660, soft_time_limit=640)
+@shared_task(name="finetunes.tasks.advance", queue_name=SHORT, time_limit=660, soft_time_limit=640)
 def advance(job_id: int) -> None:
     """Take one step of a job; a next step that is due at once is another task."""
     from finetunes.jobs.worker import advance as step  # noqa: PLC0415
@@ -37,7 +37,7 @@ def advance(job_id: int) -> None:
         start(measure, job.tuned.pk)
 
 
-@shared_task(name="finetunes.tasks.measure", queue=SHORT, time_limit=300, soft_time_limit=280)
+@shared_task(name="finetunes.tasks.measure", queue_name=SHORT, time_limit=300, soft_time_limit=280)
 def measure(tuned_id: int) -> None:
     """Start the evaluation of a tuned model."""
     model = tuned_models.unmeasured_models().filter(pk=tuned_id).first()
@@ -45,7 +45,7 @@ def measure(tuned_id: int) -> None:
         start(evaluating.work_on_run, run.pk)
 
 
-@shared_task(name="finetunes.tasks.compare", queue=SHORT, time_limit=120, soft_time_limit=110)
+@shared_task(name="finetunes.tasks.compare", queue_name=SHORT, time_limit=120, soft_time_limit=110)
 def compare(evaluation_id: int) -> None:
     """Compare a tuned model's runs with those of the prompt that it replaces."""
     evaluation: TunedEvaluation | None = tuned_models.uncompared_evaluations().filter(pk=evaluation_id).first()
@@ -54,7 +54,7 @@ def compare(evaluation_id: int) -> None:
         start(evaluating.compare_runs, number)
 
 
-@shared_task(name="finetunes.tasks.cross_validate", queue=SHORT, time_limit=660, soft_time_limit=640)
+@shared_task(name="finetunes.tasks.cross_validate", queue_name=SHORT, time_limit=660, soft_time_limit=640)
 def cross_validate(cross_validation_id: int) -> None:
     """Take the next steps of a cross-validation."""
     row = cross_validation.claimable_cross_validations().filter(pk=cross_validation_id).first()
@@ -62,20 +62,20 @@ def cross_validate(cross_validation_id: int) -> None:
         cross_validation.advance(row)
 
 
-@shared_task(name="finetunes.tasks.look_at_drift", queue=SHORT, time_limit=600, soft_time_limit=580)
+@shared_task(name="finetunes.tasks.look_at_drift", queue_name=SHORT, time_limit=600, soft_time_limit=580)
 def look_at_drift() -> None:
     """Check whether live calls of published models still look like what they were measured on."""
     for model in tuned_models.models_due_for_drift_check()[:MAX_STARTED]:
         tuned_models.check_drift(model)
 
 
-@shared_task(name="finetunes.tasks.follow_recommendations", queue=SHORT, time_limit=600, soft_time_limit=580)
+@shared_task(name="finetunes.tasks.follow_recommendations", queue_name=SHORT, time_limit=600, soft_time_limit=580)
 def follow_recommendations() -> None:
     """Recommend again for configs that follow a prompt; another answer opens a promotion."""
     config_proposals.propose_changes(DEFAULT_ENVIRONMENT)
 
 
-@shared_task(name="finetunes.tasks.reconcile", queue=SHORT, time_limit=60, soft_time_limit=50)
+@shared_task(name="finetunes.tasks.reconcile", queue_name=SHORT, time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what is due, or waits because its own task was lost or its worker died."""
     for key in training_sets.claimable_training_sets().values_list("pk", flat=True)[:MAX_STARTED]:

@@ -13,13 +13,13 @@ from registry.models import Embedding, ExampleSetVersion
 EMBEDDING_SECONDS = 3_600
 
 
-@shared_task(name="registry.tasks.clear_expired_sessions", queue=SHORT, time_limit=300, soft_time_limit=270)
+@shared_task(name="registry.tasks.clear_expired_sessions", queue_name=SHORT, time_limit=300, soft_time_limit=270)
 def clear_expired_sessions() -> None:
     """Remove expired sessions."""
     call_command("clearsessions")
 
 
-@shared_task(name="registry.tasks.clear_old", queue=SHORT, time_limit=300, soft_time_limit=270)
+@shared_task(name="registry.tasks.clear_old", queue_name=SHORT, time_limit=300, soft_time_limit=270)
 def clear_old() -> None:
     """Delete old counts of fetches and old snapshots."""
     fetch_stats.clear_old()
@@ -27,7 +27,7 @@ def clear_old() -> None:
 
 
 @shared_task(
-    name="registry.tasks.embed", queue=LONG, time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS
+    name="registry.tasks.embed", queue_name=LONG, time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS
 )
 def embed(work_id: int) -> None:
     """Embed what one version's examples lack."""
@@ -36,7 +36,7 @@ def embed(work_id: int) -> None:
         vector_search.embed_missing(work)
 
 
-@shared_task(name="registry.tasks.sweep_embeddings", queue=SHORT, time_limit=60, soft_time_limit=50)
+@shared_task(name="registry.tasks.sweep_embeddings", queue_name=SHORT, time_limit=60, soft_time_limit=50)
 def sweep_embeddings() -> None:
     """Start what waits: its own task was lost, or its worker died."""
     for work_id in vector_search.claimable_embeddings().values_list("pk", flat=True)[:50]:

@@ -121,7 +121,16 @@ def test_every_task_has_a_queue_and_limits():
         assert task.time_limit, task.name
         assert task.soft_time_limit, task.name
         assert task.soft_time_limit < task.time_limit, task.name
-        assert task.queue in QUEUES, task.name
+        assert task.queue_name in QUEUES, task.name
+        assert current_app.amqp.router.route({}, task.name, task_type=task)["queue"].name == task.queue_name
+
+
+def test_beat_sends_tasks_that_exist():
+    current_app.loader.import_default_modules()
+
+    scheduled = {entry["task"] for entry in current_app.conf.beat_schedule.values()}
+    assert scheduled
+    assert scheduled <= set(current_app.tasks)
 
 
 def test_every_code_that_is_raised_is_in_the_catalogue_and_every_one_in_it_is_used():

@@ -1,4 +1,4 @@
-"""Runs a version with several models, and names the cheapest that keeps the SLAs."""
+"""Runs a version with several models, and names the cheapest that meets the SLAs."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ LOOK_SECONDS = 1.0
 class Command(BaseCommand):
     help = (
         "Run a version on a dataset with several models (and temperatures) and wait for the result. Ends with 0 where "
-        "the figures of one keep the project's SLAs, with 1 where none does."
+        "the figures of one meet the project's SLAs, with 1 where none do."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

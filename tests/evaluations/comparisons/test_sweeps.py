@@ -291,10 +291,10 @@ def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.Capt
     call_command("compare_models", *common, *models)
 
     output = capsys.readouterr().out
-    assert "sandbox/sandbox-small is the cheapest that is shown to keep the SLAs" in output
+    assert "sandbox/sandbox-small is the cheapest that meets the SLAs with 95 % confidence" in output
     assert "a simulation" in output
     slas.set_slas(stage.ada, {"quality": 1.0})
-    with pytest.raises(CommandError, match="None of them keeps"):
+    with pytest.raises(CommandError, match="None of them meets"):
         call_command("compare_models", *common, *models)
 
 

@@ -186,7 +186,7 @@ def test_the_pages_of_a_prompts_strategy(stage: Stage, client: Client, measured:
     client.force_login(stage.edith.user)
     page = "/p/paper/prompts/support.route/strategy/"
     html = client.get(page).content.decode()
-    assert "What would change it" in html
+    assert "Sensitivity" in html
     assert "Set up monitoring" in html
     moved = client.get(f"{page}answer/", {"w-monthly_tokens": "20", "f-dynamic_knowledge": "1"}).content.decode()
     assert "Facts that change are looked up" in moved
@@ -200,7 +200,7 @@ def test_the_pages_of_a_prompts_strategy(stage: Stage, client: Client, measured:
     report = client.get(f"{response['Location']}report.md")
     assert report["Content-Type"].startswith("text/markdown")
     assert "| Volume |" in report.content.decode()
-    assert "Recommended before" in client.get(page).content.decode()
+    assert "Earlier recommendations" in client.get(page).content.decode()
     assert "support.route@1" in client.get("/p/paper/strategy/").content.decode()
     audit = client.get("/p/paper/strategy/tokens/").content.decode()
     assert "support.route@1" in audit

@@ -117,7 +117,7 @@ def test_preference_pairs_come_from_a_comparison_and_from_answers_annotated_as_w
     )
     for run in (first, second):
         finish(run.pk)
-    compared = comparisons.create(stage.edith, *(runs.get_run(stage.project, run.pk) for run in (first, second)))
+    compared = comparisons.create(stage.edith, [runs.get_run(stage.project, run.pk) for run in (first, second)])
     tasks.compare_runs(compared.pk)
     wrong = runs.get_run(stage.project, first.pk).results.filter(passed=False).order_by("id")[:11]
     for result in wrong:
