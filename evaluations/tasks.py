@@ -1,8 +1,6 @@
 """Work for the workers; each task loads by id, calls one function, and has its limits. The rows are the messages: see
 registry.tasks."""
 
-from celery import shared_task
-
 from evaluations.comparisons import gates
 from evaluations.comparisons import lifecycle as comparisons
 from evaluations.curation import proposals, synthesis
@@ -13,14 +11,14 @@ from evaluations.playground import lifecycle as playground
 from evaluations.providers import configuration as providers
 from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
-from infra.queues import LONG, PLAYGROUND, SHORT
+from infra.queues import LONG, PLAYGROUND, SHORT, task
 from infra.work import start
 
 HOUR = 3_600
 MAX_RECONCILED = 50
 
 
-@shared_task(name="evaluations.tasks.read_import", queue_name=SHORT, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@task(name="evaluations.tasks.read_import", queue=SHORT, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def read_import(import_id: int) -> None:
     """Read an uploaded file into its dataset."""
     upload = DatasetImport.objects.select_related("dataset__project", "by", "by_key__project").filter(pk=import_id)
@@ -31,7 +29,7 @@ def read_import(import_id: int) -> None:
             start_reports(dataset_import.version)
 
 
-@shared_task(name="evaluations.tasks.make_report", queue_name=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@task(name="evaluations.tasks.make_report", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def make_report(report_id: int) -> None:
     """Make one report on a dataset's version."""
     report = Report.objects.select_related("version__dataset").filter(pk=report_id).first()
@@ -39,7 +37,7 @@ def make_report(report_id: int) -> None:
         reports.make_report(report)
 
 
-@shared_task(name="evaluations.tasks.check_proposals", queue_name=SHORT, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.check_proposals", queue=SHORT, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def check_proposals(dataset_id: int) -> None:
     """Compare new proposals with the existing cases."""
     dataset = Dataset.objects.select_related("head").filter(pk=dataset_id).first()
@@ -47,7 +45,7 @@ def check_proposals(dataset_id: int) -> None:
         start(check_proposals, dataset_id)
 
 
-@shared_task(name="evaluations.tasks.write_cases", queue_name=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@task(name="evaluations.tasks.write_cases", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def write_cases(synthesis_id: int) -> None:
     """Have a model write cases, and compare them with the existing ones."""
     work = synthesis.syntheses_with_related().filter(pk=synthesis_id).first()
@@ -56,7 +54,7 @@ def write_cases(synthesis_id: int) -> None:
         start(check_proposals, work.dataset_id)
 
 
-@shared_task(name="evaluations.tasks.try_provider", queue_name=SHORT, time_limit=120, soft_time_limit=110)
+@task(name="evaluations.tasks.try_provider", queue=SHORT, time_limit=120, soft_time_limit=110)
 def try_provider(provider_id: int, model: str) -> None:
     """Ask a provider for its models, and one of them for a word."""
     provider = Provider.objects.select_related("project").filter(pk=provider_id).first()
@@ -64,7 +62,7 @@ def try_provider(provider_id: int, model: str) -> None:
         providers.check_connection(provider, model)
 
 
-@shared_task(name="evaluations.tasks.work_on_run", queue_name=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
+@task(name="evaluations.tasks.work_on_run", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)
 def work_on_run(run_id: int) -> None:
     """Work on a run for one tick; the rest is another task, after whatever else waits."""
     # Imported here: a process that only sends tasks needs neither scipy nor the client.
@@ -80,7 +78,7 @@ def work_on_run(run_id: int) -> None:
             start(sum_up_run, run_id)
 
 
-@shared_task(name="evaluations.tasks.ask_playground", queue_name=PLAYGROUND, time_limit=420, soft_time_limit=400)
+@task(name="evaluations.tasks.ask_playground", queue=PLAYGROUND, time_limit=420, soft_time_limit=400)
 def ask_playground(playground_run_id: int) -> None:
     """Make the calls of a playground run."""
     from evaluations.playground.worker import ask_models  # noqa: PLC0415
@@ -90,7 +88,7 @@ def ask_playground(playground_run_id: int) -> None:
         ask_models(playground_run)
 
 
-@shared_task(name="evaluations.tasks.sum_up_run", queue_name=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.sum_up_run", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def sum_up_run(run_id: int) -> None:
     """Compute the summary of a run."""
     from evaluations.runs.summaries import sum_up  # noqa: PLC0415
@@ -102,7 +100,7 @@ def sum_up_run(run_id: int) -> None:
             start(compare_runs, run.sweep_id)
 
 
-@shared_task(name="evaluations.tasks.compare_runs", queue_name=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.compare_runs", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def compare_runs(comparison_id: int) -> None:
     """Compare runs, when all of them are over."""
     comparison = Comparison.objects.filter(pk=comparison_id).first()
@@ -110,7 +108,7 @@ def compare_runs(comparison_id: int) -> None:
         comparisons.run_comparison(comparison)
 
 
-@shared_task(name="evaluations.tasks.settle_gate", queue_name=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.settle_gate", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def settle_gate(gate_run_id: int) -> None:
     """Decide whether a version passes a gate."""
     gate_run = gates.unsettled_gate_runs().filter(pk=gate_run_id).first()
@@ -118,7 +116,7 @@ def settle_gate(gate_run_id: int) -> None:
         gates.settle(gate_run)
 
 
-@shared_task(name="evaluations.tasks.reconcile", queue_name=SHORT, time_limit=60, soft_time_limit=50)
+@task(name="evaluations.tasks.reconcile", queue=SHORT, time_limit=60, soft_time_limit=50)
 def reconcile() -> None:
     """Start work that waits because its own task was lost, or its worker died."""
     for key in imports.claimable_imports().values_list("pk", flat=True)[:MAX_RECONCILED]:
@@ -148,7 +146,7 @@ def reconcile() -> None:
         start(check_proposals, key)
 
 
-@shared_task(name="evaluations.tasks.clear_old", queue_name=SHORT, time_limit=600, soft_time_limit=570)
+@task(name="evaluations.tasks.clear_old", queue=SHORT, time_limit=600, soft_time_limit=570)
 def clear_old() -> None:
     """Delete old files of imports, old playground runs, and cached answers of months ago."""
     imports.clear_old()

@@ -1,8 +1,6 @@
 """Tasks of the workers; each loads by id, calls one function, and has its limits. The rows are the messages: see
 infra.work."""
 
-from celery import shared_task
-
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations import tasks as evaluating
 from finetunes.jobs import cross_validation, tuned_models
@@ -10,14 +8,14 @@ from finetunes.jobs import lifecycle as jobs
 from finetunes.models import TunedEvaluation
 from finetunes.strategy import config_proposals
 from finetunes.training_sets import lifecycle as training_sets
-from infra.queues import LONG, SHORT
+from infra.queues import LONG, SHORT, task
 from infra.work import start
 
 MAX_STARTED = 50
 HOUR = 3_600
 
 
-@shared_task(name="finetunes.tasks.build", queue_name=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="finetunes.tasks.build", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def build(training_set_id: int) -> None:
     """Build a training set's files."""
     training_set = training_sets.training_sets_with_related().filter(pk=training_set_id).first()
@@ -25,7 +23,7 @@ def build(training_set_id: int) -> None:
         training_sets.build(training_set)
 
 
-@shared_task(name="finetunes.tasks.advance", queue_name=SHORT, time_limit=660, soft_time_limit=640)
+@task(name="finetunes.tasks.advance", queue=SHORT, time_limit=660, soft_time_limit=640)
 def advance(job_id: int) -> None:
     """Take one step of a job; a next step that is due at once is another task."""
     from finetunes.jobs.worker import advance as step  # noqa: PLC0415
@@ -37,7 +35,7 @@ def advance(job_id: int) -> None:
         start(measure, job.tuned.pk)
 
 
-@shared_task(name="finetunes.tasks.measure", queue_name=SHORT, time_limit=300, soft_time_limit=280)
+@task(name="finetunes.tasks.measure", queue=SHORT, time_limit=300, soft_time_limit=280)
 def measure(tuned_id: int) -> None:
     """Start the evaluation of a tuned model."""
     model = tuned_models.unmeasured_models().filter(pk=tuned_id).first()
@@ -45,7 +43,7 @@ def measure(tuned_id: int) -> None:
         start(evaluating.work_on_run, run.pk)
 
 
-@shared_task(name="finetunes.tasks.compare", queue_name=SHORT, time_limit=120, soft_time_limit=110)
+@task(name="finetunes.tasks.compare", queue=SHORT, time_limit=120, soft_time_limit=110)
 def compare(evaluation_id: int) -> None:
     """Compare a tuned model's runs with those of the prompt that it replaces."""
     evaluation: TunedEvaluation | None = tuned_models.uncompared_evaluations().filter(pk=evaluation_id).first()
@@ -54,7 +52,7 @@ def compare(evaluation_id: int) -> None:
         start(evaluating.compare_runs, number)
 
 
-@shared_task(name="finetunes.tasks.cross_validate", queue_name=SHORT, time_limit=660, soft_time_limit=640)
+@task(name="finetunes.tasks.cross_validate", queue=SHORT, time_limit=660, soft_time_limit=640)
 def cross_validate(cross_validation_id: int) -> None:
     """Take the next steps of a cross-validation."""
     row = cross_validation.claimable_cross_validations().filter(pk=cross_validation_id).first()
@@ -62,20 +60,20 @@ def cross_validate(cross_validation_id: int) -> None:
         cross_validation.advance(row)
 
 
-@shared_task(name="finetunes.tasks.look_at_drift", queue_name=SHORT, time_limit=600, soft_time_limit=580)
+@task(name="finetunes.tasks.look_at_drift", queue=SHORT, time_limit=600, soft_time_limit=580)
 def look_at_drift() -> None:
     """Check whether live calls of published models still look like what they were measured on."""
     for model in tuned_models.models_due_for_drift_check()[:MAX_STARTED]:
         tuned_models.check_drift(model)
 
 
-@shared_task(name="finetunes.tasks.follow_recommendations", queue_name=SHORT, time_limit=600, soft_time_limit=580)
+@task(name="finetunes.tasks.follow_recommendations", queue=SHORT, time_limit=600, soft_time_limit=580)
 def follow_recommendations() -> None:
     """Recommend again for configs that follow a prompt; another answer opens a promotion."""
     config_proposals.propose_changes(DEFAULT_ENVIRONMENT)
 
 
-@shared_task(name="finetunes.tasks.reconcile", queue_name=SHORT, time_limit=60, soft_time_limit=50)
+@task(name="finetunes.tasks.reconcile", queue=SHORT, time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what is due, or waits because its own task was lost or its worker died."""
     for key in training_sets.claimable_training_sets().values_list("pk", flat=True)[:MAX_STARTED]:

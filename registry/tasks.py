@@ -1,10 +1,9 @@
 """Work for the workers; each task loads by id, calls one function, and has its limits. The rows are the messages
 (infra.work), so a broker that is away costs seconds, not work."""
 
-from celery import shared_task
 from django.core.management import call_command
 
-from infra.queues import LONG, SHORT
+from infra.queues import LONG, SHORT, task
 from infra.work import start
 from registry.delivery import fetch_stats, snapshots
 from registry.examples import vector_search
@@ -13,22 +12,20 @@ from registry.models import Embedding, ExampleSetVersion
 EMBEDDING_SECONDS = 3_600
 
 
-@shared_task(name="registry.tasks.clear_expired_sessions", queue_name=SHORT, time_limit=300, soft_time_limit=270)
+@task(name="registry.tasks.clear_expired_sessions", queue=SHORT, time_limit=300, soft_time_limit=270)
 def clear_expired_sessions() -> None:
     """Remove expired sessions."""
     call_command("clearsessions")
 
 
-@shared_task(name="registry.tasks.clear_old", queue_name=SHORT, time_limit=300, soft_time_limit=270)
+@task(name="registry.tasks.clear_old", queue=SHORT, time_limit=300, soft_time_limit=270)
 def clear_old() -> None:
     """Delete old counts of fetches and old snapshots."""
     fetch_stats.clear_old()
     snapshots.clear_old()
 
 
-@shared_task(
-    name="registry.tasks.embed", queue_name=LONG, time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS
-)
+@task(name="registry.tasks.embed", queue=LONG, time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS)
 def embed(work_id: int) -> None:
     """Embed what one version's examples lack."""
     work = Embedding.objects.select_related("version__example_set").filter(pk=work_id).first()
@@ -36,7 +33,7 @@ def embed(work_id: int) -> None:
         vector_search.embed_missing(work)
 
 
-@shared_task(name="registry.tasks.sweep_embeddings", queue_name=SHORT, time_limit=60, soft_time_limit=50)
+@task(name="registry.tasks.sweep_embeddings", queue=SHORT, time_limit=60, soft_time_limit=50)
 def sweep_embeddings() -> None:
     """Start what waits: its own task was lost, or its worker died."""
     for work_id in vector_search.claimable_embeddings().values_list("pk", flat=True)[:50]:
