@@ -38,7 +38,7 @@ PUBLIC = {
 def test_the_pure_core_runs_without_django():
     script = f"""
 import importlib, pkgutil, sys
-for name in {PURE}:
+for name in {[name for name in PURE if not name.startswith("config")]}:
     module = importlib.import_module(name)
     inside = pkgutil.walk_packages(module.__path__, name + ".") if hasattr(module, "__path__") else ()
     for part in inside:

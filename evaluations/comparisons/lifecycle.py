@@ -150,7 +150,10 @@ def compute_result(comparison: Comparison) -> dict[str, Any]:
             specs = [spec for spec in specs_from_json(runs[1].scorers) if spec.name in shared]
             pair = contrasts.Pair(first, list(read_answers(runs[1])), margin=comparison.margin, seed=comparison.seed)
             detail = pair.report(specs)
-            differences = {runs[1].pk: detail["quality"]} if detail["quality"] else {}
+            # One difference alone needs no adjustment.
+            differences = (
+                {runs[1].pk: {**quality, "p_adjusted": quality["p"]}} if (quality := detail["quality"]) else {}
+            )
         else:
             others = ((run.pk, list(read_answers(run))) for run in done[1:])
             differences = contrasts.differences_from_baseline(first, others, margin=comparison.margin)

@@ -17,7 +17,7 @@ from celery import Celery
 from django.test import Client
 from kombu import Connection
 
-from config.embedded.broker import EmbeddedBroker, give_back_unfinished_tasks
+from config.embedded.broker import EmbeddedBroker, requeue_unfinished_tasks
 from config.embedded.postgres import EmbeddedPostgres
 from config.embedded.processes import Child, ChildError
 
@@ -58,13 +58,13 @@ def test_a_task_that_a_killed_worker_had_taken_is_given_back(broker: EmbeddedBro
     with Connection(broker.url) as connection, pytest.raises(Empty):
         connection.SimpleQueue("work").get(block=False)
 
-    assert give_back_unfinished_tasks(Celery(broker=broker.url)) == 1
+    assert requeue_unfinished_tasks(Celery(broker=broker.url)) == 1
 
     with Connection(broker.url) as connection:
         message = connection.SimpleQueue("work").get(timeout=5)
         assert message.payload == "the task"
         message.ack()
-    assert give_back_unfinished_tasks(Celery(broker=broker.url)) == 0
+    assert requeue_unfinished_tasks(Celery(broker=broker.url)) == 0
 
 
 def test_the_queue_survives_a_killed_broker(broker: EmbeddedBroker):

@@ -202,7 +202,7 @@ def test_postgresql_refuses_to_change_history(model: Any, act: str):
 def test_every_insert_only_model_is_in_this_list():
     guarded = {
         model
-        for app in ("registry", "evaluations", "finetunes")
+        for app in ("registry", "evaluations", "inference", "finetunes")
         for model in apps.get_app_config(app).get_models()
         if [
             trigger

@@ -91,7 +91,7 @@ def test_a_release_is_rolled_back_to(root: Client, history: Stage):
     first = Release.objects.get(number=1).pk
 
     response = act(root, Release, "roll_back", first)
-    assert "becomes live in production" in response
+    assert "is rolled back to" in response
     assert Release.objects.count() == 2
     assert "Select exactly one" in act(root, Release, "roll_back", *Release.objects.values_list("pk", flat=True))
     act(root, Release, "roll_back", first, reason="Labels went missing")

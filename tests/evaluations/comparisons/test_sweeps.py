@@ -276,7 +276,7 @@ def test_the_pages(stage: Stage):
     assert "A simulation." in done
     assert 'class="chart scatter"' in done
     assert edith.get(f"{started['Location']}wait/")["HX-Refresh"] == "true"
-    assert "support.route v1 with 2 settings" in text(edith.get("/p/paper/evaluations/"))
+    assert "support.route v1, 2 settings" in text(edith.get("/p/paper/evaluations/"))
     first = sweep.runs[0].pk
     response = edith.post("/p/paper/new-comparison/", {"run": first, "runs": [first + 1], "margin": "0.05"})
     assert response["Location"] == f"/p/paper/comparisons/{sweep.pk + 1}/"

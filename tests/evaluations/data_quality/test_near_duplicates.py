@@ -88,7 +88,7 @@ def test_a_form_letter_does_not_cost_the_square():
 def contained(held_out: list[str], others: list[str]) -> dict[tuple[int, int], Any]:
     index = HeldOut()
     index.add(list(range(len(held_out))), held_out)
-    return {(pair.held, pair.other): pair for pair in index.against(list(range(len(others))), others)}
+    return {(pair.held_out, pair.other): pair for pair in index.contained_in(list(range(len(others))), others)}
 
 
 def test_a_text_inside_another_is_found():

@@ -55,7 +55,7 @@ def test_who_may_see_sees_and_is_offered_no_change(stage: Stage, full: Dataset, 
     answer = signed_in(stage.vera).get(page)
 
     assert answer.status_code == 200
-    for offer in ("New dataset", "New set", ">Import<", "Look again", "Take in", "New round", ">Edit<"):
+    for offer in ("New dataset", "New set", ">Import<", "Check again", "Accept selected", "New round", ">Edit<"):
         assert offer not in text(answer), offer
 
 
@@ -106,7 +106,7 @@ def test_an_import_without_scripts(stage: Stage, tickets: Dataset):
     imports.read_file(DatasetImport.objects.select_related("dataset__project", "by").get())
     page = text(browser.get(sent["Location"]))
     assert "5 added" in page
-    assert "1 left out" in page
+    assert "1 invalid" in page
     assert Case.objects.filter(variables={"ticket": "Row 0"}).exists()
     rejected = b"".join(browser.get(f"{sent['Location']}rejected/").streaming_content)  # type: ignore[attr-defined]
     assert json.loads(rejected)["line"] == 7
@@ -139,17 +139,17 @@ def test_a_case_is_changed_added_and_removed(stage: Stage, tickets: Dataset):
     changed = browser.post(
         f"{D}/cases/{first.pk}/", {"variables": '{"ticket": "x"}', "expected": '{"category": "y"}'}, follow=True
     )
-    assert f"on the side of {first.split}" in text(changed)
+    assert f"in split {first.split}" in text(changed)
     old = text(browser.get(f"{D}/cases/{first.pk}/"))
-    assert "left this case out or replaced it" in old
+    assert "This case was removed or replaced in version 2" in old
     assert "Save as a new version" not in old
     new = Case.objects.get(label="y")
     gone = browser.post(f"{D}/cases/{new.pk}/", {"variables": "{}", "do": "remove"}, follow=True)
-    assert "is left out from version 3 on" in text(gone)
+    assert "removed in version 3" in text(gone)
     added = browser.post(
         f"{D}/cases/new/", {"variables": '{"ticket": "z"}', "tags": "a, b", "split": "general"}, follow=True
     )
-    assert "on the side of general" in text(added)
+    assert "in split general" in text(added)
 
 
 def test_a_case_that_is_opened_and_saved_stays_as_it_is(stage: Stage, tickets: Dataset):
@@ -172,19 +172,19 @@ def test_proposals_are_taken_in_edited_and_turned_away(stage: Stage, tickets: Da
     browser = signed_in(stage.rhea)
 
     nothing = browser.post(f"{D}/proposals/", {"do": "accept"})
-    assert (nothing.status_code, "Choose at least one" in text(nothing)) == (400, True)
+    assert (nothing.status_code, "Select at least one" in text(nothing)) == (400, True)
     bad = browser.post(f"{D}/proposals/", {"do": "accept", "chosen": created[0].pk, f"case:{created[0].pk}": "{oops"})
-    assert "is no JSON" in text(bad)
+    assert "is not JSON" in text(bad)
     assert "{oops" in text(bad)
     edited = json.dumps(case("one, edited"))
     taken = browser.post(
         f"{D}/proposals/", {"do": "accept", "chosen": created[0].pk, f"case:{created[0].pk}": edited}, follow=True
     )
-    assert "1 taken in as version 2" in text(taken)
+    assert "1 accepted in version 2" in text(taken)
     browser.post(f"{D}/proposals/", {"do": "reject", "chosen": created[1].pk, "reason": "No"})
     decided = text(browser.get(f"{D}/proposals/?show=decided"))
     assert "one, edited" in decided
-    assert "Turned away" in decided
+    assert "Rejected" in decided
 
 
 def test_a_round_by_two_people_in_two_browsers(stage: Stage, full: Dataset):
@@ -195,17 +195,17 @@ def test_a_round_by_two_people_in_two_browsers(stage: Stage, full: Dataset):
         for _ in range(3):
             page = browser.get(address)
             browser.post(address, {"item": page.context["item"].pk, "label": label})
-    assert "Every case has the answers that it needs from you" in text(edith.get(address))
+    assert "No case needs an answer from you" in text(edith.get(address))
     assert "Undo" in text(edith.get(address))
 
     overview = text(edith.get(f"{D}/rounds/{round_.pk}/"))
-    assert "Take this answer" in overview
+    assert "Use this answer" in overview
     for disputed in round_.items.all():
         edith.post(f"{D}/rounds/{round_.pk}/decide/", {"item": disputed.pk, "expected": '{"category": "b"}'})
     done = edith.post(f"{D}/rounds/{round_.pk}/end/", {"do": "apply"}, follow=True)
-    assert "has the answers" in text(done)
+    assert "Answers saved as version" in text(done)
     over = edith.get(address, follow=True)
-    assert "This round is over" in text(over)
+    assert "This round is closed" in text(over)
     assert "decided by edith" in text(over)
 
 
@@ -221,7 +221,7 @@ def test_skipping_undoing_and_typing(stage: Stage, tickets: Dataset):
     empty = browser.post(address, {"item": second, "do": "typed", "expected": " "})
     assert (empty.status_code, "Give an answer" in text(empty)) == (400, True)
     browser.post(address, {"item": second, "do": "typed", "expected": "hello"})
-    assert "Only skipped ones are left" in text(browser.get(address))
+    assert "Only skipped cases are left" in text(browser.get(address))
     browser.post(address, {"item": second, "do": "undo"})
     assert annotation.progress(round_).done == 0
     browser.post(f"{D}/rounds/{round_.pk}/unskip/")
@@ -232,7 +232,7 @@ def test_leaks_are_shown_with_both_rows_and_allowed_by_an_admin(stage: Stage, fu
     page = text(signed_in(stage.edith).get(f"{D}/leakage/"))
     assert page.count("northern branch") == 2
     assert "blocks fine-tuning" in page
-    assert "Use it all the same" not in page
+    assert "Allow this version" not in page
 
     admin = signed_in(stage.ada)
     assert "Say why" in text(admin.post(f"{D}/leakage/override/", {"reason": " "}, follow=True))
@@ -346,9 +346,9 @@ def test_dealing_is_set_before_the_first_cases_and_anew_after_them(stage: Stage,
     datasets.create(stage.edith, name="empty")
     split_ratios = {"train": "50", "validation": "0", "test": "50", "general": "0", "seed": "3", "do": "resplit"}
 
-    assert "will be dealt so" in text(browser.post(f"{P}/datasets/empty/about/", split_ratios, follow=True))
+    assert "Splits saved" in text(browser.post(f"{P}/datasets/empty/about/", split_ratios, follow=True))
     assert datasets.get_dataset(stage.project, "empty").seed == 3
-    assert "Version 2 is dealt anew" in text(browser.post(f"{D}/about/", split_ratios, follow=True))
+    assert "Cases re-split in version 2" in text(browser.post(f"{D}/about/", split_ratios, follow=True))
     bad = browser.post(f"{D}/about/", {**split_ratios, "test": "60"})
     assert "make 110 %" in text(bad)
 

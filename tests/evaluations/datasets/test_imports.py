@@ -162,9 +162,9 @@ import django
 django.setup()
 from django.db import connection
 connection.settings_dict["NAME"] = sys.argv[1]
-from evaluations import imports, loading
+from evaluations.datasets import imports, ingest
 from evaluations.models import DatasetImport
-loading.apply = lambda *arguments, **options: os.kill(os.getpid(), 9)
+ingest.apply = lambda *arguments, **options: os.kill(os.getpid(), 9)
 imports.read_file(DatasetImport.objects.select_related("dataset__project", "by").get(pk=int(sys.argv[2])))
 """
 
@@ -247,7 +247,7 @@ def test_a_worker_that_lost_its_import_writes_nothing(stage: Stage, tickets: Dat
 
     def slow(*arguments: Any) -> None:
         plain(*arguments)
-        DatasetImport.objects.update(attempts=9)
+        DatasetImport.objects.update(lease_token=9)
 
     monkeypatch.setattr(imports, "_write", slow)
     done = performed(begun)
@@ -331,13 +331,14 @@ django.setup()
 from django.db import connection
 connection.settings_dict["NAME"] = sys.argv[1]
 from pathlib import Path
-from evaluations import datasets, loading
+from evaluations.datasets import ingest
+from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.formats import read_rows
-from registry.accounts.permissions import command_line
+from registry.accounts.permissions import actor_for_command_line
 from registry.models import Project
-actor = command_line(Project.objects.get(slug="paper"))
-made = datasets.create(actor, name="{name}")
-loading.load(actor, made, read_rows(Path("{path}"), "jsonl"))
+actor = actor_for_command_line(Project.objects.get(slug="paper"))
+dataset = datasets.create(actor, name="{name}")
+ingest.load(actor, dataset, read_rows(Path("{path}"), "jsonl"))
 print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
 
@@ -377,7 +378,7 @@ def test_a_promptfoo_file_comes_with_its_assertions(stage: Stage, tickets: Datas
     expected = tickets.cases.filter(variables__ticket="I want my money back").values_list("expected", flat=True)
     assert list(expected) == ["refund"]
     page = client_of(stage.edith).get(f"/p/paper/datasets/{tickets.name}/imports/{done.pk}/").content.decode()
-    assert "Evaluate by them" in page
+    assert "Evaluate with them" in page
     assert "judges 1 of 3 tests" in page
     path = tmp_path / "config.yaml"
     path.write_bytes(PROMPTFOO)

@@ -194,7 +194,7 @@ def test_examples_that_are_being_embedded_are_waited_for(
             raise refusal
         return render_request(*arguments)
 
-    monkeypatch.setattr(versions, "request_for", later)
+    monkeypatch.setattr(versions, "render_request", later)
 
     answer = only_answer(
         playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
@@ -241,7 +241,7 @@ def test_an_answer_is_kept_as_a_case_and_as_an_example(
     assert [(shot.input, shot.output) for shot in example_sets.version_shots(shots.head)] == [
         (TICKET["ticket"], "billing")
     ]
-    assert PlaygroundAnswer.objects.get().kept == "a case of support.tickets@2, an example of shots@1"
+    assert PlaygroundAnswer.objects.get().saved_as == "a case of support.tickets@2, an example of shots@1"
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -349,7 +349,7 @@ def test_the_editor_tries_the_draft_with_its_sample_values(edith: Client, stage:
     changed = routing(model={"name": "sandbox-large", "temperature": 0})
     drafts.save(stage.edith, version.prompt, document=changed, revision=0)
     drafts.save_samples(stage.edith, version.prompt, TICKET)
-    assert "Try it" in text(edith.get(f"{PLACE}panel/"))
+    assert ">Run<" in text(edith.get(f"{PLACE}panel/"))
     form = {"at": "draft", "values": "samples", "models": "sandbox/sandbox-small", "on": "values"}
 
     response = edith.post(PLACE, form, headers={"HX-Request": "true"})
@@ -371,10 +371,10 @@ def test_what_cannot_be_tried_is_said_and_nothing_typed_is_lost(edith: Client, s
     refused = edith.post(PLACE, form)
 
     assert refused.status_code == 400
-    assert "This is no array, as JSON." in text(refused)
+    assert "Must be a JSON value of type array." in text(refused)
     assert "a, b</textarea>" in text(refused)
     part = edith.post(PLACE, form, headers={"HX-Request": "true"})
-    assert "This is no array, as JSON." in text(part)
+    assert "Must be a JSON value of type array." in text(part)
     assert not PlaygroundRun.objects.exists()
 
 
@@ -427,7 +427,7 @@ TOOLS = [{"type": "function", "function": {"name": "lookup", "parameters": {"typ
         (
             {},
             {"text": "The", "finish_reason": "length"},
-            ["Cut off: it reached the longest answer that it may give."],
+            ["Cut off: it reached the maximum length."],
         ),
     ],
 )

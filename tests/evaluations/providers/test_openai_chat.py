@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluations.providers.openai_chat import OpenAIChat, open_chat, read_completion
 
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.providers.concurrency import Caller
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.protocols.openai_chat import OpenAIChat, open_chat, read_completion
 from tests.sandbox import Running, running
 
 HERE = Destinations(["127.0.0.1"])

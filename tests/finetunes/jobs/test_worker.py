@@ -24,6 +24,7 @@ from finetunes.jobs import polling, provider_settings, tuned_models
 from finetunes.jobs import worker as job_worker
 from finetunes.models import FineTune, TrainingSet, TunedModel
 from finetunes.providers import states
+from finetunes.providers.protocols import PROTOCOLS
 from finetunes.providers.states import JobState
 from registry.promotions import approvals, environments, workflow
 from tests.conftest import Stage
@@ -334,7 +335,7 @@ def test_costs_leaks_and_last_days_are_checked_before_anything_is_sent(
         "/hyperparameters/beta",
         "/hyperparameters/speed",
     }
-    ends = states.PROTOCOLS["openai"].closes
+    ends = PROTOCOLS["openai"].closes
     assert ends is not None
     provider_settings.set_up(stage.ada, base.provider, protocol="openai")
     provider_settings.require_tunable(base, ends - timedelta(days=1))

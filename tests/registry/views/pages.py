@@ -1,5 +1,6 @@
-"""What the tests of pages share: somebody's browser, and the text of an answer."""
+"""Helpers of the tests of pages: the browser of a user, and the text of an answer."""
 
+import re
 from typing import Any
 
 from django.test import Client
@@ -17,4 +18,5 @@ def signed_in(actor: Actor) -> Client:
 
 
 def text(response: Any) -> str:
-    return str(response.content.decode())
+    """Return the answer's HTML with each line break and the indentation around it as one space."""
+    return re.sub(r"\s*\n\s*", " ", response.content.decode())

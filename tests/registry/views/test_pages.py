@@ -98,7 +98,7 @@ def test_the_prompt_page_says_what_is_live_and_why(storied: Stage):
 
     assert "Sort &lt;b&gt;tickets&lt;/b&gt;" in html
     assert "Labels &lt;went&gt; missing" in html
-    assert "Production went back to" in html
+    assert "Production rolled back to" in html
     assert not re.search(r"<script(?![^>]*\b(src|type=\"application/json\"))|\sstyle=|\son\w+=", html)
 
 

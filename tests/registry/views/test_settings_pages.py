@@ -25,7 +25,7 @@ def test_members_are_added_changed_and_removed(stage: Stage, otis: Actor):
 
     response = ada.post(page, {"username": "nobody", "role": "viewer"})
     assert response.status_code == 404
-    assert "There is nobody named “nobody”." in text(response)
+    assert "There is no user named “nobody”." in text(response)
     assert 'value="nobody"' in text(response)
 
 
@@ -85,7 +85,7 @@ def test_a_form_makes_one_key_however_often_it_is_sent(stage: Stage):
     ada.post(page, fields)
     again = ada.post(page, fields, follow=True)
 
-    assert "This form was sent already." in text(again)
+    assert "This form was submitted already." in text(again)
     assert stage.project.api_keys.count() == 1
 
 
