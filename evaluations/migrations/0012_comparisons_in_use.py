@@ -14,27 +14,13 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RemoveField(model_name='run', name='sweep'),
+        migrations.DeleteModel(name='LineupRun'),
+        migrations.DeleteModel(name='Lineup'),
         migrations.RenameField('run', 'sweep_comparison', 'sweep'),
         migrations.AlterField(
             model_name='run',
             name='sweep',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='swept_runs', to='evaluations.comparison'),
-        ),
-        migrations.RemoveField(
-            model_name='lineup',
-            name='project',
-        ),
-        migrations.RemoveField(
-            model_name='lineup',
-            name='swept',
-        ),
-        migrations.RemoveField(
-            model_name='lineuprun',
-            name='lineup',
-        ),
-        migrations.RemoveField(
-            model_name='lineuprun',
-            name='run',
         ),
         migrations.RemoveField(
             model_name='comparison',
@@ -43,12 +29,6 @@ class Migration(migrations.Migration):
         migrations.RemoveField(
             model_name='comparison',
             name='candidate',
-        ),
-        migrations.DeleteModel(
-            name='Lineup',
-        ),
-        migrations.DeleteModel(
-            name='LineupRun',
         ),
         migrations.AlterField(
             model_name='comparison',

@@ -235,7 +235,7 @@ def test_leaks_are_shown_with_both_rows_and_allowed_by_an_admin(stage: Stage, fu
     assert "Allow this version" not in page
 
     admin = signed_in(stage.ada)
-    assert "Say why" in text(admin.post(f"{D}/leakage/override/", {"reason": " "}, follow=True))
+    assert "Give a reason" in text(admin.post(f"{D}/leakage/override/", {"reason": " "}, follow=True))
     allowed = text(admin.post(f"{D}/leakage/override/", {"reason": "On purpose"}, follow=True))
     assert "On purpose" in allowed
     assert "allowed by ada" in allowed
@@ -350,7 +350,7 @@ def test_dealing_is_set_before_the_first_cases_and_anew_after_them(stage: Stage,
     assert datasets.get_dataset(stage.project, "empty").seed == 3
     assert "Cases re-split in version 2" in text(browser.post(f"{D}/about/", split_ratios, follow=True))
     bad = browser.post(f"{D}/about/", {**split_ratios, "test": "60"})
-    assert "make 110 %" in text(bad)
+    assert "add up to 110 %" in text(bad)
 
 
 def test_a_stranger_signs_in(stage: Stage, full: Dataset):

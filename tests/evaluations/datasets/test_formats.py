@@ -151,13 +151,13 @@ def test_a_promptfoo_file_cannot_stand_for_a_million_tests():
     [
         (b'{"a": "x"}\n{"a": ', "x.jsonl", 2, "column"),
         (b"[1]\n", "x.jsonl", 0, "one JSON list"),
-        (b'{"a": "x"}\n7\n', "x.jsonl", 2, "no JSON object"),
+        (b'{"a": "x"}\n7\n', "x.jsonl", 2, "not a JSON object"),
         (b'{"a": "x"}\n{"a": "\xff"}\n', "x.jsonl", 2, "UTF-8 (column 8)"),
         (b'{"a": NaN}\n', "x.jsonl", 1, "JSON"),
         (b"a,b\n1,2,3\n", "x.csv", 2, "3 columns"),
         (b"a,a\n1,2\n", "x.csv", 0, "same name"),
         (b"\n", "x.csv", 0, "empty"),
-        (b"a,weight\nx,heavy\n", "x.csv", 2, "no number"),
+        (b"a,weight\nx,heavy\n", "x.csv", 2, "not a number"),
         (b"a\n\xe9\n", "x.csv", 2, "UTF-8"),
     ],
 )

@@ -276,7 +276,7 @@ def test_the_command_makes_the_dataset_and_reads_the_file(stage: Stage, tmp_path
 
     call_command("import_cases", "fresh", str(path), project="paper", rename=["body=ticket"])
 
-    assert "fresh@1: 2 rows read, 2 added, 0 there already; 2 cases, sha256:" in capsys.readouterr().out
+    assert "fresh@1: 2 rows read, 2 added, 0 unchanged; 2 cases, sha256:" in capsys.readouterr().out
     call_command("export_cases", "fresh@1", project="paper")
     exported = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert exported[0]["variables"] == {"ticket": "The export hangs"}

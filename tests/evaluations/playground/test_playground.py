@@ -409,7 +409,7 @@ TOOLS = [{"type": "function", "function": {"name": "lookup", "parameters": {"typ
     ("content", "answer", "expected"),
     [
         ({}, {"text": "anything"}, []),
-        ({"response": {"format": "json_object"}}, {"text": "[1]"}, ["The answer is JSON, and no object."]),
+        ({"response": {"format": "json_object"}}, {"text": "[1]"}, ["The answer is JSON, but not an object."]),
         ({"response": {"format": "json_object"}}, {"text": "{"}, ["The answer is not JSON."]),
         ({"response": {"format": "json_schema", "schema": SCHEMA}}, {"text": '{"label": "a", "why": ""}'}, []),
         ({"response": {"format": "json_object"}}, {"text": "", "refusal": "No."}, []),
