@@ -59,6 +59,8 @@ def test_rows_from_before_are_there_under_their_new_names(newest: Any):
         content_hash=f"sha256:{2:064x}",
         seed=1,
         shares={"test": 100},
+        size=1,
+        sizes={"test": 1},
         author_name="x",
     )
     provider = add("evaluations", "Provider", project=project, name="sandbox", base_url="http://x", created_by_name="x")
@@ -78,7 +80,7 @@ def test_rows_from_before_are_there_under_their_new_names(newest: Any):
     def run(**members: Any) -> Any:
         fixed = {"project": project, "version": version, "dataset_version": dataset_version, "model": model}
         fixed |= {"provider_name": "sandbox", "model_name": "small", "is_simulation": True, "parameters": {}}
-        return add("evaluations", "Run", **fixed, scorers=[], repeats=2, cases=1, setbacks=1, by_name="x", **members)
+        return add("evaluations", "Run", **fixed, scorers=[], repeats=2, cases=1, estimate={}, by_name="x", **members)
 
     first, second = run(sweep=lineup), run(sweep=lineup)
     for place, member in enumerate((first, second)):
