@@ -34,8 +34,8 @@ def newest(transactional_db: None) -> Iterator[Any]:
 def test_rows_from_before_are_there_under_their_new_names(newest: Any):
     old = migrate(BEFORE)
 
-    def add(app: str, model: str, **members: Any) -> Any:
-        return old.get_model(app, model).objects.create(**members)
+    def add(app: str, name: str, /, **members: Any) -> Any:
+        return old.get_model(app, name).objects.create(**members)
 
     project = add("registry", "Project", slug="old", name="Old")
     prompt = add("registry", "Prompt", project=project, name="triage", created_by_name="x")
