@@ -1,15 +1,21 @@
 """The worker application; tasks live in each app's `tasks.py`."""
 
+import logging
 import os
 import signal
 
 from billiard.process import current_process
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import beat_init, worker_process_init
+from kombu.exceptions import OperationalError
 
 from config.lifeline import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+logger = logging.getLogger(__name__)
+# What is looked after at least this often is looked after when beat starts, too.
+OFTEN_SECONDS = 60
 
 app = Celery("cuebook")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -22,3 +28,14 @@ def end_with_the_worker(**_details: object) -> None:
     arrange = die_with_parent(signal.SIGKILL, parent=current_process()._parent_pid)  # type: ignore[attr-defined]
     if arrange:
         arrange()
+
+
+@beat_init.connect
+def look_at_once(**_details: object) -> None:
+    """Start what waits when beat starts: its first round would come an interval later, and a demo's runs with it."""
+    for entry in app.conf.beat_schedule.values():
+        if entry["schedule"] <= OFTEN_SECONDS:
+            try:
+                app.send_task(entry["task"], retry=False)
+            except OperationalError as error:
+                logger.warning("task.not_sent %s %s", entry["task"], error)

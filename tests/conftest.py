@@ -22,6 +22,7 @@ from registry.models import Environment, Project, Prompt, PromptVersion, Release
 from registry.promotions import environments, releases, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
+from tests import servers
 
 # CI runs the same examples each time; elsewhere every run explores others.
 hypothesis.settings.register_profile("reproducible", derandomize=True)
@@ -37,6 +38,12 @@ ROLES = {
 }
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _flush_insert_only_tables() -> Iterator[None]:
     """Tests with real transactions empty all tables afterwards; the triggers that refuse that step aside for it."""
@@ -50,6 +57,13 @@ def _flush_insert_only_tables() -> Iterator[None]:
     patch.setattr(DatabaseOperations, "execute_sql_flush", flush)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """pytest-django's hook: each process's database is a copy of one that is migrated once."""
+    # Where there is none, the test database is migrated from nothing.
+    connection.settings_dict["TEST"]["TEMPLATE"] = servers.template()
 
 
 @pytest.fixture(autouse=True)

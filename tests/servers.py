@@ -5,7 +5,10 @@ A pytest plugin (`-p tests.servers`), so that plain `pytest` works too. With DAT
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from config.embedded.broker import EmbeddedBroker
-from config.embedded.postgres import EmbeddedPostgres
+from config.embedded.postgres import DATABASE, EmbeddedPostgres
 
 running = ExitStack()
+ROOT = Path(__file__).resolve().parent.parent
 
 SETTINGS = {
     "SECRET_KEY": "tests-only-" + "0123456789abcdef" * 4,
@@ -23,6 +27,9 @@ SETTINGS = {
     "ALLOWED_HOSTS": "testserver,127.0.0.1,localhost",
     "HTTPS": "0",
 }
+# The folder that all processes of a run share, by environment: they are its children.
+SHARED = "CUEBOOK_TESTS"
+MIGRATE_SECONDS = 300
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,7 +53,30 @@ def start() -> None:
     broker = EmbeddedBroker(home, log=home / "broker.log")
     running.callback(broker.stop)
     broker.start()
-    os.environ.update(SETTINGS, DATABASE_URL=postgres.url, BROKER_URL=broker.url)
+    os.environ.update(SETTINGS, DATABASE_URL=postgres.url, BROKER_URL=broker.url, **{SHARED: str(home)})
+    migrate(home)
+
+
+def migrate(home: Path) -> None:
+    """Begin to migrate the database that the tests' databases are copies of, while tests are collected."""
+    ended, output = home / "migrated", home / "migrate.log"
+    script = f'"{sys.executable}" manage.py migrate --no-input -v 0 >"{output}" 2>&1; echo $? >"{ended}.partial"'
+    migrating = subprocess.Popen(["/bin/sh", "-c", f'{script}; mv "{ended}.partial" "{ended}"'], cwd=ROOT)
+    # First in, last out: it is waited for before the server stops.
+    running.callback(migrating.wait)
+
+
+def template() -> str | None:
+    """Return the name of the migrated database to copy, once it is migrated; None where the database is not ours."""
+    if SHARED not in os.environ:
+        return None
+    home = Path(os.environ[SHARED])
+    deadline = time.monotonic() + MIGRATE_SECONDS
+    while not (home / "migrated").exists():
+        assert time.monotonic() < deadline, f"Migrating took more than {MIGRATE_SECONDS} s."
+        time.sleep(0.1)
+    assert (home / "migrated").read_text().strip() == "0", (home / "migrate.log").read_text()
+    return DATABASE
 
 
 def pytest_unconfigure() -> None:

@@ -4,10 +4,7 @@ from django.db import migrations
 # The rows belong to the app `inference` now; the tables stay (inference.0001).
 class Migration(migrations.Migration):
 
-    dependencies = [
-        ("evaluations", "0007_observations"),
-        ("inference", "0001_moved_from_other_apps"),
-    ]
+    dependencies = [("evaluations", "0007_observations")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

@@ -5,15 +5,16 @@ import pgtrigger.migrations
 from django.db import migrations, models
 
 
-# The tables stay as they are; only the app that their models belong to changes.
+# The tables stay as they are; only the app that their models belong to changes. That of the configs is renamed by
+# finetunes.0003: no migration of this app waits for one of finetunes, which builds on it. Triggers bear the names that
+# they have in the database, so that inference.0002 drops them.
 class Migration(migrations.Migration):
 
     initial = True
 
     dependencies = [
         ('registry', '0007_deleted_keys_are_told'),
-        ('evaluations', '0007_observations'),
-        ('finetunes', '0002_cross_validations_and_strategy'),
+        ('evaluations', '0008_calls_moved_to_inference'),
     ]
 
     operations = [
@@ -97,18 +98,17 @@ class Migration(migrations.Migration):
                         ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='inference_configs', to='registry.project')),
                     ],
                     options={
-                        'db_table': 'finetunes_inferenceconfig',
                         'ordering': ['project', 'task'],
                         'constraints': [models.UniqueConstraint(fields=('project', 'task'), name='inference_config_task_once')],
                     },
                 ),
                 pgtrigger.migrations.AddTrigger(
                     model_name='inferenceconfig',
-                    trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."holder_id" IS DISTINCT FROM (NEW."holder_id") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."task" IS DISTINCT FROM (NEW."task"))', func="RAISE EXCEPTION '% of % never change', 'project, task, holder, by_name, created_at', TG_TABLE_NAME;", hash='18de8175bdc1167900b5777596e119192cbe5721', operation='UPDATE', pgid='pgtrigger_refuse_refit_0d21d', table='finetunes_inferenceconfig', when='BEFORE')),
+                    trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."holder_id" IS DISTINCT FROM (NEW."holder_id") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."task" IS DISTINCT FROM (NEW."task"))', func="RAISE EXCEPTION '% of % never change', 'project, task, holder, by_name, created_at', TG_TABLE_NAME;", hash='f62e923ab5ece217449523e854c4286533790844', operation='UPDATE', pgid='pgtrigger_refuse_refit_0d21d', table='inference_inferenceconfig', when='BEFORE')),
                 ),
                 pgtrigger.migrations.AddTrigger(
                     model_name='inferenceconfig',
-                    trigger=pgtrigger.compiler.Trigger(name='refuse_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='242e605b0df13bf3c6bb2638f77fb76659fa5c30', operation='DELETE', pgid='pgtrigger_refuse_delete_4a793', table='finetunes_inferenceconfig', when='BEFORE')),
+                    trigger=pgtrigger.compiler.Trigger(name='refuse_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='ac6ab4c4f7d35f793e01e7fb0475db6f37df0b72', operation='DELETE', pgid='pgtrigger_refuse_delete_4a793', table='inference_inferenceconfig', when='BEFORE')),
                 ),
                 migrations.AddIndex(
                     model_name='monitor',
@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 ),
                 pgtrigger.migrations.AddTrigger(
                     model_name='monitor',
-                    trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."bound" IS DISTINCT FROM (NEW."bound") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."fewest" IS DISTINCT FROM (NEW."fewest") OR OLD."figure" IS DISTINCT FROM (NEW."figure") OR OLD."hours" IS DISTINCT FROM (NEW."hours") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."prompt_id" IS DISTINCT FROM (NEW."prompt_id"))', func="RAISE EXCEPTION '% of % never change', 'project, prompt, environment, figure, bound, hours, fewest, by_name, created_at', TG_TABLE_NAME;", hash='712de34e85775b3f98c6cd026e1f549ebb7a43b1', operation='UPDATE', pgid='pgtrigger_refuse_refit_0ef51', table='evaluations_monitor', when='BEFORE')),
+                    trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."bound" IS DISTINCT FROM (NEW."bound") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."fewest" IS DISTINCT FROM (NEW."fewest") OR OLD."figure" IS DISTINCT FROM (NEW."figure") OR OLD."hours" IS DISTINCT FROM (NEW."hours") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."prompt_id" IS DISTINCT FROM (NEW."prompt_id"))', func="RAISE EXCEPTION '% of % never change', 'project, prompt, environment, figure, bound, hours, fewest, by_name, created_at', TG_TABLE_NAME;", hash='712de34e85775b3f98c6cd026e1f549ebb7a43b1', operation='UPDATE', pgid='pgtrigger_refuse_refit_9d7e9', table='evaluations_monitor', when='BEFORE')),
                 ),
                 migrations.AddIndex(
                     model_name='observation',
@@ -152,7 +152,7 @@ class Migration(migrations.Migration):
                 ),
                 pgtrigger.migrations.AddTrigger(
                     model_name='observation',
-                    trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."at" IS DISTINCT FROM (NEW."at") OR OLD."cost_usd" IS DISTINCT FROM (NEW."cost_usd") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."failed" IS DISTINCT FROM (NEW."failed") OR OLD."format_ok" IS DISTINCT FROM (NEW."format_ok") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."label" IS DISTINCT FROM (NEW."label") OR OLD."latency_ms" IS DISTINCT FROM (NEW."latency_ms") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."reference" IS DISTINCT FROM (NEW."reference") OR OLD."score" IS DISTINCT FROM (NEW."score") OR OLD."tokens_in" IS DISTINCT FROM (NEW."tokens_in") OR OLD."tokens_out" IS DISTINCT FROM (NEW."tokens_out") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, environment, reference, at, model_name, failed, latency_ms, tokens_in, tokens_out, cost_usd, format_ok, score, label, is_simulation', TG_TABLE_NAME;", hash='a889acbf33588247f490e3f7ba7fd4f4523e5687', operation='UPDATE', pgid='pgtrigger_refuse_refit_aa104', table='evaluations_observation', when='BEFORE')),
+                    trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."at" IS DISTINCT FROM (NEW."at") OR OLD."cost_usd" IS DISTINCT FROM (NEW."cost_usd") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."failed" IS DISTINCT FROM (NEW."failed") OR OLD."format_ok" IS DISTINCT FROM (NEW."format_ok") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."label" IS DISTINCT FROM (NEW."label") OR OLD."latency_ms" IS DISTINCT FROM (NEW."latency_ms") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."reference" IS DISTINCT FROM (NEW."reference") OR OLD."score" IS DISTINCT FROM (NEW."score") OR OLD."tokens_in" IS DISTINCT FROM (NEW."tokens_in") OR OLD."tokens_out" IS DISTINCT FROM (NEW."tokens_out") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, environment, reference, at, model_name, failed, latency_ms, tokens_in, tokens_out, cost_usd, format_ok, score, label, is_simulation', TG_TABLE_NAME;", hash='a889acbf33588247f490e3f7ba7fd4f4523e5687', operation='UPDATE', pgid='pgtrigger_refuse_refit_bd421', table='evaluations_observation', when='BEFORE')),
                 ),
                 migrations.AddIndex(
                     model_name='observationday',
@@ -164,11 +164,11 @@ class Migration(migrations.Migration):
                 ),
                 pgtrigger.migrations.AddTrigger(
                     model_name='observationday',
-                    trigger=pgtrigger.compiler.Trigger(name='refuse_change', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='dc73f3bb0551579c0283514304d25c4267c759f1', operation='UPDATE OR DELETE', pgid='pgtrigger_refuse_change_7edcb', table='evaluations_observationday', when='BEFORE')),
+                    trigger=pgtrigger.compiler.Trigger(name='refuse_change', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='dc73f3bb0551579c0283514304d25c4267c759f1', operation='UPDATE OR DELETE', pgid='pgtrigger_refuse_change_e5bf3', table='evaluations_observationday', when='BEFORE')),
                 ),
                 pgtrigger.migrations.AddTrigger(
                     model_name='observationday',
-                    trigger=pgtrigger.compiler.Trigger(name='refuse_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='fe3937ec4f91ab3fb4840c6f8fa46209c0a76c54', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_refuse_truncate_ee10c', table='evaluations_observationday', when='BEFORE')),
+                    trigger=pgtrigger.compiler.Trigger(name='refuse_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='fe3937ec4f91ab3fb4840c6f8fa46209c0a76c54', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_refuse_truncate_42f41', table='evaluations_observationday', when='BEFORE')),
                 ),
             ],
         ),

@@ -6,8 +6,6 @@ TRIGGERS = [
     ("observationday", "refuse_change"),
     ("observationday", "refuse_truncate"),
     ("monitor", "refuse_refit"),
-    ("inferenceconfig", "refuse_refit"),
-    ("inferenceconfig", "refuse_delete"),
 ]
 
 
@@ -15,11 +13,7 @@ TRIGGERS = [
 # table's.
 class Migration(migrations.Migration):
 
-    dependencies = [
-        ("inference", "0001_moved_from_other_apps"),
-        ("evaluations", "0008_calls_moved_to_inference"),
-        ("finetunes", "0003_configs_moved_to_inference"),
-    ]
+    dependencies = [("inference", "0001_moved_from_other_apps")]
 
     operations = [
         *(pgtrigger.migrations.RemoveTrigger(model_name=model, name=name) for model, name in TRIGGERS),
@@ -28,7 +22,6 @@ class Migration(migrations.Migration):
         migrations.AlterModelTable("call", None),
         migrations.AlterModelTable("callday", None),
         migrations.AlterModelTable("monitor", None),
-        migrations.AlterModelTable("inferenceconfig", None),
         migrations.RenameField("monitor", "fewest", "min_calls"),
         migrations.RenameField("callday", "traffic", "usage"),
     ]

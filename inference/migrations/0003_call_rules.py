@@ -75,14 +75,6 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(name='refuse_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='30b3309020943f0fd2555e510c3513bf19d018e3', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_refuse_truncate_3779c', table='inference_callday', when='BEFORE')),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='inferenceconfig',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."holder_id" IS DISTINCT FROM (NEW."holder_id") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."task" IS DISTINCT FROM (NEW."task"))', func="RAISE EXCEPTION '% of % never change', 'project, task, holder, by_name, created_at', TG_TABLE_NAME;", hash='f62e923ab5ece217449523e854c4286533790844', operation='UPDATE', pgid='pgtrigger_refuse_refit_0d21d', table='inference_inferenceconfig', when='BEFORE')),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='inferenceconfig',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='ac6ab4c4f7d35f793e01e7fb0475db6f37df0b72', operation='DELETE', pgid='pgtrigger_refuse_delete_4a793', table='inference_inferenceconfig', when='BEFORE')),
-        ),
-        pgtrigger.migrations.AddTrigger(
             model_name='monitor',
             trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."bound" IS DISTINCT FROM (NEW."bound") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."figure" IS DISTINCT FROM (NEW."figure") OR OLD."hours" IS DISTINCT FROM (NEW."hours") OR OLD."min_calls" IS DISTINCT FROM (NEW."min_calls") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."prompt_id" IS DISTINCT FROM (NEW."prompt_id"))', func="RAISE EXCEPTION '% of % never change', 'project, prompt, environment, figure, bound, hours, min_calls, by_name, created_at', TG_TABLE_NAME;", hash='8752f1371a683525d39e108df21230c26e29d832', operation='UPDATE', pgid='pgtrigger_refuse_refit_0ef51', table='inference_monitor', when='BEFORE')),
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
-from tests.instance import Instance, start
+from tests.instance import Instance, demo_home, start
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Without these a browser that was just installed asks its maker's hosts for updates.
@@ -30,6 +30,12 @@ PATIENCE = 15_000
 expect.set_options(timeout=PATIENCE)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 def chromium() -> str:
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not path:
@@ -39,11 +45,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    home = Path(tmp_path_factory.mktemp("browser"))
-    for folder in (home, *home.parents[:2]):
-        # PostgreSQL's own account must be able to enter.
-        folder.chmod(0o755)
-    running = start(home / "home")
+    running = start(demo_home(tmp_path_factory.mktemp("browser") / "home"))
     yield running
     running.stop()
 

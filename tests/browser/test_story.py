@@ -44,7 +44,7 @@ def test_a_prompt_is_changed_by_two_people_and_brought_back(person_for: PersonFo
     # Back in two clicks from the prompt's page, with a reason.
     page = editor.open("prompts/story.greet/")
     page.get_by_role("region", name="production").get_by_role("link", name="Roll back").click()
-    expect(page.get_by_text("v2 goes, v1 comes back")).to_be_visible()
+    expect(page.get_by_role("heading", name="From v2 to v1")).to_be_visible()
     page.get_by_label("Why").fill("Too warm")
     page.get_by_role("button", name="Make v1 live now").click()
     expect(page.get_by_text("Version 1 is live in production again.")).to_be_visible()

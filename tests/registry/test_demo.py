@@ -9,21 +9,21 @@ from registry.models import Membership, Project, Promotion, Release, User
 
 
 def test_the_demo_is_made_once(db: None, tmp_path: Path):
-    home = Home(tmp_path)
+    credentials_file = Home(tmp_path).demo_file
 
-    assert demo.seed(home)
-    assert not demo.seed(home)
+    assert demo.seed(credentials_file)
+    assert not demo.seed(credentials_file)
 
-    credentials = demo.read_credentials(home)
+    credentials = demo.read_credentials(credentials_file)
     assert credentials
     assert api_keys.authenticate(credentials.token).scopes == ["read", "write"]
-    assert home.demo_file.stat().st_mode & 0o777 == 0o600
+    assert credentials_file.stat().st_mode & 0o777 == 0o600
     for name, password in credentials.passwords.items():
         assert User.objects.get(username=name).check_password(password)
 
 
 def test_the_demo_tells_a_story(db: None, tmp_path: Path):
-    demo.seed(Home(tmp_path))
+    demo.seed(Home(tmp_path).demo_file)
     project = Project.objects.get(slug="demo")
 
     assert {row.user.username: row.role for row in Membership.objects.filter(project=project)} == {

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.config.test_up import forget, processes_of
-from tests.instance import Instance, start
+from tests.config.test_up import processes_of
+from tests.instance import Instance, demo_home, start
 
 pytestmark = pytest.mark.slow
 RUN_BODY = {
@@ -29,12 +29,10 @@ RUN_BODY = {
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    home = tmp_path_factory.mktemp("faults") / "var"
-    instance = start(home)
+    instance = start(demo_home(tmp_path_factory.mktemp("faults") / "var"))
     instance.manage("shell", "-c", SLOWLY)
     yield instance
     instance.stop()
-    forget(home)
 
 
 # So that a run takes long enough to be disturbed.

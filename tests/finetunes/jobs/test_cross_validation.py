@@ -96,7 +96,7 @@ def test_a_fold_that_fails_ends_all_of_them(
     first, second = FineTune.objects.filter(cross_validation=begun).order_by("pk")
     jobs.cancel(stage.edith, first)
 
-    CrossValidation.objects.filter(pk=begun.pk).update(heartbeat_at=None)
+    CrossValidation.objects.filter(pk=begun.pk).update(next_step_at=None)
     finetune_tasks.cross_validate(begun.pk)
 
     failed = cross_validation.get_cross_validation(stage.project, begun.pk)
@@ -134,7 +134,7 @@ def test_over_rest_and_on_pages(
     client.force_login(stage.edith.user)
     page = f"/p/paper/cross-validations/{document['id']}/"
     assert "2 folds" in client.get(page).content.decode()
-    assert "being built" in client.get(f"{page}wait/").content.decode()
+    assert "waiting" in client.get(f"{page}wait/").content.decode()
     assert "sandbox-small, 2 folds" in client.get("/p/paper/fine-tunes/").content.decode()
     ended = api.post(f"/api/v1/cross-validations/{document['id']}/cancel")
     assert ended.json()["state"] == "cancelled"

@@ -217,7 +217,7 @@ def test_the_command_checks_files_and_goes_the_whole_way(
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(polling, "FIRST", 0.2)
+    monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.2)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"messages": []}\n')
     with pytest.raises(CommandError, match="cannot be used"):
