@@ -132,9 +132,20 @@ def start(home: Path, *options: str, **environment: str) -> Instance:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    instance = Instance(home, port, process, "")
+    try:
+        instance.printed = _printed_when_ready(process, log, port)
+    except BaseException:
+        # What nobody would stop must not go on beside the other tests.
+        instance.stop()
+        raise
+    return instance
+
+
+def _printed_when_ready(process: "subprocess.Popen[bytes]", log: Path, port: int) -> str:
     deadline = time.monotonic() + START_SECONDS
     while f"ready http://127.0.0.1:{port}" not in (printed := log.read_text()).splitlines():
         assert process.poll() is None, printed
         assert time.monotonic() < deadline, printed
         time.sleep(0.1)
-    return Instance(home, port, process, printed)
+    return printed

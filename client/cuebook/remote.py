@@ -9,8 +9,8 @@ from typing import Any
 
 from cuebook.answers import Document, read_batch, read_rendered, read_shots, read_snapshot, read_version
 from cuebook.core.examples import Shot
+from cuebook.core.retry_after import parse_retry_after
 from cuebook.errors import CuebookError, IntegrityError, KeyRefusedError, NotFoundError, RefusedError, UnavailableError
-from cuebook.schedule import parse_retry_after
 
 try:
     import httpx2 as httpx

@@ -3,8 +3,6 @@
 import random
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 
 MIN_BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 300.0
@@ -45,17 +43,3 @@ class RefreshSchedule:
         if self._failures:
             return max(0.0, self._backs_off_until - self._clock())
         return self._interval * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-
-
-def parse_retry_after(header: str | None) -> float | None:
-    """Return the seconds of a `Retry-After` (a number or a date, RFC 9110); None where it is not readable."""
-    if not header:
-        return None
-    if header.strip().isdecimal():
-        return float(header.strip()[:9])
-    try:
-        until = parsedate_to_datetime(header)
-    except (ValueError, OverflowError, TypeError):
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
-    return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())

@@ -392,7 +392,7 @@ class Migration(migrations.Migration):
                 ('price', models.JSONField(null=True)),
                 ('estimate', models.JSONField()),
                 ('budget_usd', models.DecimalField(decimal_places=6, max_digits=12, null=True)),
-                ('answers_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judged_again', to='evaluations.run')),
+                ('answers_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='rescored_runs', to='evaluations.run')),
                 ('sweep', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='swept_runs', to='evaluations.comparison')),
                 ('state', models.CharField(choices=[('pending', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('stopped', 'Stopped at its budget'), ('cancelled', 'Cancelled'), ('failed', 'Failed')], default='pending', max_length=10)),
                 ('error', models.CharField(blank=True, max_length=1000)),
@@ -489,7 +489,7 @@ class Migration(migrations.Migration):
             name='ResultAnnotation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('result', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='marks', to='evaluations.result')),
+                ('result', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to='evaluations.result')),
                 ('is_correct', models.BooleanField()),
                 ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('by_name', models.CharField(max_length=200)),

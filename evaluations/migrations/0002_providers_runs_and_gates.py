@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
                 ('by_name', models.CharField(max_length=200)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('result', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='marks', to='evaluations.result')),
+                ('result', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to='evaluations.result')),
             ],
             options={
                 'ordering': ['id'],
@@ -215,7 +215,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
-                ('answers_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judged_again', to='evaluations.run')),
+                ('answers_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='rescored_runs', to='evaluations.run')),
                 ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='registry.apikey')),
                 ('dataset_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='evaluations.datasetversion')),

@@ -52,7 +52,7 @@ class Run(ByActor):
     estimate = models.JSONField()
     budget_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     # The run whose answers are re-scored: the model is not called.
-    answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="judged_again")
+    answers_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="rescored_runs")
     # The sweep that it belongs to, whose budget it shares.
     sweep = models.ForeignKey("Comparison", on_delete=models.PROTECT, null=True, related_name="swept_runs")
 
@@ -204,7 +204,7 @@ class Result(models.Model):
 class ResultAnnotation(models.Model):
     """A user's judgment of a result; judges are compared with it."""
 
-    result = models.ForeignKey(Result, on_delete=models.PROTECT, related_name="marks")
+    result = models.ForeignKey(Result, on_delete=models.PROTECT, related_name="annotations")
     is_correct = models.BooleanField()
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     by_name = models.CharField(max_length=200)

@@ -22,9 +22,10 @@ from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
 from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
-from evaluations.providers.concurrency import MAX_RETRY_AFTER_SECONDS, Caller
+from evaluations.providers.concurrency import Caller
 from evaluations.providers.openai_client import garbled_error
 from evaluations.providers.protocols import open_chat
+from evaluations.providers.retries import MAX_RETRY_AFTER_SECONDS
 from evaluations.runs.planning import DEFAULT_ANSWER_TOKENS
 from evaluations.runs.requests import TRANSIENT_ERRORS, as_chat
 from evaluations.scorers.base import Sample

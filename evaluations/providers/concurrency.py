@@ -1,12 +1,10 @@
 """Concurrent calls: an event loop in a thread of its own, with as many calls at a time as the provider bears. Pure.
 
 The number of calls in flight follows the provider: it is halved when a call is rejected for too many, and grows by one
-with each successful round (as TCP does it). Errors that a retry may fix are retried here, a few times; where a provider
-asks for minutes of pause, the caller has to back off.
+with each successful round (as TCP does it). Which failed calls are tried again is evaluations.providers.retries.
 """
 
 import asyncio
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -15,15 +13,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy
+from evaluations.providers import retries
+from evaluations.providers.chat import CallError, ChatRequest, Completion
 
-MAX_TRIES = 5
-FIRST_PAUSE_SECONDS = 0.5
-MAX_PAUSE_SECONDS = 20.0
 # The interval at which a waiting call checks whether it was withdrawn.
 LOOK_SECONDS = 0.5
-# A worker does not wait for a provider that asks for a longer pause.
-MAX_RETRY_AFTER_SECONDS = 30.0
 
 
 class CallWithdrawn(Exception):  # noqa: N818 - nothing went wrong
@@ -104,30 +98,24 @@ class Caller:
                 task.cancel()
 
     async def _call(self, request: ChatRequest, key: str, not_before: float) -> Completion:
-        pause = FIRST_PAUSE_SECONDS
-        for attempt in range(1, MAX_TRIES + 1):
+        tries = 0
+        while True:
             await self._start_call(not_before)
             try:
                 answer = await self._chat.complete(request, key=key)
             except CallError as error:
                 await self._finish_call(error)
-                if (
-                    error.remedy != Remedy.RETRY
-                    or attempt == MAX_TRIES
-                    or (error.retry_after or 0) > MAX_RETRY_AFTER_SECONDS
-                ):
+                tries += 1
+                if not retries.is_retried(error, tries):
                     raise
                 self.stats.retried += 1
-                # With jitter: calls that failed together must not come back together.
-                await asyncio.sleep(error.retry_after or pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
-                pause = min(pause * 2, MAX_PAUSE_SECONDS)
+                await asyncio.sleep(retries.pause_seconds(error, tries))
             except BaseException:
                 await self._finish_call(None)
                 raise
             else:
                 await self._finish_call(None, succeeded=True)
                 return answer
-        raise AssertionError("unreachable")
 
     async def _start_call(self, not_before: float) -> None:
         while (wait := max(not_before, self.stats.blocked_until) - time.time()) > 0 and not self._is_withdrawn:

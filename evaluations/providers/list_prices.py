@@ -3,8 +3,6 @@
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from genai_prices import Usage, calc_price
-
 from evaluations.providers.chat import Price
 
 MILLION = 1_000_000
@@ -29,6 +27,9 @@ def list_price(base_url: str, model: str) -> Price | None:
     maker = MAKERS.get((urlsplit(base_url).hostname or "").lower())
     if maker is None:
         return None
+    # Imported here: it takes a quarter of a second of each process's start, and few look prices up.
+    from genai_prices import Usage, calc_price  # noqa: PLC0415
+
     try:
         fresh = calc_price(Usage(input_tokens=MILLION, output_tokens=MILLION), model_ref=model, provider_id=maker)
         cached = calc_price(Usage(input_tokens=MILLION, cache_read_tokens=MILLION), model_ref=model, provider_id=maker)

@@ -15,7 +15,9 @@ import orjson
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
-from evaluations.providers.outbound import Destinations, GuardedResolver
+from evaluations.providers.guarded_resolver import GuardedResolver
+from evaluations.providers.outbound import Destinations
+from evaluations.providers.retries import asked_pause_seconds
 
 CONNECT_SECONDS = 5.0
 # A whole answer may take so many times the provider's timeout.
@@ -143,7 +145,7 @@ def _status_error(error: openai.APIStatusError) -> CallError:
     if code in NO_CREDIT or error.type in NO_CREDIT:
         return failure("call.no_credit", Remedy.CONFIGURE)
     if status == 429:
-        return failure("call.rate_limited", Remedy.RETRY, retry_after(error.response.headers))
+        return failure("call.rate_limited", Remedy.RETRY, asked_pause_seconds(error.response.headers))
     if status in (401, 403):
         return failure("call.not_allowed", Remedy.CONFIGURE)
     if status == 404 or code == "model_not_found":
@@ -151,7 +153,7 @@ def _status_error(error: openai.APIStatusError) -> CallError:
     if 300 <= status < 400:
         return failure("call.redirected", Remedy.CONFIGURE)
     if status in (408, 409, 425) or status >= 500:
-        return failure("call.overloaded", Remedy.RETRY, retry_after(error.response.headers))
+        return failure("call.overloaded", Remedy.RETRY, asked_pause_seconds(error.response.headers))
     return failure("call.refused", Remedy.GIVE_UP)
 
 
@@ -161,15 +163,3 @@ def _error_detail(error: openai.APIStatusError) -> str:
         return str(body["message"])
     text = str(body) if body else str(error.message)
     return "an HTML page" if text.lstrip().startswith("<") else text
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read the pause in seconds that a provider asks for; it may be in milliseconds, or unreadable."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) / unit
-        except ValueError:
-            continue
-        if 0 <= seconds < 86_400:
-            return seconds
-    return None

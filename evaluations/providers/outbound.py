@@ -10,9 +10,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-
 from core.errors import Fault, Problem
 
 MAX_URL_LENGTH = 500
@@ -87,25 +84,3 @@ def is_public(address: str) -> bool:
         if any(ip in network for network in NOT_PUBLIC):
             return False
     return ip.is_global and not ip.is_multicast
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolver that leaves out addresses that are not allowed."""
-
-    def __init__(self, destinations: Destinations) -> None:
-        self._destinations = destinations
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        addresses = await self._inner.resolve(host, port, family)
-        if self._destinations.allows_private(host, port):
-            return addresses
-        public = [address for address in addresses if is_public(address["host"])]
-        if not public:
-            raise OSError(None, f"{host} is on a private network; the operator has not allowed it")
-        return public
-
-    async def close(self) -> None:
-        await self._inner.close()

@@ -259,7 +259,7 @@ def filter_results(run: Run, *, only: str = "", scorer: str = "", label: str = "
         case "leaked":
             rows = rows.filter(is_leaked=True)
         case "marked":
-            rows = rows.filter(marks__isnull=False).distinct()
+            rows = rows.filter(annotations__isnull=False).distinct()
     if scorer:
         rows = rows.filter(scores__contains={scorer: {"passed": False}})
     if label:

@@ -83,7 +83,7 @@ def gate_remove(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 @in_project
 @only_post
-def levels_set(request: HttpRequest, actor: Actor) -> HttpResponse:
+def slas_set(request: HttpRequest, actor: Actor) -> HttpResponse:
     try:
         targets = {name: number(request.POST.get(name, ""), name) for name in sla_statistics.NAMES}
         slas.set_slas(actor, targets)

@@ -167,7 +167,7 @@ def run_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
         "others": others.order_by("-id")[:MAX_OFFERED] if run.state == "done" else [],
         "agreement": runs.agreement(run),
         "per_thousand": _per_thousand(run),
-        "rescored_runs": run.judged_again.order_by("-id")[:5],
+        "rescored_runs": run.rescored_runs.order_by("-id")[:5],
     }
     return page(request, actor, "evaluations/runs/run_detail.html", context)
 
@@ -230,7 +230,7 @@ def run_resume(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 @in_project
 @only_post
-def run_judge(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+def run_rescore(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     try:
         scorers = [*request.POST.getlist("scorers"), *scorers_of(request.POST.get("scorers_json", ""))]
         read_specs(scorers)

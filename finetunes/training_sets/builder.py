@@ -165,7 +165,7 @@ def _answer_pairs(training_set: TrainingSet, split: str) -> Iterator[tuple[Mappi
         yield from _overruled_pairs(training_set.pairs["round"], split_cases, schema)
         return
     run = Run.objects.get(pk=training_set.pairs["run"])
-    wrong = _answers_by_case(run, split_cases, marks__is_correct=False, case__expected__isnull=False)
+    wrong = _answers_by_case(run, split_cases, annotations__is_correct=False, case__expected__isnull=False)
     for result in wrong.values():
         right = jsonl.answer_text(result.case.expected, schema)
         if result.output and result.output != right:
@@ -190,7 +190,7 @@ def _overruled_pairs(
 
 def results_judged_wrong(run: int) -> list[int]:
     """Return the answers of a run that a user has annotated as wrong."""
-    rows = Result.objects.filter(run=run, marks__is_correct=False).order_by("id").distinct()
+    rows = Result.objects.filter(run=run, annotations__is_correct=False).order_by("id").distinct()
     return list(rows.values_list("pk", flat=True))
 
 

@@ -166,7 +166,7 @@ def _save_state(monitor: Monitor, state: MonitorState, value: float | None, call
     monitor.save(update_fields=["state", "value", "calls", "looked_at", "changed_at"])
     if before != state and MonitorState.ALERT in (before, state):
         # Without calls it is not known whether the figure has recovered.
-        recovery_verb = "monitor.recovered" if state == MonitorState.OK else "monitor.silent"
+        recovery_verb = "monitor.recovered" if state == MonitorState.OK else "monitor.too_few_calls"
         verb = "monitor.alerted" if state == MonitorState.ALERT else recovery_verb
         actor = permissions.actor_for_command_line(monitor.project)
         audit.record(actor, verb, monitor, before={"state": before}, after={"state": state.value, "value": value})

@@ -43,7 +43,7 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     running = start(demo_home(tmp_path_factory.mktemp("browser") / "home"))
     yield running

@@ -46,8 +46,8 @@ def test_a_prompt_is_changed_by_two_people_and_brought_back(person_for: PersonFo
     page.get_by_role("region", name="production").get_by_role("link", name="Roll back").click()
     expect(page.get_by_role("heading", name="From v2 to v1")).to_be_visible()
     page.get_by_label("Why").fill("Too warm")
-    page.get_by_role("button", name="Make v1 live now").click()
-    expect(page.get_by_text("Version 1 is live in production again.")).to_be_visible()
+    page.get_by_role("button", name="Roll back to v1").click()
+    expect(page.get_by_text("Production rolled back to version 1")).to_be_visible()
     expect(page.get_by_text("“Too warm”")).to_be_visible()
     assert is_live(editor, "story.greet", 1)
 

@@ -12,9 +12,10 @@ from typing import Any
 import cuebook
 import pytest
 import rfc8785
+from cuebook.core.retry_after import parse_retry_after
 from cuebook.hashing import canonical, content_hash
 from cuebook.prompt import Prompt, arguments
-from cuebook.schedule import MAX_BACKOFF_SECONDS, RefreshSchedule, parse_retry_after
+from cuebook.schedule import MAX_BACKOFF_SECONDS, RefreshSchedule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -146,6 +147,7 @@ def test_rests_double_up_to_five_minutes_and_end_with_a_success():
 def test_retry_after_in_both_its_forms():
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     assert parse_retry_after("120") == 120.0
+    assert parse_retry_after("1.5") == 1.5
     assert 80 < (parse_retry_after(soon) or 0) <= 90
     assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert parse_retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") is None

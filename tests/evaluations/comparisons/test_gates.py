@@ -266,7 +266,7 @@ def test_gates_over_rest_and_on_pages(
     assert person.post("/p/paper/settings/gates/", form).status_code == 302
     wrong = person.post("/p/paper/settings/gates/", {**form, "name": "third", "margin": "much"})
     assert "Must be a number." in wrong.content.decode()
-    person.post("/p/paper/settings/levels/", {"quality": "0.5"})
+    person.post("/p/paper/settings/slas/", {"quality": "0.5"})
     assert ada.get("/api/v1/slas").json()["quality"] == 0.5
     person.post(f"/p/paper/settings/gates/{response.json()['id']}/remove/")
     assert gates.active_gates(stage.project).count() == 1

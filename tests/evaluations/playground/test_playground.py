@@ -32,7 +32,7 @@ PLACE = "/p/paper/prompts/support.route/playground/"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("evaluations.providers.retries.FIRST_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -286,9 +286,9 @@ def test_over_rest(stage: Stage, tickets: Dataset, api_for: ApiFor):
     done = client.get(response["Location"].removeprefix("http://testserver")).json()
     assert [answer["state"] for answer in done["answers"]] == ["done"] * 3
     assert all(answer["case"] and answer["is_simulation"] for answer in done["answers"])
-    keep = f"{response['Location']}/answers/{done['answers'][0]['id']}/keep"
-    assert client.post(keep, {}, format="json").json()["code"] == "request.invalid"
-    response = client.post(keep, {"dataset": "support.tickets"}, format="json")
+    save = f"{response['Location']}/answers/{done['answers'][0]['id']}/keep"
+    assert client.post(save, {}, format="json").json()["code"] == "request.invalid"
+    response = client.post(save, {"dataset": "support.tickets"}, format="json")
     assert response.json()["saved_as"].startswith("a case of support.tickets")
     assert client.get("/api/v1/prompts/support.route/playground-runs").json()["results"][0]["id"] == done["id"]
 
@@ -386,9 +386,9 @@ def test_a_click_keeps_an_answer_and_says_where(edith: Client, version: PromptVe
     assert answer.case is not None
     assert answer.is_expected is False, "A text, where an object with a category is expected."
 
-    keep = f"{PLACE}{playground_run.pk}/answers/{answer.pk}/keep/"
-    refused = edith.post(keep, {"as": "example", "example_set": "none"}, headers={"HX-Request": "true"})
-    response = edith.post(keep, {"as": "case", "keep_in": "support.tickets"}, headers={"HX-Request": "true"})
+    save = f"{PLACE}{playground_run.pk}/answers/{answer.pk}/save/"
+    refused = edith.post(save, {"as": "example", "example_set": "none"}, headers={"HX-Request": "true"})
+    response = edith.post(save, {"as": "case", "keep_in": "support.tickets"}, headers={"HX-Request": "true"})
 
     assert "There is no example set" in text(refused)
     assert "a case of support.tickets" in text(response)

@@ -152,7 +152,7 @@ def test_a_name_that_points_inside_is_not_followed(server: Running):
 
 
 def test_calls_go_out_together_and_give_way_when_turned_away(server: Running, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("evaluations.providers.retries.FIRST_PAUSE_SECONDS", 0.01)
     server.fault("rate_limited", count=10)
     with Caller(lambda: open_chat(Endpoint(server.url, "right", 5), HERE), 16) as caller:
         futures = [caller.submit(HELLO, key=f"call-{number}") for number in range(60)]

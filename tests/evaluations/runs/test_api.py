@@ -210,7 +210,7 @@ def test_people_mark_answers_and_machines_do_not(stage: Stage, api: APIClient, a
     edith = api_for(stage.edith)
     assert edith.post(path, {"is_correct": True}).status_code == 200
     assert edith.post(path, {"is_correct": False}).status_code == 200
-    assert run.results.first().marks.get().is_correct is False
+    assert run.results.first().annotations.get().is_correct is False
     assert len(edith.get(f"/api/v1/evaluations/{run.pk}/results?only=marked").json()["results"]) == 1
 
 

@@ -109,9 +109,9 @@ def test_cancel_go_on_mark_and_judge_again(edith: Client, run: Run, sandbox: Run
     marked = edith.post(f"{address}results/{result.pk}/annotation/", {"is_correct": "1"})
     assert 'aria-pressed="true"' in text(marked)
     assert re.search(r"[01] of 1 annotations agree", text(edith.get(address)))
-    edith.post(f"{address}judge/", {"scorers_json": '["exact"]'})
+    edith.post(f"{address}rescore/", {"scorers_json": '["exact"]'})
     assert Run.objects.filter(answers_of=run).exists()
-    again = edith.post(f"{address}judge/", {"scorers_json": "nonsense"}, follow=True)
+    again = edith.post(f"{address}rescore/", {"scorers_json": "nonsense"}, follow=True)
     assert "This is not JSON" in text(again)
 
 

@@ -27,7 +27,7 @@ from tests.sandbox import Running
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr("evaluations.providers.concurrency.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("evaluations.providers.retries.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def again(run: Run) -> Run:
