@@ -1,7 +1,9 @@
 """How long a server asks to wait: the header `Retry-After` (RFC 9110, 10.2.3), for the client and for providers."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+
+UTC = timezone.utc  # noqa: UP017 - the client runs on Python 3.10 too
 
 
 def parse_retry_after(header: str | None) -> float | None:

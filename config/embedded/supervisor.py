@@ -43,7 +43,7 @@ QUICK_STOP: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
 class Supervisor:
     """Runs one instance until SIGINT or SIGTERM.
 
-    Start: private servers, migrations, `prepare` (the demo), tasks of a killed worker, then web, worker and beat.
+    Start: private servers, `prepare` (migrations and the demo), tasks of a killed worker, then web, worker and beat.
     Stop: the other way round. A child that ends by itself is started again.
     """
 
@@ -67,7 +67,6 @@ class Supervisor:
             self._sandbox_port = free_port()
             children = self._start_servers(stack)
             child_environment = self._announce(stack)
-            run_command(child_environment, "migrate", "--no-input", "--verbosity", "0")
             self._prepare(child_environment)
             requeue_unfinished_tasks(Celery(broker=self._broker_url))
             programs = self._programs(child_environment)
