@@ -38,7 +38,11 @@ CONSTRAINTS = """
     SELECT conrelid::regclass::text, contype::text, pg_get_constraintdef(oid) FROM pg_constraint
     WHERE conrelid::regclass::text ~ %s AND contype <> 'n'
 """
-INDEXES = "SELECT tablename, regexp_replace(indexdef, 'INDEX .* ON', 'INDEX ON') FROM pg_indexes WHERE tablename ~ %s"
+# Not those that large example sets get for themselves.
+INDEXES = """
+    SELECT tablename, regexp_replace(indexdef, 'INDEX .* ON', 'INDEX ON') FROM pg_indexes
+    WHERE tablename ~ %s AND indexdef !~ 'example_set_id = [0-9]'
+"""
 TRIGGERS = """
     SELECT tgrelid::regclass::text, pg_get_triggerdef(pg_trigger.oid), prosrc, obj_description(pg_trigger.oid)
     FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid WHERE tgrelid::regclass::text ~ %s AND NOT tgisinternal
