@@ -136,7 +136,7 @@ def compute_result(comparison: Comparison) -> dict[str, Any]:
     `shown` and `met` the runs to choose; of two runs also the members of `Pair.report`."""
     # Imported here: scipy is for who compares.
     from evaluations.runs.summaries import read_answers  # noqa: PLC0415
-    from evaluations.scorers.specs import specs_from_json  # noqa: PLC0415
+    from evaluations.scorers.specs import shared_specs, shared_weights, specs_from_json  # noqa: PLC0415
     from evaluations.statistics import contrasts  # noqa: PLC0415
 
     runs = comparison.runs
@@ -145,17 +145,26 @@ def compute_result(comparison: Comparison) -> dict[str, Any]:
     detail: dict[str, Any] = {}
     if len(done) > 1 and done[0].pk == runs[0].pk:
         first = list(read_answers(done[0]))
+        specs_by_run = {run.pk: specs_from_json(run.scorers) for run in done}
+        weights = {run.pk: shared_weights(specs_by_run[done[0].pk], specs_by_run[run.pk]) for run in done[1:]}
         if len(runs) == PAIR:
-            shared = {scorer["name"] for scorer in runs[0].scorers}
-            specs = [spec for spec in specs_from_json(runs[1].scorers) if spec.name in shared]
-            pair = contrasts.Pair(first, list(read_answers(runs[1])), margin=comparison.margin, seed=comparison.seed)
-            detail = pair.report(specs)
+            first_specs, second_specs = (specs_by_run[run.pk] for run in runs)
+            shared = shared_specs(first_specs, second_specs)
+            pair = contrasts.Pair(
+                first,
+                list(read_answers(runs[1])),
+                weights=weights[runs[1].pk],
+                margin=comparison.margin,
+                seed=comparison.seed,
+            )
+            own = {spec.name for spec in (*first_specs, *second_specs)} - {spec.name for spec in shared}
+            detail = {**pair.report(shared), "scorers_not_shared": sorted(own)}
             # One difference alone needs no adjustment.
             differences = (
                 {runs[1].pk: {**quality, "p_adjusted": quality["p"]}} if (quality := detail["quality"]) else {}
             )
         else:
-            others = ((run.pk, list(read_answers(run))) for run in done[1:])
+            others = ((run.pk, list(read_answers(run)), weights[run.pk]) for run in done[1:])
             differences = contrasts.differences_from_baseline(first, others, margin=comparison.margin)
     candidates = [_candidate(run, comparison.slas) for run in done]
     choice = sla_statistics.choose_cheapest(candidates)

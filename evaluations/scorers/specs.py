@@ -144,6 +144,29 @@ def counts_for_quality(spec: Spec) -> bool:
     return spec.kind == Kind.SCORE and spec.weight > 0
 
 
+def shared_specs(first: Sequence[Spec], second: Sequence[Spec]) -> list[Spec]:
+    """Return the scorers of the second run that the first has too, with the same parameters: what else has the same
+    name measures something else."""
+    others = {spec.name: spec for spec in first}
+    return [spec for spec in second if spec.name in others and _judges_alike(spec, others[spec.name])]
+
+
+def shared_weights(first: Sequence[Spec], second: Sequence[Spec]) -> dict[str, float]:
+    """Return the weights, by name, of the scorers by which the qualities of two runs can be compared. Where their
+    weights differ the mean counts, so that the order does not matter."""
+    others = {spec.name: spec for spec in first}
+    shared = [spec for spec in shared_specs(first, second) if counts_for_quality(spec)]
+    return {
+        spec.name: (spec.weight + others[spec.name].weight) / 2
+        for spec in shared
+        if counts_for_quality(others[spec.name])
+    }
+
+
+def _judges_alike(first: Spec, second: Spec) -> bool:
+    return (first.scorer, first.parameters, first.negate) == (second.scorer, second.parameters, second.negate)
+
+
 def read_specs(document: object, pointer: str = "/scorers") -> list[Spec]:
     """Read scorers as users write them: `[{"scorer": "contains", "parameters": {"texts": ["refund"]}}, "label"]`. An
     object with a `type` is an assertion of promptfoo: `{"type": "icontains", "value": "refund"}`.

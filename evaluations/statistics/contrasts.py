@@ -74,22 +74,43 @@ class _FigureDifference:
 
 
 def differences_from_baseline(
-    baseline: Sequence[Answer], others: Iterable[tuple[int, Sequence[Answer]]], *, margin: float, seed: int = 0
+    baseline: Sequence[Answer],
+    others: Iterable[tuple[int, Sequence[Answer], Mapping[str, float]]],
+    *,
+    margin: float,
+    seed: int = 0,
 ) -> dict[int, dict[str, Any]]:
-    """Compare the quality of several runs with the baseline's, by key. Their probabilities are adjusted together
-    (Holm): of twenty that are no better, one would look better by chance alone."""
-    pairs = ((key, Pair(baseline, answers, margin=margin, seed=seed).quality()) for key, answers in others)
+    """Compare the quality of several runs with the baseline's, by key; each comes with the weights of the scorers that
+    it shares with the baseline. Their probabilities are adjusted together (Holm): of twenty that are no better, one
+    would look better by chance alone."""
+    pairs = (
+        (key, Pair(baseline, answers, weights=weights, margin=margin, seed=seed).quality())
+        for key, answers, weights in others
+    )
     differences = {key: difference for key, difference in pairs if difference}
     adjusted = holm([difference.difference.p for difference in differences.values()])
     return {key: difference.as_dict(p) for (key, difference), p in zip(differences.items(), adjusted, strict=True)}
 
 
 class Pair:
-    """Answers of two runs. `margin` is the loss of quality that would be tolerated."""
+    """Answers of two runs. `weights` has the scorers that both have (evaluations.scorers.specs.shared_weights), and
+    `margin` is the loss of quality that would be tolerated.
 
-    def __init__(self, baseline: Sequence[Answer], candidate: Sequence[Answer], *, margin: float, seed: int) -> None:
+    Quality is compared like with like: of each case, by those scorers alone that judged all of its answers in both
+    runs. Means of different scorers differ without any answer being better."""
+
+    def __init__(
+        self,
+        baseline: Sequence[Answer],
+        candidate: Sequence[Answer],
+        *,
+        weights: Mapping[str, float],
+        margin: float,
+        seed: int,
+    ) -> None:
         self._baseline, self._candidate = baseline, candidate
-        self._margin, self._seed = margin, seed
+        self._weights, self._margin, self._seed = weights, margin, seed
+        self._judged_by = self._shared_scorers()
         self._groups = {answer.case: answer.group for answer in baseline}
 
     def report(self, specs: Sequence[Spec]) -> dict[str, Any]:
@@ -105,16 +126,17 @@ class Pair:
         tags = sorted({tag for answer in self._baseline for tag in answer.tags})[:MAX_SLICES]
         return {
             "quality": quality.as_dict() if quality else None,
+            "quality_scorers": sorted({name for names in self._judged_by.values() for name in names}),
             "figures": self._family(figures),
-            "by_label": self._family([Figure(label, _quality, includes=_has_label(label)) for label in labels]),
-            "by_tag": self._family([Figure(tag, _quality, includes=_has_tag(tag)) for tag in tags]),
+            "by_label": self._family([Figure(label, self._quality, includes=_has_label(label)) for label in labels]),
+            "by_tag": self._family([Figure(tag, self._quality, includes=_has_tag(tag)) for tag in tags]),
             "better": self._changed(1),
             "worse": self._changed(-1),
         }
 
     def quality(self) -> _FigureDifference | None:
         """Compare the quality; None where no case was judged in both runs."""
-        return self._difference_of(Figure("quality", _quality))
+        return self._difference_of(Figure("quality", self._quality))
 
     def _family(self, figures: Sequence[Figure]) -> list[dict[str, Any]]:
         differences = [
@@ -142,16 +164,31 @@ class Pair:
         values = [(answer.case, figure.value(answer)) for answer in answers if figure.includes(answer)]
         return mean_by_case([(case, value) for case, value in values if value is not None])
 
+    def _shared_scorers(self) -> dict[int, frozenset[str]]:
+        """Return, for each case, the scorers that judged every one of its answers in both runs."""
+        names = frozenset(self._weights)
+        by_run = []
+        for answers in (self._baseline, self._candidate):
+            scorers: dict[int, frozenset[str]] = {}
+            for answer in answers:
+                scorers[answer.case] = scorers.get(answer.case, names) & answer.scores.keys()
+            by_run.append(scorers)
+        first, second = by_run
+        return {case: first[case] & second[case] for case in first.keys() & second.keys()}
+
+    def _quality(self, answer: Answer) -> float | None:
+        names = self._judged_by.get(answer.case)
+        if not names:
+            return None
+        total = sum(self._weights[name] for name in names)
+        return sum(self._weights[name] * float(answer.scores[name]["value"]) for name in names) / total
+
     def _changed(self, sign: int) -> list[dict[str, Any]]:
-        figure = Figure("quality", _quality)
+        figure = Figure("quality", self._quality)
         a, b = self._means(figure, self._baseline), self._means(figure, self._candidate)
         moved = [(b[case] - a[case], case) for case in a.keys() & b.keys() if (b[case] - a[case]) * sign > 0]
         moved.sort(key=lambda change: (-abs(change[0]), change[1]))
         return [{"case": case, "baseline": a[case], "candidate": b[case]} for _, case in moved[:MAX_CHANGED_CASES]]
-
-
-def _quality(answer: Answer) -> float | None:
-    return answer.quality
 
 
 def _latency(answer: Answer) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 from evaluations.comparisons.lifecycle import DEFAULT_MARGIN
 from evaluations.models import Run
 from evaluations.runs.summaries import read_answers
-from evaluations.scorers.specs import Spec
+from evaluations.scorers.specs import Spec, shared_weights
 from evaluations.statistics import contrasts
 from evaluations.statistics.metrics import Answer
 
@@ -24,7 +24,8 @@ def aggregate_folds(
         [answer for place, pair in enumerate(folds) for answer in _answers(pair[index], place, len(folds))]
         for index in (0, 1)
     )
-    return contrasts.Pair(baseline, candidate, margin=DEFAULT_MARGIN, seed=seed).report(specs)
+    weights = shared_weights(specs, specs)
+    return contrasts.Pair(baseline, candidate, weights=weights, margin=DEFAULT_MARGIN, seed=seed).report(specs)
 
 
 def _answers(run: Run | None, place: int, folds: int) -> Iterator[Answer]:
