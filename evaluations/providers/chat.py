@@ -3,13 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from registry.content.content_hash import canonical_bytes
 
-MILLION = Decimal(1_000_000)
 # Members of a version's model settings that are not parameters: the model's name is sent separately.
 NOT_SENT = frozenset({"name"})
 
@@ -71,6 +69,8 @@ class Completion:
     request_id: str = ""
     # The model that answered, by the provider: a dated name, where the request has an alias.
     model: str = ""
+    # What the model thought aloud, where the provider tells it: no part of the answer.
+    thinking: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,27 +81,6 @@ def storable(text: str) -> str:
     if text.isprintable():
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-@dataclass(frozen=True)
-class Price:
-    """US dollars for a million tokens."""
-
-    input: Decimal
-    cached_input: Decimal
-    output: Decimal
-
-    def of(self, tokens_in: int, tokens_cached: int, tokens_out: int) -> Decimal:
-        """Compute the cost of a call: `tokens_in` includes `tokens_cached`, which cost less."""
-        fresh = max(0, tokens_in - tokens_cached)
-        return (fresh * self.input + tokens_cached * self.cached_input + tokens_out * self.output) / MILLION
-
-    def as_dict(self) -> dict[str, str]:
-        return {"input": str(self.input), "cached_input": str(self.cached_input), "output": str(self.output)}
-
-    @classmethod
-    def read(cls, stored: Mapping[str, str] | None) -> "Price | None":
-        return cls(**{name: Decimal(value) for name, value in stored.items()}) if stored else None
 
 
 @dataclass(frozen=True)

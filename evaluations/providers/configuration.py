@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -15,9 +15,10 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.references import is_prompt_name, quoted
 from evaluations.models import Capability, ModelPrice, Provider, ProviderModel
-from evaluations.providers.chat import CallError, ChatRequest, Endpoint, Price
+from evaluations.providers.chat import CallError, ChatRequest, Endpoint
 from evaluations.providers.list_prices import SOURCE, list_price
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.prices import Price
 from infra import encryption
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -209,9 +210,11 @@ def check_connection(provider: Provider, model: str = "") -> Provider:
     """Ask a provider for its models, and one of them for a word; save the outcome and the models."""
     passed, outcome = False, ""
     try:
-        listed, outcome = asyncio.run(_try_calls(provider, model))
-        _save_models(provider, listed)
-        passed = True
+        attempt = asyncio.run(_try_calls(provider, model))
+        # What the provider lists is known also where the model did not answer.
+        if attempt.models is not None:
+            _save_models(provider, attempt.models)
+        passed, outcome = attempt.passed, attempt.summary
     except CallError as error:
         outcome = f"{error.detail} ({error.code})"
     except Problem as problem:
@@ -221,20 +224,39 @@ def check_connection(provider: Provider, model: str = "") -> Provider:
     return provider
 
 
-async def _try_calls(provider: Provider, model: str) -> tuple[list[dict[str, Any]], str]:
+@dataclass(frozen=True)
+class _Attempt:
+    """What asking a provider brought; `models` is None where it lists none."""
+
+    models: list[dict[str, Any]] | None
+    passed: bool
+    summary: str
+
+
+async def _try_calls(provider: Provider, model: str) -> _Attempt:
     # Imported here: only workers make calls, and a web process should not load the client's 60 MB.
     from evaluations.providers.protocols import open_chat  # noqa: PLC0415
 
     reached = endpoint(provider)
     short = replace(reached, timeout_seconds=min(reached.timeout_seconds, TEST_SECONDS), connections=1)
     async with open_chat(short, destinations()) as chat:
-        listed = await chat.models()
-        summary = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."
+        listed, summary = None, "It lists no models."
+        try:
+            listed = await chat.models()
+            summary = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."
+        except CallError as error:
+            # Servers that only chat answer 404 to GET /models.
+            if error.code != "call.unknown_model" or not model:
+                raise
         if not model:
-            return listed, summary
+            return _Attempt(listed, passed=True, summary=summary)
         request = ChatRequest(model, [{"role": "user", "content": "Say hello."}], {"max_tokens": TEST_TOKENS})
-        answer = await chat.complete(request)
-    return listed, f"{summary} {model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}"
+        try:
+            answer = await chat.complete(request)
+        except CallError as error:
+            return _Attempt(listed, passed=False, summary=f"{summary} {model}: {error.detail} ({error.code})")
+    spoken = f"{model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}"
+    return _Attempt(listed, passed=True, summary=f"{summary} {spoken}")
 
 
 @transaction.atomic

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from evaluations.providers.chat import Price
+from evaluations.providers.prices import Price
 
 MILLION = 1_000_000
 SOURCE = "genai-prices"

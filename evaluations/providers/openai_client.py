@@ -14,6 +14,7 @@ import openai
 import orjson
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
+from evaluations.providers.answer_shapes import NO_CREDIT, error_in_answer
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
 from evaluations.providers.guarded_resolver import GuardedResolver
 from evaluations.providers.outbound import Destinations
@@ -28,7 +29,6 @@ MAX_ANSWER_CHARACTERS = 2_000_000
 # For any answer's body, files of results included; far less for one that is compressed although that was not requested.
 MAX_BODY_BYTES = 32_000_000
 MAX_PACKED_BYTES = 1_000_000
-NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
 @asynccontextmanager
@@ -123,6 +123,9 @@ def translate_error(error: Exception) -> CallError:
         return _unreachable_error(f"The provider cannot be reached: {cause}")
     if isinstance(error, openai.APIStatusError):
         return _status_error(error)
+    if isinstance(error, openai.APIError):
+        # An error in the midst of a stream that began with a 200.
+        return error_in_answer(error.body or str(error))
     if isinstance(error, ValueError | TypeError | AttributeError | openai.OpenAIError):
         return garbled_error(f"The answer cannot be read: {error}")
     if isinstance(error, OSError | httpx2.HTTPError | aiohttp.ClientError):
@@ -142,7 +145,7 @@ def _status_error(error: openai.APIStatusError) -> CallError:
     def failure(name: str, remedy: Remedy, retry_after: float | None = None) -> CallError:
         return CallError(name, detail, remedy, retry_after, request_id)
 
-    if code in NO_CREDIT or error.type in NO_CREDIT:
+    if status == 402 or code in NO_CREDIT or error.type in NO_CREDIT:
         return failure("call.no_credit", Remedy.CONFIGURE)
     if status == 429:
         return failure("call.rate_limited", Remedy.RETRY, asked_pause_seconds(error.response.headers))

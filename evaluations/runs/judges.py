@@ -10,8 +10,9 @@ from typing import Any, Self
 from evaluations.models import ProviderModel, Run
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits
-from evaluations.providers.chat import CallError, Price, Remedy, build_request
+from evaluations.providers.chat import CallError, Remedy, build_request
 from evaluations.providers.concurrency import Caller
+from evaluations.providers.prices import Price
 from evaluations.providers.protocols import open_chat
 from evaluations.runs import planning
 from evaluations.runs.requests import as_chat

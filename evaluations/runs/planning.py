@@ -15,7 +15,7 @@ from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Case, DatasetVersion, ProviderModel, Result, Split
 from evaluations.providers import configuration as providers
-from evaluations.providers.chat import Price
+from evaluations.providers.prices import Price
 from evaluations.scorers import judge
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample

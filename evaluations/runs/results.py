@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from evaluations.data_quality import reports
 from evaluations.models import CachedAnswer, Result, Run
-from evaluations.providers.chat import CallError, Completion, Price
+from evaluations.providers.chat import CallError, Completion
+from evaluations.providers.prices import Price
 from evaluations.runs.batches import NewResult
 from evaluations.runs.requests import PendingCall
 from evaluations.scorers import specs as scoring

@@ -16,7 +16,7 @@ from core.errors import Fault, Problem
 from core.references import DEFAULT_ENVIRONMENT, parse_reference
 from evaluations.models import ProviderModel
 from evaluations.providers import configuration as providers
-from evaluations.providers.chat import Price
+from evaluations.providers.prices import Price
 from inference.calls.usage_stats import BINS_PER_DOUBLING, UsageStats, sum_usage
 from inference.models import Call, CallDay
 from registry.accounts.permissions import Actor, Right

@@ -8,7 +8,15 @@ from typing import Any
 
 import httpx2
 import openai
+import orjson
 
+from evaluations.providers.answer_shapes import (
+    StreamedToolCalls,
+    error_in_answer,
+    read_content,
+    read_count,
+    split_thinking,
+)
 from evaluations.providers.base import ChatProtocol
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.providers.openai_client import (
@@ -61,9 +69,7 @@ class OpenAIChat:
         started = time.perf_counter()
         streamed = _StreamedAnswer()
         try:
-            chunks = await self._client.chat.completions.create(
-                **request.body(), stream=True, stream_options={"include_usage": True}
-            )
+            chunks = await self._open_stream(request.body())
             async for chunk in chunks:
                 if piece := streamed.add(chunk):
                     yield piece
@@ -73,11 +79,21 @@ class OpenAIChat:
             raise translate_error(error) from error
         yield streamed.completion((time.perf_counter() - started) * 1000)
 
+    async def _open_stream(self, body: dict[str, Any]) -> Any:
+        """Open a stream that tells the tokens at its end; from a server that refuses to be asked for them, without."""
+        create = self._client.chat.completions.create
+        try:
+            return await create(**body, stream=True, stream_options={"include_usage": True})
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if "stream_options" not in str(error):
+                raise
+        return await create(**body, stream=True)
+
     async def models(self) -> list[dict[str, Any]]:
         """List the server's models: `{"name": ..., "shutdown_date": ... or None}`."""
         try:
             raw = await self._client.models.with_raw_response.list()
-            listed = read_object(raw.text).get("data")
+            listed = _read_models(raw.text)
         except CallError:
             raise
         except Exception as error:
@@ -91,13 +107,18 @@ class OpenAIChat:
         ]
 
 
+def _read_models(text: str) -> Any:
+    """Return the list of models: OpenAI's `data`, or the bare list that some servers answer with."""
+    return orjson.loads(text) if text.lstrip().startswith("[") else read_object(text).get("data")
+
+
 class _StreamedAnswer:
     """A streamed answer, put together from its pieces."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._refusals: list[str] = []
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._calls = StreamedToolCalls()
         self._size = 0
         self._finish = ""
         self._usage: Any = None
@@ -107,24 +128,23 @@ class _StreamedAnswer:
         """Add a chunk and return its text. A chunk may have any shape at all."""
         self._model, self._id = str(getattr(chunk, "model", "") or ""), str(getattr(chunk, "id", "") or "")
         self._usage = getattr(chunk, "usage", None) or self._usage
+        if error := getattr(chunk, "error", None):
+            raise error_in_answer(error)
         choices = getattr(chunk, "choices", None)
         if not isinstance(choices, list) or not choices:
             return ""
         self._finish = str(getattr(choices[0], "finish_reason", None) or self._finish)
+        if (error := getattr(choices[0], "error", None)) or self._finish == "error":
+            raise error_in_answer(error or "the provider ended it so")
         delta = getattr(choices[0], "delta", None)
         for call in getattr(delta, "tool_calls", None) or ():
             function = getattr(call, "function", None)
-            collected = self._calls.setdefault(int(call.index or 0), {"name": "", "arguments": ""})
-            name, arguments = (str(getattr(function, member, None) or "") for member in ("name", "arguments"))
-            collected["name"] += name
-            collected["arguments"] += arguments
-            self._grow(len(name) + len(arguments))
+            name, arguments = (getattr(function, member, None) for member in ("name", "arguments"))
+            self._grow(self._calls.add(getattr(call, "index", None), getattr(call, "id", None), name, arguments))
         if refusal := getattr(delta, "refusal", None):
             self._refusals.append(str(refusal))
             self._grow(len(str(refusal)))
-        piece = getattr(delta, "content", None)
-        if not isinstance(piece, str):
-            return ""
+        piece = read_content(getattr(delta, "content", None), streamed=True).text
         self._texts.append(piece)
         self._grow(len(piece))
         return piece
@@ -137,15 +157,14 @@ class _StreamedAnswer:
     def completion(self, latency: float) -> Completion:
         if not (self._texts or self._calls or self._refusals or self._finish):
             raise garbled_error("The stream ended without an answer.")
-        usage = self._usage.to_dict() if self._usage is not None else {}
+        usage = self._usage.to_dict() if hasattr(self._usage, "to_dict") else {}
+        answer = split_thinking("".join(self._texts))
         return Completion(
-            text=storable("".join(self._texts)),
+            text=storable(answer.text),
+            thinking=storable(answer.thinking),
             refusal=storable("".join(self._refusals)),
             finish_reason=storable(self._finish)[:30],
-            tool_calls=[
-                {name: storable(value) for name, value in self._calls[place].items()} for place in sorted(self._calls)
-            ]
-            or None,
+            tool_calls=self._calls.as_list() or None,
             latency_ms=latency,
             request_id=self._id[:100],
             model=self._model,
@@ -161,22 +180,24 @@ def read_completion(text: str, latency_ms: float, request_id: str) -> Completion
     choices = document.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
+    if error := document.get("error") or (first.get("error") if isinstance(first, dict) else None):
+        raise error_in_answer(error, request_id)
     if not isinstance(first, dict) or not isinstance(message, dict):
-        if isinstance(document.get("error"), dict):
-            raise garbled_error(f"Answered 200 with an error: {document['error'].get('message')!s}", request_id)
         raise garbled_error("The answer has no choices.", request_id)
-    content, refusal = message.get("content"), message.get("refusal")
-    calls = message.get("tool_calls")
-    if not isinstance(content, str) and not refusal and not calls:
-        if content is not None:
-            raise garbled_error("The answer's content is not text.", request_id)
-        if first.get("finish_reason") == "content_filter":
-            raise CallError("call.filtered", "The provider's content filter withheld the answer.", Remedy.GIVE_UP)
+    finish_reason = str(first.get("finish_reason") or "")
+    if finish_reason == "error":
+        raise error_in_answer("the provider ended it so", request_id)
+    answer = read_content(message.get("content"), request_id)
+    refusal, calls = message.get("refusal") or answer.refusal, _read_tool_calls(message.get("tool_calls"))
+    if not answer.text and not refusal and not calls and finish_reason == "content_filter":
+        raise CallError("call.filtered", "The provider's content filter withheld the answer.", Remedy.GIVE_UP)
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
     return Completion(
-        text=storable(content) if isinstance(content, str) else "",
+        text=storable(answer.text),
+        thinking=storable(answer.thinking or (reasoning if isinstance(reasoning, str) else "")),
         refusal=storable(str(refusal or "")),
-        finish_reason=storable(str(first.get("finish_reason") or ""))[:30],
-        tool_calls=_read_tool_calls(calls),
+        finish_reason=storable(finish_reason)[:30],
+        tool_calls=calls,
         latency_ms=latency_ms,
         request_id=storable(request_id or str(document.get("id") or ""))[:100],
         model=storable(str(document.get("model") or "")),
@@ -206,7 +227,7 @@ def _read_usage(usage: Any) -> dict[str, int]:
         "tokens_cached": cached,
         "tokens_out": usage.get("completion_tokens"),
     }
-    return {name: value if isinstance(value, int) and 0 <= value < 2**31 else 0 for name, value in counts.items()}
+    return {name: read_count(value) for name, value in counts.items()}
 
 
 PROTOCOL = ChatProtocol("Chat Completions (OpenAI and compatible servers)", open_chat)

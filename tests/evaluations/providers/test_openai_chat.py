@@ -115,7 +115,7 @@ def test_nobody_listens():
     "body",
     [
         *("", "null", "[]", '{"choices": null}', '{"choices": [null]}', '{"choices": [{"message": "x"}]}'),
-        *('{"choices": [{"message": {"content": 7}}]}', '{"error": {"message": "no"}}', "<html>", '{"choices": [{}]}'),
+        *('{"error": {"message": "no"}}', "<html>", '{"choices": [{}]}'),
     ],
 )
 def test_odd_bodies_are_garbled(body: str):
