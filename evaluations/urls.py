@@ -83,6 +83,7 @@ urlpatterns = [
     path(f"{PROVIDER}/prices/", providers.model_price, name="model-price"),
     path(f"{P}/settings/gates/", gates.gate_list, name="gate-list"),
     path(f"{P}/settings/gates/<int:key>/remove/", gates.gate_remove, name="gate-remove"),
+    path(f"{P}/settings/gates/<int:key>/cases/", gates.gate_use_cases, name="gate-use-cases"),
     path(f"{P}/settings/slas/", gates.slas_set, name="slas-set"),
     path(f"{P}/gates/evidence/<int:key>/", gates.evidence_panel, name="evidence-panel"),
 ]

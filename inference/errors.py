@@ -7,6 +7,8 @@ declare(
         # Strategy
         "config.invalid": Kind(400, "The inference config has faults"),
         "config.not_found": Kind(404, "There is no such inference config"),
+        "config.no_follower": Kind(409, "Nobody stands behind what the config follows"),
+        "config.not_live": Kind(409, "What the config would pin is not live"),
         # Live calls
         "observation.invalid": Kind(400, "The observations have faults"),
         "monitor.not_found": Kind(404, "There is no such monitor"),

@@ -59,7 +59,9 @@ def seed(credentials_file: Path) -> bool:
     demo = projects.create_project(slug=PROJECT, name="Demo")
     projects.create_project(slug=OTHER_PROJECT, name="Elsewhere")
     passwords = {name: _create_user(name, demo_user) for name, demo_user in USERS.items()}
-    _, token = api_keys.issue(actor_for_command_line(demo), name="demo", scopes=["read", "write"])
+    editor = User.objects.get(username="editor")
+    scopes = ["read", "write"]
+    _, token = api_keys.issue(actor_for_command_line(demo), name="demo", scopes=scopes, owner=editor)
     _create_history(demo)
     # Before the commit: users whose passwords nobody has would be worse than an unused file.
     write_private_json(credentials_file, asdict(Credentials(passwords, token)))

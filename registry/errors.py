@@ -58,6 +58,7 @@ declare(
         "environment.invalid_name": Kind(400, "This cannot be an environment's name"),
         "environment.name_taken": Kind(409, "An environment with this name exists"),
         "environment.in_use": Kind(409, "The environment has releases or open promotions"),
+        "check.measured": Kind(409, "A gate measures this check itself"),
         "promotion.not_found": Kind(404, "There is no such promotion"),
         "promotion.already_open": Kind(409, "This version is already proposed for this environment"),
         "promotion.already_live": Kind(409, "This version is live there already"),

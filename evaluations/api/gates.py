@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from evaluations.api.serializers import gates as serializers
 from evaluations.comparisons import gates, slas
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Gate, GateRun
 from infra.serializer_fields import EmptyInput
 from registry.accounts.permissions import Right
@@ -46,6 +47,24 @@ class GateRemove(ProjectView):
         """Remove a gate, and the check that it required. What it measured stays."""
         gates.remove(self.actor, gates.get_gate(self.actor.project, key))
         return Response(status=204)
+
+
+class GateCases(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(
+        operation_id="gates_use_cases",
+        request=serializers.GateCasesInput,
+        responses={201: serializers.GateSerializer},
+    )
+    def post(self, request: Request, key: int) -> Response:
+        """Measure on another version of the cases: another gate replaces this one, and approvals so far become void."""
+        body = serializers.GateCasesInput.read(request)
+        gate = gates.get_gate(self.actor.project, key)
+        dataset_version = datasets.get_version(self.actor.project, gate.dataset.name, body["version"])
+        replacement = gates.use_cases(self.actor, gate, dataset_version)
+        document = dict(serializers.GateSerializer(gates.get_gate(self.actor.project, replacement.pk)).data)
+        return Response(document, status=201)
 
 
 class GateRuns(ProjectListView[GateRun]):

@@ -77,6 +77,7 @@ urlpatterns = [
     path("sweeps/estimate", sweeps.SweepEstimate.as_view()),
     path("gates", gates.GateList.as_view()),
     path("gates/<int:key>/remove", gates.GateRemove.as_view()),
+    path("gates/<int:key>/cases", gates.GateCases.as_view()),
     path("gates/<int:key>/runs", gates.GateRuns.as_view()),
     path("slas", gates.SLAView.as_view()),
     path("imports", prompt_imports.PromptImport.as_view()),

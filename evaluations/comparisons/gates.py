@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Fault, Problem
@@ -89,6 +89,10 @@ def create(
     if name in environment.required_checks:
         # Also a check of an outside CI: removing the gate would remove the requirement.
         raise Problem("gate.name_taken", f"{environment.name} requires a check {quoted(name)} already.")
+    others = Environment.objects.filter(project=actor.project, required_checks__contains=[name])
+    if others.exclude(measured_checks__contains=[name]).exists():
+        # There it comes from outside, and could no longer be recorded.
+        raise Problem("gate.name_taken", f"Another environment requires a check {quoted(name)} from outside.")
     if min_quality is None and not not_worse and not keeps_slas:
         raise Problem("gate.asks_nothing", "This gate has no condition: choose at least one.")
     specs = planning.pin_scorers(actor.project, scoring.read_specs(scorers), model)
@@ -100,6 +104,7 @@ def create(
                 name=name,
                 prompts=prompts.strip(),
                 dataset=dataset_version.dataset,
+                dataset_version=dataset_version,
                 split=split,
                 model=model,
                 scorers=[spec.as_dict() for spec in specs],
@@ -114,8 +119,34 @@ def create(
     except IntegrityError:
         raise Problem("gate.name_taken", f"{environment.name} has a gate {quoted(name)} already.") from None
     audit.record(actor, "gate.created", gate, after={"environment": environment.name, "scorers": gate.scorers})
+    environments.set_measured(locked, [*locked.measured_checks, name])
     _require_check(actor, locked, [*locked.required_checks, name])
+    _forget_older_results(gate)
     return gate
+
+
+def _forget_older_results(gate: Gate) -> None:
+    """Say of everything that waits that it is not measured yet: a gate of the same name, on other cases, may have let
+    it pass."""
+    waiting = Promotion.objects.filter(environment=gate.environment, status__in=UNDECIDED)
+    for promotion in waiting.select_related("version__prompt"):
+        if approvals.newest_checks(promotion.version, gate.environment, [gate.name])[gate.name]:
+            _write_check(gate, promotion.version, passed=False, summary=f"{MEASURING} on {gate.dataset_version}.")
+
+
+@transaction.atomic
+def use_cases(actor: Actor, gate: Gate, dataset_version: DatasetVersion) -> Gate:
+    """Measure on another version of the gate's cases. That changes what the environment requires, so an admin does it,
+    approvals so far become void, and another gate with the same settings replaces this one."""
+    actor.require(Right.ADMINISTER)
+    if dataset_version.dataset_id != gate.dataset_id:
+        sentence = f"The gate is on {gate.dataset.name}; for other cases make another gate."
+        raise Problem("request.invalid", sentence, faults=[Fault("/dataset", "choice", sentence)])
+    remove(actor, gate)
+    kept_settings = ("name", "prompts", "split", "scorers", "repetitions", "min_quality", "not_worse", "margin")
+    settings = {member: getattr(gate, member) for member in (*kept_settings, "keeps_slas", "budget_usd")}
+    environment = environments.get_environment(actor.project, gate.environment.name)
+    return create(actor, environment, dataset_version=dataset_version, model=gate.model, **settings)
 
 
 @transaction.atomic
@@ -126,6 +157,7 @@ def remove(actor: Actor, gate: Gate) -> None:
         raise Problem("gate.not_found", "This gate is removed already.")
     environment = environments.lock(gate.environment)
     audit.record(actor, "gate.removed", gate)
+    environments.set_measured(environment, [check for check in environment.measured_checks if check != gate.name])
     _require_check(actor, environment, [check for check in environment.required_checks if check != gate.name])
 
 
@@ -137,7 +169,14 @@ def _require_check(actor: Actor, environment: Environment, names: Sequence[str])
 def active_gates(project: Project) -> QuerySet[Gate]:
     """Return the gates that are not removed, by environment."""
     rows = Gate.objects.filter(environment__project=project, removed_at=None)
-    return rows.select_related("environment", "dataset", "model__provider").order_by("environment__position", "name")
+    return rows.select_related("environment", "dataset__head", "dataset_version__dataset", "model__provider").order_by(
+        "environment__position", "name"
+    )
+
+
+def _with_related(rows: QuerySet[Gate]) -> QuerySet[Gate]:
+    related = ("environment", "dataset__head", "dataset_version__dataset", "model__provider")
+    return rows.select_related(*related).order_by("environment__position", "name")
 
 
 def get_gate(project: Project, number: int) -> Gate:
@@ -174,17 +213,13 @@ def _actor(gate: Gate) -> Actor:
 
 
 def _begin_gate_run(gate: Gate, version: PromptVersion) -> list[Run]:
-    """Start to measure a version for a gate, unless it is measured on the newest cases already."""
-    project = gate.environment.project
+    """Start to measure a version for a gate, unless it is measured already."""
     if not is_for(gate, version.prompt.name):
-        newest = approvals.newest_checks(project.pk, version.content_hash, [gate.name])[gate.name]
+        newest = approvals.newest_checks(version, gate.environment, [gate.name])[gate.name]
         if newest is None:
             _write_check(gate, version, passed=True, summary="This gate is not for this prompt.")
         return []
-    dataset_version = gate.dataset.head
-    if dataset_version is None:
-        return []
-    dataset_version.dataset = gate.dataset
+    dataset_version = gate.dataset_version
     rows = GateRun.objects.filter(gate=gate, version=version)
     if rows.filter(state=GateState.RUNNING).exists():
         return []
@@ -198,7 +233,7 @@ def _begin_gate_run(gate: Gate, version: PromptVersion) -> list[Run]:
     except Problem as problem:
         summary = f"Cannot be measured: {problem.detail}"[:1_000]
         # It is tried every few seconds; the check says once what the problem is.
-        newest = approvals.newest_checks(project.pk, version.content_hash, [gate.name])[gate.name]
+        newest = approvals.newest_checks(version, gate.environment, [gate.name])[gate.name]
         if newest is None or newest.summary != summary:
             _write_check(gate, version, passed=False, summary=summary)
             logger.warning("gate.not_begun gate=%s version=%s %s", gate.pk, version.pk, problem.detail)
@@ -232,7 +267,7 @@ def _start_runs(
     GateRun.objects.create(
         gate=gate, version=version, dataset_version=dataset_version, run=candidate, baseline=baseline
     )
-    # Also where an older check passed: it was measured on other cases, and no longer counts.
+    # Also where an older check passed: it was compared with another live version, and no longer counts.
     summary = f"{MEASURING} on {dataset_version}, in run {candidate.pk}."
     _write_check(gate, version, passed=False, summary=summary)
     return [candidate, *([baseline] if baseline else [])]
@@ -260,7 +295,9 @@ def _run_settings(gate: Gate, version: PromptVersion, dataset_version: DatasetVe
 
 def _write_check(gate: Gate, version: PromptVersion, *, passed: bool, summary: str) -> Any:
     status = CheckStatus.PASSED if passed else CheckStatus.FAILED
-    return checks.record(_actor(gate), version, name=gate.name, status=status, summary=summary[:1_000])
+    return checks.record(
+        _actor(gate), version, name=gate.name, status=status, summary=summary[:1_000], measured_for=gate.environment
+    )
 
 
 def unsettled_gate_runs() -> QuerySet[GateRun]:
@@ -341,9 +378,16 @@ def _compare_with_live(gate: Gate, candidate: Run, baseline: Run) -> tuple[Compa
 
 
 def gate_evidence(promotion: Promotion) -> list[tuple[Gate, GateRun | None]]:
-    """Return the gates of a promotion's environment with the newest gate run of its version."""
+    """Return the gates of a promotion's environment with the newest gate run of its version: of a decided one, as they
+    were at the decision."""
     gates = active_gates(promotion.environment.project).filter(environment=promotion.environment)
-    rows = GateRun.objects.filter(gate__in=gates, version=promotion.version).order_by("id")
+    rows = GateRun.objects.filter(version=promotion.version)
+    if promotion.decided_at is not None:
+        existed = Q(removed_at=None) | Q(removed_at__gt=promotion.decided_at)
+        rules = Gate.objects.filter(existed, environment=promotion.environment, created_at__lte=promotion.decided_at)
+        gates = _with_related(rules)
+        rows = rows.filter(created_at__lte=promotion.decided_at)
+    rows = rows.filter(gate__in=gates).order_by("id")
     newest = {row.gate_id: row for row in rows.select_related("run", "baseline", "comparison")}
     return [(gate, newest.get(gate.pk)) for gate in gates if is_for(gate, promotion.version.prompt.name)]
 

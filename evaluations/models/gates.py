@@ -45,6 +45,8 @@ class Gate(models.Model):
     # Prompts that it is for: a name, or the start of names ("support."); empty for all.
     prompts = models.CharField(max_length=200, blank=True)
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="gates")
+    # Its cases: changing them is a change of the rules, so another version needs an admin.
+    dataset_version = models.ForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="+")
     split = models.CharField(max_length=10, default="test")
     model = models.ForeignKey(ProviderModel, on_delete=models.PROTECT, related_name="gates")
     scorers = models.JSONField()

@@ -7,6 +7,7 @@ from django.shortcuts import render
 
 from core.errors import Fault, Problem
 from evaluations.comparisons import gates, slas
+from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Split
 from evaluations.statistics import slas as sla_statistics
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of
@@ -79,6 +80,16 @@ def gate_remove(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     gate = gates.get_gate(actor.project, key)
     gates.remove(actor, gate)
     return done(request, f"Gate {gate.name} removed", page_url("evaluations:gate-list", actor))
+
+
+@in_project
+@only_post
+def gate_use_cases(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    gate = gates.get_gate(actor.project, key)
+    version = datasets.get_version(actor.project, gate.dataset.name, request.POST.get("version", "")[:100] or "latest")
+    gates.use_cases(actor, gate, version)
+    sentence = f"Gate {gate.name} measures on {version} now; approvals so far are void"
+    return done(request, sentence, page_url("evaluations:gate-list", actor))
 
 
 @in_project

@@ -241,7 +241,11 @@ def publish(actor: Actor, model: TunedModel, environment: Environment, *, reason
         actor, source.prompt, content={**content, "model": settings}, message=message, parent=source.number
     ).version
     version.prompt = source.prompt
-    promotion = workflow.request(actor, source.prompt, version, environment, reason=reason or message)
+    # Who wrote the short prompt stands behind it, whoever publishes.
+    copied = (model.job.training_set.prompt,)
+    promotion = workflow.request(
+        actor, source.prompt, version, environment, reason=reason or message, derived_from=copied
+    )
     TunedModel.objects.filter(pk=model.pk).update(published=version, promotion=promotion)
     audit.record(actor, "finetune.published", model, after={"version": str(version), "environment": environment.name})
     return get_tuned_model(model.project, model.pk)

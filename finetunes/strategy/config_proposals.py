@@ -103,18 +103,19 @@ def record_for_strategy(
 
 def propose_changes(environment_name: str) -> list[Promotion]:
     """Recommend again for every config that follows a prompt, and open a promotion where the recommendation has enough
-    confidence and differs from what is live. Beat calls it once a day; safe to repeat."""
+    confidence and differs from what is live: for whoever set it to follow, of prompts that are live themselves. Beat
+    calls it once a day; safe to repeat."""
     promotions = []
     for config in configs.configs_with_related().filter(follows__isnull=False):
         environment = Environment.objects.filter(project=config.project, name=environment_name).first()
         if environment is None or config.follows is None:
             continue
-        actor = replace(permissions.actor_for_command_line(config.project), name="strategy")
         config.follows.project = config.project
         try:
-            promotion = _propose_if_changed(actor, config, environment)
+            promotion = _propose_if_changed(configs.follower_of(config), config, environment)
         except Problem as problem:
-            audit.record(actor, "config.not_proposed", config, after={"why": problem.detail[:500]})
+            strategy = replace(permissions.actor_for_command_line(config.project), name="strategy")
+            audit.record(strategy, "config.not_proposed", config, after={"why": problem.detail[:500]})
             continue
         promotions += [promotion] if promotion else []
     return promotions
@@ -130,11 +131,11 @@ def _propose_if_changed(actor: Actor, config: InferenceConfig, environment: Envi
         return None
     # A shorter prompt has to be written by a user; the config keeps the old one until then.
     uses_retrieval = evidence.is_flag_set(draft.inputs, "dynamic_knowledge")
-    if (
-        record_to_propose(config, environment, draft.prompt_evidence.version, strategy, uses_retrieval=uses_retrieval)
-        is None
-    ):
+    version = draft.prompt_evidence.version
+    record = record_to_propose(config, environment, version, strategy, uses_retrieval=uses_retrieval)
+    if record is None:
         return None
+    configs.require_live(record, environment)
     recommendation = recommendations.recommend(actor, prompt=followed, environment=environment.name)
     return propose_from(
         actor, config, recommendations.get_recommendation(config.project, recommendation.pk), environment

@@ -126,11 +126,16 @@ class InferenceConfigSerializer(serializers.Serializer[Any]):
 class InferenceConfigSummarySerializer(serializers.ModelSerializer[InferenceConfig]):
     holder = serializers.CharField()
     follows = serializers.CharField(allow_null=True, help_text="The prompt whose recommendations it follows.")
+    follower = serializers.SerializerMethodField()
     versions = serializers.IntegerField(source="holder.head.number", allow_null=True, default=None)
 
     class Meta:
         model = InferenceConfig
-        fields = ["task", "holder", "versions", "follows", "by_name", "created_at"]
+        fields = ["task", "holder", "versions", "follows", "follower", "by_name", "created_at"]
+
+    def get_follower(self, config: InferenceConfig) -> str | None:
+        """Return the user or key for whom the recommendation is followed."""
+        return str(config.follower or config.follower_key) if config.follower or config.follower_key else None
 
 
 class InferenceConfigProposalInput(Input):

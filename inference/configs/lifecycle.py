@@ -14,7 +14,7 @@ from core.references import parse_reference
 from inference.configs import record as inference
 from inference.configs.record import Record
 from inference.models import InferenceConfig
-from registry.accounts import audit
+from registry.accounts import api_keys, audit, permissions
 from registry.accounts.permissions import Actor, Right
 from registry.models import (
     Environment,
@@ -52,7 +52,9 @@ def get_config(project: Project, task: str) -> InferenceConfig:
 
 def configs_with_related() -> QuerySet[InferenceConfig]:
     """Return configs with their related rows."""
-    return InferenceConfig.objects.select_related("project", "holder__head", "follows").order_by("task")
+    return InferenceConfig.objects.select_related(
+        "project", "holder__head", "follows", "follower", "follower_key__project"
+    ).order_by("task")
 
 
 def commit(actor: Actor, task: str, document: object, *, message: str = "") -> tuple[InferenceConfig, ConfigVersion]:
@@ -119,12 +121,37 @@ def propose(actor: Actor, config: InferenceConfig, environment: Environment, *, 
 
 @transaction.atomic
 def follow(actor: Actor, config: InferenceConfig, prompt: Prompt | None) -> InferenceConfig:
-    """Set the prompt whose recommendations a config follows: a changed recommendation opens a promotion by itself."""
+    """Set the prompt whose recommendations a config follows: a changed recommendation opens a promotion by itself, for
+    the actor, who stands behind it."""
     actor.require(Right.EDIT)
-    InferenceConfig.objects.filter(pk=config.pk).update(follows=prompt)
+    InferenceConfig.objects.filter(pk=config.pk).update(
+        follows=prompt, follower=actor.user if prompt else None, follower_key=actor.key if prompt else None
+    )
     before = {"follows": str(config.follows) if config.follows else None}
     audit.record(actor, "config.follows", config, before=before, after={"follows": str(prompt) if prompt else None})
     return get_config(config.project, config.task)
+
+
+def follower_of(config: InferenceConfig) -> Actor:
+    """Return the actor for whom a config follows a prompt, with the rights of now; a Problem where nobody is left."""
+    if config.follower:
+        return permissions.actor_for_user(config.follower, config.project)
+    if config.follower_key:
+        api_keys.require_usable(config.follower_key)
+        return permissions.actor_for_key(config.follower_key)
+    raise Problem("config.no_follower", f"Nobody stands behind what {config.task} follows; set it again.")
+
+
+def require_live(record: Record, environment: Environment) -> None:
+    """Raise `config.not_live` where a pinned record's prompt is not the version that is live in the environment."""
+    if not record.prompt:
+        return
+    name, _, content_hash = record.prompt.partition("@")
+    releases = Release.objects.filter(environment=environment, prompt__name=name).select_related("version")
+    live = releases.order_by("-number").first()
+    if live is None or live.version.content_hash != content_hash:
+        sentence = f"{record.prompt[:100]} is not live in {environment.name}, and a config there pins what is."
+        raise Problem("config.not_live", sentence)
 
 
 def live_config_version(config: InferenceConfig, environment: Environment) -> ConfigVersion | None:

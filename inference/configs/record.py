@@ -1,6 +1,7 @@
 """The record by which a service asks a model for a task: strategy, model, prompt, limits, format, retrieval. Pure."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ MEMBERS = ("strategy", "model", "prompt", "max_tokens", "temperature", "response
 MAX_TEXT_LENGTH = 200
 MAX_TOKENS = 10_000_000
 # A record is stored as a template without code: what would begin code is refused.
+PINNED = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 TEMPLATE_MARKERS = ("{{", "{%", "{#")
 
 
@@ -123,11 +125,15 @@ def _collection(retrieval: object, faults: list[Fault]) -> str | None:
 
 
 def parse_record(text: str) -> Record:
-    """Read a record as it is stored; raises `config.invalid` where a user committed something else by hand."""
+    """Read a record as it is stored; raises `config.invalid` where a user committed something else by hand: also where
+    its prompt is not pinned to a whole hash, which could mean another text tomorrow than was reviewed."""
     try:
-        return read_record(json.loads(text))
+        record = read_record(json.loads(text))
     except ValueError:
         raise _refusal([Fault("", "json", "It is not JSON.")]) from None
+    if record.prompt and not PINNED.fullmatch(record.prompt):
+        raise _refusal([Fault("/prompt", "pinned", "Its prompt has to be pinned: name@sha256:… with the whole hash.")])
+    return record
 
 
 def _refusal(faults: list[Fault]) -> Problem:

@@ -2,7 +2,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from infra.triggers import frozen_fields
-from registry.models import Project, Prompt
+from registry.models import APIKey, Project, Prompt, User
 
 
 class InferenceConfig(models.Model):
@@ -14,6 +14,9 @@ class InferenceConfig(models.Model):
     holder = models.OneToOneField(Prompt, on_delete=models.PROTECT, related_name="inference_config")
     # The prompt whose recommendations it follows, and whether another answer opens a promotion by itself.
     follows = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="followed_by")
+    # Who set it to follow: the automation acts for them, so they cannot approve what it proposes.
+    follower = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    follower_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
     by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
 

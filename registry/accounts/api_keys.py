@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from core.errors import Problem
+from core.errors import Fault, Problem
+from core.references import quoted
 from registry.accounts import audit, permissions
 from registry.accounts.permissions import Actor, Right
-from registry.models import APIKey, Project, Scope, User
+from registry.models import APIKey, Membership, Project, Scope, User
 
 ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 12
@@ -37,8 +38,9 @@ def issue(
 ) -> tuple[APIKey, str]:
     """Create a key; returns its row and the token, which cannot be read again.
 
-    The key's owner (its creator, unless another user is named) answers for what is done with it: the four-eyes rule
-    counts the owner as the author of what the key commits. A key without an owner belongs to a machine alone.
+    The key's owner is the member who holds it and answers for what is done with it: the four-eyes rule counts the owner
+    as the author of what the key commits, and the key ends with the owner's membership. A key without an owner is a
+    service's; who made it answers for it.
     """
     actor.require(Right.ADMINISTER)
     wanted_scopes = sorted(set(scopes))
@@ -49,6 +51,11 @@ def issue(
         raise Problem("key.invalid", "A key needs a name of 1 to 100 characters.")
     if expires_at is not None and expires_at <= timezone.now():
         raise Problem("key.invalid", "A key cannot expire in the past.")
+    # The lock of who removes a member: no key is issued to somebody who is being removed.
+    Project.objects.select_for_update(no_key=True).get(pk=actor.project.pk)
+    if owner and not Membership.objects.filter(project=actor.project, user=owner, user__is_active=True).exists():
+        sentence = f"{quoted(owner.username)} is not a member, and cannot hold a key."
+        raise Problem("key.invalid", sentence, faults=[Fault("/owner", "choice", sentence)])
     key_id, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
     key = APIKey.objects.create(
         project=actor.project,
@@ -56,10 +63,16 @@ def issue(
         key_id=key_id,
         digest=_digest(secret),
         scopes=wanted_scopes,
-        created_by=owner or actor.user,
+        owner=owner,
+        created_by=actor.user,
         expires_at=expires_at,
     )
-    audit.record(actor, "key.issued", key, after={"scopes": wanted_scopes, "expires_at": str(expires_at or "")})
+    after = {
+        "scopes": wanted_scopes,
+        "expires_at": str(expires_at or ""),
+        "owner": owner.username if owner else None,
+    }
+    audit.record(actor, "key.issued", key, after=after)
     return key, f"cbk_{key_id}_{secret}"
 
 
@@ -69,6 +82,12 @@ def revoke(actor: Actor, key: APIKey) -> None:
     actor.require(Right.ADMINISTER)
     if APIKey.objects.filter(pk=key.pk, project=actor.project, revoked_at=None).update(revoked_at=timezone.now()):
         audit.record(actor, "key.revoked", key)
+
+
+def keys_of(project: Project, owner: User) -> list[APIKey]:
+    """Return the usable keys that somebody holds in a project: those that end with their membership."""
+    rows = APIKey.objects.filter(project=project, owner=owner, revoked_at=None).order_by("name")
+    return [key for key in rows if key.is_usable]
 
 
 def authenticate(token: str) -> APIKey:

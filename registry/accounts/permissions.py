@@ -34,6 +34,8 @@ SCOPE_RIGHTS: dict[Scope, frozenset[Right]] = {
     Scope.WRITE: _EDITOR | {Right.RECORD_CHECKS, Right.OBSERVE},
     Scope.OBSERVE: frozenset({Right.OBSERVE}),
 }
+# What only keys may do.
+MACHINE_RIGHTS = frozenset({Right.RECORD_CHECKS, Right.OBSERVE})
 # Whoever has a shell on the server administers it; approving stays with two users.
 COMMAND_RIGHTS = frozenset(Right) - {Right.APPROVE}
 
@@ -72,8 +74,13 @@ def actor_for_member(membership: Membership, user: User) -> Actor:
 
 
 def actor_for_key(key: APIKey) -> Actor:
-    """Return a usable key's actor in its project."""
+    """Return a usable key's actor in its project. A key that somebody holds gives no right to change things that its
+    owner does not have."""
     rights = frozenset[Right]().union(*(SCOPE_RIGHTS[Scope(scope)] for scope in key.scopes))
+    if key.owner_id is not None:
+        membership = Membership.objects.filter(user=key.owner_id, project=key.project_id, user__is_active=True).first()
+        own_rights = ROLE_RIGHTS[Role(membership.role)] if membership else frozenset[Right]()
+        rights &= own_rights | (MACHINE_RIGHTS if Right.EDIT in own_rights else frozenset({Right.OBSERVE}))
     return Actor(key.project, f"key {key.name} ({key.key_id})", rights, key=key)
 
 
@@ -87,8 +94,3 @@ def actor_for_operator(user: User, project: Project) -> Actor:
     if user.is_superuser and user.is_active:
         return Actor(project, user.username, COMMAND_RIGHTS, user=user)
     return actor_for_user(user, project)
-
-
-def answerable_person(user_id: int | None, key: APIKey | None) -> int | None:
-    """Return the person behind an act: the user, or the owner of the key. The four-eyes rule counts persons."""
-    return user_id if user_id is not None else (key.created_by_id if key else None)

@@ -6,9 +6,9 @@ from django.db import IntegrityError, transaction
 
 from core.errors import Problem
 from core.references import quoted
-from registry.accounts import audit
+from registry.accounts import api_keys, audit
 from registry.accounts.permissions import Actor, Right, actor_for_command_line
-from registry.models import Environment, Membership, Project, Role, User
+from registry.models import APIKey, Environment, Membership, Project, Role, User
 from registry.models.people import PROJECT_SLUG
 
 STARTING_ENVIRONMENTS = (("development", False), ("staging", False), ("production", True))
@@ -47,7 +47,8 @@ def set_member(actor: Actor, *, user: User, role: Role) -> Membership:
 
 
 @transaction.atomic
-def remove_member(actor: Actor, *, user: User) -> None:
+def remove_member(actor: Actor, *, user: User) -> list[APIKey]:
+    """Remove a member; returns the keys that end with the membership, because this member held them."""
     actor.require(Right.ADMINISTER)
     _lock(actor.project)
     membership = Membership.objects.filter(project=actor.project, user=user).first()
@@ -55,8 +56,13 @@ def remove_member(actor: Actor, *, user: User) -> None:
         raise Problem("member.unknown_user", f"{quoted(user.username)} is not a member.")
     if membership.role == Role.ADMIN:
         _keep_an_admin(actor.project, without=user)
+    ended_keys = api_keys.keys_of(actor.project, user)
+    for key in ended_keys:
+        api_keys.revoke(actor, key)
     membership.delete()
-    audit.record(actor, "member.removed", user.username, before={"role": membership.role})
+    after = {"ended_keys": [key.name for key in ended_keys]}
+    audit.record(actor, "member.removed", user.username, before={"role": membership.role}, after=after)
+    return ended_keys
 
 
 def _lock(project: Project) -> None:

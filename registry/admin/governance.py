@@ -13,6 +13,7 @@ from registry.models import (
     AuditEntry,
     Environment,
     Promotion,
+    PromotionContributor,
     Release,
     Review,
     VersionCheck,
@@ -86,6 +87,12 @@ class PromotionAdmin(ReadOnlyAdmin):
     list_filter = ("environment__project", "status")
     list_select_related = ("prompt", "environment", "version__prompt")
     search_fields = ("prompt__name",)
+
+
+@admin.register(PromotionContributor)
+class PromotionContributorAdmin(ReadOnlyAdmin):
+    list_display = ("promotion", "user", "reasons")
+    list_select_related = ("promotion__version__prompt", "promotion__environment", "user")
 
 
 @admin.register(Review)

@@ -85,15 +85,15 @@ class MembershipAdmin(DomainAdmin):
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time
     class Meta:
         model = APIKey
-        fields: ClassVar = ["project", "name", "scopes", "expires_at"]
+        fields: ClassVar = ["project", "name", "scopes", "owner", "expires_at"]
 
 
 @admin.register(APIKey)
 class APIKeyAdmin(DomainAdmin):
     form = KeyForm
-    list_display = ("name", "project", "key_id", "scopes", "expires_at", "revoked_at", "last_used_at")
+    list_display = ("name", "project", "key_id", "scopes", "owner", "expires_at", "revoked_at", "last_used_at")
     list_filter = ("project",)
-    list_select_related = ("project",)
+    list_select_related = ("project", "owner")
     actions = ("revoke",)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -103,7 +103,11 @@ class APIKeyAdmin(DomainAdmin):
         form_data = form.cleaned_data
         actor = operator_in(request, form_data["project"])
         key, token = api_keys.issue(
-            actor, name=form_data["name"], scopes=form_data["scopes"], expires_at=form_data["expires_at"]
+            actor,
+            name=form_data["name"],
+            scopes=form_data["scopes"],
+            expires_at=form_data["expires_at"],
+            owner=form_data["owner"],
         )
         obj.pk = key.pk
         self.message_user(request, f"This key is shown only once: {token}", messages.WARNING)

@@ -11,18 +11,21 @@ from infra.serializer_fields import EmptyInput
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.filters import PromotionFilter
 from registry.api.serializers import promotions as serializers
+from registry.api.serializers.prompts import PinnedChangeSerializer
 from registry.api.serializers.versions import VersionIdentitySerializer
 from registry.api.versions import IF_MATCH, select_version
 from registry.delivery import caching
 from registry.models import Project, Promotion
 from registry.promotions import approvals, environments, workflow
 from registry.prompts import lifecycle as prompts
+from registry.prompts.pinned import pinned_changes
 
 
 def promotion_document(row: Promotion) -> dict[str, Any]:
     """Return a promotion with its current approvals and checks, as JSON."""
     status = approvals.get_approval_status(row)
     release = getattr(row, "release", None)
+    compared = approvals.compared_version(row)
     return {
         **serializers.PromotionSummarySerializer(row).data,
         "replaces": VersionIdentitySerializer(row.replaces.version).data if row.replaces else None,
@@ -36,6 +39,8 @@ def promotion_document(row: Promotion) -> dict[str, Any]:
         "override": {"reason": row.override_reason, "by": row.override_by_name} if row.override_reason else None,
         "release": release.pk if release else None,
         "binding": status.binding,
+        "contributors": serializers.ContributorSerializer(row.contributors.select_related("user"), many=True).data,
+        "pinned": PinnedChangeSerializer(pinned_changes(compared, row.version), many=True).data,
         "reviews": serializers.ReviewSerializer(row.reviews.order_by("id"), many=True).data,
     }
 
@@ -104,7 +109,7 @@ class PromotionApprove(_DecisionView):
         parameters=[IF_MATCH],
     )
     def post(self, request: Request, number: int) -> Response:
-        """Approve as a reviewer who neither requested it nor wrote the version."""
+        """Approve as a reviewer who does not stand behind it (`contributors`)."""
         row, comment = self.decision(request, number)
         workflow.approve(self.actor, row, comment=comment, seen=caching.expected_tag(request))
         return promotion_response(self.actor.project, number)

@@ -22,6 +22,7 @@ from registry.models import Prompt, PromptVersion
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
 from registry.prompts import listing, resolution
+from registry.prompts.pinned import pinned_changes
 
 
 class PromptList(ProjectListView[Prompt]):
@@ -159,11 +160,12 @@ class PromptDiff(ProjectView):
         ],
     )
     def get(self, request: Request, name: str) -> Response:
-        """Compare two versions: text, settings, variables, schema, tools, examples, partials."""
+        """Compare two versions: text, settings, variables, schema, tools, and whatever they pin, unfolded."""
         selectors = [self._selector(request, member) for member in ("from", "to")]
         old, new = (select_version(self.actor.project, name, selector) for selector in selectors)
         points = {"old": VersionIdentitySerializer(old).data, "new": VersionIdentitySerializer(new).data}
-        return Response({"prompt": name, **points, **diff.diff(old.content, new.content)})
+        pinned = serializers.PinnedChangeSerializer(pinned_changes(old, new), many=True).data
+        return Response({"prompt": name, **points, **diff.diff(old.content, new.content), "pinned": pinned})
 
     def _selector(self, request: Request, member: str) -> str:
         text = request.query_params.get(member)

@@ -141,7 +141,7 @@ class KeyList(ProjectListView[APIKey]):
     @extend_schema(operation_id="keys_list", responses=serializers.KeySerializer(many=True))
     def get(self, request: Request) -> Response:
         """List the project's keys, without their secrets."""
-        return self.page(APIKey.objects.filter(project=self.actor.project).select_related("created_by"))
+        return self.page(APIKey.objects.filter(project=self.actor.project).select_related("owner", "created_by"))
 
     @extend_schema(
         operation_id="keys_issue", request=serializers.KeyInput, responses={201: serializers.IssuedKeySerializer}
@@ -149,7 +149,9 @@ class KeyList(ProjectListView[APIKey]):
     def post(self, request: Request) -> Response:
         """Issue a key; its token is in this answer and nowhere else."""
         body = serializers.KeyInput.read(request)
-        key, token = api_keys.issue(self.actor, **body)
+        named_owner = body.pop("owner", self.actor.user.username if self.actor.user else None)
+        owner = _get_user(named_owner) if named_owner else None
+        key, token = api_keys.issue(self.actor, **body, owner=owner)
         return Response(
             {**serializers.KeySerializer(key).data, "token": token},
             status=201,

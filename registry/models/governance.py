@@ -24,6 +24,10 @@ class Environment(models.Model):
     required_checks: "ArrayField[list[str], list[str]]" = ArrayField(
         models.CharField(max_length=100), default=list, blank=True
     )
+    # The required checks that gates measure: nobody else records a check of such a name.
+    measured_checks: "ArrayField[list[str], list[str]]" = ArrayField(
+        models.CharField(max_length=100), default=list, blank=True, editable=False
+    )
     rules_revision = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -135,6 +139,23 @@ class Promotion(models.Model):
         return f"{self.version} to {self.environment}"
 
 
+class PromotionContributor(models.Model):
+    """Somebody whose work a promotion would make live, and why; found when it is requested
+    (registry.promotions.contributors)."""
+
+    promotion = models.ForeignKey(Promotion, on_delete=models.PROTECT, related_name="contributors")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    reasons: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=300))
+
+    class Meta:
+        ordering = ["promotion", "id"]
+        constraints = [models.UniqueConstraint(fields=["promotion", "user"], name="promotion_contributor_once")]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.user} stands behind {self.promotion}"
+
+
 class Decision(models.TextChoices):
     APPROVE = "approve", "Approved"
     REQUEST_CHANGES = "request-changes", "Changes requested"
@@ -165,7 +186,24 @@ class Review(models.Model):
                 name="review_decision_is_a_persons",
             ),
         ]
-        triggers = insert_only()
+        triggers = [
+            *insert_only(),
+            pgtrigger.Trigger(
+                name="refuse_own_approval",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Q(new__decision=Decision.APPROVE),
+                func="""
+                    IF EXISTS (
+                        SELECT 1 FROM registry_promotioncontributor
+                        WHERE promotion_id = NEW.promotion_id AND user_id = NEW.by_id
+                    ) THEN
+                        RAISE EXCEPTION 'who stands behind a promotion does not approve it';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.by_name}: {self.decision}"
@@ -177,9 +215,14 @@ class CheckStatus(models.TextChoices):
 
 
 class VersionCheck(models.Model):
-    """A result recorded on a version's hash by a gate or an outside CI; the newest of a name counts."""
+    """A result recorded on a version's hash by an outside CI, or on a prompt's version by a gate, which measures that
+    prompt alone: the same content under another name is another case. The newest of a name counts."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="checks")
+    # The prompt that a gate measured, and the environment that the gate guards; None for a check of the content itself,
+    # recorded from outside.
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="gate_checks")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, null=True, related_name="gate_checks")
     content_hash = models.CharField(max_length=71)
     name = models.CharField(max_length=100)
     status = models.CharField(max_length=10, choices=CheckStatus.choices)
@@ -195,7 +238,24 @@ class VersionCheck(models.Model):
             models.CheckConstraint(condition=Q(content_hash__regex=CONTENT_HASH), name="check_hash_is_sha256"),
         ]
         indexes = [models.Index(fields=["project", "content_hash", "name", "-id"], name="check_newest_by_name")]
-        triggers = insert_only()
+        triggers = [
+            *insert_only(),
+            pgtrigger.Trigger(
+                name="refuse_measured_name",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Q(new__prompt__isnull=True),
+                func="""
+                    IF EXISTS (
+                        SELECT 1 FROM registry_environment
+                        WHERE project_id = NEW.project_id AND NEW.name = ANY(measured_checks)
+                    ) THEN
+                        RAISE EXCEPTION 'a gate measures the check %', NEW.name;
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name}: {self.status}"

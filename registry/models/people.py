@@ -14,6 +14,21 @@ PROJECT_SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 class User(AbstractUser):
     """A user. Rights follow from memberships alone: a superuser has no special right in a project."""
 
+    class Meta(AbstractUser.Meta):
+        # Nor do they outlive the account.
+        triggers = [
+            pgtrigger.Trigger(
+                name="revoke_keys",
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__is_active=True, new__is_active=False),
+                func="""
+                    UPDATE registry_apikey SET revoked_at = now() WHERE owner_id = NEW.id AND revoked_at IS NULL;
+                    RETURN NULL;
+                """,
+            )
+        ]
+
     @property
     def display_name(self) -> str:
         return self.get_full_name() or self.username
@@ -61,6 +76,19 @@ class Membership(models.Model):
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_is_known"),
         ]
+        # Keys do not outlive their owner's membership, whoever ends it.
+        triggers = [
+            pgtrigger.Trigger(
+                name="revoke_keys",
+                when=pgtrigger.After,
+                operation=pgtrigger.Delete,
+                func="""
+                    UPDATE registry_apikey SET revoked_at = now()
+                    WHERE owner_id = OLD.user_id AND project_id = OLD.project_id AND revoked_at IS NULL;
+                    RETURN NULL;
+                """,
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} in {self.project}"
@@ -80,7 +108,10 @@ class APIKey(models.Model):
     key_id = models.CharField(max_length=12, unique=True, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=10, choices=Scope.choices))
-    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="api_keys")
+    # The member who holds it: answers for what is done with it, and has no more rights by it than by themselves. None:
+    # a service holds it, and who made it answers.
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="owned_keys")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

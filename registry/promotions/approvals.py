@@ -6,9 +6,12 @@ that was live in the environment, and the environment's rules. Where any of them
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import Q
 
 from registry.accounts import audit
-from registry.accounts.permissions import ROLE_RIGHTS, Actor, Right, answerable_person
+from registry.accounts.permissions import ROLE_RIGHTS, Actor, Right
 from registry.content.content_hash import content_hash
 from registry.models import (
     UNDECIDED,
@@ -19,6 +22,7 @@ from registry.models import (
     Promotion,
     PromotionStatus,
     Prompt,
+    PromptVersion,
     Release,
     Review,
     VersionCheck,
@@ -60,6 +64,20 @@ def live_release(environment: Environment, prompt: Prompt) -> Release | None:
     return releases.order_by("-number").first()
 
 
+def compared_version(promotion: Promotion) -> PromptVersion | None:
+    """Return the version that a promotion is compared with: what it replaced, or would replace now; None for
+    nothing."""
+    releases = Release.objects.filter(environment=promotion.environment_id, prompt=promotion.prompt_id)
+    own = releases.filter(promotion=promotion.pk).first()
+    if own is not None:
+        replaced = releases.filter(number=own.number - 1).select_related("version").first()
+    elif promotion.status in UNDECIDED:
+        replaced = live_release(promotion.environment, promotion.prompt)
+    else:
+        replaced = promotion.replaces
+    return replaced.version if replaced else None
+
+
 def current_binding(promotion: Promotion, live: Release | None) -> str:
     """Return what a decision made now is bound to, as one text that a reviewer can send back (`If-Match`)."""
     return content_hash(
@@ -86,9 +104,10 @@ def get_approval_status(promotion: Promotion) -> ApprovalStatus:
             user__in=last_reviews,
         ).values_list("user_id", flat=True)
     )
+    contributors = contributors_by_user(promotion)
     result = ApprovalStatus(
-        needed=environment.approvals_needed,
-        checks=newest_checks(environment.project_id, promotion.version.content_hash, environment.checks_needed),
+        needed=_approvals_needed(environment, contributors),
+        checks=newest_checks(promotion.version, environment, environment.checks_needed, until=promotion.decided_at),
         binding=current_binding(promotion, live),
     )
     for review in last_reviews.values():
@@ -96,27 +115,43 @@ def get_approval_status(promotion: Promotion) -> ApprovalStatus:
             result.changes_requested.append(review)
         elif review.decision == Decision.APPROVE:
             # Approvals of a decided promotion stay as they were given: its own release is what changed the environment.
-            reason = None if is_decided else _void_reason(review, promotion, live, may_approve)
+            reason = None if is_decided else _void_reason(review, promotion, live, may_approve, contributors)
             result.void.append(VoidApproval(review, reason)) if reason else result.approvals.append(review)
     return result
 
 
-def ineligible_approvers(promotion: Promotion) -> set[int]:
-    """Return the users whose approval does not count: requester, author, and the owners of keys that did either."""
-    version = promotion.version
-    user_ids = {
-        answerable_person(promotion.requested_by_id, promotion.requested_by_key),
-        answerable_person(version.author_id, version.author_key),
-    }
-    return {user_id for user_id in user_ids if user_id is not None}
+def _approvals_needed(environment: Environment, contributors: dict[int, list[str]]) -> int:
+    """Return the approvals that a promotion needs: one more where nobody stands behind it, because only keys without
+    owner and maker did it all. Then the second pair of eyes is another reviewer's."""
+    needed = environment.approvals_needed
+    return needed + 1 if needed and not contributors else needed
 
 
-def newest_checks(project_id: int, version_hash: str, names: Iterable[str]) -> dict[str, VersionCheck | None]:
-    """Return the newest result of each named check on a hash; None where there is none."""
+def contributors_by_user(promotion: Promotion) -> dict[int, list[str]]:
+    """Return why each user who stands behind a promotion does (registry.promotions.contributors); their approvals do
+    not count."""
+    return {row.user_id: row.reasons for row in promotion.contributors.all()}
+
+
+def newest_checks(
+    version: PromptVersion, environment: Environment, names: Iterable[str], *, until: datetime | None = None
+) -> dict[str, VersionCheck | None]:
+    """Return the newest result of each named check on a version; None where there is none. What a gate of the
+    environment measures counts only as measured, for this very prompt. A decision keeps what it was made on: what came
+    after `until` does not count."""
     check_names = list(names)
     newest: dict[str, VersionCheck | None] = dict.fromkeys(check_names)
     if check_names:
-        results = VersionCheck.objects.filter(project_id=project_id, content_hash=version_hash, name__in=check_names)
+        is_measured = Q(name__in=environment.measured_checks)
+        measured_here = Q(prompt=version.prompt_id, environment=environment)
+        results = VersionCheck.objects.filter(
+            (is_measured & measured_here) | (~is_measured & Q(prompt=None)),
+            project_id=environment.project_id,
+            content_hash=version.content_hash,
+            name__in=check_names,
+        )
+        if until is not None:
+            results = results.filter(created_at__lte=until)
         newest |= {check.name: check for check in results.order_by("name", "-id").distinct("name")}
     return newest
 
@@ -129,7 +164,7 @@ def reopen_unapproved(actor: Actor, environment: Environment, why: str, prompt: 
     approved = Promotion.objects.filter(environment=environment, status=PromotionStatus.APPROVED)
     if prompt:
         approved = approved.filter(prompt=prompt)
-    for promotion in approved.select_related("version__author_key", "prompt", "requested_by_key").order_by("pk"):
+    for promotion in approved.select_related("version", "prompt").order_by("pk"):
         promotion.environment = environment
         if get_approval_status(promotion).is_approved:
             continue
@@ -138,7 +173,13 @@ def reopen_unapproved(actor: Actor, environment: Environment, why: str, prompt: 
             audit.record(actor, "promotion.approvals_void", promotion, after={"why": why})
 
 
-def _void_reason(review: Review, promotion: Promotion, live: Release | None, may_approve: set[int]) -> str | None:
+def _void_reason(
+    review: Review,
+    promotion: Promotion,
+    live: Release | None,
+    may_approve: set[int],
+    contributors: dict[int, list[str]],
+) -> str | None:
     environment = promotion.environment
     if review.bound_release_id != (live.pk if live else None):
         now = f"version {live.version.number}" if live else "nothing"
@@ -147,6 +188,6 @@ def _void_reason(review: Review, promotion: Promotion, live: Release | None, may
         return f"the rules of {environment.name} have changed since"
     if review.by_id not in may_approve:
         return f"{review.by_name} may no longer approve"
-    if review.by_id in ineligible_approvers(promotion):
-        return f"{review.by_name} asked for this or wrote it"
+    if review.by_id in contributors:
+        return f"{review.by_name} {contributors[review.by_id][0]}"
     return None

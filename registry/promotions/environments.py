@@ -88,6 +88,12 @@ def change_rules(actor: Actor, environment: Environment, rules: Rules) -> Enviro
     return locked
 
 
+def set_measured(environment: Environment, names: Sequence[str]) -> None:
+    """Say which required checks gates measure, so that nobody else records them. The caller holds the lock."""
+    environment.measured_checks = sorted(set(names))
+    environment.save(update_fields=["measured_checks"])
+
+
 @transaction.atomic
 def move(actor: Actor, environment: Environment, *, to: int) -> None:
     """Move an environment to a place in the order (1 is the first); beyond the last one it is the last.

@@ -49,9 +49,10 @@ def decision_refusal(actor: Actor) -> Problem | None:
 
 def approval_refusal(actor: Actor, promotion: Promotion, status: approvals.ApprovalStatus) -> Problem | None:
     person = actor.user.pk if actor.user else None
-    if person in approvals.ineligible_approvers(promotion):
-        own = "wrote this version" if promotion.version.author_id == person else "requested this promotion"
-        return Problem("promotion.own_approval", f"You {own}, so another user has to approve it.")
+    reasons = approvals.contributors_by_user(promotion).get(person or 0)
+    if reasons:
+        sentence = f"You {' and '.join(reasons)}, so another user has to approve it."
+        return Problem("promotion.own_approval", sentence, reasons=reasons)
     if any(review.by_id == person for review in status.approvals):
         return Problem("promotion.already_approved", "Your approval stands already.")
     return None

@@ -7,7 +7,16 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from registry.accounts.permissions import Actor, Right
-from registry.models import Decision, Promotion, PromotionStatus, PromptDraft, Release, Review, User
+from registry.models import (
+    Decision,
+    Promotion,
+    PromotionContributor,
+    PromotionStatus,
+    PromptDraft,
+    Release,
+    Review,
+    User,
+)
 
 # Comments decide nothing.
 DECISIONS = Review.objects.exclude(decision=Decision.COMMENT)
@@ -17,8 +26,7 @@ def promotions_to_review(actor: Actor) -> QuerySet[Promotion]:
     """Return open promotions that this user may approve and has not reviewed, or whose approval has become void."""
     if actor.user is None or not actor.may(Right.APPROVE):
         return Promotion.objects.none()
-    mine = Q(requested_by=actor.user) | Q(version__author=actor.user)
-    mine |= Q(requested_by_key__created_by=actor.user) | Q(version__author_key__created_by=actor.user)
+    mine = PromotionContributor.objects.filter(promotion=OuterRef("pk"), user=actor.user)
     last_review = DECISIONS.filter(promotion=OuterRef("pk"), by=actor.user).order_by("-id")
     live = Release.objects.filter(environment=OuterRef("promotion__environment"), prompt=OuterRef("promotion__prompt"))
     standing = Review.objects.alias(live=Coalesce(Subquery(live.order_by("-number").values("pk")[:1]), 0)).filter(
@@ -32,7 +40,7 @@ def promotions_to_review(actor: Actor) -> QuerySet[Promotion]:
     )
     return (
         _rows(actor, status=PromotionStatus.OPEN)
-        .exclude(mine)
+        .exclude(Exists(mine))
         .alias(my_last_review=Subquery(last_review.values("pk")[:1]))
         .exclude(Exists(standing))
     )

@@ -112,6 +112,12 @@ def rollback_targets(live: Release) -> QuerySet[Release]:
     return earlier.exclude(version=live.version)
 
 
+def next_release(release: Release) -> Release | None:
+    """Return the release that replaced this one, or None while it is live."""
+    rows = Release.objects.filter(environment=release.environment_id, prompt=release.prompt_id)
+    return rows.filter(number=release.number + 1).select_related("version").first()
+
+
 def previous_version(live: Release) -> PromptVersion | None:
     """Return the version that a rollback without `to` would make live, or None where there is none."""
     release = _find_previous(live)

@@ -7,6 +7,7 @@
 Every verb takes the locks in one order: environment, prompt, promotion.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -27,7 +28,7 @@ from registry.models import (
     ReleaseKind,
     Review,
 )
-from registry.promotions import approvals, environments, guards, releases
+from registry.promotions import approvals, contributors, environments, guards, releases
 from registry.prompts import lifecycle as prompts
 
 TRANSITIONS: dict[PromotionStatus, frozenset[PromotionStatus]] = {
@@ -52,7 +53,7 @@ MAX_TEXT = 5_000
 def get_promotion(project: Project, number: int) -> Promotion:
     """Return the project's promotion with this id, or `promotion.not_found`."""
     rows = Promotion.objects.filter(environment__project=project, pk=number)
-    promotion = rows.select_related("environment", "prompt", "version__author_key", "requested_by_key").first()
+    promotion = rows.select_related("environment", "prompt", "version").first()
     if promotion is None:
         raise Problem("promotion.not_found", f"There is no promotion {number}.")
     return promotion
@@ -60,9 +61,16 @@ def get_promotion(project: Project, number: int) -> Promotion:
 
 @transaction.atomic
 def request(
-    actor: Actor, prompt: Prompt, version: PromptVersion, environment: Environment, *, reason: str = ""
+    actor: Actor,
+    prompt: Prompt,
+    version: PromptVersion,
+    environment: Environment,
+    *,
+    reason: str = "",
+    derived_from: Sequence[PromptVersion] = (),
 ) -> Promotion:
-    """Request a promotion: that a version be made live in an environment."""
+    """Request a promotion: that a version be made live in an environment. `derived_from`: versions whose text was
+    copied into it, so that their authors stand behind it too."""
     actor.require(Right.EDIT)
     _refuse_long(reason, "/reason")
     locked_environment = environments.lock(environment)
@@ -89,13 +97,14 @@ def request(
     except IntegrityError:
         sentence = f"Version {version.number} is already proposed for {environment.name}."
         raise Problem("promotion.already_open", sentence) from None
+    contributors.record(promotion, derived_from)
     audit.record(actor, "promotion.requested", promotion, after={"id": promotion.pk, "reason": reason})
     return promotion
 
 
 @transaction.atomic
 def approve(actor: Actor, promotion: Promotion, *, comment: str = "", seen: str | None = None) -> Promotion:
-    """Approve as a reviewer who neither requested the promotion nor wrote the version.
+    """Approve as a reviewer who does not stand behind the promotion (registry.promotions.contributors).
 
     `seen` is the binding that the reviewer looked at (`Standing.binding`); `request.precondition` where it is no
     longer what the approval would be bound to.
@@ -216,7 +225,7 @@ def _lock(promotion: Promotion) -> Promotion:
     environment = environments.lock(promotion.environment)
     prompt = prompts.lock(promotion.prompt)
     locked_rows = Promotion.objects.select_for_update(of=("self",), no_key=True)
-    row = locked_rows.select_related("version__author_key", "requested_by_key").get(pk=promotion.pk)
+    row = locked_rows.select_related("version").get(pk=promotion.pk)
     row.environment, row.prompt = environment, prompt
     return row
 

@@ -15,6 +15,7 @@ from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, 
 from registry.promotions import approvals, environments, guards, inbox, releases, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import listing, resolution
+from registry.prompts.pinned import pinned_changes
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, signed_in
 
 
@@ -126,9 +127,8 @@ def _review_page(
 ) -> HttpResponse:
     state = approvals.get_approval_status(row)
     is_decided = row.status not in UNDECIDED
-    live = approvals.live_release(row.environment, row.prompt)
-    replaced = row.replaces if is_decided else live
-    live_version = replaced.version if replaced else None
+    live_version = approvals.compared_version(row)
+    release = getattr(row, "release", None)
     live_content = live_version.content if live_version else empty_content(row.version.content["kind"])
     context = {
         "section": "promotions",
@@ -138,9 +138,15 @@ def _review_page(
         "is_decided": is_decided,
         "live_version": live_version,
         "comparison": diff_view.compare(live_content, row.version.content),
+        "pinned": [
+            (change, diff_view.compare(change.old_content, change.new_content))
+            for change in pinned_changes(live_version, row.version)
+        ],
+        "contributors": row.contributors.select_related("user"),
         "blocked": guards.blocked_reasons(actor, row, state),
         "reviews": row.reviews.order_by("id"),
-        "release": getattr(row, "release", None),
+        "release": release,
+        "replaced_by": releases.next_release(release) if release else None,
         "is_mine": row.requested_by_id == signed_in(request).pk,
         "typed": typed,
         "errors": errors_of(problem) if problem else {},

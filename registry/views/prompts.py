@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.dateparse import parse_datetime
 
@@ -246,7 +246,7 @@ def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -
         **heading(actor, prompt, "version"),
         "version": version,
         "previous_number": numbers["previous"],
-        "checks": actor.project.checks.filter(content_hash=version.content_hash)
+        "checks": actor.project.checks.filter(Q(prompt=None) | Q(prompt=prompt), content_hash=version.content_hash)
         .order_by("name", "-id")
         .distinct("name"),
         "released": released[:PAGE_SIZE],

@@ -29,6 +29,8 @@ SCOPE_HINTS = {
     "write": "commit, request promotions, release approved ones, record checks; never approve",
     "observe": "report calls",
 }
+# In the form for a new key: no member holds it. No user name is like this.
+SERVICE_HOLDER = "-"
 EXPORT_CHUNK = 1_000
 KEY_FORM = "key_form"
 
@@ -69,10 +71,13 @@ def _role(text: str) -> Role:
 @only_post
 def member_remove(request: HttpRequest, actor: Actor, username: str) -> HttpResponse:
     try:
-        projects.remove_member(actor, user=_person(actor, username))
+        ended_keys = projects.remove_member(actor, user=_person(actor, username))
     except Problem as problem:
         return refused(request, problem, page_url("registry:members", actor))
-    return done(request, f"{username} removed from the project", page_url("registry:members", actor))
+    sentence = f"{username} removed from the project"
+    if ended_keys:
+        sentence += f". Their keys ended with it: {', '.join(key.name for key in ended_keys)}"
+    return done(request, sentence, page_url("registry:members", actor))
 
 
 # --- Environments ----------------------------------------------------------------------------------------------------
@@ -150,7 +155,7 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     """List the project's keys, with a form for a new one. The token is in the answer to the form, and nowhere else."""
     actor.require(Right.ADMINISTER)
     values = {"name": request.POST.get("name", ""), "scopes": request.POST.getlist("scopes") or ["read"]}
-    values["days"] = request.POST.get("days", LIFETIMES[1][0])
+    values |= {"days": request.POST.get("days", LIFETIMES[1][0]), "owner": request.POST.get("owner", "")}
     context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
     status = 200
     if request.method == "POST":
@@ -166,17 +171,37 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
                 name=str(values["name"]),
                 scopes=request.POST.getlist("scopes"),
                 expires_at=_end(str(values["days"])),
+                owner=_owner(actor, str(values["owner"])),
             )
         except Problem as problem:
-            fields = {"key.unknown_scope": "scopes", "key.invalid": "name"}
+            fields = {"key.unknown_scope": "scopes", "key.invalid": "owner" if problem.faults else "name"}
             context["errors"], status = errors_of(problem, fields), problem.kind.status
         else:
-            context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0]}
+            context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0], "owner": ""}
     # A form creates one key: reloading the answer, or going back and submitting again, creates no second one.
     request.session[KEY_FORM] = context["form"] = secrets.token_urlsafe(12)
-    rows = APIKey.objects.filter(project=actor.project).select_related("created_by").order_by("-id")
-    context |= {"rows": rows, "scopes": Scope.choices, "scope_hints": SCOPE_HINTS, "lifetimes": LIFETIMES}
+    rows = APIKey.objects.filter(project=actor.project).select_related("owner", "created_by").order_by("-id")
+    members = Membership.objects.filter(project=actor.project, user__is_active=True).select_related("user")
+    context |= {
+        "rows": rows,
+        "holders": members.order_by("user__username"),
+        "service": SERVICE_HOLDER,
+        "scopes": Scope.choices,
+        "scope_hints": SCOPE_HINTS,
+        "lifetimes": LIFETIMES,
+    }
     return page(request, actor, "registry/settings/keys.html", context, status=status)
+
+
+def _owner(actor: Actor, holder: str) -> User | None:
+    """Return the member who is to hold a key, None for a service; it has to be chosen."""
+    if holder == SERVICE_HOLDER:
+        return None
+    user = User.objects.filter(username=holder, memberships__project=actor.project).first()
+    if user is None:
+        fault = Fault("/owner", "choice", "Choose who holds the key.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    return user
 
 
 def _end(days: str) -> datetime | None:

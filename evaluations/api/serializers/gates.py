@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from evaluations.api.serializers.runs import SCORERS_HELP
 from evaluations.models import SLA, Gate, GateRun, Split
-from infra.serializer_fields import AnyField, Input, ObjectField, Text
+from infra.serializer_fields import AnyField, Input, ObjectField, SelectorField, Text
 
 
 class GateInput(Input):
@@ -23,9 +23,14 @@ class GateInput(Input):
     budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
 
 
+class GateCasesInput(Input):
+    version = SelectorField(help_text="The version of the gate's dataset: a number, `latest` or a hash.")
+
+
 class GateSerializer(serializers.ModelSerializer[Gate]):
     environment = serializers.CharField(source="environment.name")
     dataset = serializers.CharField(source="dataset.name")
+    dataset_version = serializers.IntegerField(source="dataset_version.number")
     model = serializers.SerializerMethodField()
     scorers = serializers.ListField(child=ObjectField())
     created_by = serializers.CharField(source="created_by_name")
@@ -33,7 +38,8 @@ class GateSerializer(serializers.ModelSerializer[Gate]):
     class Meta:
         model = Gate
         fields = [
-            *("id", "environment", "name", "prompts", "dataset", "split", "model", "scorers", "repetitions"),
+            *("id", "environment", "name", "prompts", "dataset", "dataset_version", "split", "model"),
+            *("scorers", "repetitions"),
             *("min_quality", "not_worse", "margin", "keeps_slas", "budget_usd", "created_by", "created_at"),
         ]
 

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from infra.serializer_fields import Input, ObjectField, SelectorField, Text
+from registry.api.serializers.prompts import PinnedChangeSerializer
 from registry.api.serializers.versions import VersionIdentitySerializer
 from registry.models import Release, Review
 
@@ -93,6 +94,11 @@ class OverrideSerializer(serializers.Serializer[Any]):
     by = serializers.CharField()
 
 
+class ContributorSerializer(serializers.Serializer[Any]):
+    user = serializers.CharField(source="user.username")
+    reasons = serializers.ListField(child=serializers.CharField(), help_text="Why their approval does not count.")
+
+
 class PromotionSerializer(PromotionSummarySerializer):
     """A promotion with its approvals and checks. `binding` is what an approval given now is bound to; send it back in
     If-Match to approve exactly what you looked at."""
@@ -103,4 +109,6 @@ class PromotionSerializer(PromotionSummarySerializer):
     override = OverrideSerializer(allow_null=True)
     release = serializers.IntegerField(allow_null=True)
     binding = serializers.CharField()
+    contributors = ContributorSerializer(many=True)
+    pinned = PinnedChangeSerializer(many=True)
     reviews = ReviewSerializer(many=True)

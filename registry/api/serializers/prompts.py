@@ -7,7 +7,9 @@ from rest_framework import serializers
 
 from infra.serializer_fields import Input, ObjectField, Tags, Text
 from registry.api.serializers.versions import VersionIdentitySerializer, VersionSerializer
+from registry.content import diff
 from registry.models import Prompt, PromptVersion, Release
+from registry.prompts.pinned import PinnedChange
 
 
 class LiveVersionSerializer(serializers.Serializer[Release]):
@@ -77,6 +79,20 @@ class SnapshotSerializer(serializers.Serializer[Any]):
     )
 
 
+class PinnedChangeSerializer(serializers.Serializer[Any]):
+    """What the newer version pins and the older does not, with the difference of its content."""
+
+    kind = serializers.ChoiceField(choices=["prompt", "examples"])
+    name = serializers.CharField()
+    old = serializers.CharField(source="old_label", help_text="The version that the older one pins; empty for none.")
+    new = serializers.CharField(source="new_label")
+    diff = serializers.SerializerMethodField()
+
+    @extend_schema_field(ObjectField())
+    def get_diff(self, change: PinnedChange) -> dict[str, Any]:
+        return diff.diff(change.old_content, change.new_content)
+
+
 class DiffSerializer(serializers.Serializer[Any]):
     """`messages` and the member lists are described in registry/content/diff.py."""
 
@@ -93,6 +109,7 @@ class DiffSerializer(serializers.Serializer[Any]):
     tools = serializers.ListField(child=ObjectField())
     examples = serializers.ListField(child=ObjectField())
     includes = serializers.ListField(child=ObjectField())
+    pinned = PinnedChangeSerializer(many=True)
 
 
 class FetchCountsSerializer(serializers.Serializer[Any]):

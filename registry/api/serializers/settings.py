@@ -51,6 +51,9 @@ class MemberInput(Input):
 
 class KeySerializer(serializers.ModelSerializer[APIKey]):
     id = serializers.CharField(source="key_id")
+    owner = serializers.CharField(
+        source="owner.username", default=None, allow_null=True, help_text="Who holds it; null for a service's key."
+    )
     created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
 
@@ -60,6 +63,7 @@ class KeySerializer(serializers.ModelSerializer[APIKey]):
             "id",
             "name",
             "scopes",
+            "owner",
             "created_by",
             "created_at",
             "expires_at",
@@ -79,6 +83,12 @@ class KeyInput(Input):
     name = Text()
     scopes = serializers.ListField(child=Text(), min_length=1)
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    owner = Text(
+        required=False,
+        allow_null=True,
+        allow_blank=False,
+        help_text="The member who holds it; null: a service does. Default: who asks.",
+    )
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):

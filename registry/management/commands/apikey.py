@@ -21,7 +21,7 @@ class Command(ProjectCommand):
         parser.add_argument("--name", help="create: what the key is for")
         parser.add_argument("--scopes", default="read", help="create: read, write, observe; comma-separated")
         parser.add_argument("--days", type=int, help="create: days until it expires; default: never")
-        parser.add_argument("--owner", help="create: the user name of the key's owner; default: none")
+        parser.add_argument("--owner", help="create: the user name of the member who holds it; default: a service does")
         parser.add_argument("--id", help="revoke: the key's id")
 
     def run(self, *, action: str, project: str, **options: Any) -> None:

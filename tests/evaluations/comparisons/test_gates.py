@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -13,8 +14,10 @@ from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, Gate, GateRun, GateState, ProviderModel, Run
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
-from registry.models import PromptVersion, VersionCheck
-from registry.promotions import approvals, workflow
+from registry.accounts import api_keys, permissions
+from registry.models import Promotion, PromptVersion, VersionCheck
+from registry.promotions import approvals, checks, workflow
+from registry.prompts import versions
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import cases, routing
 from tests.sandbox import Running
@@ -48,7 +51,7 @@ def ask(stage: Stage, version: PromptVersion) -> Any:
 
 
 def newest(stage: Stage, version: PromptVersion) -> VersionCheck:
-    check = approvals.newest_checks(stage.project.pk, version.content_hash, ["tickets"])["tickets"]
+    check = approvals.newest_checks(version, stage.environment("production"), ["tickets"])["tickets"]
     assert check is not None
     return check
 
@@ -109,18 +112,47 @@ def test_a_worse_version_does_not_replace_a_better_one(
     assert any("compared with the live version" in reason["text"] and not reason["met"] for reason in gate_run.reasons)
 
 
-def test_a_new_dataset_version_makes_old_results_count_no_more(
+def test_other_cases_are_a_change_of_the_rules(
     stage: Stage, gate: Gate, version: PromptVersion, tickets: Dataset, sandbox: Running
 ):
-    ask(stage, version)
+    """An editor who changes the dataset changes no gate; an admin moves the gate, and approvals become void."""
+    promotion = ask(stage, version)
     measure()
+    workflow.approve(stage.rhea, promotion)
     datasets.change(stage.edith, datasets.get_dataset(stage.project, tickets.name), added=cases(30, 100))
+    tickets.refresh_from_db()
+    assert tickets.head is not None
+    assert gates.start_gate_runs() == []
+    with pytest.raises(Problem, match="may not"):
+        gates.use_cases(stage.edith, gate, tickets.head)
 
+    moved = gates.use_cases(stage.ada, gates.get_gate(stage.project, gate.pk), tickets.head)
+
+    assert Promotion.objects.get(pk=promotion.pk).status == "open"
+    assert (moved.name, moved.dataset_version, moved.scorers) == (gate.name, tickets.head, gate.scorers)
+    assert stage.environment("production").measured_checks == [gate.name]
     assert len(gates.start_gate_runs()) == 1
-
     check = newest(stage, version)
-    assert check is not None
     assert (check.status, check.summary.startswith(gates.MEASURING)) == ("failed", True)
+
+
+def test_only_the_gate_opens_itself(stage: Stage, gate: Gate, version: PromptVersion):
+    """Not a key that records a check of its name, nor the same content under a name that the gate is not for."""
+    key, _ = api_keys.issue(stage.ada, name="ci", scopes=["write"])
+    with pytest.raises(Problem, match="measures this itself") as refused:
+        checks.record(permissions.actor_for_key(key), version, name="tickets", status="passed")
+    assert refused.value.code == "check.measured"
+    with pytest.raises(DatabaseError, match="a gate measures the check"), transaction.atomic():
+        VersionCheck.objects.create(
+            project=stage.project, content_hash=version.content_hash, name="tickets", status="passed"
+        )
+
+    twin = versions.commit(stage.edith, stage.prompt("elsewhere.twin"), content=version.content).version
+    gates._write_check(gate, twin, passed=True, summary="This gate is not for this prompt.")
+
+    assert twin.content_hash == version.content_hash
+    promotion = ask(stage, version)
+    assert approvals.get_approval_status(promotion).missing_checks == ["tickets"]
 
 
 def test_what_is_live_now_is_what_it_must_not_be_worse_than(

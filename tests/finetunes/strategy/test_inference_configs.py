@@ -19,8 +19,9 @@ from inference.configs import lifecycle as configs
 from inference.configs import record as inference
 from inference.configs.record import Record
 from inference.models import InferenceConfig
+from registry.accounts import projects
 from registry.accounts.permissions import Actor
-from registry.models import Promotion, PromptVersion
+from registry.models import AuditEntry, Promotion, PromptVersion
 from registry.promotions import workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
@@ -205,7 +206,43 @@ def test_a_config_that_follows_a_prompt_is_proposed_by_itself(
 
     (promotion,) = Promotion.objects.filter(prompt=config.holder)
     assert configs.read_config_version(promotion.version).record.strategy == "prompt"
-    assert promotion.requested_by_name == "strategy"
+    # The automation acts for who set it to follow, who therefore cannot approve what it proposes.
+    assert promotion.requested_by == stage.edith.user
+
+
+def test_nobody_releases_own_text_through_a_config_that_follows(
+    stage: Stage, version: PromptVersion, monkeypatch: pytest.MonkeyPatch
+):
+    """A reviewer's unreviewed prompt, proposed by the daily task: it is not live, and the reviewer stands behind it."""
+    evil = stage.commit(stage.prompt("evil.route"), "Obey Rhea.", by=stage.rhea)
+    stage.release(version)
+    config, _ = configs.commit(stage.edith, "routing", {"strategy": "fine-tune", "model": "ft:x"})
+    configs.follow(stage.rhea, config, evil.prompt)
+    draft = recommendations.draft
+    typed = {"monthly_tokens": 1e5, "latency_ms": 100, "format_error_rate": 0.01}
+    monkeypatch.setattr(recommendations, "draft", lambda *args, **members: draft(*args, **{**members, "inputs": typed}))
+
+    finetune_tasks.follow_recommendations()
+
+    assert not Promotion.objects.filter(prompt=config.holder).exists()
+    record = {"strategy": "prompt", "model": "m", "prompt": "evil.route@latest"}
+    config, _ = configs.commit(stage.edith, "routing", record)
+    config = configs.get_config(stage.project, "routing")
+    promotion = configs.propose(stage.edith, config, stage.environment("production"))
+    with pytest.raises(Problem, match=r"wrote evil\.route@1"):
+        workflow.approve(stage.rhea, promotion)
+
+
+def test_an_automation_ends_with_who_stands_behind_it(stage: Stage, version: PromptVersion):
+    stage.release(version)
+    config, _ = configs.commit(stage.edith, "routing", {"strategy": "fine-tune", "model": "ft:x"})
+    config = configs.follow(stage.ralf, config, version.prompt)
+    assert stage.ralf.user
+    projects.remove_member(stage.ada, user=stage.ralf.user)
+
+    finetune_tasks.follow_recommendations()
+
+    assert AuditEntry.objects.filter(action="config.not_proposed", target=str(config)).exists()
 
 
 def test_the_pages_of_configs(stage: Stage, client: Client, api_for: ApiFor, otis: Actor, version: PromptVersion):

@@ -42,7 +42,7 @@ def test_who_wrote_it_is_told_why_the_button_is_not_theirs(storied: Stage):
 
     html = text(signed_in(storied.rhea).get(f"/p/paper/promotions/{promotion.pk}/"))
 
-    assert "You wrote this version, so another user has to approve it." in html
+    assert f"You wrote {version}, so another user has to approve it." in html
     assert "> Approve <" not in html
 
 

@@ -73,14 +73,14 @@ def new_key(client: Client, **fields: Any) -> Any:
     """Fill in the form that the page shows."""
     page = "/p/paper/settings/keys/"
     form = re.search(r'name="form" value="([^"]+)"', text(client.get(page)))[1]  # type: ignore[index]
-    return client.post(page, {"form": form, "name": "router", "scopes": ["read"], "days": "30", **fields})
+    return client.post(page, {"form": form, "name": "router", "scopes": ["read"], "days": "30", "owner": "-", **fields})
 
 
 def test_a_form_makes_one_key_however_often_it_is_sent(stage: Stage):
     ada = signed_in(stage.ada)
     page = "/p/paper/settings/keys/"
     form = re.search(r'name="form" value="([^"]+)"', text(ada.get(page)))[1]  # type: ignore[index]
-    fields = {"form": form, "name": "router", "scopes": ["read"], "days": "30"}
+    fields = {"form": form, "name": "router", "scopes": ["read"], "days": "30", "owner": "ada"}
 
     ada.post(page, fields)
     again = ada.post(page, fields, follow=True)
