@@ -169,9 +169,7 @@ def _require_check(actor: Actor, environment: Environment, names: Sequence[str])
 def active_gates(project: Project) -> QuerySet[Gate]:
     """Return the gates that are not removed, by environment."""
     rows = Gate.objects.filter(environment__project=project, removed_at=None)
-    return rows.select_related("environment", "dataset__head", "dataset_version__dataset", "model__provider").order_by(
-        "environment__position", "name"
-    )
+    return _with_related(rows)
 
 
 def _with_related(rows: QuerySet[Gate]) -> QuerySet[Gate]:

@@ -16,8 +16,10 @@ MAX_VERSIONS_SHOWN = 10
 def prompt_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     prompt = prompts.get_prompt(actor.project, name)
     versions = list(prompt.versions.defer("content").order_by("-number")[: 5 * MAX_VERSIONS_SHOWN])
-    checks = listing.check_summaries(actor.project, [version.content_hash for version in versions])
-    rows = [(version, checks[version.content_hash]) for version in versions if version.content_hash in checks]
+    for version in versions:
+        version.prompt = prompt
+    checks = listing.check_summaries(versions)
+    rows = [(version, checks[version.pk]) for version in versions if version.pk in checks]
     context = {
         "project": actor.project,
         "prompt": prompt,

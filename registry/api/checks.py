@@ -15,13 +15,15 @@ from registry.prompts import resolution
 class VersionChecks(ProjectListView[VersionCheck]):
     queryset = VersionCheck.objects.none()
     serializer_class = serializers.CheckSerializer
-    ordering = ("name", "-id")
+    ordering = ("name", "prompt_id", "environment_id", "-id")
 
     @extend_schema(operation_id="checks_list", responses=serializers.CheckSerializer(many=True))
     def get(self, request: Request, hash: str) -> Response:  # noqa: A002 - the name in the address
-        """List the newest result of each check on a version's hash."""
+        """List the newest result of each check on a version's hash; a gate's for each prompt with that content."""
         version = resolution.resolve_hash(self.actor.project, parse_hash_selector(hash))
-        return self.page(self.actor.project.checks.filter(content_hash=version.content_hash).distinct("name"))
+        rows = self.actor.project.checks.filter(content_hash=version.content_hash)
+        newest = rows.distinct("name", "prompt_id", "environment_id")
+        return self.page(newest.select_related("prompt", "environment"))
 
     @extend_schema(
         operation_id="checks_record", request=serializers.CheckInput, responses={201: serializers.CheckSerializer}

@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -214,6 +216,14 @@ class CheckStatus(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
+class VersionCheckQuerySet(models.QuerySet["VersionCheck"]):
+    def of_versions(self, versions: Iterable[PromptVersion]) -> "VersionCheckQuerySet":
+        """Those of the versions' contents, and those that gates measured for the versions' own prompts."""
+        rows = list(versions)
+        own = Q(prompt=None) | Q(prompt__in={version.prompt_id for version in rows})
+        return self.filter(own, content_hash__in={version.content_hash for version in rows})
+
+
 class VersionCheck(models.Model):
     """A result recorded on a version's hash by an outside CI, or on a prompt's version by a gate, which measures that
     prompt alone: the same content under another name is another case. The newest of a name counts."""
@@ -230,6 +240,8 @@ class VersionCheck(models.Model):
     url = models.URLField(max_length=1_000, blank=True)
     recorded_by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = VersionCheckQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.expressions import OrderBy
+from django.db.models.functions import Coalesce
 
 from registry.models import (
     UNDECIDED,
@@ -83,14 +84,19 @@ def order_prompts(prompts: QuerySet[Prompt], order: str) -> QuerySet[Prompt]:
     waits."""
     if order == "care":
         live = Release.objects.filter(prompt=OuterRef("pk"), environment__name=CARE_ENVIRONMENT).order_by("-number")
-        newer = VersionCheck.objects.filter(
+        newer = VersionCheck.objects.alias(measured_prompt=Coalesce("prompt_id", 0)).filter(
             project=OuterRef("project"),
             content_hash=OuterRef("content_hash"),
             name=OuterRef("name"),
+            measured_prompt=Coalesce(OuterRef("prompt_id"), 0),
             pk__gt=OuterRef("pk"),
         )
         failing = VersionCheck.objects.filter(
-            ~Exists(newer), project=OuterRef("project"), content_hash=OuterRef("live_hash"), status=CheckStatus.FAILED
+            ~Exists(newer),
+            Q(prompt=None) | Q(prompt=OuterRef("pk")),
+            project=OuterRef("project"),
+            content_hash=OuterRef("live_hash"),
+            status=CheckStatus.FAILED,
         )
         waiting = Promotion.objects.filter(prompt=OuterRef("pk"), status__in=UNDECIDED)
         prompts = prompts.alias(live_hash=Subquery(live.values("version__content_hash")[:1])).alias(
@@ -107,18 +113,24 @@ class CheckSummary:
     failed: list[str] = field(default_factory=list)
 
 
-def check_summaries(project: Project, hashes: Iterable[str]) -> dict[str, CheckSummary]:
-    """Return the newest result of every check on each hash that has any, in one query."""
-    content_hashes = list(hashes)
-    results = (
-        VersionCheck.objects.filter(project=project, content_hash__in=content_hashes)
-        if content_hashes
-        else VersionCheck.objects.none()
-    )
-    summaries: dict[str, CheckSummary] = {}
-    for check in results.order_by("content_hash", "name", "-id").distinct("content_hash", "name"):
-        summary = summaries.setdefault(check.content_hash, CheckSummary())
-        (summary.passed if check.status == CheckStatus.PASSED else summary.failed).append(check.name)
+def check_summaries(versions: Iterable[PromptVersion]) -> dict[int, CheckSummary]:
+    """Return the newest result of every check on each version that has any, by the version's id, in one query."""
+    rows = list(versions)
+    if not rows:
+        return {}
+    checks = VersionCheck.objects.filter(project=rows[0].prompt.project_id).of_versions(rows)
+    newest: dict[tuple[str, int | None], list[VersionCheck]] = {}
+    once = ("content_hash", "prompt_id", "name")
+    for check in checks.order_by(*once, "-id").distinct(*once):
+        newest.setdefault((check.content_hash, check.prompt_id), []).append(check)
+    summaries: dict[int, CheckSummary] = {}
+    for version in rows:
+        own_checks = [
+            check for prompt in (None, version.prompt_id) for check in newest.get((version.content_hash, prompt), ())
+        ]
+        for check in sorted(own_checks, key=lambda check: check.name):
+            summary = summaries.setdefault(version.pk, CheckSummary())
+            (summary.passed if check.status == CheckStatus.PASSED else summary.failed).append(check.name)
     return summaries
 
 

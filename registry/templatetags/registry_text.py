@@ -173,11 +173,11 @@ def undecided_in(prompt: Prompt, environment: Environment) -> list[Promotion]:
 
 
 @register.filter
-def production_checks(prompt: Prompt, checks: Mapping[str, Any]) -> Any:
-    """The checks of the version of a listed prompt that is live in production, from the summaries by hash."""
+def production_checks(prompt: Prompt, checks: Mapping[int, Any]) -> Any:
+    """The checks of the version of a listed prompt that is live in production, from the summaries by version."""
     releases: list[Release] = prompt.live_releases  # type: ignore[attr-defined]  # prefetched by the listing
-    hashes = [release.version.content_hash for release in releases if release.environment.name == "production"]
-    return checks.get(hashes[0]) if hashes else None
+    live = [release.version_id for release in releases if release.environment.name == "production"]
+    return checks.get(live[0]) if live else None
 
 
 @register.filter

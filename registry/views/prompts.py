@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.dateparse import parse_datetime
 
@@ -23,6 +23,7 @@ from registry.models import (
     Prompt,
     PromptDraft,
     PromptVersion,
+    VersionCheck,
 )
 from registry.promotions import approvals, releases
 from registry.prompts import lifecycle as prompts
@@ -58,7 +59,7 @@ def prompt_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "is_archive": is_archive,
         "order": order,
         "page": prompts_page,
-        "checks": _checks_of_live(actor, prompts_page),
+        "checks": _checks_of_live(prompts_page),
         "environments": Environment.objects.filter(project=project),
         "folders": listing.folder_names(project),
         "tags": listing.tags_in_use(project),
@@ -83,10 +84,14 @@ FILTERS = {
 }
 
 
-def _checks_of_live(actor: Actor, prompts_page: "Page[Prompt]") -> dict[str, listing.CheckSummary]:
-    """Return the checks of all live versions on the page, by hash."""
-    live = {release.version.content_hash for prompt in prompts_page for release in prompt.live_releases}  # type: ignore[attr-defined]  # prefetched
-    return listing.check_summaries(actor.project, live)
+def _checks_of_live(prompts_page: "Page[Prompt]") -> dict[int, listing.CheckSummary]:
+    """Return the checks of all live versions on the page, by the version's id."""
+    live = []
+    for prompt in prompts_page:
+        for release in prompt.live_releases:  # type: ignore[attr-defined]  # prefetched
+            release.version.prompt = prompt
+            live.append(release.version)
+    return listing.check_summaries(live)
 
 
 @in_project
@@ -136,16 +141,12 @@ def prompt_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
         "waiting_here": waiting,
         "change": _first_change(waiting),
         "version": version,
-        "checks": _checks_of(actor, version) if version else None,
+        "checks": listing.check_summaries([version]).get(version.pk) if version else None,
         "uses": _uses(version),
         "used_by": prompts.prompts_including(prompt),
         "line": timeline.timeline_page(prompt, length=MAX_EVENTS_SHOWN),
     }
     return page(request, actor, "registry/prompt_detail.html", context)
-
-
-def _checks_of(actor: Actor, version: PromptVersion) -> listing.CheckSummary | None:
-    return listing.check_summaries(actor.project, [version.content_hash]).get(version.content_hash)
 
 
 def heading(actor: Actor, prompt: Prompt, tab: str) -> dict[str, Any]:
@@ -246,7 +247,8 @@ def version_detail(request: HttpRequest, actor: Actor, name: str, number: int) -
         **heading(actor, prompt, "version"),
         "version": version,
         "previous_number": numbers["previous"],
-        "checks": actor.project.checks.filter(Q(prompt=None) | Q(prompt=prompt), content_hash=version.content_hash)
+        "checks": VersionCheck.objects.filter(project=actor.project)
+        .of_versions([version])
         .order_by("name", "-id")
         .distinct("name"),
         "released": released[:PAGE_SIZE],

@@ -126,8 +126,14 @@ class CheckInput(Input):
 
 class CheckSerializer(serializers.ModelSerializer[VersionCheck]):
     hash = serializers.CharField(source="content_hash")
+    prompt = serializers.CharField(
+        source="prompt.name", default=None, allow_null=True, help_text="What a gate measured; null: the content itself."
+    )
+    environment = serializers.CharField(
+        source="environment.name", default=None, allow_null=True, help_text="What the gate guards."
+    )
     recorded_by = serializers.CharField(source="recorded_by_name")
 
     class Meta:
         model = VersionCheck
-        fields = ["hash", "name", "status", "summary", "url", "recorded_by", "created_at"]
+        fields = ["hash", "name", "prompt", "environment", "status", "summary", "url", "recorded_by", "created_at"]

@@ -225,6 +225,6 @@ def test_checks_of_live_versions_are_summed_up(stage: Stage, api: Any):
     for name, status in (("evals", "failed"), ("evals", "passed"), ("lint", "failed")):
         checks.record(actor_for_key(key), version, name=name, status=status)
 
-    summary = listing.check_summaries(stage.project, [version.content_hash])[version.content_hash]
+    summary = listing.check_summaries([version])[version.pk]
 
     assert (summary.passed, summary.failed) == (["evals"], ["lint"])
