@@ -271,6 +271,10 @@ DEMO_SEEDS = [
     "finetunes.demo.seed",
 ]
 
+# --- Promotions ------------------------------------------------------------------------------------------------------
+# What apps ask of a version that is to be released: functions that return a refusal, or None.
+VERSION_GUARDS = ["inference.configs.lifecycle.unreadable_config"]
+
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

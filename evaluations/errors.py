@@ -54,6 +54,7 @@ declare(
         "run.wrong_state": Kind(409, "The run is not in a state for this"),
         "result.not_found": Kind(404, "There is no such result"),
         "gate.not_found": Kind(404, "There is no such gate"),
+        "gate.not_protected": Kind(409, "The environment asks for nothing"),
         "gate.name_taken": Kind(409, "The environment has a gate of this name"),
         "gate.asks_nothing": Kind(400, "The gate would ask for nothing"),
         "synthesis.not_found": Kind(404, "There is no such synthesis"),

@@ -59,6 +59,7 @@ declare(
         "environment.name_taken": Kind(409, "An environment with this name exists"),
         "environment.in_use": Kind(409, "The environment has releases or open promotions"),
         "check.measured": Kind(409, "A gate measures this check itself"),
+        "promotion.unknown_pin": Kind(409, "The version names another one that does not exist"),
         "promotion.not_found": Kind(404, "There is no such promotion"),
         "promotion.already_open": Kind(409, "This version is already proposed for this environment"),
         "promotion.already_live": Kind(409, "This version is live there already"),

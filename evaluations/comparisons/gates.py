@@ -89,6 +89,8 @@ def create(
     if name in environment.required_checks:
         # Also a check of an outside CI: removing the gate would remove the requirement.
         raise Problem("gate.name_taken", f"{environment.name} requires a check {quoted(name)} already.")
+    if not environment.protected:
+        raise Problem("gate.not_protected", f"{environment.name} is not protected: nothing is asked for there.")
     others = Environment.objects.filter(project=actor.project, required_checks__contains=[name])
     if others.exclude(measured_checks__contains=[name]).exists():
         # There it comes from outside, and could no longer be recorded.

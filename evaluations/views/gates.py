@@ -20,7 +20,7 @@ FIELDS = (
     *("environment", "name", "prompts", "dataset", "split", "model", "min_quality", "margin", "budget_usd"),
     "repetitions",
 )
-ERROR_FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name"}
+ERROR_FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name", "gate.not_protected": "environment"}
 DEFAULTS = {"split": "test", "repetitions": "1", "margin": "0.02", "environment": "production"}
 
 
@@ -45,7 +45,7 @@ def gate_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     context |= {
         "rows": gates.active_gates(actor.project),
         "slas": slas.get_slas(actor.project),
-        "environments": Environment.objects.filter(project=actor.project),
+        "environments": Environment.objects.filter(project=actor.project, protected=True),
         "splits": [choice for choice in Split.choices if choice[0] != Split.TRAIN],
     }
     return page(request, actor, "evaluations/gates/gate_list.html", context, status=status)

@@ -105,6 +105,17 @@ def read_config_version(version: PromptVersion) -> ConfigVersion:
     return ConfigVersion(version, inference.parse_record(str(version.content.get("text", ""))))
 
 
+def unreadable_config(version: PromptVersion) -> Problem | None:
+    """Return the refusal of a config's version that a service could not read, or that pins nothing: a user may commit
+    anything to its prompt by hand."""
+    if InferenceConfig.objects.filter(holder=version.prompt_id).exists():
+        try:
+            read_config_version(version)
+        except Problem as problem:
+            return problem
+    return None
+
+
 def get_config_version(config: InferenceConfig, selector: str) -> ConfigVersion:
     """Return a config's version by environment, number, `latest` or hash."""
     return read_config_version(resolution.resolve(config.project, parse_reference(f"{config.holder.name}@{selector}")))

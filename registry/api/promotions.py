@@ -16,7 +16,7 @@ from registry.api.serializers.versions import VersionIdentitySerializer
 from registry.api.versions import IF_MATCH, select_version
 from registry.delivery import caching
 from registry.models import Project, Promotion
-from registry.promotions import approvals, environments, workflow
+from registry.promotions import approvals, contributors, environments, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts.pinned import pinned_changes
 
@@ -25,7 +25,7 @@ def promotion_document(row: Promotion) -> dict[str, Any]:
     """Return a promotion with its current approvals and checks, as JSON."""
     status = approvals.get_approval_status(row)
     release = getattr(row, "release", None)
-    compared = approvals.compared_version(row)
+    reviewed = contributors.reviewed_pins(row.environment, approvals.compared_release(row))
     return {
         **serializers.PromotionSummarySerializer(row).data,
         "replaces": VersionIdentitySerializer(row.replaces.version).data if row.replaces else None,
@@ -40,7 +40,7 @@ def promotion_document(row: Promotion) -> dict[str, Any]:
         "release": release.pk if release else None,
         "binding": status.binding,
         "contributors": serializers.ContributorSerializer(row.contributors.select_related("user"), many=True).data,
-        "pinned": PinnedChangeSerializer(pinned_changes(compared, row.version), many=True).data,
+        "pinned": PinnedChangeSerializer(pinned_changes(reviewed, row.version), many=True).data,
         "reviews": serializers.ReviewSerializer(row.reviews.order_by("id"), many=True).data,
     }
 

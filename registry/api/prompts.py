@@ -22,7 +22,7 @@ from registry.models import Prompt, PromptVersion
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
 from registry.prompts import listing, resolution
-from registry.prompts.pinned import pinned_changes
+from registry.prompts.pinned import pinned_by, pinned_changes
 
 
 class PromptList(ProjectListView[Prompt]):
@@ -164,7 +164,7 @@ class PromptDiff(ProjectView):
         selectors = [self._selector(request, member) for member in ("from", "to")]
         old, new = (select_version(self.actor.project, name, selector) for selector in selectors)
         points = {"old": VersionIdentitySerializer(old).data, "new": VersionIdentitySerializer(new).data}
-        pinned = serializers.PinnedChangeSerializer(pinned_changes(old, new), many=True).data
+        pinned = serializers.PinnedChangeSerializer(pinned_changes(pinned_by(old), new), many=True).data
         return Response({"prompt": name, **points, **diff.diff(old.content, new.content), "pinned": pinned})
 
     def _selector(self, request: Request, member: str) -> str:

@@ -59,7 +59,8 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
 def message_texts(content: Content) -> list[tuple[str, str]]:
     """Return every message as (role, text); a placeholder's text is its name."""
     if content["kind"] == "text":
-        return [("", content["text"])]
+        # An empty text is none: what is compared with nothing has no line removed.
+        return [("", content["text"])] if content["text"] else []
     return [(message["role"], message.get("content", message.get("name", ""))) for message in content["messages"]]
 
 

@@ -106,6 +106,8 @@ class Promotion(models.Model):
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     requested_by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
     requested_by_name = models.CharField(max_length=200)
+    # A key that has neither an owner nor a maker did a part of it (registry.promotions.contributors).
+    is_unanswered = models.BooleanField(default=False, editable=False)
     override_reason = models.TextField(blank=True, max_length=5_000)
     override_by_name = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

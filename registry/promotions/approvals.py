@@ -64,18 +64,16 @@ def live_release(environment: Environment, prompt: Prompt) -> Release | None:
     return releases.order_by("-number").first()
 
 
-def compared_version(promotion: Promotion) -> PromptVersion | None:
-    """Return the version that a promotion is compared with: what it replaced, or would replace now; None for
-    nothing."""
+def compared_release(promotion: Promotion) -> Release | None:
+    """Return the release that a promotion is compared with: what it replaced, or would replace now; None where nothing
+    was live."""
     releases = Release.objects.filter(environment=promotion.environment_id, prompt=promotion.prompt_id)
     own = releases.filter(promotion=promotion.pk).first()
     if own is not None:
-        replaced = releases.filter(number=own.number - 1).select_related("version").first()
-    elif promotion.status in UNDECIDED:
-        replaced = live_release(promotion.environment, promotion.prompt)
-    else:
-        replaced = promotion.replaces
-    return replaced.version if replaced else None
+        return releases.filter(number=own.number - 1).select_related("version").first()
+    if promotion.status in UNDECIDED:
+        return live_release(promotion.environment, promotion.prompt)
+    return promotion.replaces
 
 
 def current_binding(promotion: Promotion, live: Release | None) -> str:
@@ -106,7 +104,7 @@ def get_approval_status(promotion: Promotion) -> ApprovalStatus:
     )
     contributors = contributors_by_user(promotion)
     result = ApprovalStatus(
-        needed=_approvals_needed(environment, contributors),
+        needed=_approvals_needed(promotion),
         checks=newest_checks(promotion.version, environment, environment.checks_needed, until=promotion.decided_at),
         binding=current_binding(promotion, live),
     )
@@ -120,11 +118,11 @@ def get_approval_status(promotion: Promotion) -> ApprovalStatus:
     return result
 
 
-def _approvals_needed(environment: Environment, contributors: dict[int, list[str]]) -> int:
-    """Return the approvals that a promotion needs: one more where nobody stands behind it, because only keys without
-    owner and maker did it all. Then the second pair of eyes is another reviewer's."""
-    needed = environment.approvals_needed
-    return needed + 1 if needed and not contributors else needed
+def _approvals_needed(promotion: Promotion) -> int:
+    """Return the approvals that a promotion needs: one more where a key without owner and maker did a part of it.
+    Whoever has that key may be the one who approves; then the second pair of eyes is another reviewer's."""
+    needed = promotion.environment.approvals_needed
+    return needed + 1 if needed and promotion.is_unanswered else needed
 
 
 def contributors_by_user(promotion: Promotion) -> dict[int, list[str]]:

@@ -4,10 +4,19 @@ The verbs (registry.promotions.workflow) check them under their locks; a page ch
 disabled.
 """
 
+from django.conf import settings
+from django.utils.module_loading import import_string
+
 from core.errors import Problem
 from registry.accounts.permissions import Actor, Right
-from registry.models import UNDECIDED, Environment, Promotion
+from registry.models import UNDECIDED, Environment, Promotion, PromptVersion
 from registry.promotions import approvals
+
+
+def version_refusal(version: PromptVersion) -> Problem | None:
+    """Return the first refusal of a version by the apps that know what its content is for (settings.VERSION_GUARDS)."""
+    guards = map(import_string, settings.VERSION_GUARDS)
+    return next(filter(None, (guard(version) for guard in guards)), None)
 
 
 def blocked_reasons(actor: Actor, promotion: Promotion, status: approvals.ApprovalStatus) -> dict[str, str]:

@@ -77,6 +77,7 @@ def request(
     locked = prompts.lock(prompt)
     if locked.archived_at:
         raise Problem("prompt.archived", f"{prompt.name} is archived.")
+    _raise_if(guards.version_refusal(version))
     live = approvals.live_release(locked_environment, locked)
     if live and live.version_id == version.pk:
         raise Problem("promotion.already_live", f"Version {version.number} is live in {environment.name} already.")

@@ -9,46 +9,47 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-
-from django.db.models import Q
+from datetime import datetime
 
 from core.content import empty_content
 from core.errors import Problem
 from core.examples import Shot
 from registry.content.diff import Content
 from registry.examples.example_sets import stored_shot, version_places
-from registry.models import ExampleSetVersion, Inclusion, PromptVersion
+from registry.models import Example, ExampleSetVersion, Inclusion, PromptVersion
 
 # Possessive: a long text without an @ is gone through once.
 PINNED_REFERENCE = re.compile(r"(?<![a-z0-9._-])([a-z0-9]++(?:[._-][a-z0-9]++)*+)@(sha256:[0-9a-f]{64})")
-# As many are followed from one version; one that names more is refused, so that none is left out in silence.
-MAX_NAMED = 100
+# As many are named by one version, and pinned by it to the end; one with more is refused, so that none is left out in
+# silence.
+MAX_NAMED, MAX_PINNED = 100, 300
 MAX_EXAMPLES_COMPARED = 200
 WITH_AUTHOR = ("prompt", "author", "author_key__owner", "author_key__created_by")
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """The versions that a version pins, itself included, and the example sets of any of them, by id."""
+    """The versions that a version pins, itself included, and the example sets of any of them, by id; and the references
+    that name nothing."""
 
     versions: dict[int, PromptVersion] = field(default_factory=dict)
     example_sets: dict[int, ExampleSetVersion] = field(default_factory=dict)
+    unresolved: set[str] = field(default_factory=set)
 
 
-def pinned_by(*roots: PromptVersion) -> Pinned:
-    """Return everything that these versions pin, directly or through others, with its authors. A version is visited
-    once, with a few queries for each level."""
+def pinned_by(*roots: PromptVersion, until: datetime | None = None) -> Pinned:
+    """Return everything that these versions pin, directly or through others, with its authors; `until`: as it was then,
+    before what they name existed. A version is visited once, with a few queries for each level. Raises
+    `content.invalid` beyond MAX_PINNED versions."""
     pinned = Pinned()
     level = _versions(pk__in=[root.pk for root in roots])
     while level:
         pinned.versions.update(level)
+        if len(pinned.versions) > MAX_PINNED + len(roots):
+            raise Problem("content.invalid", f"A version pins at most {MAX_PINNED} others, directly and below.")
         inclusions = Inclusion.objects.filter(version__in=level).values_list("included_id", flat=True)
-        named = Q(pk__in=[])
-        for version in level.values():
-            for name, content_hash in named_references(version.content):
-                named |= Q(prompt__project=version.prompt.project_id, prompt__name=name, content_hash=content_hash)
-        level = _versions(Q(pk__in=set(inclusions)) | named)
-        level = {pk: version for pk, version in level.items() if pk not in pinned.versions}
+        below = _versions(pk__in=set(inclusions)) | _named_by(level.values(), until, pinned.unresolved)
+        level = {pk: version for pk, version in below.items() if pk not in pinned.versions}
     set_ids = {version.example_set_id for version in pinned.versions.values() if version.example_set_id}
     sets = ExampleSetVersion.objects.filter(pk__in=set_ids)
     pinned.example_sets.update(
@@ -57,13 +58,39 @@ def pinned_by(*roots: PromptVersion) -> Pinned:
     return pinned
 
 
+def _named_by(
+    versions: Iterable[PromptVersion], until: datetime | None, unresolved: set[str]
+) -> dict[int, PromptVersion]:
+    """Return the versions that these name by their hash; what names nothing is added to `unresolved`."""
+    references = {
+        (version.prompt.project_id, *reference)
+        for version in versions
+        for reference in named_references(version.content)
+    }
+    if not references:
+        return {}
+    candidates = _versions(
+        content_hash__in={content_hash for _, _, content_hash in references},
+        prompt__project__in={row[0] for row in references},
+    )
+    named = {
+        version.pk: version
+        for version in candidates.values()
+        if (version.prompt.project_id, version.prompt.name, version.content_hash) in references
+        and (until is None or version.created_at <= until)
+    }
+    resolved = {(row.prompt.project_id, row.prompt.name, row.content_hash) for row in named.values()}
+    unresolved.update(f"{name}@{content_hash}" for _, name, content_hash in references - resolved)
+    return named
+
+
 def named_references(content: Content) -> set[tuple[str, str]]:
-    """Return the (name, hash) that the texts of a content name, as they are and as the JSON that a text may be: in a
-    config `\\u0040` is an @."""
+    """Return the (name, hash) that the texts of a content name, as they are and as the JSON that a text may be: there
+    any letter may be escaped. Raises `content.invalid` beyond MAX_NAMED of them."""
     references: set[tuple[str, str]] = set()
     for text in _texts(content):
         references.update(PINNED_REFERENCE.findall(text))
-        if "sha256:" in text and text.lstrip().startswith("{"):
+        if text.lstrip()[:1] in ("{", "[", '"'):
             with suppress(ValueError, RecursionError):
                 for decoded in _texts(json.loads(text)):
                     references.update(PINNED_REFERENCE.findall(decoded))
@@ -84,20 +111,15 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(member)
 
 
-def get_versions(keys: Iterable[int]) -> dict[int, PromptVersion]:
-    """Return versions with their authors, by id."""
-    return _versions(pk__in=list(keys))
-
-
-def _versions(*conditions: Q, **lookups: object) -> dict[int, PromptVersion]:
-    rows = PromptVersion.objects.filter(*conditions, **lookups).select_related(*WITH_AUTHOR)
+def _versions(**lookups: object) -> dict[int, PromptVersion]:
+    rows = PromptVersion.objects.filter(**lookups).select_related(*WITH_AUTHOR)
     return {version.pk: version for version in rows}
 
 
 @dataclass(frozen=True)
 class PinnedChange:
     """Something that one version pins and another does not: a `prompt` or `examples`, with the content before (an empty
-    one where there was none) and after."""
+    one where there was none) and after. `left_out` is how many examples of either are not in these contents."""
 
     kind: str
     name: str
@@ -105,14 +127,15 @@ class PinnedChange:
     new_label: str
     old_content: Content
     new_content: Content
+    left_out: int = 0
 
 
-def pinned_changes(old: PromptVersion | None, new: PromptVersion) -> list[PinnedChange]:
-    """Return what a model would read differently below the two versions: every partial, named prompt and example set
-    that only the new one pins, beside what the old one pins of the same name."""
-    before, after = pinned_by(old) if old else Pinned(), pinned_by(new)
+def pinned_changes(before: Pinned, new: PromptVersion) -> list[PinnedChange]:
+    """Return what a model would read because of a version that is not in `before`: every partial, named prompt and
+    example set, beside what `before` has of the same name."""
+    after = pinned_by(new)
     changes = []
-    earlier = {version.prompt_id: version for version in before.versions.values() if old and version.pk != old.pk}
+    earlier = {version.prompt_id: version for version in before.versions.values() if version.prompt_id != new.prompt_id}
     for version in sorted(after.versions.values(), key=lambda version: version.prompt.name):
         if version.pk != new.pk and version.pk not in before.versions:
             previous = earlier.get(version.prompt_id)
@@ -120,28 +143,34 @@ def pinned_changes(old: PromptVersion | None, new: PromptVersion) -> list[Pinned
             labels = (f"v{previous.number}" if previous else "", f"v{version.number}")
             changes.append(PinnedChange("prompt", version.prompt.name, *labels, old_content, version.content))
     earlier_sets = {row.example_set_id: row for row in before.example_sets.values()}
-    for row in sorted(after.example_sets.values(), key=lambda row: row.example_set.name):
-        if row.pk not in before.example_sets:
-            former = earlier_sets.get(row.example_set_id)
-            labels = (f"v{former.number}" if former else "", f"v{row.number}")
-            contents = (_examples_apart(former, row), _examples_apart(row, former))
-            changes.append(PinnedChange("examples", row.example_set.name, *labels, *contents))
-    return changes
+    new_sets = [row for row in after.example_sets.values() if row.pk not in before.example_sets]
+    new_sets.sort(key=lambda row: row.example_set.name)
+    return [*changes, *(_examples_change(earlier_sets.get(row.example_set_id), row) for row in new_sets)]
 
 
-def _examples_apart(version: ExampleSetVersion | None, other: ExampleSetVersion | None) -> Content:
-    """Return the examples of a version that another does not have, as a text to compare: all that a template can use of
-    them, an example a paragraph."""
-    if version is None:
-        return empty_content("text")
-    places = version_places(version)
-    if other is not None:
-        places = places.exclude(example__places__version=other)
-    shots = [stored_shot(place.example) for place in places[: MAX_EXAMPLES_COMPARED + 1]]
-    paragraphs = [_as_paragraph(shot) for shot in shots[:MAX_EXAMPLES_COMPARED]]
-    if len(shots) > MAX_EXAMPLES_COMPARED:
-        paragraphs.append(f"… and {places.count() - MAX_EXAMPLES_COMPARED} more, on the page of the example set.")
-    return {"kind": "text", "text": "\n\n".join(paragraphs)}
+def _examples_change(old: ExampleSetVersion | None, new: ExampleSetVersion) -> PinnedChange:
+    """Compare two versions of an example set by the examples that only one of them has; where those that both have
+    stand in another order, by all of them."""
+    old_keys, new_keys = _example_keys(old), _example_keys(new)
+    common = set(old_keys) & set(new_keys)
+    in_order = [key for key in old_keys if key in common] == [key for key in new_keys if key in common]
+    compared = [[key for key in keys if not (in_order and key in common)] for keys in (old_keys, new_keys)]
+    left_out = sum(max(0, len(keys) - MAX_EXAMPLES_COMPARED) for keys in compared)
+    old_content, new_content = (_examples_as_content(keys[:MAX_EXAMPLES_COMPARED]) for keys in compared)
+    old_label = f"v{old.number}" if old else ""
+    return PinnedChange(
+        "examples", new.example_set.name, old_label, f"v{new.number}", old_content, new_content, left_out
+    )
+
+
+def _example_keys(version: ExampleSetVersion | None) -> list[int]:
+    return list(version_places(version).values_list("example_id", flat=True)) if version else []
+
+
+def _examples_as_content(keys: list[int]) -> Content:
+    """Return examples as a text to compare, with all that a template can use of them, an example a paragraph."""
+    rows = Example.objects.in_bulk(keys)
+    return {"kind": "text", "text": "\n\n".join(_as_paragraph(stored_shot(rows[key])) for key in keys)}
 
 
 def _as_paragraph(shot: Shot) -> str:

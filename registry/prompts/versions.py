@@ -21,6 +21,7 @@ from registry.content.normalize import normalise
 from registry.examples import embedders, example_sets, few_shot
 from registry.models import ExampleSet, ExampleSetVersion, Inclusion, Project, Prompt, PromptVersion
 from registry.prompts import includes
+from registry.prompts.pinned import named_references
 from registry.prompts.resolution import with_live_environments
 from registry.rendering.pool import RendererPool
 
@@ -74,6 +75,8 @@ def commit(
         raise Problem("request.invalid", fault.message, faults=[fault])
     normal = normalise(content)
     example_version = pin_examples(actor.project, normal)
+    # Refuses one that names too many others.
+    named_references(normal)
     analysis = renderer_pool().analyse(normal, owner=actor.project.pk)
     with transaction.atomic():
         pinned = _pin_includes(actor.project, prompt, normal, analysis, picks=example_version is not None)

@@ -12,7 +12,7 @@ from core.references import Number, Reference, parse_selector
 from registry.accounts.permissions import Actor, Right
 from registry.content import diff_view
 from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, Prompt, PromptVersion, Release
-from registry.promotions import approvals, environments, guards, inbox, releases, workflow
+from registry.promotions import approvals, contributors, environments, guards, inbox, releases, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import listing, resolution
 from registry.prompts.pinned import pinned_changes
@@ -127,7 +127,8 @@ def _review_page(
 ) -> HttpResponse:
     state = approvals.get_approval_status(row)
     is_decided = row.status not in UNDECIDED
-    live_version = approvals.compared_version(row)
+    compared = approvals.compared_release(row)
+    live_version = compared.version if compared else None
     release = getattr(row, "release", None)
     live_content = live_version.content if live_version else empty_content(row.version.content["kind"])
     context = {
@@ -140,7 +141,7 @@ def _review_page(
         "comparison": diff_view.compare(live_content, row.version.content),
         "pinned": [
             (change, diff_view.compare(change.old_content, change.new_content))
-            for change in pinned_changes(live_version, row.version)
+            for change in pinned_changes(contributors.reviewed_pins(row.environment, compared), row.version)
         ],
         "contributors": row.contributors.select_related("user"),
         "blocked": guards.blocked_reasons(actor, row, state),

@@ -11,7 +11,7 @@ class GateInput(Input):
     environment = Text(allow_blank=False)
     name = Text(allow_blank=False, help_text="The check that it records on versions.")
     prompts = Text(required=False, default="", help_text="A prompt's name, or the start of names: support.")
-    dataset = Text(allow_blank=False, help_text="Its newest version counts, whenever a promotion is asked for.")
+    dataset = Text(allow_blank=False, help_text="name@version; without a version the newest of now, which it keeps.")
     split = serializers.ChoiceField(Split.choices, required=False, default="test")
     model = Text(allow_blank=False, help_text="provider/model")
     scorers = serializers.ListField(child=AnyField(), help_text=SCORERS_HELP)

@@ -86,6 +86,7 @@ class PinnedChangeSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     old = serializers.CharField(source="old_label", help_text="The version that the older one pins; empty for none.")
     new = serializers.CharField(source="new_label")
+    left_out = serializers.IntegerField(help_text="How many examples are not in `diff`.")
     diff = serializers.SerializerMethodField()
 
     @extend_schema_field(ObjectField())

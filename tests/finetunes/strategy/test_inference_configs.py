@@ -110,6 +110,8 @@ def test_the_published_configs_are_kept_promoted_and_fetched(stage: Stage, api: 
     with pytest.raises(Problem):
         workflow.apply(stage.edith, promotion)
     workflow.approve(stage.rhea, promotion)
+    # The test's key has neither owner nor maker, so that a second person has to look.
+    workflow.approve(stage.ralf, promotion)
     workflow.apply(stage.edith, workflow.get_promotion(stage.project, promotion.pk))
     live = api.get(f"{URL}/support-assistant")
     assert live.json()["config"]["prompt"] == f"support.route@{version.content_hash}"

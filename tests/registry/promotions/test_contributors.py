@@ -9,13 +9,15 @@ from rest_framework.test import APIClient
 
 from core.errors import Problem
 from core.examples import Shot
+from inference.configs import lifecycle as configs
 from registry.accounts import api_keys, permissions, projects
 from registry.accounts.permissions import Actor
 from registry.examples import example_sets
 from registry.models import APIKey, Decision, ExampleSet, Promotion, PromptVersion, Review, Role, User
-from registry.promotions import inbox, workflow
+from registry.promotions import approvals, contributors, environments, inbox, workflow
+from registry.promotions.environments import Rules
 from registry.prompts import versions
-from registry.prompts.pinned import named_references, pinned_changes
+from registry.prompts.pinned import MAX_EXAMPLES_COMPARED, Pinned, named_references, pinned_by, pinned_changes
 from tests.conftest import ApiFor, Stage, chat
 
 
@@ -100,18 +102,21 @@ def test_who_holds_a_key_or_made_it_stands_behind_what_it_does(stage: Stage, hol
     by_key = ask(stage, version, by=key)
 
     for actor in (stage.rhea, stage.ada) if holder else (stage.ada,):
-        expect_refused(actor, by_key, "with the key ci")
+        expect_refused(actor, by_key, "the key ci")
     workflow.withdraw(key, by_key)
     by_edith = ask(stage, version)
-    expect_refused(stage.rhea if holder else stage.ada, by_edith, "with the key ci")
+    expect_refused(stage.rhea if holder else stage.ada, by_edith, "the key ci")
     workflow.approve(stage.ralf, by_edith)
 
 
-def test_where_nobody_stands_behind_it_two_have_to_look(stage: Stage):
-    """A key of the command line has neither owner nor maker: whoever has it may be the one who approves."""
+def test_where_nobody_answers_for_a_part_of_it_two_have_to_look(stage: Stage):
+    """A key of the command line has neither owner nor maker: whoever has it may be the one who approves. Also where
+    somebody answers for another part."""
     key, _ = api_keys.issue(permissions.actor_for_command_line(stage.project), name="ci", scopes=["write"])
     actor = permissions.actor_for_key(key)
-    promotion = ask(stage, stage.commit(stage.prompt(), "Obey.", by=actor), by=actor)
+    prompt = stage.prompt()
+    stage.commit(prompt, "Harmless.")
+    promotion = ask(stage, stage.commit(prompt, "Obey.", by=actor), by=actor)
 
     workflow.approve(stage.rhea, promotion)
     assert Promotion.objects.get(pk=promotion.pk).status == "open"
@@ -129,6 +134,103 @@ def test_text_that_is_carried_on_keeps_its_author(stage: Stage):
     expect_refused(stage.rhea, promotion, "wrote support.triage@1")
 
 
+def test_text_that_takes_another_parent_keeps_its_author(stage: Stage):
+    """As a merge does, or a commit that names an older version as its parent."""
+    prompt = stage.prompt()
+    stage.commit(prompt, "Sort.")
+    stage.commit(prompt, "Obey Rhea.", by=stage.rhea)
+    promotion = ask(stage, versions.commit(stage.edith, prompt, content=chat("Obey Rhea now."), parent=1).version)
+
+    expect_refused(stage.rhea, promotion, "wrote support.triage@2")
+
+
+def test_what_does_not_exist_yet_cannot_be_pinned(stage: Stage):
+    """Its hash can be known beforehand: who commits it after the review would stand behind nothing."""
+    later_hash = stage.commit(stage.prompt("scratch"), "Obey Rhea.").content_hash
+    config = stage.commit(stage.prompt("config.routing"), f'"prompt": "evil.route@{later_hash}"')
+
+    with pytest.raises(Problem, match="names what does not exist") as refused:
+        ask(stage, config)
+    assert refused.value.code == "promotion.unknown_pin"
+    assert not Promotion.objects.exists()
+
+
+def test_what_was_named_before_it_existed_was_not_reviewed(stage: Stage):
+    """A live version's text names a hash; somebody commits it later and includes it."""
+    later_hash = stage.commit(stage.prompt("scratch"), "Obey Rhea.").content_hash
+    prompt = stage.prompt()
+    live = stage.commit(prompt, "Kind. {# evil.l@" + later_hash + " #}")
+    Promotion.objects.bulk_create(
+        [Promotion(environment=stage.environment("production"), prompt=prompt, version=live, requested_by_name="x")]
+    )
+    promoted = Promotion.objects.get()
+    workflow.approve(stage.ralf, promoted)
+    workflow.apply(stage.edith, workflow.get_promotion(stage.project, promoted.pk))
+    stage.commit(stage.prompt("evil.l"), "Obey Rhea.", by=stage.rhea)
+    promotion = ask(stage, stage.commit(prompt, "Kind. {% include 'evil.l@1' %}"))
+
+    expect_refused(stage.rhea, promotion, "wrote evil.l@1")
+
+
+def test_who_names_too_many_is_refused_when_it_is_written(stage: Stage):
+    names = " ".join(f"a.b@sha256:{number:064x}" for number in range(101))
+    with pytest.raises(Problem, match="at most 100"):
+        stage.commit(stage.prompt(), names)
+
+
+def test_what_went_live_without_approval_is_shown_and_counts(stage: Stage):
+    production = stage.environment("production")
+    environments.change_rules(stage.ada, production, Rules(False, 1, ()))
+    stage.commit(stage.prompt("hidden.part"), "Obey Rhea.", by=stage.rhea)
+    prompt = stage.prompt()
+    stage.release(stage.commit(prompt, "{% include 'hidden.part' %} One"))
+    environments.change_rules(stage.ada, stage.environment("production"), Rules(True, 1, ()))
+    promotion = ask(stage, stage.commit(prompt, "{% include 'hidden.part' %} Two"))
+
+    expect_refused(stage.rhea, promotion, "wrote hidden.part@1")
+    live = approvals.compared_release(promotion)
+    (change,) = pinned_changes(contributors.reviewed_pins(promotion.environment, live), promotion.version)
+    assert change.name == "hidden.part"
+
+
+def test_another_order_of_examples_is_a_change(stage: Stage):
+    """`first` picks by it."""
+    example_set = example_sets.create(stage.edith, name="tickets")
+    rows = [{"input": "a", "output": "1"}, {"input": "b", "output": "2"}]
+    example_sets.commit(stage.edith, example_set, examples=rows)
+    prompt = stage.prompt()
+    old = stage.commit(prompt, "Sort.", examples=picks_from(example_set))
+    example_sets.commit(stage.edith, example_set, examples=rows[::-1])
+    new = stage.commit(prompt, "Sort.", examples=picks_from(example_set))
+
+    (change,) = pinned_changes(pinned_by(old), new)
+
+    assert (change.old_content["text"], change.new_content["text"]) == ("a\n→ 1\n\nb\n→ 2", "b\n→ 2\n\na\n→ 1")
+
+
+def test_of_many_examples_the_rest_is_counted(stage: Stage):
+    example_set = example_sets.create(stage.edith, name="tickets")
+    rows = [{"input": str(number), "output": "x"} for number in range(MAX_EXAMPLES_COMPARED + 7)]
+    example_sets.commit(stage.edith, example_set, examples=rows)
+    picks = {**picks_from(example_set), "select": "first"}
+
+    (change,) = pinned_changes(Pinned(), stage.commit(stage.prompt(), "Sort.", examples=picks))
+
+    assert change.left_out == 7
+
+
+def test_a_config_that_nobody_could_read_is_not_released(stage: Stage):
+    config, _ = configs.commit(stage.edith, "routing", {"strategy": "fine-tune", "model": "ft:x"})
+    by_hand = versions.commit(
+        stage.edith,
+        config.holder,
+        content={"kind": "text", "text": '{"strategy": "prompt", "model": "m", "prompt": "evil@latest"}'},
+    ).version
+
+    with pytest.raises(Problem, match="has to be pinned"):
+        ask(stage, by_hand)
+
+
 def test_examples_that_are_carried_on_keep_their_author(stage: Stage):
     example_set = example_sets.create(stage.rhea, name="support.tickets")
     example_sets.commit(stage.rhea, example_set, examples=[{"input": "x", "output": "obey"}])
@@ -138,11 +240,14 @@ def test_examples_that_are_carried_on_keep_their_author(stage: Stage):
     expect_refused(stage.rhea, promotion, "wrote the examples support.tickets@1")
 
 
-@pytest.mark.parametrize("spelling", ["evil.route@{}", "\\nevil.route@{}", "evil.route\\u0040{}"])
+@pytest.mark.parametrize(
+    "spelling", ["evil.route@{}", "\\nevil.route@{}", "evil.route\\u0040{}", "evil.route@\\u0073{}"]
+)
 def test_every_spelling_of_a_pin_is_followed(spelling: str):
     """As they stand in a text, which may be JSON: a line break or an @ may be escaped there."""
     content_hash = f"sha256:{'a' * 64}"
-    content = {"kind": "text", "text": '{"prompt": "' + spelling.format(content_hash) + '"}'}
+    written = spelling.format(content_hash.removeprefix("s") if "0073" in spelling else content_hash)
+    content = {"kind": "text", "text": '{"prompt": "' + written + '"}'}
 
     assert ("evil.route", content_hash) in named_references(content)
 
@@ -198,11 +303,11 @@ def test_a_changed_partial_is_compared_with_the_one_that_is_live(stage: Stage):
     newer = stage.commit(tone, "Be cruel.")
     new = stage.commit(prompt, "{% include 'shared.tone@latest' %} Sort.")
 
-    (change,) = pinned_changes(old, new)
+    (change,) = pinned_changes(pinned_by(old), new)
 
     assert (change.name, change.old_label, change.new_label) == ("shared.tone", "v1", "v2")
     assert change.new_content == newer.content
-    assert pinned_changes(new, new) == []
+    assert pinned_changes(pinned_by(new), new) == []
 
 
 def test_a_key_ends_with_its_owners_membership_and_has_no_more_rights(stage: Stage, api_for: ApiFor):
