@@ -6,10 +6,11 @@ import signal
 
 from billiard.process import current_process
 from celery import Celery
-from celery.signals import beat_init, worker_process_init
+from celery.signals import beat_init, worker_init, worker_process_init
 from kombu.exceptions import OperationalError
 
 from config.lifeline import die_with_parent
+from infra.limited.pool import wait_like_a_worker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -20,6 +21,12 @@ OFTEN_SECONDS = 60
 app = Celery("cuebook")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def be_patient(**_details: object) -> None:
+    """Wait for a busy machine as long as it takes: nobody looks at a page meanwhile."""
+    wait_like_a_worker()
 
 
 @worker_process_init.connect

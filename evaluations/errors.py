@@ -51,6 +51,7 @@ declare(
         "run.too_many": Kind(409, "Too many runs are under way"),
         "run.no_price": Kind(400, "Nobody has said what the model costs"),
         "run.budget": Kind(400, "The budget is spent already"),
+        "scorer.too_expensive": Kind(400, "A scorer needs too much time or memory"),
         "run.wrong_state": Kind(409, "The run is not in a state for this"),
         "result.not_found": Kind(404, "There is no such result"),
         "gate.not_found": Kind(404, "There is no such gate"),

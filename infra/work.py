@@ -28,6 +28,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from core.errors import Problem
+from infra.limited.policy import BUSY
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,11 @@ class Lease(Generic[Item]):
         """Give the row back to whoever comes next. It made progress, so its attempts count from 0 again."""
         self._update(heartbeat_at=None, attempts=0, **members)
 
+    def put_down(self, problem: Problem) -> None:
+        """Leave the row to whoever comes next, for a reason that passes by itself. It made no progress."""
+        logger.warning("work.put_down %s key=%s %s", type(self.item).__name__, self.item.pk, problem.detail)
+        self._update(heartbeat_at=None)
+
     def finish(self, state: str, **members: Any) -> None:
         """End the row in this state."""
         self._update(state=state, heartbeat_at=None, finished_at=timezone.now(), **members)
@@ -167,7 +173,8 @@ def claim(item: Item, **members: Any) -> Lease[Item] | None:
 
 def run(lease: Lease[Any], work: Callable[[], object], *, fail: Callable[[Problem], object] | None = None) -> None:
     """Do a row's work while a thread beats for it. A refusal, a fault of our own, or too many attempts end the row by
-    `fail` (default: as failed, with the refusal's sentence). Work whose lease was lost is dropped."""
+    `fail` (default: as failed, with the refusal's sentence); where the machine was too busy it is tried again. Work
+    whose lease was lost is dropped."""
     item = lease.item
     try:
         try:
@@ -176,7 +183,11 @@ def run(lease: Lease[Any], work: Callable[[], object], *, fail: Callable[[Proble
             with beating(lambda: [lease]):
                 work()
         except Problem as problem:
-            (fail or lease.fail)(problem)
+            if problem.code == BUSY and item.attempts < item.MAX_ATTEMPTS:
+                # The machine's fault. The row goes back to what waits; its attempts stay counted.
+                lease.put_down(problem)
+            else:
+                (fail or lease.fail)(problem)
         except LeaseLostError:
             raise
         except Exception:

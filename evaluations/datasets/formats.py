@@ -13,14 +13,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
 from core.errors import Fault, Problem
-from evaluations.datasets import promptfoo
+from evaluations.datasets import parquet, promptfoo
 from evaluations.datasets.cases import MAX_LABEL_LENGTH, MEMBERS, has_only_text, is_normal_line
 from evaluations.datasets.row import Row
 from registry.content.example_file import guard_formula
@@ -33,9 +33,6 @@ ENDINGS = {
     **dict.fromkeys(("yaml", "yml"), "promptfoo"),
 }
 MAX_LINE_LENGTH = 1024 * 1024
-# Few rows at a time: a file of some hundred bytes can stand for gigabytes.
-PARQUET_BATCH = 64
-MAX_BATCH_BYTES = 128 * 1024 * 1024
 # In order: the first of these that a row has is its expected output.
 EXPECTED_NAMES = (
     "expected",
@@ -83,7 +80,8 @@ def read_rows(path: Path, form: str, columns: Columns | None = None, *, separato
     """Read the rows of a file. Raises `dataset.unreadable` where the file as a whole cannot be read."""
     columns = columns or DEFAULT_COLUMNS
     if form == "parquet":
-        yield from _parquet(path, columns)
+        for row in parquet.read_rows(path):
+            yield row if row.fault else replace(row, document=as_case(row.document, columns))
         return
     # Surrogates stand for bytes that are not UTF-8: only the row that has them is refused.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
@@ -225,37 +223,6 @@ def _tags(cell: str) -> list[str]:
 def _unguarded(cell: str) -> str:
     """Return a cell as it was before `guarded` wrote it for a spreadsheet."""
     return cell[1:] if guard_formula(cell[1:]) == cell else cell
-
-
-def _parquet(path: Path, columns: Columns) -> Iterator[Row]:
-    # Imported here: fifty megabytes, only for those who read Parquet.
-    import pyarrow  # noqa: PLC0415
-    import pyarrow.parquet  # noqa: PLC0415
-
-    try:
-        with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH):
-                if batch.nbytes > MAX_BATCH_BYTES:
-                    raise Problem("dataset.unreadable", f"Rows from {number + 1} on are too large.")
-                for document in batch.to_pylist():
-                    number += 1
-                    present = {name: value for name, value in document.items() if value is not None}
-                    yield Row(number, as_case(_read_dates(present), columns), raw=present)
-    # Times beyond Python's calendar and finer than its clock are ValueErrors of many kinds.
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise Problem("dataset.unreadable", f"The file cannot be read as Parquet: {str(error)[:300]}") from None
-
-
-def _read_dates(value: Any) -> Any:
-    """Convert types that JSON does not have; a date or a decimal becomes its text."""
-    if isinstance(value, dict):
-        return {name: _read_dates(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_read_dates(member) for member in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def as_case(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:

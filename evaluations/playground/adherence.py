@@ -2,29 +2,30 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jsonschema_rs
-
 from evaluations.providers.chat import Completion, storable
-from evaluations.scorers.structured import json_schema
 
 MAX_FAULTS = 10
+MAX_FAULT_LENGTH = 300
+# How JSON texts break a schema, for each the first few; under limits, because the schema is the user's.
+Violations = Callable[[Mapping[str, Any], Sequence[str]], Sequence[Sequence[str]]]
 
 
-def find_faults(content: Mapping[str, Any], answer: Completion) -> list[str]:
+def find_faults(content: Mapping[str, Any], answer: Completion, violations: Violations) -> list[str]:
     """Return the first few faults as sentences; none where the answer follows the response format and the tools."""
     if answer.refusal:
         return []
-    return list(itertools.islice(_faults(content, answer), MAX_FAULTS))
+    faults = itertools.islice(_faults(content, answer, violations), MAX_FAULTS)
+    return [storable(fault)[:MAX_FAULT_LENGTH] for fault in faults]
 
 
-def _faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
+def _faults(content: Mapping[str, Any], answer: Completion, violations: Violations) -> Iterator[str]:
     if answer.finish_reason == "length":
         yield "Cut off: it reached the maximum length."
     if answer.tool_calls:
-        yield from _tool_faults(content, answer)
+        yield from _tool_faults(content, answer, violations)
         return
     response = content.get("response") or {}
     form = response.get("format", "text")
@@ -38,10 +39,10 @@ def _faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
     if form == "json_object" and not isinstance(document, dict):
         yield "The answer is JSON, but not an object."
     if form == "json_schema" and response.get("schema"):
-        yield from _schema_faults(response["schema"], document)
+        yield from violations(response["schema"], [answer.text])[0]
 
 
-def _tool_faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str]:
+def _tool_faults(content: Mapping[str, Any], answer: Completion, violations: Violations) -> Iterator[str]:
     functions = [tool.get("function") or {} for tool in content.get("tools") or ()]
     schemas = {str(function.get("name")): function.get("parameters") for function in functions}
     for call in answer.tool_calls or ():
@@ -49,22 +50,11 @@ def _tool_faults(content: Mapping[str, Any], answer: Completion) -> Iterator[str
         if name not in schemas:
             yield f"It calls {name or 'a function without a name'}, which the prompt does not offer."
             continue
+        arguments = call["arguments"] or "{}"
         try:
-            arguments = json.loads(call["arguments"] or "{}")
+            json.loads(arguments)
         except (ValueError, RecursionError):
             yield f"The arguments for {name} are not JSON."
             continue
-        yield from (f"{name}: {fault}" for fault in _schema_faults(schemas[name] or {}, arguments))
-
-
-def _schema_faults(schema: Mapping[str, Any], document: Any) -> Iterator[str]:
-    try:
-        checks = json_schema.validator(json.dumps(schema, sort_keys=True))
-    except (ValueError, jsonschema_rs.ValidationError) as error:
-        yield f"The schema cannot be used: {error}"[:300]
-        return
-    try:
-        yield from [storable(json_schema.describe_error(error))[:300] for error in checks.iter_errors(document)]
-    except ValueError as error:
-        # Nested so deeply that the validator gives up.
-        yield f"The answer cannot be checked by the schema: {error}"[:300]
+        if schema := schemas[name]:
+            yield from (f"{name}: {fault}" for fault in violations(schema, [arguments])[0])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -217,7 +218,9 @@ class _PlaygroundWorker:
         answer.cost_usd = (
             price.of(completion.tokens_in, completion.tokens_cached, completion.tokens_out) if price else None
         )
-        answer.faults = adherence.find_faults(self.playground_run.content, completion)
+        pool, project = versions.renderer_pool(), self.playground_run.project_id
+        violations = partial(pool.violations, limit=adherence.MAX_FAULTS, owner=project)
+        answer.faults = adherence.find_faults(self.playground_run.content, completion, violations)
         answer.is_expected = _is_expected(answer)
         _save_answer(answer)
 

@@ -10,6 +10,7 @@ from evaluations.providers.chat import Completion
 from evaluations.runs.batches import NewResult
 from evaluations.runs.database_retry import retry_database
 from evaluations.runs.judges import Judges
+from evaluations.runs.limited_scores import get_limited_scores
 from evaluations.runs.requests import PendingCall
 from evaluations.runs.results import ResultBuilder
 from evaluations.scorers import specs as scoring
@@ -38,16 +39,21 @@ class Judging:
     def __len__(self) -> int:
         return len(self._being_judged)
 
-    def judge(self, call: PendingCall, answer: Completion) -> NewResult | None:
-        """Judge an answer; None where a thread does it."""
-        sample = self._builder.sample(call, answer)
+    def judge(self, answers: Sequence[tuple[PendingCall, Completion]]) -> list[NewResult]:
+        """Judge answers; none is returned where threads do it. Raises `render.busy` where the machine has no time."""
+        samples = [self._builder.sample(call, answer) for call, answer in answers]
+        limited = get_limited_scores(samples, self._specs, owner=self._run.project_id)
         if not self._asks_models:
-            return self._builder.judged(call, answer, scoring.judge(sample, self._specs, self._judges))
-        context = retry_database(self._run, self._judges.context_for_answer)
-        future = self._threads.submit(scoring.judge, sample, self._specs, context)
-        self._being_judged[future] = (call, answer)
-        future.add_done_callback(self._done.put)
-        return None
+            return [
+                self._builder.judged(call, answer, scoring.judge(sample, self._specs, self._judges, own))
+                for (call, answer), sample, own in zip(answers, samples, limited, strict=True)
+            ]
+        for judged, sample, own in zip(answers, samples, limited, strict=True):
+            context = retry_database(self._run, self._judges.context_for_answer)
+            future = self._threads.submit(scoring.judge, sample, self._specs, context, own)
+            self._being_judged[future] = judged
+            future.add_done_callback(self._done.put)
+        return []
 
     def pop(self, future: "Future[Any]") -> tuple[PendingCall, Completion]:
         """Remove an answer that is judged."""

@@ -8,10 +8,11 @@ from core.errors import Problem
 from evaluations.models import CachedAnswer, Case, Result, Run
 from evaluations.providers.chat import ChatRequest, Completion, build_request
 from evaluations.runs.batches import BatchLease
+from infra.limited.policy import BUSY
 from registry.prompts import includes, versions
 
 # Errors of rendering that pass by themselves.
-TRANSIENT_ERRORS = frozenset({"examples.not_embedded", "render.busy"})
+TRANSIENT_ERRORS = frozenset({"examples.not_embedded", BUSY})
 
 
 @dataclass(frozen=True)

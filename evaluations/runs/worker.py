@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from enum import StrEnum
 from queue import Empty, SimpleQueue
@@ -46,6 +46,7 @@ MAX_PAUSE = timedelta(minutes=5)
 MAX_CONSECUTIVE_FAILURES = 8
 # A run whose first answers all fail for one reason would fail to the end.
 FIRST_ERRORS = 20
+MAX_JUDGED_AT_ONCE = 50
 
 
 class TickResult(StrEnum):
@@ -103,6 +104,7 @@ class _Tick:
         self._preparation = BatchPreparation(run, keeps_all=judging.asks_models(self._specs))
         self._budget = Budget(run)
         self._pending: deque[PendingCall] = deque()
+        self._unjudged: list[tuple[PendingCall, Completion]] = []
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._refreshed_at = time.monotonic()
         self._first_errors: set[str] = set()
@@ -134,6 +136,7 @@ class _Tick:
     def _work(self) -> None:
         while True:
             has_submitted = self._submit_calls()
+            self._judge_answers()
             if self._in_flight:
                 self._collect()
             elif not has_submitted:
@@ -145,7 +148,7 @@ class _Tick:
     @property
     def _in_flight(self) -> int:
         """Return how many answers are awaited, from the model or from judges."""
-        return (len(self._calls) if self._calls else 0) + len(self._judging)
+        return (len(self._calls) if self._calls else 0) + len(self._unjudged) + len(self._judging)
 
     # --- Calls -------------------------------------------------------------------------------------------------------
 
@@ -190,18 +193,22 @@ class _Tick:
         elif code:
             self._unsaved.add(self._builder.failed(call, CallError(code, detail, Remedy.GIVE_UP)))
         elif call.known_answer is not None:
-            self._judge(call, call.known_answer)
+            self._unjudged.append((call, call.known_answer))
         elif call.request is not None and self._calls is not None:
             self._calls.submit(call)
 
     # --- Answers -----------------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
+        """Wait for an answer, take those that came with it, and judge them together."""
         # A queue, and not `wait`, which would lock every future in flight each time.
-        try:
-            future = self._done.get(timeout=SAVE_SECONDS)
-        except Empty:
-            return
+        with suppress(Empty):
+            self._take(self._done.get(timeout=SAVE_SECONDS))
+            while len(self._unjudged) < MAX_JUDGED_AT_ONCE:
+                self._take(self._done.get_nowait())
+        self._judge_answers()
+
+    def _take(self, future: "Future[Any]") -> None:
         if self._calls is not None and future in self._calls:
             self._collect_answer(self._calls, future)
         else:
@@ -217,7 +224,7 @@ class _Tick:
             self._handle_failure(calls, finished, error)
         else:
             calls.succeeded()
-            self._judge(finished.call, answer)
+            self._unjudged.append((finished.call, answer))
 
     def _handle_failure(self, calls: Calls, finished: CallInFlight, error: CallError) -> None:
         if error.remedy == Remedy.CONFIGURE:
@@ -227,19 +234,32 @@ class _Tick:
         else:
             self._unsaved.add(self._builder.failed(finished.call, error))
 
-    def _judge(self, call: PendingCall, answer: Completion) -> None:
-        result = self._judging.judge(call, answer)
-        if result is not None:
-            self._unsaved.add(result)
+    def _judge_answers(self) -> None:
+        answers, self._unjudged = self._unjudged, []
+        if not answers:
+            return
+        try:
+            for result in self._judging.judge(answers):
+                self._unsaved.add(result)
+        except Problem as problem:
+            if problem.code not in TRANSIENT_ERRORS:
+                raise
+            for call, answer in answers:
+                self._keep_unjudged(call, answer)
+            self._stop(StopReason.BACKOFF, problem.detail)
+
+    def _keep_unjudged(self, call: PendingCall, answer: Completion) -> None:
+        """Keep an answer that is paid for, so that it costs nothing when its case comes again."""
+        if call.key and call.known_answer is None:
+            entry, cost = self._builder.cache_entry(call, answer), self._builder.cost(answer)
+            retry_database(self._run, lambda: batches.save_unjudged_answer(self._run, entry, cost))
 
     def _collect_scores(self, future: "Future[scoring.AnswerScores]") -> None:
         call, answer = self._judging.pop(future)
         try:
             scores = future.result()
         except JudgeError as error:
-            if call.key and call.known_answer is None:
-                entry, cost = self._builder.cache_entry(call, answer), self._builder.cost(answer)
-                retry_database(self._run, lambda: batches.save_unjudged_answer(self._run, entry, cost))
+            self._keep_unjudged(call, answer)
             reason = StopReason.FAILED if error.cause.remedy == Remedy.CONFIGURE else StopReason.BACKOFF
             self._stop(reason, str(error), error.cause.retry_after or 0.0)
         except Problem as problem:

@@ -105,6 +105,23 @@ class Scorer:
     needs_expected: bool = False
     asks_model: bool = False
     compares_meaning: bool = False
+    # Whether it runs what a user wrote (an expression, a schema): then in a child under limits, without a context
+    # (evaluations.scorers.limited).
+    is_limited: bool = False
+
+
+MAX_REASON_LENGTH = 200
+
+
+def score_safely(
+    scorer: Scorer, sample: Sample, parameters: Parameters, context: ScoringContext | None
+) -> Score | None:
+    """Judge by one scorer. An answer can be so odd that a scorer raises (nested a thousand deep, a number of four
+    hundred digits): then the answer fails, and the other scorers go on."""
+    try:
+        return scorer.score(sample, parameters, context)  # type: ignore[arg-type]  # limited ones do not use it
+    except (ValueError, ArithmeticError, RecursionError, TypeError) as error:
+        return Score(0.0, f"Cannot be judged: {type(error).__name__}: {str(error)[:MAX_REASON_LENGTH]}")
 
 
 def clipped(text: str, max_length: int = 200) -> str:

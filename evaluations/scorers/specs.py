@@ -14,7 +14,7 @@ from core.json_values import MAX_FAULTS, normalise_json
 from evaluations.datasets import promptfoo
 from evaluations.providers.chat import storable
 from evaluations.scorers import all_scorers
-from evaluations.scorers.base import Kind, Parameter, Sample, Score, Scorer, ScoringContext
+from evaluations.scorers.base import Kind, Parameter, Sample, Score, Scorer, ScoringContext, score_safely
 
 MAX_SCORERS = 20
 MAX_NAME_LENGTH = 100
@@ -23,7 +23,6 @@ MAX_TEXTS = 100
 MAX_WEIGHT = 1_000.0
 # Templates that go through scores by name call these on the mapping.
 RESERVED_NAMES = frozenset({"items", "keys", "values"})
-MAX_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,18 @@ class AnswerScores:
     passed: bool | None
 
 
-def judge(sample: Sample, specs: Sequence[Spec], context: ScoringContext) -> AnswerScores:
-    """Judge one answer by all scorers."""
+def judge(
+    sample: Sample, specs: Sequence[Spec], context: ScoringContext, limited: Mapping[str, Score | None]
+) -> AnswerScores:
+    """Judge one answer by all scorers. `limited` has the scores, by the specs' names, of those scorers that only a
+    child under limits may run (evaluations.runs.limited_scores)."""
     scores: dict[str, ScorerResult] = {}
     for spec in specs:
-        score = _score_by(spec, sample, context)
+        score = _storable(
+            limited[spec.name]
+            if spec.definition.is_limited
+            else score_safely(spec.definition, sample, spec.parameters, context)
+        )
         if score is None:
             continue
         value = 1 - score.value if spec.negate and spec.kind == Kind.SCORE else score.value
@@ -101,13 +107,7 @@ def judge(sample: Sample, specs: Sequence[Spec], context: ScoringContext) -> Ans
     )
 
 
-def _score_by(spec: Spec, sample: Sample, context: ScoringContext) -> Score | None:
-    """Judge by one scorer. An answer can be so odd that a scorer raises (nested a thousand deep, a number of four
-    hundred digits): then the answer fails, and the other scorers go on."""
-    try:
-        score = spec.definition.score(sample, spec.parameters, context)
-    except (ValueError, ArithmeticError, RecursionError, TypeError) as error:
-        return Score(0.0, f"Cannot be judged: {type(error).__name__}: {str(error)[:MAX_REASON_LENGTH]}")
+def _storable(score: Score | None) -> Score | None:
     if score is None:
         return None
     details = {name: storable(value) if isinstance(value, str) else value for name, value in score.details.items()}

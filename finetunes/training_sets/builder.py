@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -63,10 +64,13 @@ def build_files(training_set: TrainingSet) -> BuildResult:
         raise Problem("training_set.nothing", "Nothing in the train split can be learned: no case has an answer.")
     files = {split: jsonl.encode_file(split_lines) for split, split_lines in lines.items() if split_lines}
     test_questions = _test_questions(training_set)
+    schema = training_set.prompt.content.get("response", {}).get("schema")
     verdict = validation.validate(
         files,
         method,
-        schema=training_set.prompt.content.get("response", {}).get("schema"),
+        violations=partial(versions.renderer_pool().violations, schema, owner=training_set.project_id)
+        if schema
+        else None,
         test_inputs=lambda messages: _question_text(messages) in test_questions,
     )
     report = {

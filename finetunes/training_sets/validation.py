@@ -8,18 +8,17 @@ test case, nothing in both files, no question with two answers, no answer that b
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-import jsonschema_rs
-
-from evaluations.scorers.structured import json_schema
 from finetunes.providers import jsonl
 from finetunes.providers.jsonl import Method
 from registry.content import tokens
 
 MIN_EXAMPLES = 10
+CHUNK_LINES = 200
 # So many findings of each rule are listed; all are counted.
 MAX_FINDINGS_PER_RULE = 20
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -113,13 +112,13 @@ def validate(
     files: Mapping[str, bytes],
     method: Method,
     *,
-    schema: Mapping[str, Any] | None = None,
+    violations: Callable[[Sequence[str]], Sequence[Sequence[str]]] | None = None,
     limits: Limits | None = None,
     test_inputs: Callable[[Sequence[jsonl.Message]], bool] = lambda _: False,
 ) -> Verdict:
-    """Validate the files (`train`, and `validation` where there is one). `test_inputs` says whether a question is in
-    the test split."""
-    checks = _Checks(method, schema, limits or Limits(), test_inputs)
+    """Validate the files (`train`, and `validation` where there is one). `violations` returns how each of many answers
+    breaks the prompt's schema; `test_inputs` says whether a question is in the test split."""
+    checks = _Checks(method, violations, limits or Limits(), test_inputs)
     for file in (TRAIN, VALIDATION):
         if file in files:
             checks.file(file, files[file])
@@ -130,13 +129,13 @@ class _Checks:
     def __init__(
         self,
         method: Method,
-        schema: Mapping[str, Any] | None,
+        violations: Callable[[Sequence[str]], Sequence[Sequence[str]]] | None,
         limits: Limits,
         test_inputs: Callable[[Sequence[jsonl.Message]], bool],
     ) -> None:
         self.verdict = Verdict()
         self._method = method
-        self._schema = json_schema.validator(json.dumps(schema, sort_keys=True)) if schema else None
+        self._violations = violations
         self._limits = limits
         self._is_test = test_inputs
         # For each question: the file and line where it stood first, and a digest of that line.
@@ -144,16 +143,27 @@ class _Checks:
 
     def file(self, file: str, data: bytes) -> None:
         count = 0
-        for number, line in jsonl.read_lines(data):
-            count += 1
-            faults = list(self._shape(line))
-            for rule, message in faults:
-                self.verdict.add(file, number, rule, message)
-            if not any(rule not in WARNINGS for rule, _ in faults):
-                self._sense(file, number, line)
+        lines_of_file = jsonl.read_lines(data)
+        while chunk := list(islice(lines_of_file, CHUNK_LINES)):
+            count += len(chunk)
+            faults = {number: list(self._shape(line)) for number, line in chunk}
+            readable = [number for number in faults if not any(rule not in WARNINGS for rule, _ in faults[number])]
+            lines = dict(chunk)
+            violations = self._violations_of({number: lines[number] for number in readable})
+            for number, line in chunk:
+                for rule, message in faults[number]:
+                    self.verdict.add(file, number, rule, message)
+                if number in violations:
+                    self._sense(file, number, line, violations[number])
         if file == TRAIN and count < self._limits.min_examples:
             sentence = f"{count} of at least {self._limits.min_examples} examples; 50 to 100 begin to help."
             self.verdict.add(file, None, "too_few", sentence)
+
+    def _violations_of(self, lines: Mapping[int, Mapping[str, Any]]) -> Mapping[int, Sequence[str]]:
+        if self._violations is None:
+            return dict.fromkeys(lines, ())
+        answers = [jsonl.answer_to_learn(line) for line in lines.values()]
+        return dict(zip(lines, self._violations(answers), strict=True))
 
     def _shape(self, line: Any) -> Iterator[tuple[str, str]]:
         if isinstance(line, ValueError):
@@ -165,14 +175,13 @@ class _Checks:
         else:
             yield from _conversation_faults(line.get("messages"), ends_with_answer=True)
 
-    def _sense(self, file: str, number: int, line: Mapping[str, Any]) -> None:
-        question, answer = jsonl.question_messages(line), jsonl.answer_to_learn(line)
+    def _sense(self, file: str, number: int, line: Mapping[str, Any], violations: Sequence[str]) -> None:
+        question = jsonl.question_messages(line)
         self._count_tokens(file, number, line)
         if self._is_test(question):
             self.verdict.add(file, number, "test_leak", "This question is a test case too.")
-        if self._schema is not None:
-            for message in _schema_faults(self._schema, answer):
-                self.verdict.add(file, number, "schema", message)
+        for message in violations:
+            self.verdict.add(file, number, "schema", message)
         key = _digest(question)
         where, first, before = self._questions.setdefault(key, (file, number, _digest(line)))
         if (where, first) == (file, number):
@@ -265,19 +274,6 @@ def _message_faults(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "missing_content", "is empty."
     if "weight" in message and (role != "assistant" or message["weight"] not in (0, 1) or message["weight"] is True):
         yield "bad_weight", "a weight is 0 or 1, and only for what the assistant says."
-
-
-def _schema_faults(schema: Any, answer: str) -> Iterable[str]:
-    try:
-        document = json.loads(answer)
-    except (ValueError, RecursionError):
-        return ["The answer is not JSON."]
-    try:
-        return [
-            json_schema.describe_error(error) for error, _ in zip(schema.iter_errors(document), range(1), strict=False)
-        ]
-    except (ValueError, jsonschema_rs.ValidationError) as error:
-        return [f"Cannot be checked against the schema: {error}"]
 
 
 def _digest(value: Any) -> bytes:

@@ -8,12 +8,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
-
-import jsonschema_rs
+from typing import Any
 
 from core.example_selection import max_count
 from core.json_values import escape_pointer
+from registry.content.schema_check import UnusableSchemaError, violations
 
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
 # for on every call. (The project's source document puts the limits at 2,000 tokens and 5 examples.)
@@ -24,7 +23,6 @@ MIN_REPEATED_LENGTH = 30
 # The code of the finding that needs all templates to be readable.
 UNUSED = "variable.unused"
 INSTRUCTING_ROLES = ("system", "developer", "user")
-MAX_EXAMPLE_ERROR_LENGTH = 200
 
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 JSON_WORD = re.compile(r"\bjson\b", re.IGNORECASE)
@@ -230,18 +228,9 @@ def _schema_violation(text: str, schema: Any) -> str | None:
     if schema is None:
         return None
     try:
-        # Linear-time patterns, and nothing is fetched: the schema is the user's.
-        validator = jsonschema_rs.validator_for(
-            schema, pattern_options=jsonschema_rs.RegexOptions(), retriever=_refuse_to_fetch
-        )
-        wrong = next(validator.iter_errors(value), None)
-    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+        return next((f"{violation}." for violation in violations(schema, value)), None)
+    except UnusableSchemaError:
         return None
-    return f"{wrong.message[:MAX_EXAMPLE_ERROR_LENGTH]}." if wrong else None
-
-
-def _refuse_to_fetch(address: str) -> NoReturn:
-    raise ValueError(f"{address} is not part of the schema")
 
 
 # Where a schema holds other schemas: as itself, in a list, or by name. Anything else in it is data.

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from core.errors import Problem
+from infra import yaml_values
 
 MARKER = re.compile(r"=== ([a-z]+)(?: ([A-Za-z][A-Za-z0-9_]*))? ===")
 LOOKS_LIKE_MARKER = re.compile(r"\\*=== .* ===")
@@ -81,10 +82,7 @@ def read(text: str) -> PromptFile:
     if not text.startswith(FENCE) or f"\n{FENCE}" not in text:
         raise Problem("exchange.unreadable", "A prompt's file starts with front matter between two lines of ---.")
     front, _, body = text.removeprefix(FENCE).partition(f"\n{FENCE}")
-    try:
-        head = yaml.safe_load(f"{front}\n")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Problem("exchange.unreadable", f"The front matter is not YAML: {error}") from None
+    head = yaml_values.load(f"{front}\n", "exchange.unreadable")
     if not isinstance(head, dict) or not isinstance(head.get("prompt"), str):
         raise Problem("exchange.unreadable", "The front matter must name its prompt.")
     unknown = sorted(str(name) for name in head.keys() - set(CONTENT_MEMBERS) - set(ABOUT_MEMBERS))

@@ -12,6 +12,7 @@ from core.content import full_text, has_type, templates, without_aside
 from core.errors import Problem
 from core.json_values import escape_pointer
 from core.rendering import Survey
+from infra.limited.policy import BUSY
 from registry.content import lint, list_prices, tokens
 from registry.content.lint import Finding
 from registry.content.list_prices import CallPrice
@@ -156,7 +157,9 @@ def _refused_examples(content: Mapping[str, Any], *, owner: int) -> list[tuple[i
         return []
     try:
         return renderer_pool().refused_examples(content, owner=owner)
-    except Problem:
+    except Problem as problem:
+        if problem.code == BUSY:
+            raise
         return None
 
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from django.utils import timezone
 from core.errors import Problem
 from evaluations.models import Report, ReportState
 from infra import work
-from infra.work import LeaseLostError, WorkItem, WorkState
+from infra.limited.policy import BUSY
+from infra.work import Lease, LeaseLostError, WorkItem, WorkState
 from registry.models import Prompt
 from tests.conftest import Stage
 from tests.infra.work_rows import make_row
@@ -19,7 +21,7 @@ from tests.infra.work_rows import make_row
 # States of a kind's own, beside those that mean the same everywhere.
 OWN_STATES = {"DatasetImport": {"uploading"}}
 # A job's states follow its provider (finetunes.providers.states).
-ENDS = {"FineTune": "cancelled"}
+ENDS = {"FineTune": "cancelled", "RunBatch": "done"}
 
 
 @pytest.fixture(params=work.kinds(), ids=lambda kind: kind.__name__)
@@ -94,6 +96,26 @@ def test_states_are_the_words_that_all_kinds_share():
         values = {value for value, _ in kind._meta.get_field("state").choices or ()}
         if kind.__name__ != "FineTune":
             assert values <= set(WorkState.values) | OWN_STATES.get(kind.__name__, set()), kind
+
+
+def test_what_a_busy_machine_broke_off_is_tried_again(row: Any):
+    """But not for ever."""
+
+    def fail(lease: Lease[Any], problem: Problem) -> None:
+        lease.finish(ENDS.get(type(row).__name__, WorkState.FAILED), error=problem.detail)
+
+    def break_off() -> None:
+        raise Problem(BUSY, "The machine is too busy for this.")
+
+    for attempt in range(1, row.MAX_ATTEMPTS + 1):
+        lease = work.claim(fresh(row))
+        assert lease
+        work.run(lease, break_off, fail=partial(fail, lease))
+        if attempt < row.MAX_ATTEMPTS:
+            now = fresh(row)
+            assert (now.attempts, now.error, now.finished_at) == (attempt, "", None)
+
+    assert fresh(row).error == "The machine is too busy for this."
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -17,6 +17,7 @@ from evaluations.datasets.formats import Columns, as_case, format_of, read_rows,
 from evaluations.datasets.row import Row
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample
+from tests.evaluations.judging import judge
 
 CELL = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 
@@ -290,7 +291,7 @@ def test_shared_assertions_are_scorers_and_one_kind_of_values_is_what_is_expecte
 def test_an_assertion_judges_under_its_own_name(assertion: Any, output: str, expected: Any, passes: bool):
     specs = scoring.read_specs([assertion])
 
-    judged = scoring.judge(Sample(output=output, expected=expected), specs, cast("Any", None))
+    judged = judge(Sample(output=output, expected=expected), specs)
 
     assert judged.passed is passes
 
@@ -314,3 +315,30 @@ def test_what_cannot_be_mapped_is_refused_at_its_place(assertion: Any):
         scoring.read_specs(["exact", assertion])
 
     assert refused.value.faults[0].pointer == "/scorers/1/type"
+
+
+def dictionary_of_one(size: int, rows: int) -> pyarrow.Table:
+    """A column that has one text in every row, once in memory and in the file."""
+    indices = pyarrow.array([0] * rows, pyarrow.int32())
+    return pyarrow.table({"ticket": pyarrow.DictionaryArray.from_arrays(indices, ["x" * size])})
+
+
+def test_a_small_parquet_file_cannot_take_the_hosts_memory(tmp_path: Path):
+    """One KB that stands for gigabytes: one value of 24 MB, 640 times."""
+    file = tmp_path / "bomb.parquet"
+    pyarrow.parquet.write_table(dictionary_of_one(24 * 2**20, 640), file, compression="zstd")
+    assert file.stat().st_size < 20_000
+
+    with pytest.raises(Problem, match="memory") as refused:
+        list(read_rows(file, "parquet"))
+
+    assert refused.value.code == "dataset.unreadable"
+
+
+def test_a_row_of_parquet_that_is_too_large_is_named(tmp_path: Path):
+    pyarrow.parquet.write_table(dictionary_of_one(3 * 2**20, 3), tmp_path / "large.parquet")
+
+    rows = list(read_rows(tmp_path / "large.parquet", "parquet"))
+
+    assert [row.line for row in rows] == [1, 2, 3]
+    assert {row.fault.code for row in rows if row.fault} == {"too_large"}

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -405,6 +406,10 @@ SCHEMA = {
 TOOLS = [{"type": "function", "function": {"name": "lookup", "parameters": {"type": "object", "required": ["id"]}}}]
 
 
+def violations(schema: Mapping[str, Any], texts: Sequence[str]) -> list[list[str]]:
+    return versions.renderer_pool().violations(schema, texts, limit=10)
+
+
 @pytest.mark.parametrize(
     ("content", "answer", "expected"),
     [
@@ -432,17 +437,15 @@ TOOLS = [{"type": "function", "function": {"name": "lookup", "parameters": {"typ
     ],
 )
 def test_where_an_answer_is_not_what_was_asked_for(content: Any, answer: dict[str, Any], expected: list[str]):
-    assert adherence.find_faults(content, Completion(**{"text": "", **answer})) == expected
+    assert adherence.find_faults(content, Completion(**{"text": "", **answer}), violations) == expected
 
 
 def test_every_fault_against_a_schema_is_told():
     faults = adherence.find_faults(
-        {"response": {"format": "json_schema", "schema": SCHEMA}}, Completion('{"label": "c"}')
+        {"response": {"format": "json_schema", "schema": SCHEMA}}, Completion('{"label": "c"}'), violations
     )
 
     assert len(faults) == 2
     assert any(fault.startswith("label: ") for fault in faults)
-    assert (
-        adherence.find_faults({"tools": TOOLS}, Completion("", tool_calls=[{"name": "lookup", "arguments": "{}"}]))
-        != []
-    )
+    call = {"name": "lookup", "arguments": "{}"}
+    assert adherence.find_faults({"tools": TOOLS}, Completion("", tool_calls=[call]), violations) != []

@@ -1,7 +1,7 @@
 """What each scorer says of an answer."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -10,6 +10,7 @@ from evaluations.scorers import all_scorers
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Kind, Sample
 from evaluations.scorers.judge import judge_variables, read_verdict
+from tests.evaluations.judging import judge
 
 
 class Nobody:
@@ -23,8 +24,7 @@ class Nobody:
 
 
 def judged(scorer: Any, output: str, expected: Any = None, **sample: Any) -> scoring.AnswerScores:
-    specs = scoring.read_specs([scorer])
-    return scoring.judge(Sample(output=output, expected=expected, **sample), specs, Nobody())
+    return judge(Sample(output=output, expected=expected, **sample), scoring.read_specs([scorer]), Nobody())
 
 
 def value(scorer: Any, output: str, expected: Any = None, **sample: Any) -> float | None:
@@ -125,7 +125,7 @@ def test_weights_thresholds_and_not():
             {"scorer": "levenshtein", "weight": 0, "threshold": 0.2},
         ]
     )
-    scores = scoring.judge(Sample(output="no", expected="yes"), specs, Nobody())
+    scores = judge(Sample(output="no", expected="yes"), specs, Nobody())
     assert scores.scores["refusal"].value == 1
     assert scores.quality == pytest.approx((3 * 0 + 1 * 1) / 4)
     assert scores.passed is False
@@ -184,7 +184,7 @@ DEEP = "[" * 500 + "]" * 500
 def test_no_answer_is_so_odd_that_a_run_breaks_over_it(scorer: str, output: str):
     sample = Sample(output=output, expected={"label": "a", "t": 1}, schema={"type": "object"})
 
-    judged = scoring.judge(sample, scoring.read_specs([scorer]), cast("Any", None))
+    judged = judge(sample, scoring.read_specs([scorer]))
 
     document = json.dumps({name: score.as_dict() for name, score in judged.scores.items()}, ensure_ascii=False)
     assert "\0" not in document

@@ -3,6 +3,7 @@
 import base64
 import json
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from finetunes.providers.jsonl import Method, encode_file, preference_line, supe
 from finetunes.training_sets import advisories, estimates, validation
 from finetunes.training_sets.estimates import Hyperparameters, automatic_epochs, estimate_training
 from finetunes.training_sets.validation import Limits, validate
+from registry.prompts import versions
 
 USER = {"role": "user", "content": "hello"}
 ANSWER = {"role": "assistant", "content": "hi"}
@@ -90,7 +92,7 @@ def test_answers_are_checked_against_the_schema_and_lines_against_the_models_len
     verdict = validate(
         {"train": encode_file([*rows, bad])},
         Method.SUPERVISED,
-        schema=schema,
+        violations=partial(versions.renderer_pool().violations, schema),
         limits=Limits(vocabulary_of="gpt-4o-mini", max_tokens=100),
     )
 

@@ -1,7 +1,8 @@
-"""Hostile templates end in a problem document within two seconds and half a gigabyte, and nobody else waits.
+"""Hostile templates end in a problem document within their processor time and half a gigabyte, and nobody else waits.
 
 The first list is what the language refuses; the second passes the language and is stopped by the limits; the third
-goes around the language altogether, to show that the limits alone hold.
+goes around the language altogether, to show that the limits alone hold. What only waits for the machine is no attack
+(tests/infra/test_limited.py).
 """
 
 import json
@@ -17,12 +18,14 @@ import pytest
 from rest_framework.test import APIClient
 
 from core.errors import Problem
+from infra.limited.policy import SNIPPETS
 from registry.content.normalize import normalise
 from registry.rendering.pool import RendererPool
 from tests.conftest import Stage
 
 MEGABYTE = 1024 * 1024
-WITHIN_SECONDS = 2.0
+# A job's own, and a child's start.
+MAX_PROCESSOR_SECONDS = 2 * SNIPPETS.processor_seconds + 1.0
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,11 @@ def pool() -> Iterator[RendererPool]:
     pool.render({"kind": "text", "text": "warm"}, {}, {})
     yield pool
     pool.close()
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of the children that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 REFUSED = [
@@ -51,10 +59,8 @@ REFUSED = [
 def test_a_hostile_template_is_refused_when_it_is_committed(stage: Stage, api: APIClient, source: str):
     stage.prompt()
 
-    started = time.monotonic()
     response = api.post("/api/v1/prompts/support.triage/versions", {"content": {"kind": "text", "text": source}})
 
-    assert time.monotonic() - started < WITHIN_SECONDS
     assert response.status_code == 400
     assert response.json()["code"].startswith("template.")
 
@@ -74,11 +80,11 @@ EXPENSIVE: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("source", "variables"), EXPENSIVE)
 def test_an_expensive_template_is_stopped(pool: RendererPool, source: str, variables: dict[str, Any]):
-    started = time.monotonic()
+    before = processor_seconds()
     with pytest.raises(Problem) as refused:
         pool.render({"kind": "text", "text": source}, variables, {})
 
-    assert time.monotonic() - started < WITHIN_SECONDS
+    assert processor_seconds() - before < MAX_PROCESSOR_SECONDS
     assert refused.value.code == "template.too_expensive"
     assert pool.render({"kind": "text", "text": "still {{ here }}"}, {"here": "here"}, {})["text"] == "still here"
 
@@ -96,11 +102,11 @@ UNCHECKED = [
 @pytest.mark.parametrize("source", UNCHECKED)
 def test_the_limits_hold_without_the_language(pool: RendererPool, source: str):
     """`render` does not look at the syntax tree: a version in the database was checked when it was committed."""
-    started = time.monotonic()
+    before = processor_seconds()
     with pytest.raises(Problem) as refused:
         pool.render({"kind": "text", "text": source}, {}, {})
 
-    assert time.monotonic() - started < WITHIN_SECONDS
+    assert processor_seconds() - before < MAX_PROCESSOR_SECONDS
     assert refused.value.code in {"template.too_expensive", "template.failed", "template.too_complex"}
 
 
@@ -158,7 +164,7 @@ pool = RendererPool(1)
 processes = set()
 for _ in range(3):
     pool.render({"kind": "text", "text": "x"}, {}, {})
-    processes.add(pool._idle[0]._process.pid)
+    processes.add(pool._idle[0].process.pid)
 pool.close()
 print(len(processes))
 """
