@@ -8,8 +8,11 @@ from contextlib import suppress
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 
 from core.errors import Problem
+from infra.body_limits import check_body
 from infra.request_id import request_id
 
+# Addresses that read the body themselves, and never as a form.
+READ_RAW = ("/api/", "/hooks/")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -64,9 +67,10 @@ class RefuseUnreadableMiddleware:
             return self._refusal(Problem("request.length", "Send the body with a Content-Length."))
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
-        """Check a form's fields, once they can be read; PostgreSQL's text has no NUL."""
-        if request.path.startswith("/api/"):
+    def process_view(self, request: HttpRequest, view: Callable[..., object], *_view: object) -> HttpResponse | None:
+        """Check the body's size, and then a form's fields; PostgreSQL's text has no NUL."""
+        check_body(request, view)
+        if request.path.startswith(READ_RAW):
             return None
         if any("\0" in text for name, values in request.POST.lists() for text in (name, *values)):
             return self._refusal(Problem("request.nul", "A field has a NUL character."))

@@ -206,6 +206,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return _problem_response(request, Problem("request.too_large", str(exception)))
     return _problem_response(request, Problem("request.malformed", "The request cannot be read."))
 
 
