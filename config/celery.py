@@ -9,6 +9,7 @@ from celery import Celery
 from celery.signals import beat_init, worker_init, worker_process_init
 from kombu.exceptions import OperationalError
 
+from config import heartbeats as _heartbeats  # noqa: F401 - connects to signals
 from config.lifeline import die_with_parent
 from infra.limited.pool import wait_like_a_worker
 

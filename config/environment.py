@@ -1,9 +1,16 @@
 """Typed reading of environment variables; a wrong or missing value stops the start with one sentence."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
 
 TRUE = frozenset({"1", "true", "yes", "on"})
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# What Celery can take tasks from, and what is tested: Redis and Valkey.
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "unix", "amqp", "amqps", "sentinel", "memory")
 FALSE = frozenset({"0", "false", "no", "off"})
 
 
@@ -56,6 +63,40 @@ def integer(name: str, default: int, *, at_least: int = 0) -> int:
     if number < at_least:
         raise ConfigurationError(f"{name} must be at least {at_least}, not {number}.")
     return number
+
+
+def choice(name: str, default: str, choices: Sequence[str]) -> str:
+    """Return one of these words, whatever its case."""
+    value = text(name, default).upper()
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join(choices)}, not {text(name)!r}.")
+    return value
+
+
+def address(name: str, value: str, *, schemes: Sequence[str] = ("http", "https")) -> str:
+    """Return `value`, which is empty or an address with a host (or a socket's path)."""
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in schemes and bool(parts.hostname or parts.path.strip("/"))
+        is_address &= parts.port is None or parts.port > 0
+    except ValueError:
+        is_address = False
+    if value and not is_address:
+        # Not the value: it may have a password.
+        raise ConfigurationError(f"{name} is not an address that begins with {'://, '.join(schemes)}://.")
+    return value
+
+
+def fernet_keys(name: str) -> list[str]:
+    """Return a comma-separated list of Fernet keys, each of which was tried."""
+    keys = words(name) or [part.strip() for part in secret(name).split(",") if part.strip()]
+    for number, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            sentence = f"{name}: key {number} is no Fernet key (32 bytes in URL-safe base64)."
+            raise ConfigurationError(f"{sentence} docs/configuration.md says how to make one.") from None
+    return keys
 
 
 def words(name: str, default: str = "") -> list[str]:

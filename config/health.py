@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import kombu
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from psycopg_pool import PoolTimeout
+
+from registry.operations import heartbeats
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +25,20 @@ class HealthMiddleware:
         if request.path == "/healthz":
             return HttpResponse("ok\n", content_type="text/plain")
         if request.path == "/readyz":
-            checks = {"database": _database_answers(), "broker": _broker_answers()}
-            return JsonResponse(checks, status=200 if all(checks.values()) else 503)
+            return _readiness()
         return self.get_response(request)
+
+
+def _readiness() -> JsonResponse:
+    """Say whether this process can serve requests, and who works behind it. Workers that are silent are told and are no
+    reason to take web processes away: prompts are fetched without them."""
+    checks = {"database": _database_answers(), "broker": _broker_answers()}
+    status = 200 if all(checks.values()) else 503
+    behind: dict[str, Any] = {}
+    if checks["database"]:
+        liveness = heartbeats.get_liveness()
+        behind = {"queues": liveness.queues, "beat": liveness.beat, "silent": liveness.silent}
+    return JsonResponse(checks | behind, status=status)
 
 
 def _database_answers() -> bool:

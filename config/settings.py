@@ -29,9 +29,10 @@ HOME = Home(Path(env.text("CUEBOOK_HOME", str(BASE_DIR / "var"))))
 INSTANCE = None if PRODUCTION else HOME.instance()
 if PRODUCTION:
     SECRET_KEY = env.required("SECRET_KEY", env.secret("SECRET_KEY"), "it signs sessions; 50 random characters or more")
-    ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS") or env.secret("ENCRYPTION_KEYS").split(",")
+    ENCRYPTION_KEYS = env.fernet_keys("ENCRYPTION_KEYS")
     env.required("ENCRYPTION_KEYS", "".join(ENCRYPTION_KEYS), "it encrypts provider keys; Fernet keys, newest first")
     BROKER_URL = env.required("BROKER_URL", env.secret("BROKER_URL"), "workers get their tasks through it")
+    env.address("BROKER_URL", BROKER_URL, schemes=env.BROKER_SCHEMES)
     ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
     env.required("ALLOWED_HOSTS", "".join(ALLOWED_HOSTS), "the host names that this service answers for")
 else:
@@ -69,8 +70,9 @@ INSTALLED_APPS = [
     "finetunes",
 ]
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "config.health.HealthMiddleware",
+    "infra.client_address.ClientAddressMiddleware",
+    "registry.operations.metrics.RequestMetricsMiddleware",
     "infra.middleware.RequestIdMiddleware",
     "infra.middleware.ReadToTheEndMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -85,7 +87,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -147,7 +148,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Users -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "registry.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["registry.accounts.sign_in_limits.SignInLimits", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -156,7 +157,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = reverse_lazy("registry:login")
 LOGIN_REDIRECT_URL = reverse_lazy("registry:home")
 LOGOUT_REDIRECT_URL = LOGIN_URL
-# Ten wrong passwords for one name from one address close that pair for a quarter of an hour.
+# Ten wrong passwords for one name from one address close that pair for a quarter of an hour, fifty with any names the
+# address (registry.accounts.sign_in_limits).
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -168,16 +170,21 @@ AXES_VERBOSE = False
 HTTPS = env.boolean("HTTPS", default=PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+# Other hosts of the domain, and browsers' own lists, are the operator's to decide.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = env.boolean("HSTS_PRELOAD", default=False)
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "infra.rest.csrf_failure"
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
-if env.boolean("BEHIND_PROXY", default=False):
+CSRF_TRUSTED_ORIGINS = [env.address("CSRF_TRUSTED_ORIGINS", origin) for origin in env.words("CSRF_TRUSTED_ORIGINS")]
+BEHIND_PROXY = env.boolean("BEHIND_PROXY", default=False)
+# So many proxies in front add to X-Forwarded-For; sign-in is limited by the address that the outermost of them saw.
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 1 if BEHIND_PROXY else 0)
+if BEHIND_PROXY:
     # Only behind a proxy that always sets this header; otherwise a client could claim to use TLS.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
@@ -192,6 +199,11 @@ CONTENT_SECURITY_POLICY = {
 }
 # Larger bodies are refused before they are read (infra.rest); uploads of files stream and have limits of their own.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- Metrics ---------------------------------------------------------------------------------------------------------
+# What Prometheus sends for /metrics; in production without one there is no such page.
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
 
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
@@ -248,13 +260,13 @@ DELIVERY_CACHE_BYTES = env.integer("DELIVERY_CACHE_MEGABYTES", 64, at_least=1) *
 # Hosts (`localhost`) or hosts with a port (`10.0.0.5:8000`) that providers may have although they are not public.
 PROVIDER_PRIVATE_HOSTS = env.words("PROVIDER_PRIVATE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,::1")
 # The stand-in for a model provider (evaluations.sandbox): where it runs, and the key that it wants to see.
-SANDBOX_URL = env.text("SANDBOX_URL") or (INSTANCE.sandbox_url if INSTANCE else "")
+SANDBOX_URL = env.address("SANDBOX_URL", env.text("SANDBOX_URL")) or (INSTANCE.sandbox_url if INSTANCE else "")
 SANDBOX_KEY = hashlib.sha256(f"sandbox {SECRET_KEY}".encode()).hexdigest()
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
 # A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook
 # (registry.examples.embedders).
-EMBEDDINGS_URL = env.text("EMBEDDINGS_URL")
+EMBEDDINGS_URL = env.address("EMBEDDINGS_URL", env.text("EMBEDDINGS_URL"))
 EMBEDDINGS_API_KEY = env.secret("EMBEDDINGS_API_KEY")
 EMBEDDINGS_MODEL = env.text("EMBEDDINGS_MODEL")
 # The model that is installed with Cuebook costs a process that embeds 180 MB; without it, wording is compared.
@@ -334,6 +346,6 @@ LOGGING = {
         "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": env.choice("LOG_LEVEL", "INFO", env.LOG_LEVELS)},
     "loggers": {"django.request": {"level": "ERROR"}, "axes": {"level": "WARNING"}, "httpx2": {"level": "WARNING"}},
 }

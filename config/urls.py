@@ -1,16 +1,16 @@
 from django.contrib import admin
 from django.urls import include, path
-from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from finetunes.api.webhooks import webhook as tuning_webhook
 from registry.api.langfuse import LangfusePrompt
+from registry.operations.metrics import metrics
 
 # Only to be looked at: an OPTIONS request would describe the page as if it were data.
 docs = SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"])
 
 urlpatterns = [
-    path("metrics", ExportToDjangoView, name="metrics"),
+    path("metrics", metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs", docs, name="api-docs"),

@@ -8,6 +8,7 @@ from infra.work import start
 from registry.delivery import fetch_stats, snapshots
 from registry.examples import vector_search
 from registry.models import Embedding, ExampleSetVersion
+from registry.operations import heartbeats
 
 EMBEDDING_SECONDS = 3_600
 
@@ -20,9 +21,10 @@ def clear_expired_sessions() -> None:
 
 @task(name="registry.tasks.clear_old", queue=SHORT, time_limit=300, soft_time_limit=270)
 def clear_old() -> None:
-    """Delete old counts of fetches and old snapshots."""
+    """Delete old counts of fetches, old snapshots, and heartbeats of processes that are gone."""
     fetch_stats.clear_old()
     snapshots.clear_old()
+    heartbeats.clear_old()
 
 
 @task(name="registry.tasks.embed", queue=LONG, time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS)

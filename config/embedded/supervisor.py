@@ -1,5 +1,6 @@
 """One process that starts the private servers, then web, worker and beat, and stops them all in order."""
 
+import json
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -24,11 +25,15 @@ from config.embedded.processes import Child, ChildError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
-START_SECONDS = 60
+# On a busy machine a start takes minutes.
+START_SECONDS = 600
 CHECK_SECONDS = 0.5
+LIVENESS_SECONDS = 30.0
 # A child that ends is started again after a growing pause; one that ran this long starts with a clean record.
 RESTART_PAUSE_SECONDS = (0.5, 1, 2, 5, 10, 30)
 STABLE_SECONDS = 60
+# As registry.operations.heartbeats has it, and the time of a start.
+SILENT_SECONDS = 300
 CELERY = (sys.executable, "-m", "celery", "--app", "config")
 WORKER = ("worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
 GRANIAN = (
@@ -154,6 +159,15 @@ class Supervisor:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
+    def _silent(self, children: Sequence[Child]) -> list[Child]:
+        """Return the workers and the beat that have not told of themselves for long, as /readyz knows."""
+        try:
+            with urllib.request.urlopen(f"{self.address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
+                names = {name.partition("@")[0] for name in json.load(answer).get("silent", ())}
+        except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
+            return []
+        return [child for child in children if child.name.removeprefix("worker-") in names]
+
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
@@ -161,8 +175,18 @@ class Supervisor:
         failures = dict.fromkeys(children, 0)
         started = dict.fromkeys(children, time.monotonic())
         restart_at = dict.fromkeys(children, 0.0)
+        looked_at = time.monotonic()
         while not self._stopping:
             now = time.monotonic()
+            if now - looked_at > LIVENESS_SECONDS:
+                looked_at = now
+                for child in self._silent(children):
+                    # It ran for as long as silence takes, so this is a new silence and not the one before its start.
+                    if now - started[child] > SILENT_SECONDS:
+                        sys.stderr.write(f"{child.name} runs but does no work; starting it again ({child.log}).\n")
+                        child.stop()
+                        started[child] = now
+                        child.start()
             for child in children:
                 if child.exit_code() is None:
                     continue

@@ -16,8 +16,8 @@ from registry.delivery.wsgi import PATIENCE
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
-# Health and metrics must not wait behind requests that are stuck.
-UNLIMITED_PATHS = frozenset({"/healthz", "/metrics"})
+# Whether the process lives must not wait behind requests that are stuck.
+UNLIMITED_PATHS = frozenset({"/healthz"})
 WAIT_SECONDS = 10.0
 RETRY_AFTER = "2"
 

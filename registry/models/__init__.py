@@ -27,6 +27,7 @@ from registry.models.governance import (
     Snapshot,
     VersionCheck,
 )
+from registry.models.operations import ProcessHeartbeat, ProcessKind
 from registry.models.people import APIKey, Membership, Project, Role, Scope, User
 from registry.models.prompts import FetchCount, Inclusion, Prompt, PromptVersion
 
@@ -49,6 +50,8 @@ __all__ = [
     "Inclusion",
     "Membership",
     "NextRevision",
+    "ProcessHeartbeat",
+    "ProcessKind",
     "Project",
     "Promotion",
     "PromotionContributor",

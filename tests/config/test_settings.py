@@ -52,6 +52,12 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(missing: str):
         ("RENDER_PROCESSES", "many", "RENDER_PROCESSES must be a whole number"),
         ("RENDER_PROCESSES", "0", "RENDER_PROCESSES must be at least 1"),
         ("DATABASE_URL", "nonsense://", "DATABASE_URL is not a PostgreSQL address"),
+        ("ENCRYPTION_KEYS", "abc", "ENCRYPTION_KEYS: key 1 is no Fernet key"),
+        ("ENCRYPTION_KEYS", f"{PRODUCTION['ENCRYPTION_KEYS']},abc", "ENCRYPTION_KEYS: key 2 is no Fernet key"),
+        ("BROKER_URL", "broker.example", "BROKER_URL is not an address that begins with redis://"),
+        ("EMBEDDINGS_URL", "embedder:8080", "EMBEDDINGS_URL is not an address that begins with http://"),
+        ("CSRF_TRUSTED_ORIGINS", "cuebook.example", "CSRF_TRUSTED_ORIGINS is not an address"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL must be one of DEBUG"),
         ("SECRET_KEY_FILE", "/nonexistent", "SECRET_KEY_FILE names /nonexistent, which cannot be read"),
     ],
 )

@@ -1,0 +1,21 @@
+"""Processes of the installation in the administration site, for operators."""
+
+from django.contrib import admin
+
+from registry.admin.base import ReadOnlyAdmin
+from registry.models import ProcessHeartbeat
+from registry.operations import heartbeats
+
+
+@admin.register(ProcessHeartbeat)
+class ProcessHeartbeatAdmin(ReadOnlyAdmin):
+    list_display = ("name", "kind", "taken_queues", "lives", "beat_at", "started_at")
+    list_filter = ("kind",)
+
+    @admin.display(description="queues")
+    def taken_queues(self, row: ProcessHeartbeat) -> str:
+        return ", ".join(row.queues)
+
+    @admin.display(description="lives", boolean=True)
+    def lives(self, row: ProcessHeartbeat) -> bool:
+        return not heartbeats.is_silent(row)

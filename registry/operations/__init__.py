@@ -1,0 +1,1 @@
+"""What operators need: heartbeats of processes, and metrics."""

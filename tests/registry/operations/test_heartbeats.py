@@ -1,0 +1,98 @@
+"""Workers and beat tell that they work; who falls silent is known to /readyz, to operators, and to the supervisor."""
+
+import json
+import threading
+import time
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from config.embedded import supervisor as supervising
+from config.embedded.home import Home
+from config.embedded.processes import Child
+from config.embedded.supervisor import Supervisor
+from registry.models import ProcessHeartbeat, ProcessKind
+from registry.operations import heartbeats
+
+
+def record(name: str, kind: ProcessKind, *queues: str, silent: bool = False) -> None:
+    heartbeats.record(name, kind, queues=queues, started_at=timezone.now())
+    if silent:
+        lapsed = timezone.now() - heartbeats.SILENT_AFTER - timedelta(seconds=1)
+        ProcessHeartbeat.objects.filter(name=name).update(beat_at=lapsed)
+
+
+def test_readiness_says_who_works_and_who_is_silent(db: None):
+    record("worker@host", ProcessKind.WORKER, "celery")
+    record("long@host", ProcessKind.WORKER, "long", silent=True)
+    record("beat@host", ProcessKind.BEAT)
+
+    answer = Client().get("/readyz")
+
+    assert answer.json() == {
+        "database": True,
+        "broker": answer.json()["broker"],
+        "queues": {"celery": True, "long": False, "playground": False},
+        "beat": True,
+        "silent": ["long@host"],
+    }
+    # Prompts are fetched without workers: no web process is taken away for them.
+    assert answer.status_code == (200 if answer.json()["broker"] else 503)
+
+
+def test_what_was_silent_for_a_day_is_forgotten(db: None):
+    record("old@host", ProcessKind.WORKER, "celery")
+    record("new@host", ProcessKind.WORKER, "celery")
+    ProcessHeartbeat.objects.filter(name="old@host").update(beat_at=timezone.now() - timedelta(days=2))
+
+    heartbeats.clear_old()
+
+    assert list(ProcessHeartbeat.objects.values_list("name", flat=True)) == ["new@host"]
+
+
+class Readiness(BaseHTTPRequestHandler):
+    """The web process, which knows that one worker is silent."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"silent": ["long@host", "gone@elsewhere"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_worker_that_runs_and_does_no_work_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(supervising, "LIVENESS_SECONDS", 0.1)
+    monkeypatch.setattr(supervising, "SILENT_SECONDS", 1.0)
+    web = HTTPServer(("127.0.0.1", 0), Readiness)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    supervisor = Supervisor(Home(tmp_path), port=web.server_port, prepare=lambda _environment: None)
+    children = [Child(name, ["sleep", "600"], log=tmp_path / name) for name in ("worker-long", "worker")]
+    for child in children:
+        child.start()
+    before = [child.pid for child in children]
+
+    watching = threading.Thread(target=supervisor._watch, args=(children,))
+    watching.start()
+    deadline = time.monotonic() + 50
+    while "starting it again" not in capsys.readouterr().err and time.monotonic() < deadline:
+        time.sleep(0.05)
+    supervisor._stopping = True
+    watching.join()
+    after = [child.pid for child in children]
+    for child in children:
+        child.stop()
+    web.shutdown()
+    web.server_close()
+
+    assert after[0] != before[0]
+    assert after[1] == before[1]
