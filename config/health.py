@@ -37,7 +37,7 @@ def _readiness() -> JsonResponse:
     behind: dict[str, Any] = {}
     if checks["database"]:
         liveness = heartbeats.get_liveness()
-        behind = {"queues": liveness.queues, "beat": liveness.beat, "silent": liveness.silent}
+        behind = {"queues": liveness.queues, "beat": liveness.beat, "unresponsive": liveness.unresponsive}
     return JsonResponse(checks | behind, status=status)
 
 

@@ -21,10 +21,10 @@ class Pulse:
         self._kind = ""
         self._queues: list[str] = []
         self._started_at = datetime.now(UTC)
-        self._beat_at = 0.0
+        self._heartbeat_at = 0.0
 
     def be(self, name: str, kind: str, queues: list[str]) -> None:
-        self.name, self._kind, self._queues, self._beat_at = name, kind, queues, 0.0
+        self.name, self._kind, self._queues, self._heartbeat_at = name, kind, queues, 0.0
         self._started_at = datetime.now(UTC)
 
     def beat(self) -> None:
@@ -34,9 +34,9 @@ class Pulse:
         from registry.operations import heartbeats  # noqa: PLC0415
 
         now = time.monotonic()
-        if not self.name or now - self._beat_at < heartbeats.BEAT_SECONDS:
+        if not self.name or now - self._heartbeat_at < heartbeats.HEARTBEAT_SECONDS:
             return
-        self._beat_at = now
+        self._heartbeat_at = now
         try:
             heartbeats.record(self.name, ProcessKind(self._kind), queues=self._queues, started_at=self._started_at)
         except DatabaseError as error:

@@ -9,8 +9,9 @@ time nor memory, and it runs filters already while compiling (constant folding).
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
@@ -184,13 +185,42 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self._pins = pins or {}
-        self.filters = {name: function for name, function in self.filters.items() if name in ALLOWED_FILTERS}
+        self.filters = {
+            name: _without_iterators(function) for name, function in self.filters.items() if name in ALLOWED_FILTERS
+        }
         self.filters["tojson"] = as_json
         self.tests = {name: function for name, function in self.tests.items() if name in ALLOWED_TESTS}
         self.globals = {"range": bounded_range}
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self._member(super().getattr(obj, attribute), obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return self._member(super().getitem(obj, argument), obj, argument)
+
+    def _member(self, value: Any, obj: Any, name: Any) -> Any:
+        """Return a member of the caller's own. Methods are Python's: nothing may call them, as text they are addresses
+        in memory, and they would hide a member of the same name (`items`)."""
+        if isinstance(value, MissingVariable) or not callable(value):
+            return value
+        try:
+            return obj[name]
+        except (TypeError, LookupError, AttributeError):
+            return self.undefined(obj=obj, name=name)
+
     def join_path(self, template: str, parent: str) -> str:
         return self._pins.get(parent.partition("/")[0], {}).get(template, template)
+
+
+def _without_iterators(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a filter return a list where it returned an iterator, whose text is an address in memory."""
+
+    @wraps(function)
+    def filtered(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        return list(result) if isinstance(result, Iterator) else result
+
+    return filtered
 
 
 def write_value(value: Any) -> Any:

@@ -12,14 +12,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 FORM_BYTES = 1024 * 1024
 
 
-def takes_files(max_bytes: int) -> Callable[[View], View]:
+def accepts_files(max_bytes: int) -> Callable[[View], View]:
     """Let signed-in users send a file of so many bytes to a page. It stands above all other decorators."""
 
-    def mark(view: View) -> View:
+    def set_limit(view: View) -> View:
         view.max_body_bytes = max_bytes + FORM_BYTES  # type: ignore[attr-defined]
         return view
 
-    return mark
+    return set_limit
 
 
 def check_body(request: HttpRequest, view: Callable[..., Any]) -> None:

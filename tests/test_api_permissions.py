@@ -40,7 +40,7 @@ READING_POSTS = {
     "evaluations/estimate": "starts nothing",
     "sweeps/estimate": "starts nothing",
     "training-sets/<int:key>/estimate": "creates nothing",
-    "strategy/recommendations": "is saved with its evidence, and changes nothing else",
+    "strategy/recommendations": "is saved with its evidence for people, and refused to keys that may only read",
 }
 # The address to which a key can send calls that can do nothing else.
 OBSERVING_POSTS = {"observations": "records live calls"}
@@ -51,7 +51,7 @@ OWN = {
     ("put", "inference-configs/<str:task>"): "creates the outsider's own config of that name",
 }
 # An address that does not say 404 of what other projects have, nor of what nobody has, and the code that it says.
-OTHER_CODES = {("get", "example-sets/versions/<str:hash>"): (400, "content.unknown_example_set")}
+OTHER_CODES: dict[tuple[str, str], tuple[int, str]] = {}
 # What an address has to be asked with to have an answer here.
 QUERIES = {"inference-configs/<str:task>": "selector=latest"}
 

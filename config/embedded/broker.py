@@ -14,13 +14,14 @@ from celery import Celery
 from config.embedded.postgres import MAX_SOCKET_DIRECTORY
 from config.embedded.processes import Child, ChildError
 
-START_SECONDS = 20
+# On a busy machine a start takes minutes.
+START_SECONDS = 300
 
 
 class EmbeddedBroker:
     def __init__(self, home: Path, *, log: Path) -> None:
         data = home / "broker"
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = home / "run"
         self._temporary = len(os.fsencode(directory)) > MAX_SOCKET_DIRECTORY
         if self._temporary:

@@ -50,8 +50,9 @@ class Home:
     def prepare(self) -> None:
         """Create the directories; the mode of existing ones is not changed."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for directory in (self.log, self.run):
-            directory.mkdir(exist_ok=True)
+        # Logs have names and prompts' errors; sockets have modes of their own.
+        self.log.mkdir(mode=0o700, exist_ok=True)
+        self.run.mkdir(exist_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

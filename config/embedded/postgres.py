@@ -27,7 +27,8 @@ DATABASE = "cuebook"
 MAX_SOCKET_DIRECTORY = 80
 # Where a root supervisor puts files that an unprivileged account cannot reach below the home.
 SHARED_BASE = Path("/var/lib/cuebook")
-START_SECONDS = 60
+# On a busy machine a start takes minutes.
+START_SECONDS = 300
 # `fsync=off` and friends belong to throw-away servers only: a power cut may lose or damage their data.
 THROW_AWAY_OPTIONS = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 

@@ -33,7 +33,7 @@ LIVENESS_SECONDS = 30.0
 RESTART_PAUSE_SECONDS = (0.5, 1, 2, 5, 10, 30)
 STABLE_SECONDS = 60
 # As registry.operations.heartbeats has it, and the time of a start.
-SILENT_SECONDS = 300
+UNRESPONSIVE_SECONDS = 300
 CELERY = (sys.executable, "-m", "celery", "--app", "config")
 WORKER = ("worker", "--loglevel", "info", "--without-gossip", "--without-mingle")
 GRANIAN = (
@@ -159,11 +159,11 @@ class Supervisor:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def _silent(self, children: Sequence[Child]) -> list[Child]:
+    def _unresponsive(self, children: Sequence[Child]) -> list[Child]:
         """Return the workers and the beat that have not told of themselves for long, as /readyz knows."""
         try:
             with urllib.request.urlopen(f"{self.address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
-                names = {name.partition("@")[0] for name in json.load(answer).get("silent", ())}
+                names = {name.partition("@")[0] for name in json.load(answer).get("unresponsive", ())}
         except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
             return []
         return [child for child in children if child.name.removeprefix("worker-") in names]
@@ -180,9 +180,9 @@ class Supervisor:
             now = time.monotonic()
             if now - looked_at > LIVENESS_SECONDS:
                 looked_at = now
-                for child in self._silent(children):
+                for child in self._unresponsive(children):
                     # It ran for as long as silence takes, so this is a new silence and not the one before its start.
-                    if now - started[child] > SILENT_SECONDS:
+                    if now - started[child] > UNRESPONSIVE_SECONDS:
                         sys.stderr.write(f"{child.name} runs but does no work; starting it again ({child.log}).\n")
                         child.stop()
                         started[child] = now

@@ -28,7 +28,6 @@ MAX_DETAIL_LENGTH = 500
 MAX_ANSWER_CHARACTERS = 2_000_000
 # For any answer's body, files of results included; far less for one that is compressed although that was not requested.
 MAX_BODY_BYTES = 32_000_000
-MAX_PACKED_BYTES = 1_000_000
 
 
 @asynccontextmanager
@@ -65,10 +64,13 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await self._inner.handle_async_request(request)
-        packed = response.headers.get("content-encoding", "identity") != "identity"
-        max_bytes = MAX_PACKED_BYTES if packed else MAX_BODY_BYTES
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            # Unpacking has no bound: 1 MB can stand for a gigabyte.
+            await response.aclose()
+            raise garbled_error(f"The answer is packed ({encoding[:40]}), though that was not asked for.")
         if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _BoundedStream(response.stream, max_bytes)
+            response.stream = _BoundedStream(response.stream, MAX_BODY_BYTES)
         return response
 
     async def aclose(self) -> None:

@@ -13,8 +13,16 @@ from urllib.parse import urlsplit
 from core.errors import Fault, Problem
 
 MAX_URL_LENGTH = 500
-# Translated for a local network (RFC 8215), and site-local addresses, which Python counts as global.
-NOT_PUBLIC = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
+# What Python counts as global and is not: translated for a local network (RFC 8215), site-local, IPv4 within IPv6 by
+# the ways that were given up or are for protocols (RFC 4291, RFC 2765), addresses for protocols, and the one by which
+# machines in Azure reach their host.
+NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("64:ff9b:1::/48", "fec0::/10", "::/96", "::ffff:0:0:0/96"),
+        *("192.0.0.0/24", "168.63.129.16/32"),
+    )
+)
 
 
 class Destinations:
@@ -81,6 +89,6 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        if any(ip in network for network in NOT_PUBLIC):
-            return False
+    if any(ip in network for network in NOT_PUBLIC):
+        return False
     return ip.is_global and not ip.is_multicast

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from registry.content.example_file import guard_formula
+
 MEDIA_TYPES = {"jsonl": "application/jsonl; charset=utf-8", "csv": "text/csv; charset=utf-8"}
-# Characters that open a formula in a spreadsheet.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], form: str) -> Iterator[str]:
@@ -41,4 +41,4 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+    return guard_formula(text) if isinstance(value, str) else text

@@ -14,7 +14,7 @@ from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, DatasetImport, ImportState
 from evaluations.views.datasets import heading
-from infra.body_limits import takes_files
+from infra.body_limits import accepts_files
 from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import errors_of, in_project, only_post, page, page_url, refused
@@ -24,7 +24,7 @@ MAX_IN_ONE_PIECE = 32 * 1024 * 1024
 FIELDS = ("expected", "group", "rename", "message", "mode", "skip_bad")
 
 
-@takes_files(MAX_IN_ONE_PIECE)
+@accepts_files(MAX_IN_ONE_PIECE)
 @in_project
 def import_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Choose a file. With scripts it is uploaded in parts over the API, with a progress bar; without, in one piece."""

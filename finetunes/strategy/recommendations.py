@@ -160,8 +160,9 @@ def draft(
 
 @transaction.atomic
 def recommend(actor: Actor, **request: Any) -> StrategyRecommendation:
-    """Recommend as `draft` does, and save the recommendation with its evidence. Viewers may do this."""
-    actor.require(Right.SEE)
+    """Recommend as `draft` does, and save the recommendation with its evidence. Viewers may do this; a key that may
+    only read leaves no rows."""
+    actor.require(Right.SEE if actor.key is None else Right.EDIT)
     unsaved = draft(actor.project, **request)
     prompt_evidence = unsaved.prompt_evidence
     recommendation = StrategyRecommendation.objects.create(

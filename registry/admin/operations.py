@@ -9,7 +9,7 @@ from registry.operations import heartbeats
 
 @admin.register(ProcessHeartbeat)
 class ProcessHeartbeatAdmin(ReadOnlyAdmin):
-    list_display = ("name", "kind", "taken_queues", "lives", "beat_at", "started_at")
+    list_display = ("name", "kind", "taken_queues", "lives", "heartbeat_at", "started_at")
     list_filter = ("kind",)
 
     @admin.display(description="queues")
@@ -18,4 +18,4 @@ class ProcessHeartbeatAdmin(ReadOnlyAdmin):
 
     @admin.display(description="lives", boolean=True)
     def lives(self, row: ProcessHeartbeat) -> bool:
-        return not heartbeats.is_silent(row)
+        return not heartbeats.is_unresponsive(row)

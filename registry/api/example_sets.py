@@ -10,7 +10,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.references import HASH
 from infra.serializer_fields import EmptyInput
 from registry import tasks
 from registry.accounts.permissions import Right
@@ -153,7 +152,7 @@ class ExampleSetByHash(ProjectView):
     )
     def get(self, request: Request, hash: str) -> Response:  # noqa: A002 - the parameter's name in the address
         """Read the version with this whole hash, which is what a prompt pins. It never changes."""
-        version = example_sets.get_pinned_version(self.actor.project.pk, hash if HASH.fullmatch(hash) else "")
+        version = example_sets.get_version_by_hash(self.actor.project.pk, hash)
         is_fresh = caching.is_fresh(request, version.content_hash)
         response = Response(status=304) if is_fresh else version_response(version)
         return caching.set_cache_headers(response, version.content_hash, caching.IMMUTABLE)

@@ -25,7 +25,8 @@ ALIASES = {
     **dict.fromkeys(("tags", "tag"), "tags"),
 }
 # Text that a spreadsheet would take for a formula is written with an apostrophe in front, and read without it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets take the full-width signs for the same.
+FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")
 csv.field_size_limit(MAX_BYTES)
 
 

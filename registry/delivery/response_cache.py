@@ -14,7 +14,7 @@ import brotli
 from registry.delivery import request_scope
 
 # The credentials' digest, the path, the query, the scheme and the content encoding.
-Key = tuple[bytes, str, str, str, str]
+Key = tuple[bytes, str, str, str, str, str]
 
 FOREVER = float("inf")
 MIN_COMPRESSED_BYTES = 512

@@ -216,14 +216,15 @@ UNCONDITIONAL = frozenset({"HTTP_IF_NONE_MATCH", "HTTP_ACCEPT_ENCODING"})
 
 
 def cache_key(environ: Environ) -> Key | None:
-    """Return the key that a response is cached by: credentials, address, scheme and encoding; None where it is not
-    cached."""
+    """Return the key that a response is cached by: credentials, address, host, scheme and encoding; None where it is
+    not cached."""
     credentials = environ.get("HTTP_AUTHORIZATION")
     if not credentials or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return None
     path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
     accept, encodings = environ.get("HTTP_ACCEPT", "*/*"), environ.get("HTTP_ACCEPT_ENCODING", "")
-    if len(path) + len(query) > MAX_ADDRESS or len(accept) > MAX_HEADER or len(encodings) > MAX_HEADER:
+    host = environ.get("HTTP_HOST", "")
+    if len(path) + len(query) > MAX_ADDRESS or max(len(accept), len(encodings), len(host)) > MAX_HEADER:
         return None
     if not _is_cached_path(path) or not _accepts_json(accept):
         return None
@@ -234,6 +235,8 @@ def cache_key(environ: Environ) -> Key | None:
         digest,
         path,
         query,
+        # Django refuses hosts that are not ours; what was cached under one is no answer for another.
+        host,
         f"{scheme} {proto[:20]}" if proto else scheme,
         content_encoding(encodings) if encodings else "",
     )

@@ -73,10 +73,22 @@ def get_version(project: Project, name: str, selector: str) -> ExampleSetVersion
     return version
 
 
-def get_pinned_version(project_id: int, digest: str) -> ExampleSetVersion:
-    """Return the oldest version with this hash, or `content.unknown_example_set`."""
+def get_version_by_hash(project_id: int, digest: str) -> ExampleSetVersion:
+    """Return the oldest version with this hash, or raise `example_set.unknown_selector`."""
+    version = _first_with_hash(project_id, digest)
+    if version is None:
+        raise Problem("example_set.unknown_selector", f"This project has no example set with the hash {digest[:80]}.")
+    return version
+
+
+def _first_with_hash(project_id: int, digest: str) -> ExampleSetVersion | None:
     versions = ExampleSetVersion.objects.filter(example_set__project=project_id, content_hash=digest)
-    version = versions.select_related("example_set").order_by("id").first()
+    return versions.select_related("example_set").order_by("id").first()
+
+
+def get_pinned_version(project_id: int, digest: str) -> ExampleSetVersion:
+    """Return the oldest version with the hash that a content pins, or `content.unknown_example_set`."""
+    version = _first_with_hash(project_id, digest)
     if version is None:
         sentence = f"This project has no example set with the hash {digest}."
         raise Problem("content.unknown_example_set", sentence)

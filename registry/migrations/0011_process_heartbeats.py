@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('worker', 'Worker'), ('beat', 'Beat')], max_length=10)),
                 ('queues', models.JSONField(default=list)),
                 ('started_at', models.DateTimeField()),
-                ('beat_at', models.DateTimeField()),
+                ('heartbeat_at', models.DateTimeField()),
             ],
             options={
                 'ordering': ('name',),

@@ -16,7 +16,7 @@ class ProcessHeartbeat(models.Model):
     # The queues that a worker takes from.
     queues = models.JSONField(default=list)
     started_at = models.DateTimeField()
-    beat_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
 
     class Meta:
         ordering = ("name",)

@@ -12,10 +12,10 @@ from django.utils import timezone
 from infra.queues import QUEUES
 from registry.models import ProcessHeartbeat, ProcessKind
 
-BEAT_SECONDS = 15.0
+HEARTBEAT_SECONDS = 15.0
 # Much longer than a beat: a busy machine delays one, and is no reason to end anybody.
-SILENT_AFTER = timedelta(seconds=150)
-KEPT = timedelta(days=1)
+UNRESPONSIVE_AFTER = timedelta(seconds=150)
+FORGOTTEN_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Liveness:
 
     queues: dict[str, bool]
     beat: bool
-    silent: list[str]
+    unresponsive: list[str]
 
 
 def record(name: str, kind: ProcessKind, *, queues: Sequence[str] = (), started_at: datetime) -> None:
     """Write down that a process lives."""
-    values = {"kind": kind, "queues": sorted(queues), "started_at": started_at, "beat_at": timezone.now()}
+    values = {"kind": kind, "queues": sorted(queues), "started_at": started_at, "heartbeat_at": timezone.now()}
     ProcessHeartbeat.objects.update_or_create(name=name, defaults=values)
 
 
@@ -41,17 +41,17 @@ def remove(name: str) -> None:
 def get_liveness() -> Liveness:
     """Read the heartbeats; a queue that no process has ever told of has no worker."""
     rows = list(ProcessHeartbeat.objects.all())
-    living = [row for row in rows if not is_silent(row)]
+    living = [row for row in rows if not is_unresponsive(row)]
     return Liveness(
         queues={queue: _has_worker(living, queue) for queue in QUEUES},
         beat=any(row.kind == ProcessKind.BEAT for row in living),
-        silent=[row.name for row in rows if is_silent(row)],
+        unresponsive=[row.name for row in rows if is_unresponsive(row)],
     )
 
 
-def is_silent(row: ProcessHeartbeat) -> bool:
-    silent: bool = row.beat_at < timezone.now() - SILENT_AFTER
-    return silent
+def is_unresponsive(row: ProcessHeartbeat) -> bool:
+    unresponsive: bool = row.heartbeat_at < timezone.now() - UNRESPONSIVE_AFTER
+    return unresponsive
 
 
 def _has_worker(living: Iterable[ProcessHeartbeat], queue: str) -> bool:
@@ -60,4 +60,4 @@ def _has_worker(living: Iterable[ProcessHeartbeat], queue: str) -> bool:
 
 def clear_old() -> None:
     """Delete what has been silent for a day: the name of a process that is gone for good."""
-    ProcessHeartbeat.objects.filter(beat_at__lt=timezone.now() - KEPT).delete()
+    ProcessHeartbeat.objects.filter(heartbeat_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()

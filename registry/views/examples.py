@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from core.errors import Problem
 from core.examples import Shot, read_example
-from infra.body_limits import takes_files
+from infra.body_limits import accepts_files
 from infra.work import start
 from registry import tasks
 from registry.accounts.permissions import Actor, Right
@@ -222,7 +222,7 @@ def _committed(request: HttpRequest, actor: Actor, name: str, committed: example
     return done(request, sentence, page_url("registry:example-detail", actor, name))
 
 
-@takes_files(example_file.MAX_BYTES)
+@accepts_files(example_file.MAX_BYTES)
 @in_project
 def example_add(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Add many examples at once: pasted, or from a file."""

@@ -171,8 +171,6 @@ def test_a_failing_expression_is_the_templates_fault(source: str):
     "source",
     [
         "{{ range }}",
-        "{{ 'x'.upper }}",
-        "{{ x.keys }}",
         "{{ '\\ud800' }}",
         "{{ '\\x00' }}",
         "{{ 'ab' | truncate(1, False, 'long') }}",
@@ -211,3 +209,25 @@ def test_the_output_is_bounded():
         text_of("{% for a in xs %}{{ big }}{% endfor %}", xs=list(range(100)), big="x" * 20_000)
 
     assert refused.value.code == "template.too_expensive"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ xs | map('upper') | string }}", "['A', 'B']"),
+        ("{{ xs | map('upper') ~ '' }}", "['A', 'B']"),
+        ("{{ xs | reverse | join }}", "ba"),
+        ("{{ order.items }}", "3"),
+        ("{{ order['items'] }}", "3"),
+    ],
+)
+def test_no_address_in_memory_is_written(source: str, text: str):
+    assert render({"kind": "text", "text": source}, {"xs": ["a", "b"], "order": {"items": 3}}, {})["text"] == text
+
+
+@pytest.mark.parametrize("source", ["{{ x.upper | string }}", "{{ x['upper'] ~ '' }}", "{{ [x.upper] | join }}"])
+def test_a_method_is_no_member(source: str):
+    with pytest.raises(Problem) as refused:
+        render({"kind": "text", "text": source}, {"x": "a"}, {})
+
+    assert refused.value.code == "render.missing_variable"

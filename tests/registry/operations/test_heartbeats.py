@@ -19,16 +19,16 @@ from registry.models import ProcessHeartbeat, ProcessKind
 from registry.operations import heartbeats
 
 
-def record(name: str, kind: ProcessKind, *queues: str, silent: bool = False) -> None:
+def record(name: str, kind: ProcessKind, *queues: str, unresponsive: bool = False) -> None:
     heartbeats.record(name, kind, queues=queues, started_at=timezone.now())
-    if silent:
-        lapsed = timezone.now() - heartbeats.SILENT_AFTER - timedelta(seconds=1)
-        ProcessHeartbeat.objects.filter(name=name).update(beat_at=lapsed)
+    if unresponsive:
+        lapsed = timezone.now() - heartbeats.UNRESPONSIVE_AFTER - timedelta(seconds=1)
+        ProcessHeartbeat.objects.filter(name=name).update(heartbeat_at=lapsed)
 
 
-def test_readiness_says_who_works_and_who_is_silent(db: None):
+def test_readiness_says_who_works_and_who_is_unresponsive(db: None):
     record("worker@host", ProcessKind.WORKER, "celery")
-    record("long@host", ProcessKind.WORKER, "long", silent=True)
+    record("long@host", ProcessKind.WORKER, "long", unresponsive=True)
     record("beat@host", ProcessKind.BEAT)
 
     answer = Client().get("/readyz")
@@ -38,7 +38,7 @@ def test_readiness_says_who_works_and_who_is_silent(db: None):
         "broker": answer.json()["broker"],
         "queues": {"celery": True, "long": False, "playground": False},
         "beat": True,
-        "silent": ["long@host"],
+        "unresponsive": ["long@host"],
     }
     # Prompts are fetched without workers: no web process is taken away for them.
     assert answer.status_code == (200 if answer.json()["broker"] else 503)
@@ -47,7 +47,7 @@ def test_readiness_says_who_works_and_who_is_silent(db: None):
 def test_what_was_silent_for_a_day_is_forgotten(db: None):
     record("old@host", ProcessKind.WORKER, "celery")
     record("new@host", ProcessKind.WORKER, "celery")
-    ProcessHeartbeat.objects.filter(name="old@host").update(beat_at=timezone.now() - timedelta(days=2))
+    ProcessHeartbeat.objects.filter(name="old@host").update(heartbeat_at=timezone.now() - timedelta(days=2))
 
     heartbeats.clear_old()
 
@@ -58,7 +58,7 @@ class Readiness(BaseHTTPRequestHandler):
     """The web process, which knows that one worker is silent."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"silent": ["long@host", "gone@elsewhere"]}).encode()
+        body = json.dumps({"unresponsive": ["long@host", "gone@elsewhere"]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -72,7 +72,7 @@ def test_a_worker_that_runs_and_does_no_work_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(supervising, "LIVENESS_SECONDS", 0.1)
-    monkeypatch.setattr(supervising, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(supervising, "UNRESPONSIVE_SECONDS", 1.0)
     web = HTTPServer(("127.0.0.1", 0), Readiness)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     supervisor = Supervisor(Home(tmp_path), port=web.server_port, prepare=lambda _environment: None)
