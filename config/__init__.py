@@ -1,5 +1,13 @@
 """The deployable project: settings, URLs, the web and worker entry points, and the private servers."""
 
-from config.celery import app as celery_app
+import os
+
+# Before anything imports numpy: several processes with a thread a core each fight for the cores, and the same work
+# takes many times as long.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from config.celery import app as celery_app  # noqa: E402
 
 __all__ = ["celery_app"]

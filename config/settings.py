@@ -71,13 +71,13 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.health.HealthMiddleware",
-    "infra.client_address.ClientAddressMiddleware",
+    "infra.http.client_address.ClientAddressMiddleware",
     "registry.operations.metrics.RequestMetricsMiddleware",
-    "infra.middleware.RequestIdMiddleware",
-    "infra.middleware.ReadToTheEndMiddleware",
+    "infra.http.middleware.RequestIdMiddleware",
+    "infra.http.middleware.ReadToTheEndMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "infra.middleware.RefuseUnreadableMiddleware",
+    "infra.http.middleware.RefuseUnreadableMiddleware",
     "config.policy.PolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -235,6 +235,8 @@ CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
 CELERY_TASK_ROUTES = ("infra.queues.route",)
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Where infra.work notes what waits in a queue.
+TASK_NOTICE_MODEL = "registry.TaskNotice"
 CELERY_BEAT_SCHEDULE = {
     "clear expired sessions": {"task": "registry.tasks.clear_expired_sessions", "schedule": 6 * 3600},
     "clear old fetch counts and snapshots": {"task": "registry.tasks.clear_old", "schedule": 24 * 3600},
@@ -341,7 +343,7 @@ UNFOLD = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "infra.request_id.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "infra.http.request_id.RequestIdFilter"}},
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"},
     },

@@ -12,7 +12,7 @@ from evaluations.providers import configuration as providers
 from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
 from infra.queues import LONG, PLAYGROUND, SHORT, task
-from infra.work import start
+from infra.work import start, start_waiting
 
 HOUR = 3_600
 MAX_RECONCILED = 50
@@ -88,7 +88,7 @@ def ask_playground(playground_run_id: int) -> None:
         ask_models(playground_run)
 
 
-@task(name="evaluations.tasks.sum_up_run", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.sum_up_run", queue=SHORT, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def sum_up_run(run_id: int) -> None:
     """Compute the summary of a run."""
     from evaluations.runs.summaries import sum_up  # noqa: PLC0415
@@ -100,7 +100,7 @@ def sum_up_run(run_id: int) -> None:
             start(compare_runs, run.sweep_id)
 
 
-@task(name="evaluations.tasks.compare_runs", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.compare_runs", queue=SHORT, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def compare_runs(comparison_id: int) -> None:
     """Compare runs, when all of them are over."""
     comparison = Comparison.objects.filter(pk=comparison_id).first()
@@ -108,7 +108,7 @@ def compare_runs(comparison_id: int) -> None:
         comparisons.run_comparison(comparison)
 
 
-@task(name="evaluations.tasks.settle_gate", queue=LONG, time_limit=HOUR + 60, soft_time_limit=HOUR)
+@task(name="evaluations.tasks.settle_gate", queue=SHORT, time_limit=HOUR + 60, soft_time_limit=HOUR)
 def settle_gate(gate_run_id: int) -> None:
     """Decide whether a version passes a gate."""
     gate_run = gates.unsettled_gate_runs().filter(pk=gate_run_id).first()
@@ -119,31 +119,18 @@ def settle_gate(gate_run_id: int) -> None:
 @task(name="evaluations.tasks.reconcile", queue=SHORT, time_limit=60, soft_time_limit=50)
 def reconcile() -> None:
     """Start work that waits because its own task was lost, or its worker died."""
-    for key in imports.claimable_imports().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(read_import, key)
-    for key in reports.claimable_reports().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(make_report, key)
+    start_waiting(read_import, imports.claimable_imports().values_list("pk", flat=True)[:MAX_RECONCILED])
+    start_waiting(make_report, reports.claimable_reports().values_list("pk", flat=True)[:MAX_RECONCILED])
     for run in gates.start_gate_runs():
         start(work_on_run, run.pk)
-    for key in gates.unsettled_gate_runs().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(settle_gate, key)
-    for key in runs.claimable_runs().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(work_on_run, key)
-    for key in runs.runs_without_summary().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(sum_up_run, key)
-    for key in comparisons.claimable_comparisons().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(compare_runs, key)
-    for key in synthesis.claimable_syntheses().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(write_cases, key)
-    for key in playground.claimable_playground_runs().values_list("pk", flat=True)[:MAX_RECONCILED]:
-        start(ask_playground, key)
-    for key in (
-        proposals.unchecked_proposals()
-        .order_by("dataset")
-        .values_list("dataset", flat=True)
-        .distinct()[:MAX_RECONCILED]
-    ):
-        start(check_proposals, key)
+    start_waiting(settle_gate, gates.unsettled_gate_runs().values_list("pk", flat=True)[:MAX_RECONCILED])
+    start_waiting(work_on_run, runs.claimable_runs().values_list("pk", flat=True)[:MAX_RECONCILED])
+    start_waiting(sum_up_run, runs.runs_without_summary().values_list("pk", flat=True)[:MAX_RECONCILED])
+    start_waiting(compare_runs, comparisons.claimable_comparisons().values_list("pk", flat=True)[:MAX_RECONCILED])
+    start_waiting(write_cases, synthesis.claimable_syntheses().values_list("pk", flat=True)[:MAX_RECONCILED])
+    start_waiting(ask_playground, playground.claimable_playground_runs().values_list("pk", flat=True)[:MAX_RECONCILED])
+    unchecked = proposals.unchecked_proposals().order_by("dataset").values_list("dataset", flat=True).distinct()
+    start_waiting(check_proposals, unchecked[:MAX_RECONCILED])
 
 
 @task(name="evaluations.tasks.clear_old", queue=SHORT, time_limit=600, soft_time_limit=570)
@@ -161,5 +148,4 @@ def start_run(run: Run) -> None:
 
 def start_reports(version: DatasetVersion) -> None:
     """Start the reports of a new version."""
-    for key in version.reports.filter(state="pending").values_list("pk", flat=True):
-        start(make_report, key)
+    start_waiting(make_report, version.reports.filter(state="pending").values_list("pk", flat=True))

@@ -9,7 +9,7 @@ from finetunes.models import TunedEvaluation
 from finetunes.strategy import config_proposals
 from finetunes.training_sets import lifecycle as training_sets
 from infra.queues import LONG, SHORT, task
-from infra.work import start
+from infra.work import start, start_waiting
 
 MAX_STARTED = 50
 HOUR = 3_600
@@ -76,13 +76,10 @@ def follow_recommendations() -> None:
 @task(name="finetunes.tasks.reconcile", queue=SHORT, time_limit=60, soft_time_limit=50)
 def sweep() -> None:
     """Start what is due, or waits because its own task was lost or its worker died."""
-    for key in training_sets.claimable_training_sets().values_list("pk", flat=True)[:MAX_STARTED]:
-        start(build, key)
-    for key in jobs.due_jobs().values_list("pk", flat=True)[:MAX_STARTED]:
-        start(advance, key)
-    for key in tuned_models.unmeasured_models().values_list("pk", flat=True)[:MAX_STARTED]:
-        start(measure, key)
-    for key in tuned_models.uncompared_evaluations().values_list("pk", flat=True)[:MAX_STARTED]:
-        start(compare, key)
-    for key in cross_validation.claimable_cross_validations().values_list("pk", flat=True)[:MAX_STARTED]:
-        start(cross_validate, key)
+    start_waiting(build, training_sets.claimable_training_sets().values_list("pk", flat=True)[:MAX_STARTED])
+    start_waiting(advance, jobs.due_jobs().values_list("pk", flat=True)[:MAX_STARTED])
+    start_waiting(measure, tuned_models.unmeasured_models().values_list("pk", flat=True)[:MAX_STARTED])
+    start_waiting(compare, tuned_models.uncompared_evaluations().values_list("pk", flat=True)[:MAX_STARTED])
+    start_waiting(
+        cross_validate, cross_validation.claimable_cross_validations().values_list("pk", flat=True)[:MAX_STARTED]
+    )

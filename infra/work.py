@@ -14,7 +14,7 @@ distributed locking", 2016.)
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,12 +22,14 @@ from threading import Event, Thread
 from typing import Any, ClassVar, Generic, TypeVar
 
 from celery import Task
+from celery.signals import task_prerun
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from core.errors import Problem
+from infra import task_notices
 from infra.limited.policy import BUSY
 
 logger = logging.getLogger(__name__)
@@ -249,8 +251,31 @@ def start(task: "Task[Any, Any]", *arguments: Any) -> None:
     transaction.on_commit(lambda: _send(task, arguments))
 
 
+def start_waiting(task: "Task[Any, Any]", keys: Iterable[Any]) -> None:
+    """Send a task for each of these rows, but for those whose task waits in a queue already: while long work holds the
+    workers, each round would add another message for everything that waits."""
+    names = {_notice_name(task.name, (key,)): key for key in keys}
+    for name in task_notices.without_notice(list(names)):
+        start(task, names[name])
+
+
 def _send(task: "Task[Any, Any]", arguments: tuple[Any, ...]) -> None:
+    notice = _notice_name(task.name, arguments)
+    # Before it is sent: a worker may have taken it a moment later, and has removed the notice then.
+    task_notices.write(notice)
     try:
         task.apply_async(args=arguments, retry=False)
     except OperationalError as error:
         logger.warning("task.not_sent %s %s", task.name, error)
+        task_notices.remove(notice)
+
+
+def _notice_name(task: str, arguments: Sequence[Any]) -> str:
+    return " ".join([task, *map(str, arguments)])[:200]
+
+
+@task_prerun.connect
+def _forget_notice(task: "Task[Any, Any]", args: Sequence[Any] = (), **_details: object) -> None:
+    """A worker has taken a task: from now on its row says whether it is done."""
+    if args:
+        task_notices.remove(_notice_name(task.name, args))

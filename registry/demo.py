@@ -13,7 +13,7 @@ from infra.private_files import read_json, write_private_json
 from registry.accounts import api_keys, projects
 from registry.accounts.permissions import Actor, actor_for_command_line, actor_for_user
 from registry.content import example_file, prompt_file
-from registry.examples import example_sets
+from registry.examples import example_sets, text_vectors
 from registry.models import Project, Prompt, PromptVersion, Role, User
 from registry.promotions import environments, releases, workflow
 from registry.prompts import lifecycle as prompts
@@ -62,6 +62,7 @@ def seed(credentials_file: Path) -> bool:
     editor = User.objects.get(username="editor")
     scopes = ["read", "write"]
     _, token = api_keys.issue(actor_for_command_line(demo), name="demo", scopes=scopes, owner=editor)
+    text_vectors.store_demo_vectors()
     _create_history(demo)
     # Before the commit: users whose passwords nobody has would be worse than an unused file.
     write_private_json(credentials_file, asdict(Credentials(passwords, token)))

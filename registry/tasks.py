@@ -4,9 +4,9 @@
 from django.core.management import call_command
 
 from infra.queues import LONG, SHORT, task
-from infra.work import start
+from infra.work import start, start_waiting
 from registry.delivery import fetch_stats, snapshots
-from registry.examples import vector_search
+from registry.examples import text_vectors, vector_search
 from registry.models import Embedding, ExampleSetVersion
 from registry.operations import heartbeats
 
@@ -21,10 +21,11 @@ def clear_expired_sessions() -> None:
 
 @task(name="registry.tasks.clear_old", queue=SHORT, time_limit=300, soft_time_limit=270)
 def clear_old() -> None:
-    """Delete old counts of fetches, old snapshots, and heartbeats of processes that are gone."""
+    """Delete old counts of fetches, old snapshots and vectors, and heartbeats of processes that are gone."""
     fetch_stats.clear_old()
     snapshots.clear_old()
     heartbeats.clear_old()
+    text_vectors.clear_old()
 
 
 @task(name="registry.tasks.embed", queue=LONG, time_limit=EMBEDDING_SECONDS + 30, soft_time_limit=EMBEDDING_SECONDS)
@@ -38,8 +39,7 @@ def embed(work_id: int) -> None:
 @task(name="registry.tasks.sweep_embeddings", queue=SHORT, time_limit=60, soft_time_limit=50)
 def sweep_embeddings() -> None:
     """Start what waits: its own task was lost, or its worker died."""
-    for work_id in vector_search.claimable_embeddings().values_list("pk", flat=True)[:50]:
-        start(embed, work_id)
+    start_waiting(embed, vector_search.claimable_embeddings().values_list("pk", flat=True)[:50])
 
 
 def start_embeddings(version: ExampleSetVersion) -> None:

@@ -20,7 +20,7 @@ from evaluations.data_quality.near_duplicates import Signatures, confirm_pairs
 from evaluations.datasets.cases import comparison_form, input_text
 from evaluations.models import Case, DatasetVersion, Finding, FindingKind, Report
 from infra.bulk_copy import copy_rows
-from registry.examples import embedders, example_sets
+from registry.examples import embedders, example_sets, text_vectors
 from registry.models import ExampleSetVersion
 
 logger = logging.getLogger(__name__)
@@ -162,10 +162,9 @@ class LeakageSearch:
         if not held_out or not exposing:
             return
         try:
-            embed = embedders.get_embedder(embedder).embed
-            rows = embed(list(held_out))
+            rows = text_vectors.embed(embedder, list(held_out))
             self._report_progress("Comparing meanings")
-            near = rows @ embed(list(exposing)).T
+            near = rows @ text_vectors.embed(embedder, list(exposing)).T
         except Problem as problem:
             self.skipped.append(f"Meaning was not compared: {problem.detail}")
             return

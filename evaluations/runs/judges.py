@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Self
 
 from evaluations.models import ProviderModel, Run
@@ -19,6 +20,7 @@ from evaluations.runs.requests import as_chat
 from evaluations.scorers.base import Parameters
 from evaluations.scorers.specs import Spec
 from registry.examples import embedders
+from registry.examples.minilm import Matrix
 from registry.examples.tfidf import Lexicon
 from registry.models import PromptVersion
 from registry.prompts import includes, versions
@@ -86,8 +88,7 @@ class Judges:
         """Compute the cosine of two texts by the installation's embedder, or the lexical similarity without one."""
         if embedders.is_lexical(self._embedder):
             return float(Lexicon([first]).scores(second)[0])
-        first_vector, second_vector = embedders.get_embedder(self._embedder).embed([first, second])
-        return float(first_vector @ second_vector)
+        return float(_vector(self._embedder, first) @ _vector(self._embedder, second))
 
     def ask(
         self, parameters: Parameters, variables: Mapping[str, Any], reserved: Mapping[int, float] | None = None
@@ -124,6 +125,13 @@ class Judges:
                 caller = Caller(lambda: open_chat(reached, allowed), provider.max_concurrency)
                 self._callers[provider.pk] = self._stack.enter_context(caller)
             return self._callers[provider.pk]
+
+
+@lru_cache(maxsize=4_096)
+def _vector(embedder: str, text: str) -> Matrix:
+    """Embed a text once: expected answers come again with every repetition, and many answers are alike."""
+    row: Matrix = embedders.get_embedder(embedder).embed([text])[0]
+    return row
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, DatasetImport, ImportState
 from evaluations.views.datasets import heading
-from infra.body_limits import accepts_files
+from infra.http.body_limits import accepts_files
 from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import errors_of, in_project, only_post, page, page_url, refused

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra.request_id import request_id
+from infra.http.request_id import request_id
 from registry.accounts.permissions import Actor
 from registry.models import AuditEntry
 

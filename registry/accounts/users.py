@@ -5,7 +5,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from core.errors import Fault, Problem
-from infra.request_id import request_id
+from infra.http.request_id import request_id
 from registry.models import AuditEntry, User
 
 MAX_NAME = 150

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
-from infra.middleware import ACCEPTABLE_ID
+from infra.http.middleware import ACCEPTABLE_ID
 from registry.delivery import request_scope
 from registry.delivery.caching import TAG
 from registry.delivery.response_cache import (

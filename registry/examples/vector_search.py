@@ -18,7 +18,7 @@ from core.errors import Problem
 from core.example_selection import Candidate
 from infra import work
 from infra.work import Lease
-from registry.examples import embedders
+from registry.examples import embedders, text_vectors
 from registry.examples.example_sets import stored_shot, version_places
 from registry.examples.minilm import Matrix
 from registry.examples.tfidf import Lexicon
@@ -103,9 +103,8 @@ def embed_missing(embedding: Embedding) -> None:
 
 def _embed_missing(lease: Lease[Embedding]) -> None:
     version, name = lease.item.version, lease.item.embedder
-    embedder = embedders.get_embedder(name)
     while batch := list(missing(version, name)[:BATCH]):
-        _store(batch, name, embedder.embed([example.input for example in batch]))
+        _store(batch, name, text_vectors.embed(name, [example.input for example in batch]))
         lease.save(done=version.size - missing(version, name).count())
     _index(version, name)
     lease.finish(EmbeddingState.DONE, done=version.size)
@@ -139,7 +138,7 @@ def _await_vectors(version: ExampleSetVersion, embedder: str) -> None:
     waiting = list(missing(version, embedder)[: EMBEDDED_AT_ONCE + 1])
     if len(waiting) <= EMBEDDED_AT_ONCE:
         if waiting:
-            _store(waiting, embedder, embedders.get_embedder(embedder).embed([example.input for example in waiting]))
+            _store(waiting, embedder, text_vectors.embed(embedder, [example.input for example in waiting]))
         return
     work = Embedding.objects.filter(version=version, embedder=embedder).first()
     if work and work.state == EmbeddingState.FAILED:

@@ -12,6 +12,7 @@ from registry.models.examples import (
     ExampleSet,
     ExampleSetVersion,
     ExampleVector,
+    TextVector,
 )
 from registry.models.governance import (
     UNDECIDED,
@@ -27,7 +28,7 @@ from registry.models.governance import (
     Snapshot,
     VersionCheck,
 )
-from registry.models.operations import ProcessHeartbeat, ProcessKind
+from registry.models.operations import ProcessHeartbeat, ProcessKind, TaskNotice
 from registry.models.people import APIKey, Membership, Project, Role, Scope, User
 from registry.models.prompts import FetchCount, Inclusion, Prompt, PromptVersion
 
@@ -66,6 +67,8 @@ __all__ = [
     "Role",
     "Scope",
     "Snapshot",
+    "TaskNotice",
+    "TextVector",
     "User",
     "VersionCheck",
 ]

@@ -162,3 +162,21 @@ class Embedding(WorkItem):
 
     def __str__(self) -> str:
         return f"{self.version} by {self.embedder}"
+
+
+class TextVector(models.Model):
+    """The vector of a text by an embedder, for whoever needs it next: example sets, reports, the demo. A cache."""
+
+    embedder = models.CharField(max_length=200)
+    # SHA-256 of the text in UTF-8.
+    text_hash = models.BinaryField(max_length=32)
+    # float32, little-endian.
+    vector = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["embedder", "text_hash"], name="text_vector_once")]
+        indexes = [models.Index(fields=["created_at"], name="text_vector_age")]
+
+    def __str__(self) -> str:
+        return f"{self.embedder} {bytes(self.text_hash).hex()[:12]}"

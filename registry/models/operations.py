@@ -1,4 +1,4 @@
-"""Processes of an installation, as they tell of themselves."""
+"""Processes of an installation, as they tell of themselves, and the tasks between them."""
 
 from django.db import models
 
@@ -20,6 +20,16 @@ class ProcessHeartbeat(models.Model):
 
     class Meta:
         ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TaskNotice(models.Model):
+    """A task that was sent and that no worker has taken yet, by its name and argument (infra.work)."""
+
+    name = models.CharField(max_length=200, unique=True)
+    sent_at = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.name

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from core.errors import Problem
 from core.examples import Shot, read_example
-from infra.body_limits import accepts_files
+from infra.http.body_limits import accepts_files
 from infra.work import start
 from registry import tasks
 from registry.accounts.permissions import Actor, Right

@@ -6,15 +6,18 @@ from functools import partial
 from typing import Any
 
 import pytest
+from celery.signals import task_prerun
 from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from core.errors import Problem
+from evaluations import tasks as evaluation_tasks
 from evaluations.models import Report, ReportState
-from infra import work
+from infra import task_notices, work
 from infra.limited.policy import BUSY
 from infra.work import Lease, LeaseLostError, WorkItem, WorkState
-from registry.models import Prompt
+from registry.models import Prompt, TaskNotice
 from tests.conftest import Stage
 from tests.infra.work_rows import make_row
 
@@ -195,3 +198,34 @@ def test_what_is_put_back_is_lost_to_its_worker(stage: Stage):
     with pytest.raises(LeaseLostError):
         lease.finish(ReportState.DONE)
     assert (fresh(row).state, fresh(row).attempts) == (ReportState.PENDING, 0)
+
+
+def test_what_waits_in_a_queue_is_not_sent_again(live_stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """While long work holds the workers, each round of reconciliation would add a message for everything that waits."""
+    sent: list[Any] = []
+    monkeypatch.setattr(evaluation_tasks.make_report, "apply_async", lambda args, **_how: sent.append(args))
+
+    for _ in range(3):
+        work.start_waiting(evaluation_tasks.make_report, [1, 2])
+    assert sent == [(1,), (2,)]
+
+    # A worker takes one, and dies over it.
+    task_prerun.send(sender=evaluation_tasks.make_report, task=evaluation_tasks.make_report, args=[1])
+    work.start_waiting(evaluation_tasks.make_report, [1, 2])
+    assert sent == [(1,), (2,), (1,)]
+
+    # The broker lost what it had.
+    TaskNotice.objects.update(sent_at=timezone.now() - task_notices.VALID_FOR - timedelta(seconds=1))
+    work.start_waiting(evaluation_tasks.make_report, [1, 2])
+    assert sent[3:] == [(1,), (2,)]
+
+
+def test_without_a_broker_nothing_counts_as_sent(live_stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    def fail(**_how: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(evaluation_tasks.make_report, "apply_async", fail)
+
+    work.start_waiting(evaluation_tasks.make_report, [1])
+
+    assert not TaskNotice.objects.exists()

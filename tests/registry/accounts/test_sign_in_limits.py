@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from infra.client_address import forwarded_address
+from infra.http.client_address import forwarded_address
 from registry.accounts import sign_in_limits
 from tests.conftest import Stage
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 
 from core.errors import Problem
-from infra.body_limits import check_body
-from infra.request_id import request_id
+from infra.http.body_limits import check_body
+from infra.http.request_id import request_id
 
 # Addresses that read the body themselves, and never as a form.
 READ_RAW = ("/api/", "/hooks/")

@@ -1,0 +1,1 @@
+"""Requests as they come in: their client, their id, their size, and what is refused."""
