@@ -9,6 +9,7 @@ time nor memory, and it runs filters already while compiling (constant folding).
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -259,6 +260,7 @@ def analyse(source: str, pointer: str = "") -> Analysis:
     `template.too_complex`, each with `pointer` and `line`.
     """
     environment = PromptEnvironment()
+    _check_hyphens(source, pointer)
     try:
         tree = environment.parse(source)
         _check_tree(tree, pointer)
@@ -267,7 +269,7 @@ def analyse(source: str, pointer: str = "") -> Analysis:
         # An unknown filter or test is a TemplateAssertionError, which is a syntax error to Jinja.
         raise Problem(
             "template.syntax",
-            f"{_sentence(error.message or '')} (line {error.lineno})",
+            f"{_syntax_sentence(error.message or '')} (line {error.lineno})",
             pointer=pointer,
             line=error.lineno,
         ) from None
@@ -337,5 +339,26 @@ def _forbidden_reason(node: nodes.Node) -> str | None:
     return None
 
 
-def _sentence(message: str) -> str:
-    return message[:300].rstrip(".")
+# {{ user-name }} and nothing else: to Jinja a subtraction, to its writer a name.
+HYPHENATED = re.compile(r"\{\{-?[ \t]*([^\W\d]\w*(?:-[^\W\d]\w*)+)[ \t]*-?\}\}")
+
+
+def _check_hyphens(source: str, pointer: str) -> None:
+    match = HYPHENATED.search(source)
+    if match:
+        name, line = match[1], source.count("\n", 0, match.start()) + 1
+        sentence = (
+            f"{{{{ {name} }}}} would subtract: a variable's name has no hyphen. Name it {name.replace('-', '_')}, "
+            f"or write {name.replace('-', ' - ')} to subtract (line {line})"
+        )
+        raise Problem("template.syntax", sentence, pointer=pointer, line=line)
+
+
+def _syntax_sentence(message: str) -> str:
+    """Say what is wrong in the words of who writes prompts; braces as text (JSON, LaTeX) are the usual reason."""
+    message = message[:300].rstrip(".")
+    if "end of comment" in message:
+        return "{# begins a comment, and no #} ends it. To write {# as text: {{ '{#' }}"
+    if "end of print statement" in message or message.startswith("unexpected '"):
+        return f"{{{{ begins a variable, and what follows is none: {message}. To write {{{{ as text: {{{{ '{{{{' }}}}"
+    return message

@@ -1,6 +1,7 @@
 """Safe reading of untrusted YAML: no Python types, no depth that crashes the process, and no aliases that expand too
 far. Pure."""
 
+import re
 from typing import Any
 
 import yaml
@@ -10,7 +11,42 @@ from core.json_values import MAX_DEPTH
 
 MAX_VALUES = 500_000
 MAX_CHARACTERS = 16_000_000
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Of YAML 1.1, which PyYAML reads.
+REPLACED_TAGS = frozenset({"bool", "int", "float", "timestamp"})
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C where it is there
+    """YAML 1.2's core schema: `no`, `on`, `12:30` and `2026-01-31` are texts, and `010` is ten."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in REPLACED_TAGS]
+    for first, resolvers in Loader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")
+)
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def _int(loader: Any, node: Any) -> int:
+    digits = str(loader.construct_scalar(node))
+    if digits.startswith("0o"):
+        return int(digits[2:], 8)
+    return int(digits, 16) if digits.startswith("0x") else int(digits)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", _int)
+LOADER = Loader
 
 
 def load(text: str, code: str, *, max_values: int = MAX_VALUES) -> Any:

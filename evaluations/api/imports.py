@@ -58,7 +58,12 @@ class ImportList(ProjectListView[DatasetImport]):
     def post(self, request: Request, name: str) -> Response:
         """Begin an import: then PUT the file's parts (1, 2, 3; each of at most 1 MB), and POST start."""
         body = serializers.ImportInput.read(request)
-        columns = {"expected": body["expected_column"], "group": body["group_column"], "renamed": body["rename"]}
+        columns = {
+            "expected": body["expected_column"],
+            "group": body["group_column"],
+            "renamed": body["rename"],
+            "left_out": body["leave_out"],
+        }
         upload = imports.begin(
             self.actor,
             datasets.get_dataset(self.actor.project, name),

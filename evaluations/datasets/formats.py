@@ -7,11 +7,15 @@ in the file are mapped to a case's members (`evaluations.datasets.cases`):
 * a row with `messages` is an OpenAI training line: the last user message is `input`, the answer to it is expected;
 * any other row is flat: its `expected` (or ideal, answer, output, completion, label, category, ...), `tags`, `group`,
   `weight` and `split` are those members, and every further column is a variable.
+
+What became of each name, and what was left out, is counted (evaluations.datasets.file_mapping).
 """
 
 import csv
 import io
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +26,7 @@ import orjson
 from core.errors import Fault, Problem
 from evaluations.datasets import parquet, promptfoo
 from evaluations.datasets.cases import MAX_LABEL_LENGTH, MEMBERS, has_only_text, is_normal_line
+from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.row import Row
 from registry.content.example_file import guard_formula
 
@@ -37,7 +42,6 @@ MAX_LINE_LENGTH = 1024 * 1024
 EXPECTED_NAMES = (
     "expected",
     "expected_output",
-    "__expected",
     "ideal",
     "answer",
     "output",
@@ -48,20 +52,34 @@ EXPECTED_NAMES = (
     "intent",
     "target",
 )
+# The same names as other products write them (Langfuse: expectedOutput, MLflow: expectations, LangSmith:
+# reference_outputs), compared without case and signs.
+OTHER_EXPECTED_NAMES = frozenset(
+    {
+        *("expectedoutput", "expectedanswer", "expectedresponse", "expectedresult", "expectations"),
+        *("groundtruth", "referenceanswer", "referenceoutput", "referenceoutputs", "referenceresponse"),
+        *("idealanswer", "idealresponse", "goldanswer", "correctanswer"),
+    }
+)
 VARIABLES_NAMES = ("variables", "vars", "inputs")
+SEPARATORS = (",", ";", "\t", "|")
 SETTINGS_NAMES = frozenset({"tags", "group", "weight", "split", "dealt"})
 CSV_COLUMNS = ("expected", "label", "tags", "group", "weight", "split", "dealt")
 FORMULA_GUARD = "'"
+NOT_LETTERS = re.compile("[^a-z]")
+# Among other columns these may as well mean the input, or a class: a name that says "expected" comes before them.
+WEAK_EXPECTED_NAMES = ("answer", "output", "outputs", "completion", "label", "category", "intent", "target")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names in a file that differ from the usual ones: the column of the expected output, that of the group, and other
-    names for variables (`{"input": "ticket"}`)."""
+    """Names in a file that differ from the usual ones: the column of the expected output, that of the group, other
+    names for variables (`{"input": "ticket"}`), and what is not to be read."""
 
     expected: str = ""
     group: str = ""
     renamed: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 DEFAULT_COLUMNS = Columns()
@@ -76,26 +94,30 @@ def format_of(name: str) -> str:
     return form
 
 
-def read_rows(path: Path, form: str, columns: Columns | None = None, *, separator: str = "") -> Iterator[Row]:
-    """Read the rows of a file. Raises `dataset.unreadable` where the file as a whole cannot be read."""
+def read_rows(
+    path: Path, form: str, columns: Columns | None = None, *, mapping: FileMapping | None = None
+) -> Iterator[Row]:
+    """Read the rows of a file, and count in `mapping` what became of its names. Raises `dataset.unreadable` where the
+    file as a whole cannot be read."""
     columns = columns or DEFAULT_COLUMNS
+    mapping = FileMapping() if mapping is None else mapping
     if form == "parquet":
         for row in parquet.read_rows(path):
-            yield row if row.fault else replace(row, document=as_case(row.document, columns))
+            yield row if row.fault else replace(row, document=as_case(row.document, columns, mapping))
         return
     # Surrogates stand for bytes that are not UTF-8: only the row that has them is refused.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
         if form == "jsonl":
-            yield from _json_lines(handle, columns)
+            yield from _json_lines(handle, columns, mapping)
         elif form == "csv":
-            yield from _csv(handle, separator or ("\t" if path.suffix.lower() == ".tsv" else ","), columns)
+            yield from _csv(handle, columns, mapping)
         elif form == "promptfoo":
             yield from promptfoo.rows(handle.read(promptfoo.MAX_BYTES + 1))
         else:
             raise Problem("dataset.unreadable", f"There is no format {form!r}; there are {', '.join(FORMATS)}.")
 
 
-def _json_lines(handle: IO[str], columns: Columns) -> Iterator[Row]:
+def _json_lines(handle: IO[str], columns: Columns, mapping: FileMapping) -> Iterator[Row]:
     number = 0
     while line := handle.readline(MAX_LINE_LENGTH + 1):
         number += 1
@@ -108,10 +130,10 @@ def _json_lines(handle: IO[str], columns: Columns) -> Iterator[Row]:
             continue
         if number == 1 and line.lstrip().startswith("["):
             raise Problem("dataset.unreadable", "This is one JSON list; a dataset's file has one JSON object a line.")
-        yield _json_row(number, line, columns)
+        yield _json_row(number, line, columns, mapping)
 
 
-def _json_row(number: int, line: str, columns: Columns) -> Row:
+def _json_row(number: int, line: str, columns: Columns, mapping: FileMapping) -> Row:
     if not line.isascii() and (fault := _not_utf8(line)):
         return Row(number, fault=fault, raw=line.encode("utf-8", "replace").decode())
     try:
@@ -123,14 +145,16 @@ def _json_row(number: int, line: str, columns: Columns) -> Row:
     if not isinstance(document, dict):
         return Row(number, fault=Fault("", "type", "The line is not a JSON object."), raw=line.rstrip("\r\n"))
     is_usual = columns is DEFAULT_COLUMNS and document.keys() <= MEMBERS and "variables" in document
-    case = document if is_usual else as_case(document, columns)
+    case = document if is_usual else as_case(document, columns, mapping)
     return Row(number, case, raw=document, is_normal=is_normal_line(line) and has_only_text(case))
 
 
-def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
+def _csv(handle: IO[str], columns: Columns, mapping: FileMapping) -> Iterator[Row]:
     # The largest field that any file here may have; the module has one limit for the process.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_LENGTH))
-    reader = csv.reader(_bounded(handle), delimiter=separator, strict=True)
+    lines = _bounded(handle)
+    first = next(lines, "")
+    reader = csv.reader(itertools.chain([first], lines), delimiter=separator_of(first), strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
@@ -152,7 +176,20 @@ def _csv(handle: IO[str], separator: str, columns: Columns) -> Iterator[Row]:
             yield Row(line, fault=Fault("", "csv", f"Cannot be read as a row: {error}"))
             continue
         if any(cells):
-            yield _csv_row(line, names, cells, columns)
+            yield _csv_row(line, names, cells, columns, mapping)
+
+
+def separator_of(first: str) -> str:
+    """Return what separates the columns of a table, by its first line: a comma, semicolon, tab or bar, whichever makes
+    most columns. Spreadsheets in half of the world write semicolons."""
+
+    def count(separator: str) -> int:
+        try:
+            return len(next(csv.reader([first], delimiter=separator)))
+        except (csv.Error, StopIteration):
+            return 0
+
+    return max(SEPARATORS, key=count)
 
 
 def _bounded(handle: IO[str]) -> Iterator[str]:
@@ -165,7 +202,7 @@ def _bounded(handle: IO[str]) -> Iterator[str]:
         yield line
 
 
-def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) -> Row:
+def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns, mapping: FileMapping) -> Row:
     if len(cells) > len(names) and any(cells[len(names) :]):
         sentence = f"Has {len(cells)} columns, the first line {len(names)}. Is a quote missing?"
         return Row(line, fault=Fault("", "columns", sentence), raw=cells)
@@ -179,7 +216,7 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns) ->
         if cell.startswith(FORMULA_GUARD):
             members[name] = _unguarded(cell)
     try:
-        document = as_case(_typed(members), columns)
+        document = as_case(_typed(members), columns, mapping)
         if document.get("expected") == "":
             document["expected"] = None
     except ValueError as error:
@@ -225,22 +262,53 @@ def _unguarded(cell: str) -> str:
     return cell[1:] if guard_formula(cell[1:]) == cell else cell
 
 
-def as_case(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
-    """Return a file's row under the names of a case's members."""
-    members = dict(row)
+def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> dict[str, Any]:
+    """Return a file's row under the names of a case's members, and count in `mapping` what became of its own."""
+    members = {name: value for name, value in row.items() if name not in columns.left_out}
     if columns.group and columns.group in members:
         members["group"] = str(members.pop(columns.group))
     if columns.expected and columns.expected in members:
         members["expected"] = members.pop(columns.expected)
-    case = _from_messages(members) or _from_holder(members) or _from_columns(members)
+        mapping.add(expected=[columns.expected])
+    left_out = [name for name in columns.left_out if name in row]
+    tests = promptfoo.split_off_assertions(members)
+    left_out += tests.left_out
+    if tests.expected is not None:
+        members["expected"] = tests.expected
+        mapping.add(expected=[tests.name])
+    case, dropped = _from_messages(members) or _from_holder(members, mapping) or _from_columns(members, mapping)
     variables = case["variables"]
     if columns.renamed and isinstance(variables, dict):
         names = dict(columns.renamed)
-        case["variables"] = {names.get(name, name): value for name, value in variables.items()}
+        case["variables"] = variables = {names.get(name, name): value for name, value in variables.items()}
+    mapping.add(variables=variables if isinstance(variables, dict) else (), left_out=[*left_out, *dropped])
     return case
 
 
-def _from_messages(row: dict[str, Any]) -> dict[str, Any] | None:
+# A case, and the names of the row that are not in it.
+_Case = tuple[dict[str, Any], list[str]]
+
+
+def _expected_name(row: Mapping[str, Any], *, is_flat: bool = False) -> str | None:
+    """Return the name in a row that has the expected output: ours first, then those of other products. A label is one
+    in a flat row."""
+    usual = next((name for name in EXPECTED_NAMES if name in row and (is_flat or name != "label")), None)
+    if usual in (None, *WEAK_EXPECTED_NAMES):
+        other = next((name for name in row if NOT_LETTERS.sub("", name.lower()) in OTHER_EXPECTED_NAMES), None)
+        return other or usual
+    return usual
+
+
+def _expected_of(value: Any) -> Any:
+    """Return an expected output: of MLflow's expectations the response itself, where there is nothing else."""
+    if isinstance(value, dict) and len(value) == 1:
+        name, response = next(iter(value.items()))
+        if NOT_LETTERS.sub("", str(name).lower()) in OTHER_EXPECTED_NAMES:
+            return response
+    return value
+
+
+def _from_messages(row: dict[str, Any]) -> _Case | None:
     """Read an OpenAI training line: the last question and the answer to it."""
     messages = row.get("messages")
     if not isinstance(messages, list):
@@ -252,7 +320,10 @@ def _from_messages(row: dict[str, Any]) -> dict[str, Any] | None:
     case["variables"] = {"input": questions[-1].get("content")} if questions else {}
     if answers:
         case["expected"] = _parsed(dialogue[answers[-1]].get("content"))
-    return case
+    taken = (1 if questions else 0) + (1 if answers else 0)
+    rest = len(messages) - taken
+    dropped = [*(name for name in row if name != "messages" and name not in SETTINGS_NAMES)]
+    return case, [*dropped, *(["messages (all but the last question and its answer)"] if rest else [])]
 
 
 def _parsed(value: Any) -> Any:
@@ -265,43 +336,49 @@ def _parsed(value: Any) -> Any:
     return value
 
 
-def _from_holder(row: dict[str, Any]) -> dict[str, Any] | None:
+def _from_holder(row: dict[str, Any], mapping: FileMapping) -> _Case | None:
     holder = next((name for name in (*VARIABLES_NAMES, "input") if isinstance(row.get(name), dict)), None)
     if holder is None:
         return None
     if holder == "variables":
         # Our own form: an unknown member is a mistake, and is reported as one.
-        return {**row, "expected": row["expected"]} if "expected" in row else _with_expected(row)
+        return ({**row} if "expected" in row else _with_expected(row, mapping)), []
     case: dict[str, Any] = {name: row[name] for name in row.keys() & (SETTINGS_NAMES | {"label"})}
     case["variables"] = row[holder]
-    expected = next((name for name in EXPECTED_NAMES if name in row and name != "label"), None)
+    expected = _expected_name(row)
     if expected is not None:
-        case["expected"] = row[expected]
+        case["expected"] = _expected_of(row[expected])
     elif "label" in row:
-        case["expected"] = case.pop("label")
-    return case
+        case["expected"], expected = case.pop("label"), "label"
+    mapping.add(expected=[expected] if expected else ())
+    return case, [name for name in row if name not in case and name not in (holder, expected)]
 
 
-def _with_expected(row: dict[str, Any]) -> dict[str, Any]:
+def _with_expected(row: dict[str, Any], mapping: FileMapping) -> dict[str, Any]:
     """Rename the answer of a row with variables where it has another usual name."""
-    name = next((name for name in EXPECTED_NAMES if name in row and name != "label"), None)
+    name = _expected_name(row)
     if name is None:
         return row
-    return {("expected" if member == name else member): value for member, value in row.items()}
+    mapping.add(expected=[name])
+    return {
+        ("expected" if member == name else member): (_expected_of(value) if member == name else value)
+        for member, value in row.items()
+    }
 
 
-def _from_columns(row: dict[str, Any]) -> dict[str, Any]:
+def _from_columns(row: dict[str, Any], mapping: FileMapping) -> _Case:
     case: dict[str, Any] = {name: row.pop(name) for name in SETTINGS_NAMES & row.keys()}
-    expected = next((name for name in EXPECTED_NAMES if name in row), None)
+    expected = _expected_name(row, is_flat=True)
     if expected is not None:
-        case["expected"] = row.pop(expected)
+        case["expected"] = _expected_of(row.pop(expected))
+        mapping.add(expected=[expected])
     label = row.get("label")
     if isinstance(label, str) and len(label) <= MAX_LABEL_LENGTH:
         case["label"] = row.pop("label")
     # A table that we exported may have its variables as one column of JSON.
     variables = row.pop("variables", None)
     case["variables"] = {**row, **variables} if isinstance(variables, dict) else row
-    return case
+    return case, []
 
 
 def _not_utf8(text: str) -> Fault | None:
@@ -339,7 +416,9 @@ def write_csv(cases: Iterable[Mapping[str, Any]], variables: list[str] | None) -
 def fits_columns(name: str) -> bool:
     """Return whether a variable can be a column: no other column has its name, and no spreadsheet would change it."""
     return (
-        name not in {*CSV_COLUMNS, *EXPECTED_NAMES, *VARIABLES_NAMES, "messages"}
+        name not in {*CSV_COLUMNS, *EXPECTED_NAMES, *VARIABLES_NAMES, "messages", "assert"}
+        and NOT_LETTERS.sub("", name.lower()) not in OTHER_EXPECTED_NAMES
+        and not name.startswith("__")
         and guard_formula(name) == name == name.strip() != ""
     )
 

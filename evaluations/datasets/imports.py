@@ -16,6 +16,7 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS
 from evaluations.datasets import ingest, promptfoo
+from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.formats import Columns, format_of, read_rows
 from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
@@ -148,7 +149,8 @@ def _read_file(lease: Lease[DatasetImport], rejects: "_Rejects") -> None:
         _write(upload, file)
         path = Path(file.name)
         actor = api_keys.actor_for_work(upload, upload.dataset.project)
-        loaded = _load(actor, lease, path, rejects)
+        mapping = FileMapping()
+        loaded = _load(actor, lease, path, rejects, mapping)
         plan = promptfoo.plan_file_assertions(path) if upload.format == "promptfoo" else None
     rejects.close()
     lease.finish(
@@ -159,6 +161,7 @@ def _read_file(lease: Lease[DatasetImport], rejects: "_Rejects") -> None:
         rows_known=loaded.unchanged,
         rows_bad=loaded.bad,
         faults=rejects.first,
+        mapping=json.loads(printable(json.dumps(mapping.as_dict(), ensure_ascii=False))),
         scorers=list(plan.scorers) if plan else [],
         left_out=[printable(sentence) for sentence in plan.left_out] if plan else [],
     )
@@ -189,7 +192,10 @@ def read_columns(settings: Mapping[str, Any]) -> Columns:
     """Read the column names that an import has stored."""
     renamed = settings.get("renamed") or {}
     return Columns(
-        str(settings.get("expected") or ""), str(settings.get("group") or ""), tuple(sorted(renamed.items()))
+        str(settings.get("expected") or ""),
+        str(settings.get("group") or ""),
+        tuple(sorted(renamed.items())),
+        tuple(settings.get("left_out") or ()),
     )
 
 
@@ -243,15 +249,16 @@ class _Rejects:
         self._lines, self._size = [], 0
 
 
-def _load(actor: Actor, lease: Lease[DatasetImport], path: Path, rejects: _Rejects) -> IngestResult:
+def _load(
+    actor: Actor, lease: Lease[DatasetImport], path: Path, rejects: _Rejects, mapping: FileMapping
+) -> IngestResult:
     upload = lease.item
 
     def report_progress(read: int, bad: int) -> None:
         lease.save(rows_read=read, rows_bad=bad)
         rejects.flush()
 
-    separator = "\t" if upload.filename.lower().endswith(".tsv") else ","
-    rows = read_rows(path, upload.format, read_columns(upload.columns), separator=separator)
+    rows = read_rows(path, upload.format, read_columns(upload.columns), mapping=mapping)
     change = DatasetChange(replace=upload.replace, message=upload.message or f"From {upload.filename}")
     return ingest.load(
         actor,

@@ -98,7 +98,7 @@ def _scorer_settings(name: str, value: Any) -> dict[str, Any]:
         need, is_exact = CONTAINS[name]
         if isinstance(value, str) and _accepts_list(name):
             # promptfoo reads several texts out of one that is separated by commas.
-            value = [text.strip() for text in value.split(",")]
+            value = _listed_texts(value)
         texts = {"texts": _texts(value)} if value is not None else {}
         return {"scorer": "contains", "parameters": {**texts, "need": need, "case_sensitive": is_exact}}
     if name in COMPARES:
@@ -125,6 +125,10 @@ def _scorer_settings(name: str, value: Any) -> dict[str, Any]:
     if name in CODE:
         raise UnmappedError("runs code: judge outside, and record a check on the version over REST")
     raise UnmappedError("has no scorer here")
+
+
+def _listed_texts(value: str) -> list[str]:
+    return [text.strip() for text in value.split(",")]
 
 
 def _accepts_list(name: str) -> bool:
@@ -166,15 +170,51 @@ def plan_assertions(document: Any) -> AssertionPlan:
         if first[key]["type"] != own
     ]
     twice = sum(sum(assertion["type"] == own for assertion in assertions) > 1 for assertions in by_test) if own else 0
+    settings_of_own = {
+        repr((assertion.get("weight"), assertion.get("threshold")))
+        for assertions in by_test
+        for assertion in assertions
+        if assertion["type"] == own
+    }
+    if len(settings_of_own) > 1:
+        left_out.append(f"{own} has other weights or thresholds in some tests; those of the first count for all")
     if twice:
         left_out.append(f"{own} occurs more than once in {twice} of {len(by_test)} tests; the first one counts")
     left_out += [
         f"{_describe_assertion(assertion)} judges {count} of {len(by_test)} tests; a scorer judges every case"
         for assertion, count in partial[: MAX_SENTENCES + 1]
     ]
+    left_out += _unread_members(document, tests)
     if len(left_out) > MAX_SENTENCES:
         left_out = [*left_out[:MAX_SENTENCES], "and more"]
     return AssertionPlan(own, list(scorers.values()), left_out)
+
+
+# Members of a test that mean nothing for a case, or are read.
+READ_MEMBERS = frozenset({"vars", "assert", "description", "metadata"})
+READ_OPTIONS = frozenset({"disableVarExpansion"})
+
+
+def _unread_members(document: Any, tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name what the tests have beside variables and assertions, because promptfoo would judge otherwise with it."""
+    counts: Counter[str] = Counter()
+    for test in tests:
+        counts.update(name for name in test if name not in READ_MEMBERS and name != "options")
+        counts.update(f"options.{name}" for name in _object(test, "options") if name not in READ_OPTIONS)
+        counts.update(f"metadata.{name}" for name in _object(test, "metadata") if name != "tags")
+        for name, value in _object(test, "vars").items():
+            values = value if isinstance(value, list) else [value]
+            if any(isinstance(text, str) and text.startswith("file://") for text in values):
+                counts[f"the file of the variable {name}"] += 1
+    sentences = [f"{name[:MAX_SHOWN_LENGTH]} of {count} of {len(tests)} tests" for name, count in counts.items()]
+    shared = document.get("defaultTest") if isinstance(document, Mapping) else None
+    if isinstance(shared, str):
+        sentences.insert(0, f"defaultTest {shared[:MAX_SHOWN_LENGTH]}: other files are not read")
+    elif isinstance(shared, Mapping):
+        unread = [name for name in shared if name not in READ_MEMBERS and name != "options"]
+        unread += [f"options.{name}" for name in _object(shared, "options") if name not in READ_OPTIONS]
+        sentences += [f"{name} of defaultTest" for name in unread]
+    return sentences
 
 
 def _own_assertion(by_test: Sequence[Sequence[Mapping[str, Any]]]) -> str:
@@ -235,6 +275,77 @@ def _assertions(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     return flat
 
 
+@dataclass(frozen=True)
+class RowAssertions:
+    """The assertions of one row: the expected output, where one says what the answer is, with the name that it stood
+    under; and the names of the others."""
+
+    expected: Any = None
+    name: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+NO_ASSERTIONS = RowAssertions()
+# `contains: refund`, `not-icontains-any: a, b`, `similar(0.8): hello`, `is-json`.
+ASSERTION_TEXT = re.compile(r"(?P<type>[a-z][a-z-]*)(?:\((?P<threshold>[\d.]+)\))?(?::(?P<value>.*))?", re.DOTALL)
+TEXT_TYPES = frozenset(
+    {
+        *COMPARES,
+        *MEASURES,
+        *RUBRICS,
+        *CODE,
+        *(
+            "regex",
+            "starts-with",
+            "is-json",
+            "contains-json",
+            "is-refusal",
+            "fn",
+            "eval",
+            "grade",
+            "file",
+            "perplexity",
+        ),
+    }
+)
+EXPECTED_COLUMN = re.compile(r"__expected\d*")
+
+
+def split_off_assertions(row: dict[str, Any]) -> RowAssertions:
+    """Take the columns of promptfoo (`__expected`, `__expected1`, `__description`, `__metadata:x`, ...) and its list
+    `assert` out of a row: they are no variables."""
+    own = [name for name in row if name.startswith("__") or (name == "assert" and isinstance(row[name], list))]
+    if not own:
+        return NO_ASSERTIONS
+    expected, expected_name, left_out = None, "", []
+    for name in own:
+        value = row.pop(name)
+        if name == "assert":
+            assertions = [item for item in value if isinstance(item, Mapping)]
+        elif EXPECTED_COLUMN.fullmatch(name):
+            assertions = [read_assertion(value)] if isinstance(value, str) else [{"type": "equals", "value": value}]
+        else:
+            left_out.append(name)
+            continue
+        for assertion in assertions:
+            if assertion.get("type") == "equals" and expected is None:
+                expected, expected_name = assertion.get("value"), name
+            else:
+                left_out.append(f"{name} ({str(assertion.get('type'))[:MAX_SHOWN_LENGTH]})")
+    return RowAssertions(expected, expected_name, tuple(left_out))
+
+
+def read_assertion(text: str) -> dict[str, Any]:
+    """Read an assertion as promptfoo's tables write it; a text without a type is the answer itself."""
+    match = ASSERTION_TEXT.fullmatch(text.strip())
+    if match is None or match["type"].removeprefix(NOT) not in TEXT_TYPES:
+        return {"type": "equals", "value": text}
+    if match["value"] is None and match["type"].removeprefix(NOT) not in ("is-json", "contains-json", "is-refusal"):
+        # A word alone is an answer, even where it is the name of an assertion.
+        return {"type": "equals", "value": text}
+    return {"type": match["type"], "value": (match["value"] or "").strip()}
+
+
 def read_document(text: str) -> Any:
     """Parse a file's document, or raise `dataset.unreadable`."""
     if len(text) > MAX_BYTES:
@@ -272,8 +383,12 @@ def _combinations(test: Any, shared: Mapping[str, Any], own: str) -> Iterator[Ro
         yield Row(0, fault=Fault("", "type", "A test is an object with vars."), raw=test)
         return
     variables = {**_object(shared, "vars"), **_object(test, "vars")}
-    listed = {name: value for name, value in variables.items() if isinstance(value, list)}
+    options = {**_object(shared, "options"), **_object(test, "options")}
+    is_expanded = options.get("disableVarExpansion") is not True
+    listed = {name: value for name, value in variables.items() if is_expanded and isinstance(value, list)}
     expected = next((assertion.get("value") for assertion in _assertions(test) if assertion["type"] == own), None)
+    if isinstance(expected, str) and _accepts_list(own):
+        expected = _listed_texts(expected)
     tags = _object(test, "metadata").get("tags")
     document: dict[str, Any] = {"expected": expected, "tags": tags if isinstance(tags, list) else [], "group": ""}
     for count, values in enumerate(itertools.product(*listed.values())):

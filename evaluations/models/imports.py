@@ -25,7 +25,7 @@ class DatasetImport(WorkItem, ByActor):
     state = models.CharField(max_length=10, choices=ImportState.choices, default=ImportState.UPLOADING)
     filename = models.CharField(max_length=200)
     format = models.CharField(max_length=10)
-    # {"expected": "...", "group": "...", "renamed": {...}}: registry of the file's own names.
+    # {"expected": "...", "group": "...", "renamed": {...}, "left_out": [...]}: what the user says of the file's names.
     columns = models.JSONField(default=dict)
     replace = models.BooleanField(default=False)
     skip_bad = models.BooleanField(default=False)
@@ -37,6 +37,8 @@ class DatasetImport(WorkItem, ByActor):
     rows_bad = models.PositiveIntegerField(default=0)
     # The first ones: [{"line": 7, "pointer": "/tags", "code": "tags", "message": "..."}].
     faults = models.JSONField(default=list)
+    # What became of the file's names: {"variables": {"ticket": 364}, "expected": {...}, "left_out": {...}}, in rows.
+    mapping = models.JSONField(default=dict)
     # Scorers that the file's own assertions stand for, and sentences on those that have none (promptfoo).
     scorers = models.JSONField(default=list)
     left_out = models.JSONField(default=list)

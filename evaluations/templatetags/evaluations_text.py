@@ -200,3 +200,9 @@ def _bars(counts: Sequence[tuple[str, int]], total: int) -> list[dict[str, Any]]
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def name_counts(counts: Mapping[str, int]) -> str:
+    """Name the members of a file, with the number of rows that had them: `ticket (364 rows), team (12 rows)`."""
+    return ", ".join(f"{name} ({rows:,} {'row' if rows == 1 else 'rows'})" for name, rows in counts.items())

@@ -21,7 +21,7 @@ from registry.views.frame import errors_of, in_project, only_post, page, page_ur
 
 # Without scripts a file comes in one piece.
 MAX_IN_ONE_PIECE = 32 * 1024 * 1024
-FIELDS = ("expected", "group", "rename", "message", "mode", "skip_bad")
+FIELDS = ("expected", "group", "rename", "leave_out", "message", "mode", "skip_bad")
 
 
 @accepts_files(MAX_IN_ONE_PIECE)
@@ -61,6 +61,7 @@ def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[
             "expected": values["expected"].strip(),
             "group": values["group"].strip(),
             "renamed": {before.strip(): after.strip() for before, _, after in renamed},
+            "left_out": [name.strip() for name in values["leave_out"].split(",") if name.strip()],
         },
         replace=values["mode"] == "replace",
         skip_bad=bool(values["skip_bad"]),

@@ -103,7 +103,15 @@ def question_messages(line: Line) -> list[Message]:
 def answer_to_learn(line: Line) -> str:
     """Return the answer of a line that is learned, or preferred."""
     messages = line["preferred_output"] if "preferred_output" in line else line["messages"]
-    return str(messages[-1].get("content") or "")
+    return text_of_content(messages[-1])
+
+
+def text_of_content(message: Message) -> str:
+    """Return a message's text: of a list of parts, the texts among them."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return str(content or "")
 
 
 def encode_file(lines: Iterable[Line]) -> bytes:

@@ -5,6 +5,7 @@ what the API refuses beside them (weights, the last message, fewer than ten exam
 test case, nothing in both files, no question with two answers, no answer that breaks the schema it is to teach.
 """
 
+import codecs
 import hashlib
 import json
 from collections import Counter
@@ -14,7 +15,8 @@ from itertools import islice
 from typing import Any
 
 from finetunes.providers import jsonl
-from finetunes.providers.jsonl import Method
+from finetunes.providers.jsonl import Method, text_of_content
+from finetunes.training_sets.message_rules import part_faults, tool_faults
 from registry.content import tokens
 
 MIN_EXAMPLES = 10
@@ -34,6 +36,14 @@ RULES: Mapping[str, str] = {
     "message_unrecognized_key": "Messages with members that nobody reads",
     "unrecognized_role": "Messages of an unknown role",
     "missing_content": "Messages whose content is no text",
+    "bad_part": "Messages with parts that a model cannot read",
+    "bad_tools": "Lines whose tools are not declared as functions",
+    "bad_tool_call": "Calls of tools that cannot be read",
+    "undeclared_tool": "Calls of tools that the line does not declare",
+    "unanswered_call": "Calls of tools without a result",
+    "orphan_tool_message": "Results of tools that nobody called",
+    "one_list": "Files that are one JSON list",
+    "byte_order_mark": "Files that begin with a byte order mark",
     "bad_weight": "Weights that are not 0 or 1 on an assistant’s message",
     "example_missing_assistant_message": "Lines without an answer",
     "last_not_assistant": "Lines that do not end with the answer",
@@ -143,6 +153,14 @@ class _Checks:
 
     def file(self, file: str, data: bytes) -> None:
         count = 0
+        if data.startswith(codecs.BOM_UTF8):
+            sentence = "The file begins with a byte order mark. Save it as UTF-8 without one."
+            self.verdict.add(file, None, "byte_order_mark", sentence)
+            data = data.removeprefix(codecs.BOM_UTF8)
+        if data.lstrip()[:1] == b"[":
+            sentence = "The file is one JSON list. A training file has one JSON object a line."
+            self.verdict.add(file, None, "one_list", sentence)
+            return
         lines_of_file = jsonl.read_lines(data)
         while chunk := list(islice(lines_of_file, CHUNK_LINES)):
             count += len(chunk)
@@ -173,7 +191,7 @@ class _Checks:
         elif self._method == Method.PREFERENCE:
             yield from _pair_faults(line)
         else:
-            yield from _conversation_faults(line.get("messages"), ends_with_answer=True)
+            yield from _conversation_faults(line.get("messages"), line.get("tools"), ends_with_answer=True)
 
     def _sense(self, file: str, number: int, line: Mapping[str, Any], violations: Sequence[str]) -> None:
         question = jsonl.question_messages(line)
@@ -208,7 +226,15 @@ def line_tokens(line: Mapping[str, Any], model: str) -> tokens.TokenCount:
         messages = [*line["input"]["messages"], *line["preferred_output"], *line["non_preferred_output"]]
     else:
         messages = line["messages"]
-    count = tokens.count_messages(messages, model)
+    count = tokens.count_messages([{**message, "content": text_of_content(message)} for message in messages], model)
+    if any(isinstance(message.get("content"), list) or message.get("tool_calls") for message in messages):
+        # Providers count pictures and calls by rules of their own; the calls are about as long as their JSON.
+        calls = sum(
+            tokens.count(json.dumps(message["tool_calls"]), model).tokens
+            for message in messages
+            if message.get("tool_calls")
+        )
+        count = tokens.TokenCount(count.tokens + calls, is_exact=False)
     tools = (line["input"] if "preferred_output" in line else line).get("tools")
     if not tools:
         return count
@@ -221,20 +247,20 @@ def _pair_faults(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(question, dict):
         yield "missing_messages_list", "Has no input with messages."
         return
-    yield from _conversation_faults(question.get("messages"), ends_with_answer=False)
+    yield from _conversation_faults(question.get("messages"), question.get("tools"), ends_with_answer=False)
     texts = []
     for name in ("preferred_output", "non_preferred_output"):
         output = line.get(name)
         if not isinstance(output, list) or not output or not isinstance(output[-1], dict):
             yield "bad_pair", f"Has no {name}."
             return
-        yield from _conversation_faults(output, ends_with_answer=True)
+        yield from _conversation_faults(output, question.get("tools"), ends_with_answer=True)
         texts.append(output[-1].get("content"))
     if texts[0] == texts[1]:
         yield "bad_pair", "Both answers are the same."
 
 
-def _conversation_faults(messages: Any, *, ends_with_answer: bool) -> Iterator[tuple[str, str]]:
+def _conversation_faults(messages: Any, tools: Any, *, ends_with_answer: bool) -> Iterator[tuple[str, str]]:
     if not isinstance(messages, list) or not messages:
         yield "missing_messages_list", "Has no list of messages."
         return
@@ -246,6 +272,7 @@ def _conversation_faults(messages: Any, *, ends_with_answer: bool) -> Iterator[t
         yield from ((rule, f"Message {position}: {sentence}") for rule, sentence in faults)
         if any(rule not in WARNINGS for rule, _ in faults):
             return
+    yield from tool_faults(messages, tools)
     roles = [message.get("role") for message in messages]
     if not ends_with_answer:
         return
@@ -268,9 +295,11 @@ def _message_faults(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "message_unrecognized_key", f"has {', '.join(map(str, unknown[:5]))}."
     if role not in ROLES:
         yield "unrecognized_role", f"has the role {role!r}."
-    if not isinstance(content, str) and not message.get("tool_calls"):
+    if isinstance(content, list) and content:
+        yield from part_faults(role, content)
+    elif not isinstance(content, str) and not message.get("tool_calls"):
         yield "missing_content", "has a content that is no text."
-    elif content == "":
+    elif content == "" and not message.get("tool_calls"):
         yield "missing_content", "is empty."
     if "weight" in message and (role != "assistant" or message["weight"] not in (0, 1) or message["weight"] is True):
         yield "bad_weight", "a weight is 0 or 1, and only for what the assistant says."

@@ -15,6 +15,8 @@ from registry.accounts.permissions import Actor
 from registry.api.base import ProjectView
 from registry.delivery import caching, request_scope
 from registry.interop import langfuse
+from registry.interop.importers.convert import local_name
+from registry.models import Prompt, PromptVersion
 from registry.prompts import includes, resolution
 
 
@@ -45,7 +47,7 @@ class LangfusePrompt(ProjectView):
 
     def get(self, request: Request, name: str) -> Response:
         selector = self._selector(request)
-        version = resolution.resolve(self.actor.project, Reference(name, selector))
+        version = self._version(name, selector)
         partials = {pin: partial.content for pin, partial in includes.get_partials([version]).items()}
         live: list[str] = version.live_in  # type: ignore[attr-defined]  # annotated by resolution
         answer = {
@@ -62,6 +64,12 @@ class LangfusePrompt(ProjectView):
         if caching.is_fresh(request, version.content_hash):
             return caching.set_cache_headers(Response(status=304), version.content_hash, policy)
         return caching.set_cache_headers(Response(answer), version.content_hash, policy)
+
+    def _version(self, name: str, selector: Selector) -> PromptVersion:
+        """Return the version; where no prompt has the name, that of the one that an import gave to it."""
+        project, imported = self.actor.project, local_name(name)
+        is_known = name == imported or Prompt.objects.filter(project=project, name=name).exists()
+        return resolution.resolve(project, Reference(name if is_known else imported, selector))
 
     def _selector(self, request: Request) -> Selector:
         version, label = request.query_params.get("version"), request.query_params.get("label")

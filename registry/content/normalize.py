@@ -24,7 +24,8 @@ MAX_TEMPLATE_CHARACTERS = 128 * 1024
 MAX_MESSAGES = 200
 MAX_VARIABLES = 500
 
-VARIABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+# A letter of any script, then letters, digits and _.
+VARIABLE_NAME = re.compile(r"[^\W\d_]\w{0,63}")
 SETTING_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 RESERVED_NAMES = frozenset({"loop", "range", "true", "false", "none", "self", "caller", "varargs", "kwargs"})
 # Parts of a provider request that have a member of their own here, or that the caller decides.
@@ -151,7 +152,7 @@ class _Checker:
     def _message(self, value: Any, pointer: str) -> dict[str, Any]:
         if isinstance(value, dict) and value.get("role") == "placeholder":
             message = self._object(value, pointer, frozenset({"role", "name"}))
-            if not _is_variable_name(message.get("name")):
+            if not is_variable_name(message.get("name")):
                 self._fault(f"{pointer}/name", "name", "A placeholder needs a name like a variable's.")
             return message
         message = self._object(value, pointer, frozenset({"role", "content"}))
@@ -273,7 +274,7 @@ class _Checker:
         }
 
     def _variable(self, name: str, value: Any, pointer: str) -> dict[str, Any]:
-        if not _is_variable_name(name):
+        if not is_variable_name(name):
             self._fault(pointer, "name", "A variable's name is letters, digits and _, and not reserved.")
         variable = self._object(value, pointer, frozenset({"type", "required", "default", "description"}))
         kind = variable.get("type", DEFAULTS["variable"]["type"])
@@ -312,8 +313,10 @@ def _schema_versions(schema: Any) -> Iterator[object]:
             yield from _schema_versions(item)
 
 
-def _is_variable_name(name: object) -> bool:
-    return isinstance(name, str) and bool(VARIABLE_NAME.fullmatch(name)) and name not in RESERVED_NAMES
+def is_variable_name(name: object) -> bool:
+    """Return whether a variable may have this name: what templates can write as a name, in any script."""
+    is_word = isinstance(name, str) and bool(VARIABLE_NAME.fullmatch(name)) and name.isidentifier()
+    return is_word and name not in RESERVED_NAMES
 
 
 def _without_defaults(members: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import yaml
 from core.errors import Problem
 from infra import yaml_values
 
-MARKER = re.compile(r"=== ([a-z]+)(?: ([A-Za-z][A-Za-z0-9_]*))? ===")
+MARKER = re.compile(r"=== ([a-z]+)(?: ([^\W\d_]\w*))? ===")
 LOOKS_LIKE_MARKER = re.compile(r"\\*=== .* ===")
 FENCE = "---\n"
 # Members of the content that are not text; they stand in the front matter under their own names.

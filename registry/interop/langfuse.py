@@ -16,7 +16,7 @@ Content = Mapping[str, Any]
 INCLUDE = re.compile(r"""\{%([-+]?)\s*include\s+(?:'([^'%]+)'|"([^"%]+)")\s*([-+]?)%\}""")
 # A tag that is not closed matches to the end, so that no text takes quadratic time.
 PART = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z)", re.DOTALL)
-PLAIN_VARIABLE = re.compile(r"\{\{\s*[A-Za-z][A-Za-z0-9_]*\s*\}\}")
+PLAIN_VARIABLE = re.compile(r"\{\{\s*[^\W\d_]\w*\s*\}\}")
 
 
 def langfuse_prompt(content: Content, partials: Mapping[str, Content]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ function uploadRequest(file) {
     filename: file.name,
     expected_column: fields.expected.value.trim(),
     group_column: fields.group.value.trim(),
+    leave_out: fields.leave_out.value.split(",").map((name) => name.trim()).filter(Boolean),
     rename: Object.fromEntries(pairs.map((pair) => pair.split("=").map((name) => name.trim()).slice(0, 2))),
     replace: form.querySelector("[name='mode']:checked")?.value === "replace",
     skip_bad: fields.skip_bad.checked,

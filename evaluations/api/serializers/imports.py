@@ -14,6 +14,9 @@ class ImportInput(Input):
     rename = serializers.DictField(
         child=Text(), required=False, default=dict, help_text="Other names for variables: {column: variable}."
     )
+    leave_out = serializers.ListField(
+        child=Text(allow_blank=False), required=False, default=list, help_text="Columns that are not read."
+    )
     replace = serializers.BooleanField(required=False, default=False)
     skip_bad = serializers.BooleanField(required=False, default=False)
     message = Text(required=False, default="")
@@ -27,6 +30,9 @@ class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
     dataset = serializers.CharField(source="dataset.name")
     version = serializers.IntegerField(source="version.number", default=None, allow_null=True)
     faults = serializers.ListField(child=ObjectField(), help_text="The first ones, with line, pointer and message.")
+    mapping = ObjectField(
+        help_text="What became of the file's names, with the number of rows: variables, expected, left_out."
+    )
     scorers = serializers.ListField(
         child=ObjectField(), help_text="Scorers that judge as the file's assertions do (promptfoo)."
     )
@@ -37,7 +43,7 @@ class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
         model = DatasetImport
         fields = [
             *("id", "dataset", "filename", "format", "state", "replace", "skip_bad", "message", "bytes"),
-            *("rows_read", "rows_added", "rows_known", "rows_bad", "faults", "scorers", "left_out"),
+            *("rows_read", "rows_added", "rows_known", "rows_bad", "faults", "mapping", "scorers", "left_out"),
             *("error", "version", "by"),
             *("created_at", "finished_at"),
         ]

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from core.errors import Fault
 from evaluations.datasets import imports, ingest, promptfoo
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.formats import Columns, format_of, read_rows
 from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
@@ -42,6 +43,7 @@ class Command(ProjectCommand):
         parser.add_argument("--expected", default="", metavar="COLUMN", help="the column that is expected")
         parser.add_argument("--group", default="", metavar="COLUMN", help="the column that groups cases")
         parser.add_argument("--rename", action="append", default=[], metavar="COLUMN=VARIABLE")
+        parser.add_argument("--leave-out", action="append", default=[], metavar="COLUMN", help="a column not to read")
         parser.add_argument("--message", default="")
 
     def run(self, *, project: str, dataset: str, file: Path, **options: Any) -> None:
@@ -51,8 +53,9 @@ class Command(ProjectCommand):
         existing = Dataset.objects.filter(project=actor.project, name=dataset).first()
         target = datasets.get_dataset(actor.project, dataset) if existing else datasets.create(actor, name=dataset)
         renamed = tuple(sorted(tuple(pair.split("=", 1)) for pair in options["rename"] if "=" in pair))
-        columns = Columns(options["expected"], options["group"], renamed)
-        rows = read_rows(file, format_of(file.name), columns)
+        columns = Columns(options["expected"], options["group"], renamed, tuple(options["leave_out"]))
+        mapping = FileMapping()
+        rows = read_rows(file, format_of(file.name), columns, mapping=mapping)
         change = DatasetChange(replace=options["replace"], message=options["message"] or f"From {file.name}")
         if options["skip_bad"] is None:
             loaded = ingest.load(actor, target, rows, change, report_progress=self._show_progress)
@@ -67,7 +70,8 @@ class Command(ProjectCommand):
             f"{dataset}@{loaded.version.number}: {loaded.read:,} rows read, {loaded.added:,} added, "
             f"{loaded.unchanged:,} unchanged; {loaded.version.size:,} cases, {loaded.version.content_hash}"
         )
-
+        for sentence in mapping.sentences():
+            self.stdout.write(sentence)
         if format_of(file.name) == "promptfoo":
             self._print_assertions(promptfoo.plan_file_assertions(file))
 

@@ -51,6 +51,8 @@ class Draft:
         if not isinstance(item, Mapping) or item.get("type", "message") not in ("message", "chatmessage"):
             kind = item.get("type") if isinstance(item, Mapping) else item
             raise Problem(UNREADABLE, f"A message of the kind {str(kind)[:60]!r} is not supported in prompts.")
+        if calls := next((name for name in ("tool_calls", "function_call", "tool_call_id") if item.get(name)), None):
+            raise Problem(UNREADABLE, f"A message has {calls}; messages of prompts here are text.")
         text = _message_text(item.get("content"))
         return {"role": text_of(item.get("role")) or "user", "content": text if is_template else self.template(text)}
 

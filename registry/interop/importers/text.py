@@ -5,16 +5,20 @@ variable may have almost any name. Here such text has to be escaped, and names a
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Final
 
 from core.errors import Problem
-from registry.content.normalize import RESERVED_NAMES, VARIABLE_NAME
+from registry.content.normalize import RESERVED_NAMES, is_variable_name
 
 UNREADABLE: Final = "exchange.unreadable"
 # A variable, or a brace that would open something in a template. No variable is longer, so time stays linear.
 PART = re.compile(r"\{\{([^{}\n]{1,200})\}\}|\{(?=[{%#])")
-NAMED = re.compile(r"[A-Za-z0-9]")
+# A variable's name elsewhere: words of any script, with spaces, hyphens and points between them. Anything else between
+# double braces (JSON, a section of Mustache) is text there.
+NAME = re.compile(r"\w[\w .-]*")
+NAMED = re.compile(r"[^\W_]")
 BRACE = '{{ "{" }}'
 # Langfuse's inclusion of another prompt: name, and version or label.
 INCLUSION = re.compile(r"@@@langfusePrompt:name=([^|@\n]{1,300})\|(version|label)=([^|@\n]{1,100})@@@")
@@ -42,11 +46,14 @@ class Variables:
 
 
 def _variable_name(source_name: str) -> str:
-    if VARIABLE_NAME.fullmatch(source_name) and source_name not in RESERVED_NAMES:
+    source_name = unicodedata.normalize("NFC", source_name)
+    if is_variable_name(source_name):
         return source_name
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", source_name).strip("_")[: MAX_VARIABLE - 2]
-    name = name if name[0].isalpha() else f"v_{name}"
-    return f"{name}_" if name in RESERVED_NAMES else name
+    name = re.sub(r"\W+", "_", source_name).strip("_")[: MAX_VARIABLE - 2]
+    name = name if name[:1].isalpha() else f"v_{name}"
+    name = f"{name}_" if name in RESERVED_NAMES else name
+    # A few letters may stand in words and not in names.
+    return name if is_variable_name(name) else "v_" + re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def template(text: str, variables: Variables, include: Callable[[str, str, str], str] | None = None) -> str:
@@ -72,7 +79,7 @@ def _plain(text: str, variables: Variables) -> str:
     for match in PART.finditer(text):
         written.append(text[end : match.start()])
         variable = (match[1] or "").strip()
-        if NAMED.search(variable):
+        if NAME.fullmatch(variable) and NAMED.search(variable):
             written.append(f"{{{{ {variables.name(variable)} }}}}")
         else:
             written.append(f"{BRACE}{BRACE}{match[0][2:]}" if match[1] else BRACE)

@@ -62,7 +62,7 @@ def test_a_text_prompt_is_lossless(text: str):
         "---\nprompt: a\nnonsense: 1\n---\n",
         "---\nprompt: a\n---\nstray text\n",
         "---\nprompt: a\nkind: text\n---\n=== user ===\nx\n",
-        "---\nprompt: a\nmessage: 2024-01-01\n---\n",
+        "---\nprompt: a\nmessage: 7\n---\n",
         "---\nprompt: a\ntags: abc\n---\n",
         "---\nprompt: a\ntags: [1]\n---\n",
         "---\nprompt: !!python/object:os.system x\n---\n",

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from core.errors import Problem
 from core.references import is_prompt_name
+from core.rendering import render
+from core.template_language import analyse
 from registry.content.normalize import normalise
 from registry.interop.importers.convert import SourcePrompt, local_name, read_prompts
 from registry.interop.importers.text import Variables, template
@@ -231,3 +233,61 @@ def test_a_text_renders_to_itself_with_its_variables_filled_in(parts: list[str])
     filled = text.replace("{{ a }}", "A").replace("{{b}}", "B")
 
     assert text_of(template(text, Variables()), a="A", b="B") == filled
+
+
+@pytest.mark.parametrize(
+    ("source", "written", "renamed"),
+    [
+        ('{{"label": "x", "n": 1}}', '{{ "{" }}{{ "{" }}"label": "x", "n": 1}}', {}),
+        ("{{名前}} {{имя}} {{größe}}", "{{ 名前 }} {{ имя }} {{ größe }}", {}),
+        ("{{user-name}} {{ a b }} {{1x}}", "{{ user_name }} {{ a_b }} {{ v_1x }}", None),
+        ("{{#if x}}a{{/if}} {{> part}}", None, {}),
+    ],
+)
+def test_only_names_are_variables_in_any_script(source: str, written: str | None, renamed: Any):
+    variables = Variables()
+
+    text = template(source, variables)
+
+    if written is not None:
+        assert text == written
+    else:
+        assert text_of(text) == source
+    if renamed is not None:
+        assert variables.renamed == renamed
+
+
+def test_names_in_any_script_are_declared_and_rendered():
+    content = normalise(
+        {"kind": "text", "text": "{{ größe }} {{ 名前 }}", "variables": {"größe": {"type": "integer"}, "名前": {}}}
+    )
+
+    assert render(content, {"größe": 3, "名前": "花"}, {})["text"] == "3 花"
+
+
+@pytest.mark.parametrize("member", ["tool_calls", "function_call"])
+def test_a_message_with_calls_is_refused_and_not_emptied(member: str):
+    prompt = {"name": "x", "prompt": [{"role": "assistant", "content": "", member: [{"id": "1"}]}]}
+
+    assert member in refusal("langfuse", {"data": [prompt]}).detail
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ("{{user-name}}", "Name it user_name"),
+        ("a\n{{ first-last-name }}", "line 2"),
+        ('{{"label": "x", "n": 1}}', "To write {{ as text: {{ '{{' }}"),
+        ("\\section{#1} of {#2}", "To write {# as text: {{ '{#' }}"),
+    ],
+)
+def test_what_is_no_variable_by_hand_is_said_in_words(source: str, part: str):
+    with pytest.raises(Problem) as refused:
+        analyse(source)
+
+    assert refused.value.code == "template.syntax"
+    assert part in refused.value.detail
+
+
+def test_a_subtraction_with_spaces_is_one():
+    assert analyse("{{ user - name }} {{ n-1 }}").variables == {"user", "name", "n"}

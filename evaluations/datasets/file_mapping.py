@@ -1,0 +1,40 @@
+"""What became of a file's own names: read as variables, as the expected output, as settings, or left out. Pure.
+
+Nothing of a row is dropped or read as something else without saying so: whoever imports a file sees this beside the
+counts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+# A file whose rows have ever other names is no table; its first names say enough.
+MAX_NAMES = 200
+
+
+@dataclass
+class FileMapping:
+    """For each use, the file's names and in how many rows they stood."""
+
+    variables: Counter[str] = field(default_factory=Counter)
+    expected: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, variables: Iterable[str] = (), expected: Iterable[str] = (), left_out: Iterable[str] = ()) -> None:
+        """Count one row."""
+        for counter, names in ((self.variables, variables), (self.expected, expected), (self.left_out, left_out)):
+            for name in names:
+                if name in counter or len(counter) < MAX_NAMES:
+                    counter[name] += 1
+
+    def as_dict(self) -> dict[str, Mapping[str, int]]:
+        uses = {"variables": self.variables, "expected": self.expected, "left_out": self.left_out}
+        return {use: dict(counter.most_common()) for use, counter in uses.items() if counter}
+
+    def sentences(self) -> list[str]:
+        """Say it in words, for the command line."""
+        words = {"variables": "variables", "expected": "expected output", "left_out": "left out"}
+        return [
+            f"{words[use]}: {', '.join(f'{name} ({rows:,} rows)' for name, rows in counts.items())}"
+            for use, counts in self.as_dict().items()
+        ]
