@@ -105,14 +105,16 @@ class PlaygroundRunKeep(ProjectView):
         responses=serializers.PlaygroundAnswerSerializer,
     )
     def post(self, request: Request, name: str, key: int, answer: int) -> Response:
-        """Save an answer as a case of a dataset, or as an example of an example set."""
+        """Propose an answer as a case of a dataset, or save it as an example of an example set."""
         body = serializers.KeepAnswerInput.read(request)
         result = playground.get_answer(_get_playground_run(self.actor, name, key), answer)
         if bool(body.get("dataset")) == bool(body.get("example_set")):
             sentence = "Name either a dataset or an example set."
             raise Problem("request.invalid", sentence, faults=[Fault("/dataset", "required", sentence)])
         if body.get("dataset"):
-            playground.save_as_case(self.actor, result, datasets.get_dataset(self.actor.project, body["dataset"]))
+            dataset = datasets.get_dataset(self.actor.project, body["dataset"])
+            playground.save_as_case(self.actor, result, dataset)
+            start(tasks.check_proposals, dataset.pk)
         else:
             playground.save_as_example(
                 self.actor, result, example_sets.get_example_set(self.actor.project, body["example_set"])

@@ -17,7 +17,7 @@ from django.utils import timezone
 from core.content import without_aside
 from core.errors import Fault, Problem
 from core.json_values import normalise_json
-from evaluations.datasets import lifecycle as datasets
+from evaluations.curation import proposals
 from evaluations.datasets.cases import input_text
 from evaluations.models import (
     PLAYGROUND_OPEN,
@@ -161,16 +161,16 @@ def cancel(actor: Actor, playground_run: PlaygroundRun) -> PlaygroundRun:
 
 @transaction.atomic
 def save_as_case(actor: Actor, answer: PlaygroundAnswer, dataset: Dataset) -> str:
-    """Save an answer as the expected output of a new case with its input. Returns what it became."""
+    """Propose a case with the answer's input, and the answer as what is expected: a model wrote it, so somebody has to
+    read it first (evaluations.curation.proposals). Returns what it became."""
     locked = _answer_to_save(actor, answer)
     expected: Any = locked.output
     if locked.playground_run.content.get("response", {}).get("format", "text") != "text":
         expected = _as_json(locked.output)
     added = {"variables": locked.variables, "expected": expected, "tags": [TAG]}
-    loaded = datasets.change(
-        actor, dataset, added=[added], message=f"From the playground of {locked.playground_run.prompt.name}"
-    )
-    return _note_saved(locked, f"a case of {loaded.version}")
+    origin = f"Playground of {locked.playground_run.prompt.name}, answered by {locked.model}"
+    proposals.propose(actor, dataset, cases=[added], origin=origin[: proposals.MAX_ORIGIN_LENGTH])
+    return _note_saved(locked, f"a proposal for {dataset.name}")
 
 
 @transaction.atomic

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
 from django.utils import timezone
 
 from core.errors import Fault, Problem
 from core.references import is_prompt_name, quoted
-from evaluations.models import Capability, ModelPrice, Provider, ProviderModel
+from evaluations.models import Capability, ModelPrice, Provider, ProviderModel, Run
 from evaluations.providers.chat import CallError, ChatRequest, Endpoint
 from evaluations.providers.list_prices import SOURCE, list_price
 from evaluations.providers.outbound import Destinations
@@ -50,6 +51,17 @@ def get_provider(project: Project, name: str) -> Provider:
         raise Problem("provider.not_found", f"There is no provider {quoted(name)} in {project.slug}.")
     provider.project = project
     return provider
+
+
+def offered_models(project: Project) -> QuerySet[ProviderModel]:
+    """Return the models that forms offer: the one that was evaluated last first, which is the form's default, and those
+    that were fine-tuned after all others."""
+    models = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None)
+    newest = Run.objects.filter(model=OuterRef("pk")).order_by("-id").values("id")[:1]
+    is_tuned = Case(When(name__startswith="ft:", then=True), default=False)
+    # A tuned model is measured as soon as it is there: that says nothing of what the next form is for.
+    order = (is_tuned, F("last_run").desc(nulls_last=True), "provider", "name")
+    return models.select_related("provider").annotate(last_run=Subquery(newest)).order_by(*order)
 
 
 def get_model(project: Project, reference: str) -> ProviderModel:

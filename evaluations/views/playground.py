@@ -16,7 +16,7 @@ from core.errors import Fault, Problem
 from core.references import Number, Reference
 from evaluations import tasks
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import Dataset, PlaygroundAnswer, PlaygroundRun, ProviderModel, Split
+from evaluations.models import Dataset, PlaygroundAnswer, PlaygroundRun, Split
 from evaluations.playground import lifecycle as playground
 from evaluations.playground.lifecycle import Input, PlaygroundSettings
 from evaluations.providers import configuration as providers
@@ -88,8 +88,7 @@ def _source(actor: Actor, prompt: Prompt, at: str) -> tuple[PromptVersion | None
 
 def _form(actor: Actor, prompt: Prompt, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the choices of the form."""
-    models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
-    offered = list(models.select_related("provider")[:MAX_OFFERED])
+    offered = list(providers.offered_models(actor.project)[:MAX_OFFERED])
     settings = document.get("model")
     own = str(settings.get("name") or "") if isinstance(settings, dict) else ""
     default_model = next((model for model in offered if model.name == own), offered[0] if offered else None)
@@ -315,4 +314,6 @@ def _save(request: HttpRequest, actor: Actor, answer: PlaygroundAnswer) -> None:
             actor, answer, example_sets.get_example_set(actor.project, request.POST.get("example_set", ""))
         )
     else:
-        playground.save_as_case(actor, answer, datasets.get_dataset(actor.project, request.POST.get("keep_in", "")))
+        dataset = datasets.get_dataset(actor.project, request.POST.get("keep_in", ""))
+        playground.save_as_case(actor, answer, dataset)
+        start(tasks.check_proposals, dataset.pk)

@@ -12,7 +12,7 @@ from core.errors import Fault, Problem
 from evaluations import tasks
 from evaluations.curation import proposals, synthesis
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import CaseProposal, Dataset, ProposalState, ProviderModel
+from evaluations.models import CaseProposal, Dataset, ProposalState
 from evaluations.providers import configuration as providers
 from evaluations.views.datasets import heading
 from infra.work import start
@@ -97,10 +97,9 @@ def _read(key: int, text: str) -> Any:
 
 def _writing(actor: Actor, dataset: Dataset) -> dict[str, Any]:
     """Return the choices of the form for generated cases, and the newest syntheses."""
-    models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
     newest = synthesis.syntheses_with_related().filter(dataset=dataset).order_by("-id")
     return {
-        "models": models.select_related("provider")[:MAX_OFFERED],
+        "models": providers.offered_models(actor.project)[:MAX_OFFERED],
         "syntheses": newest[:MAX_SYNTHESES],
         "values": {"count": "10"},
     }

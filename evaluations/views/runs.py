@@ -14,7 +14,8 @@ from core.errors import Fault, Problem
 from evaluations import tasks
 from evaluations.api.runs import file_answer
 from evaluations.comparisons import lifecycle as comparisons
-from evaluations.models import Dataset, ProviderModel, ResultAnnotation, Run, Split
+from evaluations.models import Dataset, ResultAnnotation, Run, Split
+from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.scorers import all_scorers
@@ -85,11 +86,10 @@ def run_new(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 def offered(actor: Actor) -> dict[str, Any]:
     """Return the choices that forms of runs, sweeps and gates offer."""
-    models = ProviderModel.objects.filter(provider__project=actor.project, provider__archived_at=None)
     return {
         "prompts": Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MAX_OFFERED],
         "datasets": Dataset.objects.filter(project=actor.project, archived_at=None, head__isnull=False)[:MAX_OFFERED],
-        "models": models.select_related("provider")[:MAX_OFFERED],
+        "models": providers.offered_models(actor.project)[:MAX_OFFERED],
         "splits": [*Split.choices, ("", "All")],
         "scorers_json_example": SCORERS_JSON_EXAMPLE,
         # Scorers with required parameters are written as JSON.

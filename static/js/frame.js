@@ -27,8 +27,32 @@ document.addEventListener("change", (event) => {
   // This choice changes other parts of the page, which the server renders.
   if (event.target.matches("select[data-reload]")) location.search = `?${event.target.name}=${encodeURIComponent(event.target.value)}`;
   const form = event.target.closest("form[data-submit-on-change]");
-  if (form && event.target.matches("select")) form.requestSubmit();
+  if (!form || !event.target.matches("select")) return;
+  // With the arrow keys each choice on the way is a change: it counts when Enter is pressed, or the field is left.
+  if ("byKey" in event.target.dataset) event.target.dataset.changed = "";
+  else form.requestSubmit();
 });
+
+document.addEventListener("keydown", (event) => {
+  if (!event.target.matches("form[data-submit-on-change] select")) return;
+  if (event.key === "Enter") submitChanged(event.target);
+  else event.target.dataset.byKey = "";
+});
+
+document.addEventListener("pointerdown", (event) => {
+  if (event.target.matches("select")) delete event.target.dataset.byKey;
+});
+
+document.addEventListener("focusout", (event) => {
+  if (event.target.matches("form[data-submit-on-change] select")) submitChanged(event.target);
+});
+
+function submitChanged(select) {
+  delete select.dataset.byKey;
+  if (!("changed" in select.dataset)) return;
+  delete select.dataset.changed;
+  select.form.requestSubmit();
+}
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -110,4 +134,30 @@ async function copyBeside(button) {
   setTimeout(() => {
     button.textContent = "Copy";
   }, 2000);
+}
+
+// A part of a page that loads itself once and did not come: said, with a button, instead of a page that waits for ever.
+const LOADS_ONCE = "[hx-trigger='opened once'], [hx-trigger='revealed'], [hx-trigger='load']";
+
+for (const failure of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+  document.addEventListener(failure, (event) => {
+    const part = event.detail.elt;
+    if (part.matches("[hx-get]") && part.matches(LOADS_ONCE)) offerAgain(part);
+  });
+}
+
+function offerAgain(part) {
+  const note = document.createElement("p");
+  note.className = "note warn pad";
+  note.setAttribute("role", "status");
+  const again = document.createElement("button");
+  again.type = "button";
+  again.className = "btn small";
+  again.textContent = "Try again";
+  again.addEventListener("click", () => {
+    const swap = part.getAttribute("hx-swap") ?? "innerHTML";
+    window.htmx.ajax("GET", part.getAttribute("hx-get"), { source: part, target: part, swap });
+  });
+  note.append("This part could not be loaded. ", again);
+  part.replaceChildren(note);
 }

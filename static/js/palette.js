@@ -8,6 +8,8 @@ const PAUSE = 120;
 
 let request = null;
 let timer = 0;
+// The text that the list was made for.
+let listed = null;
 
 export function openPalette() {
   if (!dialog || dialog.open) return;
@@ -20,12 +22,14 @@ export function openPalette() {
 async function search() {
   request?.abort();
   request = new AbortController();
-  const address = `${field.dataset.palette}?palette=1&q=${encodeURIComponent(input.value)}`;
+  const text = input.value;
+  const address = `${field.dataset.palette}?palette=1&q=${encodeURIComponent(text)}`;
   try {
     const answer = await fetch(address, { headers: { "HX-Request": "true" }, signal: request.signal });
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     // The server's own fragment, with every text escaped.
     list.innerHTML = await answer.text();
+    listed = text;
     select(0);
   } catch (error) {
     if (error.name !== "AbortError") list.textContent = `The list cannot be loaded: ${error.message}.`;
@@ -50,6 +54,18 @@ function select(index) {
   input.setAttribute("aria-activedescendant", next.id);
 }
 
+// Enter may come before the list of what was typed: then it opens the first of that list, and not of the one before.
+async function open() {
+  clearTimeout(timer);
+  while (listed !== input.value && dialog.open) {
+    const text = input.value;
+    await search();
+    // The list could not be loaded, and says so.
+    if (listed !== text && input.value === text) return;
+  }
+  if (dialog.open) selectedOption()?.click();
+}
+
 function move(step) {
   select(options().indexOf(selectedOption()) + step);
 }
@@ -62,7 +78,7 @@ if (dialog) {
   input.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown") move(1);
     else if (event.key === "ArrowUp") move(-1);
-    else if (event.key === "Enter") selectedOption()?.click();
+    else if (event.key === "Enter") open();
     // A search field would take the first Escape for itself, to empty it.
     else if (event.key === "Escape") dialog.close();
     else return;

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from core.errors import Problem
 from evaluations import tasks
-from evaluations.models import Dataset, PlaygroundAnswer, PlaygroundRun, PlaygroundState, ProviderModel
+from evaluations.models import CaseProposal, Dataset, PlaygroundAnswer, PlaygroundRun, PlaygroundState, ProviderModel
 from evaluations.playground import adherence
 from evaluations.playground import lifecycle as playground
 from evaluations.playground.lifecycle import Input, PlaygroundSettings
@@ -232,17 +232,19 @@ def test_an_answer_is_kept_as_a_case_and_as_an_example(
         playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input(TICKET)], [model]))
     )
 
-    assert playground.save_as_case(stage.edith, answer, tickets) == "a case of support.tickets@2"
+    assert playground.save_as_case(stage.edith, answer, tickets) == "a proposal for support.tickets"
     assert playground.save_as_example(stage.edith, answer, shots) == "an example of shots@1"
 
-    case = tickets.cases.order_by("-id").first()
-    assert case is not None
-    assert (case.variables, case.expected, case.tags) == (TICKET, "billing", ["playground"])
+    # A model wrote it: it is no case before somebody has read it.
+    assert tickets.versions.count() == 1
+    proposal = CaseProposal.objects.get(dataset=tickets)
+    assert proposal.document == {"variables": TICKET, "expected": "billing", "tags": ["playground"]}
+    assert proposal.origin == "Playground of support.route, answered by sandbox/sandbox-small"
     shots.refresh_from_db()
     assert [(shot.input, shot.output) for shot in example_sets.version_shots(shots.head)] == [
         (TICKET["ticket"], "billing")
     ]
-    assert PlaygroundAnswer.objects.get().saved_as == "a case of support.tickets@2, an example of shots@1"
+    assert PlaygroundAnswer.objects.get().saved_as == "a proposal for support.tickets, an example of shots@1"
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -290,7 +292,7 @@ def test_over_rest(stage: Stage, tickets: Dataset, api_for: ApiFor):
     save = f"{response['Location']}/answers/{done['answers'][0]['id']}/keep"
     assert client.post(save, {}, format="json").json()["code"] == "request.invalid"
     response = client.post(save, {"dataset": "support.tickets"}, format="json")
-    assert response.json()["saved_as"].startswith("a case of support.tickets")
+    assert response.json()["saved_as"].startswith("a proposal for support.tickets")
     assert client.get("/api/v1/prompts/support.route/playground-runs").json()["results"][0]["id"] == done["id"]
 
 
