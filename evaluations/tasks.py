@@ -54,7 +54,7 @@ def write_cases(synthesis_id: int) -> None:
         start(check_proposals, work.dataset_id)
 
 
-@task(name="evaluations.tasks.try_provider", queue=SHORT, time_limit=120, soft_time_limit=110)
+@task(name="evaluations.tasks.try_provider", queue=PLAYGROUND, time_limit=1_260, soft_time_limit=1_230)
 def try_provider(provider_id: int, model: str) -> None:
     """Ask a provider for its models, and one of them for a word."""
     provider = Provider.objects.select_related("project").filter(pk=provider_id).first()

@@ -70,9 +70,12 @@ class Supervisor:
         with self._home.lock(), ExitStack() as stack:
             refuse_taken_port(self._port)
             self._sandbox_port = free_port()
+            say("Starting the database and the broker …")
             children = self._start_servers(stack)
             child_environment = self._announce(stack)
+            say("Preparing the database; the first time this takes a while …")
             self._prepare(child_environment)
+            say("Starting web, workers and beat …")
             requeue_unfinished_tasks(Celery(broker=self._broker_url))
             programs = self._programs(child_environment)
             for program in programs:
@@ -204,6 +207,12 @@ class Supervisor:
                     started[child] = now
                     child.start()
             time.sleep(CHECK_SECONDS)
+
+
+def say(sentence: str) -> None:
+    """Tell what is being done: on a slow machine each step takes a minute."""
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
 
 
 def run_command(child_environment: dict[str, str], *arguments: str) -> None:

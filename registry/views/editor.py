@@ -16,7 +16,8 @@ from registry.accounts.permissions import Actor, Right
 from registry.content import diff, diff_view, list_prices
 from registry.content.merge import MergeSource
 from registry.examples import embedders
-from registry.models import ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion
+from registry.models import Environment, ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion, Release
+from registry.promotions import approvals
 from registry.prompts import drafts, inspection, resolution
 from registry.prompts import lifecycle as prompts
 from registry.prompts.inspection import Inspection
@@ -64,6 +65,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "schema": _json(_object(document.get("response")).get("schema")) or aside.get("schema", ""),
         "tools": _json(document.get("tools")),
         "state": _state(actor, prompt, sheet),
+        "live_elsewhere": _other_live_releases(prompt, sheet),
         "blank_user": {"role": "user", "content": ""},
         "blank_placeholder": {"role": "placeholder", "name": ""},
         "roles": ROLES,
@@ -73,6 +75,15 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         **_examples(actor, _object(document.get("examples"))),
     }
     return page(request, actor, "registry/editor/editor.html", context)
+
+
+def _other_live_releases(prompt: Prompt, sheet: drafts.EditorDocument) -> list[Release]:
+    """Return the releases that are live with another version than the one that is edited: the prompt's page shows what
+    is live, and this page the newest."""
+    environments = Environment.objects.filter(project=prompt.project_id)
+    releases = [approvals.live_release(environment, prompt) for environment in environments]
+    own = sheet.base.pk if sheet.base else None
+    return [release for release in releases if release and release.version_id != own]
 
 
 def _writable(actor: Actor, name: str) -> Prompt:

@@ -106,3 +106,42 @@ def test_a_key_is_made_and_copied(person_for: PersonFor):
     page.keyboard.press("Enter")
     expect(copy).to_have_text("Copied")
     assert re.fullmatch(r"cbk_\w{12}_\w{32}", page.evaluate("navigator.clipboard.readText()"))
+
+
+def test_enter_opens_what_was_typed_and_not_the_list_before(person_for: PersonFor):
+    page = person_for("editor").open("prompts/")
+    keyboard = page.keyboard
+
+    keyboard.press("Control+k")
+    expect(selected_option(page)).to_be_visible()
+    # Faster than a search can be.
+    keyboard.type("inbox")
+    keyboard.press("Enter")
+
+    page.wait_for_url("**/inbox/")
+
+
+def test_a_role_is_saved_by_its_button_and_no_arrow_key(person_for: PersonFor):
+    page = person_for("admin").open("settings/members/")
+    role = page.get_by_label("Role of editor")
+    expect(role).to_have_value("editor")
+
+    role.focus()
+    page.keyboard.press("ArrowDown")
+    expect(role).to_have_value("reviewer")
+    page.reload()
+
+    expect(page.get_by_label("Role of editor")).to_have_value("editor")
+
+
+def test_a_filter_counts_when_it_is_left_and_not_on_the_way(person_for: PersonFor):
+    page = person_for("editor").open("prompts/")
+    status = page.locator("form[data-submit-on-change] select").first
+    status.focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(300)
+    assert page.url.endswith("/prompts/")
+
+    page.keyboard.press("Tab")
+
+    page.wait_for_url("**/prompts/?*")
