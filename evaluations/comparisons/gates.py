@@ -290,6 +290,8 @@ def _run_settings(gate: Gate, version: PromptVersion, dataset_version: DatasetVe
         repetitions=gate.repetitions,
         leaked="exclude",
         budget_usd=gate.budget_usd,
+        # An answer of before has no latency of today.
+        fresh=gate.keeps_slas and slas.get_slas(gate.environment.project).p99_latency_ms is not None,
     )
 
 

@@ -46,6 +46,8 @@ class Run(ByActor):
     cases = models.PositiveIntegerField()
     cases_hash = models.CharField(max_length=71)
     leaked = models.CharField(max_length=10, default="mark")
+    # Whether it asked anew where an answer to the same request was known.
+    is_fresh = models.BooleanField(default=False)
     excluded = models.PositiveIntegerField(default=0)
     # US dollars for a million tokens, as of the day: {"input": "0.15", "cached_input": "0.075", "output": "0.6"}.
     price = models.JSONField(null=True)
@@ -90,8 +92,8 @@ class Run(ByActor):
         ]
         triggers = frozen_fields(
             *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
-            *("is_simulation", "parameters", "scorers", "repetitions", "cases", "cases_hash", "leaked", "price"),
-            *("answers_of", "sweep", "by_name", "created_at"),
+            *("is_simulation", "parameters", "scorers", "repetitions", "cases", "cases_hash", "leaked", "is_fresh"),
+            *("price", "answers_of", "sweep", "by_name", "created_at"),
         )
 
     def __str__(self) -> str:

@@ -57,6 +57,7 @@ def insert(
         cases=len(plan.cases),
         cases_hash=plan.cases_hash,
         leaked=settings.leaked,
+        is_fresh=settings.fresh,
         excluded=plan.excluded,
         price=plan.price.as_dict() if plan.price else None,
         estimate=plan.estimate() if answers_of is None else _estimate_of_judging(plan),

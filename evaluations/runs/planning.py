@@ -56,12 +56,15 @@ class RunSettings:
     leaked: str = "mark"
     limit: int | None = None
     budget_usd: object = None
+    # True to ask anew where an answer to the same request is known: another model may stand behind its name.
+    fresh: bool = False
     # These cases and no others, whatever their split.
     cases: Sequence[int] | None = None
 
 
 DEFAULTS: Mapping[str, Any] = {
     **{"split": Split.TEST, "parameters": None, "repetitions": 1, "leaked": "mark", "limit": None, "budget_usd": None},
+    "fresh": False,
 }
 
 

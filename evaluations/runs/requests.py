@@ -59,8 +59,10 @@ class BatchPreparation:
         rendered = self._rendered({case.pk: case for case, _ in missing})
         calls = [self._call(batch_lease, case, repeat, rendered[case.pk]) for case, repeat in missing]
         keys = [call.key for call in calls if call.key]
-        rows = CachedAnswer.objects.filter(provider=run.model.provider_id, key__in=keys).values_list("key", "answer")
-        cached = {bytes(key): Completion(**answer) for key, answer in rows}
+        rows = CachedAnswer.objects.none()
+        if not run.is_fresh:
+            rows = CachedAnswer.objects.filter(provider=run.model.provider_id, key__in=keys)
+        cached = {bytes(key): Completion(**answer) for key, answer in rows.values_list("key", "answer")}
         for call in calls:
             answer = cached.get(call.key) if call.key else None
             yield (

@@ -19,13 +19,25 @@ def read_answers(run: Run) -> Iterator[Answer]:
         .order_by("id")
         .values_list(
             *("case", "case__group_key", "case__label", "case__tags", "scores", "quality", "passed", "error"),
-            *("latency_ms", "tokens_in", "tokens_out", "cost_usd"),
+            *("latency_ms", "is_from_cache", "tokens_in", "tokens_out", "cost_usd"),
         )
     )
     groups: dict[str, int] = {}
-    for case, group, label, tags, scores, quality, passed, error, latency, tokens_in, tokens_out, cost in rows.iterator(
-        BATCH
-    ):
+    for (
+        case,
+        group,
+        label,
+        tags,
+        scores,
+        quality,
+        passed,
+        error,
+        latency,
+        is_cached,
+        tokens_in,
+        tokens_out,
+        cost,
+    ) in rows.iterator(BATCH):
         # Below zero, where no case has its key.
         number = groups.setdefault(group, -1 - len(groups)) if group else case
         yield Answer(
@@ -37,7 +49,8 @@ def read_answers(run: Run) -> Iterator[Answer]:
             quality=quality,
             passed=passed,
             failed=bool(error),
-            latency_ms=latency,
+            # A latency of months ago says nothing of today; what a run judges again was measured by its source.
+            latency_ms=None if is_cached and run.answers_of_id is None else latency,
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             cost_usd=None if cost is None else float(cost),

@@ -30,7 +30,8 @@ MAX_COMPARISONS_SHOWN = 3
 SCORERS_JSON_EXAMPLE = '[{"scorer": "contains", "parameters": {"texts": ["refund"]}, "weight": 2}]'
 ONLY = {"": "All", "wrong": "Wrong", "failed": "No answer", "leaked": "Leaked", "marked": "Annotated"}
 FIELDS = (
-    *("prompt", "dataset", "split", "model", "repetitions", "limit", "leaked", "budget_usd", "scorers_json"),
+    *("prompt", "dataset", "split", "model", "repetitions", "limit", "leaked", "budget_usd", "fresh"),
+    "scorers_json",
     "temperature",
 )
 DEFAULTS = {"split": "test", "repetitions": "1", "leaked": "mark"}
@@ -113,6 +114,7 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
     if values["limit"].strip():
         document["limit"] = whole(values["limit"].strip()) or 0
     document["budget_usd"] = values["budget_usd"].strip() or None
+    document["fresh"] = bool(values["fresh"])
     if values["temperature"].strip():
         try:
             document["parameters"] = {"temperature": float(values["temperature"])}

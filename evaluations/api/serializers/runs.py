@@ -19,6 +19,7 @@ class RunSettingsInput(Input):
     repetitions = serializers.IntegerField(required=False, default=1)
     limit = serializers.IntegerField(required=False, allow_null=True, help_text="At most so many cases.")
     leaked = serializers.ChoiceField(["mark", "exclude"], required=False, default="mark")
+    fresh = serializers.BooleanField(required=False, default=False, help_text="Ask anew what was answered before.")
     budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
 
 
@@ -48,6 +49,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     answers_of = serializers.IntegerField(source="answers_of_id", allow_null=True)
     scorers = serializers.ListField(child=ObjectField())
     parameters = ObjectField()
+    fresh = serializers.BooleanField(source="is_fresh")
     price = ObjectField(allow_null=True)
     estimate = ObjectField()
     summary = ObjectField(allow_null=True)
@@ -64,6 +66,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
                 "cases",
                 "excluded",
                 "leaked",
+                "fresh",
                 "price",
                 "estimate",
             ),

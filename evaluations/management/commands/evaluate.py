@@ -33,6 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--scorer", action="append", dest="scorers", help="may be given several times (label)")
         parser.add_argument("--repetitions", type=int, default=1)
         parser.add_argument("--limit", type=int, help="at most so many cases")
+        parser.add_argument("--fresh", action="store_true", help="ask anew what was answered before")
         parser.add_argument("--leaked", choices=["mark", "exclude"], default="mark", help="leaked test cases")
         parser.add_argument("--budget", help="US dollars at which the run stops")
         parser.add_argument("--at-least", type=float, help="fail where the quality is below this, 0 to 1")
@@ -45,7 +46,10 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {options['project']!r}.")
         document = {
-            **{name: options[name] for name in ("prompt", "dataset", "model", "repetitions", "limit", "leaked")},
+            **{
+                name: options[name]
+                for name in ("prompt", "dataset", "model", "repetitions", "limit", "leaked", "fresh")
+            },
             "split": "" if options["split"] == "all" else options["split"],
             "scorers": options["scorers"] or ["label"],
             "budget_usd": options["budget"],

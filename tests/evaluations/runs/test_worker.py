@@ -402,3 +402,20 @@ def test_settings_that_no_provider_takes_are_refused(
 
     assert refusal.value.code == "request.invalid"
     assert refusal.value.faults[0].pointer.startswith("/parameters")
+
+
+def test_old_answers_are_free_and_say_nothing_of_latency(
+    stage: Stage, run: Run, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
+):
+    tick(run)
+    cached = make_run(stage, version, tickets, model, scorers=["exact"])
+    fresh = make_run(stage, version, tickets, model, scorers=["exact"], fresh=True)
+    for measured in (cached, fresh):
+        tick(measured)
+        sum_up(again(measured))
+
+    assert (again(cached).from_cache, again(fresh).from_cache) == (60, 0)
+    assert len(sandbox.calls()) == 120
+    medians = [(again(measured).summary or {})["latency_ms"]["p50"] for measured in (cached, fresh)]
+    assert medians[0] is None
+    assert medians[1]["value"] > 0
