@@ -23,21 +23,8 @@ def read_answers(run: Run) -> Iterator[Answer]:
         )
     )
     groups: dict[str, int] = {}
-    for (
-        case,
-        group,
-        label,
-        tags,
-        scores,
-        quality,
-        passed,
-        error,
-        latency,
-        is_cached,
-        tokens_in,
-        tokens_out,
-        cost,
-    ) in rows.iterator(BATCH):
+    for row in rows.iterator(BATCH):
+        case, group, label, tags, scores, quality, passed, error, latency, is_cached, tokens_in, tokens_out, cost = row
         # Below zero, where no case has its key.
         number = groups.setdefault(group, -1 - len(groups)) if group else case
         yield Answer(
