@@ -161,7 +161,9 @@ def _read_file(lease: Lease[DatasetImport], rejects: "_Rejects") -> None:
         rows_known=loaded.unchanged,
         rows_bad=loaded.bad,
         faults=rejects.first,
-        mapping=json.loads(printable(json.dumps(mapping.as_dict(), ensure_ascii=False))),
+        mapping={
+            use: {printable(name): rows for name, rows in counts.items()} for use, counts in mapping.as_dict().items()
+        },
         scorers=list(plan.scorers) if plan else [],
         left_out=[printable(sentence) for sentence in plan.left_out] if plan else [],
     )

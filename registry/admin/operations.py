@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from registry.admin.base import ReadOnlyAdmin
-from registry.models import ProcessHeartbeat
+from registry.models import ProcessHeartbeat, TaskNotice, TextVector
 from registry.operations import heartbeats
 
 
@@ -19,3 +19,16 @@ class ProcessHeartbeatAdmin(ReadOnlyAdmin):
     @admin.display(description="lives", boolean=True)
     def lives(self, row: ProcessHeartbeat) -> bool:
         return not heartbeats.is_unresponsive(row)
+
+
+@admin.register(TaskNotice)
+class TaskNoticeAdmin(ReadOnlyAdmin):
+    list_display = ("name", "sent_at")
+    search_fields = ("name",)
+
+
+@admin.register(TextVector)
+class TextVectorAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "embedder", "created_at")
+    list_filter = ("embedder",)
+    exclude = ("vector", "text_hash")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
+from typing import Any
 
 import pytest
 import redis
@@ -122,7 +123,8 @@ def test_health_is_answered_whatever_the_host(db: None):
     client = Client()
 
     assert client.get("/healthz", headers={"Host": "10.0.0.7"}).status_code == 200
-    assert client.get("/readyz", headers={"Host": "10.0.0.7"}).json() == {"database": True, "broker": True}
+    checks = client.get("/readyz", headers={"Host": "10.0.0.7"}).json()
+    assert (checks["database"], checks["broker"]) == (True, True)
 
 
 def test_readiness_says_what_is_missing(db: None, settings: object):
@@ -130,11 +132,13 @@ def test_readiness_says_what_is_missing(db: None, settings: object):
 
     response = Client().get("/readyz")
 
-    assert (response.status_code, response.json()) == (503, {"database": True, "broker": False})
+    checks = response.json()
+    assert (response.status_code, checks["database"], checks["broker"]) == (503, True, False)
 
 
-def test_metrics_count_requests(db: None):
+def test_metrics_count_requests(db: None, settings: Any):
+    settings.PRODUCTION = False
     client = Client()
     client.get("/login/")
 
-    assert 'view="registry:login"' in client.get("/metrics").content.decode()
+    assert 'cuebook_request_seconds_count{area="pages",status="2xx"}' in client.get("/metrics").content.decode()

@@ -265,4 +265,4 @@ def test_selectors_that_select_nothing(stage: Stage, api: APIClient, tickets: Da
     for selector in ("7", "production", "sha256:" + "0" * 64):
         assert api.get(f"{D}/support.tickets/versions/{selector}").json()["code"] == "dataset.unknown_selector"
     assert api.get(f"{D}/support.tickets/versions/nonsense!").json()["code"] == "prompt.invalid_selector"
-    assert api.get(f"{E}/versions/sha256:zz").json()["code"] == "content.unknown_example_set"
+    assert api.get(f"{E}/versions/sha256:zz").json()["code"] == "example_set.unknown_selector"

@@ -394,7 +394,7 @@ def test_a_click_keeps_an_answer_and_says_where(edith: Client, version: PromptVe
     response = edith.post(save, {"as": "case", "keep_in": "support.tickets"}, headers={"HX-Request": "true"})
 
     assert "There is no example set" in text(refused)
-    assert "a case of support.tickets" in text(response)
+    assert "a proposal for support.tickets" in text(response)
     assert version.prompt.playground_runs.count() == tickets.versions.count() - 1
 
 

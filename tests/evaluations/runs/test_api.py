@@ -237,7 +237,7 @@ def test_lists_take_a_constant_number_of_queries(
 
 def test_the_sweep_takes_up_what_waits(run: Run, monkeypatch: pytest.MonkeyPatch):
     sent: list[tuple[str, Any]] = []
-    monkeypatch.setattr("evaluations.tasks.start", lambda task, *arguments: sent.append((task.name, *arguments)))
+    monkeypatch.setattr("infra.work.start", lambda task, *arguments: sent.append((task.name, *arguments)))
     tasks.reconcile()
     assert ("evaluations.tasks.work_on_run", run.pk) in sent
     finish(run.pk)
