@@ -175,6 +175,8 @@ class Result(models.Model):
     latency_ms = models.FloatField(null=True)
     tokens_in = models.PositiveIntegerField(default=0)
     tokens_cached = models.PositiveIntegerField(default=0)
+    # The provider told no tokens: these are our own count.
+    is_usage_estimated = models.BooleanField(default=False)
     tokens_out = models.PositiveIntegerField(default=0)
     # The cost of such a call, None where the price is unknown. An answer from the cache was not paid for again: the
     # run's own cost is on the run.

@@ -71,6 +71,8 @@ class Completion:
     model: str = ""
     # What the model thought aloud, where the provider tells it: no part of the answer.
     thinking: str = ""
+    # The provider told no tokens: these are our own count, so that budgets hold.
+    is_usage_estimated: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

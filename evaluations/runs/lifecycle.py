@@ -294,5 +294,6 @@ def result_as_dict(result: Result) -> dict[str, Any]:
         "tokens_out": result.tokens_out,
         "cost_usd": None if result.cost_usd is None else float(result.cost_usd),
         "from_cache": result.is_from_cache,
+        "usage_estimated": result.is_usage_estimated,
         "leaked": result.is_leaked,
     }

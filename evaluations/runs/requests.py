@@ -128,6 +128,7 @@ def completion_of_result(row: Result) -> Completion:
         tool_calls=row.tool_calls,
         tokens_in=row.tokens_in,
         tokens_cached=row.tokens_cached,
+        is_usage_estimated=row.is_usage_estimated,
         tokens_out=row.tokens_out,
         latency_ms=row.latency_ms or 0.0,
         request_id=row.request_id,

@@ -54,6 +54,7 @@ class ResultBuilder:
         result.tokens_in, result.tokens_out = answer.tokens_in, answer.tokens_out
         result.tokens_cached, result.request_id = answer.tokens_cached, answer.request_id
         result.cost_usd, result.is_from_cache = cost, is_known
+        result.is_usage_estimated = answer.is_usage_estimated
         cached = self.cache_entry(call, answer) if call.key and not is_known else None
         return NewResult(call.batch_lease, result, NO_COST if is_known or cost is None else cost, cached)
 

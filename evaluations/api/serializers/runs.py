@@ -94,6 +94,9 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     tool_calls = serializers.ListField(child=ObjectField(), allow_null=True)
     scores = ObjectField()
     from_cache = serializers.BooleanField(source="is_from_cache")
+    usage_estimated = serializers.BooleanField(
+        source="is_usage_estimated", help_text="The provider told no tokens; these are counted here."
+    )
     leaked = serializers.BooleanField(source="is_leaked")
 
     class Meta:
@@ -101,7 +104,7 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
         fields = [
             *("id", "case", "repeat", "variables", "expected", "label", "tags", "output", "tool_calls", "refusal"),
             *("finish_reason", "error", "error_detail", "scores", "quality", "passed", "latency_ms", "tokens_in"),
-            *("tokens_out", "cost_usd", "from_cache", "leaked", "request_id"),
+            *("tokens_out", "cost_usd", "from_cache", "usage_estimated", "leaked", "request_id"),
         ]
 
 

@@ -1,9 +1,11 @@
 """Chat Completions of OpenAI, which most servers speak. Pure."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -28,6 +30,7 @@ from evaluations.providers.openai_client import (
     translate_error,
 )
 from evaluations.providers.outbound import Destinations
+from registry.content import tokens
 
 
 @asynccontextmanager
@@ -62,7 +65,8 @@ class OpenAIChat:
         except Exception as error:
             raise translate_error(error) from error
         latency = (time.perf_counter() - started) * 1000
-        return read_completion(text, latency, raw.headers.get("x-request-id") or "")
+        answer = read_completion(text, latency, raw.headers.get("x-request-id") or "")
+        return _with_usage(answer, request)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[str | Completion]:
         """Yield the pieces of an answer as they come, then the answer."""
@@ -77,7 +81,7 @@ class OpenAIChat:
             raise
         except Exception as error:
             raise translate_error(error) from error
-        yield streamed.completion((time.perf_counter() - started) * 1000)
+        yield _with_usage(streamed.completion((time.perf_counter() - started) * 1000), request)
 
     async def _open_stream(self, body: dict[str, Any]) -> Any:
         """Open a stream that tells the tokens at its end; from a server that refuses to be asked for them, without."""
@@ -217,7 +221,7 @@ def _read_tool_calls(calls: Any) -> list[dict[str, Any]] | None:
     return tool_calls or None
 
 
-def _read_usage(usage: Any) -> dict[str, int]:
+def _read_usage(usage: Any) -> dict[str, Any]:
     """Read a server's token counts, 0 where it counted nothing."""
     usage = usage if isinstance(usage, dict) else {}
     details = usage.get("prompt_tokens_details")
@@ -228,6 +232,20 @@ def _read_usage(usage: Any) -> dict[str, int]:
         "tokens_out": usage.get("completion_tokens"),
     }
     return {name: read_count(value) for name, value in counts.items()}
+
+
+def _with_usage(answer: Completion, request: ChatRequest) -> Completion:
+    """Count the tokens of a call for which the provider tells none. As 0 they would cost nothing, and no budget would
+    end a run."""
+    if answer.tokens_in or answer.tokens_out:
+        return answer
+    calls = json.dumps(answer.tool_calls) if answer.tool_calls else ""
+    return replace(
+        answer,
+        tokens_in=tokens.count_messages(request.messages, request.model).tokens,
+        tokens_out=tokens.count(f"{answer.thinking}{answer.text}{calls}", request.model).tokens,
+        is_usage_estimated=True,
+    )
 
 
 PROTOCOL = ChatProtocol("Chat Completions (OpenAI and compatible servers)", open_chat)

@@ -1,8 +1,11 @@
 """Everything that a server may say in place of an answer, over HTTP and through the client that everybody uses."""
 
 import asyncio
+import gzip
 import json
+import threading
 from collections.abc import Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +183,73 @@ def test_what_a_database_cannot_hold_is_replaced():
     assert (answer.text, answer.finish_reason, answer.request_id) == ("one\ufffdtwo", "st\ufffdp", "a\ufffd")
     assert storable("a\ud800") == "a?"
     assert storable("plain\n") == "plain\n"
+
+
+class Laconic(BaseHTTPRequestHandler):
+    """A server that answers, also in pieces, and tells no tokens."""
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if request.get("stream"):
+            pieces = [{"delta": {"content": "Hello"}}, {"delta": {"content": " you"}, "finish_reason": "stop"}]
+            lines = [f"data: {json.dumps({'choices': [piece], 'usage': None})}\n\n" for piece in pieces]
+            body, kind = "".join([*lines, "data: [DONE]\n\n"]).encode(), "text/event-stream"
+        else:
+            choice = {"finish_reason": "stop", "message": {"content": "Hello you"}}
+            body, kind = json.dumps({"choices": [choice], "usage": None}).encode(), "application/json"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_where_no_tokens_are_told_they_are_counted_and_marked():
+    server = HTTPServer(("127.0.0.1", 0), Laconic)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "key", 5)
+
+    async def ask() -> list[Completion]:
+        async with open_chat(endpoint, HERE) as chat:
+            streamed = [piece async for piece in chat.stream(HELLO)]
+            return [await chat.complete(HELLO), streamed[-1]]
+
+    answers = asyncio.run(ask())
+    server.shutdown()
+    server.server_close()
+
+    for answer in answers:
+        assert answer.text == "Hello you"
+        assert answer.is_usage_estimated
+        assert (answer.tokens_in, answer.tokens_out) == (7, 2)
+
+
+def test_a_packed_answer_is_refused_before_it_is_unpacked():
+    class Packing(Laconic):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = gzip.compress(b" " * 50_000_000)
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = HTTPServer(("127.0.0.1", 0), Packing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "key", 5)
+
+    async def ask() -> Completion:
+        async with open_chat(endpoint, HERE) as chat:
+            return await chat.complete(HELLO)
+
+    with pytest.raises(CallError) as refused:
+        asyncio.run(ask())
+    server.shutdown()
+    server.server_close()
+
+    assert refused.value.code == "call.garbled"
+    assert "packed (gzip)" in refused.value.detail
