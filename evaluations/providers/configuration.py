@@ -16,7 +16,8 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.references import is_prompt_name, quoted
 from evaluations.models import Capability, ModelPrice, Provider, ProviderModel, Run
-from evaluations.providers.chat import CallError, ChatRequest, Endpoint
+from evaluations.providers.base import ChatClient
+from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint
 from evaluations.providers.list_prices import SOURCE, list_price
 from evaluations.providers.outbound import Destinations
 from evaluations.providers.prices import Price
@@ -260,13 +261,33 @@ async def _try_calls(provider: Provider, model: str) -> _Attempt:
                 raise
         if not model:
             return _Attempt(listed, passed=True, summary=summary)
-        request = ChatRequest(model, [{"role": "user", "content": "Say hello."}], {"max_tokens": TEST_TOKENS})
         try:
-            answer = await chat.complete(request)
+            answer = await _say_hello(chat, model)
         except CallError as error:
             return _Attempt(listed, passed=False, summary=f"{summary} {model}: {error.detail} ({error.code})")
-    spoken = f"{model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}"
+    spoken = f"{model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}."
+    if answer.model and not is_same_model(model, answer.model):
+        # Some servers answer to any name.
+        spoken += f" The server says that it was {answer.model[:100]}: is {model} a model that it has?"
     return _Attempt(listed, passed=True, summary=f"{summary} {spoken}")
+
+
+async def _say_hello(chat: ChatClient, model: str) -> Completion:
+    """Ask for a word, by the parameter for a short answer that the model takes: newer ones refuse the older."""
+    limits: Sequence[Mapping[str, Any]] = ({"max_tokens": TEST_TOKENS}, {"max_completion_tokens": TEST_TOKENS}, {})
+    for number, limit in enumerate(limits, start=1):
+        try:
+            return await chat.complete(ChatRequest(model, [{"role": "user", "content": "Say hello."}], limit))
+        except CallError as error:
+            if number == len(limits) or error.code != "call.refused" or "max" not in error.detail:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def is_same_model(requested: str, answered: str) -> bool:
+    """Return whether the model that answered is the one that was asked for: the same, or a dated version of it."""
+    requested, answered = (name.rpartition("/")[2].lower() for name in (requested, answered))
+    return answered.startswith(requested) or requested.startswith(answered)
 
 
 @transaction.atomic

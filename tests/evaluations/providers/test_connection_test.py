@@ -1,0 +1,78 @@
+"""Testing a provider: with whatever limit the model takes, and with a look at who answered."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from evaluations.models import Provider
+from evaluations.providers import configuration as providers
+from tests.conftest import Stage
+
+
+class Newer(BaseHTTPRequestHandler):
+    """A server whose models take max_completion_tokens alone, and which answers to any name with one model."""
+
+    def do_GET(self) -> None:
+        self.answer(200, {"data": [{"id": "newer-1"}]})
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "max_tokens" in request:
+            message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            self.answer(400, {"error": {"message": message, "type": "invalid_request_error"}})
+        else:
+            choice = {"finish_reason": "stop", "message": {"content": "Hello"}}
+            self.answer(200, {"model": "newer-1-2026-10-01", "choices": [choice]})
+
+    def answer(self, status: int, document: Any) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def provider(stage: Stage, settings: Any) -> Iterator[Provider]:
+    settings.PROVIDER_PRIVATE_HOSTS = ["127.0.0.1"]
+    server = HTTPServer(("127.0.0.1", 0), Newer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield providers.create(stage.ada, name="newer", base_url=f"http://127.0.0.1:{server.server_port}/v1", key="k")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_is_asked_by_the_limit_that_it_takes(provider: Provider):
+    tested = providers.check_connection(provider, "newer-1")
+
+    assert tested.test_passed, tested.test_result
+    assert "newer-1 answered" in tested.test_result
+    assert "says that it was" not in tested.test_result
+    assert [model.name for model in provider.models.all()] == ["newer-1"]
+
+
+def test_a_server_that_answers_to_any_name_is_noticed(provider: Provider):
+    tested = providers.check_connection(provider, "older-9")
+
+    assert "The server says that it was newer-1-2026-10-01" in tested.test_result
+
+
+@pytest.mark.parametrize(
+    ("requested", "answered", "is_same"),
+    [
+        ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("meta/llama-3", "llama-3", True),
+        ("Qwen2.5", "qwen2.5-7b.gguf", True),
+        ("no-such-model", "llama-3", False),
+    ],
+)
+def test_dated_names_are_the_same_model(requested: str, answered: str, is_same: bool):
+    assert providers.is_same_model(requested, answered) is is_same
