@@ -271,8 +271,8 @@ def test_the_draft_is_tried_while_it_is_written(person_for: PersonFor, prompt: s
     expect(page.get_by_text("A simulation.")).to_be_visible()
     answer.get_by_text("Request", exact=True).click()
     expect(answer).to_contain_text("- billing: money, I was charged twice")
-    answer.get_by_role("button", name="Save as a case").click()
-    expect(answer.get_by_text("Saved as a case of ")).to_be_visible()
+    answer.get_by_role("button", name="Propose as a case").click()
+    expect(answer.get_by_text("Saved as a proposal for ")).to_be_visible()
 
     page.get_by_label("Text of the message").first.fill("{{ broken")
     page.get_by_role("button", name="Run").click()
