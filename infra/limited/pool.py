@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,6 +149,19 @@ class _Child:
         return bytes(received)
 
 
+# Those of this process, as long as somebody uses them.
+_pools: "weakref.WeakSet[LimitedPool]" = weakref.WeakSet()
+
+
+def _forget_children() -> None:
+    """Pipes must not be shared with a forked child: two processes would read each other's answers."""
+    for pool in list(_pools):
+        pool._reset()
+
+
+os.register_at_fork(after_in_child=_forget_children)
+
+
 class LimitedPool:
     """At most `size` children, started when first needed; one owner (a project) never holds all of them.
 
@@ -164,8 +178,7 @@ class LimitedPool:
         self._size, self._limits, self._modules = size, limits, modules
         self._own_patience = patience
         self._reset()
-        # Pipes must not be shared with a forked child: two processes would read each other's answers.
-        os.register_at_fork(after_in_child=self._reset)
+        _pools.add(self)
 
     def call(
         self,
