@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,14 +148,15 @@ class _Child:
         return bytes(received)
 
 
-# Those of this process, as long as somebody uses them.
-_pools: "weakref.WeakSet[LimitedPool]" = weakref.WeakSet()
+# Those of this process that have children.
+_pools: "set[LimitedPool]" = set()
 
 
 def _forget_children() -> None:
     """Pipes must not be shared with a forked child: two processes would read each other's answers."""
-    for pool in list(_pools):
+    for pool in _pools:
         pool._reset()
+    _pools.clear()
 
 
 os.register_at_fork(after_in_child=_forget_children)
@@ -178,7 +178,6 @@ class LimitedPool:
         self._size, self._limits, self._modules = size, limits, modules
         self._own_patience = patience
         self._reset()
-        _pools.add(self)
 
     def call(
         self,
@@ -257,12 +256,14 @@ class LimitedPool:
                 if child := self._idle.pop():
                     child.end()
         self._reset()
+        _pools.discard(self)
 
     @property
     def _patience(self) -> Patience:
         return self._own_patience or _process.patience
 
     def _start(self) -> _Child:
+        _pools.add(self)
         return _Child(self._limits, self._modules)
 
     def _reset(self) -> None:
