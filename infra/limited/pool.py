@@ -4,6 +4,7 @@ A few children per process are kept and reused (a start costs a tenth of a secon
 One that exceeds its limits ends and is replaced; other jobs go on meanwhile.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -159,7 +160,13 @@ def _forget_children() -> None:
     _pools.clear()
 
 
+def _end_children() -> None:
+    for pool in list(_pools):
+        pool.close()
+
+
 os.register_at_fork(after_in_child=_forget_children)
+atexit.register(_end_children)
 
 
 class LimitedPool:
