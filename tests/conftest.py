@@ -26,9 +26,10 @@ from registry.prompts import versions
 from tests import servers
 
 # CI runs the same examples each time; elsewhere every run explores others.
-hypothesis.settings.register_profile("reproducible", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("reproducible")
+# A deadline would make a verdict of a busy machine.
+hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("exploring", deadline=None)
+hypothesis.settings.load_profile("reproducible" if os.environ.get("CI") else "exploring")
 
 ROLES = {
     "vera": Role.VIEWER,
