@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 TRUE = frozenset({"1", "true", "yes", "on"})
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # What Celery can take tasks from, and what is tested: Redis and Valkey.
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "unix", "amqp", "amqps", "sentinel", "memory")
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "valkey", "unix", "amqp", "amqps", "sentinel")
 FALSE = frozenset({"0", "false", "no", "off"})
 
 
@@ -75,15 +75,25 @@ def choice(name: str, default: str, choices: Sequence[str]) -> str:
 
 def address(name: str, value: str, *, schemes: Sequence[str] = ("http", "https")) -> str:
     """Return `value`, which is empty or an address with a host (or a socket's path)."""
-    try:
-        parts = urlsplit(value)
-        is_address = parts.scheme in schemes and bool(parts.hostname or parts.path.strip("/"))
-        is_address &= parts.port is None or parts.port > 0
-    except ValueError:
-        is_address = False
-    if value and not is_address:
+    if value and not _is_address(value, schemes):
         # Not the value: it may have a password.
         raise ConfigurationError(f"{name} is not an address that begins with {'://, '.join(schemes)}://.")
+    return value
+
+
+def _is_address(value: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname or parts.path.strip("/")) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def broker(name: str) -> str:
+    """Return the broker's address; several, for one that fails over, are separated by semicolons."""
+    value = required(name, secret(name), "workers get their tasks through it")
+    for part in value.split(";"):
+        address(name, part.strip(), schemes=BROKER_SCHEMES)
     return value
 
 

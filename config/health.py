@@ -36,7 +36,12 @@ def _readiness() -> JsonResponse:
     status = 200 if all(checks.values()) else 503
     behind: dict[str, Any] = {}
     if checks["database"]:
-        liveness = heartbeats.get_liveness()
+        try:
+            liveness = heartbeats.get_liveness()
+        except DatabaseError as error:
+            # Before the first migration there is no such table.
+            logger.warning("readyz.heartbeats %s", error)
+            return JsonResponse(checks | {"database": False}, status=503)
         behind = {"queues": liveness.queues, "beat": liveness.beat, "unresponsive": liveness.unresponsive}
     return JsonResponse(checks | behind, status=status)
 

@@ -31,8 +31,7 @@ if PRODUCTION:
     SECRET_KEY = env.required("SECRET_KEY", env.secret("SECRET_KEY"), "it signs sessions; 50 random characters or more")
     ENCRYPTION_KEYS = env.fernet_keys("ENCRYPTION_KEYS")
     env.required("ENCRYPTION_KEYS", "".join(ENCRYPTION_KEYS), "it encrypts provider keys; Fernet keys, newest first")
-    BROKER_URL = env.required("BROKER_URL", env.secret("BROKER_URL"), "workers get their tasks through it")
-    env.address("BROKER_URL", BROKER_URL, schemes=env.BROKER_SCHEMES)
+    BROKER_URL = env.broker("BROKER_URL")
     ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
     env.required("ALLOWED_HOSTS", "".join(ALLOWED_HOSTS), "the host names that this service answers for")
 else:

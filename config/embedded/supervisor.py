@@ -166,10 +166,12 @@ class Supervisor:
         """Return the workers and the beat that have not told of themselves for long, as /readyz knows."""
         try:
             with urllib.request.urlopen(f"{self.address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
-                names = {name.partition("@")[0] for name in json.load(answer).get("unresponsive", ())}
+                names = set(json.load(answer).get("unresponsive", ()))
         except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
             return []
-        return [child for child in children if child.name.removeprefix("worker-") in names]
+        # The database may know workers of other machines, too.
+        host = socket.gethostname()
+        return [child for child in children if f"{child.name.removeprefix('worker-')}@{host}" in names]
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True

@@ -1,10 +1,13 @@
 """The client's address behind proxies: limits of sign-in count by it, and a proxy's own would stand for everybody."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+
+WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+")
 
 
 class ClientAddressMiddleware:
@@ -26,7 +29,9 @@ def forwarded_address(header: str, trusted: int) -> str:
     hops = [hop.strip() for hop in header.split(",")]
     if trusted < 1 or len(hops) < trusted:
         return ""
+    # Some proxies add the port: 203.0.113.5:4711, [2001:db8::1]:4711.
+    match = WITH_PORT.fullmatch(hops[-trusted])
     try:
-        return str(ipaddress.ip_address(hops[-trusted].removeprefix("[").removesuffix("]")))
+        return str(ipaddress.ip_address(match[1] or match[2] if match else hops[-trusted]))
     except ValueError:
         return ""

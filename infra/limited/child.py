@@ -10,6 +10,7 @@ import resource
 import signal
 import struct
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -25,6 +26,11 @@ def run_job(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str
         return {"problem": problem_as_dict(problem)}
     except MemoryError:
         return {"exceeded": "memory"}
+    except RecursionError:
+        return {"exceeded": "depth"}
+    except Exception:
+        # A fault of ours: it must not read as the user's.
+        return {"broken": traceback.format_exc(limit=-5)}
 
 
 def problem_as_dict(problem: Problem) -> dict[str, Any]:
@@ -66,6 +72,8 @@ def _encoded(answer: dict[str, Any]) -> bytes:
         return json.dumps(answer).encode()
     except MemoryError:
         return b'{"exceeded": "memory"}'
+    except RecursionError:
+        return b'{"exceeded": "depth"}'
 
 
 def _write(answers: BinaryIO, answer: dict[str, Any]) -> None:

@@ -69,6 +69,10 @@ class BusyError(Exception):
     """The machine had no time for a job, or ended its child: the job is not to blame."""
 
 
+class BrokenJobError(Exception):
+    """A job raised what it should not: a fault of ours, with the child's traceback."""
+
+
 class _Child:
     """One child and its two pipes; used by one thread at a time."""
 
@@ -212,6 +216,8 @@ class LimitedPool:
             raise Problem(BUSY, f"{error} Try again.") from None
         if "problem" in answer:
             raise problem_from_dict(answer["problem"])
+        if "broken" in answer:
+            raise BrokenJobError(f"{name}:\n{answer['broken']}")
         if "exceeded" in answer:
             raise Problem(code, f"{subject} needs too much {answer['exceeded']}.")
         return answer["result"]

@@ -24,7 +24,7 @@ class SignInLimits(AxesStandaloneBackend):  # type: ignore[misc]  # an untyped l
     """Refuses a sign-in before its password is looked at, where there were too many failures."""
 
     def authenticate(self, request: HttpRequest, username: str | None = None, **credentials: Any) -> None:
-        address = request.META.get("REMOTE_ADDR", "")
+        address = request.META.get("REMOTE_ADDR", "") if request else ""
         try:
             super().authenticate(request, username=username, **credentials)
             if failures_of_address(address) >= MAX_FAILURES_OF_ADDRESS:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from config import environment
+
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION = {
     "DATABASE_URL": "postgresql://cuebook:secret@db.example:5432/cuebook?sslmode=require",
@@ -27,6 +29,22 @@ def manage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
         text=True,
         timeout=120,
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:secret@broker.example:6379/0",
+        "rediss://broker.example",
+        "redis+socket:///run/broker.sock",
+        "sentinel://one.example:26379;sentinel://two.example:26379",
+        "amqp://guest:guest@broker.example//",
+    ],
+)
+def test_addresses_of_brokers(address: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BROKER_URL", address)
+
+    assert environment.broker("BROKER_URL") == address
 
 
 def test_the_deployment_check_is_clean_under_production_settings():

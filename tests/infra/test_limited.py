@@ -15,7 +15,7 @@ import pytest
 from core.errors import Problem
 from infra.limited import pool as limited_pool
 from infra.limited.policy import Limits, Patience
-from infra.limited.pool import LimitedPool
+from infra.limited.pool import BrokenJobError, LimitedPool
 from registry.content import schema_check
 from registry.rendering.pool import RendererPool
 
@@ -116,6 +116,15 @@ def test_what_uses_up_its_limits_says_which(pool: LimitedPool):
     assert long.value.detail == "The template needs too much output."
 
 
+def test_a_fault_of_ours_does_not_read_as_the_users(pool: LimitedPool):
+    with pytest.raises(BrokenJobError, match=r"ZeroDivisionError"):
+        pool.call(divide, {})
+    with pytest.raises(Problem, match="too much depth"):
+        pool.call(descend, {})
+
+    assert pool.call(math.hypot, {}) == 0
+
+
 def test_a_child_that_ended_is_replaced_before_anybody_waits_for_it(pool: LimitedPool):
     with pytest.raises(Problem):
         pool.call(spin, {})
@@ -150,6 +159,14 @@ def test_a_schema_that_would_eat_the_host_is_stopped():
 def spin() -> None:
     while True:
         pass
+
+
+def divide() -> float:
+    return 1 / len([])
+
+
+def descend() -> None:
+    descend()
 
 
 def grow() -> int:

@@ -1,6 +1,7 @@
 """Workers and beat tell that they work; who falls silent is known to /readyz, to operators, and to the supervisor."""
 
 import json
+import socket
 import threading
 import time
 from datetime import timedelta
@@ -58,7 +59,7 @@ class Readiness(BaseHTTPRequestHandler):
     """The web process, which knows that one worker is silent."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"unresponsive": ["long@host", "gone@elsewhere"]}).encode()
+        body = json.dumps({"unresponsive": [f"long@{socket.gethostname()}", "worker@elsewhere"]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
