@@ -1,9 +1,6 @@
 """Testing a provider: with whatever limit the model takes, and with a look at who answered."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -11,43 +8,29 @@ import pytest
 from evaluations.models import Provider
 from evaluations.providers import configuration as providers
 from tests.conftest import Stage
+from tests.http_server import Handler, serve
 
 
-class Newer(BaseHTTPRequestHandler):
+class Newer(Handler):
     """A server whose models take max_completion_tokens alone, and which answers to any name with one model."""
 
-    def do_GET(self) -> None:
-        self.answer(200, {"data": [{"id": "newer-1"}]})
+    def get(self) -> None:
+        self.answer({"data": [{"id": "newer-1"}]})
 
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if "max_tokens" in request:
+    def post(self) -> None:
+        if "max_tokens" in self.read_json():
             message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
-            self.answer(400, {"error": {"message": message, "type": "invalid_request_error"}})
+            self.answer({"error": {"message": message, "type": "invalid_request_error"}}, status=400)
         else:
             choice = {"finish_reason": "stop", "message": {"content": "Hello"}}
-            self.answer(200, {"model": "newer-1-2026-10-01", "choices": [choice]})
-
-    def answer(self, status: int, document: Any) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+            self.answer({"model": "newer-1-2026-10-01", "choices": [choice]})
 
 
 @pytest.fixture
 def provider(stage: Stage, settings: Any) -> Iterator[Provider]:
     settings.PROVIDER_PRIVATE_HOSTS = ["127.0.0.1"]
-    server = HTTPServer(("127.0.0.1", 0), Newer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield providers.create(stage.ada, name="newer", base_url=f"http://127.0.0.1:{server.server_port}/v1", key="k")
-    server.shutdown()
-    server.server_close()
+    with serve(Newer) as port:
+        yield providers.create(stage.ada, name="newer", base_url=f"http://127.0.0.1:{port}/v1", key="k")
 
 
 def test_a_model_is_asked_by_the_limit_that_it_takes(provider: Provider):

@@ -3,9 +3,7 @@
 import asyncio
 import gzip
 import json
-import threading
 from collections.abc import Awaitable, Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpo
 from evaluations.providers.concurrency import Caller
 from evaluations.providers.outbound import Destinations
 from evaluations.providers.protocols.openai_chat import OpenAIChat, open_chat, read_completion
+from tests.http_server import Handler, serve
 from tests.sandbox import Running, running
 
 HERE = Destinations(["127.0.0.1"])
@@ -185,41 +184,35 @@ def test_what_a_database_cannot_hold_is_replaced():
     assert storable("plain\n") == "plain\n"
 
 
-class Laconic(BaseHTTPRequestHandler):
+class Laconic(Handler):
     """A server that answers, also in pieces, and tells no tokens."""
 
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if request.get("stream"):
+    def post(self) -> None:
+        if self.read_json().get("stream"):
             pieces = [{"delta": {"content": "Hello"}}, {"delta": {"content": " you"}, "finish_reason": "stop"}]
             lines = [f"data: {json.dumps({'choices': [piece], 'usage': None})}\n\n" for piece in pieces]
-            body, kind = "".join([*lines, "data: [DONE]\n\n"]).encode(), "text/event-stream"
+            self.answer_bytes("".join([*lines, "data: [DONE]\n\n"]).encode(), Content_Type="text/event-stream")
         else:
             choice = {"finish_reason": "stop", "message": {"content": "Hello you"}}
-            body, kind = json.dumps({"choices": [choice], "usage": None}).encode(), "application/json"
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            self.answer({"choices": [choice], "usage": None})
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+
+class Packing(Handler):
+    """A server that packs its answer, though nobody asked for that."""
+
+    def post(self) -> None:
+        self.read_json()
+        self.answer_bytes(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip")
 
 
 def test_where_no_tokens_are_told_they_are_counted_and_marked():
-    server = HTTPServer(("127.0.0.1", 0), Laconic)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "key", 5)
-
-    async def ask() -> list[Completion]:
-        async with open_chat(endpoint, HERE) as chat:
+    async def ask(port: int) -> list[Completion]:
+        async with open_chat(Endpoint(f"http://127.0.0.1:{port}/v1", "key", 5), HERE) as chat:
             streamed = [piece async for piece in chat.stream(HELLO)]
             return [await chat.complete(HELLO), streamed[-1]]
 
-    answers = asyncio.run(ask())
-    server.shutdown()
-    server.server_close()
+    with serve(Laconic) as port:
+        answers = asyncio.run(ask(port))
 
     for answer in answers:
         assert answer.text == "Hello you"
@@ -228,28 +221,12 @@ def test_where_no_tokens_are_told_they_are_counted_and_marked():
 
 
 def test_a_packed_answer_is_refused_before_it_is_unpacked():
-    class Packing(Laconic):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.compress(b" " * 50_000_000)
-            self.send_response(200)
-            self.send_header("Content-Encoding", "gzip")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = HTTPServer(("127.0.0.1", 0), Packing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "key", 5)
-
-    async def ask() -> Completion:
-        async with open_chat(endpoint, HERE) as chat:
+    async def ask(port: int) -> Completion:
+        async with open_chat(Endpoint(f"http://127.0.0.1:{port}/v1", "key", 5), HERE) as chat:
             return await chat.complete(HELLO)
 
-    with pytest.raises(CallError) as refused:
-        asyncio.run(ask())
-    server.shutdown()
-    server.server_close()
+    with serve(Packing) as port, pytest.raises(CallError) as refused:
+        asyncio.run(ask(port))
 
     assert refused.value.code == "call.garbled"
     assert "packed (gzip)" in refused.value.detail

@@ -1,11 +1,9 @@
 """Workers and beat tell that they work; who falls silent is known to /readyz, to operators, and to the supervisor."""
 
-import json
 import socket
 import threading
 import time
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from config.embedded.processes import Child
 from config.embedded.supervisor import Supervisor
 from registry.models import ProcessHeartbeat, ProcessKind
 from registry.operations import heartbeats
+from tests.http_server import Handler, serve
 
 
 def record(name: str, kind: ProcessKind, *queues: str, unresponsive: bool = False) -> None:
@@ -55,18 +54,11 @@ def test_what_was_silent_for_a_day_is_forgotten(db: None):
     assert list(ProcessHeartbeat.objects.values_list("name", flat=True)) == ["new@host"]
 
 
-class Readiness(BaseHTTPRequestHandler):
+class Readiness(Handler):
     """The web process, which knows that one worker is silent."""
 
-    def do_GET(self) -> None:
-        body = json.dumps({"unresponsive": [f"long@{socket.gethostname()}", "worker@elsewhere"]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+    def get(self) -> None:
+        self.answer({"unresponsive": [f"long@{socket.gethostname()}", "worker@elsewhere"]})
 
 
 def test_a_worker_that_runs_and_does_no_work_is_started_again(
@@ -74,26 +66,23 @@ def test_a_worker_that_runs_and_does_no_work_is_started_again(
 ):
     monkeypatch.setattr(supervising, "LIVENESS_SECONDS", 0.1)
     monkeypatch.setattr(supervising, "UNRESPONSIVE_SECONDS", 1.0)
-    web = HTTPServer(("127.0.0.1", 0), Readiness)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
-    supervisor = Supervisor(Home(tmp_path), port=web.server_port, prepare=lambda _environment: None)
     children = [Child(name, ["sleep", "600"], log=tmp_path / name) for name in ("worker-long", "worker")]
     for child in children:
         child.start()
     before = [child.pid for child in children]
 
-    watching = threading.Thread(target=supervisor._watch, args=(children,))
-    watching.start()
-    deadline = time.monotonic() + 50
-    while "starting it again" not in capsys.readouterr().err and time.monotonic() < deadline:
-        time.sleep(0.05)
-    supervisor._stopping = True
-    watching.join()
+    with serve(Readiness) as port:
+        supervisor = Supervisor(Home(tmp_path), port=port, prepare=lambda _environment: None)
+        watching = threading.Thread(target=supervisor._watch, args=(children,))
+        watching.start()
+        deadline = time.monotonic() + 50
+        while "starting it again" not in capsys.readouterr().err and time.monotonic() < deadline:
+            time.sleep(0.05)
+        supervisor._stopping = True
+        watching.join()
     after = [child.pid for child in children]
     for child in children:
         child.stop()
-    web.shutdown()
-    web.server_close()
 
     assert after[0] != before[0]
     assert after[1] == before[1]
