@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-# A file whose rows have ever other names is no table; its first names say enough.
+# A file whose rows have ever other names is no table; beyond its first names, all count under one.
 MAX_NAMES = 200
+OTHER_NAMES = "(other names)"
 
 
 @dataclass
@@ -24,8 +25,7 @@ class FileMapping:
         """Count one row."""
         for counter, names in ((self.variables, variables), (self.expected, expected), (self.left_out, left_out)):
             for name in names:
-                if name in counter or len(counter) < MAX_NAMES:
-                    counter[name] += 1
+                counter[name if name in counter or len(counter) < MAX_NAMES else OTHER_NAMES] += 1
 
     def as_dict(self) -> dict[str, Mapping[str, int]]:
         uses = {"variables": self.variables, "expected": self.expected, "left_out": self.left_out}

@@ -95,10 +95,10 @@ def format_of(name: str) -> str:
 
 
 def read_rows(
-    path: Path, form: str, columns: Columns | None = None, *, mapping: FileMapping | None = None
+    path: Path, form: str, columns: Columns | None = None, *, name: str = "", mapping: FileMapping | None = None
 ) -> Iterator[Row]:
-    """Read the rows of a file, and count in `mapping` what became of its names. Raises `dataset.unreadable` where the
-    file as a whole cannot be read."""
+    """Read the rows of a file, and count in `mapping` what became of its names. `name` is the file's own, where it is
+    kept under another: a `.tsv` has tabs. Raises `dataset.unreadable` where the file as a whole cannot be read."""
     columns = columns or DEFAULT_COLUMNS
     mapping = FileMapping() if mapping is None else mapping
     if form == "parquet":
@@ -110,7 +110,8 @@ def read_rows(
         if form == "jsonl":
             yield from _json_lines(handle, columns, mapping)
         elif form == "csv":
-            yield from _csv(handle, columns, mapping)
+            has_tabs = (name or path.name).lower().endswith(".tsv")
+            yield from _csv(handle, "\t" if has_tabs else "", columns, mapping)
         elif form == "promptfoo":
             yield from promptfoo.rows(handle.read(promptfoo.MAX_BYTES + 1))
         else:
@@ -149,12 +150,12 @@ def _json_row(number: int, line: str, columns: Columns, mapping: FileMapping) ->
     return Row(number, case, raw=document, is_normal=is_normal_line(line) and has_only_text(case))
 
 
-def _csv(handle: IO[str], columns: Columns, mapping: FileMapping) -> Iterator[Row]:
+def _csv(handle: IO[str], separator: str, columns: Columns, mapping: FileMapping) -> Iterator[Row]:
     # The largest field that any file here may have; the module has one limit for the process.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_LENGTH))
     lines = _bounded(handle)
     first = next(lines, "")
-    reader = csv.reader(itertools.chain([first], lines), delimiter=separator_of(first), strict=True)
+    reader = csv.reader(itertools.chain([first], lines), delimiter=separator or separator_of(first), strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error as error:

@@ -260,7 +260,8 @@ def _load(
         lease.save(rows_read=read, rows_bad=bad)
         rejects.flush()
 
-    rows = read_rows(path, upload.format, read_columns(upload.columns), mapping=mapping)
+    columns = read_columns(upload.columns)
+    rows = read_rows(path, upload.format, columns, name=upload.filename, mapping=mapping)
     change = DatasetChange(replace=upload.replace, message=upload.message or f"From {upload.filename}")
     return ingest.load(
         actor,

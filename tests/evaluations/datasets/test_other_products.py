@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evaluations.datasets import promptfoo
-from evaluations.datasets.file_mapping import FileMapping
+from evaluations.datasets.file_mapping import MAX_NAMES, OTHER_NAMES, FileMapping
 from evaluations.datasets.formats import Columns, format_of, read_rows
 
 
@@ -147,3 +147,19 @@ def test_what_promptfoo_would_have_done_besides_is_named():
         promptfoo.read_document("defaultTest: file://x.yaml\ntests: [{vars: {a: b}}]")
     )
     assert list(elsewhere.left_out) == ["defaultTest file://x.yaml: other files are not read"]
+
+
+def test_a_file_of_tabs_has_tabs_whatever_else_its_names_have(tmp_path: Path):
+    cases, _ = mapped(tmp_path, "a,b,c\texpected\nhello\tyes\n", "x.tsv")
+
+    assert cases == [{"variables": {"a,b,c": "hello"}, "expected": "yes"}]
+
+
+def test_names_without_end_count_under_one():
+    mapping = FileMapping()
+    for number in range(MAX_NAMES + 5):
+        mapping.add(left_out=[f"name{number}"])
+
+    counts = mapping.as_dict()["left_out"]
+    assert counts[OTHER_NAMES] == 5
+    assert sum(counts.values()) == MAX_NAMES + 5
