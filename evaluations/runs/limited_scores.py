@@ -22,7 +22,7 @@ def get_limited_scores(
         limited.score_all, items, {}, owner=owner, code=limited.TOO_EXPENSIVE, subject="The scorer"
     )
     scores = [
-        Score(0.0, f"{limited.TOO_EXPENSIVE}: {result.detail}")
+        Score(0.0, f"{limited.TOO_EXPENSIVE}: {result.detail}", is_unjudged=True)
         if isinstance(result, Problem)
         else limited.read_score(result)
         for result in results

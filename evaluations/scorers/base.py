@@ -55,6 +55,8 @@ class Score:
     note: str = ""
     # Details beside the value, for figures over all cases: {"predicted": "billing"}.
     details: Mapping[str, Any] = field(default_factory=dict)
+    # Whether it could not be judged: then it fails also where the scorer is inverted.
+    is_unjudged: bool = False
 
 
 class Kind(StrEnum):
@@ -121,7 +123,8 @@ def score_safely(
     try:
         return scorer.score(sample, parameters, context)  # type: ignore[arg-type]  # limited ones do not use it
     except (ValueError, ArithmeticError, RecursionError, TypeError) as error:
-        return Score(0.0, f"Cannot be judged: {type(error).__name__}: {str(error)[:MAX_REASON_LENGTH]}")
+        reason = f"Cannot be judged: {type(error).__name__}: {str(error)[:MAX_REASON_LENGTH]}"
+        return Score(0.0, reason, is_unjudged=True)
 
 
 def clipped(text: str, max_length: int = 200) -> str:

@@ -1,6 +1,7 @@
 """Scores of the scorers that run what a user wrote: a job for a child under limits. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from evaluations.scorers import all_scorers
@@ -23,9 +24,9 @@ def score_all(every: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _score(item: Mapping[str, Any]) -> dict[str, Any] | None:
     sample = Sample(output=item["output"], schema=item["schema"])
     score = score_safely(all_scorers()[item["scorer"]], sample, item["parameters"], None)
-    return None if score is None else {"value": score.value, "note": score.note, "details": dict(score.details)}
+    return None if score is None else asdict(score)
 
 
 def read_score(document: Mapping[str, Any] | None) -> Score | None:
     """Return a score that a child computed."""
-    return None if document is None else Score(document["value"], document["note"], document["details"])
+    return None if document is None else Score(**document)

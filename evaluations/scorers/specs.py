@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonschema_rs
@@ -99,8 +99,9 @@ def judge(
         )
         if score is None:
             continue
-        value = 1 - score.value if spec.negate and spec.kind == Kind.SCORE else score.value
-        note = "" if spec.negate and score.value <= 0 else score.note
+        is_inverted = spec.negate and not score.is_unjudged
+        value = 1 - score.value if is_inverted and spec.kind == Kind.SCORE else score.value
+        note = "" if is_inverted and score.value <= 0 else score.note
         scores[spec.name] = ScorerResult(value, passes(spec, value), note, score.details)
     return AnswerScores(
         scores, _quality(scores, specs), all(score.passed for score in scores.values()) if scores else None
@@ -111,7 +112,7 @@ def _storable(score: Score | None) -> Score | None:
     if score is None:
         return None
     details = {name: storable(value) if isinstance(value, str) else value for name, value in score.details.items()}
-    return Score(score.value, storable(score.note), details)
+    return replace(score, note=storable(score.note), details=details)
 
 
 def scores_of_failure(specs: Sequence[Spec], sample: Sample) -> AnswerScores:

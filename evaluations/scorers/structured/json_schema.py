@@ -13,7 +13,7 @@ def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> S
     try:
         first = next(iter(violations(schema, sample.parsed)), None)
     except UnusableSchemaError as error:
-        return Score(0.0, f"The schema cannot be used: {clipped(str(error))}")
+        return Score(0.0, f"The schema cannot be used: {clipped(str(error))}", is_unjudged=True)
     return Score(1.0) if first is None else Score(0.0, first)
 
 

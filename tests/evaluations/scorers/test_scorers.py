@@ -189,3 +189,19 @@ def test_no_answer_is_so_odd_that_a_run_breaks_over_it(scorer: str, output: str)
     document = json.dumps({name: score.as_dict() for name, score in judged.scores.items()}, ensure_ascii=False)
     assert "\0" not in document
     document.encode()
+
+
+@pytest.mark.parametrize("negate", [False, True])
+@pytest.mark.parametrize(
+    ("scorer", "output"),
+    [
+        ({"scorer": "regex", "parameters": {"pattern": "(a|aa)+$"}}, "a" * 60 + "b"),
+        ({"scorer": "json_schema", "parameters": {"schema": {"$ref": "https://example.com/x"}}}, "1"),
+    ],
+)
+def test_what_cannot_be_judged_fails_also_where_it_is_inverted(scorer: Any, output: str, negate: bool):
+    scores = judged({**scorer, "negate": negate}, output)
+
+    assert scores.passed is False
+    assert [score.value for score in scores.scores.values()] == [0.0]
+    assert next(iter(scores.scores.values())).note
