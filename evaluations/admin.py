@@ -31,6 +31,7 @@ from evaluations.models import (
     PlaygroundRun,
     Provider,
     ProviderModel,
+    ProviderSlots,
     Report,
     ReportKind,
     Result,
@@ -170,6 +171,12 @@ class ProviderModelAdmin(ReadOnlyAdmin):
     list_display = ("name", "provider", "is_listed", "shutdown_date")
     list_select_related = ("provider",)
     search_fields = ("name",)
+
+
+@admin.register(ProviderSlots)
+class ProviderSlotsAdmin(ReadOnlyAdmin):
+    list_display = ("provider", "holder", "slots", "wanted", "since", "renewed_at")
+    list_select_related = ("provider",)
 
 
 @admin.register(ModelPrice)

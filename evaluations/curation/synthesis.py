@@ -122,7 +122,7 @@ def write_cases(synthesis: Synthesis) -> None:
 def _write(lease: Lease[Synthesis]) -> SynthesisState:
     synthesis = lease.item
     # Imported here: the client is for workers.
-    from evaluations.providers.concurrency import Caller  # noqa: PLC0415
+    from evaluations.providers import slots  # noqa: PLC0415
     from evaluations.providers.protocols import open_chat  # noqa: PLC0415
 
     actor = api_keys.actor_for_work(synthesis, synthesis.dataset.project)
@@ -130,7 +130,7 @@ def _write(lease: Lease[Synthesis]) -> SynthesisState:
     provider = synthesis.model.provider
     reached, allowed = providers.endpoint(provider), providers.destinations()
     max_calls = 2 * -(-synthesis.requested // CASES_A_CALL)
-    with Caller(lambda: open_chat(reached, allowed), 1) as caller:
+    with slots.open_caller(provider, lambda: open_chat(reached, allowed), most=1) as caller:
         while synthesis.proposed < synthesis.requested and synthesis.calls < max_calls:
             if synthesis.budget_usd is not None and (synthesis.cost_usd or Decimal(0)) >= synthesis.budget_usd:
                 return SynthesisState.STOPPED

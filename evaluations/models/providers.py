@@ -76,6 +76,26 @@ class Provider(models.Model):
         return self.name
 
 
+class ProviderSlots(models.Model):
+    """The calls that one worker may have in flight with a provider, as long as it renews them."""
+
+    holder = models.UUIDField(primary_key=True)
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="slots")
+    slots = models.PositiveSmallIntegerField()
+    # How many it could use.
+    wanted = models.PositiveSmallIntegerField()
+    # The time since which it has had slots, or has waited for some.
+    since = models.DateTimeField()
+    renewed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["provider", "since"]
+        verbose_name_plural = "provider slots"
+
+    def __str__(self) -> str:
+        return f"{self.slots} of {self.provider}"
+
+
 class ProviderModel(models.Model):
     """A model that a provider has or had; results refer to it."""
 

@@ -20,7 +20,7 @@ from core.errors import Problem
 from evaluations.models import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun, PlaygroundState, Provider
 from evaluations.playground import adherence
 from evaluations.providers import configuration as providers
-from evaluations.providers import rate_limits
+from evaluations.providers import rate_limits, slots
 from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
 from evaluations.providers.concurrency import Caller
@@ -171,7 +171,7 @@ class _PlaygroundWorker:
                 async with open_chat(reached, allowed) as chat:
                     yield _StreamingChat(chat, self.events.put)
 
-            self.callers[provider.pk] = stack.enter_context(Caller(open_streaming_chat, provider.max_concurrency))
+            self.callers[provider.pk] = stack.enter_context(slots.open_caller(provider, open_streaming_chat))
         return self.callers[provider.pk]
 
     def _collect(self) -> None:

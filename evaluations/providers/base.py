@@ -24,6 +24,10 @@ class ChatClient(Protocol):
         """Return the models that the provider lists, each with its `id`."""
         ...
 
+    async def slots(self) -> int | None:
+        """Return how many calls the server says that it takes at a time; None where it does not say."""
+        ...
+
 
 @dataclass(frozen=True)
 class ChatProtocol:

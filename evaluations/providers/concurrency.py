@@ -1,7 +1,8 @@
 """Concurrent calls: an event loop in a thread of its own, with as many calls at a time as the provider bears. Pure.
 
 The number of calls in flight follows the provider: it is halved when a call is rejected for too many, and grows by one
-with each successful round (as TCP does it). Which failed calls are tried again is evaluations.providers.retries.
+with each successful round (as TCP does it). It never exceeds this worker's slots (evaluations.providers.slots), which
+may be none for a while. Which failed calls are tried again is evaluations.providers.retries.
 """
 
 import asyncio
@@ -44,9 +45,12 @@ class Caller:
 
     def __init__(self, open_chat: Callable[[], AbstractAsyncContextManager[Chat]], concurrency: int) -> None:
         self._open_chat = open_chat
-        self._max_concurrency = concurrency
+        self._max_concurrency = self._slots = concurrency
         self._limit = float(concurrency)
         self._in_flight = 0
+        self._open = 0
+        # Set whenever a call is submitted.
+        self.submitted = threading.Event()
         self._is_withdrawn = False
         self.stats = CallStats()
         self._ready = threading.Event()
@@ -67,16 +71,33 @@ class Caller:
 
     @property
     def limit(self) -> int:
-        """Return how many calls may be in flight now."""
-        return max(1, int(self._limit))
+        """Return how many calls may be in flight now: 0 while other workers have all slots."""
+        return min(self._slots, max(1, int(self._limit)))
+
+    @property
+    def open(self) -> int:
+        """Return how many calls are with the provider or wait for a slot."""
+        return self._open
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    def set_slots(self, slots: int) -> int:
+        """Set how many calls this worker may have in flight, and return how many there are: those above it end by
+        themselves."""
+        return asyncio.run_coroutine_threadsafe(self._set_slots(slots), self._loop).result()
 
     def submit(self, request: ChatRequest, *, key: str = "", not_before: float = 0.0) -> "Future[Completion]":
         """Submit a call; `not_before` (time.time()) is when the provider's limits allow it."""
-        return asyncio.run_coroutine_threadsafe(self._call(request, key, not_before), self._loop)
+        future = asyncio.run_coroutine_threadsafe(self._call(request, key, not_before), self._loop)
+        self.submitted.set()
+        return future
 
     def withdraw(self) -> None:
         """Make no call that is not in flight yet."""
         self._is_withdrawn = True
+        asyncio.run_coroutine_threadsafe(self._wake(), self._loop)
 
     def _run(self) -> None:
         try:
@@ -97,7 +118,25 @@ class Caller:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
 
+    async def _set_slots(self, slots: int) -> int:
+        if slots != self._slots:
+            self._slots = slots
+            await self._wake()
+        return self._in_flight
+
+    async def _wake(self) -> None:
+        """Let the calls that wait look again."""
+        async with self._changed:
+            self._changed.notify_all()
+
     async def _call(self, request: ChatRequest, key: str, not_before: float) -> Completion:
+        self._open += 1
+        try:
+            return await self._call_until_answered(request, key, not_before)
+        finally:
+            self._open -= 1
+
+    async def _call_until_answered(self, request: ChatRequest, key: str, not_before: float) -> Completion:
         tries = 0
         while True:
             await self._start_call(not_before)
@@ -121,7 +160,7 @@ class Caller:
         while (wait := max(not_before, self.stats.blocked_until) - time.time()) > 0 and not self._is_withdrawn:
             await asyncio.sleep(min(wait, LOOK_SECONDS))
         async with self._changed:
-            await self._changed.wait_for(lambda: self._in_flight < self.limit)
+            await self._changed.wait_for(lambda: self._is_withdrawn or self._in_flight < self.limit)
             if self._is_withdrawn:
                 raise CallWithdrawn
             self._in_flight += 1

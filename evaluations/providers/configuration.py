@@ -30,6 +30,8 @@ MAX_NAME_LENGTH = 60
 MAX_KEY_LENGTH = 2_000
 MAX_MODELS = 2_000
 MAX_CONCURRENCY = 256
+# A server of one's own bears few calls at once, until it says how many.
+PRIVATE_CONCURRENCY = 2
 MAX_TIMEOUT_SECONDS = 600
 TEST_TOKENS = 16
 # Settings of a provider that may be changed; the key is apart, because it is never shown.
@@ -92,6 +94,8 @@ def create(
         capabilities=[Capability.CHAT, Capability.JSON_SCHEMA],
     )
     _apply_settings(provider, {"base_url": base_url, **changes})
+    if "max_concurrency" not in changes and not is_simulation and destinations().is_private(provider.base_url):
+        provider.max_concurrency = PRIVATE_CONCURRENCY
     _set_key(provider, key)
     try:
         with transaction.atomic():
@@ -225,7 +229,7 @@ def check_connection(provider: Provider, model: str = "") -> Provider:
         # What the provider lists is known also where the model did not answer.
         if attempt.models is not None:
             _save_models(provider, attempt.models)
-        passed, outcome = attempt.passed, attempt.summary
+        passed, outcome = attempt.passed, f"{attempt.summary}{_save_slots(provider, attempt.slots)}"
     except CallError as error:
         outcome = f"{error.detail} ({error.code})"
     except Problem as problem:
@@ -237,9 +241,10 @@ def check_connection(provider: Provider, model: str = "") -> Provider:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What asking a provider brought; `models` is None where it lists none."""
+    """What asking a provider brought; `models` is None where it lists none, `slots` where it does not say."""
 
     models: list[dict[str, Any]] | None
+    slots: int | None
     passed: bool
     summary: str
 
@@ -259,17 +264,18 @@ async def _try_calls(provider: Provider, model: str) -> _Attempt:
             # Servers that only chat answer 404 to GET /models.
             if error.code != "call.unknown_model" or not model:
                 raise
+        slots = await chat.slots() if destinations().is_private(provider.base_url) else None
         if not model:
-            return _Attempt(listed, passed=True, summary=summary)
+            return _Attempt(listed, slots, passed=True, summary=summary)
         try:
             answer = await _say_hello(chat, model)
         except CallError as error:
-            return _Attempt(listed, passed=False, summary=f"{summary} {model}: {error.detail} ({error.code})")
+            return _Attempt(listed, slots, passed=False, summary=f"{summary} {model}: {error.detail} ({error.code})")
     spoken = f"{model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}."
     if answer.model and not is_same_model(model, answer.model):
         # Some servers answer to any name.
         spoken += f" The server says that it was {answer.model[:100]}: is {model} a model that it has?"
-    return _Attempt(listed, passed=True, summary=f"{summary} {spoken}")
+    return _Attempt(listed, slots, passed=True, summary=f"{summary} {spoken}")
 
 
 async def _say_hello(chat: ChatClient, model: str) -> Completion:
@@ -282,6 +288,20 @@ async def _say_hello(chat: ChatClient, model: str) -> Completion:
             if number == len(limits) or error.code != "call.refused" or "max" not in error.detail:
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _save_slots(provider: Provider, slots: int | None) -> str:
+    """Take over how many calls a server takes at a time, unless somebody has set another number; return a sentence."""
+    if slots is None:
+        return ""
+    slots = min(slots, MAX_CONCURRENCY)
+    if provider.max_concurrency == PRIVATE_CONCURRENCY:
+        provider.max_concurrency = slots
+        provider.save(update_fields=["max_concurrency"])
+    are = "call" if slots == 1 else "calls"
+    if provider.max_concurrency > slots:
+        return f" It takes {slots} {are} at a time, and {provider.max_concurrency} are set here: the others will wait."
+    return f" It takes {slots} {are} at a time."
 
 
 def is_same_model(requested: str, answered: str) -> bool:

@@ -42,6 +42,11 @@ class Destinations:
         host = host.lower()
         return host in self._private or f"{host}:{port}" in self._private
 
+    def is_private(self, url: str) -> bool:
+        """Return whether an allowed address is one of the private ones."""
+        parts = urlsplit(url)
+        return self.allows_private(parts.hostname or "", parts.port or {"http": 80}.get(parts.scheme, 443))
+
     def _refusal(self, url: str) -> str:
         if len(url) > MAX_URL_LENGTH or not url.isprintable() or " " in url:
             return f"An address has at most {MAX_URL_LENGTH} characters, none of them white space."

@@ -43,8 +43,13 @@ class Calls:
 
     @property
     def limit(self) -> int:
-        """Return how many calls may be in flight or queued."""
-        return 2 * self._caller.limit
+        """Return how many calls may be in flight or queued. Some wait also where other workers have all slots."""
+        return 2 * max(1, self._caller.limit)
+
+    @property
+    def waits_for_slots(self) -> bool:
+        """Return whether other workers have all of the provider's slots."""
+        return self._caller.limit == 0
 
     @property
     def is_far_ahead(self) -> bool:

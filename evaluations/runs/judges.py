@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from evaluations.models import ProviderModel, Run
 from evaluations.providers import configuration as providers
-from evaluations.providers import rate_limits
+from evaluations.providers import rate_limits, slots
 from evaluations.providers.chat import CallError, Remedy, build_request
 from evaluations.providers.concurrency import Caller
 from evaluations.providers.prices import Price
@@ -122,7 +122,7 @@ class Judges:
         with self._lock:
             if provider.pk not in self._callers:
                 reached, allowed = providers.endpoint(provider), providers.destinations()
-                caller = Caller(lambda: open_chat(reached, allowed), provider.max_concurrency)
+                caller = slots.open_caller(provider, lambda: open_chat(reached, allowed))
                 self._callers[provider.pk] = self._stack.enter_context(caller)
             return self._callers[provider.pk]
 

@@ -20,8 +20,9 @@ from django.utils import timezone
 from core.errors import Problem
 from evaluations.models import Run, RunState
 from evaluations.providers import configuration as providers
+from evaluations.providers import slots
 from evaluations.providers.chat import CallError, Completion, Remedy
-from evaluations.providers.concurrency import Caller, CallWithdrawn
+from evaluations.providers.concurrency import CallWithdrawn
 from evaluations.providers.protocols import open_chat
 from evaluations.runs import batches, judging
 from evaluations.runs.budget import Budget, BudgetDecision
@@ -130,7 +131,7 @@ class _Tick:
             return None
         provider = self._run.model.provider
         endpoint, allowed = providers.endpoint(provider), providers.destinations()
-        caller = stack.enter_context(Caller(lambda: open_chat(endpoint, allowed), provider.max_concurrency))
+        caller = stack.enter_context(slots.open_caller(provider, lambda: open_chat(endpoint, allowed)))
         return Calls(self._run, caller, self._done)
 
     def _work(self) -> None:
@@ -297,9 +298,17 @@ class _Tick:
         self._refreshed_at = now
         if self._calls is not None:
             self._calls.refresh_block()
+            if self._calls.waits_for_slots:
+                retry_database(self._run, self._note_wait)
         states = Run.objects.values_list("state", flat=True)
         if retry_database(self._run, lambda: states.get(pk=self._run.pk)) != RunState.RUNNING:
             self._stop(StopReason.RUN_ENDED)
+
+    def _note_wait(self) -> None:
+        """Say on the run what it waits for; the next saved answer removes the note."""
+        provider = self._run.model.provider
+        sentence = f"Waits: {provider.name} takes {provider.max_concurrency} calls at a time, and others have them."
+        Run.objects.filter(pk=self._run.pk, state=RunState.RUNNING).update(note=sentence)
 
     def _stop(self, reason: StopReason, error: str = "", retry_after: float = 0.0) -> None:
         """Make no more calls; those in flight still arrive. The first reason counts."""

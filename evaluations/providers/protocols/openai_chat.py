@@ -110,6 +110,18 @@ class OpenAIChat:
             if isinstance(model, dict) and model.get("id")
         ]
 
+    async def slots(self) -> int | None:
+        """Return the slots of a llama.cpp server, which tells them beside its OpenAI addresses; None for others."""
+        root = self._client.with_options(base_url=str(self._client.base_url).rstrip("/").removesuffix("/v1"))
+        try:
+            raw = await root.get("/props", cast_to=httpx2.Response)
+            slots = read_object(raw.text).get("total_slots")
+        except Exception as error:
+            if translate_error(error).remedy == Remedy.RETRY:
+                raise translate_error(error) from error
+            return None
+        return read_count(slots) or None
+
 
 def _read_models(text: str) -> Any:
     """Return the list of models: OpenAI's `data`, or the bare list that some servers answer with."""
