@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -91,8 +91,8 @@ def test_callers_take_turns_where_there_are_more_than_slots():
 
 
 @pytest.fixture
-def provider(live_stage: Stage) -> Iterator[Provider]:
-    yield make_model(live_stage).provider
+def provider(live_stage: Stage) -> Provider:
+    return make_model(live_stage).provider
 
 
 @pytest.mark.parametrize(("total", "callers"), [(1, 2), (2, 3), (4, 2)])
