@@ -40,6 +40,7 @@ declare(
         "provider.address": Kind(400, "This address may not be asked"),
         "provider.key_needed": Kind(400, "The key has to be entered again"),
         "provider.archived": Kind(409, "The provider is archived"),
+        "provider.capability": Kind(409, "The provider does not offer what this needs"),
         "model.not_found": Kind(404, "There is no such model"),
         "model.invalid_name": Kind(400, "This cannot be a model's name"),
         "model.shut_down": Kind(409, "The model was shut down"),

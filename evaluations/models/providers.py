@@ -10,10 +10,11 @@ from registry.models.prompts import PROMPT_NAME
 
 
 class Capability(models.TextChoices):
+    """What a provider can do: what needs another is refused before a call is made."""
+
     CHAT = "chat", "Chat"
     JSON_SCHEMA = "json_schema", "Answers by JSON Schema"
     TOOLS = "tools", "Tools"
-    EMBEDDINGS = "embeddings", "Embeddings"
     FINE_TUNING = "fine_tuning", "Fine-tuning"
 
 

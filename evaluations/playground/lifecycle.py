@@ -76,14 +76,14 @@ def start(actor: Actor, prompt: Prompt, settings: PlaygroundSettings) -> Playgro
     _check(settings, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    for model in settings.models:
-        providers.require_usable(model)
     if PlaygroundRun.objects.filter(project=actor.project, state__in=PLAYGROUND_OPEN).count() >= MAX_OPEN:
         raise Problem("playground_run.too_many", f"{MAX_OPEN} playground runs are open in this project; wait for one.")
     version = settings.content if isinstance(settings.content, PromptVersion) else None
     content = (
         version.content if version else versions.preview_commit(actor.project, prompt, without_aside(settings.content))
     )
+    for model in settings.models:
+        providers.require_usable(model, content)
     playground_run = PlaygroundRun.objects.create(
         project=actor.project,
         prompt=prompt,

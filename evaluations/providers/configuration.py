@@ -91,7 +91,7 @@ def create(
         base_url=base_url.rstrip("/"),
         is_simulation=is_simulation,
         created_by_name=actor.name,
-        capabilities=[Capability.CHAT, Capability.JSON_SCHEMA],
+        capabilities=[Capability.CHAT, Capability.JSON_SCHEMA, Capability.TOOLS],
     )
     _apply_settings(provider, {"base_url": base_url, **changes})
     if "max_concurrency" not in changes and not is_simulation and destinations().is_private(provider.base_url):
@@ -198,13 +198,24 @@ def price_of(model: ProviderModel, day: date | None = None) -> Price | None:
     return Price(price.input, price.cached_input, price.output) if price else None
 
 
-def require_usable(model: ProviderModel) -> None:
-    """Raise `provider.archived` or `model.shut_down` where a model cannot be called."""
+def require_usable(model: ProviderModel, content: Mapping[str, Any] | None = None) -> None:
+    """Raise `provider.archived` or `model.shut_down` where a model cannot be called, and `provider.capability` where
+    its provider cannot do what the content of a version needs."""
     if model.provider.archived_at:
         raise Problem("provider.archived", f"{model.provider.name} is archived; restore it, and enter its key again.")
     if model.shutdown_date and model.shutdown_date <= timezone.now().date():
         sentence = f"{model.name} was shut down on {model.shutdown_date}; choose another model."
         raise Problem("model.shut_down", sentence, shutdown_date=str(model.shutdown_date))
+    needed = [Capability.CHAT]
+    if content is not None and content.get("response", {}).get("format") == "json_schema":
+        needed.append(Capability.JSON_SCHEMA)
+    if content is not None and content.get("tools"):
+        needed.append(Capability.TOOLS)
+    for capability in needed:
+        if capability not in model.provider.capabilities:
+            sentence = f"{model.provider.name} does not offer what this needs: {capability.label.lower()}."
+            hint = "If it does, an admin can say so in the provider's settings."
+            raise Problem("provider.capability", f"{sentence} {hint}", capability=capability.value)
 
 
 def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:

@@ -117,7 +117,7 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
     budget = read_budget(settings.budget_usd, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    providers.require_usable(settings.model)
+    providers.require_usable(settings.model, settings.version.content)
     specs = pin_scorers(project, scoring.read_specs(settings.scorers), settings.model)
     leaked = reports.leaked_cases(settings.dataset_version) if settings.leaked == "exclude" else set()
     cases = _cases(settings)
@@ -190,7 +190,7 @@ def pin_scorers(project: Project, specs: Sequence[Spec], model: ProviderModel) -
         _require_renderable(rubric, f"{pointer}/prompt")
         judge_model = str(spec.parameters.get("model") or "") or _own_model(rubric, model)
         judging = providers.get_model(project, judge_model)
-        providers.require_usable(judging)
+        providers.require_usable(judging, rubric.content)
         parameters = {
             **spec.parameters,
             "prompt": f"{reference.name}@{rubric.content_hash}",
