@@ -175,7 +175,7 @@ class ProviderModelAdmin(ReadOnlyAdmin):
 
 @admin.register(ProviderSlots)
 class ProviderSlotsAdmin(ReadOnlyAdmin):
-    list_display = ("provider", "holder", "slots", "wanted", "since", "renewed_at")
+    list_display = ("provider", "holder", "slots", "demand", "since", "renewed_at")
     list_select_related = ("provider",)
 
 

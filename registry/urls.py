@@ -11,6 +11,10 @@ urlpatterns = [
     path("login/", account.SignIn.as_view(), name="login"),
     path("logout/", account.SignOut.as_view(), name="logout"),
     path("theme/", account.theme, name="theme"),
+    path("invitations/<int:number>/accept/", account.invitation_answer, {"answer": "accept"}, name="invitation-accept"),
+    path(
+        "invitations/<int:number>/decline/", account.invitation_answer, {"answer": "decline"}, name="invitation-decline"
+    ),
     path(f"{P}/prompts/", prompts.prompt_list, name="prompt-list"),
     path(f"{P}/new-prompt/", prompts.prompt_new, name="prompt-new"),
     path(f"{PROMPT}/", prompts.prompt_detail, name="prompt-detail"),
@@ -47,6 +51,7 @@ urlpatterns = [
     path(f"{P}/profile/", account.profile, name="profile"),
     path(f"{P}/settings/members/", settings.members, name="members"),
     path(f"{P}/settings/members/<str:username>/remove/", settings.member_remove, name="member-remove"),
+    path(f"{P}/settings/invitations/<int:number>/withdraw/", settings.invitation_withdraw, name="invitation-withdraw"),
     path(f"{P}/settings/environments/", settings.environment_list, name="environments"),
     path(f"{P}/settings/environments/<str:name>/", settings.environment_detail, name="environment"),
     path(f"{P}/settings/environments/<str:name>/move/", settings.environment_move, name="environment-move"),

@@ -18,10 +18,11 @@ from rest_framework.test import APIClient
 
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Case
+from registry.accounts import invitations
 from registry.accounts.permissions import Actor, Right
 from registry.api.base import ProjectView
 from registry.examples import example_sets
-from registry.models import APIKey
+from registry.models import APIKey, Role
 from registry.promotions import environments, workflow
 from registry.promotions.environments import Rules
 from tests.conftest import ApiFor, Stage
@@ -242,6 +243,7 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "environments/<str:environment>": canary.name,
         "promotions/<int:number>": promotion.pk,
         "members/<str:username>": "vera",
+        "invitations/<int:number>": invitations.invite(stage.ada, username="nora", role=Role.VIEWER).pk,
         "keys/<str:key_id>": key.key_id,
         "datasets/<str:name>": tickets.name,
         "imports/<int:key>": create_row(rows, "evaluations.DatasetImport").pk,

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('holder', models.UUIDField(primary_key=True, serialize=False)),
                 ('slots', models.PositiveSmallIntegerField()),
-                ('wanted', models.PositiveSmallIntegerField()),
+                ('demand', models.PositiveSmallIntegerField()),
                 ('since', models.DateTimeField()),
                 ('renewed_at', models.DateTimeField()),
                 ('provider', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='evaluations.provider')),

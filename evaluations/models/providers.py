@@ -84,7 +84,7 @@ class ProviderSlots(models.Model):
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="slots")
     slots = models.PositiveSmallIntegerField()
     # How many it could use.
-    wanted = models.PositiveSmallIntegerField()
+    demand = models.PositiveSmallIntegerField()
     # The time since which it has had slots, or has waited for some.
     since = models.DateTimeField()
     renewed_at = models.DateTimeField()

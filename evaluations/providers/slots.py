@@ -36,28 +36,28 @@ class Claim:
 
     holder: uuid.UUID
     slots: int
-    wanted: int
+    demand: int
     since: datetime
 
 
 def share(total: int, claims: Sequence[Claim], now: datetime) -> dict[uuid.UUID, int]:
     """Share `total` slots out: everybody gets as many as they want or an equal part of what is left; where there are
     more callers than slots, those go first whose turn is not over, then who has waited longest."""
-    wanting = [claim for claim in claims if claim.wanted]
+    demanding = [claim for claim in claims if claim.demand]
 
     def precedence(claim: Claim) -> tuple[int, datetime, uuid.UUID]:
         is_its_turn = claim.slots > 0 and now - claim.since < TURN
         return (0 if is_its_turn else 1 if claim.slots == 0 else 2, claim.since, claim.holder)
 
-    wanting = sorted(wanting, key=precedence)[:total]
-    shares, left = dict.fromkeys((claim.holder for claim in claims), 0), total
-    for position, claim in enumerate(sorted(wanting, key=lambda claim: claim.wanted)):
-        shares[claim.holder] = min(claim.wanted, left // (len(wanting) - position))
-        left -= shares[claim.holder]
-    return shares
+    demanding = sorted(demanding, key=precedence)[:total]
+    allotted, left = dict.fromkeys((claim.holder for claim in claims), 0), total
+    for position, claim in enumerate(sorted(demanding, key=lambda claim: claim.demand)):
+        allotted[claim.holder] = min(claim.demand, left // (len(demanding) - position))
+        left -= allotted[claim.holder]
+    return allotted
 
 
-def renew(provider: Provider, holder: uuid.UUID, *, wanted: int, shrink: Callable[[int], int]) -> int:
+def renew(provider: Provider, holder: uuid.UUID, *, demand: int, shrink: Callable[[int], int]) -> int:
     """Renew a caller's slots, and return how many it has from now on. `shrink` has the caller use no more than this,
     and returns how many of its calls are in flight then."""
     with transaction.atomic():
@@ -71,8 +71,8 @@ def renew(provider: Provider, holder: uuid.UUID, *, wanted: int, shrink: Callabl
         ProviderSlots.objects.filter(provider=provider, renewed_at__lt=now - LEASE).exclude(pk=holder).delete()
         rows = {row.holder: row for row in ProviderSlots.objects.filter(provider=provider)}
         own = rows.setdefault(holder, ProviderSlots(holder=holder, provider=provider, slots=0, since=now))
-        own.wanted = wanted
-        claims = [Claim(row.holder, row.slots, row.wanted, row.since) for row in rows.values()]
+        own.demand = demand
+        claims = [Claim(row.holder, row.slots, row.demand, row.since) for row in rows.values()]
         taken = sum(row.slots for row in rows.values() if row.holder != holder)
         slots = min(share(total, claims, now)[holder], max(0, total - taken))
         # What is in flight above the share still takes its slots: they are not free for others.
@@ -89,11 +89,11 @@ def open_caller(
     provider: Provider, open_chat: Callable[[], AbstractAsyncContextManager[Chat]], *, most: int | None = None
 ) -> Iterator[Caller]:
     """Open a caller of a provider that has its share of the slots, and `most` of them at most."""
-    wanted = min(provider.max_concurrency, most or provider.max_concurrency)
-    with Caller(open_chat, wanted) as caller:
+    demand = min(provider.max_concurrency, most or provider.max_concurrency)
+    with Caller(open_chat, demand) as caller:
         caller.set_slots(0)
         ended = Event()
-        thread = Thread(target=_renew_until, args=(provider, caller, wanted, ended), name="slots", daemon=True)
+        thread = Thread(target=_renew_until, args=(provider, caller, demand, ended), name="slots", daemon=True)
         thread.start()
         try:
             yield caller
@@ -109,11 +109,11 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
     try:
         while not ended.is_set():
             # At first nobody knows how many calls there will be.
-            wanted = most if is_first else min(most, caller.open)
+            demand = most if is_first else min(most, caller.open)
             caller.submitted.clear()
             try:
                 slots = renew(
-                    provider, holder, wanted=wanted, shrink=lambda most: caller.set_slots(min(most, caller.slots))
+                    provider, holder, demand=demand, shrink=lambda most: caller.set_slots(min(most, caller.slots))
                 )
                 expires_at, is_first = timezone.now() + LEASE, False
                 caller.set_slots(slots)

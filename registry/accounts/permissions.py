@@ -49,6 +49,8 @@ class Actor:
     rights: frozenset[Right]
     user: User | None = None
     key: APIKey | None = None
+    # Whether it is who runs the server, by a command or in the administration site.
+    is_operator: bool = False
 
     def may(self, right: Right) -> bool:
         return right in self.rights
@@ -85,12 +87,12 @@ def actor_for_key(key: APIKey) -> Actor:
 
 
 def actor_for_command_line(project: Project) -> Actor:
-    return Actor(project, "command line", COMMAND_RIGHTS)
+    return Actor(project, "command line", COMMAND_RIGHTS, is_operator=True)
 
 
 def actor_for_operator(user: User, project: Project) -> Actor:
     """Return a user's actor in the administration site: superusers administer every project there, but approve in
     none."""
     if user.is_superuser and user.is_active:
-        return Actor(project, user.username, COMMAND_RIGHTS, user=user)
+        return Actor(project, user.username, COMMAND_RIGHTS, user=user, is_operator=True)
     return actor_for_user(user, project)

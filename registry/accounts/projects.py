@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from core.errors import Problem
 from core.references import quoted
 from registry.accounts import api_keys, audit
-from registry.accounts.permissions import Actor, Right, actor_for_command_line
+from registry.accounts.permissions import Actor, Right, actor_for_command_line, actor_for_user
 from registry.models import APIKey, Environment, Membership, Project, Role, User
 from registry.models.people import PROJECT_SLUG
 
@@ -34,10 +34,13 @@ def create_project(*, slug: str, name: str) -> Project:
 
 @transaction.atomic
 def set_member(actor: Actor, *, user: User, role: Role) -> Membership:
-    """Add a member, or change a member's role."""
+    """Change a member's role. Only an operator of the server adds a member: an admin invites
+    (registry.accounts.invitations)."""
     actor.require(Right.ADMINISTER)
-    _lock(actor.project)
+    lock(actor.project)
     previous = Membership.objects.filter(project=actor.project, user=user).first()
+    if previous is None and not actor.is_operator:
+        raise unknown_member(user.username)
     if previous and previous.role == Role.ADMIN and role != Role.ADMIN:
         _keep_an_admin(actor.project, without=user)
     membership, _ = Membership.objects.update_or_create(project=actor.project, user=user, defaults={"role": role})
@@ -46,14 +49,34 @@ def set_member(actor: Actor, *, user: User, role: Role) -> Membership:
     return membership
 
 
+def get_member(project: Project, username: str) -> User:
+    """Return a project's member. Whether others have an account is not said."""
+    user = User.objects.filter(username=username, memberships__project=project).first()
+    if user is None:
+        raise unknown_member(username)
+    return user
+
+
+def unknown_member(username: str) -> Problem:
+    return Problem("member.unknown_user", f"{quoted(username)} is not a member.")
+
+
+def join(user: User, project: Project, role: Role) -> Membership:
+    """Make a user a member who has accepted that; whoever is one already stays as they are. The caller has the lock."""
+    membership, is_new = Membership.objects.get_or_create(project=project, user=user, defaults={"role": role})
+    if is_new:
+        audit.record(actor_for_user(user, project), "member.joined", user.username, after={"role": role})
+    return membership
+
+
 @transaction.atomic
 def remove_member(actor: Actor, *, user: User) -> list[APIKey]:
     """Remove a member; returns the keys that end with the membership, because this member held them."""
     actor.require(Right.ADMINISTER)
-    _lock(actor.project)
+    lock(actor.project)
     membership = Membership.objects.filter(project=actor.project, user=user).first()
     if membership is None:
-        raise Problem("member.unknown_user", f"{quoted(user.username)} is not a member.")
+        raise unknown_member(user.username)
     if membership.role == Role.ADMIN:
         _keep_an_admin(actor.project, without=user)
     ended_keys = api_keys.keys_of(actor.project, user)
@@ -65,7 +88,7 @@ def remove_member(actor: Actor, *, user: User) -> list[APIKey]:
     return ended_keys
 
 
-def _lock(project: Project) -> None:
+def lock(project: Project) -> None:
     """Lock the project: two admins who remove each other at once do it one after the other."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
 

@@ -12,9 +12,10 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from registry.accounts import api_keys, projects
-from registry.admin.base import DomainAdmin, operator_in, report_outcome
+from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, report_outcome
 from registry.models import (
     APIKey,
+    Invitation,
     Membership,
     Project,
     Role,
@@ -80,6 +81,13 @@ class MembershipAdmin(DomainAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
         projects.remove_member(operator_in(request, obj.project), user=obj.user)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("username", "project", "role", "state", "by_name", "created_at", "expires_at")
+    list_filter = ("project", "state")
+    list_select_related = ("project",)
 
 
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time

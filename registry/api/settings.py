@@ -9,14 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import Problem
-from core.references import quoted
 from infra.serializer_fields import EmptyInput
-from registry.accounts import api_keys, projects
+from registry.accounts import api_keys, invitations, projects
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.filters import AuditFilter
 from registry.api.serializers import settings as serializers
-from registry.models import APIKey, AuditEntry, Environment, Membership, Role, User
+from registry.models import APIKey, AuditEntry, Environment, Invitation, Membership, Role
 from registry.promotions import environments
 from registry.promotions.environments import Rules
 
@@ -110,25 +109,49 @@ class MemberList(ProjectListView[Membership]):
 class MemberDetail(ProjectView):
     write_right = Right.ADMINISTER
 
-    @extend_schema(operation_id="members_set", request=serializers.MemberInput, responses=serializers.MemberSerializer)
+    @extend_schema(
+        operation_id="members_set",
+        request=serializers.MemberInput,
+        responses={200: serializers.MemberSerializer, 202: serializers.InvitationSerializer},
+    )
     def put(self, request: Request, username: str) -> Response:
-        """Add a user as a member, or change a member's role."""
-        body = serializers.MemberInput.read(request)
-        membership = projects.set_member(self.actor, user=_get_user(username), role=Role(body["role"]))
+        """Change a member's role; invite whoever is no member (202), who becomes one by accepting."""
+        role = Role(serializers.MemberInput.read(request)["role"])
+        if not Membership.objects.filter(project=self.actor.project, user__username=username).exists():
+            invitation = invitations.invite(self.actor, username=username, role=role)
+            return Response(serializers.InvitationSerializer(invitation).data, status=202)
+        user = projects.get_member(self.actor.project, username)
+        membership = projects.set_member(self.actor, user=user, role=role)
         return Response(serializers.MemberSerializer(membership).data)
 
     @extend_schema(operation_id="members_remove", responses={204: None})
     def delete(self, request: Request, username: str) -> Response:
         """Remove a member."""
-        projects.remove_member(self.actor, user=_get_user(username))
+        self.actor.require(Right.ADMINISTER)
+        projects.remove_member(self.actor, user=projects.get_member(self.actor.project, username))
         return Response(status=204)
 
 
-def _get_user(username: str) -> User:
-    user = User.objects.filter(username=username).first()
-    if user is None:
-        raise Problem("member.unknown_user", f"There is no user {quoted(username)}.")
-    return user
+class InvitationList(ProjectListView[Invitation]):
+    queryset = Invitation.objects.none()
+    serializer_class = serializers.InvitationSerializer
+    ordering = ("-id",)
+    read_right = Right.ADMINISTER
+
+    @extend_schema(operation_id="invitations_list", responses=serializers.InvitationSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List the project's open invitations."""
+        return self.page(invitations.open_invitations(self.actor.project))
+
+
+class InvitationDetail(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(operation_id="invitations_withdraw", responses={204: None})
+    def delete(self, request: Request, number: int) -> Response:
+        """Withdraw an invitation."""
+        invitations.withdraw(self.actor, invitations.get_invitation(self.actor.project, number))
+        return Response(status=204)
 
 
 class KeyList(ProjectListView[APIKey]):
@@ -150,7 +173,7 @@ class KeyList(ProjectListView[APIKey]):
         """Issue a key; its token is in this answer and nowhere else."""
         body = serializers.KeyInput.read(request)
         named_owner = body.pop("owner", self.actor.user.username if self.actor.user else None)
-        owner = _get_user(named_owner) if named_owner else None
+        owner = projects.get_member(self.actor.project, named_owner) if named_owner else None
         key, token = api_keys.issue(self.actor, **body, owner=owner)
         return Response(
             {**serializers.KeySerializer(key).data, "token": token},

@@ -42,6 +42,8 @@ urlpatterns = [
     path("promotions/<int:number>/override", promotions.PromotionOverride.as_view()),
     path("members", settings.MemberList.as_view()),
     path("members/<str:username>", settings.MemberDetail.as_view()),
+    path("invitations", settings.InvitationList.as_view()),
+    path("invitations/<int:number>", settings.InvitationDetail.as_view()),
     path("keys", settings.KeyList.as_view()),
     path("keys/<str:key_id>/revoke", settings.KeyRevoke.as_view()),
     path("audit", settings.AuditList.as_view()),

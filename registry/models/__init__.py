@@ -28,6 +28,7 @@ from registry.models.governance import (
     Snapshot,
     VersionCheck,
 )
+from registry.models.invitations import Invitation, InvitationState
 from registry.models.operations import ProcessHeartbeat, ProcessKind, TaskNotice
 from registry.models.people import APIKey, Membership, Project, Role, Scope, User
 from registry.models.prompts import FetchCount, Inclusion, Prompt, PromptVersion
@@ -49,6 +50,8 @@ __all__ = [
     "ExampleVector",
     "FetchCount",
     "Inclusion",
+    "Invitation",
+    "InvitationState",
     "Membership",
     "NextRevision",
     "ProcessHeartbeat",

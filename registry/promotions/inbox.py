@@ -6,6 +6,7 @@ The queries say in SQL what `approvals.get_approval_status` says of one promotio
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from registry.accounts import invitations
 from registry.accounts.permissions import Actor, Right
 from registry.models import (
     Decision,
@@ -72,12 +73,13 @@ def uncommitted_drafts(actor: Actor) -> QuerySet[PromptDraft]:
 
 
 def count_waiting(actor: Actor) -> int:
-    """Count the promotions that wait for this user, in one query."""
+    """Count what waits for this user, in one query: promotions, and invitations into other projects."""
     if actor.user is None:
         return 0
     waiting = Q(pk__in=promotions_to_review(actor).values("pk"))
     waiting |= Q(pk__in=promotions_to_release(actor).values("pk")) | Q(pk__in=promotions_to_answer(actor).values("pk"))
-    return Promotion.objects.filter(waiting).count()
+    promotions = Promotion.objects.filter(waiting).order_by().values("pk")
+    return promotions.union(invitations.invitations_of(actor.user).order_by().values("pk"), all=True).count()
 
 
 def _rows(actor: Actor, **conditions: object) -> QuerySet[Promotion]:

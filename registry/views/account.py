@@ -1,5 +1,6 @@
 """Sign-in and sign-out, the start page, the user's own account and the colours of the pages."""
 
+from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UsernameField
@@ -10,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from core.errors import Problem
-from registry.accounts import users
+from registry.accounts import invitations, users
 from registry.accounts.permissions import Actor
 from registry.api.authentication import SESSION_PROJECT
 from registry.models import Membership
@@ -41,9 +42,27 @@ def home(request: HttpRequest) -> HttpResponse:
     memberships = Membership.objects.filter(user=signed_in(request)).select_related("project").order_by("project__slug")
     slugs = [membership.project.slug for membership in memberships]
     if not slugs:
-        return render(request, "registry/no_project.html")
+        return render(
+            request, "registry/no_project.html", {"invitations": invitations.invitations_of(signed_in(request))}
+        )
     last = request.session.get(SESSION_PROJECT)
     return redirect("registry:prompt-list", project=last if last in slugs else slugs[0])
+
+
+@require_POST
+@login_required
+def invitation_answer(request: HttpRequest, number: int, answer: str) -> HttpResponse:
+    """Accept or decline an invitation."""
+    try:
+        if answer == "accept":
+            membership = invitations.accept(signed_in(request), number)
+            messages.success(request, f"You are {membership.role} in {membership.project.name} now")
+            return redirect("registry:prompt-list", project=membership.project.slug)
+        declined = invitations.decline(signed_in(request), number)
+        messages.success(request, f"Invitation to {declined.project.name} declined")
+    except Problem as problem:
+        messages.error(request, problem.detail)
+    return redirect("registry:home")
 
 
 @require_POST

@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from core.content import empty_content
 from core.errors import Problem
 from core.references import Number, Reference, parse_selector
+from registry.accounts import invitations
 from registry.accounts.permissions import Actor, Right
 from registry.content import diff_view
 from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, Prompt, PromptVersion, Release
@@ -23,6 +24,7 @@ from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_po
 def inbox_page(request: HttpRequest, actor: Actor) -> HttpResponse:
     context = {
         "section": "inbox",
+        "invitations": invitations.invitations_of(signed_in(request)),
         "to_review": inbox.promotions_to_review(actor)[:PAGE_SIZE],
         "to_release": inbox.promotions_to_release(actor)[:PAGE_SIZE],
         "to_answer": inbox.promotions_to_answer(actor)[:PAGE_SIZE],

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 
 from core.errors import Fault, Problem
 from core.references import quoted
-from registry.accounts import api_keys, projects
+from registry.accounts import api_keys, invitations, projects
 from registry.accounts.permissions import Actor, Right
 from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope, User
 from registry.promotions import environments
@@ -38,27 +38,39 @@ KEY_FORM = "key_form"
 # --- Members --------------------------------------------------------------------------------------------------------
 @in_project
 def members(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """List members and invitations; a form invites, another one changes a member's role."""
     values = {"username": request.POST.get("username", "").strip(), "role": request.POST.get("role", Role.EDITOR)}
     context: dict[str, Any] = {"section": "settings", "tab": "members", "values": values, "roles": Role.choices}
     status = 200
     if request.method == "POST":
         try:
-            projects.set_member(actor, user=_person(actor, values["username"]), role=_role(values["role"]))
+            sentence = _set_role(request, actor, **values)
         except Problem as problem:
             context["errors"] = errors_of(problem, {"member.unknown_user": "username", "member.last_admin": "role"})
             status = problem.kind.status
         else:
-            return done(request, f"{values['username']} is {values['role']} now", page_url("registry:members", actor))
+            return done(request, sentence, page_url("registry:members", actor))
+    if actor.may(Right.ADMINISTER):
+        context["invitations"] = invitations.open_invitations(actor.project)
     rows = Membership.objects.filter(project=actor.project).select_related("user").order_by("user__username")
     return page(request, actor, "registry/settings/members.html", {**context, "rows": rows}, status=status)
 
 
-def _person(actor: Actor, username: str) -> User:
+def _set_role(request: HttpRequest, actor: Actor, *, username: str, role: str) -> str:
+    """Invite, or change a member's role; return the sentence for the next page."""
     actor.require(Right.ADMINISTER)
-    user = User.objects.filter(username=username).first()
-    if user is None:
-        raise Problem("member.unknown_user", f"There is no user named {quoted(username)}.")
-    return user
+    if request.POST.get("do") == "change":
+        projects.set_member(actor, user=projects.get_member(actor.project, username), role=_role(role))
+        return f"{username} is {role} now"
+    invitations.invite(actor, username=username, role=_role(role))
+    return f"{username} is invited as {role}, and becomes a member by accepting"
+
+
+@in_project
+@only_post
+def invitation_withdraw(request: HttpRequest, actor: Actor, number: int) -> HttpResponse:
+    withdrawn = invitations.withdraw(actor, invitations.get_invitation(actor.project, number))
+    return done(request, f"Invitation of {withdrawn.username} withdrawn", page_url("registry:members", actor))
 
 
 def _role(text: str) -> Role:
@@ -71,7 +83,8 @@ def _role(text: str) -> Role:
 @only_post
 def member_remove(request: HttpRequest, actor: Actor, username: str) -> HttpResponse:
     try:
-        ended_keys = projects.remove_member(actor, user=_person(actor, username))
+        actor.require(Right.ADMINISTER)
+        ended_keys = projects.remove_member(actor, user=projects.get_member(actor.project, username))
     except Problem as problem:
         return refused(request, problem, page_url("registry:members", actor))
     sentence = f"{username} removed from the project"

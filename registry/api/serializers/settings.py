@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from infra.serializer_fields import Input, ObjectField, Text
-from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope
+from registry.models import APIKey, AuditEntry, Environment, Invitation, Membership, Role, Scope
 
 
 class EnvironmentSerializer(serializers.ModelSerializer[Environment]):
@@ -43,6 +43,14 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
     class Meta:
         model = Membership
         fields = ["username", "name", "role", "created_at"]
+
+
+class InvitationSerializer(serializers.ModelSerializer[Invitation]):
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = Invitation
+        fields = ["id", "username", "role", "state", "by", "created_at", "expires_at"]
 
 
 class MemberInput(Input):

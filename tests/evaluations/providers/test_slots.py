@@ -70,14 +70,14 @@ def claims(draw: st.DrawFn) -> list[slots.Claim]:
 def test_shares_are_fair_and_never_more_than_there_are(total: int, claims: list[slots.Claim]):
     shares = slots.share(total, claims, NOW)
 
-    assert sum(shares.values()) == min(total, sum(claim.wanted for claim in claims))
+    assert sum(shares.values()) == min(total, sum(claim.demand for claim in claims))
     for claim in claims:
-        assert shares[claim.holder] <= claim.wanted
+        assert shares[claim.holder] <= claim.demand
     served = [claim for claim in claims if shares[claim.holder]]
-    assert len(served) == min(total, sum(claim.wanted > 0 for claim in claims))
+    assert len(served) == min(total, sum(claim.demand > 0 for claim in claims))
     # Whoever has fewer than somebody else by more than one has all that they want.
     most = max(shares.values())
-    assert all(shares[claim.holder] >= most - 1 or shares[claim.holder] == claim.wanted for claim in served)
+    assert all(shares[claim.holder] >= most - 1 or shares[claim.holder] == claim.demand for claim in served)
 
 
 def test_callers_take_turns_where_there_are_more_than_slots():
@@ -143,24 +143,24 @@ def test_the_slots_of_a_worker_that_died_are_free_after_its_lease(provider: Prov
     Provider.objects.filter(pk=provider.pk).update(max_concurrency=3)
     provider.refresh_from_db()
     now = timezone.now()
-    row = ProviderSlots(holder=uuid.uuid4(), provider=provider, slots=2, wanted=3, since=now, renewed_at=now)
+    row = ProviderSlots(holder=uuid.uuid4(), provider=provider, slots=2, demand=3, since=now, renewed_at=now)
     row.save()
     own = uuid.uuid4()
 
-    assert slots.renew(provider, own, wanted=3, shrink=lambda most: most) == 1
+    assert slots.renew(provider, own, demand=3, shrink=lambda most: most) == 1
     ProviderSlots.objects.filter(pk=row.pk).update(renewed_at=now - slots.LEASE * 2)
-    assert slots.renew(provider, own, wanted=3, shrink=lambda most: most) == 3
+    assert slots.renew(provider, own, demand=3, shrink=lambda most: most) == 3
 
 
 def test_what_is_in_flight_above_a_share_is_not_free_for_others(provider: Provider):
     Provider.objects.filter(pk=provider.pk).update(max_concurrency=4)
     provider.refresh_from_db()
     first, second = uuid.uuid4(), uuid.uuid4()
-    assert slots.renew(provider, first, wanted=4, shrink=lambda most: 0) == 4
-    assert slots.renew(provider, second, wanted=4, shrink=lambda most: 0) == 0
+    assert slots.renew(provider, first, demand=4, shrink=lambda most: 0) == 4
+    assert slots.renew(provider, second, demand=4, shrink=lambda most: 0) == 0
 
-    assert slots.renew(provider, first, wanted=4, shrink=lambda most: 3) == 2
-    assert slots.renew(provider, second, wanted=4, shrink=lambda most: 0) == 1
+    assert slots.renew(provider, first, demand=4, shrink=lambda most: 3) == 2
+    assert slots.renew(provider, second, demand=4, shrink=lambda most: 0) == 1
 
 
 class Llama(Handler):

@@ -8,9 +8,9 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from registry.accounts import projects
+from registry.accounts import invitations, projects
 from registry.accounts.permissions import Actor, actor_for_command_line
-from registry.models import Promotion, PromptVersion, Role
+from registry.models import Invitation, Promotion, PromptVersion, Role
 from registry.promotions import workflow
 from registry.promotions.environments import Rules, change_rules
 from registry.prompts import versions
@@ -34,6 +34,7 @@ class Scene:
     approved: Promotion
     ready: Promotion
     blocked: Promotion
+    invitation: Invitation
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def scene(stage: Stage) -> Scene:
         approved=approve(stage, third, "production"),
         ready=workflow.request(stage.ralf, prompt, second, stage.environment("staging")),
         blocked=approve(stage, fourth, "development"),
+        invitation=invitations.invite(stage.ada, username="nora", role=Role.VIEWER),
     )
 
 
@@ -119,6 +121,12 @@ TABLE: dict[str, tuple[Call, set[str]]] = {
         ADMINISTER,
     ),
     "set a member": (lambda client, _: client.put("/api/v1/members/vera", {"role": "editor"}), ADMINISTER),
+    "invite": (lambda client, _: client.put("/api/v1/members/nils", {"role": "editor"}), ADMINISTER),
+    "list invitations": (get("invitations"), ADMINISTER),
+    "withdraw an invitation": (
+        lambda client, scene: client.delete(f"/api/v1/invitations/{scene.invitation.pk}"),
+        ADMINISTER,
+    ),
     "remove a member": (lambda client, _: client.delete("/api/v1/members/vera"), ADMINISTER),
     "list keys": (get("keys"), ADMINISTER),
     "issue a key": (post("keys", name="ci", scopes=["read"]), ADMINISTER),
@@ -151,7 +159,7 @@ def test_who_may(what: str, scene: Scene, otis: Actor, api_for: ApiFor):
             assert (status, code) == (401, "auth.required"), who
         elif who == "outsider":
             # Lists and new things are the outsider's own project's; whatever is named is not there.
-            assert status in {200, 201, 404}, (who, status, code)
+            assert status in {200, 201, 202, 404}, (who, status, code)
         else:
             assert (status, code) in {(403, "access.denied"), (403, "promotion.machine_approval")}, (who, status, code)
 
@@ -172,7 +180,7 @@ def test_an_outsider_is_told_404_for_everything_that_is_named(scene: Scene, otis
     own = {
         *("list promotions", "list environments", "read an environment", "list members", "read the audit trail"),
         *("create a prompt", "create an environment", "change rules", "list keys", "issue a key", "set a member"),
-        "remove a member",
+        *("remove a member", "invite", "list invitations"),
     }
     client = api_for(otis)
 

@@ -185,12 +185,12 @@ LISTS = {
     "/p/paper/prompts/?folder=folder&environment=staging&author=edith&order=care": FRAME + 9,
     # 7. count; 8. promotions; 9. environments
     "/p/paper/promotions/": FRAME + 3,
-    # 7. to review; 8. to answer; 9. to release; 10. drafts; 11. elsewhere
-    "/p/paper/inbox/": FRAME + 5,
+    # 7. to review; 8. to answer; 9. to release; 10. drafts; 11. elsewhere; 12. invitations
+    "/p/paper/inbox/": FRAME + 6,
     # 7. names; 8. descriptions and tags; 9. texts
     "/p/paper/search/?q=text": FRAME + 3,
-    # 7. members
-    "/p/paper/settings/members/": FRAME + 1,
+    # 7. invitations; 8. members
+    "/p/paper/settings/members/": FRAME + 2,
     # 7. environments
     "/p/paper/settings/environments/": FRAME + 1,
     # 7. keys; 8. who may hold one; 9. to 11. the session that remembers which form may make a key

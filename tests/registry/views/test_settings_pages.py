@@ -8,25 +8,46 @@ from django.test import Client
 
 from registry.accounts import audit
 from registry.accounts.permissions import Actor
+from registry.models import Invitation, Membership
 from registry.prompts import versions
-from tests.conftest import Stage, chat
+from tests.conftest import Stage, chat, make_user
 from tests.registry.views.pages import signed_in, text
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------
-def test_members_are_added_changed_and_removed(stage: Stage, otis: Actor):
-    ada = signed_in(stage.ada)
+def test_members_are_invited_changed_and_removed(stage: Stage, otis: Actor):
+    ada, invited = signed_in(stage.ada), signed_in(otis)
     page = "/p/paper/settings/members/"
 
     ada.post(page, {"username": "otis", "role": "viewer"})
-    assert signed_in(otis).get("/p/paper/prompts/").status_code == 200
+    assert invited.get("/p/paper/prompts/").status_code == 404
+    assert "ada invites you as" in " ".join(text(invited.get("/p/elsewhere/inbox/")).split())
+    assert "otis" in text(ada.get(page))
+    invited.post(f"/invitations/{Invitation.objects.get().pk}/accept/")
+    assert invited.get("/p/paper/prompts/").status_code == 200
+    ada.post(page, {"do": "change", "username": "otis", "role": "editor"})
+    assert Membership.objects.get(user=otis.user, project=stage.project).role == "editor"
     ada.post(f"{page}otis/remove/")
-    assert signed_in(otis).get("/p/paper/prompts/").status_code == 404
+    assert invited.get("/p/paper/prompts/").status_code == 404
 
-    response = ada.post(page, {"username": "nobody", "role": "viewer"})
-    assert response.status_code == 404
-    assert "There is no user named “nobody”." in text(response)
-    assert 'value="nobody"' in text(response)
+    response = ada.post(page, {"username": "no such name", "role": "viewer"})
+    assert response.status_code == 400
+    assert "Cannot be a user name." in text(response)
+    assert 'value="no such name"' in text(response)
+
+
+def test_somebody_without_a_project_finds_their_invitations(stage: Stage):
+    nora = make_user("nora")
+    client = Client()
+    client.force_login(nora)
+    signed_in(stage.ada).post("/p/paper/settings/members/", {"username": "nora", "role": "editor"})
+    number = Invitation.objects.get().pk
+
+    assert "Accept" in text(client.get("/"))
+    client.post(f"/invitations/{number}/decline/")
+    assert "Accept" not in text(client.get("/"))
+    client.post(f"/invitations/{number}/accept/")
+    assert client.get("/p/paper/prompts/").status_code == 404
 
 
 def test_the_last_admin_stays(stage: Stage):
