@@ -13,9 +13,10 @@ from typing import Any
 import hypothesis
 import pytest
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 from rest_framework.test import APIClient
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from registry.accounts import api_keys, permissions, projects
 from registry.accounts.permissions import Actor
@@ -63,6 +64,23 @@ def _flush_insert_only_tables() -> Iterator[None]:
 
     patch = pytest.MonkeyPatch()
     patch.setattr(DatabaseOperations, "execute_sql_flush", flush)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _find_static_files_once() -> Iterator[None]:
+    """Each test client has a chain of middleware of its own, and WhiteNoise would look at every static file again."""
+    plain, found_files = WhiteNoiseMiddleware.add_files_from_finders, dict[str, Any]()
+
+    def add_files(self: WhiteNoiseMiddleware) -> None:
+        if not found_files:
+            plain(self)
+            found_files.update(self.files)
+        self.files.update(found_files)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_files)
     yield
     patch.undo()
 
@@ -134,6 +152,20 @@ def one_connection() -> Iterator[None]:
 
 @pytest.fixture
 def stage(db: None) -> Stage:
+    return make_stage()
+
+
+@pytest.fixture(scope="module")
+def module_transaction(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A transaction round those of a module's tests: what its fixtures insert is there for each, as it was."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def shared_stage(module_transaction: None) -> Stage:
+    """One stage for all tests of a module that asks for it, which then has no other; the tests ask for `db` as well."""
     return make_stage()
 
 

@@ -49,6 +49,7 @@ from registry.models import (
     ExamplePlace,
     ExampleSetVersion,
     Inclusion,
+    Invitation,
     PromotionContributor,
     PromptVersion,
     Release,
@@ -92,6 +93,7 @@ FROZEN = [
     FineTune,
     Guide,
     InferenceConfig,
+    Invitation,
     Comparison,
     Run,
     Synthesis,
@@ -104,9 +106,10 @@ FROZEN = [
 FROZEN_WHILE_KEPT = [Monitor, Call]
 
 
-@pytest.fixture
-def history(stage: Stage) -> None:
+@pytest.fixture(scope="module")
+def history(shared_stage: Stage) -> None:
     """One row of each kind."""
+    stage = shared_stage
     stage.commit(stage.prompt("shared.tone"), "Be kind")
     version = stage.commit(stage.prompt(), "{% include 'shared.tone' %}")
     stage.release(version)
@@ -179,7 +182,7 @@ def history(stage: Stage) -> None:
 
 @pytest.mark.parametrize("model", INSERT_ONLY)
 @pytest.mark.parametrize("act", ["update", "delete", "truncate"])
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("history", "db")
 def test_postgresql_refuses_to_change_history(model: Any, act: str):
     table = connection.ops.quote_name(model._meta.db_table)
     assert model.objects.exists()

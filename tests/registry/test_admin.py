@@ -20,10 +20,11 @@ from tests.conftest import Stage, make_user
 from tests.infra.test_triggers import INSERT_ONLY
 
 MODELS = list(apps.get_app_config("registry").get_models())
+pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def root(stage: Stage) -> Client:
+@pytest.fixture(scope="module")
+def root(shared_stage: Stage) -> Client:
     user = make_user("root")
     user.is_staff = user.is_superuser = True
     user.save()
@@ -37,8 +38,9 @@ def address(model: type, page: str = "changelist", *args: int) -> str:
     return f"/admin/{model._meta.label_lower.replace('.', '/')}/{tail}"
 
 
-@pytest.fixture
-def history(stage: Stage) -> Stage:
+@pytest.fixture(scope="module")
+def history(shared_stage: Stage) -> Stage:
+    stage = shared_stage
     prompt = stage.prompt()
     for text in ("one", "two"):
         stage.release(stage.commit(prompt, text))

@@ -37,8 +37,9 @@ class Scene:
     invitation: Invitation
 
 
-@pytest.fixture
-def scene(stage: Stage) -> Scene:
+@pytest.fixture(scope="module")
+def scene(shared_stage: Stage) -> Scene:
+    stage = shared_stage
     prompt = stage.prompt()
     # Ralf writes and asks, so that no one in the table is held up by four eyes.
     zero, first, second, third, fourth = (
@@ -203,7 +204,8 @@ def test_lists_of_an_outsider_have_nothing_of_this_project(scene: Scene, otis: A
     }
 
 
-def test_a_person_in_two_projects_names_one(stage: Stage, otis: Actor, api_for: ApiFor):
+def test_a_person_in_two_projects_names_one(scene: Scene, otis: Actor, api_for: ApiFor):
+    stage = scene.stage
     assert stage.edith.user
     projects.set_member(actor_for_command_line(otis.project), user=stage.edith.user, role=Role.VIEWER)
     client = api_for(stage.edith)
@@ -215,7 +217,8 @@ def test_a_person_in_two_projects_names_one(stage: Stage, otis: Actor, api_for: 
     assert client.get("/api/v1/me?project=unknown").status_code == 404
 
 
-def test_a_session_without_csrf_token_changes_nothing(stage: Stage):
+def test_a_session_without_csrf_token_changes_nothing(scene: Scene, db: None):
+    stage = scene.stage
     assert stage.edith.user
     client = APIClient(enforce_csrf_checks=True)
     client.force_login(stage.edith.user)

@@ -1,12 +1,10 @@
 """Whatever the OpenAPI document allows, and much that it does not, is answered as the document says: never a 500."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
 from django.core.wsgi import get_wsgi_application
-from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -17,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from registry.accounts import api_keys, permissions
-from tests.conftest import make_stage
+from tests.conftest import Stage
 
 # Without the answers that are ready in front of it: a test's transaction tells nobody what has changed in it.
 application = get_wsgi_application()
@@ -28,18 +26,15 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 @pytest.fixture(scope="module")
-def token(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """A key for a project with something in it, so that some guesses are right. It is made once, in a transaction
-    around those of the tests."""
-    with django_db_blocker.unblock(), transaction.atomic():
-        stage = make_stage()
-        tone = stage.commit(stage.prompt("shared.tone"), "Be kind")
-        stage.release(tone)
-        for name in ("0", "a"):
-            stage.release(stage.commit(stage.prompt(name), "{% include 'shared.tone' %} {{ x }}"), "staging")
-        root = permissions.actor_for_command_line(stage.project)
-        yield api_keys.issue(root, name="fuzz", scopes=["read", "write", "observe"])[1]
-        transaction.set_rollback(True)
+def token(shared_stage: Stage) -> str:
+    """A key for a project with something in it, so that some guesses are right."""
+    stage = shared_stage
+    tone = stage.commit(stage.prompt("shared.tone"), "Be kind")
+    stage.release(tone)
+    for name in ("0", "a"):
+        stage.release(stage.commit(stage.prompt(name), "{% include 'shared.tone' %} {{ x }}"), "staging")
+    root = permissions.actor_for_command_line(stage.project)
+    return api_keys.issue(root, name="fuzz", scopes=["read", "write", "observe"])[1]
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
