@@ -181,7 +181,7 @@ class ProviderSlotsAdmin(ReadOnlyAdmin):
 
 @admin.register(ModelPrice)
 class ModelPriceAdmin(ReadOnlyAdmin):
-    list_display = ("model", "valid_from", "input", "cached_input", "output", "source", "by_name")
+    list_display = ("model", "valid_from", "input", "cached_input", "cache_write", "output", "source", "by_name")
     list_select_related = ("model__provider",)
 
 

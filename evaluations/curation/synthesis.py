@@ -185,7 +185,7 @@ def _propose(actor: Actor, lease: Lease[Synthesis], answer: Completion, count: i
     documents = synthesis_prompt.read_cases(answer.text, count)
     cases = [document for document in documents if _is_case(document, synthesis.variables)]
     price = providers.price_of(synthesis.model)
-    cost = price.of(answer.tokens_in, answer.tokens_cached, answer.tokens_out) if price else None
+    cost = price.of(answer.usage) if price else None
     lease.save(
         calls=synthesis.calls + 1,
         proposed=synthesis.proposed + len(cases),

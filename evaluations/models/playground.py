@@ -87,8 +87,12 @@ class PlaygroundAnswer(models.Model):
     error_detail = models.CharField(max_length=1_000, blank=True)
     time_to_first_token_ms = models.FloatField(null=True)
     latency_ms = models.FloatField(null=True)
+    # As in evaluations.providers.prices.TokenUsage.
     tokens_in = models.PositiveIntegerField(default=0)
+    tokens_cached = models.PositiveIntegerField(default=0)
+    tokens_cache_write = models.PositiveIntegerField(default=0)
     tokens_out = models.PositiveIntegerField(default=0)
+    tokens_reasoning = models.PositiveIntegerField(default=0)
     # US dollars; None where the price is unknown.
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
     # Where a user saved it: "a case of support.tickets@4".

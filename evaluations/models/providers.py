@@ -124,6 +124,8 @@ class ModelPrice(models.Model):
     input = models.DecimalField(max_digits=12, decimal_places=6)
     cached_input = models.DecimalField(max_digits=12, decimal_places=6)
     output = models.DecimalField(max_digits=12, decimal_places=6)
+    # Input that is written to a cache; None where that costs as any input does.
+    cache_write = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     source = models.CharField(max_length=100)
     by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
@@ -133,7 +135,10 @@ class ModelPrice(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(input__gte=0, cached_input__gte=0, output__gte=0), name="price_is_not_negative"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(cache_write=None) | Q(cache_write__gte=0), name="price_of_cache_write_is_not_negative"
+            ),
         ]
         triggers = insert_only()
 

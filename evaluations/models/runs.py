@@ -174,7 +174,10 @@ class Result(models.Model):
     error_detail = models.CharField(max_length=1_000, blank=True)
     latency_ms = models.FloatField(null=True)
     tokens_in = models.PositiveIntegerField(default=0)
+    # Of tokens_in: read from a cache, written to one. Of tokens_out: reasoning.
     tokens_cached = models.PositiveIntegerField(default=0)
+    tokens_cache_write = models.PositiveIntegerField(default=0)
+    tokens_reasoning = models.PositiveIntegerField(default=0)
     # The provider told no tokens: these are our own count.
     is_usage_estimated = models.BooleanField(default=False)
     tokens_out = models.PositiveIntegerField(default=0)

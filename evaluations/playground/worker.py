@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -25,6 +25,7 @@ from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
 from evaluations.providers.concurrency import Caller
 from evaluations.providers.openai_client import garbled_error
+from evaluations.providers.prices import TokenUsage
 from evaluations.providers.protocols import open_chat
 from evaluations.providers.retries import MAX_RETRY_AFTER_SECONDS
 from evaluations.runs.planning import DEFAULT_ANSWER_TOKENS
@@ -214,10 +215,9 @@ class _PlaygroundWorker:
         answer.state, answer.output, answer.refusal = PlaygroundState.DONE, completion.text, completion.refusal
         answer.tool_calls = [dict(call) for call in completion.tool_calls or ()] or None
         answer.finish_reason, answer.latency_ms = completion.finish_reason, completion.latency_ms
-        answer.tokens_in, answer.tokens_out = completion.tokens_in, completion.tokens_out
-        answer.cost_usd = (
-            price.of(completion.tokens_in, completion.tokens_cached, completion.tokens_out) if price else None
-        )
+        for name, count in asdict(completion.usage).items():
+            setattr(answer, name, count)
+        answer.cost_usd = price.of(completion.usage) if price else None
         pool, project = versions.renderer_pool(), self.playground_run.project_id
         violations = partial(pool.violations, limit=adherence.MAX_FAULTS, owner=project)
         answer.faults = adherence.find_faults(self.playground_run.content, completion, violations)
@@ -259,7 +259,8 @@ def _save_answer(answer: PlaygroundAnswer) -> None:
     names = (
         *("state", "output", "tool_calls", "refusal", "finish_reason", "faults", "is_expected"),
         *("error", "error_detail"),
-        *("time_to_first_token_ms", "latency_ms", "tokens_in", "tokens_out", "cost_usd"),
+        *("time_to_first_token_ms", "latency_ms", "cost_usd"),
+        *(member.name for member in fields(TokenUsage)),
     )
     changed: dict[str, Any] = {name: getattr(answer, name) for name in names}
     mine = PlaygroundAnswer.objects.filter(pk=answer.pk, state__in=PLAYGROUND_OPEN)

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from evaluations.providers.prices import TokenUsage
 from registry.content.content_hash import canonical_bytes
 
 # Members of a version's model settings that are not parameters: the model's name is sent separately.
@@ -56,7 +57,7 @@ def build_request(rendered: Mapping[str, Any], model: str, parameters: Mapping[s
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer. Tokens are the provider's count; `tokens_in` includes those that it had cached."""
+    """An answer. Tokens are the provider's count, as in TokenUsage."""
 
     text: str
     refusal: str = ""
@@ -64,7 +65,9 @@ class Completion:
     tool_calls: Sequence[Mapping[str, Any]] | None = None
     tokens_in: int = 0
     tokens_cached: int = 0
+    tokens_cache_write: int = 0
     tokens_out: int = 0
+    tokens_reasoning: int = 0
     latency_ms: float = 0.0
     request_id: str = ""
     # The model that answered, by the provider: a dated name, where the request has an alias.
@@ -73,6 +76,10 @@ class Completion:
     thinking: str = ""
     # The provider told no tokens: these are our own count, so that budgets hold.
     is_usage_estimated: bool = False
+
+    @property
+    def usage(self) -> TokenUsage:
+        return TokenUsage(**{member.name: getattr(self, member.name) for member in fields(TokenUsage)})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -171,22 +171,26 @@ def set_price(
     *,
     valid_from: date | None = None,
 ) -> ModelPrice:
-    """Set a model's price from a day on (today), in US dollars for a million tokens: `input`, `output` and, where it
-    differs, `cached_input`. Older prices stay."""
+    """Set a model's price from a day on (today), in US dollars for a million tokens: `input`, `output` and, where they
+    differ, `cached_input` and `cache_write`. Older prices stay."""
     actor.require(Right.ADMINISTER)
     fresh, out = read_dollars(prices.get("input"), "/input"), read_dollars(prices.get("output"), "/output")
     cached = prices.get("cached_input")
     cached = fresh if cached in (None, "") else read_dollars(cached, "/cached_input")
+    written = prices.get("cache_write")
+    cache_write = None if written in (None, "") else read_dollars(written, "/cache_write")
     price = ModelPrice.objects.create(
         model=model,
         valid_from=valid_from or timezone.now().date(),
         input=fresh,
         cached_input=cached,
         output=out,
+        cache_write=cache_write,
         source="entered",
         by_name=actor.name,
     )
     after = {"input": str(fresh), "cached_input": str(cached), "output": str(out), "from": str(price.valid_from)}
+    after |= {} if cache_write is None else {"cache_write": str(cache_write)}
     audit.record(actor, "price.set", model, after=after)
     return price
 
@@ -195,7 +199,7 @@ def price_of(model: ProviderModel, day: date | None = None) -> Price | None:
     """Return a model's price on a day; None where it is unknown."""
     rows = ModelPrice.objects.filter(model=model, valid_from__lte=day or timezone.now().date())
     price = rows.order_by("-valid_from", "-id").first()
-    return Price(price.input, price.cached_input, price.output) if price else None
+    return Price(price.input, price.cached_input, price.output, price.cache_write) if price else None
 
 
 def require_usable(model: ProviderModel, content: Mapping[str, Any] | None = None) -> None:
@@ -350,6 +354,7 @@ def _add_list_prices(models: Sequence[ProviderModel], by: str) -> None:
                     input=price.input,
                     cached_input=price.cached_input,
                     output=price.output,
+                    cache_write=price.cache_write,
                     source=SOURCE,
                     by_name=by,
                 )

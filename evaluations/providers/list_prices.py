@@ -33,8 +33,17 @@ def list_price(base_url: str, model: str) -> Price | None:
     try:
         fresh = calc_price(Usage(input_tokens=MILLION, output_tokens=MILLION), model_ref=model, provider_id=maker)
         cached = calc_price(Usage(input_tokens=MILLION, cache_read_tokens=MILLION), model_ref=model, provider_id=maker)
+        written = calc_price(
+            Usage(input_tokens=MILLION, cache_write_tokens=MILLION), model_ref=model, provider_id=maker
+        )
     except LookupError:
         return None
     if not fresh.input_price and not fresh.output_price:
         return None
-    return Price(Decimal(fresh.input_price), Decimal(cached.input_price), Decimal(fresh.output_price))
+    fresh_price, cache_write = Decimal(fresh.input_price), Decimal(written.input_price)
+    return Price(
+        fresh_price,
+        Decimal(cached.input_price),
+        Decimal(fresh.output_price),
+        cache_write if cache_write != fresh_price else None,
+    )

@@ -21,8 +21,8 @@ CACHE_DURATION = timedelta(days=90)
 KEYS = ("run_id", "case_id")
 PLAIN_COLUMNS = (
     *("run_id", "case_id", "repeat", "output", "refusal", "finish_reason", "error", "error_detail", "latency_ms"),
-    *("tokens_in", "tokens_cached", "tokens_out", "cost_usd", "is_from_cache", "is_leaked", "request_id", "quality"),
-    *("passed", "is_usage_estimated"),
+    *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
+    *("is_from_cache", "is_leaked", "request_id", "quality", "passed", "is_usage_estimated"),
 )
 COLUMNS = (*(name.removesuffix("_id") if name in KEYS else name for name in PLAIN_COLUMNS), "tool_calls", "scores")
 

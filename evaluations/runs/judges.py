@@ -108,7 +108,7 @@ class Judges:
         with self._lock:
             self._has_answered = True
             if judge.price:
-                self._spent += judge.price.of(answer.tokens_in, answer.tokens_cached, answer.tokens_out)
+                self._spent += judge.price.of(answer.usage)
         return answer.text
 
     def _judge(self, spec: Spec) -> _Judge:

@@ -15,7 +15,7 @@ from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Case, DatasetVersion, ProviderModel, Result, Split
 from evaluations.providers import configuration as providers
-from evaluations.providers.prices import Price
+from evaluations.providers.prices import Price, TokenUsage
 from evaluations.scorers import judge
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample
@@ -145,7 +145,7 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
         price=price,
         tokens_in=tokens_in * count,
         tokens_out=tokens_out * count,
-        cost_usd=price.of(tokens_in * count, 0, tokens_out * count) if price else None,
+        cost_usd=price.of(TokenUsage(tokens_in * count, tokens_out=tokens_out * count)) if price else None,
         budget_usd=budget,
     )
 

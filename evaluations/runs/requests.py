@@ -128,8 +128,10 @@ def completion_of_result(row: Result) -> Completion:
         tool_calls=row.tool_calls,
         tokens_in=row.tokens_in,
         tokens_cached=row.tokens_cached,
-        is_usage_estimated=row.is_usage_estimated,
+        tokens_cache_write=row.tokens_cache_write,
         tokens_out=row.tokens_out,
+        tokens_reasoning=row.tokens_reasoning,
+        is_usage_estimated=row.is_usage_estimated,
         latency_ms=row.latency_ms or 0.0,
         request_id=row.request_id,
     )

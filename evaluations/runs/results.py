@@ -1,6 +1,7 @@
 """Results built from answers, or from failed calls."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import Decimal
 
 from evaluations.data_quality import reports
@@ -51,10 +52,10 @@ class ResultBuilder:
         result = self._result(call, scores)
         result.output, result.refusal, result.finish_reason = answer.text, answer.refusal, answer.finish_reason
         result.tool_calls, result.latency_ms = answer.tool_calls, answer.latency_ms
-        result.tokens_in, result.tokens_out = answer.tokens_in, answer.tokens_out
-        result.tokens_cached, result.request_id = answer.tokens_cached, answer.request_id
+        for name, count in asdict(answer.usage).items():
+            setattr(result, name, count)
         result.cost_usd, result.is_from_cache = cost, is_known
-        result.is_usage_estimated = answer.is_usage_estimated
+        result.is_usage_estimated, result.request_id = answer.is_usage_estimated, answer.request_id
         cached = self.cache_entry(call, answer) if call.key and not is_known else None
         return NewResult(call.batch_lease, result, NO_COST if is_known or cost is None else cost, cached)
 
@@ -72,8 +73,7 @@ class ResultBuilder:
 
     def cost(self, answer: Completion) -> Decimal | None:
         """Compute the cost in US dollars; None where the price is unknown."""
-        tokens = (answer.tokens_in, answer.tokens_cached, answer.tokens_out)
-        return self._price.of(*tokens) if self._price else None
+        return self._price.of(answer.usage) if self._price else None
 
     def _result(self, call: PendingCall, scores: AnswerScores) -> Result:
         return Result(

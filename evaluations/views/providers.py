@@ -125,7 +125,7 @@ def model_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 @in_project
 @only_post
 def model_price(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    typed = {field: request.POST.get(field, "").strip() for field in ("input", "cached_input", "output")}
+    typed = {field: request.POST.get(field, "").strip() for field in ("input", "cached_input", "cache_write", "output")}
     try:
         model = providers.get_model(actor.project, f"{name}/{request.POST.get('model', '')}")
         providers.set_price(actor, model, typed, valid_from=parse_date(request.POST.get("valid_from", "")))

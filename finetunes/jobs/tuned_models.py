@@ -109,6 +109,7 @@ def _set_price(model: ProviderModel, tuned_model: TunedModel) -> None:
         input=input_price,
         cached_input=cached_input,
         output=output_price,
+        cache_write=base.cache_write if base and own["tuned_input"] is None else None,
         source=PRICE_SOURCE,
         by_name=f"fine-tune {tuned_model.job_id}",
     )

@@ -95,6 +95,26 @@ def total_cost(approach: str, evidence: Evidence, policy: Policy) -> Quantity:
     raise ValueError(approach)
 
 
+def costs_per_1000_calls(evidence: Evidence, policy: Policy) -> dict[str, float] | None:
+    """Return US dollars for a thousand calls by approach, without work and upkeep; None where the length of a question
+    is not known. A price for a million *input* tokens makes short questions look dear: an answer costs the same for
+    fewer of them."""
+    tokens = quantity_of(evidence, "tokens_per_call")
+    if tokens is None:
+        return None
+    prompt, tuned, retrieval = (
+        price_per_mtoken(evidence, policy, name) for name in ("prompt_price", "tuned_price", "retrieval_price")
+    )
+    prices = {
+        "prompt": prompt,
+        "trim": prompt * remaining_token_ratio(evidence, policy),
+        "retrieval": retrieval,
+        "fine-tune": tuned,
+        "hybrid": tuned + (prompt - tuned) * (1 - policy.hybrid_share),
+    }
+    return {approach: price.value * tokens.value / 1_000 for approach, price in prices.items()}
+
+
 def remaining_token_ratio(evidence: Evidence, policy: Policy) -> float:
     """Return the part of a question's tokens that remains when the prompt is shortened until it is not bloated."""
     own, whole = quantity_of(evidence, "prompt_tokens"), quantity_of(evidence, "tokens_per_call")

@@ -1,13 +1,14 @@
 """Recommendation of prompt, trimming, retrieval, fine-tune or hybrid, from evidence and costs. Pure.
 
 finetunes.strategy.published_decision is the published function to the letter. `recommend` follows its text: tuning
-where latency or format is out of bounds or the volume is high, and where it pays back in time; a hybrid where it is
-needed and does not pay, or pays and something must stay in the prompt; retrieval for facts that change; first of all a
-shorter prompt, where it is bloated. Each answer comes with its confidence and its sensitivity.
+where latency, format or quality is out of bounds or the volume is high, and where it pays back in time; a hybrid where
+it is needed and does not pay, or pays and something must stay in the prompt; retrieval for facts that change; first of
+all a shorter prompt, where it is bloated. What never pays back comes after cheaper remedies, unless it was measured to
+help. Each answer comes with its confidence and its sensitivity.
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -32,12 +33,15 @@ TITLES: Mapping[str, str] = {
 # How much tuning each answer has in it. More volume never lowers it.
 TUNING = {UNKNOWN: 0, PROMPT: 0, TRIM: 0, RETRIEVAL: 0, HYBRID: 1, TUNE: 2}
 DRAWS = 300
+MAX_CONFIDENCE = 0.99
+# Ours: what is paid back later than this is never paid back: base models live about three years.
+NEVER_MONTHS = 36
 RNG_SEED = 20270106
 # Another answer is searched for between these factors of an input's present value.
 MIN_FACTOR, MAX_FACTOR, FACTOR_STEPS, BISECTIONS = 0.01, 100.0, 24, 18
 SENSITIVITY_INPUTS = (
     *("monthly_tokens", "latency_ms", "format_error_rate", "dev_cost_hours", "prompt_price", "tuned_price"),
-    *("prompt_tokens", "examples", "clean_examples", "base_months_left"),
+    *("quality", "prompt_tokens", "examples", "clean_examples", "base_months_left"),
 )
 
 
@@ -84,7 +88,16 @@ class Recommendation:
             "confidence": round(self.confidence, 3),
             "reasons": self.reasons,
             "signals": [signal.as_dict() for signal in self.signals],
-            "conflicts": conflicts(self.signals),
+            "conflicts": [
+                *(
+                    self.evidence[name].conflict
+                    for name in INPUTS
+                    if name in self.evidence
+                    if self.evidence[name].conflict
+                ),
+                *conflicts(self.signals),
+            ],
+            "cost_per_1000_calls_usd": costs.costs_per_1000_calls(self.evidence, self.policy),
             "flips": [change.as_dict() for change in self.sensitivity],
             "needs": self.needs,
             "payback_months": payback if has_volume and isfinite(payback) else None,
@@ -98,12 +111,13 @@ class Recommendation:
 def recommend(evidence: Evidence, policy: Policy) -> Recommendation:
     """Return the answer for an evidence, with its reasons, confidence and sensitivity."""
     answer, reasons = decide(evidence, policy)
+    every_signal = signals.all_signals(evidence, policy)
     needs = missing_titles(evidence, ("monthly_tokens", "latency_ms", "format_error_rate")) if answer == UNKNOWN else []
     return Recommendation(
         strategy=answer,
         confidence=0.0 if answer == UNKNOWN else confidence(evidence, policy, answer),
         reasons=reasons,
-        signals=signals.all_signals(evidence, policy),
+        signals=every_signal,
         sensitivity=[] if answer == UNKNOWN else list(sensitivity(evidence, policy, answer)),
         needs=needs,
         evidence=evidence,
@@ -118,12 +132,17 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[str, list[str]]:
         return UNKNOWN, ["Not enough is known: the volume, and the latency or the format errors, have to be measured."]
     breaches = [*(["latency"] if _is_over(latency, policy.latency_sla_ms) else [])]
     breaches += ["format errors"] if _is_over(errors, policy.format_error_rate) else []
+    quality = _value(evidence, "quality")
+    breaches += ["quality"] if quality is not None and quality < policy.min_quality else []
     pays = costs.tuning_costs(evidence, policy).payback.value <= policy.payback_months
     as_hybrid = costs.tuning_costs(evidence, policy, policy.hybrid_share).payback.value
     hybrid_pays = as_hybrid <= policy.payback_months
     blocked = _tuning_obstacle(evidence, policy)
     is_wanted = bool(breaches) or is_flag_set(evidence, "consistent_style") or volume >= policy.token_cutoff
-    reasons = [f"Out of bounds: {' and '.join(breaches)}."] if breaches else ["Latency and format are within bounds."]
+    within = (
+        "Latency and format are within bounds." if quality is None else "Latency, format and quality are within bounds."
+    )
+    reasons = [f"Out of bounds: {' and '.join(breaches)}."] if breaches else [within]
     reasons.append(signals.payback_sentence(evidence, policy))
     if blocked and is_wanted:
         reasons.append(blocked)
@@ -139,13 +158,15 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[str, list[str]]:
     if breaches and can_tune:
         if pays:
             return TUNE, [*reasons, "It pays back in time."]
+        never_pays = as_hybrid > NEVER_MONTHS
+        if never_pays and not _is_proven(evidence, policy, breaches):
+            reasons.append("No tuned model has been measured to stay within bounds, so these come first:")
+            reasons += remedies(evidence, breaches)
+            return _prompt_or_trim(evidence, policy, reasons), reasons
         reasons.append("It does not pay back in time: tune for the form, keep the prompt.")
-        if as_hybrid > policy.horizon_months:
+        if never_pays:
             cost = costs.dev_cost(evidence, policy).value
-            sentence = f"So the ${cost:,.0f} are the price of staying within bounds, and save nothing."
-            reasons.append(
-                f"{sentence} See first whether a stricter format or a clearer prompt stays within them for less."
-            )
+            reasons.append(f"So the ${cost:,.0f} are the price of staying within bounds, and save nothing.")
         return HYBRID, reasons
     if can_tune and pays and is_wanted and volume >= policy.high_volume:
         return TUNE, [*reasons, f"{volume:,.0f} tokens a month are a high volume."]
@@ -155,6 +176,32 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[str, list[str]]:
         )
         return HYBRID, [*reasons, sentence]
     return _prompt_or_trim(evidence, policy, reasons), reasons
+
+
+def _is_proven(evidence: Evidence, policy: Policy, breaches: Sequence[str]) -> bool:
+    """Return whether a tuned model was measured to be within bounds wherever the prompt is not."""
+    latency, errors = (_value(evidence, name) for name in ("tuned_latency_ms", "tuned_format_error_rate"))
+    change = evidence.get("quality_change")
+    proven = {
+        "latency": latency is not None and latency <= policy.latency_sla_ms,
+        "format errors": errors is not None and errors <= policy.format_error_rate,
+        "quality": change is not None and change.low > 0,
+    }
+    return all(proven[breach] for breach in breaches)
+
+
+def remedies(evidence: Evidence, breaches: Sequence[str]) -> list[str]:
+    """Return what is cheaper than tuning and has not been tried, for each thing that is out of bounds."""
+    sentences = []
+    if "format errors" in breaches and not is_flag_set(evidence, "schema_enforced"):
+        sentences.append("Have the provider hold answers to a JSON Schema (the response format, strict).")
+    if "latency" in breaches:
+        sentences.append("Measure a faster model, or a shorter prompt.")
+    if {"format errors", "quality"} & set(breaches):
+        if not is_flag_set(evidence, "examples_picked"):
+            sentences.append("Pick the examples that are nearest to each question.")
+        sentences.append("Compare clearer wordings and larger models in a sweep.")
+    return sentences
 
 
 def _prompt_or_trim(evidence: Evidence, policy: Policy, reasons: list[str]) -> str:
@@ -185,19 +232,21 @@ def _is_over(value: float | None, limit: float) -> bool:
 
 def confidence(evidence: Evidence, policy: Policy, answer: str) -> float:
     """Return the share of draws from the inputs' intervals that have the same answer. Measured inputs are drawn from a
-    normal distribution round their value (an interval is two standard errors either way), others uniformly."""
+    normal distribution round their value (an interval is two standard errors either way), others uniformly. It never is
+    1: by the rule of succession (Laplace) even draws that all agree leave some doubt, and what no interval covers
+    leaves more."""
     rng = random.Random(RNG_SEED)  # noqa: S311  # Drawn the same each time, so that the same evidence is as sure.
     # For the tuned model's quality the interval itself counts: a drawn point would claim what has not been shown.
     excluded = {name for name, kind in INPUTS.items() if kind.is_flag} | SIGNED
     uncertain = {name: figure for name, figure in evidence.items() if figure.high > figure.low and name not in excluded}
     if not uncertain:
-        return 1.0
+        return MAX_CONFIDENCE
     same_count = 0
     for _ in range(DRAWS):
         # In a fixed order, so that the same evidence gives the same draws.
         drawn = {name: _drawn(uncertain[name], rng) for name in sorted(uncertain)}
         same_count += decide({**evidence, **drawn}, policy)[0] == answer
-    return same_count / DRAWS
+    return min(MAX_CONFIDENCE, (same_count + 1) / (DRAWS + 2))
 
 
 def _drawn(figure: Figure, rng: random.Random) -> Figure:
@@ -274,7 +323,7 @@ def unit_title(name: str) -> str:
     titles = {
         "": "a share from 0 to 1",
         "ms": "ms",
-        "token/month": "tokens a month",
+        "token/month": "input tokens a month",
         "USD": "US dollars",
         "USD/Mtoken": "US dollars for 1M tokens",
     }

@@ -1,7 +1,7 @@
 """Evidence of a recommendation: each input with its interval and where it comes from. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,7 @@ INPUTS: Mapping[str, InputKind] = {
     "monthly_tokens": InputKind("Volume", "token/month"),
     "latency_ms": InputKind("Mean latency", "ms"),
     "format_error_rate": InputKind("Format errors", "", 1),
+    "quality": InputKind("Quality of the prompt", "", 1),
     "dev_cost_hours": InputKind("Work to tune a model", "hour"),
     "tuning_cost_usd": InputKind("Tuning at the provider", "USD"),
     "prompt_price": InputKind("Prompting", "USD/Mtoken"),
@@ -53,6 +54,8 @@ INPUTS: Mapping[str, InputKind] = {
     "complex_reasoning": InputKind("Needs reasoning in steps", "", 1, is_flag=True),
     "consistent_style": InputKind("Needs one style or tone", "", 1, is_flag=True),
     "strict_format": InputKind("Answers are parsed", "", 1, is_flag=True),
+    "schema_enforced": InputKind("The provider holds answers to a JSON Schema", "", 1, is_flag=True),
+    "examples_picked": InputKind("Examples are picked for each question", "", 1, is_flag=True),
 }
 SIGNED = frozenset({"quality_change"})
 
@@ -68,11 +71,14 @@ class Figure:
     origin: Origin
     source: str = ""
     link: Link | str = ""
+    # A sentence where another measurement of the same says otherwise; the interval covers both then.
+    conflict: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         members = {"value": self.value, "low": self.low, "high": self.high, "origin": str(self.origin)}
         link = self.link.as_dict() if isinstance(self.link, Link) else self.link
-        return {**members, "source": self.source, "link": link}
+        conflict = {"conflict": self.conflict} if self.conflict else {}
+        return {**members, "source": self.source, "link": link, **conflict}
 
 
 Evidence = Mapping[str, Figure]
@@ -83,6 +89,18 @@ def measured_figure(
 ) -> Figure:
     """Make a figure from our own runs or live calls, with its interval where there is one."""
     return Figure(value, value if low is None else low, value if high is None else high, Origin.MEASURED, source, link)
+
+
+def reconcile(figure: Figure, other: Figure, name: str) -> Figure:
+    """Return a figure that another measurement of the same may contradict: where their intervals do not meet, its own
+    covers both, and it says so."""
+    if other.low <= figure.high and figure.low <= other.high:
+        return figure
+    sentence = (
+        f"{INPUTS[name].title}: {other.source} and {figure.source} measured different things. Find out why first."
+    )
+    low, high = min(figure.low, other.low), max(figure.high, other.high)
+    return replace(figure, low=low, high=high, conflict=sentence)
 
 
 def assumed_figure(value: float, source: str = "entered") -> Figure:

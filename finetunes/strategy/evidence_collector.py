@@ -1,7 +1,7 @@
 """Collector of a prompt's evidence from its live calls, runs, tuned models and data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import Avg, Count, StdDev
@@ -11,14 +11,18 @@ from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.data_quality import reports
 from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
+from evaluations.providers import configuration as providers
+from evaluations.providers.configuration import is_same_model
+from evaluations.providers.prices import TokenUsage
 from evaluations.statistics.slas import format_adherence
 from finetunes.jobs import tuned_models
-from finetunes.models import TunedEvaluation
-from finetunes.strategy.evidence import Figure, Origin, default_figure, measured_figure
+from finetunes.models import TunedEvaluation, TunedModel
+from finetunes.strategy.evidence import Figure, Origin, default_figure, measured_figure, reconcile
 from finetunes.strategy.links import Link
 from finetunes.strategy.monthly_volume import MonthlyVolume, monthly_volume_of
 from finetunes.strategy.policy import Policy
 from inference.calls.usage_stats import DAYS_A_MONTH, UsageStats, Z
+from inference.models import Call
 from inference.monitoring import usage
 from inference.monitoring.usage import LiveUsage
 from registry.content import lint
@@ -26,7 +30,12 @@ from registry.models import Prompt, PromptVersion, Release
 
 # The tag by which a prompt's retrieval variant is recognised: that prompt was measured on the same cases.
 RETRIEVAL_TAG = "retrieval"
+# What runs and live calls both measure; live calls count.
+COMPARED = frozenset({"latency_ms", "format_error_rate", "prompt_price"})
+# Scorers of whether an answer is right, the strictest first; the format is an input of its own.
+QUALITY_SCORERS = ("label", "exact", "normalised", "fields", "numeric", "judge")
 MILLION = 1_000_000
+MAX_MODELS = 20
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,18 @@ def collect(
         **(_run_figures(run) if run else {}),
         **(_tuned_figures(evaluation) if evaluation else {}),
         **(_retrieval_figures(run, retrieval) if run and retrieval else {}),
-        **_call_figures(volume, run, prompt),
         **_data_figures(run),
         **_base_figures(run),
     }
+    live_figures = _call_figures(volume, run, prompt)
+    if reason := _other_model(calls, run):
+        # How many calls there are does not depend on who answers them; all else does.
+        live_figures = {name: figure for name, figure in live_figures.items() if name == "monthly_tokens"}
+        if "latency_ms" in inputs:
+            inputs["latency_ms"] = replace(inputs["latency_ms"], conflict=reason)
+    for name, figure in live_figures.items():
+        other = inputs.get(name) if name in COMPARED else None
+        inputs[name] = reconcile(figure, other, name) if other and other.origin == Origin.MEASURED else figure
     inputs = {**inputs, **_proportional_prices(inputs, policy)}
     return PromptEvidence(prompt, version, environment, calls, run, evaluation, retrieval, inputs)
 
@@ -118,6 +135,7 @@ def _newest_retrieval_run(run: Run) -> Run | None:
         state=RunState.DONE,
         summary__isnull=False,
         version__prompt__tags__contains=[RETRIEVAL_TAG],
+        model=run.model_id,
     )
     return rows.select_related("version__prompt", "model__provider").order_by("-id").first()
 
@@ -149,6 +167,7 @@ def _proportional_prices(inputs: Mapping[str, Figure], policy: Policy) -> dict[s
 def _prompt_figures(prompt: Prompt, version: PromptVersion) -> dict[str, Figure]:
     subject = lint.Subject(version.content, frozenset(), version.tokens)
     response = version.content.get("response", {}).get("format", "text")
+    is_picked = "examples" in version.content
     link = Link("registry:version-detail", (prompt.name, version.number))
     source = f"{prompt.name}@{version.number}"
     return {
@@ -157,6 +176,10 @@ def _prompt_figures(prompt: Prompt, version: PromptVersion) -> dict[str, Figure]
         "strict_format": measured_figure(
             float(response != "text"), source=f"its response format: {response}", link=link
         ),
+        "schema_enforced": measured_figure(
+            float(response == "json_schema"), source=f"its response format: {response}", link=link
+        ),
+        "examples_picked": measured_figure(float(is_picked), source=source, link=link),
     }
 
 
@@ -164,9 +187,11 @@ def _run_figures(run: Run) -> dict[str, Figure]:
     summary: Mapping[str, Any] = run.summary or {}
     about: dict[str, Any] = {"source": f"run {run.pk}", "link": Link("evaluations:run-detail", (run.pk,))}
     figures: dict[str, Figure] = {}
-    price = price_from_summary(summary)
+    price = price_of_run(run)
     if price:
         figures["prompt_price"] = measured_figure(*price, **about)
+    if right := share_right(summary):
+        figures["quality"] = measured_figure(*right, **about)
     if mean := mean_latency_of_run(run):
         figures["latency_ms"] = measured_figure(*mean, **about)
     if errors := format_error_rate(summary):
@@ -184,7 +209,7 @@ def _tuned_figures(evaluation: TunedEvaluation) -> dict[str, Figure]:
     about: dict[str, Any] = {"source": f"run {run.pk}", "link": Link("evaluations:run-detail", (run.pk,))}
     figures: dict[str, Figure] = {}
     tokens_in = (base.summary or {}).get("tokens_in")
-    if tokens_in and (price := price_from_summary(summary, tokens_in["value"])):
+    if tokens_in and (price := price_of_run(run, tokens_in["value"])):
         figures["tuned_price"] = measured_figure(*price, **about)
     if mean := mean_latency_of_run(run):
         figures["tuned_latency_ms"] = measured_figure(*mean, **about)
@@ -207,7 +232,7 @@ def _tuned_figures(evaluation: TunedEvaluation) -> dict[str, Figure]:
 
 def _retrieval_figures(run: Run, retrieval: Run) -> dict[str, Figure]:
     tokens_in = (run.summary or {}).get("tokens_in")
-    price = price_from_summary(retrieval.summary or {}, tokens_in["value"]) if tokens_in else None
+    price = price_of_run(retrieval, tokens_in["value"]) if tokens_in else None
     if price is None:
         return {}
     link = Link("evaluations:run-detail", (retrieval.pk,))
@@ -271,6 +296,46 @@ def _base_figures(run: Run | None) -> dict[str, Figure]:
     days = (model.shutdown_date - timezone.now().date()).days
     source = f"{model}, shut down on {model.shutdown_date}"
     return {"base_months_left": measured_figure(max(0.0, days / DAYS_A_MONTH), source=source)}
+
+
+def _other_model(calls: LiveUsage, run: Run | None) -> str:
+    """Say why live calls cannot be set beside a run: they are of another model, or only one of the two is simulated.
+    Empty where they can."""
+    if run is None or not calls.total.calls:
+        return ""
+    if calls.is_simulation != run.is_simulation:
+        simulated, real = ("live calls", f"run {run.pk}") if calls.is_simulation else (f"run {run.pk}", "live calls")
+        return f"The {simulated} simulate and {real} does not: of live calls only their number counts here."
+    versions = [version.pk for version, _ in calls.versions]
+    recent = Call.objects.filter(version__in=versions, environment=calls.environment).exclude(model_name="")
+    names = set(recent.order_by().values_list("model_name", flat=True).distinct()[:MAX_MODELS])
+    tuned = TunedModel.objects.filter(published__in=versions).values_list("model__name", flat=True)
+    names -= set(tuned)
+    if not names or any(is_same_model(run.model_name, name) for name in names):
+        return ""
+    listed = ", ".join(sorted(names)[:3])
+    return f"Live calls are of {listed}, run {run.pk} of {run.model_name}: of live calls only their number counts here."
+
+
+def share_right(summary: Mapping[str, Any]) -> tuple[float, float | None, float | None] | None:
+    """Return the share of answers that are right, by the strictest scorer of the run that compares them with what was
+    expected; None without one."""
+    by_scorer = {scorer["scorer"]: scorer["value"] for scorer in summary.get("scorers", ()) if scorer.get("value")}
+    right = next((by_scorer[name] for name in QUALITY_SCORERS if name in by_scorer), None)
+    return (right["value"], right["low"], right["high"]) if right else None
+
+
+def price_of_run(run: Run, tokens_in: float | None = None) -> tuple[float, float, float] | None:
+    """Return the price of a million tokens of questions by a run: as it was paid, else by the model's price of now."""
+    summary: Mapping[str, Any] = run.summary or {}
+    paid = price_from_summary(summary, tokens_in)
+    price = None if paid else providers.price_of(run.model)
+    questions, answers = summary.get("tokens_in"), summary.get("tokens_out")
+    if price is None or not questions or not answers:
+        return paid
+    usage_of_calls = TokenUsage(round(questions["value"] * MILLION), tokens_out=round(answers["value"] * MILLION))
+    value = float(price.of(usage_of_calls)) / (tokens_in or questions["value"])
+    return value, value, value
 
 
 def price_from_summary(summary: Mapping[str, Any], tokens_in: float | None = None) -> tuple[float, float, float] | None:

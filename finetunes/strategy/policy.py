@@ -42,6 +42,8 @@ class Policy:
     high_maintenance: float = 8
     # The source's 50 to 100 examples of high quality.
     enough_examples: float = 50
+    # Ours: what service levels of classifiers often ask for.
+    min_quality: float = 0.8
     # Ours: the part of tuning's savings that remains where a part of the prompt stays.
     hybrid_share: float = 0.5
 
@@ -57,6 +59,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "latency_sla_ms": ("Mean latency may be", "ms"),
     "latency_sensitive_ms": ("Latency-sensitive is below", "ms"),
     "format_error_rate": ("Format errors may be", "share"),
+    "min_quality": ("Quality has to be at least", "share"),
     "prompt_price": ("Prompting costs", "USD for 1M input tokens"),
     "tuned_price": ("A tuned model costs", "USD for 1M input tokens"),
     "retrieval_price": ("Retrieval costs", "USD for 1M input tokens"),
@@ -74,7 +77,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "enough_examples": ("Enough clean examples are", "examples"),
     "hybrid_share": ("Of tuning's savings a hybrid keeps", "share"),
 }
-RATIOS = frozenset({"format_error_rate", "hybrid_share"})
+RATIOS = frozenset({"format_error_rate", "hybrid_share", "min_quality"})
 
 
 def read_policy(document: Mapping[str, Any], base: Policy = DEFAULT_POLICY) -> Policy:

@@ -60,7 +60,10 @@ def _cost_lines(recommendation: StrategyRecommendation) -> Iterator[str]:
     yield ""
     yield f"* {_payback_text(recommendation)}"
     if result.get("break_even_tokens") is not None:
-        yield f"* Pays back in time from {result['break_even_tokens']:,.0f} tokens a month on."
+        yield f"* Pays back in time from {result['break_even_tokens']:,.0f} input tokens a month on."
+    by_call = result.get("cost_per_1000_calls_usd")
+    if by_call:
+        yield "* 1,000 calls: " + ", ".join(f"{name} ${by_call[name]:,.2f}" for name in costs.APPROACHES) + "."
     if result.get("tco_usd"):
         yield ""
         yield f"| approach | {recommendation.policy_members['horizon_months']:g} months | between |"

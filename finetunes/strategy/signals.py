@@ -58,7 +58,7 @@ def volume(evidence: Evidence, policy: Policy) -> Signal:
     tokens = _value(evidence, name)
     if tokens is None:
         return _unknown(key, title, name)
-    text = f"{tokens:,.0f} tokens a month"
+    text = f"{tokens:,.0f} input tokens a month"
     if tokens < policy.low_volume:
         return Signal(
             key, title, PROMPT, 1.0, f"{text} are few: the work of tuning outweighs what tokens cost.", (name,)
@@ -100,6 +100,22 @@ def latency(evidence: Evidence, policy: Policy) -> Signal:
         sentence = f"{text} Below {policy.latency_sensitive_ms:,.0f} ms every token that is read counts."
         return Signal(key, title, TUNE, 0.3, sentence, (name,))
     return Signal(key, title, "", 0.0, text, (name,))
+
+
+def accuracy(evidence: Evidence, policy: Policy) -> Signal:
+    key, title, name = "accuracy", "Quality against its target", "quality"
+    value = _value(evidence, name)
+    if value is None:
+        return _unknown(key, title, name)
+    text = f"{value:.0%} of answers are right, {policy.min_quality:.0%} have to be."
+    if value >= policy.min_quality:
+        return Signal(key, title, "", 0.0, text, (name,))
+    strength = min(1.0, 0.5 + (policy.min_quality - value) / max(policy.min_quality, 0.01))
+    better = evidence.get("quality_change")
+    if better and better.low > 0:
+        return Signal(key, title, TUNE, strength, f"{text} A tuned model was measured to be better.", (name,))
+    sentence = f"{text} No other approach has been measured to do better: measure one before you decide for it."
+    return Signal(key, title, PROMPT, strength, sentence, (name,))
 
 
 def _flag_signal(
@@ -221,6 +237,7 @@ def quality(evidence: Evidence, policy: Policy) -> Signal:
 SIGNALS: Mapping[str, Callable[[Evidence, Policy], Signal]] = {
     "volume": volume,
     "format": strict_format,
+    "accuracy": accuracy,
     "knowledge": knowledge,
     "latency": latency,
     "reasoning": reasoning,

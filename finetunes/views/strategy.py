@@ -127,7 +127,7 @@ def _answer_context(actor: Actor, name: str, environment: str, form: Mapping[str
         ],
         "flags": [(key, INPUTS[key], bool(form.get(f"f-{key}"))) for key in FLAGS],
         "crossing": _crossing(draft, policy),
-        "totals": _totals(draft),
+        "totals": _totals(draft.result),
         "limits": _limits(draft, policy),
         "policy": policy,
         "policy_number": draft.number,
@@ -184,8 +184,14 @@ def _figure_text(key: str, figure: Figure) -> str:
 
 
 def _limits(draft: RecommendationDraft, policy: Policy) -> list[tuple[str, str, str, str, bool | None, bool | None]]:
-    """Return the figures with a limit: title, now, tuned, limit, whether now is over it, whether tuned is."""
-    rows = []
+    """Return the figures with a limit: title, now, tuned, limit, whether now is beyond it, whether tuned is."""
+    quality = draft.inputs.get("quality")
+    rows: list[Any] = [
+        (
+            *("Quality", decision.format_amount(quality.value, "quality") if quality else "–", "–"),
+            *(f"{policy.min_quality:.1%} at least", quality.value < policy.min_quality if quality else None, None),
+        )
+    ]
     for title, key, limit in (
         ("Mean latency", "latency_ms", policy.latency_sla_ms),
         ("Format errors", "format_error_rate", policy.format_error_rate),
@@ -193,8 +199,8 @@ def _limits(draft: RecommendationDraft, policy: Policy) -> list[tuple[str, str, 
         figures = [draft.inputs.get(key), draft.inputs.get(f"tuned_{key}")]
         texts = [decision.format_amount(figure.value, key) if figure else "–" for figure in figures]
         over = [figure.value > limit if figure else None for figure in figures]
-        rows.append((title, *texts, decision.format_amount(limit, key), *over))
-    return rows  # type: ignore[return-value]
+        rows.append((title, *texts, f"{decision.format_amount(limit, key)} at most", *over))
+    return rows
 
 
 def _published_result(actor: Actor, draft: RecommendationDraft) -> Mapping[str, Any] | None:
@@ -220,9 +226,10 @@ def _crossing(draft: RecommendationDraft, policy: Policy) -> CurveChart | None:
     return curve_chart("crossing", title, series, across="million tokens a month")
 
 
-def _totals(draft: RecommendationDraft) -> list[tuple[str, Mapping[str, float]]]:
-    ranges = draft.result.get("tco_usd") or {}
-    rows = [(decision.TITLES[name], ranges[name]) for name in costs.APPROACHES if name in ranges]
+def _totals(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], float | None]]:
+    """Return the costs of each approach, the cheapest first: title, total with its range, and of 1,000 calls."""
+    ranges, by_call = result.get("tco_usd") or {}, result.get("cost_per_1000_calls_usd") or {}
+    rows = [(decision.TITLES[name], ranges[name], by_call.get(name)) for name in costs.APPROACHES if name in ranges]
     return sorted(rows, key=lambda row: row[1]["value"])
 
 
@@ -272,7 +279,7 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
     """Show a saved recommendation, to print and to audit."""
     recommendation = recommendations.get_recommendation(actor.project, key)
     again = recommendations.recompute(recommendation)
-    inputs, totals = evidence.inputs_from_dict(recommendation.inputs), recommendation.result.get("tco_usd")
+    inputs = evidence.inputs_from_dict(recommendation.inputs)
     context: dict[str, Any] = {
         "section": "strategy",
         "recommendation": recommendation,
@@ -284,7 +291,7 @@ def recommendation_detail(request: HttpRequest, actor: Actor, key: int) -> HttpR
         ],
         "is_same": again["strategy"] == recommendation.strategy
         and again["reasons"] == recommendation.result["reasons"],
-        "totals": [(decision.TITLES[name], totals[name]) for name in costs.APPROACHES if totals],
+        "totals": _totals(recommendation.result),
     }
     if recommendation.prompt_id:
         context["configs"] = configs.configs_with_related().filter(project=actor.project)

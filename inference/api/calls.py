@@ -27,7 +27,9 @@ def usage_as_dict(stats: UsageStats) -> dict[str, Any]:
     return {
         "calls": stats.calls,
         "tokens_in": stats.tokens_in,
+        "tokens_cached": stats.tokens_cached,
         "tokens_out": stats.tokens_out,
+        "tokens_reasoning": stats.tokens_reasoning,
         "cost_usd": stats.cost_usd,
         "cost_per_call_usd": stats.cost_per_call(),
         "latency_ms": {"mean": stats.mean_latency(), **quantiles},

@@ -20,8 +20,19 @@ class CallInput(Input):
     model = Text(max_length=200, required=False, default="", help_text="The model that answered.")
     failed = serializers.BooleanField(required=False, default=False)
     latency_ms = serializers.FloatField(required=False, allow_null=True)
-    tokens_in = serializers.IntegerField(required=False, allow_null=True)
-    tokens_out = serializers.IntegerField(required=False, allow_null=True)
+    tokens_in = serializers.IntegerField(
+        required=False, allow_null=True, help_text="The whole question, what was read from a cache included."
+    )
+    tokens_cached = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Of tokens_in: read from a cache."
+    )
+    tokens_cache_write = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Of tokens_in: written to a cache."
+    )
+    tokens_out = serializers.IntegerField(
+        required=False, allow_null=True, help_text="The whole answer, reasoning included."
+    )
+    tokens_reasoning = serializers.IntegerField(required=False, allow_null=True, help_text="Of tokens_out.")
     cost_usd = serializers.DecimalField(
         max_digits=14,
         decimal_places=COST_DECIMAL_PLACES,
@@ -53,15 +64,26 @@ class CallSerializer(serializers.ModelSerializer[Call]):
     class Meta:
         model = Call
         fields = [
-            *("id", "prompt", "environment", "at", "model", "failed", "latency_ms", "tokens_in", "tokens_out"),
-            *("cost_usd", "format_ok", "score", "label", "is_simulation"),
+            *("id", "prompt", "environment", "at", "model", "failed", "latency_ms", "tokens_in", "tokens_cached"),
+            *(
+                "tokens_cache_write",
+                "tokens_out",
+                "tokens_reasoning",
+                "cost_usd",
+                "format_ok",
+                "score",
+                "label",
+                "is_simulation",
+            ),
         ]
 
 
 class UsageSerializer(serializers.Serializer[Any]):
     calls = serializers.IntegerField()
     tokens_in = serializers.IntegerField()
+    tokens_cached = serializers.IntegerField(help_text="Of tokens_in: read from a cache.")
     tokens_out = serializers.IntegerField()
+    tokens_reasoning = serializers.IntegerField(help_text="Of tokens_out.")
     cost_usd = serializers.FloatField(help_text="Of the calls whose cost is known.")
     cost_per_call_usd = serializers.FloatField(allow_null=True)
     latency_ms = ObjectField(help_text="mean, p50, p90, p99; each quantile with its interval.")

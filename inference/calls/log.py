@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from core.errors import Fault, Problem
 from core.references import DEFAULT_ENVIRONMENT, parse_reference
 from evaluations.models import ProviderModel
 from evaluations.providers import configuration as providers
-from evaluations.providers.prices import Price
+from evaluations.providers.prices import Price, TokenUsage
 from inference.calls.usage_stats import BINS_PER_DOUBLING, UsageStats, sum_usage
 from inference.models import Call, CallDay
 from registry.accounts.permissions import Actor, Right
@@ -34,6 +34,9 @@ MAX_LABELS = 50
 OTHER_LABEL = "(other)"
 MAX_TOKENS, MAX_LATENCY_MS, MAX_COST_USD = 10_000_000, 86_400_000.0, Decimal(10_000)
 LN2 = 0.6931471805599453
+TOKENS = tuple(member.name for member in fields(TokenUsage))
+# Members that are parts of another.
+TOKEN_PARTS = {("tokens_cached", "tokens_cache_write"): "tokens_in", ("tokens_reasoning",): "tokens_out"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def _cost_of_call(row: Call, prices: Mapping[str, Price]) -> Decimal | None:
     price = prices.get(row.model_name)
     if row.cost_usd is not None or price is None or row.tokens_in is None:
         return row.cost_usd
-    return price.of(row.tokens_in, 0, row.tokens_out or 0)
+    return price.of(TokenUsage(**{name: getattr(row, name) or 0 for name in TOKENS}))
 
 
 def _read_call(
@@ -129,12 +132,16 @@ def _read_call(
     if not now - MAX_DELAY <= at <= now + MAX_AHEAD:
         wrong("at", "Calls are reported within 48 hours, and not before they happen.")
     for member, maximum in (
-        *(("tokens_in", MAX_TOKENS), ("tokens_out", MAX_TOKENS), ("latency_ms", MAX_LATENCY_MS)),
-        *(("cost_usd", MAX_COST_USD), ("score", 1)),
+        *((name, MAX_TOKENS) for name in TOKENS),
+        *(("latency_ms", MAX_LATENCY_MS), ("cost_usd", MAX_COST_USD), ("score", 1)),
     ):
         value = document.get(member)
         if value is not None and not 0 <= value <= maximum:
             wrong(member, f"Must be from 0 to {maximum:,}.")
+    for members, whole in TOKEN_PARTS.items():
+        parts = sum(document.get(member) or 0 for member in members)
+        if parts > max(0, document.get(whole) or 0):
+            wrong(members[0], f"{' and '.join(members)} are a part of {whole}.")
     if len(faults) > count:
         return None
     return Call(
@@ -144,7 +151,7 @@ def _read_call(
         model_name=document.get("model") or "",
         failed=bool(document.get("failed")),
         label=document.get("label") or "",
-        **{name: document.get(name) for name in ("latency_ms", "tokens_in", "tokens_out", "cost_usd")},
+        **{name: document.get(name) for name in ("latency_ms", *TOKENS, "cost_usd")},
         **{name: document.get(name) for name in ("format_ok", "score")},
     )
 
@@ -165,7 +172,9 @@ def usage_by_day(rows: QuerySet[Call]) -> dict[tuple[int, str, date, bool], Usag
         latency=Sum("latency_ms"),
         counted=Count("tokens_in"),
         read=Sum("tokens_in"),
+        cached=Sum("tokens_cached"),
         written=Sum("tokens_out", filter=Q(tokens_in__isnull=False)),
+        reasoning=Sum("tokens_reasoning"),
         priced=Count("cost_usd"),
         cost=Sum("cost_usd"),
     )
@@ -190,7 +199,9 @@ def usage_by_day(rows: QuerySet[Call]) -> dict[tuple[int, str, date, bool], Usag
             latency_sum=row["latency"] or 0.0,
             counted=row["counted"],
             tokens_in=row["read"] or 0,
+            tokens_cached=row["cached"] or 0,
             tokens_out=row["written"] or 0,
+            tokens_reasoning=row["reasoning"] or 0,
             priced=row["priced"],
             cost_usd=float(row["cost"] or 0),
             latencies=bins["latency_ms"].get(key, {}),

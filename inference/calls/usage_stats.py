@@ -53,7 +53,10 @@ class UsageStats:
     latency_sum: float = 0.0
     counted: int = 0
     tokens_in: int = 0
+    # Of tokens_in: read from a cache. Of tokens_out: reasoning.
+    tokens_cached: int = 0
     tokens_out: int = 0
+    tokens_reasoning: int = 0
     priced: int = 0
     cost_usd: float = 0.0
     latencies: Mapping[int, int] = field(default_factory=dict)

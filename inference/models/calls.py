@@ -18,8 +18,12 @@ class Call(models.Model):
     model_name = models.CharField(max_length=200, blank=True)
     failed = models.BooleanField(default=False)
     latency_ms = models.FloatField(null=True)
+    # As in evaluations.providers.prices.TokenUsage; None where the service did not tell.
     tokens_in = models.PositiveIntegerField(null=True)
+    tokens_cached = models.PositiveIntegerField(null=True)
+    tokens_cache_write = models.PositiveIntegerField(null=True)
     tokens_out = models.PositiveIntegerField(null=True)
+    tokens_reasoning = models.PositiveIntegerField(null=True)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True)
     format_ok = models.BooleanField(null=True)
     score = models.FloatField(null=True)
@@ -40,7 +44,8 @@ class Call(models.Model):
         ]
         triggers = frozen_fields_of_deletable_rows(
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
-            *("tokens_in", "tokens_out", "cost_usd", "format_ok", "score", "label", "is_simulation"),
+            *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
+            *("format_ok", "score", "label", "is_simulation"),
         )
 
     def __str__(self) -> str:

@@ -43,7 +43,15 @@ class PlaygroundAnswerSerializer(serializers.ModelSerializer[PlaygroundAnswer]):
                 "time_to_first_token_ms",
                 "latency_ms",
             ),
-            *("tokens_in", "tokens_out", "cost_usd", "saved_as"),
+            *(
+                "tokens_in",
+                "tokens_cached",
+                "tokens_cache_write",
+                "tokens_out",
+                "tokens_reasoning",
+                "cost_usd",
+                "saved_as",
+            ),
         ]
 
 

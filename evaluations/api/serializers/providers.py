@@ -50,7 +50,7 @@ class ProviderTest(Input):
 class ModelPriceSerializer(serializers.ModelSerializer[ModelPrice]):
     class Meta:
         model = ModelPrice
-        fields = ["valid_from", "input", "cached_input", "output", "source"]
+        fields = ["valid_from", "input", "cached_input", "cache_write", "output", "source"]
 
 
 class ProviderModelSerializer(serializers.ModelSerializer[ProviderModel]):
@@ -78,4 +78,7 @@ class ModelPriceInput(Input):
     input = serializers.DecimalField(max_digits=12, decimal_places=6)
     output = serializers.DecimalField(max_digits=12, decimal_places=6)
     cached_input = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+    cache_write = serializers.DecimalField(
+        max_digits=12, decimal_places=6, required=False, allow_null=True, help_text="As input where it is not given."
+    )
     valid_from = serializers.DateField(required=False, allow_null=True, help_text="Today where it is not given.")

@@ -104,6 +104,7 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
         fields = [
             *("id", "case", "repeat", "variables", "expected", "label", "tags", "output", "tool_calls", "refusal"),
             *("finish_reason", "error", "error_detail", "scores", "quality", "passed", "latency_ms", "tokens_in"),
+            *("tokens_cached", "tokens_cache_write", "tokens_reasoning"),
             *("tokens_out", "cost_usd", "from_cache", "usage_estimated", "leaked", "request_id"),
         ]
 

@@ -7,6 +7,7 @@ from evaluations.models import Capability, Provider
 from evaluations.providers import configuration as providers
 from registry.management.project_command import ProjectCommand
 
+PRICES = ("input", "cached_input", "cache_write", "output")
 NUMBERS = ("concurrency", "timeout", "requests-per-minute", "tokens-per-minute")
 SETTINGS = {
     **{"base_url": "base_url", "concurrency": "max_concurrency", "timeout": "timeout_seconds"},
@@ -36,6 +37,7 @@ class Command(ProjectCommand):
         parser.add_argument("--model", help="model, test: the model's name at the provider")
         parser.add_argument("--input", help="model: US dollars for a million input tokens")
         parser.add_argument("--cached-input", help="model: the same for cached ones; default: as --input")
+        parser.add_argument("--cache-write", help="model: the same for input that is written to a cache")
         parser.add_argument("--output", help="model: the same for output tokens")
 
     def run(self, *, action: str, name: str, project: str, **options: Any) -> None:
@@ -57,7 +59,7 @@ class Command(ProjectCommand):
         elif action == "model":
             model = providers.add_model(actor, provider, options["model"] or "")
             if options["input"] is not None or options["output"] is not None:
-                providers.set_price(actor, model, {name: options[name] for name in ("input", "cached_input", "output")})
+                providers.set_price(actor, model, {name: options[name] for name in PRICES})
             self.stdout.write(f"Added {model}.")
         elif action == "test":
             tested = providers.check_connection(provider, options["model"] or "")

@@ -236,14 +236,24 @@ def _read_tool_calls(calls: Any) -> list[dict[str, Any]] | None:
 def _read_usage(usage: Any) -> dict[str, Any]:
     """Read a server's token counts, 0 where it counted nothing."""
     usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    question, answer = (usage.get(f"{part}_tokens_details") for part in ("prompt", "completion"))
+    question, answer = (details if isinstance(details, dict) else {} for details in (question, answer))
     counts = {
         "tokens_in": usage.get("prompt_tokens"),
-        "tokens_cached": cached,
+        # DeepSeek tells the cached ones beside the others.
+        "tokens_cached": question.get("cached_tokens") or usage.get("prompt_cache_hit_tokens"),
+        # OpenRouter's name, and Anthropic's own.
+        "tokens_cache_write": question.get("cache_write_tokens") or usage.get("cache_creation_input_tokens"),
         "tokens_out": usage.get("completion_tokens"),
+        "tokens_reasoning": answer.get("reasoning_tokens"),
     }
-    return {name: read_count(value) for name, value in counts.items()}
+    counted = {name: read_count(value) for name, value in counts.items()}
+    if read_count(usage.get("total_tokens")) == sum(
+        counted[name] for name in ("tokens_in", "tokens_out", "tokens_reasoning")
+    ):
+        # xAI counts reasoning beside the completion, and bills both.
+        counted["tokens_out"] += counted["tokens_reasoning"]
+    return counted
 
 
 def _with_usage(answer: Completion, request: ChatRequest) -> Completion:

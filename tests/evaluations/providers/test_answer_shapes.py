@@ -1,6 +1,8 @@
 """Whatever shape a server is known to answer in ends as the right answer or as a named error (faults.md P)."""
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from evaluations.providers.answer_shapes import StreamedToolCalls, read_count
 from evaluations.providers.chat import CallError, Remedy
+from evaluations.providers.prices import Price, TokenUsage
 from evaluations.providers.protocols.openai_chat import _read_models, _StreamedAnswer, read_completion
 
 TEXT = {"type": "text", "text": "billing"}
@@ -108,3 +111,61 @@ def test_counts_are_whole_numbers_in_any_notation():
 
 def test_models_are_listed_with_or_without_data_around_them():
     assert _read_models('[{"id": "a"}]') == _read_models('{"data": [{"id": "a"}]}') == [{"id": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        # OpenAI: cached and reasoning are parts.
+        (
+            {
+                **{"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
+                "prompt_tokens_details": {"cached_tokens": 64},
+                "completion_tokens_details": {"reasoning_tokens": 30},
+            },
+            TokenUsage(100, 64, 0, 50, 30),
+        ),
+        # xAI: reasoning stands beside the completion.
+        (
+            {
+                **{"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 150},
+                "completion_tokens_details": {"reasoning_tokens": 30},
+            },
+            TokenUsage(100, 0, 0, 50, 30),
+        ),
+        # DeepSeek.
+        (
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 5,
+                "prompt_cache_hit_tokens": 64,
+                "prompt_cache_miss_tokens": 36,
+            },
+            TokenUsage(100, 64, 0, 5, 0),
+        ),
+        # OpenRouter.
+        (
+            {
+                **{"prompt_tokens": 100, "completion_tokens": 5},
+                "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 80},
+            },
+            TokenUsage(100, 0, 80, 5, 0),
+        ),
+        ({"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": None}, TokenUsage(100, 0, 0, 5, 0)),
+        ({"prompt_tokens": 9, "completion_tokens": 5, "completion_tokens_details": []}, TokenUsage(9, 0, 0, 5, 0)),
+    ],
+)
+def test_tokens_of_every_kind_are_read_wherever_a_server_tells_them(usage: Any, counted: TokenUsage):
+    document = {"choices": [{"finish_reason": "stop", "message": {"content": "x"}}], "usage": usage}
+
+    assert read_completion(json.dumps(document), 1.0, "").usage == counted
+
+
+def test_each_kind_of_token_has_its_price():
+    price = Price(Decimal(10), Decimal(1), Decimal(40), cache_write=Decimal(12))
+
+    assert price.of(TokenUsage(1_000, 700, 200, 100, 60)) == Decimal(1_000 + 700 + 2_400 + 4_000) / 1_000_000
+    assert replace(price, cache_write=None).of(TokenUsage(10, 0, 10)) == Decimal(100) / 1_000_000
+    assert Price.read(price.as_dict()) == price
+    # A run of before has no price of writing.
+    assert Price.read({"input": "1", "cached_input": "1", "output": "2"}) == Price(Decimal(1), Decimal(1), Decimal(2))

@@ -164,7 +164,7 @@ def test_the_same_evidence_is_the_same_answer_and_it_changes_where_the_sensitivi
     first, second = (decision.recommend(inputs, policy.DEFAULT_POLICY) for _ in range(2))
 
     assert first.as_dict() == second.as_dict()
-    assert first.confidence == 1.0
+    assert first.confidence == (0.0 if first.strategy == decision.UNKNOWN else decision.MAX_CONFIDENCE)
     assert (
         decision.recommend(evidence.inputs_from_dict(evidence.inputs_as_dict(inputs)), policy.DEFAULT_POLICY).as_dict()
         == first.as_dict()
@@ -182,7 +182,18 @@ def test_the_same_evidence_is_the_same_answer_and_it_changes_where_the_sensitivi
         ({"monthly_tokens": 5e5, "latency_ms": 100}, "prompt", "within bounds"),
         ({"monthly_tokens": 5e5, "latency_ms": 100, "prompt_tokens": 3_000}, "trim", "bloated"),
         ({"monthly_tokens": 5e8, "latency_ms": 900, "dev_cost_hours": 24}, "fine-tune", "pays back"),
-        ({"monthly_tokens": 5e6, "latency_ms": 900, "dev_cost_hours": 24}, "hybrid", "does not pay back"),
+        ({"monthly_tokens": 3e7, "latency_ms": 900, "dev_cost_hours": 24}, "hybrid", "does not pay back"),
+        ({"monthly_tokens": 5e6, "latency_ms": 900, "dev_cost_hours": 24}, "prompt", "Measure a faster model"),
+        (
+            {"monthly_tokens": 5e6, "latency_ms": 900, "dev_cost_hours": 24, "tuned_latency_ms": 300},
+            *("hybrid", "the price of staying within bounds"),
+        ),
+        ({"monthly_tokens": 5e6, "latency_ms": 9, "format_error_rate": 0.2}, "prompt", "JSON Schema"),
+        ({"monthly_tokens": 5e6, "latency_ms": 9, "quality": 0.33}, "prompt", "Pick the examples"),
+        (
+            {"monthly_tokens": 5e6, "latency_ms": 9, "quality": 0.33, "examples_picked": True},
+            *("prompt", "Compare clearer wordings"),
+        ),
         ({"monthly_tokens": 5e8, "latency_ms": 100, "dev_cost_hours": 24}, "fine-tune", "high volume"),
         ({"monthly_tokens": 6e6, "latency_ms": 100, "dev_cost_hours": 1}, "prompt", "2.7 months"),
         ({"monthly_tokens": 6e6, "latency_ms": 100, "dev_cost_hours": 0.5}, "hybrid", "keeps 50% of that"),
@@ -191,8 +202,8 @@ def test_the_same_evidence_is_the_same_answer_and_it_changes_where_the_sensitivi
         ({"monthly_tokens": 5e8, "latency_ms": 100, "complex_reasoning": True}, "prompt", "Reasoning"),
         ({"monthly_tokens": 5e8, "latency_ms": 900, "clean_examples": 12}, "prompt", "collect 38 more"),
         ({"monthly_tokens": 5e8, "latency_ms": 900, "base_months_left": 1.5}, "prompt", "1.5 months"),
-        ({"monthly_tokens": 5e8, "latency_ms": 900, "tuned_price": 20}, "hybrid", "never paid back"),
-        ({"monthly_tokens": 0, "latency_ms": 900}, "hybrid", "Nothing is saved"),
+        ({"monthly_tokens": 5e8, "latency_ms": 900, "tuned_price": 20}, "prompt", "never paid back"),
+        ({"monthly_tokens": 0, "latency_ms": 900}, "prompt", "Nothing is saved"),
         ({"monthly_tokens": 0, "latency_ms": 900, "dev_cost_hours": 0}, "fine-tune", "nothing to pay back"),
     ],
 )
@@ -238,7 +249,7 @@ def test_doubt_in_the_inputs_is_doubt_in_the_answer():
     sure = exactly(monthly_tokens=4e6, latency_ms=900, dev_cost_hours=0.1)
     near = {**sure, "latency_ms": evidence.measured_figure(605, 560, 650, source="run 1")}
 
-    assert decision.recommend(sure, policy.DEFAULT_POLICY).confidence == 1.0
+    assert decision.recommend(sure, policy.DEFAULT_POLICY).confidence == decision.MAX_CONFIDENCE
     assert 0.4 < decision.recommend(near, policy.DEFAULT_POLICY).confidence < 0.8
 
 
@@ -246,7 +257,53 @@ def test_a_tuned_model_as_good_as_the_prompt_is_no_doubt():
     sure = exactly(monthly_tokens=5e8, latency_ms=900, dev_cost_hours=24)
     same = evidence.measured_figure(0.0, -0.03, 0.03, source="comparison 1")
 
-    assert decision.recommend({**sure, "quality_change": same}, policy.DEFAULT_POLICY).confidence == 1.0
+    assert decision.recommend({**sure, "quality_change": same}, policy.DEFAULT_POLICY).confidence > 0.98
+
+
+def test_measurements_that_contradict_each_other_are_named_and_are_doubt():
+    """A run without a format error beside live calls with seven in a hundred."""
+    run = evidence.measured_figure(0.0, 0.0, 0.01, source="run 4")
+    live = evidence.measured_figure(0.07, 0.06, 0.08, source="2,000 live calls")
+    sure = exactly(monthly_tokens=5e8, latency_ms=100, dev_cost_hours=24)
+
+    reconciled = evidence.reconcile(live, run, "format_error_rate")
+    alone, contradicted = (
+        decision.recommend({**sure, "format_error_rate": figure}, policy.DEFAULT_POLICY)
+        for figure in (live, reconciled)
+    )
+
+    assert (reconciled.value, reconciled.low, reconciled.high) == (0.07, 0.0, 0.08)
+    assert "run 4 and 2,000 live calls" in contradicted.as_dict()["conflicts"][0]
+    assert alone.as_dict()["conflicts"] == []
+    assert contradicted.confidence <= alone.confidence
+    assert evidence.reconcile(live, evidence.measured_figure(0.05, 0.03, 0.07, source="run 5"), "latency_ms") == live
+    stored = evidence.inputs_from_dict(evidence.inputs_as_dict({"format_error_rate": reconciled}))
+    assert stored["format_error_rate"].conflict == reconciled.conflict
+
+
+def test_nothing_that_is_wrong_two_times_in_three_is_sure():
+    """Quality is looked at as such, and not only as a difference."""
+    wrong = {
+        **exactly(monthly_tokens=5e8, latency_ms=100, dev_cost_hours=24),
+        "quality": Figure(0.33, 0.2, 0.46, Origin.MEASURED),
+    }
+    better = evidence.measured_figure(0.33, 0.2, 0.4, source="comparison 1")
+    signal = signals.accuracy(wrong, policy.DEFAULT_POLICY)
+
+    assert (signal.pulls, signal.strength > 0.5) == ("prompt", True)
+    assert signals.accuracy({**wrong, "quality_change": better}, policy.DEFAULT_POLICY).pulls == "fine-tune"
+    assert "quality" in decision.recommend(wrong, policy.DEFAULT_POLICY).reasons[0]
+    assert decision.recommend(wrong, policy.DEFAULT_POLICY).as_dict()["conflicts"]
+
+
+def test_a_thousand_calls_cost_what_their_tokens_do():
+    inputs = exactly(monthly_tokens=1e6, tokens_per_call=400, retrieval_price=16)
+    by_call = decision.recommend(inputs, policy.DEFAULT_POLICY).as_dict()["cost_per_1000_calls_usd"]
+
+    assert by_call["prompt"] == pytest.approx(14.5 * 0.4)
+    assert by_call["fine-tune"] == pytest.approx(5.2 * 0.4)
+    assert by_call["hybrid"] == pytest.approx((14.5 + 5.2) / 2 * 0.4)
+    assert costs.costs_per_1000_calls(exactly(monthly_tokens=1e6), policy.DEFAULT_POLICY) is None
 
 
 def test_totals_have_ranges_and_cross_where_tuning_begins_to_pay():

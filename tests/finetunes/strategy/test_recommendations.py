@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from core.errors import Problem
 from evaluations.models import Dataset, ProviderModel
+from evaluations.providers import configuration as providers
 from finetunes.models import StrategyRecommendation
 from finetunes.strategy import evidence_collector, policy, recommendations, token_audit
 from inference.calls import log as call_log
@@ -49,7 +50,7 @@ def measured(
     stage.release(version)
     finish(make_run(stage, version, tickets, base, scorers=["label", "json_schema"]).pk)
     service = permissions.actor_for_command_line(stage.project)
-    call_log.record(service, calls(version))
+    call_log.record(service, calls(version), is_simulation=True)
     today = timezone.now().date()
     # The first day that has calls need not have been a whole one, and does not count for the month.
     CallDay.objects.bulk_create(
@@ -57,7 +58,7 @@ def measured(
             version=version,
             environment="production",
             day=today - timedelta(days=back),
-            is_simulation=False,
+            is_simulation=True,
             usage=some_usage(),
         )
         for back in (6, 5)
@@ -152,6 +153,50 @@ def test_from_the_evidence_of_a_prompt(stage: Stage, api: APIClient, measured: P
     published = api.post(URL, {"prompt": "support.route@production", "policy": "seed"}).json()
     assert published["result"]["metrics"]["dev_cost_hours"] == 24
     assert len(api.get(URL, {"prompt": "support.route"}).json()["results"]) == 2
+
+
+@pytest.mark.parametrize("difference", ["simulation", "model"])
+def test_live_calls_of_another_model_count_and_say_nothing_else(
+    stage: Stage, version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running, difference: str
+):
+    """Latency, format and price of one model say nothing of another, nor those of a program of a model."""
+    stage.release(version)
+    run = make_run(stage, version, tickets, base, scorers=["label"])
+    finish(run.pk)
+    service = permissions.actor_for_command_line(stage.project)
+    name = "other-9" if difference == "model" else run.model_name
+    documents = [{**document, "model": name} for document in calls(version)]
+    call_log.record(service, documents, is_simulation=difference == "model")
+
+    inputs = recommendations.draft(stage.project, prompt=version.prompt).inputs
+
+    assert inputs["latency_ms"].source == inputs["prompt_price"].source == f"run {run.pk}"
+    assert "format_error_rate" not in inputs
+    assert "only their number counts" in inputs["latency_ms"].conflict
+    assert inputs["quality"].source == f"run {run.pk}"
+    same = [{**document, "model": run.model_name, "id": f"s{document['id']}"} for document in calls(version)]
+    if difference == "model":
+        call_log.record(service, same, is_simulation=True)
+        assert "live calls" in recommendations.draft(stage.project, prompt=version.prompt).inputs["latency_ms"].source
+
+
+def test_a_price_that_was_entered_after_the_run_counts(
+    stage: Stage, version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running
+):
+    model = providers.add_model(stage.ada, base.provider, "sandbox-large")
+    run = make_run(stage, version, tickets, model, scorers=["label"])
+    finish(run.pk)
+    run.refresh_from_db()
+    assert run.summary is not None
+    assert run.summary["cost_per_call_usd"] is None
+    providers.set_price(stage.ada, model, {"input": 1, "output": 4})
+
+    prompt = prompts.get_prompt(stage.project, "support.route")
+    figure = recommendations.draft(stage.project, prompt=prompt).inputs["prompt_price"]
+
+    means = [run.summary[name]["value"] for name in ("tokens_in", "tokens_out")]
+    assert figure.origin == "measured"
+    assert figure.value == pytest.approx((means[0] + 4 * means[1]) / means[0], rel=1e-5)
 
 
 def test_a_policy_is_the_projects_and_has_versions(stage: Stage, api: APIClient, api_for: ApiFor):

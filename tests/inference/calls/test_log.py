@@ -1,6 +1,7 @@
 """Live calls as services report them: recorded once, added up by the day, monitored, and private to their project."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -90,6 +91,44 @@ def test_one_fault_refuses_the_batch_and_says_where(api: APIClient, version: Pro
     assert api.post(URL, {"observations": []}).status_code == 400
     assert api.post(URL, {"observations": [call(1)] * 1_001}).status_code == 400
     assert api.post(URL, {"observations": [call(1, speed=3)]}).status_code == 400
+
+
+def test_cached_and_reasoning_tokens_have_their_prices(stage: Stage, service: Actor, version: PromptVersion):
+    """A long prompt that is read from a cache must not look as dear as a fresh one."""
+    provider = providers.create(stage.ada, name="own", base_url="https://api.example/v1")
+    model = providers.add_model(stage.ada, provider, "small")
+    providers.set_price(stage.ada, model, {"input": "10", "cached_input": "1", "cache_write": "12", "output": "40"})
+
+    parts = {"tokens_cached": 700, "tokens_cache_write": 200, "tokens_reasoning": 50}
+    call_log.record(service, [call(1, model="small", tokens_in=1_000, tokens_out=100, **parts)])
+
+    row = Call.objects.get()
+    assert row.cost_usd == (100 * 10 + 700 * 1 + 200 * 12 + 100 * 40) / Decimal(1_000_000)
+    total = usage.usage_of_prompt(version.prompt, "production").total
+    assert (total.tokens_in, total.tokens_cached, total.tokens_out, total.tokens_reasoning) == (1_000, 700, 100, 50)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"tokens_cached": 201},
+        {"tokens_cached": 150, "tokens_cache_write": 51},
+        {"tokens_reasoning": 21},
+        {"tokens_cached": 5, "tokens_in": None},
+    ],
+)
+def test_a_part_is_not_more_than_its_whole(service: Actor, version: PromptVersion, parts: dict[str, Any]):
+    with pytest.raises(Problem, match="a part of"):
+        call_log.record(service, [call(0, **parts)])
+
+
+def test_days_from_before_have_no_cached_tokens(service: Actor, version: PromptVersion):
+    call_log.record(service, [call(1)])
+    document = asdict(next(iter(call_log.usage_by_day(Call.objects.all()).values())))
+    for name in ("tokens_cached", "tokens_reasoning"):
+        del document[name]
+
+    assert call_log.usage_from_dict(document).tokens_cached == 0
 
 
 def test_a_cost_is_computed_where_the_price_is_known(stage: Stage, service: Actor, version: PromptVersion):
