@@ -14,6 +14,7 @@ declare(
         "project.invalid_name": Kind(400, "This cannot be a project's slug"),
         "member.unknown_user": Kind(404, "There is no such person"),
         "member.exists": Kind(409, "This person is a member already"),
+        "version.not_as_seen": Kind(409, "The content is not what you saw"),
         "invitation.not_found": Kind(404, "There is no such invitation"),
         "invitation.too_many": Kind(409, "Too many invitations are open"),
         "invitation.void": Kind(409, "Nobody stands behind this invitation any more"),

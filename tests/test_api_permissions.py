@@ -333,3 +333,22 @@ def test_things_of_other_projects_are_not_found(stage: Stage, things: dict[str, 
 
 def test_every_exception_is_an_address():
     assert {*OPEN, *READING_POSTS, *OBSERVING_POSTS, *(address for _, address in (*OWN, *OTHER_CODES))} <= VIEWS.keys()
+
+
+def test_addresses_take_the_parameters_of_their_document_and_no_others(
+    stage: Stage, things: dict[str, Any], api_for: ApiFor
+):
+    """A filter with a typing error must not list everything."""
+    client = api_for(stage.ada)
+    wrong = {}
+    for address in VIEWS:
+        if not (described := operation("get", address)):
+            continue
+        documented = {parameter["name"] for parameter in described.get("parameters", ()) if parameter["in"] == "query"}
+        answer = client.get(f"/{ROOT}{filled(address, things)}?statte=done")
+        sentence = f"This address takes: {', '.join(sorted({*documented, 'project'}))}."
+        expected = [{"pointer": "?statte", "code": "unknown", "message": sentence}]
+        if (answer.status_code, answer.json().get("errors")) != (400, expected):
+            wrong[address] = answer.json()
+
+    assert wrong == {}

@@ -10,12 +10,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from celery import current_app
 from django.core.management import call_command
 from django.urls import URLPattern, URLResolver, get_resolver
 from packaging.requirements import Requirement
 from rest_framework.test import APIClient
 
+from config.celery import app as celery_app
 from core.errors import CATALOGUE
 from infra.queues import QUEUES
 
@@ -113,8 +113,8 @@ def test_every_address_refuses_a_stranger(db: None, address: str):
 
 
 def test_every_task_has_a_queue_and_limits():
-    current_app.loader.import_default_modules()
-    ours = [task for name, task in current_app.tasks.items() if name.startswith(tuple(f"{app}." for app in APPS))]
+    celery_app.loader.import_default_modules()
+    ours = [task for name, task in celery_app.tasks.items() if name.startswith(tuple(f"{app}." for app in APPS))]
 
     assert ours
     for task in ours:
@@ -122,15 +122,15 @@ def test_every_task_has_a_queue_and_limits():
         assert task.soft_time_limit, task.name
         assert task.soft_time_limit < task.time_limit, task.name
         assert task.queue_name in QUEUES, task.name
-        assert current_app.amqp.router.route({}, task.name, task_type=task)["queue"].name == task.queue_name
+        assert celery_app.amqp.router.route({}, task.name, task_type=task)["queue"].name == task.queue_name
 
 
 def test_beat_sends_tasks_that_exist():
-    current_app.loader.import_default_modules()
+    celery_app.loader.import_default_modules()
 
-    scheduled = {entry["task"] for entry in current_app.conf.beat_schedule.values()}
+    scheduled = {entry["task"] for entry in celery_app.conf.beat_schedule.values()}
     assert scheduled
-    assert scheduled <= set(current_app.tasks)
+    assert scheduled <= set(celery_app.tasks)
 
 
 def test_every_code_that_is_raised_is_in_the_catalogue_and_every_one_in_it_is_used():

@@ -171,6 +171,8 @@ class DatasetCases(ProjectListView[Case]):
 
 
 class DatasetFolds(ProjectView):
+    query_members = ("k",)
+
     @extend_schema(
         operation_id="datasets_folds",
         responses=serializers.FoldsSerializer,
@@ -187,6 +189,8 @@ class DatasetFolds(ProjectView):
 
 
 class DatasetFile(ProjectView):
+    query_members = ("as", "split")
+
     @extend_schema(
         operation_id="datasets_download",
         responses={(200, "application/jsonl"): OpenApiTypes.STR, (200, "text/csv"): OpenApiTypes.STR},

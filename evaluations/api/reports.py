@@ -68,6 +68,7 @@ class LeakageReport(ProjectView):
 
 
 class LeakageFindings(ProjectListView[Finding]):
+    query_members = ("kind",)
     queryset = Finding.objects.none()
     serializer_class = serializers.FindingSerializer
     ordering = ("id",)

@@ -35,6 +35,7 @@ class ScorerList(ProjectView):
 
 
 class RunList(ProjectListView[Run]):
+    query_members = ("prompt", "dataset", "state")
     queryset = Run.objects.none()
     serializer_class = serializers.RunSerializer
     ordering = ("-id",)
@@ -132,6 +133,7 @@ class RunRescore(ProjectView):
 
 
 class RunResults(ProjectListView[Result]):
+    query_members = ("only", "scorer", "label", "tag")
     queryset = Result.objects.none()
     serializer_class = serializers.ResultSerializer
     ordering = ("quality", "id")
@@ -154,6 +156,8 @@ class RunResults(ProjectListView[Result]):
 
 
 class RunFile(ProjectView):
+    query_members = ("as",)
+
     @extend_schema(
         operation_id="evaluations_file",
         parameters=[OpenApiParameter("as", str, enum=list(export.MEDIA_TYPES))],

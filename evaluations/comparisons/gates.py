@@ -36,7 +36,7 @@ from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.runs.planning import RunSettings
 from evaluations.scorers import specs as scoring
-from evaluations.statistics.slas import PROPORTIONS, TITLES, UNITS, SLAResult, sla_results
+from evaluations.statistics.slas import PROPORTIONS, TITLES, UNITS, SLAResult, quality_by, sla_results
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right, actor_for_command_line
 from registry.models import CheckStatus, Environment, Project, Promotion, PromptVersion
@@ -66,6 +66,7 @@ def create(
     split: str = Split.TEST,
     repetitions: int = 1,
     min_quality: float | None = None,
+    quality_scorer: str = "",
     not_worse: bool = True,
     margin: float = comparisons.DEFAULT_MARGIN,
     keeps_slas: bool = True,
@@ -98,6 +99,10 @@ def create(
     if min_quality is None and not not_worse and not keeps_slas:
         raise Problem("gate.asks_nothing", "This gate has no condition: choose at least one.")
     specs = planning.pin_scorers(actor.project, scoring.read_specs(scorers), model)
+    names = [spec.name for spec in scoring.quality_specs(specs)]
+    if quality_scorer and quality_scorer not in names:
+        sentence = f"Must be one of the gate's scorers of quality: {', '.join(names)}."
+        raise Problem("request.invalid", sentence, faults=[Fault("/quality_scorer", "choice", sentence)])
     locked = environments.lock(environment)
     try:
         with transaction.atomic():
@@ -112,6 +117,7 @@ def create(
                 scorers=[spec.as_dict() for spec in specs],
                 repetitions=repetitions,
                 min_quality=min_quality,
+                quality_scorer=quality_scorer,
                 not_worse=not_worse,
                 margin=margin,
                 keeps_slas=keeps_slas,
@@ -146,7 +152,9 @@ def use_cases(actor: Actor, gate: Gate, dataset_version: DatasetVersion) -> Gate
         raise Problem("request.invalid", sentence, faults=[Fault("/dataset", "choice", sentence)])
     remove(actor, gate)
     kept_settings = ("name", "prompts", "split", "scorers", "repetitions", "min_quality", "not_worse", "margin")
-    settings = {member: getattr(gate, member) for member in (*kept_settings, "keeps_slas", "budget_usd")}
+    settings = {
+        member: getattr(gate, member) for member in (*kept_settings, "quality_scorer", "keeps_slas", "budget_usd")
+    }
     environment = environments.get_environment(actor.project, gate.environment.name)
     return create(actor, environment, dataset_version=dataset_version, model=gate.model, **settings)
 
@@ -346,8 +354,11 @@ def _own_reasons(gate: Gate, run: Run) -> list[dict[str, Any]]:
     summary = run.summary or {}
     reasons = []
     if gate.min_quality is not None:
-        (result,) = sla_results(summary, {"quality": gate.min_quality})
-        reasons.append({"met": result.is_met, "text": f"{_describe_result(result)}."})
+        figure = quality_by(summary, gate.quality_scorer)
+        (result,) = sla_results({**summary, "quality": figure}, {"quality": gate.min_quality})
+        names = gate.quality_scorer or ", ".join(summary.get("quality_of") or ())
+        text = f"{_describe_result(result)}, by {names}." if names else f"{_describe_result(result)}."
+        reasons.append({"met": result.is_met, "text": text})
     levels = slas.slas_as_dict(slas.get_slas(gate.environment.project)) if gate.keeps_slas else {}
     for result in sla_results(summary, levels):
         whose = ", by the SLA" if result.name == "quality" else ""

@@ -53,6 +53,8 @@ class Gate(models.Model):
     repetitions = models.PositiveSmallIntegerField(default=1)
     # The minimum quality (0 to 1), and whether it may be worse than the live version by at most the margin.
     min_quality = models.FloatField(null=True)
+    # The scorer, by its name, that has to reach the minimum; empty for the mean that is the run's quality.
+    quality_scorer = models.CharField(max_length=100, blank=True)
     not_worse = models.BooleanField(default=True)
     margin = models.FloatField(default=0.02)
     keeps_slas = models.BooleanField(default=True)

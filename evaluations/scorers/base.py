@@ -110,6 +110,8 @@ class Scorer:
     # Whether it runs what a user wrote (an expression, a schema): then in a child under limits, without a context
     # (evaluations.scorers.limited).
     is_limited: bool = False
+    # Whether it judges the form and not what is said: that is a condition beside quality, and no part of its mean.
+    is_format: bool = False
 
 
 MAX_REASON_LENGTH = 200

@@ -133,16 +133,17 @@ def passes(spec: Spec, value: float) -> bool:
 
 
 def _quality(scores: Mapping[str, ScorerResult], specs: Sequence[Spec]) -> float | None:
-    weighed = [
-        (spec.weight, scores[spec.name].value) for spec in specs if spec.name in scores and counts_for_quality(spec)
-    ]
+    weighed = [(spec.weight, scores[spec.name].value) for spec in quality_specs(specs) if spec.name in scores]
     total = sum(weight for weight, _ in weighed)
     return sum(weight * value for weight, value in weighed) / total if total else None
 
 
-def counts_for_quality(spec: Spec) -> bool:
-    """Return whether a scorer's values are part of a run's quality: milliseconds and dollars are not."""
-    return spec.kind == Kind.SCORE and spec.weight > 0
+def quality_specs(specs: Sequence[Spec]) -> list[Spec]:
+    """Return the scorers whose weighted mean is a run's quality. Milliseconds and dollars are not in it, nor is the
+    format: a model that gives one well-formed answer to everything would look half right. Where nothing but the format
+    is judged, it is all that there is."""
+    weighed = [spec for spec in specs if spec.kind == Kind.SCORE and spec.weight > 0]
+    return [spec for spec in weighed if not spec.definition.is_format] or weighed
 
 
 def shared_specs(first: Sequence[Spec], second: Sequence[Spec]) -> list[Spec]:
@@ -156,11 +157,11 @@ def shared_weights(first: Sequence[Spec], second: Sequence[Spec]) -> dict[str, f
     """Return the weights, by name, of the scorers by which the qualities of two runs can be compared. Where their
     weights differ the mean counts, so that the order does not matter."""
     others = {spec.name: spec for spec in first}
-    shared = [spec for spec in shared_specs(first, second) if counts_for_quality(spec)]
+    in_both = {spec.name for spec in quality_specs(first)} & {spec.name for spec in quality_specs(second)}
     return {
         spec.name: (spec.weight + others[spec.name].weight) / 2
-        for spec in shared
-        if counts_for_quality(others[spec.name])
+        for spec in shared_specs(first, second)
+        if spec.name in in_both
     }
 
 

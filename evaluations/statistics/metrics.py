@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluations.scorers.base import Kind
-from evaluations.scorers.specs import Spec
+from evaluations.scorers.specs import Spec, quality_specs
 from evaluations.statistics import intervals
 from evaluations.statistics.intervals import Estimate
 from evaluations.statistics.paired import mean_by_case
@@ -57,6 +57,7 @@ class Figures:
             "failed": len(answers) - len(answered),
             "cases": len({answer.case for answer in answers}),
             "quality": estimate_as_dict(mean_over_cases(answers, lambda answer: answer.quality)),
+            "quality_of": [spec.name for spec in quality_specs(self.specs)],
             "passed": estimate_as_dict(
                 mean_over_cases(answers, lambda answer: None if answer.passed is None else float(answer.passed))
             ),
@@ -128,6 +129,8 @@ def label_figures(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     labels that are expected anywhere, and the confusion matrix.
 
     precision = right / predicted, recall = right / expected, F1 their harmonic mean; 0 where nothing was right.
+    `chance` is what guessing evenly would get right, `largest_class` what always answering the most frequent label
+    would: an accuracy says something only beside them.
     """
     expected, predicted = Counter(pair[0] for pair in pairs), Counter(pair[1] for pair in pairs)
     right = Counter(pair[0] for pair in pairs if pair[0] == pair[1])
@@ -142,7 +145,10 @@ def label_figures(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     columns = [*rows_shown, *sorted(predicted.keys() - expected.keys())[: MAX_LABELS - len(rows_shown)]]
     counted = Counter(pairs)
     matrix = [[counted[row, column] for column in columns] for row in rows_shown]
-    return {"macro_f1": macro, "labels": rows, "rows": rows_shown, "columns": columns, "matrix": matrix}
+    largest = {"label": rows[0]["label"], "share": rows[0]["n"] / len(pairs)} if rows else None
+    chance = 1 / len(rows) if rows else None
+    baselines = {"chance": chance, "largest_class": largest}
+    return {"macro_f1": macro, **baselines, "labels": rows, "rows": rows_shown, "columns": columns, "matrix": matrix}
 
 
 def field_figures(details: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

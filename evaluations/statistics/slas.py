@@ -84,6 +84,14 @@ def format_adherence(summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((by_scorer[name] for name in FORMAT_SCORERS if name in by_scorer), None)
 
 
+def quality_by(summary: Mapping[str, Any], scorer: str = "") -> Mapping[str, Any] | None:
+    """Return a run's quality with its interval: the mean of its scorers of quality, or one of them by its name; None
+    where that has judged nothing."""
+    if not scorer:
+        return summary.get("quality")
+    return next((row["value"] for row in summary.get("scorers", ()) if row["name"] == scorer), None)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A candidate to choose from. `cost` is US dollars a call, `latency` the median in ms; None where unknown."""

@@ -120,7 +120,7 @@ def gate_conditions(gate: Gate) -> list[str]:
     """The conditions of a gate in words."""
     conditions = []
     if gate.min_quality is not None:
-        conditions.append(f"quality at least {gate.min_quality:g}")
+        conditions.append(f"{gate.quality_scorer or 'quality'} at least {gate.min_quality:g}")
     if gate.not_worse:
         conditions.append(f"not worse than the live version by {gate.margin:g}")
     if gate.keeps_slas:

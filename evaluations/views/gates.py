@@ -17,8 +17,8 @@ from registry.promotions import environments, workflow
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 FIELDS = (
-    *("environment", "name", "prompts", "dataset", "split", "model", "min_quality", "margin", "budget_usd"),
-    "repetitions",
+    *("environment", "name", "prompts", "dataset", "split", "model", "min_quality", "quality_scorer", "margin"),
+    *("budget_usd", "repetitions"),
 )
 ERROR_FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name", "gate.not_protected": "environment"}
 DEFAULTS = {"split": "test", "repetitions": "1", "margin": "0.02", "environment": "production"}
@@ -56,6 +56,7 @@ def _document(values: dict[str, Any]) -> dict[str, Any]:
     document |= {name: values[name] for name in ("not_worse", "keeps_slas")}
     document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
     document["min_quality"] = number(values["min_quality"], "min_quality")
+    document["quality_scorer"] = values["quality_scorer"]
     document["margin"] = number(values["margin"], "margin") or 0.0
     document["budget_usd"] = values["budget_usd"] or None
     document["repetitions"] = min(20, max(1, whole(values["repetitions"]) or 1))

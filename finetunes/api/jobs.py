@@ -25,6 +25,7 @@ def job_document(job: FineTune) -> dict[str, Any]:
 
 
 class FineTuneList(ProjectListView[FineTune]):
+    query_members = ("state", "prompt")
     queryset = FineTune.objects.none()
     serializer_class = serializers.FineTuneSerializer
     ordering = ("-id",)

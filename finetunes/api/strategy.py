@@ -12,6 +12,7 @@ from registry.api.base import ProjectListView, ProjectView
 
 
 class RecommendationList(ProjectListView[StrategyRecommendation]):
+    query_members = ("prompt",)
     queryset = StrategyRecommendation.objects.none()
     serializer_class = serializers.RecommendationSerializer
     ordering = ("-id",)

@@ -44,6 +44,7 @@ def _estimate_as_dict(estimate: IntervalEstimate | None) -> dict[str, Any] | Non
 
 
 class CallList(ProjectListView[Call]):
+    query_members = ("prompt", "environment")
     queryset = Call.objects.none()
     serializer_class = serializers.CallSerializer
     ordering = ("-id",)
@@ -81,6 +82,8 @@ class CallList(ProjectListView[Call]):
 
 
 class PromptUsage(ProjectView):
+    query_members = ("environment", "days")
+
     @extend_schema(
         operation_id="prompts_usage",
         parameters=[OpenApiParameter("environment", str), OpenApiParameter("days", int)],
@@ -110,6 +113,7 @@ class PromptUsage(ProjectView):
 
 
 class MonitorList(ProjectListView[Monitor]):
+    query_members = ("prompt", "state")
     queryset = Monitor.objects.none()
     serializer_class = serializers.MonitorSerializer
     ordering = ("id",)

@@ -41,6 +41,8 @@ class ConfigList(ProjectListView[InferenceConfig]):
 
 
 class ConfigDetail(ProjectView):
+    query_members = ("selector",)
+
     @extend_schema(
         operation_id="inference_configs_read",
         parameters=[OpenApiParameter("selector", str, description="production where it is not given.")],

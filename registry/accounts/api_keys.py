@@ -54,8 +54,7 @@ def issue(
     # The lock of who removes a member: no key is issued to somebody who is being removed.
     Project.objects.select_for_update(no_key=True).get(pk=actor.project.pk)
     if owner and not Membership.objects.filter(project=actor.project, user=owner, user__is_active=True).exists():
-        sentence = f"{quoted(owner.username)} is not a member, and cannot hold a key."
-        raise Problem("key.invalid", sentence, faults=[Fault("/owner", "choice", sentence)])
+        raise _not_an_owner(owner.username)
     key_id, secret = _random(ID_LENGTH), _random(SECRET_LENGTH)
     key = APIKey.objects.create(
         project=actor.project,
@@ -74,6 +73,19 @@ def issue(
     }
     audit.record(actor, "key.issued", key, after=after)
     return key, f"cbk_{key_id}_{secret}"
+
+
+def get_owner(project: Project, username: str) -> User:
+    """Return the member who is to hold a key. Whether others have an account is not said."""
+    user = User.objects.filter(username=username, memberships__project=project).first()
+    if user is None:
+        raise _not_an_owner(username)
+    return user
+
+
+def _not_an_owner(username: str) -> Problem:
+    sentence = f"{quoted(username)} is not a member, and cannot hold a key."
+    return Problem("key.invalid", sentence, faults=[Fault("/owner", "choice", sentence)])
 
 
 @transaction.atomic

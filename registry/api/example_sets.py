@@ -162,6 +162,8 @@ AS_FILE = OpenApiParameter("as", str, enum=["jsonl", "csv"], description="Defaul
 
 
 class ExampleSetFile(ProjectView):
+    query_members = ("as",)
+
     @extend_schema(
         operation_id="example_sets_download",
         responses={(200, "application/jsonl"): OpenApiTypes.STR, (200, "text/csv"): OpenApiTypes.STR},

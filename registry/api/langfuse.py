@@ -44,6 +44,7 @@ class LangfusePrompt(ProjectView):
     authentication_classes = (PairAuthentication,)
     # Langfuse's contract, not ours: it is described in docs/langfuse.md and by its own clients.
     schema = None
+    query_members = None
 
     def get(self, request: Request, name: str) -> Response:
         selector = self._selector(request)

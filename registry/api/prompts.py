@@ -124,6 +124,8 @@ class PromptFetches(ProjectView):
 
 
 class EnvironmentSnapshot(ProjectView):
+    query_members = ("since",)
+
     @extend_schema(
         operation_id="environments_snapshot",
         responses={200: serializers.SnapshotSerializer, 304: None},
@@ -151,6 +153,8 @@ class EnvironmentSnapshot(ProjectView):
 
 
 class PromptDiff(ProjectView):
+    query_members = ("from", "to")
+
     @extend_schema(
         operation_id="prompts_diff",
         responses=serializers.DiffSerializer,

@@ -173,7 +173,7 @@ class KeyList(ProjectListView[APIKey]):
         """Issue a key; its token is in this answer and nowhere else."""
         body = serializers.KeyInput.read(request)
         named_owner = body.pop("owner", self.actor.user.username if self.actor.user else None)
-        owner = projects.get_member(self.actor.project, named_owner) if named_owner else None
+        owner = api_keys.get_owner(self.actor.project, named_owner) if named_owner else None
         key, token = api_keys.issue(self.actor, **body, owner=owner)
         return Response(
             {**serializers.KeySerializer(key).data, "token": token},

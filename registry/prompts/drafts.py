@@ -162,8 +162,11 @@ def rebase(actor: Actor, prompt: Prompt, *, revision: int, newest: int, choices:
 
 
 @transaction.atomic
-def commit(actor: Actor, prompt: Prompt, *, revision: int, message: str) -> CommitResult:
-    """Commit the user's draft and delete it; `request.precondition` where another user committed meanwhile."""
+def commit(
+    actor: Actor, prompt: Prompt, *, revision: int, message: str, expected_hash: str | None = None
+) -> CommitResult:
+    """Commit the user's draft and delete it; `request.precondition` where another user committed meanwhile, and
+    `version.not_as_seen` where it would not be the content of `expected_hash`."""
     actor.require(Right.EDIT)
     draft = _lock_draft(actor, prompt, revision)
     committed = versions.commit(
@@ -173,6 +176,7 @@ def commit(actor: Actor, prompt: Prompt, *, revision: int, message: str) -> Comm
         message=message,
         parent=draft.base.number if draft.base else None,
         expected_latest=draft.seen.content_hash if draft.seen else "",
+        expected_hash=expected_hash,
     )
     draft.delete()
     return committed

@@ -46,6 +46,7 @@ class _PendingCommit:
     message: str
     parent: int | None
     expected_latest: str | None
+    expected_hash: str | None
 
 
 @functools.cache
@@ -62,12 +63,14 @@ def commit(
     message: str = "",
     parent: int | None = None,
     expected_latest: str | None = None,
+    expected_hash: str | None = None,
 ) -> CommitResult:
     """Add `content` to a prompt as its next version, or return the version that has it already.
 
     `parent` is the number of the version that was edited (the newest one where it is not given). `expected_latest`
-    is the newest version's hash as the author saw it: `request.precondition` where it has changed. Templates are
-    parsed and compiled under limits before any row is locked.
+    is the newest version's hash as the author saw it: `request.precondition` where it has changed. `expected_hash` is
+    the hash of the content with what it included when the author looked: `version.not_as_seen` where an include means
+    another version by now. Templates are parsed and compiled under limits before any row is locked.
     """
     actor.require(Right.EDIT)
     if len(message) > MAX_MESSAGE:
@@ -81,9 +84,8 @@ def commit(
     with transaction.atomic():
         pinned = _pin_includes(actor.project, prompt, normal, analysis, picks=example_version is not None)
         locked = _lock(prompt, pinned)
-        return _insert(
-            actor, prompt, locked, _PendingCommit(normal, pinned, example_version, message, parent, expected_latest)
-        )
+        change = _PendingCommit(normal, pinned, example_version, message, parent, expected_latest, expected_hash)
+        return _insert(actor, prompt, locked, change)
 
 
 def preview_commit(project: Project, prompt: Prompt, content: object) -> dict[str, Any]:
@@ -233,6 +235,10 @@ def _insert(actor: Actor, prompt: Prompt, locked: Mapping[int, Prompt], change: 
             f"Another user committed to {prompt.name} meanwhile.",
             latest=latest and latest.number,
         )
+    if change.expected_hash is not None and change.expected_hash != digest:
+        moved = ", ".join(f"{name} is {version} now" for name, version in change.includes.items())
+        sentence = "The content is not what you saw any more"
+        raise Problem("version.not_as_seen", f"{sentence}: {moved}." if moved else f"{sentence}.", hash=digest)
     same = with_live_environments(prompt.versions.filter(content_hash=digest)).first()
     if same:
         return CommitResult(same, created=False)

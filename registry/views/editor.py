@@ -14,6 +14,7 @@ from core.json_values import normalise_json
 from core.references import Number, Reference
 from registry.accounts.permissions import Actor, Right
 from registry.content import diff, diff_view, list_prices
+from registry.content.content_hash import content_hash
 from registry.content.merge import MergeSource
 from registry.examples import embedders
 from registry.models import Environment, ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion, Release
@@ -274,7 +275,13 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if request.method == "POST":
         revision = whole(request.POST.get("revision", "")) or 0
         try:
-            committed = drafts.commit(actor, _writable(actor, name), revision=revision, message=message.strip())
+            committed = drafts.commit(
+                actor,
+                _writable(actor, name),
+                revision=revision,
+                message=message.strip(),
+                expected_hash=request.POST.get("expected_hash") or None,
+            )
         except Problem as refusal:
             problem = refusal
         else:
@@ -299,6 +306,7 @@ def draft_commit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if result.as_committed:
         before = draft.base.content if draft.base else empty_content(result.as_committed["kind"])
         context["comparison"] = diff_view.compare(before, result.as_committed)
+        context["expected_hash"] = content_hash(result.as_committed)
     return page(request, actor, "registry/editor/commit.html", context, status=problem.kind.status if problem else 200)
 
 

@@ -17,6 +17,11 @@ class GateInput(Input):
     scorers = serializers.ListField(child=AnyField(), help_text=SCORERS_HELP)
     repetitions = serializers.IntegerField(required=False, default=1, min_value=1, max_value=20)
     min_quality = serializers.FloatField(required=False, allow_null=True)
+    quality_scorer = Text(
+        max_length=100,
+        required=False,
+        help_text="The scorer that has to reach min_quality; the mean of all that judge quality where empty.",
+    )
     not_worse = serializers.BooleanField(required=False, default=True)
     margin = serializers.FloatField(required=False, default=0.02)
     keeps_slas = serializers.BooleanField(required=False, default=True)
@@ -40,7 +45,16 @@ class GateSerializer(serializers.ModelSerializer[Gate]):
         fields = [
             *("id", "environment", "name", "prompts", "dataset", "dataset_version", "split", "model"),
             *("scorers", "repetitions"),
-            *("min_quality", "not_worse", "margin", "keeps_slas", "budget_usd", "created_by", "created_at"),
+            *(
+                "min_quality",
+                "quality_scorer",
+                "not_worse",
+                "margin",
+                "keeps_slas",
+                "budget_usd",
+                "created_by",
+                "created_at",
+            ),
         ]
 
     def get_model(self, gate: Gate) -> str:

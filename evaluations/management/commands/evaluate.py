@@ -11,6 +11,7 @@ from evaluations import tasks
 from evaluations.models import Run, RunState
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
+from evaluations.statistics.slas import quality_by
 from registry.accounts.permissions import actor_for_command_line
 from registry.models import Project
 
@@ -36,7 +37,11 @@ class Command(BaseCommand):
         parser.add_argument("--fresh", action="store_true", help="ask anew what was answered before")
         parser.add_argument("--leaked", choices=["mark", "exclude"], default="mark", help="leaked test cases")
         parser.add_argument("--budget", help="US dollars at which the run stops")
-        parser.add_argument("--at-least", type=float, help="fail where the quality is below this, 0 to 1")
+        parser.add_argument(
+            "--at-least",
+            metavar="[SCORER=]NUMBER",
+            help="fail where the quality, or that scorer's figure, is below this (0 to 1); for example label=0.9",
+        )
         parser.add_argument(
             "--here", action="store_true", help="do the work in this process, where no worker is running"
         )
@@ -54,6 +59,7 @@ class Command(BaseCommand):
             "scorers": options["scorers"] or ["label"],
             "budget_usd": options["budget"],
         }
+        scorer, at_least = _read_bound(options["at_least"])
         try:
             run = runs.create(actor_for_command_line(project), planning.settings_from_document(project, document))
         except Problem as problem:
@@ -62,7 +68,7 @@ class Command(BaseCommand):
         cost = f"about ${float(estimate):.4f}" if estimate else "the model has no price"
         self.stdout.write(f"Run {run.pk}: {run.version} on {run.cases:,} cases with {run.model}; {cost}.")
         done = self._wait(run, here=options["here"])
-        self._print_result(done, options["at_least"])
+        self._print_result(done, scorer, at_least)
 
     def _wait(self, run: Run, *, here: bool) -> Run:
         tasks.start_run(run)
@@ -84,15 +90,28 @@ class Command(BaseCommand):
         sys.stderr.write(f"\r[{bar}] {run.answered:,} of {run.planned:,}, ${run.cost_usd:.4f}{left}  {run.note[:60]}")
         sys.stderr.flush()
 
-    def _print_result(self, run: Run, at_least: float | None) -> None:
+    def _print_result(self, run: Run, scorer: str, at_least: float | None) -> None:
         summary = run.summary or {}
-        quality = summary.get("quality") or {}
+        quality = quality_by(summary, scorer) or {}
+        whose = scorer or ", ".join(summary.get("quality_of") or ())
         value, low, high = (quality.get(name) for name in ("value", "low", "high"))
         between = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
         figure = "none" if value is None else f"{value:.3f}{between}"
         simulation = " (a simulation)" if run.is_simulation else ""
-        self.stdout.write(f"Quality {figure}{simulation}, {run.failed} without an answer, ${run.cost_usd:.4f}.")
+        by = f" by {whose}" if whose else ""
+        self.stdout.write(f"Quality {figure}{by}{simulation}, {run.failed} without an answer, ${run.cost_usd:.4f}.")
         if run.state != RunState.DONE:
             raise CommandError(f"{RunState(run.state).label}. {run.error}")
         if at_least is not None and (value is None or value < at_least):
-            raise CommandError(f"The quality is below {at_least}.")
+            raise CommandError(f"The quality{by} is below {at_least}.")
+
+
+def _read_bound(text: str | None) -> tuple[str, float | None]:
+    """Read `0.9`, or `label=0.9`: the scorer's name, empty for the mean, and the bound."""
+    if text is None:
+        return "", None
+    scorer, _, number = text.rpartition("=")
+    try:
+        return scorer, float(number)
+    except ValueError:
+        raise CommandError(f"--at-least is a number from 0 to 1, or SCORER=NUMBER, and not {text!r}.") from None

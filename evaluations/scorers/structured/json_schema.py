@@ -24,4 +24,5 @@ SCORER = Scorer(
     (Parameter("schema", "schema", "JSON Schema; the prompt's own where empty"),),
     place=31,
     is_limited=True,
+    is_format=True,
 )

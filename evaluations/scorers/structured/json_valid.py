@@ -17,4 +17,5 @@ SCORER = Scorer(
     score,
     (Parameter("object", "boolean", "It must be an object", False),),
     place=30,
+    is_format=True,
 )

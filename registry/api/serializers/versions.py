@@ -79,6 +79,12 @@ class CommitInput(Input):
     parent = serializers.IntegerField(  # type: ignore[assignment]  # the base has a property of this name
         required=False, min_value=1, max_value=2**31 - 1
     )
+    expected_hash = Text(
+        required=False,
+        allow_blank=False,
+        max_length=71,
+        help_text="Refuse the commit unless the content, with what it includes now, has this hash.",
+    )
 
 
 class RenderInput(Input):

@@ -64,6 +64,20 @@ def test_a_gate_is_a_required_check(stage: Stage, gate: Gate):
         gates.remove(stage.ada, gate)
 
 
+def test_a_gate_can_ask_one_scorer(
+    stage: Stage, tickets: Dataset, model: ProviderModel, version: PromptVersion, sandbox: Running
+):
+    with pytest.raises(Problem) as refused:
+        make_gate(stage, tickets, model, min_quality=0.1, quality_scorer="exact")
+    assert refused.value.faults[0].pointer == "/quality_scorer"
+    make_gate(stage, tickets, model, scorers=["label", "exact"], min_quality=0.0, quality_scorer="label")
+
+    ask(stage, version)
+    measure()
+
+    assert "at least 0, by label" in str(GateRun.objects.get().reasons)
+
+
 def test_a_good_version_is_measured_and_passes(stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running):
     promotion = ask(stage, version)
     workflow.approve(stage.rhea, promotion)

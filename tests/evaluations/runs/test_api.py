@@ -111,7 +111,7 @@ def test_a_run_from_estimate_to_file(
     done = api.get(f"/api/v1/evaluations/{key}").json()
     assert (done["state"], done["answered"], done["is_simulation"]) == ("done", 60, True)
     assert done["summary"]["passed"]["n"] == 60
-    results = api.get(f"/api/v1/evaluations/{key}/results?page_size=5").json()["results"]
+    results = api.get(f"/api/v1/evaluations/{key}/results?limit=5").json()["results"]
     assert [result["quality"] for result in results] == sorted(result["quality"] for result in results)
     lines = body(api.get(f"/api/v1/evaluations/{key}/file")).splitlines()
     assert len(lines) == 60

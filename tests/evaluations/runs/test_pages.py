@@ -193,8 +193,12 @@ def test_a_command_measures_and_says_so(
     assert "on 60 cases with sandbox/sandbox-small" in output.out
     assert "(a simulation)" in output.out
     assert "60 of 60" in output.err
-    with pytest.raises(CommandError, match=r"below 0\.999"):
-        call_command("evaluate", "support.route@latest", here=True, at_least=0.999, **options)
+    assert "by label (a simulation)" in output.out
+    for bound in ("0.999", "label=0.999", "json_schema=0.1"):
+        with pytest.raises(CommandError, match=rf"below {bound.rpartition('=')[2]}"):
+            call_command("evaluate", "support.route@latest", here=True, at_least=bound, **options)
+    with pytest.raises(CommandError, match="SCORER=NUMBER"):
+        call_command("evaluate", "support.route@latest", here=True, at_least="label", **options)
     with pytest.raises(CommandError, match="no model"):
         call_command("evaluate", "support.route@latest", here=True, **{**options, "model": "sandbox/none"})
 

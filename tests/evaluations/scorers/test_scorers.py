@@ -131,6 +131,24 @@ def test_weights_thresholds_and_not():
     assert scores.passed is False
 
 
+def test_the_format_is_no_part_of_quality():
+    """A model that gives one well-formed answer to everything is not half right."""
+    specs = scoring.read_specs(["label", "json_schema", "json_valid", "latency"])
+    sample = Sample(output='{"category": "incident"}', expected={"category": "billing"}, label="billing", schema={})
+
+    scores = judge(sample, specs, Nobody())
+
+    assert (scores.scores["json_schema"].value, scores.scores["label"].value) == (1, 0)
+    assert scores.quality == 0
+    assert [spec.name for spec in scoring.quality_specs(specs)] == ["label"]
+    # Where nothing else is judged, it is all that there is.
+    alone = scoring.read_specs(["json_valid"])
+    assert judge(sample, alone, Nobody()).quality == 1
+    # Two runs are compared by what is a quality in both.
+    assert scoring.shared_weights(specs, scoring.read_specs(["label", "json_schema"])) == {"label": 1}
+    assert scoring.shared_weights(specs, scoring.read_specs(["json_schema"])) == {}
+
+
 def test_no_answer_fails_what_it_could_have_passed():
     specs = scoring.read_specs(["exact", "json_valid", "latency"])
     missed = scoring.scores_of_failure(specs, Sample(output="", expected=None))

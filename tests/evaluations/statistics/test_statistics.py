@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evaluations.statistics import intervals, paired, verdicts
+from evaluations.statistics.metrics import label_figures
 from evaluations.statistics.verdicts import Verdict
 
 
@@ -127,3 +128,13 @@ def test_differences_of_a_single_group_are_no_evidence_and_no_error():
 
     assert (difference.groups, difference.p, difference.mean) == (1, 1.0, 0.5)
     assert paired.permutation(np.array([0.5])) == 1.0
+
+
+def test_figures_of_labels_stand_beside_chance_and_the_largest_class():
+    pairs = [("incident", "incident")] * 5 + [("billing", "incident")] * 3 + [("how-to", "incident")] * 2
+
+    figures = label_figures(pairs)
+
+    assert figures["largest_class"] == {"label": "incident", "share": 0.5}
+    assert figures["chance"] == pytest.approx(1 / 3)
+    assert label_figures([])["largest_class"] is None

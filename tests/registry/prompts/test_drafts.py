@@ -1,15 +1,19 @@
 """Drafts: saved as they are typed, one person's, and never in anybody's way."""
 
+import re
 import threading
 from typing import Any
 
 import pytest
 from django.db import connection
+from rest_framework.test import APIClient
 
 from core.errors import Problem
 from registry.models import AuditEntry, PromptDraft
 from registry.prompts import drafts, versions
+from registry.prompts import lifecycle as prompts
 from tests.conftest import Stage, chat
+from tests.registry.views.pages import signed_in, text
 
 
 def refusal(call: Any, *arguments: Any, **options: Any) -> str:
@@ -237,3 +241,41 @@ def test_discarding_twice_is_no_fault(stage: Stage):
     drafts.discard(stage.edith, prompt, revision=revision)
 
     assert drafts.get_draft(stage.edith, prompt) is None
+
+
+def test_what_a_partial_has_become_meanwhile_is_not_committed_unseen(stage: Stage):
+    """The page shows what would be committed. An include that means another version by the time of the form is shown
+    first."""
+    stage.commit(stage.prompt("shared.tone"), "Be kind")
+    prompt = stage.prompt()
+    drafts.save(stage.edith, prompt, document=chat("{% include 'shared.tone' %} Sort it."), revision=0)
+    page, edith = "/p/paper/prompts/support.triage/edit/commit/", signed_in(stage.edith)
+
+    def form() -> dict[str, str]:
+        html = text(edith.get(page))
+        return {name: re.findall(rf'name="{name}" value="([^"]+)"', html)[0] for name in ("revision", "expected_hash")}
+
+    seen = form()
+    stage.commit(prompts.get_prompt(stage.project, "shared.tone"), "Be rude")
+    refused = edith.post(page, {**seen, "message": "Sort"})
+
+    assert refused.status_code == 409
+    assert "shared.tone is shared.tone@2 now" in text(refused)
+    assert not prompt.versions.exists()
+    assert edith.post(page, {**form(), "message": "Sort"}).status_code == 302
+    assert prompt.versions.get().inclusions.get().included.number == 2
+
+
+def test_a_service_says_what_it_expects_to_commit(stage: Stage, api: APIClient):
+    stage.commit(stage.prompt("shared.tone"), "Be kind")
+    stage.prompt()
+    url = "/api/v1/prompts/support.triage/versions"
+    body = {"content": chat("{% include 'shared.tone' %} Sort it.")}
+    first = api.post(url, body).json()
+
+    same = api.post(url, {**body, "expected_hash": first["hash"]})
+    stage.commit(prompts.get_prompt(stage.project, "shared.tone"), "Be rude")
+    moved = api.post(url, {**body, "expected_hash": first["hash"]})
+
+    assert same.status_code == 200
+    assert (moved.status_code, moved.json()["code"]) == (409, "version.not_as_seen")
