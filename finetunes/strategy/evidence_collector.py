@@ -8,6 +8,7 @@ from django.db.models import Avg, Count, StdDev
 from django.utils import timezone
 
 from core.errors import Problem
+from core.example_selection import BY_SIMILARITY
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.data_quality import reports
 from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
@@ -167,7 +168,7 @@ def _proportional_prices(inputs: Mapping[str, Figure], policy: Policy) -> dict[s
 def _prompt_figures(prompt: Prompt, version: PromptVersion) -> dict[str, Figure]:
     subject = lint.Subject(version.content, frozenset(), version.tokens)
     response = version.content.get("response", {}).get("format", "text")
-    is_picked = "examples" in version.content
+    is_picked = version.content.get("examples", {}).get("select") in BY_SIMILARITY
     link = Link("registry:version-detail", (prompt.name, version.number))
     source = f"{prompt.name}@{version.number}"
     return {

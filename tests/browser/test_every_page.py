@@ -91,10 +91,11 @@ PAGES = [
     "settings/audit/",
     "prompts/nothing.here/",
 ]
+WIDE = 1440
 # Each width and each scheme once: what differs by scheme is colour, what differs by width is place. Names, roles and
 # order are the same document's, and are looked at once.
 LOOKS: list[tuple[int, Literal["light", "dark"], Sequence[str]]] = [
-    (1440, "light", ()),
+    (WIDE, "light", ()),
     (390, "dark", ("color-contrast", "target-size", "scrollable-region-focusable")),
 ]
 
@@ -126,6 +127,14 @@ def too_wide(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
+def cut_tables(page: Page) -> list[str]:
+    """Return the first words of what scrolls sideways: a column that cannot be seen is not looked for."""
+    script = """[...document.querySelectorAll('.scroll')].filter((part) => part.scrollWidth > part.clientWidth + 1)
+      .map((part) => part.innerText.slice(0, 40))"""
+    names: list[str] = page.evaluate(script)
+    return names
+
+
 def looks(page: Page) -> Iterator[tuple[int, Sequence[str]]]:
     """Look at a page at each width and in each scheme: its width, and the rules that are to be checked there."""
     for width, scheme, rules in LOOKS:
@@ -144,6 +153,8 @@ def test_every_page_is_accessible_quiet_and_within_its_width(person_for: PersonF
             wrong += [f"{path} at {width}: {fault}" for fault in faults(page, rules)]
             if too_wide(page) > 0:
                 wrong.append(f"{path}: {too_wide(page)} px too wide at {width}")
+            if width == WIDE:
+                wrong += [f"{path}: a table is cut at {column!r}" for column in cut_tables(page)]
 
     assert wrong == []
 
