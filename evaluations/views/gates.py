@@ -8,11 +8,11 @@ from django.shortcuts import render
 from core.errors import Fault, Problem
 from evaluations.comparisons import gates, slas
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import Split
+from evaluations.models import GateState, Split
 from evaluations.statistics import slas as sla_statistics
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of
 from registry.accounts.permissions import Actor, Right
-from registry.models import Environment
+from registry.models import UNDECIDED, Environment
 from registry.promotions import environments, workflow
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
@@ -108,5 +108,14 @@ def slas_set(request: HttpRequest, actor: Actor) -> HttpResponse:
 def evidence_panel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
     """Show the gate runs of a promotion's version."""
     promotion = workflow.get_promotion(actor.project, key)
-    context = {"project": actor.project, "rows": gates.gate_evidence(promotion)}
+    rows = gates.gate_evidence(promotion)
+    is_open = promotion.status in UNDECIDED
+    context = {
+        "project": actor.project,
+        "promotion": promotion,
+        "rows": rows,
+        "waits": is_open and any(row is None or row.state == GateState.RUNNING for _, row in rows),
+        # What a reader may do has changed since the page was made; what they have typed stays where it is.
+        "has_waited": "waited" in request.GET,
+    }
     return render(request, "evaluations/gates/_evidence.html", context)

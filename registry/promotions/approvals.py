@@ -87,6 +87,15 @@ def current_binding(promotion: Promotion, live: Release | None) -> str:
     )
 
 
+def count_possible_approvers(promotion: Promotion) -> int:
+    """Count the members who may approve a promotion: who has the role for it, and does not stand behind it."""
+    members = Membership.objects.filter(
+        project=promotion.environment.project_id, role__in=APPROVING_ROLES, user__is_active=True
+    )
+    contributors = promotion.contributors.exclude(user=None).values("user")
+    return members.exclude(user__in=contributors).count()
+
+
 def get_approval_status(promotion: Promotion) -> ApprovalStatus:
     """Evaluate the reviews and checks of a promotion, as of now."""
     environment = promotion.environment

@@ -139,6 +139,7 @@ def _review_page(
         "prompt": row.prompt,
         "state": state,
         "is_decided": is_decided,
+        "possible_approvers": None if is_decided else approvals.count_possible_approvers(row),
         "live_version": live_version,
         "comparison": diff_view.compare(live_content, row.version.content),
         "pinned": [

@@ -302,10 +302,15 @@ def test_gates_over_rest_and_on_pages(
     assert stage.ada.user
     person.force_login(stage.ada.user)
     evidence = f"/p/paper/gates/evidence/{proposed.pk}/"
-    assert "Starts within half a minute" in person.get(evidence).content.decode()
+    waiting = person.get(evidence).content.decode()
+    assert "Starts within half a minute" in waiting
+    # It follows by itself, and says when there is something new; what has been typed beside it stays.
+    assert f'hx-get="{evidence}?waited=1"' in waiting
     measure()
-    page = person.get(evidence).content.decode()
+    page = person.get(f"{evidence}?waited=1").content.decode()
     assert "No other version is live" in page
+    assert "Measured." in page
+    assert "hx-get" not in page
     assert ada.get(f"/api/v1/gates/{response.json()['id']}/runs").json()["results"][0]["state"] == "passed"
     assert "Not worse than the live version" in person.get("/p/paper/settings/gates/").content.decode()
     form = {**body, "name": "second", "split": "test", "min_quality": "0.1", "margin": "0.02", "not_worse": "on"}

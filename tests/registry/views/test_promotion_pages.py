@@ -2,6 +2,7 @@
 
 import re
 
+from registry.models import Membership, Role
 from registry.promotions import workflow
 from registry.prompts import versions
 from tests.conftest import Stage, chat
@@ -104,3 +105,16 @@ def test_rolling_back_shows_what_it_changes_and_takes_a_reason(stage: Stage):
     again = edith.post(f"{TRIAGE}/rollback/", {"environment": "production", "to": "1", "seen": seen, "reason": "Again"})
     assert again.status_code == 412
     assert "Again" in text(again)
+
+
+def test_a_promotion_that_nobody_can_approve_says_so(stage: Stage):
+    version = stage.commit(stage.prompt(), "Sort it.", by=stage.rhea)
+    promotion = workflow.request(stage.edith, version.prompt, version, stage.environment("production"))
+    page = f"/p/paper/promotions/{promotion.pk}/"
+    assert "can approve this" not in text(signed_in(stage.edith).get(page))
+
+    for user in (stage.ralf.user, stage.ada.user):
+        assert user
+        Membership.objects.filter(user=user, project=stage.project).update(role=Role.VIEWER)
+
+    assert "Nobody here can approve this" in text(signed_in(stage.edith).get(page))
