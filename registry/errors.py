@@ -15,6 +15,7 @@ declare(
         "member.unknown_user": Kind(404, "There is no such person"),
         "member.exists": Kind(409, "This person is a member already"),
         "version.not_as_seen": Kind(409, "The content is not what you saw"),
+        "invitation.ended": Kind(409, "The invitation has ended"),
         "invitation.not_found": Kind(404, "There is no such invitation"),
         "invitation.too_many": Kind(409, "Too many invitations are open"),
         "invitation.void": Kind(409, "Nobody stands behind this invitation any more"),

@@ -72,7 +72,12 @@ class Caller:
     @property
     def limit(self) -> int:
         """Return how many calls may be in flight now: 0 while other workers have all slots."""
-        return min(self._slots, max(1, int(self._limit)))
+        return min(self._slots, self.bearable)
+
+    @property
+    def bearable(self) -> int:
+        """Return how many calls the provider bears at once, as far as it has turned none away."""
+        return max(1, int(self._limit))
 
     @property
     def open(self) -> int:

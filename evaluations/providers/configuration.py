@@ -238,13 +238,13 @@ def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
 
 def check_connection(provider: Provider, model: str = "") -> Provider:
     """Ask a provider for its models, and one of them for a word; save the outcome and the models."""
-    passed, outcome = False, ""
+    passed, outcome, is_first = False, "", provider.synced_at is None
     try:
         attempt = asyncio.run(_try_calls(provider, model))
         # What the provider lists is known also where the model did not answer.
         if attempt.models is not None:
             _save_models(provider, attempt.models)
-        passed, outcome = attempt.passed, f"{attempt.summary}{_save_slots(provider, attempt.slots)}"
+        passed, outcome = attempt.passed, f"{attempt.summary}{_save_slots(provider, attempt.slots, is_first)}"
     except CallError as error:
         outcome = f"{error.detail} ({error.code})"
     except Problem as problem:
@@ -305,12 +305,13 @@ async def _say_hello(chat: ChatClient, model: str) -> Completion:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _save_slots(provider: Provider, slots: int | None) -> str:
-    """Take over how many calls a server takes at a time, unless somebody has set another number; return a sentence."""
+def _save_slots(provider: Provider, slots: int | None, is_first: bool) -> str:
+    """Take over how many calls a server takes at a time the first time that it is heard, unless somebody has set
+    another number; return a sentence."""
     if slots is None:
         return ""
     slots = min(slots, MAX_CONCURRENCY)
-    if provider.max_concurrency == PRIVATE_CONCURRENCY:
+    if is_first and provider.max_concurrency == PRIVATE_CONCURRENCY:
         provider.max_concurrency = slots
         provider.save(update_fields=["max_concurrency"])
     are = "call" if slots == 1 else "calls"

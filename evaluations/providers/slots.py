@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from evaluations.models import Provider, ProviderSlots
@@ -70,7 +70,10 @@ def renew(provider: Provider, holder: uuid.UUID, *, demand: int, shrink: Callabl
         now = timezone.now()
         ProviderSlots.objects.filter(provider=provider, renewed_at__lt=now - LEASE).exclude(pk=holder).delete()
         rows = {row.holder: row for row in ProviderSlots.objects.filter(provider=provider)}
-        own = rows.setdefault(holder, ProviderSlots(holder=holder, provider=provider, slots=0, since=now))
+        own = rows.setdefault(holder, ProviderSlots(holder=holder, provider=provider, slots=0, demand=0, since=now))
+        if demand and not own.demand and not own.slots:
+            # It begins to wait now; whoever has waited before goes first.
+            own.since = now
         own.demand = demand
         claims = [Claim(row.holder, row.slots, row.demand, row.since) for row in rows.values()]
         taken = sum(row.slots for row in rows.values() if row.holder != holder)
@@ -117,8 +120,9 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
                 )
                 expires_at, is_first = timezone.now() + LEASE, False
                 caller.set_slots(slots)
-            except DatabaseError as error:
-                logger.warning("slots.not_renewed provider=%s %s", provider.pk, error)
+            except Exception as error:
+                # Whatever it is: without this thread nobody would give the slots back, or wait for others in vain.
+                logger.warning("slots.not_renewed provider=%s %r", provider.pk, error)
                 connection.close()
                 if timezone.now() > expires_at:
                     # Others have them by now.
@@ -135,6 +139,6 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
 def _give_back(holder: uuid.UUID) -> None:
     try:
         ProviderSlots.objects.filter(pk=holder).delete()
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         # They are free when the lease is over.
         logger.warning("slots.not_given_back holder=%s %s", holder, error)

@@ -43,13 +43,14 @@ class Calls:
 
     @property
     def limit(self) -> int:
-        """Return how many calls may be in flight or queued. Some wait also where other workers have all slots."""
-        return 2 * max(1, self._caller.limit)
+        """Return how many calls may be in flight or queued. Whatever other workers have: what waits here is what tells
+        how many slots this one could use."""
+        return 2 * self._caller.bearable
 
     @property
     def waits_for_slots(self) -> bool:
         """Return whether other workers have all of the provider's slots."""
-        return self._caller.limit == 0
+        return self._caller.open > 0 and self._caller.slots == 0
 
     @property
     def is_far_ahead(self) -> bool:

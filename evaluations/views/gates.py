@@ -20,6 +20,8 @@ FIELDS = (
     *("environment", "name", "prompts", "dataset", "split", "model", "min_quality", "quality_scorer", "margin"),
     *("budget_usd", "repetitions"),
 )
+# The panel asks often for two minutes, then seldom.
+PROMPT_ROUNDS = 40
 ERROR_FIELDS = {**DOMAIN_FIELDS, "gate.name_taken": "name", "gate.not_protected": "environment"}
 DEFAULTS = {"split": "test", "repetitions": "1", "margin": "0.02", "environment": "production"}
 
@@ -110,12 +112,17 @@ def evidence_panel(request: HttpRequest, actor: Actor, key: int) -> HttpResponse
     promotion = workflow.get_promotion(actor.project, key)
     rows = gates.gate_evidence(promotion)
     is_open = promotion.status in UNDECIDED
+    waited = whole(request.GET.get("waited", "")) or 0
+    states = [row.state if row else GateState.RUNNING for _, row in rows]
     context = {
         "project": actor.project,
         "promotion": promotion,
         "rows": rows,
-        "waits": is_open and any(row is None or row.state == GateState.RUNNING for _, row in rows),
+        "waits": is_open and GateState.RUNNING in states,
+        "rounds": waited + 1,
+        # A gate whose provider is archived may never begin.
+        "seconds": 3 if waited < PROMPT_ROUNDS else 30,
         # What a reader may do has changed since the page was made; what they have typed stays where it is.
-        "has_waited": "waited" in request.GET,
+        "is_new": waited > 0 and all(state in (GateState.PASSED, GateState.FAILED) for state in states),
     }
     return render(request, "evaluations/gates/_evidence.html", context)

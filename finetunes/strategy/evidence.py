@@ -10,6 +10,7 @@ from finetunes.strategy.links import Link, link_from_dict
 from finetunes.strategy.units import Quantity, quantity
 
 MAX_VALUE = 1e15
+CLOSE = 0.1
 
 
 class Origin(StrEnum):
@@ -93,8 +94,9 @@ def measured_figure(
 
 def reconcile(figure: Figure, other: Figure, name: str) -> Figure:
     """Return a figure that another measurement of the same may contradict: where their intervals do not meet, its own
-    covers both, and it says so."""
-    if other.low <= figure.high and figure.low <= other.high:
+    covers both, and it says so. A difference of a tenth is none: some figures have no interval."""
+    is_close = abs(figure.value - other.value) <= CLOSE * max(abs(figure.value), abs(other.value))
+    if is_close or (other.low <= figure.high and figure.low <= other.high):
         return figure
     sentence = (
         f"{INPUTS[name].title}: {other.source} and {figure.source} measured different things. Find out why first."

@@ -86,7 +86,7 @@ def collect(
     live_figures = _call_figures(volume, run, prompt)
     if reason := _other_model(calls, run):
         # How many calls there are does not depend on who answers them; all else does.
-        live_figures = {name: figure for name, figure in live_figures.items() if name == "monthly_tokens"}
+        live_figures = _volume_by_run(volume, run, prompt)
         if "latency_ms" in inputs:
             inputs["latency_ms"] = replace(inputs["latency_ms"], conflict=reason)
     for name, figure in live_figures.items():
@@ -297,6 +297,17 @@ def _base_figures(run: Run | None) -> dict[str, Figure]:
     days = (model.shutdown_date - timezone.now().date()).days
     source = f"{model}, shut down on {model.shutdown_date}"
     return {"base_months_left": measured_figure(max(0.0, days / DAYS_A_MONTH), source=source)}
+
+
+def _volume_by_run(volume: MonthlyVolume, run: Run | None, prompt: Prompt) -> dict[str, Figure]:
+    """Return the volume by the number of live calls and the length of a run's questions: those of another model are
+    counted in another way, or are not the same questions."""
+    month = replace(volume, long_prompt=UsageStats(), short_prompt=UsageStats()).tokens_a_month(run)
+    if month is None:
+        return {}
+    calls = (volume.long_prompt + volume.short_prompt).calls
+    about: dict[str, Any] = {"source": f"{calls:,} live calls", "link": Link("inference:live", (prompt.name,))}
+    return {"monthly_tokens": measured_figure(month.value, month.low, month.high, **about)}
 
 
 def _other_model(calls: LiveUsage, run: Run | None) -> str:

@@ -70,13 +70,15 @@ def invitations_of(user: User) -> QuerySet[Invitation]:
 
 @transaction.atomic
 def withdraw(actor: Actor, invitation: Invitation) -> Invitation:
-    """Withdraw an invitation that is open; withdrawing one that is over changes nothing."""
+    """Withdraw an invitation; `invitation.ended` where it was accepted or declined before."""
     actor.require(Right.ADMINISTER)
     projects.lock(invitation.project)
     invitation.refresh_from_db()
     if invitation.state == InvitationState.OPEN:
         _end(invitation, InvitationState.WITHDRAWN)
         audit.record(actor, "invitation.withdrawn", invitation.username)
+    elif invitation.state != InvitationState.WITHDRAWN:
+        raise Problem("invitation.ended", f"{quoted(invitation.username)} has {invitation.state} it already.")
     return invitation
 
 

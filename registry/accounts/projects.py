@@ -3,12 +3,13 @@
 import re
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from core.errors import Problem
 from core.references import quoted
 from registry.accounts import api_keys, audit
 from registry.accounts.permissions import Actor, Right, actor_for_command_line, actor_for_user
-from registry.models import APIKey, Environment, Membership, Project, Role, User
+from registry.models import APIKey, Environment, Invitation, InvitationState, Membership, Project, Role, User
 from registry.models.people import PROJECT_SLUG
 
 STARTING_ENVIRONMENTS = (("development", False), ("staging", False), ("production", True))
@@ -43,6 +44,8 @@ def set_member(actor: Actor, *, user: User, role: Role) -> Membership:
         raise unknown_member(user.username)
     if previous and previous.role == Role.ADMIN and role != Role.ADMIN:
         _keep_an_admin(actor.project, without=user)
+    if previous is None:
+        _withdraw_invitations(actor.project, user)
     membership, _ = Membership.objects.update_or_create(project=actor.project, user=user, defaults={"role": role})
     before = {"role": previous.role} if previous else None
     audit.record(actor, "member.set", user.username, before=before, after={"role": role})
@@ -83,9 +86,16 @@ def remove_member(actor: Actor, *, user: User) -> list[APIKey]:
     for key in ended_keys:
         api_keys.revoke(actor, key)
     membership.delete()
+    # None may bring them back, or into another role.
+    _withdraw_invitations(actor.project, user)
     after = {"ended_keys": [key.name for key in ended_keys]}
     audit.record(actor, "member.removed", user.username, before={"role": membership.role}, after=after)
     return ended_keys
+
+
+def _withdraw_invitations(project: Project, user: User) -> None:
+    open_ones = Invitation.objects.filter(project=project, username=user.username, state=InvitationState.OPEN)
+    open_ones.update(state=InvitationState.WITHDRAWN, ended_at=timezone.now())
 
 
 def lock(project: Project) -> None:

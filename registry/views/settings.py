@@ -69,8 +69,12 @@ def _set_role(request: HttpRequest, actor: Actor, *, username: str, role: str) -
 @in_project
 @only_post
 def invitation_withdraw(request: HttpRequest, actor: Actor, number: int) -> HttpResponse:
-    withdrawn = invitations.withdraw(actor, invitations.get_invitation(actor.project, number))
-    return done(request, f"Invitation of {withdrawn.username} withdrawn", page_url("registry:members", actor))
+    address = page_url("registry:members", actor)
+    try:
+        withdrawn = invitations.withdraw(actor, invitations.get_invitation(actor.project, number))
+    except Problem as problem:
+        return refused(request, problem, address)
+    return done(request, f"Invitation of {withdrawn.username} withdrawn", address)
 
 
 def _role(text: str) -> Role:

@@ -60,6 +60,8 @@ class Command(BaseCommand):
             "budget_usd": options["budget"],
         }
         scorer, at_least = _read_bound(options["at_least"])
+        if scorer and scorer not in document["scorers"]:
+            raise CommandError(f"--at-least names {scorer!r}, which is none of the scorers of this run.")
         try:
             run = runs.create(actor_for_command_line(project), planning.settings_from_document(project, document))
         except Problem as problem:
@@ -112,6 +114,9 @@ def _read_bound(text: str | None) -> tuple[str, float | None]:
         return "", None
     scorer, _, number = text.rpartition("=")
     try:
-        return scorer, float(number)
+        bound = float(number)
     except ValueError:
-        raise CommandError(f"--at-least is a number from 0 to 1, or SCORER=NUMBER, and not {text!r}.") from None
+        bound = -1.0
+    if not 0 <= bound <= 1:
+        raise CommandError(f"--at-least is a number from 0 to 1, or SCORER=NUMBER, and not {text!r}.")
+    return scorer, bound

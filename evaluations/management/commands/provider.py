@@ -58,7 +58,7 @@ class Command(ProjectCommand):
             self.stdout.write(f"Changed {provider.name}.")
         elif action == "model":
             model = providers.add_model(actor, provider, options["model"] or "")
-            if options["input"] is not None or options["output"] is not None:
+            if any(options[name] is not None for name in PRICES):
                 providers.set_price(actor, model, {name: options[name] for name in PRICES})
             self.stdout.write(f"Added {model}.")
         elif action == "test":

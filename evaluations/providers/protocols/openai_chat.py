@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ from evaluations.providers.openai_client import (
 )
 from evaluations.providers.outbound import Destinations
 from registry.content import tokens
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -111,14 +114,14 @@ class OpenAIChat:
         ]
 
     async def slots(self) -> int | None:
-        """Return the slots of a llama.cpp server, which tells them beside its OpenAI addresses; None for others."""
+        """Return the slots of a llama.cpp server, which tells them beside its OpenAI addresses; None for others, which
+        answer anything there."""
         root = self._client.with_options(base_url=str(self._client.base_url).rstrip("/").removesuffix("/v1"))
         try:
             raw = await root.get("/props", cast_to=httpx2.Response)
             slots = read_object(raw.text).get("total_slots")
         except Exception as error:
-            if translate_error(error).remedy == Remedy.RETRY:
-                raise translate_error(error) from error
+            logger.info("slots.not_told %s", translate_error(error).code)
             return None
         return read_count(slots) or None
 

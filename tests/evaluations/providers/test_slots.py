@@ -6,18 +6,20 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import InterfaceError, connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluations.models import Provider, ProviderSlots
+from evaluations.models import Provider, ProviderSlots, Run
 from evaluations.providers import configuration as providers
 from evaluations.providers import slots
 from evaluations.providers.chat import ChatRequest, Completion
+from evaluations.runs.calls import Calls
 from tests.conftest import Stage
 from tests.evaluations.conftest import make_model
 from tests.http_server import Handler, serve
@@ -139,6 +141,55 @@ def test_one_caller_has_them_all_until_another_comes(provider: Provider):
     assert sum(call.done() for call in calls) == len(calls)
 
 
+def test_a_run_without_slots_for_a_moment_says_how_many_it_could_use(provider: Provider):
+    """While its answers are judged it calls nobody. Its queue must not shrink with its slots, or nobody would learn
+    that it could use more."""
+    chat = CountingChat()
+    with slots.open_caller(provider, chat.open) as caller:
+        calls = Calls(Run(), caller, SimpleQueue())
+        assert soon(lambda: caller.slots == 0)
+        assert calls.limit == 2 * provider.max_concurrency
+        assert not calls.waits_for_slots
+        futures = [caller.submit(REQUEST) for _ in range(64)]
+        assert soon(lambda: caller.slots == provider.max_concurrency)
+        for future in futures:
+            future.result(60)
+
+
+def test_whatever_befalls_the_renewal_the_next_one_comes(provider: Provider, monkeypatch: pytest.MonkeyPatch):
+    troubles: list[Exception] = [InterfaceError("gone"), RuntimeError("odd")]
+    renew = slots.renew
+
+    def troubled(*arguments: Any, **options: Any) -> int:
+        if troubles:
+            raise troubles.pop()
+        return renew(*arguments, **options)
+
+    monkeypatch.setattr(slots, "renew", troubled)
+    with slots.open_caller(provider, CountingChat().open) as caller:
+        assert caller.submit(REQUEST).result(60).text == "x"
+    assert troubles == []
+
+
+def test_who_begins_to_wait_comes_after_who_has_waited(provider: Provider):
+    Provider.objects.filter(pk=provider.pk).update(max_concurrency=1)
+    provider.refresh_from_db()
+    first, second, third = (uuid.uuid4() for _ in range(3))
+
+    def renew(holder: uuid.UUID, demand: int, in_flight: int = 0) -> int:
+        return slots.renew(provider, holder, demand=demand, shrink=lambda most: in_flight)
+
+    assert renew(third, 0) == 0
+    assert renew(first, 5) == 1
+    assert renew(second, 5) == 0
+    ProviderSlots.objects.filter(pk=first).update(since=timezone.now() - slots.TURN * 2)
+    ProviderSlots.objects.filter(pk=third).update(since=timezone.now() - timedelta(minutes=5))
+
+    assert renew(third, 5) == 0
+    assert renew(first, 5) == 0
+    assert renew(second, 5) == 1
+
+
 def test_the_slots_of_a_worker_that_died_are_free_after_its_lease(provider: Provider):
     Provider.objects.filter(pk=provider.pk).update(max_concurrency=3)
     provider.refresh_from_db()
@@ -173,6 +224,26 @@ class Llama(Handler):
             self.answer({"data": [{"id": "small.gguf"}]})
         else:
             self.answer({"error": {"message": "not here"}}, status=404)
+
+
+class Page(Handler):
+    """A server that answers any address with its web page."""
+
+    def get(self) -> None:
+        if self.path == "/v1/models":
+            self.answer({"data": [{"id": "small"}]})
+        else:
+            self.answer("<html>")
+
+
+def test_a_server_that_does_not_know_the_question_passes_its_test(stage: Stage, settings: Any):
+    settings.PROVIDER_PRIVATE_HOSTS = ["127.0.0.1"]
+    with serve(Page) as port:
+        provider = providers.create(stage.ada, name="own", base_url=f"http://127.0.0.1:{port}/v1")
+        tested = providers.check_connection(provider)
+
+    assert tested.test_passed, tested.test_result
+    assert [model.name for model in provider.models.all()] == ["small"]
 
 
 @pytest.mark.parametrize(("settings_of_provider", "concurrency"), [({}, 3), ({"max_concurrency": 8}, 8)])

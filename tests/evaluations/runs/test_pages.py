@@ -194,11 +194,12 @@ def test_a_command_measures_and_says_so(
     assert "(a simulation)" in output.out
     assert "60 of 60" in output.err
     assert "by label (a simulation)" in output.out
-    for bound in ("0.999", "label=0.999", "json_schema=0.1"):
+    for bound in ("0.999", "label=0.999"):
         with pytest.raises(CommandError, match=rf"below {bound.rpartition('=')[2]}"):
             call_command("evaluate", "support.route@latest", here=True, at_least=bound, **options)
-    with pytest.raises(CommandError, match="SCORER=NUMBER"):
-        call_command("evaluate", "support.route@latest", here=True, at_least="label", **options)
+    for bound, sentence in (("label", "SCORER=NUMBER"), ("nan", "SCORER=NUMBER"), ("json_schema=0.1", "none of the")):
+        with pytest.raises(CommandError, match=sentence):
+            call_command("evaluate", "support.route@latest", here=True, at_least=bound, **options)
     with pytest.raises(CommandError, match="no model"):
         call_command("evaluate", "support.route@latest", here=True, **{**options, "model": "sandbox/none"})
 

@@ -1,6 +1,7 @@
 """Invitations: nobody is pulled into a project, and nobody learns of accounts by inviting."""
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -117,6 +118,30 @@ def test_an_invitation_is_void_where_its_sender_has_left(stage: Stage, otis: Act
     assert Invitation.objects.get(pk=invitation.pk).state == InvitationState.OPEN
 
 
+def test_nobody_comes_back_by_an_invitation_from_before(stage: Stage, otis: Actor):
+    """Invited as an admin, added as a viewer by the operator, removed: the invitation must not bring them back."""
+    first = invitations.invite(stage.ada, username="otis", role=Role.ADMIN)
+    projects.set_member(permissions.actor_for_command_line(stage.project), user=user_of(otis), role=Role.VIEWER)
+    projects.remove_member(stage.ada, user=user_of(otis))
+
+    with pytest.raises(Problem) as refused:
+        invitations.accept(user_of(otis), first.pk)
+
+    assert refused.value.code == "invitation.not_found"
+    assert not is_member(otis, stage)
+
+
+def test_what_was_accepted_is_not_withdrawn_any_more(stage: Stage, otis: Actor):
+    """Somebody who presses the button must not believe that nobody joined."""
+    invitation = invitations.invite(stage.ada, username="otis", role=Role.VIEWER)
+    invitations.accept(user_of(otis), invitation.pk)
+
+    with pytest.raises(Problem) as refused:
+        invitations.withdraw(stage.ada, Invitation.objects.get(pk=invitation.pk))
+
+    assert refused.value.code == "invitation.ended"
+
+
 def test_members_are_not_invited(stage: Stage):
     with pytest.raises(Problem) as refused:
         invitations.invite(stage.ada, username="vera", role=Role.ADMIN)
@@ -157,8 +182,10 @@ def test_accepting_and_withdrawing_at_once_end_in_one_of_them(live_stage: Stage)
         worker = threading.Thread(target=accept, args=(invitation.pk, together, accepted))
         worker.start()
         together.wait(10)
-        withdrawn = invitations.withdraw(live_stage.ada, Invitation.objects.get(pk=invitation.pk))
+        with suppress(Problem):
+            invitations.withdraw(live_stage.ada, Invitation.objects.get(pk=invitation.pk))
         worker.join(30)
 
-        assert accepted == [withdrawn.state == InvitationState.ACCEPTED]
+        state = Invitation.objects.get(pk=invitation.pk).state
+        assert accepted == [state == InvitationState.ACCEPTED]
         assert Membership.objects.filter(user=otis, project=live_stage.project).exists() is accepted[0]
