@@ -36,6 +36,7 @@ from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.runs.planning import RunSettings
 from evaluations.scorers import specs as scoring
+from evaluations.scorers.specs import Spec
 from evaluations.statistics.slas import PROPORTIONS, TITLES, UNITS, SLAResult, quality_by, sla_results
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right, actor_for_command_line
@@ -74,35 +75,15 @@ def create(
 ) -> Gate:
     """Create a gate, and with it a check that the environment requires from now on."""
     actor.require(Right.ADMINISTER)
-    faults: list[Fault] = []
-    if not is_prompt_name(name) or len(name) > MAX_NAME_LENGTH:
-        faults.append(Fault("/name", "name", "Lower-case letters and digits in words joined by . - or _."))
-    for pointer, share in (("/min_quality", min_quality), ("/margin", margin)):
-        if share is not None and not 0 <= share <= 1:
-            faults.append(Fault(pointer, "range", "Must be a number from 0 to 1."))
-    if split and split not in Split.values:
-        faults.append(Fault("/split", "choice", f"Must be one of: {', '.join(Split.values)}, or empty for all."))
-    if len(prompts.strip()) > MAX_PROMPTS_LENGTH or "\0" in prompts:
-        faults.append(Fault("/prompts", "length", f"Must have at most {MAX_PROMPTS_LENGTH} characters."))
+    faults = _faults_of_settings(name, prompts, split, min_quality, margin)
     budget = planning.read_budget(budget_usd, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    if name in environment.required_checks:
-        # Also a check of an outside CI: removing the gate would remove the requirement.
-        raise Problem("gate.name_taken", f"{environment.name} requires a check {quoted(name)} already.")
-    if not environment.protected:
-        raise Problem("gate.not_protected", f"{environment.name} is not protected: nothing is asked for there.")
-    others = Environment.objects.filter(project=actor.project, required_checks__contains=[name])
-    if others.exclude(measured_checks__contains=[name]).exists():
-        # There it comes from outside, and could no longer be recorded.
-        raise Problem("gate.name_taken", f"Another environment requires a check {quoted(name)} from outside.")
+    _require_free_name(environment, name)
     if min_quality is None and not not_worse and not keeps_slas:
         raise Problem("gate.asks_nothing", "This gate has no condition: choose at least one.")
     specs = planning.pin_scorers(actor.project, scoring.read_specs(scorers), model)
-    names = [spec.name for spec in scoring.quality_specs(specs)]
-    if quality_scorer and quality_scorer not in names:
-        sentence = f"Must be one of the gate's scorers of quality: {', '.join(names)}."
-        raise Problem("request.invalid", sentence, faults=[Fault("/quality_scorer", "choice", sentence)])
+    _require_quality_scorer(specs, quality_scorer)
     locked = environments.lock(environment)
     try:
         with transaction.atomic():
@@ -131,6 +112,40 @@ def create(
     _require_check(actor, locked, [*locked.required_checks, name])
     _forget_older_results(gate)
     return gate
+
+
+def _faults_of_settings(name: str, prompts: str, split: str, min_quality: float | None, margin: float) -> list[Fault]:
+    faults: list[Fault] = []
+    if not is_prompt_name(name) or len(name) > MAX_NAME_LENGTH:
+        faults.append(Fault("/name", "name", "Lower-case letters and digits in words joined by . - or _."))
+    for pointer, share in (("/min_quality", min_quality), ("/margin", margin)):
+        if share is not None and not 0 <= share <= 1:
+            faults.append(Fault(pointer, "range", "Must be a number from 0 to 1."))
+    if split and split not in Split.values:
+        faults.append(Fault("/split", "choice", f"Must be one of: {', '.join(Split.values)}, or empty for all."))
+    if len(prompts.strip()) > MAX_PROMPTS_LENGTH or "\0" in prompts:
+        faults.append(Fault("/prompts", "length", f"Must have at most {MAX_PROMPTS_LENGTH} characters."))
+    return faults
+
+
+def _require_free_name(environment: Environment, name: str) -> None:
+    """Refuse a name that is a check's already, and an environment that requires no checks."""
+    if name in environment.required_checks:
+        # Also a check of an outside CI: removing the gate would remove the requirement.
+        raise Problem("gate.name_taken", f"{environment.name} requires a check {quoted(name)} already.")
+    if not environment.protected:
+        raise Problem("gate.not_protected", f"{environment.name} is not protected: nothing is asked for there.")
+    others = Environment.objects.filter(project=environment.project_id, required_checks__contains=[name])
+    if others.exclude(measured_checks__contains=[name]).exists():
+        # There it comes from outside, and could no longer be recorded.
+        raise Problem("gate.name_taken", f"Another environment requires a check {quoted(name)} from outside.")
+
+
+def _require_quality_scorer(specs: Sequence[Spec], name: str) -> None:
+    names = [spec.name for spec in scoring.quality_specs(specs)]
+    if name and name not in names:
+        sentence = f"Must be one of the gate's scorers of quality: {', '.join(names)}."
+        raise Problem("request.invalid", sentence, faults=[Fault("/quality_scorer", "choice", sentence)])
 
 
 def _forget_older_results(gate: Gate) -> None:

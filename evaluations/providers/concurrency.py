@@ -86,6 +86,7 @@ class Caller:
 
     @property
     def slots(self) -> int:
+        """Return how many calls this worker may have in flight, whatever the provider bears."""
         return self._slots
 
     def set_slots(self, slots: int) -> int:

@@ -14,7 +14,16 @@ from math import isfinite
 from typing import Any
 
 from finetunes.strategy import costs, signals
-from finetunes.strategy.evidence import INPUTS, SIGNED, Evidence, Figure, Origin, is_flag_set, missing_titles
+from finetunes.strategy.evidence import (
+    INPUTS,
+    SIGNED,
+    Evidence,
+    Figure,
+    Origin,
+    contradictions,
+    is_flag_set,
+    missing_titles,
+)
 from finetunes.strategy.policy import Policy
 from finetunes.strategy.signals import Signal
 
@@ -88,15 +97,7 @@ class Recommendation:
             "confidence": round(self.confidence, 3),
             "reasons": self.reasons,
             "signals": [signal.as_dict() for signal in self.signals],
-            "conflicts": [
-                *(
-                    self.evidence[name].conflict
-                    for name in INPUTS
-                    if name in self.evidence
-                    if self.evidence[name].conflict
-                ),
-                *conflicts(self.signals),
-            ],
+            "conflicts": [*contradictions(self.evidence), *conflicts(self.signals)],
             "cost_per_1000_calls_usd": costs.costs_per_1000_calls(self.evidence, self.policy),
             "flips": [change.as_dict() for change in self.sensitivity],
             "needs": self.needs,

@@ -105,6 +105,12 @@ def reconcile(figure: Figure, other: Figure, name: str) -> Figure:
     return replace(figure, low=low, high=high, conflict=sentence)
 
 
+def contradictions(evidence: Evidence) -> list[str]:
+    """Return the sentences of inputs that another measurement contradicts, in the order of INPUTS."""
+    figures = [evidence[name] for name in INPUTS if name in evidence]
+    return [figure.conflict for figure in figures if figure.conflict]
+
+
 def assumed_figure(value: float, source: str = "entered") -> Figure:
     return _figure_with_margin(value, Origin.ASSUMED, source)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
 from typing import Any
 
 from django.db.models import Avg, Count, StdDev
@@ -319,11 +320,14 @@ def _other_model(calls: LiveUsage, run: Run | None) -> str:
         simulated, real = ("live calls", f"run {run.pk}") if calls.is_simulation else (f"run {run.pk}", "live calls")
         return f"The {simulated} simulate and {real} does not: of live calls only their number counts here."
     versions = [version.pk for version, _ in calls.versions]
-    recent = Call.objects.filter(version__in=versions, environment=calls.environment).exclude(model_name="")
+    since = datetime.combine(calls.since, time(), tzinfo=UTC)
+    recent = Call.objects.filter(version__in=versions, environment=calls.environment, at__gte=since)
+    recent = recent.exclude(model_name="")
     names = set(recent.order_by().values_list("model_name", flat=True).distinct()[:MAX_MODELS])
     tuned = TunedModel.objects.filter(published__in=versions).values_list("model__name", flat=True)
     names -= set(tuned)
-    if not names or any(is_same_model(run.model_name, name) for name in names):
+    # Calls of several models are added up, so that one other model is in all their figures.
+    if all(is_same_model(run.model_name, name) for name in names):
         return ""
     listed = ", ".join(sorted(names)[:3])
     return f"Live calls are of {listed}, run {run.pk} of {run.model_name}: of live calls only their number counts here."

@@ -177,7 +177,8 @@ def test_live_calls_of_another_model_count_and_say_nothing_else(
     same = [{**document, "model": run.model_name, "id": f"s{document['id']}"} for document in calls(version)]
     if difference == "model":
         call_log.record(service, same, is_simulation=True)
-        assert "live calls" in recommendations.draft(stage.project, prompt=version.prompt).inputs["latency_ms"].source
+        mixed = recommendations.draft(stage.project, prompt=version.prompt).inputs["latency_ms"]
+        assert mixed.source == f"run {run.pk}", "calls of two models are added up: their figures are of neither"
 
 
 def test_a_price_that_was_entered_after_the_run_counts(
