@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-ROLES = ("system", "developer", "user", "assistant")
+from .messages import message_templates, text_templates
+
 EXAMPLES_PLACEHOLDER = "examples"
+IMAGE_DATA = "data:image/"
 EXAMPLES_QUERY = "/examples/query"
 KINDS = ("chat", "text")
 # A member that no content can have; the editor uses it in drafts only.
@@ -23,9 +25,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 def templates(content: Mapping[str, Any]) -> dict[str, str]:
     """Return every template in a content document, by its JSON pointer."""
     sources = {
-        f"/messages/{index}/content": message["content"]
+        pointer: template
         for index, message in enumerate(content.get("messages", ()))
-        if "content" in message
+        for pointer, template in message_templates(message, f"/messages/{index}")
     }
     if "text" in content:
         sources["/text"] = content["text"]
@@ -36,15 +38,16 @@ def templates(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def query_template(content: Mapping[str, Any]) -> str:
-    """Return the pointer of the template that examples are compared with: the content's own query, else the last user
-    message."""
+    """Return the pointer of the template that examples are compared with: the content's own query, else the last text
+    of the user."""
     own_query = [EXAMPLES_QUERY] if "query" in content.get("examples", {}) else []
-    user_messages = [
-        f"/messages/{index}/content"
+    user_texts = [
+        pointer
         for index, message in enumerate(content.get("messages", ()))
         if message["role"] == "user"
+        for pointer, _ in text_templates(message, f"/messages/{index}")
     ]
-    return [*own_query, *reversed(user_messages), *templates(content)][0]
+    return [*own_query, *reversed(user_texts), *templates(content)][0]
 
 
 def empty_content(kind: str) -> dict[str, Any]:
@@ -60,8 +63,13 @@ def without_aside(document: object) -> object:
 
 
 def full_text(content: Mapping[str, Any]) -> str:
-    """Return the text of all templates that a model reads, joined by line ends: it is searched and counted."""
-    return "\n".join(text for pointer, text in templates(content).items() if pointer != EXAMPLES_QUERY)
+    """Return the text of all templates that a model reads, joined by line ends: it is searched and counted. The data of
+    images is no text."""
+    return "\n".join(
+        text
+        for pointer, text in templates(content).items()
+        if pointer != EXAMPLES_QUERY and not text.startswith(IMAGE_DATA)
+    )
 
 
 def partial_source(content: Mapping[str, Any]) -> str | None:
@@ -69,7 +77,8 @@ def partial_source(content: Mapping[str, Any]) -> str | None:
     if content["kind"] == "text":
         return str(content["text"])
     messages = content["messages"]
-    return str(messages[0]["content"]) if len(messages) == 1 and "content" in messages[0] else None
+    text = messages[0].get("content") if len(messages) == 1 else None
+    return text if isinstance(text, str) else None
 
 
 def has_type(value: object, kind: str) -> bool:

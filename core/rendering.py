@@ -3,6 +3,8 @@
 Untrusted templates go through registry.rendering.pool, which runs this module under limits in a child process.
 """
 
+import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +12,11 @@ from typing import Any
 
 from jinja2 import Template
 
-from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, ROLES, has_type, partial_source, query_template, templates
+from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, has_type, partial_source, query_template, templates
 from .errors import Fault, Problem
 from .example_selection import example_messages as as_messages
 from .examples import Shot
+from .messages import is_message, write_message
 from .template_language import Analysis, PromptEnvironment, analyse
 
 MAX_OUTPUT_CHARACTERS = 1_000_000
@@ -254,11 +257,11 @@ def _messages(
             placed = _placed_messages(message["name"], values)
         else:
             placed = ()
-        writer.count("".join(inserted["content"] for inserted in placed))
-        # Copies: a caller may modify what it gets.
+        for inserted in placed:
+            writer.count(inserted["content"] if isinstance(inserted.get("content"), str) else json.dumps(inserted))
         messages.extend(dict(inserted) for inserted in placed)
         if not is_placeholder:
-            messages.append({"role": message["role"], "content": writer.write(f"/messages/{index}/content")})
+            messages.append(write_message(message, f"/messages/{index}", writer.write))
     return messages
 
 
@@ -276,12 +279,17 @@ def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any
     if name not in values:
         raise Problem("render.missing_variable", f"The placeholder {name} needs a list of messages.", variable=name)
     passed = values[name]
-    if not isinstance(passed, list) or not all(_is_message(message) for message in passed):
-        sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages.'
-        raise Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])
-    return list(passed)
+    if not isinstance(passed, list):
+        raise _not_messages(name, "")
+    for number, message in enumerate(passed, start=1):
+        if not is_message(message):
+            raise _not_messages(name, f"; number {number} is none")
+    # Copies: a caller may modify what it gets.
+    return [
+        copy.deepcopy({member: value for member, value in message.items() if value is not None}) for message in passed
+    ]
 
 
-def _is_message(value: Any) -> bool:
-    well_formed = isinstance(value, dict) and value.keys() == {"role", "content"}
-    return well_formed and value["role"] in ROLES and isinstance(value["content"], str)
+def _not_messages(name: str, which: str) -> Problem:
+    sentence = f'The placeholder {name} takes a list of {{"role": ..., "content": ...}} messages{which}.'
+    return Problem("render.invalid_variable", sentence, faults=[Fault(f"/variables/{name}", "type", sentence)])

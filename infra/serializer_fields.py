@@ -22,6 +22,11 @@ class ObjectField(serializers.JSONField):
         return data
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": JSON_OBJECT}]})
+class ContentField(serializers.JSONField):
+    """The content of a message: a text, or a list of parts."""
+
+
 @extend_schema_field({})
 class AnyField(serializers.JSONField):
     """Any JSON value."""

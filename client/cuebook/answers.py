@@ -97,11 +97,18 @@ def read_rendered(answer: Any, name: str, pinned: str) -> Document:
         if (answer["prompt"], answer["hash"]) != (name, pinned):
             raise IntegrityError(f"What was rendered is {answer['prompt']} {answer['hash']}, and not {name} {pinned}.")
         rendered: Mapping[str, Any] = {
-            "messages": [
-                {"role": str(message["role"]), "content": str(message["content"])} for message in answer["messages"]
-            ],
+            "messages": [_read_message(message) for message in answer["messages"]],
             "model": dict(answer["model"]),
             "response_format": {"type": str(answer["response_format"]["type"]), **answer["response_format"]},
             "tools": list(answer.get("tools") or ()),
         }
         return dict(rendered)
+
+
+def _read_message(message: Any) -> Document:
+    """Read a message: a text, or parts, calls of tools and results as they are."""
+    content = message.get("content")
+    written: Document = {**message, "role": str(message["role"])}
+    if not isinstance(content, list) and not (content is None and message.get("tool_calls")):
+        written["content"] = str(message["content"])
+    return written

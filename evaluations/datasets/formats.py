@@ -4,7 +4,8 @@ A reader goes through its file once and yields one `Row` at a time, so a million
 in the file are mapped to a case's members (`evaluations.datasets.cases`):
 
 * a row with `variables` (or `vars`, `inputs`, or an `input` that is an object) has its variables there;
-* a row with `messages` is an OpenAI training line: the last user message is `input`, the answer to it is expected;
+* a row with `messages` is an OpenAI training line: the last user message is `input`, the answer to it (or the tools
+  that it calls) is expected, and a conversation of more than that is `messages`;
 * any other row is flat: its `expected` (or ideal, answer, output, completion, label, category, ...), `tags`, `group`,
   `weight` and `split` are those members, and every further column is a variable.
 
@@ -24,7 +25,7 @@ from typing import IO, Any
 import orjson
 
 from core.errors import Fault, Problem
-from evaluations.datasets import parquet, promptfoo
+from evaluations.datasets import parquet, promptfoo, training_lines
 from evaluations.datasets.cases import MAX_LABEL_LENGTH, MEMBERS, has_only_text, is_normal_line
 from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.row import Row
@@ -277,7 +278,7 @@ def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> d
     if tests.expected is not None:
         members["expected"] = tests.expected
         mapping.add(expected=[tests.name])
-    case, dropped = _from_messages(members) or _from_holder(members, mapping) or _from_columns(members, mapping)
+    case, dropped = _from_training_line(members) or _from_holder(members, mapping) or _from_columns(members, mapping)
     variables = case["variables"]
     if columns.renamed and isinstance(variables, dict):
         names = dict(columns.renamed)
@@ -309,32 +310,13 @@ def _expected_of(value: Any) -> Any:
     return value
 
 
-def _from_messages(row: dict[str, Any]) -> _Case | None:
-    """Read an OpenAI training line: the last question and the answer to it."""
+def _from_training_line(row: dict[str, Any]) -> _Case | None:
     messages = row.get("messages")
     if not isinstance(messages, list):
         return None
-    dialogue = [message for message in messages if isinstance(message, dict)]
-    answers = [index for index, message in enumerate(dialogue) if message.get("role") == "assistant"]
-    questions = [message for message in dialogue[: answers[-1] if answers else None] if message.get("role") == "user"]
-    case: dict[str, Any] = {name: row[name] for name in SETTINGS_NAMES & row.keys()}
-    case["variables"] = {"input": questions[-1].get("content")} if questions else {}
-    if answers:
-        case["expected"] = _parsed(dialogue[answers[-1]].get("content"))
-    taken = (1 if questions else 0) + (1 if answers else 0)
-    rest = len(messages) - taken
-    dropped = [*(name for name in row if name != "messages" and name not in SETTINGS_NAMES)]
-    return case, [*dropped, *(["messages (all but the last question and its answer)"] if rest else [])]
-
-
-def _parsed(value: Any) -> Any:
-    """Parse an answer that is a JSON object; return anything else as it is."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+    case, rest = training_lines.read_case(messages)
+    settings = {name: row[name] for name in SETTINGS_NAMES & row.keys()}
+    return {**settings, **case}, [*(name for name in row if name != "messages" and name not in SETTINGS_NAMES), *rest]
 
 
 def _from_holder(row: dict[str, Any], mapping: FileMapping) -> _Case | None:

@@ -43,6 +43,7 @@ class ResultBuilder:
             latency_ms=answer.latency_ms,
             cost_usd=None if cost is None else float(cost),
             tokens_out=answer.tokens_out,
+            tool_calls=answer.tool_calls,
             seed=call.case.pk * SEEDS_PER_CASE + call.repeat,
         )
 

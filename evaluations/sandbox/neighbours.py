@@ -65,7 +65,7 @@ class Neighbours:
         voices = VOICES.get(tuned.base if tuned else model, 1)
         conversation = _Conversation.read(body["messages"])
         text = self._answer(body, conversation, tuned, voices)
-        tokens_in = sum(_count_tokens(str(message.get("content") or "")) + 4 for message in body["messages"])
+        tokens_in = sum(_count_tokens(_text(message.get("content"))) + 4 for message in body["messages"])
         max_tokens = body.get("max_tokens") or body.get("max_completion_tokens")
         finish = "stop"
         if isinstance(max_tokens, int) and _count_tokens(text) > max_tokens:

@@ -25,6 +25,8 @@ class Sample:
     latency_ms: float = 0.0
     cost_usd: float | None = None
     tokens_out: int = 0
+    # Calls of tools, each with its name and its arguments as text.
+    tool_calls: Sequence[Mapping[str, Any]] | None = None
     # A number of the case and the repetition, so that a scorer's random choice is the same when it is re-scored.
     seed: int = 0
 

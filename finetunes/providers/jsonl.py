@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from core.messages import text_of
+
 Message = Mapping[str, Any]
 Line = Mapping[str, Any]
 LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -103,15 +105,7 @@ def question_messages(line: Line) -> list[Message]:
 def answer_to_learn(line: Line) -> str:
     """Return the answer of a line that is learned, or preferred."""
     messages = line["preferred_output"] if "preferred_output" in line else line["messages"]
-    return text_of_content(messages[-1])
-
-
-def text_of_content(message: Message) -> str:
-    """Return a message's text: of a list of parts, the texts among them."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
-    return str(content or "")
+    return text_of(messages[-1])
 
 
 def encode_file(lines: Iterable[Line]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from core.errors import Problem
+from core.messages import as_text
 from evaluations.curation import annotation
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import AnnotationRound, Case, Comparison, Result, Run, Split
@@ -226,7 +227,7 @@ def _test_questions(training_set: TrainingSet) -> set[str]:
 
 def _question_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """Normalise a question's user messages, whatever their spacing and case."""
-    text = "\n".join(str(message.get("content", "")) for message in messages if message.get("role") == "user")
+    text = "\n".join(as_text(message) for message in messages if message.get("role") == "user")
     return " ".join(text.casefold().split())
 
 

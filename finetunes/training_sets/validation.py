@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from finetunes.providers import jsonl
-from finetunes.providers.jsonl import Method, text_of_content
+from finetunes.providers.jsonl import Method
 from finetunes.training_sets.message_rules import part_faults, tool_faults
 from registry.content import tokens
 
@@ -226,15 +226,7 @@ def line_tokens(line: Mapping[str, Any], model: str) -> tokens.TokenCount:
         messages = [*line["input"]["messages"], *line["preferred_output"], *line["non_preferred_output"]]
     else:
         messages = line["messages"]
-    count = tokens.count_messages([{**message, "content": text_of_content(message)} for message in messages], model)
-    if any(isinstance(message.get("content"), list) or message.get("tool_calls") for message in messages):
-        # Providers count pictures and calls by rules of their own; the calls are about as long as their JSON.
-        calls = sum(
-            tokens.count(json.dumps(message["tool_calls"]), model).tokens
-            for message in messages
-            if message.get("tool_calls")
-        )
-        count = tokens.TokenCount(count.tokens + calls, is_exact=False)
+    count = tokens.count_messages(messages, model)
     tools = (line["input"] if "preferred_output" in line else line).get("tools")
     if not tools:
         return count

@@ -8,6 +8,8 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
+from core.messages import as_text
+
 # Limits on the cost of a comparison. Matching is at least quadratic, and both texts come from users: beyond these sizes
 # a difference is coarser (whole lines, whole blocks, messages by position) instead of taking minutes. Pairs of lines
 # and of words are counted for a whole comparison, however many messages it has; the limit on words is lower, because
@@ -57,11 +59,11 @@ def diff(old: Content, new: Content) -> dict[str, Any]:
 
 
 def message_texts(content: Content) -> list[tuple[str, str]]:
-    """Return every message as (role, text); a placeholder's text is its name."""
+    """Return every message as (role, text); a placeholder's text is its name, parts and calls are named in it."""
     if content["kind"] == "text":
         # An empty text is none: what is compared with nothing has no line removed.
         return [("", content["text"])] if content["text"] else []
-    return [(message["role"], message.get("content", message.get("name", ""))) for message in content["messages"]]
+    return [(message["role"], as_text(message)) for message in content["messages"]]
 
 
 def _messages(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], budget: Budget) -> list[dict[str, Any]]:

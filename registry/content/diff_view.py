@@ -6,6 +6,7 @@ from itertools import groupby, zip_longest
 from typing import Any
 
 from registry.content import diff
+from registry.content.message_view import message_sections
 
 # Unchanged lines that are shown around a change, so that a reader sees where it is.
 CONTEXT = 3
@@ -57,6 +58,9 @@ class MessageChange:
     was: str
     inline: Sequence[Row]
     split: Sequence[Row]
+    # The data of images that only one side has: their text is a digest.
+    removed_pictures: Sequence[str] = ()
+    added_pictures: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def compare(old: diff.Content, new: diff.Content, *, whole: bool = False) -> Com
             message["old_role"] if message["change"] == "changed" and message["old_role"] != message["role"] else "",
             list(_inline(message["lines"], whole)),
             list(_split(message["lines"], whole)),
+            *_changed_pictures(old, new, message),
         )
         for message in difference["messages"]
         if whole or message["change"] != "same"
@@ -94,6 +99,19 @@ def compare(old: diff.Content, new: diff.Content, *, whole: bool = False) -> Com
         (title, _with_field_titles(name, difference[name])) for name, title in TITLES.items() if difference[name]
     ]
     return Comparison(difference["identical"], difference["added"], difference["removed"], messages, members)
+
+
+def _changed_pictures(old: diff.Content, new: diff.Content, change: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    before, after = _pictures(old, change["old"]), _pictures(new, change["new"])
+    return [picture for picture in before if picture not in after], [
+        picture for picture in after if picture not in before
+    ]
+
+
+def _pictures(content: diff.Content, position: int | None) -> list[str]:
+    if position is None or content["kind"] == "text":
+        return []
+    return [section.picture for section in message_sections(content["messages"][position]) if section.picture]
 
 
 def _with_field_titles(member: str, changes: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.example_selection import max_count
 from core.json_values import escape_pointer
+from core.messages import PLACEHOLDER, images_of, text_of, text_templates
 from registry.content.schema_check import UnusableSchemaError, violations
 
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
@@ -74,7 +75,7 @@ class Subject:
         return [
             (index, message["content"])
             for index, message in enumerate(self.messages)
-            if message["role"] == "assistant" and index != last
+            if message["role"] == "assistant" and index != last and isinstance(message.get("content"), str)
         ]
 
     @property
@@ -86,9 +87,11 @@ class Subject:
     def instructions(self) -> Iterator[tuple[str, int, str]]:
         """(pointer, line, text) of every line that instructs rather than shows an answer."""
         for index, message in enumerate(self.messages):
-            pointer = "/text" if "text" in self.content else f"/messages/{index}/content"
-            if message["role"] in INSTRUCTING_ROLES:
-                for line, text in enumerate(message["content"].split("\n"), start=1):
+            if message["role"] not in INSTRUCTING_ROLES:
+                continue
+            for where, template in text_templates(message, f"/messages/{index}"):
+                pointer = "/text" if "text" in self.content else where
+                for line, text in enumerate(template.split("\n"), start=1):
                     yield pointer, line, text
 
 
@@ -129,7 +132,7 @@ def answer_format(subject: Subject) -> Iterator[Finding]:
     elif form == "text" and asks_json:
         sentence = "This asks for JSON in words alone; a JSON response format makes the provider hold to it."
         yield Finding("format.unenforced", "hint", sentence, *asks_json[:2])
-    if form == "json_object" and not any(JSON_WORD.search(message.get("content", "")) for message in subject.messages):
+    if form == "json_object" and not any(JSON_WORD.search(text_of(message)) for message in subject.messages):
         sentence = "The format json_object is refused by OpenAI unless some message has the word JSON."
         yield Finding("format.json_unnamed", "error", sentence, "/response/format")
 
@@ -203,9 +206,21 @@ def strict_schema(subject: Subject) -> Iterator[Finding]:
 def emptiness(subject: Subject) -> Iterator[Finding]:
     """Find empty messages."""
     for index, message in enumerate(subject.messages):
-        if message["role"] != "placeholder" and not message["content"].strip():
+        is_more = message["role"] == PLACEHOLDER or images_of(message) or message.get("tool_calls")
+        if not is_more and not text_of(message).strip():
             pointer = "/text" if "text" in subject.content else f"/messages/{index}/content"
             yield Finding("text.empty", "warning", "This message is empty; the model gets it all the same.", pointer)
+
+
+def undeclared_tools(subject: Subject) -> Iterator[Finding]:
+    """Find calls of tools that the prompt does not give to the model."""
+    declared = {tool["function"]["name"] for tool in subject.content.get("tools", ())}
+    for index, message in enumerate(subject.messages):
+        for number, call in enumerate(message.get("tool_calls", ())):
+            if (name := call["function"]["name"]) not in declared:
+                sentence = f"This calls {name}, which is not among the prompt’s tools."
+                pointer = f"/messages/{index}/tool_calls/{number}/function/name"
+                yield Finding("tool.undeclared", "warning", sentence, pointer)
 
 
 RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
@@ -216,6 +231,7 @@ RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     rejected_examples,
     strict_schema,
     emptiness,
+    undeclared_tools,
 )
 
 

@@ -109,9 +109,11 @@ def _merge_part(key: str, title: str, base: Any, theirs: Any, mine: Any, *, budg
 
 
 def _are_texts(*messages: Any) -> bool:
-    """Return whether all are messages with text, of one role."""
+    """Return whether all are messages of a text and nothing that differs beside it."""
     return all(
-        isinstance(message, dict) and "content" in message and message.get("role") == messages[0].get("role")
+        isinstance(message, dict)
+        and isinstance(message.get("content"), str)
+        and {**message, "content": ""} == {**messages[0], "content": ""}
         for message in messages
     )
 

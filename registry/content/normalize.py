@@ -8,26 +8,24 @@ Two documents that behave the same have the same normal form and so the same has
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonschema_rs
 
-from core.content import DEFAULTS, KINDS, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, has_type
+from core.content import DEFAULTS, KINDS, RESPONSE_FORMATS, SELECTIONS, VARIABLE_TYPES, has_type
 from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS, MAX_NUMBER, escape_pointer, normalise_json
-from core.references import HASH, is_prompt_name
+from core.messages import FUNCTION_NAME
+from core.references import is_prompt_name
+from registry.content.checker import Checker, is_variable_name, without_defaults
 from registry.content.content_hash import canonical_bytes
+from registry.content.message_check import MessageChecker
 
 MAX_BYTES = 1024 * 1024
-MAX_TEMPLATE_CHARACTERS = 128 * 1024
-MAX_MESSAGES = 200
 MAX_VARIABLES = 500
 
-# A letter of any script, then letters, digits and _.
-VARIABLE_NAME = re.compile(r"[^\W\d_]\w{0,63}")
 SETTING_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-RESERVED_NAMES = frozenset({"loop", "range", "true", "false", "none", "self", "caller", "varargs", "kwargs"})
 # Parts of a provider request that have a member of their own here, or that the caller decides.
 RESERVED_SETTINGS = frozenset({"messages", "stream", "stream_options", "tools", "response_format", "n", "model"})
 SETTING_RANGES: dict[str, tuple[float, float]] = {
@@ -59,7 +57,7 @@ def normalise(document: object) -> dict[str, Any]:
     faults: list[Fault] = []
     document = normalise_json(document, faults)
     if not faults:
-        content = _Checker(faults).content(document)
+        content = _ContentChecker(faults).content(document)
         if not faults:
             _refuse_large(content)
             return content
@@ -79,19 +77,16 @@ def _is_absent(value: object) -> bool:
     return value is None or value in ([], {})
 
 
-class _Checker:
-    """Checks each member and builds the normal form; collects faults instead of stopping at the first."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        self._faults = faults
+class _ContentChecker(Checker):
+    """Checks each member of a content."""
 
     def content(self, document: Any) -> dict[str, Any]:
         if not isinstance(document, dict):
-            self._fault("", "type", "Must be an object.")
+            self.fault("", "type", "Must be an object.")
             return {}
         kind = document.get("kind") or "chat"
         if kind not in KINDS:
-            self._fault("/kind", "choice", f"Must be one of: {', '.join(KINDS)}.")
+            self.fault("/kind", "choice", f"Must be one of: {', '.join(KINDS)}.")
             return {}
         content: dict[str, Any] = {"kind": kind}
         members: dict[str, Callable[[Any, str], Any]] = {
@@ -103,11 +98,11 @@ class _Checker:
             "variables": self._variables,
         }
         body = "messages" if kind == "chat" else "text"
-        members[body] = self._messages if kind == "chat" else self._template
+        members[body] = MessageChecker(self.faults).messages if kind == "chat" else self.template
         for name in document.keys() - members.keys() - {"kind"}:
-            self._fault(f"/{escape_pointer(name)}", "unknown", f"A {kind} prompt has no such member.")
+            self.fault(f"/{escape_pointer(name)}", "unknown", f"A {kind} prompt has no such member.")
         if document.get(body) is None:
-            self._fault(f"/{body}", "required", "Is required.")
+            self.fault(f"/{body}", "required", "Is required.")
         for name, check in members.items():
             if not _is_absent(document.get(name)) or (name == body and document.get(name) is not None):
                 checked = check(document[name], f"/{name}")
@@ -115,78 +110,33 @@ class _Checker:
                     content[name] = checked
         return content
 
-    def _fault(self, pointer: str, code: str, message: str) -> None:
-        self._faults.append(Fault(pointer, code, message))
-
-    def _object(self, value: Any, pointer: str, allowed: frozenset[str]) -> dict[str, Any]:
-        """Return the members of an object that are present; unknown ones are faults."""
-        if not isinstance(value, dict):
-            self._fault(pointer, "type", "Must be an object.")
-            return {}
-        for name in value.keys() - allowed:
-            self._fault(
-                f"{pointer}/{escape_pointer(name)}", "unknown", f"Unknown; known are: {', '.join(sorted(allowed))}."
-            )
-        return {name: member for name, member in value.items() if member is not None}
-
-    def _choice(self, value: Any, pointer: str, choices: tuple[str, ...]) -> None:
-        if value not in choices:
-            self._fault(pointer, "choice", f"Must be one of: {', '.join(choices)}.")
-
-    def _template(self, value: Any, pointer: str) -> Any:
-        if not isinstance(value, str):
-            self._fault(pointer, "type", "Must be text.")
-            return None
-        if len(value) > MAX_TEMPLATE_CHARACTERS:
-            self._fault(pointer, "too_long", f"Has more than {MAX_TEMPLATE_CHARACTERS:,} characters.")
-        return value
-
-    def _messages(self, value: Any, pointer: str) -> Any:
-        if not isinstance(value, list):
-            self._fault(pointer, "type", "Must be a list of messages.")
-            return None
-        if not 1 <= len(value) <= MAX_MESSAGES:
-            self._fault(pointer, "count", f"Must have 1 to {MAX_MESSAGES} messages.")
-        return [self._message(message, f"{pointer}/{index}") for index, message in enumerate(value)]
-
-    def _message(self, value: Any, pointer: str) -> dict[str, Any]:
-        if isinstance(value, dict) and value.get("role") == "placeholder":
-            message = self._object(value, pointer, frozenset({"role", "name"}))
-            if not is_variable_name(message.get("name")):
-                self._fault(f"{pointer}/name", "name", "A placeholder needs a name like a variable's.")
-            return message
-        message = self._object(value, pointer, frozenset({"role", "content"}))
-        self._choice(message.get("role"), f"{pointer}/role", (*ROLES, "placeholder"))
-        self._template(message.get("content"), f"{pointer}/content")
-        return message
-
     def _examples(self, value: Any, pointer: str) -> dict[str, Any]:
         allowed = frozenset({"set", "select", "k", "query", "embedder", "token_budget", "per_label"})
-        examples = self._object(value, pointer, allowed)
-        self._hash(examples.get("set"), f"{pointer}/set")
+        examples = self.members(value, pointer, allowed)
+        self.hash(examples.get("set"), f"{pointer}/set")
         select = examples.get("select", DEFAULTS["examples"]["select"])
-        self._choice(select, f"{pointer}/select", SELECTIONS)
+        self.choice(select, f"{pointer}/select", SELECTIONS)
         for name in examples.keys() & {"k", "token_budget", "per_label"}:
-            self._whole(examples[name], f"{pointer}/{name}", 1, 1_000_000)
+            self.whole(examples[name], f"{pointer}/{name}", 1, 1_000_000)
         if "query" in examples:
-            self._template(examples["query"], f"{pointer}/query")
+            self.template(examples["query"], f"{pointer}/query")
         if "embedder" in examples and not isinstance(examples["embedder"], str):
-            self._fault(f"{pointer}/embedder", "type", "Must be text.")
-        return _without_defaults(examples, DEFAULTS["examples"])
+            self.fault(f"{pointer}/embedder", "type", "Must be text.")
+        return without_defaults(examples, DEFAULTS["examples"])
 
     def _includes(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self._fault(pointer, "type", "Must be an object of names and hashes.")
+            self.fault(pointer, "type", "Must be an object of names and hashes.")
             return {}
         for name, pinned in value.items():
-            self._hash(pinned, f"{pointer}/{escape_pointer(name)}")
+            self.hash(pinned, f"{pointer}/{escape_pointer(name)}")
             if not is_prompt_name(name.partition("@")[0]):
-                self._fault(f"{pointer}/{escape_pointer(name)}", "name", "Is not a prompt's name.")
+                self.fault(f"{pointer}/{escape_pointer(name)}", "name", "Is not a prompt's name.")
         return value
 
     def _model(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self._fault(pointer, "type", "Must be an object.")
+            self.fault(pointer, "type", "Must be an object.")
             return {}
         settings = {name: setting for name, setting in value.items() if setting is not None}
         for name, setting in settings.items():
@@ -195,35 +145,35 @@ class _Checker:
 
     def _setting(self, name: str, value: Any, pointer: str) -> None:
         if name in RESERVED_SETTINGS or not SETTING_NAME.fullmatch(name):
-            self._fault(pointer, "unknown", "Is not a model setting.")
+            self.fault(pointer, "unknown", "Is not a model setting.")
         elif name == "name":
             if not isinstance(value, str) or not 1 <= len(value) <= 200:
-                self._fault(pointer, "type", "Must be a model's name.")
+                self.fault(pointer, "type", "Must be a model's name.")
         elif name in WHOLE_SETTINGS:
             low, high = SETTING_RANGES[name]
-            self._whole(value, pointer, int(low), int(high))
+            self.whole(value, pointer, int(low), int(high))
         elif name in SETTING_RANGES:
             low, high = SETTING_RANGES[name]
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                self._fault(pointer, "range", f"Must be a number from {low} to {high}.")
+                self.fault(pointer, "range", f"Must be a number from {low} to {high}.")
 
     def _response(self, value: Any, pointer: str) -> dict[str, Any]:
-        response = self._object(value, pointer, frozenset({"format", "schema", "name", "strict"}))
+        response = self.members(value, pointer, frozenset({"format", "schema", "name", "strict"}))
         form = response.get("format", DEFAULTS["response"]["format"])
-        self._choice(form, f"{pointer}/format", RESPONSE_FORMATS)
+        self.choice(form, f"{pointer}/format", RESPONSE_FORMATS)
         if form == "json_schema":
             if "schema" in response:
                 self._schema(response["schema"], f"{pointer}/schema")
             else:
-                self._fault(f"{pointer}/schema", "required", "A json_schema response needs its schema.")
-        members = _without_defaults(response, DEFAULTS["response"])
+                self.fault(f"{pointer}/schema", "required", "A json_schema response needs its schema.")
+        members = without_defaults(response, DEFAULTS["response"])
         for name in members.keys() & {"schema", "name", "strict"} if form != "json_schema" else ():
-            self._fault(f"{pointer}/{name}", "unknown", "Belongs to a json_schema response only.")
+            self.fault(f"{pointer}/{name}", "unknown", "Belongs to a json_schema response only.")
         name = response.get("name", DEFAULTS["response"]["name"])
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            self._fault(f"{pointer}/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
+            self.fault(f"{pointer}/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
         if not isinstance(response.get("strict", False), bool):
-            self._fault(f"{pointer}/strict", "type", "Must be true or false.")
+            self.fault(f"{pointer}/strict", "type", "Must be true or false.")
         return members
 
     def _schema(self, value: Any, pointer: str) -> None:
@@ -232,42 +182,42 @@ class _Checker:
         Only well-known versions of JSON Schema may be named: the validator would fetch or open any other address.
         """
         if not isinstance(value, dict):
-            return self._fault(pointer, "type", "A JSON Schema is an object here.")
+            return self.fault(pointer, "type", "A JSON Schema is an object here.")
         if not all(version in SCHEMA_VERSIONS for version in _schema_versions(value)):
-            return self._fault(f"{pointer}/$schema", "choice", f"Must be one of: {', '.join(sorted(SCHEMA_VERSIONS))}.")
+            return self.fault(f"{pointer}/$schema", "choice", f"Must be one of: {', '.join(sorted(SCHEMA_VERSIONS))}.")
         try:
             jsonschema_rs.meta.validate(value)
         except jsonschema_rs.ValidationError as error:
             where = "".join(f"/{escape_pointer(str(part))}" for part in error.instance_path)
-            return self._fault(f"{pointer}{where}", "schema", f"Not a JSON Schema: {error.message[:300]}")
+            return self.fault(f"{pointer}{where}", "schema", f"Not a JSON Schema: {error.message[:300]}")
         except (ValueError, jsonschema_rs.ReferencingError) as error:
-            return self._fault(pointer, "schema", f"Not a JSON Schema: {str(error)[:300]}")
+            return self.fault(pointer, "schema", f"Not a JSON Schema: {str(error)[:300]}")
         return None
 
     def _tools(self, value: Any, pointer: str) -> list[Any]:
         if not isinstance(value, list):
-            self._fault(pointer, "type", "Must be a list of tools.")
+            self.fault(pointer, "type", "Must be a list of tools.")
             return []
         return [self._tool(tool, f"{pointer}/{index}") for index, tool in enumerate(value)]
 
     def _tool(self, tool: Any, pointer: str) -> Any:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or tool.get("type") != "function":
-            return self._fault(pointer, "type", 'Must be {"type": "function", "function": {...}}.')
+            return self.fault(pointer, "type", 'Must be {"type": "function", "function": {...}}.')
         name = function.get("name")
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            self._fault(f"{pointer}/function/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
+        if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
+            self.fault(f"{pointer}/function/name", "name", "Must be 1 to 64 letters, digits, _ or -.")
         if function.get("parameters") is not None:
             self._schema(function["parameters"], f"{pointer}/function/parameters")
         present = {member: value for member, value in function.items() if value is not None}
-        return {**tool, "function": _without_defaults(present, DEFAULTS["function"])}
+        return {**tool, "function": without_defaults(present, DEFAULTS["function"])}
 
     def _variables(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self._fault(pointer, "type", "Must be an object of variables.")
+            self.fault(pointer, "type", "Must be an object of variables.")
             return {}
         if len(value) > MAX_VARIABLES:
-            self._fault(pointer, "count", f"Must be at most {MAX_VARIABLES} variables.")
+            self.fault(pointer, "count", f"Must be at most {MAX_VARIABLES} variables.")
             return {}
         return {
             name: self._variable(name, member, f"{pointer}/{escape_pointer(name)}") for name, member in value.items()
@@ -275,30 +225,22 @@ class _Checker:
 
     def _variable(self, name: str, value: Any, pointer: str) -> dict[str, Any]:
         if not is_variable_name(name):
-            self._fault(pointer, "name", "A variable's name is letters, digits and _, and not reserved.")
-        variable = self._object(value, pointer, frozenset({"type", "required", "default", "description"}))
+            self.fault(pointer, "name", "A variable's name is letters, digits and _, and not reserved.")
+        variable = self.members(value, pointer, frozenset({"type", "required", "default", "description"}))
         kind = variable.get("type", DEFAULTS["variable"]["type"])
-        self._choice(kind, f"{pointer}/type", VARIABLE_TYPES)
+        self.choice(kind, f"{pointer}/type", VARIABLE_TYPES)
         if not isinstance(variable.get("required", True), bool):
-            self._fault(f"{pointer}/required", "type", "Must be true or false.")
+            self.fault(f"{pointer}/required", "type", "Must be true or false.")
         if not isinstance(variable.get("description", ""), str):
-            self._fault(f"{pointer}/description", "type", "Must be text.")
+            self.fault(f"{pointer}/description", "type", "Must be text.")
         if "default" in variable:
             if variable.get("required"):
-                self._fault(f"{pointer}/default", "contradiction", "A required variable has no default.")
+                self.fault(f"{pointer}/default", "contradiction", "A required variable has no default.")
             if kind in VARIABLE_TYPES and not has_type(variable["default"], kind):
-                self._fault(f"{pointer}/default", "type", f"Must have the variable's type, {kind}.")
+                self.fault(f"{pointer}/default", "type", f"Must have the variable's type, {kind}.")
             # A default says by itself that the variable may be left out.
             variable.pop("required", None)
-        return _without_defaults(variable, {**DEFAULTS["variable"], "description": ""})
-
-    def _hash(self, value: Any, pointer: str) -> None:
-        if not isinstance(value, str) or not HASH.fullmatch(value):
-            self._fault(pointer, "hash", "Must be sha256: and 64 lower-case hex digits.")
-
-    def _whole(self, value: Any, pointer: str, low: int, high: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self._fault(pointer, "range", f"Must be a whole number from {low} to {high}.")
+        return without_defaults(variable, {**DEFAULTS["variable"], "description": ""})
 
 
 def _schema_versions(schema: Any) -> Iterator[object]:
@@ -311,18 +253,3 @@ def _schema_versions(schema: Any) -> Iterator[object]:
     elif isinstance(schema, list):
         for item in schema:
             yield from _schema_versions(item)
-
-
-def is_variable_name(name: object) -> bool:
-    """Return whether a variable may have this name: what templates can write as a name, in any script."""
-    is_word = isinstance(name, str) and bool(VARIABLE_NAME.fullmatch(name)) and name.isidentifier()
-    return is_word and name not in RESERVED_NAMES
-
-
-def _without_defaults(members: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop members at their default. `0 == False` in Python, so types are compared too."""
-    return {
-        name: value
-        for name, value in members.items()
-        if name not in defaults or value != defaults[name] or type(value) is not type(defaults[name])
-    }

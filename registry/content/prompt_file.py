@@ -15,6 +15,19 @@
 
 Every character of a message is kept: a message is what stands between its marker line and the next one, without the
 line end before that marker. A line of the text that looks like a marker gets a backslash in front.
+
+A message of several parts, or with calls of tools, has a marker for each below its own:
+
+    === user ===
+    === text ===
+    What is wrong on this picture?
+    === image low ===
+    {{ screenshot }}
+    === assistant ===
+    === call lookup call_1 ===
+    {"order": "{{ order }}"}
+    === tool call_1 ===
+    Sent yesterday.
 """
 
 import re
@@ -24,9 +37,10 @@ from typing import Any
 import yaml
 
 from core.errors import Problem
+from core.messages import IMAGE, PLACEHOLDER, TEXT, sections
 from infra import yaml_values
 
-MARKER = re.compile(r"=== ([a-z]+)(?: ([^\W\d_]\w*))? ===")
+MARKER = re.compile(r"=== ([a-z]+)(?: (\S+))?(?: (\S+))? ===")
 LOOKS_LIKE_MARKER = re.compile(r"\\*=== .* ===")
 FENCE = "---\n"
 # Members of the content that are not text; they stand in the front matter under their own names.
@@ -95,50 +109,113 @@ def read(text: str) -> PromptFile:
         raise Problem("exchange.unreadable", "In the front matter, tags must be texts.")
     content = {name: head[name] for name in CONTENT_MEMBERS if name in head}
     content.setdefault("kind", "chat")
-    sections = _split_sections(body)
+    body_sections = _split_sections(body)
     if content["kind"] == "text":
-        content["text"] = _only_text(sections)
+        content["text"] = _only_text(body_sections)
     else:
-        content["messages"] = [_message(role, name, text) for role, name, text in sections]
+        content["messages"] = _messages(body_sections)
     about = {name: head[name] for name in ABOUT_MEMBERS if name in head}
     return PromptFile(content=content, **about)
 
 
+@dataclass
+class _Section:
+    """A marker with its words, and the lines below it."""
+
+    kind: str
+    words: list[str]
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
 def _sections(content: dict[str, Any]) -> list[str]:
     if content["kind"] == "text":
-        return [f"=== text ===\n{_escape_markers(content['text'])}\n"]
-    return [
-        f"=== placeholder {message['name']} ===\n"
-        if message["role"] == "placeholder"
-        else f"=== {message['role']} ===\n{_escape_markers(message['content'])}\n"
-        for message in content["messages"]
-    ]
+        return [_section(TEXT, content["text"])]
+    return [section for message in content["messages"] for section in _message_sections(message)]
 
 
-def _split_sections(body: str) -> list[tuple[str, str | None, str]]:
-    """Split the body into (role, name, text) of each section."""
-    sections: list[tuple[str, str | None, list[str]]] = []
+def _message_sections(message: dict[str, Any]) -> list[str]:
+    if message["role"] == PLACEHOLDER:
+        return [f"=== placeholder {message['name']} ===\n"]
+    head = f"{message['role']} {message['tool_call_id']}" if "tool_call_id" in message else message["role"]
+    first, *others = sections(message)
+    if isinstance(message.get("content"), str):
+        return [_section(head, first[1]), *(_section(*other) for other in others)]
+    return [f"=== {head} ===\n", *(_section(*section) for section in (first, *others))]
+
+
+def _section(heading: str, text: str) -> str:
+    return f"=== {heading} ===\n{_escape_markers(text)}\n"
+
+
+def _split_sections(body: str) -> list[_Section]:
+    read_sections: list[_Section] = []
     for line in body.removesuffix("\n").split("\n"):
         marker = MARKER.fullmatch(line)
         if marker:
-            sections.append((marker[1], marker[2], []))
-        elif sections:
-            sections[-1][2].append(line.removeprefix("\\") if LOOKS_LIKE_MARKER.fullmatch(line) else line)
+            read_sections.append(_Section(marker[1], [word for word in marker.groups()[1:] if word], []))
+        elif read_sections:
+            read_sections[-1].lines.append(line.removeprefix("\\") if LOOKS_LIKE_MARKER.fullmatch(line) else line)
         elif line.strip():
             raise Problem("exchange.unreadable", "Text must follow a marker line such as === system ===.")
-    return [(role, name, "\n".join(lines)) for role, name, lines in sections]
+    return read_sections
 
 
-def _message(role: str, name: str | None, text: str) -> dict[str, str]:
-    if role == "placeholder":
-        return {"role": role, "name": name or ""}
-    return {"role": role, "content": text}
+def _messages(body_sections: list[_Section]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for section in body_sections:
+        if section.kind not in (TEXT, "image", "call"):
+            messages.append(_message(section))
+        elif not messages or messages[-1]["role"] == PLACEHOLDER:
+            sentence = f"=== {section.kind} === belongs below the message that it is a part of."
+            raise Problem("exchange.unreadable", sentence)
+        elif section.kind == "call":
+            messages[-1].setdefault("tool_calls", []).append(_call(section))
+        else:
+            _add_part(messages[-1], section)
+    for message in messages:
+        # A marker with nothing below it, and nothing else of the message, is an empty text.
+        if message["role"] != PLACEHOLDER and "tool_calls" not in message:
+            message.setdefault("content", "")
+    return messages
 
 
-def _only_text(sections: list[tuple[str, str | None, str]]) -> str:
-    if [role for role, _, _ in sections] != ["text"]:
+def _message(section: _Section) -> dict[str, Any]:
+    word = section.words[0] if section.words else ""
+    if section.kind == PLACEHOLDER:
+        return {"role": PLACEHOLDER, "name": word}
+    message: dict[str, Any] = {"role": section.kind}
+    if section.lines:
+        message["content"] = section.text
+    return {**message, "tool_call_id": word} if word else message
+
+
+def _add_part(message: dict[str, Any], section: _Section) -> None:
+    before = message.get("content")
+    if not isinstance(before, list):
+        message["content"] = [] if before is None else [{"type": TEXT, "text": before}]
+    if section.kind == TEXT:
+        part: dict[str, Any] = {"type": TEXT, "text": section.text}
+    else:
+        detail = {"detail": section.words[0]} if section.words else {}
+        part = {"type": IMAGE, IMAGE: {"url": section.text, **detail}}
+    message["content"].append(part)
+
+
+def _call(section: _Section) -> dict[str, Any]:
+    if len(section.words) != 2:
+        raise Problem("exchange.unreadable", "A call has the function's name and an id: === call lookup call_1 ===.")
+    name, call_id = section.words
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": section.text}}
+
+
+def _only_text(body_sections: list[_Section]) -> str:
+    if [section.kind for section in body_sections] != [TEXT]:
         raise Problem("exchange.unreadable", "A text prompt has one section, === text ===.")
-    return sections[0][2]
+    return body_sections[0].text
 
 
 def _escape_markers(text: str) -> str:

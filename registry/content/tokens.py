@@ -5,9 +5,12 @@ others; a count says which it is.
 """
 
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from core.messages import images_of, text_of
 
 # Longest prefix wins. Fine-tunes ("ft:gpt-4o-mini-...:acme::x") count as their base model.
 VOCABULARIES = {
@@ -28,6 +31,10 @@ DEFAULT_VOCABULARY = "o200k_base"
 # A chat request frames each message, and primes the answer (OpenAI's cookbook, "How to count tokens").
 PER_MESSAGE = 3
 PER_ANSWER = 3
+# An image counts by its size, which is not known here. These are OpenAI's figures for GPT-4o ("Calculating costs", in
+# its guide to images): with low detail, and of 1,024 by 1,024 pixels.
+LOW_DETAIL_IMAGE = 85
+IMAGE = 765
 # The counter refuses texts of more than 200,000 tokens; a piece of this many characters stays below that.
 MAX_PIECE_CHARACTERS = 40_000
 
@@ -50,13 +57,24 @@ def count(text: str, model: str = "") -> TokenCount:
 
 
 def count_messages(messages: Iterable[Mapping[str, Any]], model: str = "") -> TokenCount:
-    """Count the prompt tokens of a chat request with text messages, framing included."""
-    counts = [count(str(message.get("content", "")), model) for message in messages]
+    """Count the prompt tokens of a chat request, framing included."""
+    counts = [count_message(message, model) for message in messages]
     framing = PER_MESSAGE * len(counts) + PER_ANSWER
     return TokenCount(
         sum(message_count.tokens for message_count in counts) + framing,
         all(message_count.is_exact for message_count in counts),
     )
+
+
+def count_message(message: Mapping[str, Any], model: str = "") -> TokenCount:
+    """Count the tokens of one message without its framing: an estimate where it has images or calls of tools, which
+    providers count by rules of their own. A call is about as long as its JSON."""
+    text, images = count(text_of(message), model), images_of(message)
+    more = sum(LOW_DETAIL_IMAGE if image["image_url"].get("detail") == "low" else IMAGE for image in images)
+    calls = message.get("tool_calls")
+    if calls:
+        more += count(json.dumps(calls), model).tokens
+    return TokenCount(text.tokens + more, text.is_exact and not images and not calls)
 
 
 def vocabulary_for(model: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.content import partial_source
 from core.errors import Problem
+from core.messages import message_templates, write_message
 from core.rendering import MAX_OUTPUT_CHARACTERS, response_format
 
 Content = Mapping[str, Any]
@@ -29,10 +30,16 @@ def langfuse_prompt(content: Content, partials: Mapping[str, Content]) -> dict[s
     messages = [
         {"type": "placeholder", "name": message["name"]}
         if message["role"] == "placeholder"
-        else {"type": "chatmessage", "role": message["role"], "content": _text(message["content"], content, partials)}
+        else {"type": "chatmessage", "content": None, **_message(message, content, partials)}
         for message in content["messages"]
     ]
     return {"type": "chat", "prompt": messages, "config": _config(content)}
+
+
+def _message(message: Mapping[str, Any], content: Content, partials: Mapping[str, Content]) -> dict[str, Any]:
+    sources = dict(message_templates(message, ""))
+    # Their client fills in texts only; a call has no text, and they write null for it.
+    return write_message(message, "", lambda pointer: _text(sources[pointer], content, partials), is_checked=False)
 
 
 def _config(content: Content) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from core.content import full_text, has_type, templates, without_aside
 from core.errors import Problem
 from core.json_values import escape_pointer
+from core.messages import image_variables
 from core.rendering import Survey
 from infra.limited.policy import BUSY
 from registry.content import lint, list_prices, tokens
@@ -24,6 +25,11 @@ from registry.prompts.versions import renderer_pool
 
 # The preview's value for a variable without a sample value.
 STAND_IN = "⟨{}⟩"
+# The same for the address of an image: a grey square.
+STAND_IN_IMAGE = (
+    "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHdpZHRoPSI5NiIgaGVpZ2h0PSI5NiI+PHJ"
+    "lY3Qgd2lkdGg9Ijk2IiBoZWlnaHQ9Ijk2IiBmaWxsPSIjYmJiIi8+PC9zdmc+"
+)
 EMPTY_OF_TYPE: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
 
@@ -216,7 +222,7 @@ def _preview(
         rendered=rendered,
         stand_ins=stand_ins,
         tokens=total,
-        message_tokens=[tokens.count(message["content"], model).tokens for message in rendered["messages"]],
+        message_tokens=[tokens.count_message(message, model).tokens for message in rendered["messages"]],
         price=list_prices.price_per_thousand_calls(model, total.tokens, longest),
     )
 
@@ -228,13 +234,15 @@ def _values(
     values: dict[str, Any] = {}
     stand_ins = []
     placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
+    pictures = image_variables(content.get("messages", ()))
     for variable in variables:
         if _sample_fits(variable, samples.get(variable.name)):
             values[variable.name] = samples[variable.name]
         elif variable.name in placed:
             values[variable.name] = []
         elif variable.is_required:
-            values[variable.name] = EMPTY_OF_TYPE.get(variable.type, STAND_IN.format(variable.name))
+            stand_in = STAND_IN_IMAGE if variable.name in pictures else STAND_IN.format(variable.name)
+            values[variable.name] = EMPTY_OF_TYPE.get(variable.type, stand_in)
             stand_ins.append(variable.name)
     return values, stand_ins
 

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from core.example_selection import DEFAULT_K
 from core.references import HASH
 from registry.content.content_hash import canonical_bytes
+from registry.content.message_view import editor_sections, message_sections
 from registry.models import Environment, Promotion, Prompt, Release, Review
 
 register = template.Library()
@@ -185,6 +186,10 @@ def markdown(text: str) -> SafeString:
     """Text with the usual marks as HTML; what would be HTML in it is shown as text."""
     html: SafeString = mark_safe(MARKDOWN.render(text))  # noqa: S308 - the renderer escapes all HTML
     return html
+
+
+register.filter(message_sections)
+register.filter(editor_sections)
 
 
 @register.filter

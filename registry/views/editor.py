@@ -7,15 +7,17 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 
-from core.content import ASIDE, RESPONSE_FORMATS, ROLES, SELECTIONS, VARIABLE_TYPES, empty_content
+from core.content import ASIDE, RESPONSE_FORMATS, SELECTIONS, VARIABLE_TYPES, empty_content
 from core.errors import Fault, Problem
 from core.example_selection import DEFAULT_K
 from core.json_values import normalise_json
+from core.messages import IMAGE_DETAILS, ROLES, as_text
 from core.references import Number, Reference
 from registry.accounts.permissions import Actor, Right
 from registry.content import diff, diff_view, list_prices
 from registry.content.content_hash import content_hash
 from registry.content.merge import MergeSource
+from registry.content.message_view import MessageSection
 from registry.examples import embedders
 from registry.models import Environment, ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion, Release
 from registry.promotions import approvals
@@ -68,6 +70,10 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "state": _state(actor, prompt, sheet),
         "live_elsewhere": _other_live_releases(prompt, sheet),
         "blank_user": {"role": "user", "content": ""},
+        "blank_image": MessageSection("image", ""),
+        "blank_text": MessageSection("text", ""),
+        "blank_call": MessageSection("call", "{}"),
+        "image_details": IMAGE_DETAILS,
         "blank_placeholder": {"role": "placeholder", "name": ""},
         "roles": ROLES,
         "formats": [(name, FORMAT_LABELS[name]) for name in RESPONSE_FORMATS],
@@ -353,6 +359,6 @@ def _as_text(value: Any) -> str | None:
     """A part as lines: a message's text, anything else as JSON."""
     if value is None:
         return None
-    if isinstance(value, dict) and "content" in value and "role" in value:
-        return str(value["content"])
+    if isinstance(value, dict) and "role" in value:
+        return as_text(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

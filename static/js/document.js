@@ -33,8 +33,31 @@ export function number(text) {
 export function collectMessages(blocks) {
   return blocks.map((block) => {
     if (block.dataset.role === "placeholder") return { role: "placeholder", name: block.querySelector("[data-name]").value.trim() };
-    return { role: block.querySelector("[data-role-of]").value, content: block.querySelector("[data-content]").value };
+    return collectMessage(block);
   });
+}
+
+function collectMessage(block) {
+  const role = block.querySelector("[data-role-of]").value;
+  const message = { role, content: collectParts(block) };
+  const calls = [...block.querySelectorAll("[data-call]")].map((call) => ({
+    id: call.querySelector("[data-call-id]").value.trim(),
+    type: "function",
+    function: { name: call.querySelector("[data-call-name]").value.trim(), arguments: call.querySelector("[data-arguments]").value },
+  }));
+  if (calls.length) message.tool_calls = calls;
+  if (role === "tool") message.tool_call_id = block.querySelector("[data-answers]").value.trim();
+  return message;
+}
+
+/** A message of one text is that text; with an image or several texts it is a list of parts. */
+function collectParts(block) {
+  const parts = [...block.querySelectorAll("[data-part]")].map((part) => {
+    if (part.dataset.part === "text") return { type: "text", text: part.querySelector("[data-content]").value };
+    const url = part.querySelector("[data-address]").value.trim();
+    return { type: "image_url", image_url: { url, detail: part.querySelector("[data-detail]").value } };
+  });
+  return parts.length === 1 && parts[0].type === "text" ? parts[0].text : parts;
 }
 
 export function collectModel(root, faults) {

@@ -2,6 +2,7 @@
 
 import { UNREADABLE, aside, collectExamples, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
 import { gravest, paint } from "./highlight.js";
+import { addCall, addPart, fieldAt, offerNames, paintAll, removePart, setRole, showAddress, showPicture } from "./messages.js";
 import { Variables } from "./variables.js";
 
 const PAUSE = 450; // milliseconds
@@ -196,7 +197,7 @@ function showMarks(allMarks) {
 function place(pointer) {
   const message = /^\/messages\/(\d+)/.exec(pointer);
   const block = pointer.startsWith("/text") ? allBlocks()[0] : message ? allBlocks()[Number(message[1])] : null;
-  if (block) return { list: block.querySelector(".marks"), field: block.querySelector("[data-content]") };
+  if (block) return { list: block.querySelector(".marks"), field: fieldAt(block, pointer) };
   const row = variables.row(/^\/variables\/([^/]+)/.exec(pointer)?.[1]);
   if (row) return { list: row.querySelector(".marks") };
   const lists = [...root.querySelectorAll("[data-marks]")].filter((candidate) => pointer.startsWith(candidate.dataset.marks));
@@ -207,7 +208,7 @@ function place(pointer) {
 // --- Blocks ----------------------------------------------------------------------------------------------------------
 function make(kind, role) {
   const block = document.getElementById(`block-${kind}`).content.firstElementChild.cloneNode(true);
-  if (role) block.querySelector("[data-role-of]").value = role;
+  if (role) setRole(block, role);
   return block;
 }
 
@@ -219,7 +220,7 @@ function addBlocks(kind) {
   const isQuestion = last?.querySelector("[data-role-of]")?.value === "user" && all.length > 1;
   if (kind !== "user" && isQuestion) last.before(...added);
   else blocks.append(...added);
-  for (const field of added.flatMap((block) => [...block.querySelectorAll("[data-content]")])) paint(field);
+  for (const block of added) paintAll(block);
   added[0].querySelector("textarea, [data-name]").focus();
   changed();
 }
@@ -241,6 +242,20 @@ blocks.addEventListener("click", (event) => {
   else if (event.target.closest("[data-down]")) moveBlock(block, 1);
   else if (event.target.closest("[data-remove]")) {
     removeBlock(block);
+  } else if (event.target.closest("[data-add-part]")) {
+    addPart(block, event.target.closest("[data-add-part]").dataset.addPart);
+    changed();
+  } else if (event.target.closest("[data-add-call]")) {
+    const callId = addCall(block, allBlocks());
+    // Each call needs its result.
+    const result = make("user", "tool");
+    result.querySelector("[data-answers]").value = callId;
+    block.after(result);
+    paintAll(result);
+    changed();
+  } else if (event.target.closest("[data-remove-part], [data-remove-call]")) {
+    removePart(event.target.closest("[data-part], [data-call]"));
+    changed();
   }
 });
 
@@ -305,9 +320,21 @@ function showExampleFields() {
 root.addEventListener("input", (event) => {
   if (event.target.closest("[data-variable]")) return;
   if (event.target.matches(".code textarea")) paint(event.target);
+  if (event.target.matches("[data-address]")) showAddress(event.target.closest("[data-part]"));
+  if (event.target.matches("[data-role-of]")) setRole(event.target.closest("[data-block]"), event.target.value);
   if (event.target.matches("[data-response='format']")) showSchemaFields();
   if (event.target.matches("select[data-pick]")) showExampleFields();
   changed();
+});
+
+blocks.addEventListener("change", async (event) => {
+  if (event.target.matches("[data-image-file]")) {
+    showTrouble(await showPicture(event.target));
+    changed();
+  }
+});
+blocks.addEventListener("focusin", (event) => {
+  if (event.target.matches("[list]")) offerNames(root, allBlocks());
 });
 
 // --- Keys and leaving ------------------------------------------------------------------------------------------------

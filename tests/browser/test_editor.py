@@ -1,5 +1,6 @@
 """Writing: nothing that is typed is lost, faults stand at their line, and two people are told of each other."""
 
+import base64
 import re
 
 from playwright.sync_api import Page, expect
@@ -277,3 +278,75 @@ def test_the_draft_is_tried_while_it_is_written(person_for: PersonFor, prompt: s
     page.get_by_label("Text of the message").first.fill("{{ broken")
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#answers").get_by_role("alert")).to_be_visible()
+
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def test_a_message_gets_an_image_and_a_second_text(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Message").click()
+    page.keyboard.type("What is wrong here?")
+    block = page.locator("[data-block]").last
+    expect(block.get_by_role("button", name="+ Text")).to_be_hidden()
+    expect(block.get_by_role("button", name="Remove this text")).to_be_hidden()
+    block.get_by_role("button", name="+ Image").click()
+    page.keyboard.type("ftp://somewhere")
+    expect(block.get_by_text("Must be https://…")).to_be_visible()
+    block.locator("[data-image-file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": PIXEL})
+    expect(block.get_by_alt_text("The image")).to_be_visible()
+    block.get_by_label("Detail of the image").select_option("low")
+    block.get_by_role("button", name="+ Text").click()
+    page.keyboard.type("Say it in one word.")
+    saved(page)
+    expect(page.get_by_label("Preview").get_by_alt_text("An image of this message")).to_be_visible()
+
+    page.reload()
+    expect(block.get_by_label("Text of the message")).to_have_count(2)
+    expect(block.get_by_label("Detail of the image")).to_have_value("low")
+    block.get_by_role("button", name="Remove this image").click()
+    block.get_by_role("button", name="Remove this text").first.click()
+    expect(block.get_by_label("Text of the message")).to_have_count(1)
+    saved(page)
+
+
+def test_a_file_that_is_too_large_is_refused_with_what_to_do(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Message").click()
+    page.get_by_role("button", name="+ Image").last.click()
+    large = {"name": "large.png", "mimeType": "image/png", "buffer": PIXEL + b"\0" * 400_000}
+    page.locator("[data-block]").last.locator("[data-image-file]").set_input_files(large)
+
+    expect(page.get_by_text("an image in a prompt has at most 384")).to_be_visible()
+
+
+def test_a_call_of_a_tool_comes_with_its_result(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Example pair").click()
+    page.keyboard.type("Where is my order?")
+    block = page.locator("[data-block][data-role='assistant']")
+    block.get_by_role("button", name="+ Tool call").click()
+    page.keyboard.type("find_order")
+    block.get_by_label("Arguments of the call").fill('{"order": ')
+    expect(block.get_by_text("Must be a JSON object")).to_be_visible()
+    block.get_by_label("Arguments of the call").fill('{"order": 7}')
+    result = page.locator("[data-block][data-role='tool']")
+    expect(result.get_by_label("Id of the call that this answers")).to_have_value("call_1")
+    result.get_by_label("Text of the message").fill("It was sent.")
+    page.get_by_role("button", name="+ Message").click()
+    page.keyboard.type("And now? {{ ticket }}")
+    saved(page)
+    expect(page.get_by_text("This calls find_order, which is not among the prompt’s tools.")).to_be_visible()
+
+    page.get_by_text("Tools functions that the model may call").click()
+    page.get_by_label("Tools, as JSON").fill('[{"type": "function", "function": {"name": "find_order"}}]')
+    expect(page.get_by_text("This calls find_order")).to_be_hidden()
+    saved(page)
+    page.get_by_role("link", name="Review and commit").click()
+    expect(page.get_by_text("=== call find_order call_1 ===")).to_be_visible()
+    page.get_by_label("What changes, and why").fill("With a call")
+    page.get_by_role("button", name="Commit").click()
+    expect(page.get_by_text("committed").first).to_be_visible()
+    expect(page.get_by_text("find_order").first).to_be_visible()

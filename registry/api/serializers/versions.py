@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from infra.serializer_fields import Input, ObjectField, Text
+from infra.serializer_fields import ContentField, Input, ObjectField, Text
 from registry.models import CheckStatus, PromptVersion, VersionCheck
 
 
@@ -93,7 +93,9 @@ class RenderInput(Input):
 
 class MessageSerializer(serializers.Serializer[Any]):
     role = serializers.CharField()
-    content = serializers.CharField(allow_blank=True)
+    content = ContentField(required=False, help_text="A text, or a list of parts: texts and images.")
+    tool_calls = serializers.ListField(child=ObjectField(), required=False)
+    tool_call_id = serializers.CharField(required=False)
 
 
 class RenderedSerializer(serializers.Serializer[Any]):

@@ -8,13 +8,13 @@ from typing import Any
 from core.errors import Fault, Problem
 from core.json_values import normalise_json
 from registry.content.normalize import SETTING_RANGES
+from registry.interop.importers.messages import join_calls, read_message
 from registry.interop.importers.text import NAMED, UNREADABLE, Variables, template
 
 MAX_MESSAGE = 200
 # Settings of a request that are kept, beside those with a range; anything else would reach the model's server
 # unchecked.
 KEPT_SETTINGS = frozenset({*SETTING_RANGES, "stop", "reasoning_effort", "verbosity", "parallel_tool_calls"})
-TEXT_PARTS = ("text", "input_text", "output_text")
 
 Item = Mapping[str, Any]
 # Returns the reference for an inclusion, from the included name, and `version` or `label` and its value.
@@ -44,17 +44,13 @@ class Draft:
     def template(self, text: str) -> str:
         return template(text, self._variables, self._include)
 
-    def message(self, item: object, *, is_template: bool = False) -> dict[str, str]:
-        """Read one message. Parts that are not text refuse the prompt: without them it would be another prompt."""
-        if isinstance(item, Mapping) and item.get("type") == "placeholder":
+    def message(self, item: object, *, is_template: bool = False) -> dict[str, Any]:
+        """Read one message. What cannot be read refuses the prompt: without it, it would be another prompt."""
+        if not isinstance(item, Mapping):
+            raise Problem(UNREADABLE, f"A message of the kind {str(item)[:60]!r} is not supported in prompts.")
+        if item.get("type") == "placeholder":
             return {"role": "placeholder", "name": self._placeholder(text_of(item.get("name")))}
-        if not isinstance(item, Mapping) or item.get("type", "message") not in ("message", "chatmessage"):
-            kind = item.get("type") if isinstance(item, Mapping) else item
-            raise Problem(UNREADABLE, f"A message of the kind {str(kind)[:60]!r} is not supported in prompts.")
-        if calls := next((name for name in ("tool_calls", "function_call", "tool_call_id") if item.get(name)), None):
-            raise Problem(UNREADABLE, f"A message has {calls}; messages of prompts here are text.")
-        text = _message_text(item.get("content"))
-        return {"role": text_of(item.get("role")) or "user", "content": text if is_template else self.template(text)}
+        return read_message(item, (lambda text: text) if is_template else self.template)
 
     def _placeholder(self, name: str) -> str:
         if not NAMED.search(name):
@@ -65,7 +61,7 @@ class Draft:
         if not isinstance(messages, list) or not messages:
             raise Problem(UNREADABLE, "The prompt has no messages.")
         self.content["kind"] = "chat"
-        self.content["messages"] = [self.message(item, is_template=is_template) for item in messages]
+        self.content["messages"] = join_calls([self.message(item, is_template=is_template) for item in messages])
 
     def settings(self, config: object, *, ignored: Sequence[str] = ()) -> None:
         """Read the model's settings, response format and tools; anything else becomes a note."""
@@ -155,19 +151,6 @@ class Importer:
 def name_of(item: Item, number: int) -> str:
     """Return an item's own name, or one by its number in the document."""
     return text_of(item.get("name")) or f"prompt-{number}"
-
-
-def _message_text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [content]
-    texts: list[str] = []
-    for part in parts:
-        if not isinstance(part, Mapping) or part.get("type") not in TEXT_PARTS:
-            kind = part.get("type") if isinstance(part, Mapping) else part
-            raise Problem(UNREADABLE, f"A message has a part of the kind {str(kind)[:60]!r}; prompts here are text.")
-        texts.append(text_of(part.get("text")))
-    return "".join(texts)
 
 
 def as_plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from core.errors import Problem
-from registry.content.normalize import RESERVED_NAMES, is_variable_name
+from registry.content.checker import RESERVED_NAMES, is_variable_name
 
 UNREADABLE: Final = "exchange.unreadable"
 # A variable, or a brace that would open something in a template. No variable is longer, so time stays linear.

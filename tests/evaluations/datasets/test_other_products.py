@@ -90,7 +90,7 @@ def test_promptfoos_tables_keep_the_answer_and_name_the_rest(tmp_path: Path):
         (
             {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "x"}], "metadata": {}},
             {"variables": {"input": "x"}},
-            {"metadata": 1, "messages (all but the last question and its answer)": 1},
+            {"metadata": 1, "messages (instructions, and what follows the last answer)": 1},
         ),
     ],
 )

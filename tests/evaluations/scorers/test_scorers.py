@@ -223,3 +223,30 @@ def test_what_cannot_be_judged_fails_also_where_it_is_inverted(scorer: Any, outp
     assert scores.passed is False
     assert [score.value for score in scores.scores.values()] == [0.0]
     assert next(iter(scores.scores.values())).note
+
+
+LOOKUP = {"name": "lookup", "arguments": '{"order": "7", "now": true}'}
+
+
+@pytest.mark.parametrize(
+    ("expected", "calls", "parameters", "score"),
+    [
+        ({"tool_calls": [{"name": "lookup", "arguments": {"now": True, "order": "7"}}]}, [LOOKUP], {}, 1),
+        # As a training line has them.
+        ({"tool_calls": [{"id": "1", "type": "function", "function": LOOKUP}]}, [LOOKUP], {}, 1),
+        ({"tool_calls": [{"name": "lookup", "arguments": {"order": "8"}}]}, [LOOKUP], {}, 0),
+        ({"tool_calls": [{"name": "lookup", "arguments": {"order": "8"}}]}, [LOOKUP], {"names_only": True}, 1),
+        ({"tool_calls": [LOOKUP, {"name": "cancel", "arguments": {}}]}, [LOOKUP], {}, 2 / 3),
+        ({"tool_calls": [LOOKUP]}, [LOOKUP, LOOKUP], {}, 2 / 3),
+        ({"tool_calls": [LOOKUP]}, None, {}, 0),
+        ({"tool_calls": []}, None, {}, 1),
+        ({"tool_calls": []}, [LOOKUP], {}, 0),
+        ({"tool_calls": [LOOKUP]}, [{"name": "lookup", "arguments": "{no JSON"}], {}, 0),
+        ("billing", [LOOKUP], {}, None),
+        (None, [LOOKUP], {}, None),
+    ],
+)
+def test_calls_of_tools(expected: Any, calls: Any, parameters: Any, score: float | None):
+    result = value(spec_document("tool_calls", **parameters), "", expected, tool_calls=calls)
+
+    assert result == (None if score is None else pytest.approx(score))

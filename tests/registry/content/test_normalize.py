@@ -19,6 +19,38 @@ NAME = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(
     lambda name: name not in {"loop", "range", "true", "false", "none", "self", "caller", "varargs", "kwargs"}
 )
 MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": TEXT})
+PARTS = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}),
+        st.fixed_dictionaries(
+            {
+                "type": st.just("image_url"),
+                "image_url": st.fixed_dictionaries(
+                    {"url": st.sampled_from(["https://host/a.png", "{{ picture }}", "data:image/png;base64,eHg="])},
+                    optional={"detail": st.sampled_from(["low", "high", "auto"])},
+                ),
+            }
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+).map(lambda parts: [{"role": "user", "content": parts}])
+CALLED = st.tuples(TEXT, TEXT, st.integers(1, 3)).map(
+    lambda drawn: [
+        {
+            "role": "assistant",
+            "content": drawn[0],
+            "tool_calls": [
+                {"id": f"call:{n}", "type": "function", "function": {"name": "look", "arguments": f'{{"n": {n}}}'}}
+                for n in range(drawn[2])
+            ],
+        },
+        *({"role": "tool", "tool_call_id": f"call:{n}", "content": drawn[1]} for n in range(drawn[2])),
+    ]
+)
+MESSAGES = st.lists(st.one_of(MESSAGE.map(lambda message: [message]), PARTS, CALLED), min_size=1, max_size=4).map(
+    lambda groups: [message for group in groups for message in group]
+)
 MODEL = st.fixed_dictionaries(
     {},
     optional={
@@ -30,7 +62,7 @@ MODEL = st.fixed_dictionaries(
 )
 VARIABLES = st.dictionaries(NAME, st.fixed_dictionaries({}, optional={"description": TEXT}), max_size=3)
 CONTENT = st.fixed_dictionaries(
-    {"kind": st.just("chat"), "messages": st.lists(MESSAGE, min_size=1, max_size=4)},
+    {"kind": st.just("chat"), "messages": MESSAGES},
     optional={"model": MODEL, "variables": VARIABLES},
 )
 
@@ -72,9 +104,8 @@ def test_members_at_their_default_do_not_change_the_hash(content: Any):
 
 @given(CONTENT, st.sampled_from(["\r\n", "\r", "\n"]))
 def test_line_ends_do_not_change_the_hash(content: Any, end: str):
-    first = content["messages"][0]
-    plain = {**content, "messages": [{**first, "content": "a\nb\n"}]}
-    other = {**content, "messages": [{**first, "content": f"a{end}b{end}"}]}
+    plain = {**content, "messages": [{"role": "user", "content": "a\nb\n"}]}
+    other = {**content, "messages": [{"role": "user", "content": f"a{end}b{end}"}]}
 
     assert digest(other) == digest(plain)
 

@@ -37,6 +37,11 @@ def only(prompts: list[SourcePrompt]) -> SourcePrompt:
     return prompt
 
 
+def only_content(source: str, item: object) -> dict[str, Any]:
+    (version,) = only(read_prompts(source, {"data": [item]})).versions
+    return normalise(version.content)
+
+
 def refusal(source: str, document: object) -> Problem:
     (prompt,) = read_prompts(source, document)
     assert prompt.refusal
@@ -175,7 +180,7 @@ def test_versions_of_mlflow_come_out_of_their_tags():
     ("source", "document", "message"),
     [
         ("openai", {"id": "pmpt_1", "input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input_image"),
-        ("openai", {"id": "pmpt_1", "input": [{"type": "function_call"}]}, "function_call"),
+        ("openai", {"id": "pmpt_1", "input": [{"type": "function_call"}]}, "has no name"),
         ("openai", {"id": "pmpt_1"}, "no messages"),
         ("langfuse", {"name": "x", "versions": [1, 2]}, "ask for each one"),
         ("langfuse", {"name": "x", "prompt": "{{a-b}} {{a_b}}"}, "would both be named a_b"),
@@ -265,11 +270,97 @@ def test_names_in_any_script_are_declared_and_rendered():
     assert render(content, {"größe": 3, "名前": "花"}, {})["text"] == "3 花"
 
 
-@pytest.mark.parametrize("member", ["tool_calls", "function_call"])
-def test_a_message_with_calls_is_refused_and_not_emptied(member: str):
-    prompt = {"name": "x", "prompt": [{"role": "assistant", "content": "", member: [{"id": "1"}]}]}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"q": "{{user-name}}"}'}}
 
-    assert member in refusal("langfuse", {"data": [prompt]}).detail
+
+@pytest.mark.parametrize(
+    ("messages", "imported"),
+    [
+        (
+            [
+                {"role": "assistant", "content": "", "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "{{found}}"},
+            ],
+            None,
+        ),
+        # LangChain's
+        (
+            [
+                {"role": "assistant", "tool_calls": [{"name": "look", "args": {"q": "{{user-name}}"}, "id": "call_1"}]},
+                {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "{{ found }}"}]},
+            ],
+            None,
+        ),
+        # OpenAI Responses'
+        (
+            [
+                {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"q": "{{user-name}}"}'},
+                {"type": "function_call_output", "call_id": "call_1", "output": "{{found}}"},
+            ],
+            None,
+        ),
+        (
+            [
+                {"type": "function_call", "call_id": "a", "name": "look", "arguments": "{}"},
+                {"type": "function_call", "call_id": "b", "name": "look", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "b", "output": "x"},
+                {"type": "function_call_output", "call_id": "a", "output": "y"},
+            ],
+            ["a", "b"],
+        ),
+    ],
+)
+def test_calls_of_tools_and_their_results_come_along(messages: Any, imported: Any):
+    member = "input" if "type" in messages[0] else "prompt"
+    product = "openai" if member == "input" else "langfuse"
+
+    content = only_content(product, {"name": "x", member: messages})
+
+    if imported is not None:
+        assert [call["id"] for call in content["messages"][0]["tool_calls"]] == imported
+        return
+    written = {**CALL, "function": {"name": "look", "arguments": '{"q": "{{ user_name }}"}'}}
+    assert content["messages"] == [
+        {"role": "assistant", "tool_calls": [written]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "{{ found }}"},
+    ]
+    assert render(content, {"user_name": "Ann", "found": "yes"}, {})["messages"][0]["tool_calls"][0]["function"] == {
+        "name": "look",
+        "arguments": '{"q": "Ann"}',
+    }
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "{{shot}}", "detail": "low"}},
+        {"type": "image_url", "image_url": "{{shot}}", "detail": "low"},
+        {"type": "input_image", "image_url": "{{shot}}", "detail": "low"},
+    ],
+)
+def test_images_come_along(part: Any):
+    message = {"role": "user", "content": [{"type": "text", "text": "Look: {{q}}"}, part]}
+
+    content = only_content("langfuse", {"name": "x", "prompt": [message]})
+
+    assert content["messages"][0]["content"] == [
+        {"type": "text", "text": "Look: {{ q }}"},
+        {"type": "image_url", "image_url": {"url": "{{ shot }}", "detail": "low"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": "", "function_call": {"name": "x"}},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]},
+        {"role": "assistant", "content": "", "tool_calls": {"id": "1"}},
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]},
+        {"type": "reasoning", "summary": []},
+    ],
+)
+def test_what_of_a_message_cannot_be_read_is_refused_and_not_emptied(message: Any):
+    assert refusal("langfuse", {"data": [{"name": "x", "prompt": [message]}]}).code == "exchange.unreadable"
 
 
 @pytest.mark.parametrize(

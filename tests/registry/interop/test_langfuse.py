@@ -10,7 +10,9 @@ from core.errors import Problem
 from registry.accounts import api_keys
 from registry.accounts.permissions import actor_for_command_line
 from registry.interop.langfuse import langfuse_prompt as as_langfuse
+from registry.prompts import versions
 from tests.conftest import Stage
+from tests.core.test_messages import call, image, text
 
 ADDRESS = "/api/public/v2/prompts/support.triage"
 
@@ -148,3 +150,16 @@ def test_text_placeholders_formats_and_tools():
     assert chat["config"] == {"response_format": {"type": "json_object"}, "tools": tools}
     with pytest.raises(Problem):
         as_langfuse({"kind": "text", "text": "{{" * 50_000}, {})
+
+
+def test_calls_of_tools_and_images_are_as_they_came(stage: Stage, client: APIClient):
+    messages = [
+        {"role": "user", "content": [text("Look:"), image("{{ shot }}")]},
+        {"role": "assistant", "tool_calls": [call(arguments='{"a": "{{ a }}"}')]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "{{ found }}"},
+    ]
+    stage.release(versions.commit(stage.edith, stage.prompt(), content={"messages": messages}, message="x").version)
+
+    assert client.get(ADDRESS).json()["prompt"] == [
+        {"type": "chatmessage", "content": None, **message} for message in messages
+    ]

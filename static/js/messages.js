@@ -1,0 +1,108 @@
+// The parts of a message in the editor: texts, images, calls of tools and their results.
+
+import { readJson } from "./document.js";
+import { paint } from "./highlight.js";
+
+// registry.content.message_check.MAX_IMAGE_CHARACTERS, as bytes of a file.
+const MAX_FILE_BYTES = 384 * 1024;
+
+/** Set the role of a block; what only other roles have is hidden by it. */
+export function setRole(block, role) {
+  block.querySelector("[data-role-of]").value = role;
+  block.dataset.role = role;
+}
+
+export function paintAll(element) {
+  for (const field of element.querySelectorAll(".code textarea")) paint(field);
+}
+
+function copyOf(id) {
+  return document.getElementById(id).content.firstElementChild.cloneNode(true);
+}
+
+/** Add an empty text or image at the end of a message. */
+export function addPart(block, kind) {
+  const part = copyOf(`part-${kind}`);
+  block.querySelector("[data-parts]").append(part);
+  paintAll(part);
+  part.querySelector("textarea, input").focus();
+}
+
+/** Remove a text, an image or a call; a message keeps at least a text. */
+export function removePart(part) {
+  const parts = part.parentElement;
+  part.remove();
+  if (parts.matches("[data-parts]") && !parts.children.length) {
+    parts.append(copyOf("part-text"));
+    paintAll(parts);
+  }
+  parts.querySelector("textarea, input")?.focus();
+}
+
+/** Add a call to a message; returns its id, which no other call has. */
+export function addCall(block, allBlocks) {
+  const ids = new Set(callIds(allBlocks));
+  let number = 1;
+  while (ids.has(`call_${number}`)) number += 1;
+  const call = copyOf("part-call");
+  call.querySelector("[data-call-id]").value = `call_${number}`;
+  block.querySelector("[data-calls]").append(call);
+  paintAll(call);
+  call.querySelector("[data-call-name]").focus();
+  return `call_${number}`;
+}
+
+function callIds(allBlocks) {
+  return allBlocks.flatMap((block) => [...block.querySelectorAll("[data-call-id]")].map((field) => field.value.trim()));
+}
+
+/** Fill the lists that fields offer: the prompt's tools, and the calls that are there to be answered. */
+export function offerNames(root, allBlocks) {
+  const { value } = readJson(root.querySelector("[data-json='tools']").value);
+  const names = Array.isArray(value) ? value.map((tool) => tool?.function?.name) : [];
+  fill("tool-names", names);
+  fill("call-ids", callIds(allBlocks));
+}
+
+function fill(id, names) {
+  const options = [...new Set(names.filter(Boolean))].map((name) => Object.assign(document.createElement("option"), { value: name }));
+  document.getElementById(id).replaceChildren(...options);
+}
+
+/** Take a chosen file as the image's data; returns what is wrong with it, or nothing. */
+export async function showPicture(field) {
+  const [file] = field.files;
+  const part = field.closest("[data-part]");
+  if (!file) return "";
+  if (file.size > MAX_FILE_BYTES) {
+    field.value = "";
+    return `${file.name} has ${Math.ceil(file.size / 1024)} KiB; an image in a prompt has at most ${MAX_FILE_BYTES / 1024}. Give its address, or a variable.`;
+  }
+  const data = await new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.addEventListener("load", () => resolve(reader.result));
+    reader.addEventListener("error", () => reject(reader.error));
+    reader.readAsDataURL(file);
+  });
+  part.querySelector("[data-address]").value = data;
+  showAddress(part);
+  return "";
+}
+
+/** Show the image of an address that is data; another host is never asked. */
+export function showAddress(part) {
+  const address = part.querySelector("[data-address]").value.trim();
+  const picture = part.querySelector("[data-picture]");
+  picture.hidden = !address.startsWith("data:image/") || address.includes("{");
+  if (picture.hidden) picture.removeAttribute("src");
+  else picture.src = address;
+}
+
+/** The text field that a mark of the server is about. */
+export function fieldAt(block, pointer) {
+  const part = /\/content\/(\d+)/.exec(pointer);
+  const call = /\/tool_calls\/(\d+)/.exec(pointer);
+  if (call) return block.querySelectorAll("[data-call]")[Number(call[1])]?.querySelector("textarea");
+  if (part) return block.querySelectorAll("[data-part]")[Number(part[1])]?.querySelector("textarea");
+  return block.querySelector("[data-content]");
+}
