@@ -304,6 +304,8 @@ def _model_for(gate: Gate, version: PromptVersion) -> ProviderModel:
 
 
 def _run_settings(gate: Gate, version: PromptVersion, dataset_version: DatasetVersion) -> RunSettings:
+    levels = slas.get_slas(gate.environment.project)
+    needs_latency = gate.keeps_slas and levels.p99_latency_ms is not None
     return RunSettings(
         version=version,
         dataset_version=dataset_version,
@@ -314,7 +316,8 @@ def _run_settings(gate: Gate, version: PromptVersion, dataset_version: DatasetVe
         leaked="exclude",
         budget_usd=gate.budget_usd,
         # An answer of before has no latency of today.
-        fresh=gate.keeps_slas and slas.get_slas(gate.environment.project).p99_latency_ms is not None,
+        fresh=needs_latency,
+        concurrency=levels.concurrency if needs_latency else None,
     )
 
 
@@ -387,6 +390,7 @@ def _describe_result(result: SLAResult) -> str:
     level, unit = f"{Decimal(str(result.target)).normalize():f}", UNITS.get(result.name, "")
     if result.value is None:
         missing = "not measured: add the scorer json_schema" if result.name == "format_adherence" else "unknown"
+        missing = result.reason or missing
         return f"{TITLES[result.name]} {missing}, {bound} {level} {unit}".rstrip()
     figure = f"{result.value:.3f}" if result.name in PROPORTIONS else f"{result.value:.6g} {unit}"
     return f"{TITLES[result.name]} {figure}, {bound} {level} {unit}".rstrip()

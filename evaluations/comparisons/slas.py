@@ -8,7 +8,7 @@ from django.db import transaction
 
 from core.errors import Fault, Problem
 from evaluations.models import SLA
-from evaluations.statistics.slas import NAMES, PROPORTIONS
+from evaluations.statistics.slas import CONCURRENCY, MAX_CONCURRENCY, NAMES, PROPORTIONS
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project
@@ -34,7 +34,12 @@ def set_slas(actor: Actor, targets: Mapping[str, Any]) -> SLA:
 
 def read_slas(targets: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
     """Check targets as they are written, each of them a number or None; `request.invalid` names those that are not."""
-    faults = [Fault(f"{pointer}/{name}", "unknown", "There is no such SLA.") for name in targets.keys() - {*NAMES}]
+    unknown = targets.keys() - {*NAMES, CONCURRENCY}
+    faults = [Fault(f"{pointer}/{name}", "unknown", "There is no such SLA.") for name in unknown]
+    concurrency = targets.get(CONCURRENCY)
+    if concurrency is not None and not (_is_number(concurrency) and concurrency in range(1, MAX_CONCURRENCY + 1)):
+        sentence = f"Must be a whole number from 1 to {MAX_CONCURRENCY}."
+        faults.append(Fault(f"{pointer}/{CONCURRENCY}", "range", sentence))
     for name in NAMES:
         highest = 1 if name in PROPORTIONS else MAX_TARGET
         if (target := targets.get(name)) is not None and not (_is_number(target) and 0 < target <= highest):
@@ -42,12 +47,16 @@ def read_slas(targets: Mapping[str, Any], pointer: str = "") -> dict[str, Any]:
             faults.append(Fault(f"{pointer}/{name}", "range", sentence))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    return {name: targets.get(name) for name in NAMES}
+    return {
+        **{name: targets.get(name) for name in NAMES},
+        CONCURRENCY: None if concurrency is None else int(concurrency),
+    }
 
 
 def slas_as_dict(slas: SLA) -> dict[str, float | None]:
-    """Return targets by name."""
-    return {name: None if (target := getattr(slas, name)) is None else float(target) for name in NAMES}
+    """Return targets by name, and with how many calls in flight a latency counts."""
+    names = (*NAMES, CONCURRENCY)
+    return {name: None if (target := getattr(slas, name)) is None else float(target) for name in names}
 
 
 def _is_number(value: object) -> bool:

@@ -1,3 +1,4 @@
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -14,6 +15,10 @@ class SLA(models.Model):
 
     project = models.OneToOneField(Project, on_delete=models.PROTECT, related_name="slas")
     p99_latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    # The calls in flight with which a latency counts; any where it is empty.
+    concurrency = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(256)]
+    )
     cost_per_call_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True, blank=True)
     # Shares from 0 to 1.
     format_adherence = models.FloatField(null=True, blank=True)

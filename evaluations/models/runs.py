@@ -48,6 +48,8 @@ class Run(ByActor):
     leaked = models.CharField(max_length=10, default="mark")
     # Whether it asked anew where an answer to the same request was known.
     is_fresh = models.BooleanField(default=False)
+    # The most calls that it has in flight; as many as the provider takes where it is empty.
+    concurrency = models.PositiveSmallIntegerField(null=True)
     excluded = models.PositiveIntegerField(default=0)
     # US dollars for a million tokens, as of the day: {"input": "0.15", "cached_input": "0.075", "output": "0.6"}.
     price = models.JSONField(null=True)
@@ -93,6 +95,7 @@ class Run(ByActor):
         triggers = frozen_fields(
             *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
             *("is_simulation", "parameters", "scorers", "repetitions", "cases", "cases_hash", "leaked", "is_fresh"),
+            "concurrency",
             *("price", "answers_of", "sweep", "by_name", "created_at"),
         )
 
@@ -173,6 +176,9 @@ class Result(models.Model):
     error = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=1_000, blank=True)
     latency_ms = models.FloatField(null=True)
+    # The most calls that the provider had from here meanwhile; its own time, where it tells it.
+    calls_in_flight = models.PositiveSmallIntegerField(null=True)
+    server_ms = models.FloatField(null=True)
     tokens_in = models.PositiveIntegerField(default=0)
     # Of tokens_in: read from a cache, written to one. Of tokens_out: reasoning.
     tokens_cached = models.PositiveIntegerField(default=0)

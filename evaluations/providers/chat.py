@@ -69,6 +69,10 @@ class Completion:
     tokens_out: int = 0
     tokens_reasoning: int = 0
     latency_ms: float = 0.0
+    # The most calls that the provider had from here meanwhile, this one among them: with many, a latency is queueing.
+    calls_in_flight: int = 1
+    # The provider's own time, where it tells it.
+    server_ms: float | None = None
     request_id: str = ""
     # The model that answered, by the provider: a dated name, where the request has an alias.
     model: str = ""

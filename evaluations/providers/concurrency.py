@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from evaluations.providers import retries
@@ -47,7 +47,7 @@ class Caller:
         self._open_chat = open_chat
         self._max_concurrency = self._slots = concurrency
         self._limit = float(concurrency)
-        self._in_flight = 0
+        self._in_flight = self._in_flight_elsewhere = 0
         self._open = 0
         # Set whenever a call is submitted.
         self.submitted = threading.Event()
@@ -93,6 +93,10 @@ class Caller:
         """Set how many calls this worker may have in flight, and return how many there are: those above it end by
         themselves."""
         return asyncio.run_coroutine_threadsafe(self._set_slots(slots), self._loop).result()
+
+    def set_in_flight_elsewhere(self, calls: int) -> None:
+        """Set how many calls other workers have with the provider now."""
+        self._in_flight_elsewhere = calls
 
     def submit(self, request: ChatRequest, *, key: str = "", not_before: float = 0.0) -> "Future[Completion]":
         """Submit a call; `not_before` (time.time()) is when the provider's limits allow it."""
@@ -146,6 +150,7 @@ class Caller:
         tries = 0
         while True:
             await self._start_call(not_before)
+            at_start = self._in_flight + self._in_flight_elsewhere
             try:
                 answer = await self._chat.complete(request, key=key)
             except CallError as error:
@@ -159,8 +164,9 @@ class Caller:
                 await self._finish_call(None)
                 raise
             else:
+                at_end = self._in_flight + self._in_flight_elsewhere
                 await self._finish_call(None, succeeded=True)
-                return answer
+                return replace(answer, calls_in_flight=max(at_start, at_end))
 
     async def _start_call(self, not_before: float) -> None:
         while (wait := max(not_before, self.stats.blocked_until) - time.time()) > 0 and not self._is_withdrawn:

@@ -7,6 +7,7 @@ they are errors. Nothing is retried here: the caller knows the cost of a second 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import aiohttp
 import httpx2
@@ -49,11 +50,24 @@ async def open_client(endpoint: Endpoint, destinations: Destinations) -> AsyncIt
         follow_redirects=False,
         trust_env=False,
     )
+    base, query = split_address(endpoint.base_url)
     client = openai.AsyncOpenAI(
-        base_url=endpoint.base_url, api_key=endpoint.api_key or "none", max_retries=0, http_client=http
+        base_url=base,
+        api_key=endpoint.api_key or "none",
+        max_retries=0,
+        http_client=http,
+        default_query=query,
+        # Addresses with a version are Azure's, which takes a key by this name and tokens by the other.
+        default_headers={"api-key": endpoint.api_key} if query and endpoint.api_key else None,
     )
     async with client:
         yield client
+
+
+def split_address(address: str) -> tuple[str, dict[str, str]]:
+    """Split a server's address into the part that paths are added to, and the query that every request has."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(query="")).rstrip("/"), dict(parse_qsl(parts.query))
 
 
 class _Bounded(httpx2.AsyncBaseTransport):

@@ -5,6 +5,7 @@ to then: a name that meant a public server yesterday may mean our own network to
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,6 +14,8 @@ from urllib.parse import urlsplit
 from core.errors import Fault, Problem
 
 MAX_URL_LENGTH = 500
+# The one query that a server needs with every request (Azure's); others may be keys.
+API_VERSION = re.compile(r"(api-version=[A-Za-z0-9.-]{1,40})?")
 # What Python counts as global and is not: translated for a local network (RFC 8215), site-local, IPv4 within IPv6 by
 # the ways that were given up or are for protocols (RFC 4291, RFC 2765), addresses for protocols, and the one by which
 # machines in Azure reach their host.
@@ -60,8 +63,8 @@ class Destinations:
         if not host.isascii():
             # Other scripts have full stops and digits that a client reads as ASCII; a name can be written in Punycode.
             return "Write the host in ASCII (a name in another script as xn--…)."
-        if parts.username or parts.password or parts.query or parts.fragment:
-            return "An address has no password, query or fragment; a key has a field of its own."
+        if parts.username or parts.password or parts.fragment or not API_VERSION.fullmatch(parts.query):
+            return "An address has no password, fragment or query (but ?api-version=…); a key has a field of its own."
         is_private = self.allows_private(host, port or {"http": 80, "https": 443}[parts.scheme])
         if parts.scheme == "http" and not is_private:
             return (

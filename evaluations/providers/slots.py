@@ -120,6 +120,7 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
                 )
                 expires_at, is_first = timezone.now() + LEASE, False
                 caller.set_slots(slots)
+                caller.set_in_flight_elsewhere(_slots_of_others(provider, holder))
             except Exception as error:
                 # Whatever it is: without this thread nobody would give the slots back, or wait for others in vain.
                 logger.warning("slots.not_renewed provider=%s %r", provider.pk, error)
@@ -134,6 +135,12 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
         _give_back(holder)
     finally:
         connection.close()
+
+
+def _slots_of_others(provider: Provider, holder: uuid.UUID) -> int:
+    """Return how many calls other callers may have with the provider: as many as they have slots and use for."""
+    others = ProviderSlots.objects.filter(provider=provider, renewed_at__gte=timezone.now() - LEASE).exclude(pk=holder)
+    return sum(min(row.slots, row.demand) for row in others)
 
 
 def _give_back(holder: uuid.UUID) -> None:

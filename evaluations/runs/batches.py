@@ -21,6 +21,7 @@ CACHE_DURATION = timedelta(days=90)
 KEYS = ("run_id", "case_id")
 PLAIN_COLUMNS = (
     *("run_id", "case_id", "repeat", "output", "refusal", "finish_reason", "error", "error_detail", "latency_ms"),
+    *("calls_in_flight", "server_ms"),
     *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
     *("is_from_cache", "is_leaked", "request_id", "quality", "passed", "is_usage_estimated"),
 )
@@ -58,8 +59,14 @@ def begin(run: Run) -> bool:
 
 
 @transaction.atomic
-def claim(run: Run) -> BatchLease | None:
-    """Claim a batch that waits, or one whose worker has died. Concurrent workers get different ones."""
+def claim(run: Run, own: Sequence[BatchLease] = ()) -> BatchLease | None:
+    """Claim a batch that waits, or one whose worker has died. Concurrent workers get different ones; a run that limits
+    its calls in flight is one worker's, which has `own` batches."""
+    if run.concurrency is not None:
+        Run.objects.select_for_update().get(pk=run.pk)
+        others = RunBatch.objects.filter(run=run).exclude(RunBatch.claimable()).exclude(state=BatchState.DONE)
+        if others.exclude(pk__in=[batch_lease.batch.pk for batch_lease in own]).exists():
+            return None
     lease = work.claim_next(RunBatch.objects.filter(run=run).order_by("number"))
     if lease is None:
         return None

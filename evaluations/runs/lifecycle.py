@@ -58,6 +58,7 @@ def insert(
         cases_hash=plan.cases_hash,
         leaked=settings.leaked,
         is_fresh=settings.fresh,
+        concurrency=settings.concurrency,
         excluded=plan.excluded,
         price=plan.price.as_dict() if plan.price else None,
         estimate=plan.estimate() if answers_of is None else _estimate_of_judging(plan),

@@ -20,6 +20,7 @@ from evaluations.scorers import judge
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample
 from evaluations.scorers.specs import Spec
+from evaluations.statistics.slas import MAX_CONCURRENCY
 from registry.content import tokens
 from registry.content.normalize import normalise
 from registry.models import Project, PromptVersion
@@ -58,13 +59,15 @@ class RunSettings:
     budget_usd: object = None
     # True to ask anew where an answer to the same request is known: another model may stand behind its name.
     fresh: bool = False
+    # The most calls in flight; as many as the provider takes where it is None.
+    concurrency: int | None = None
     # These cases and no others, whatever their split.
     cases: Sequence[int] | None = None
 
 
 DEFAULTS: Mapping[str, Any] = {
     **{"split": Split.TEST, "parameters": None, "repetitions": 1, "leaked": "mark", "limit": None, "budget_usd": None},
-    "fresh": False,
+    **{"fresh": False, "concurrency": None},
 }
 
 
@@ -113,6 +116,8 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
         faults.append(Fault("/leaked", "choice", "Must be mark or exclude."))
     if settings.limit is not None and not 1 <= settings.limit <= MAX_ANSWERS:
         faults.append(Fault("/limit", "range", f"Must be from 1 to {MAX_ANSWERS:,}."))
+    if settings.concurrency is not None and settings.concurrency not in range(1, MAX_CONCURRENCY + 1):
+        faults.append(Fault("/concurrency", "range", f"Must be a whole number from 1 to {MAX_CONCURRENCY}."))
     parameters = read_parameters(settings.parameters or {}, faults)
     budget = read_budget(settings.budget_usd, faults)
     if faults:

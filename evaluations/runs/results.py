@@ -53,6 +53,7 @@ class ResultBuilder:
         result = self._result(call, scores)
         result.output, result.refusal, result.finish_reason = answer.text, answer.refusal, answer.finish_reason
         result.tool_calls, result.latency_ms = answer.tool_calls, answer.latency_ms
+        result.calls_in_flight, result.server_ms = answer.calls_in_flight, answer.server_ms
         for name, count in asdict(answer.usage).items():
             setattr(result, name, count)
         result.cost_usd, result.is_from_cache = cost, is_known

@@ -19,12 +19,13 @@ def read_answers(run: Run) -> Iterator[Answer]:
         .order_by("id")
         .values_list(
             *("case", "case__group_key", "case__label", "case__tags", "scores", "quality", "passed", "error"),
-            *("latency_ms", "is_from_cache", "tokens_in", "tokens_out", "cost_usd"),
+            *("latency_ms", "is_from_cache", "tokens_in", "tokens_out", "cost_usd", "calls_in_flight", "server_ms"),
         )
     )
     groups: dict[str, int] = {}
     for row in rows.iterator(BATCH):
-        case, group, label, tags, scores, quality, passed, error, latency, is_cached, tokens_in, tokens_out, cost = row
+        case, group, label, tags, scores, quality, passed, error, *figures = row
+        latency, is_cached, tokens_in, tokens_out, cost, calls_in_flight, server_ms = figures
         # Below zero, where no case has its key.
         number = groups.setdefault(group, -1 - len(groups)) if group else case
         yield Answer(
@@ -37,7 +38,9 @@ def read_answers(run: Run) -> Iterator[Answer]:
             passed=passed,
             failed=bool(error),
             # A latency of months ago says nothing of today; what a run judges again was measured by its source.
-            latency_ms=None if is_cached and run.answers_of_id is None else latency,
+            latency_ms=latency if (is_measured := not is_cached or run.answers_of_id is not None) else None,
+            calls_in_flight=calls_in_flight if is_measured else None,
+            server_ms=server_ms if is_measured else None,
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             cost_usd=None if cost is None else float(cost),

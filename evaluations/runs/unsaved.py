@@ -50,7 +50,7 @@ class UnsavedResults:
 
     def claim_batch(self, preparation: BatchPreparation) -> list[PendingCall] | None:
         """Claim a batch and return its calls; None where no batch is left."""
-        batch_lease = retry_database(self._run, lambda: batches.claim(self._run))
+        batch_lease = retry_database(self._run, lambda: batches.claim(self._run, self._batch_leases))
         if batch_lease is None:
             return None
         self._batch_leases.append(batch_lease)

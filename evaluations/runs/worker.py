@@ -131,7 +131,9 @@ class _Tick:
             return None
         provider = self._run.model.provider
         endpoint, allowed = providers.endpoint(provider), providers.destinations()
-        caller = stack.enter_context(slots.open_caller(provider, lambda: open_chat(endpoint, allowed)))
+        caller = stack.enter_context(
+            slots.open_caller(provider, lambda: open_chat(endpoint, allowed), most=self._run.concurrency)
+        )
         return Calls(self._run, caller, self._done)
 
     def _work(self) -> None:

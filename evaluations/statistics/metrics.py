@@ -33,6 +33,9 @@ class Answer:
     tokens_in: int
     tokens_out: int
     cost_usd: float | None
+    # With how many calls in flight its latency was measured, and the provider's own time, where they are known.
+    calls_in_flight: int | None = None
+    server_ms: float | None = None
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Figures:
         # A failed call is not charged for, or its cost is unknown; it says nothing about the cost of an answer.
         costs = [answer.cost_usd for answer in answered if answer.cost_usd is not None]
         latencies = [answer.latency_ms for answer in answered if answer.latency_ms is not None]
+        server_times = [answer.server_ms for answer in answered if answer.server_ms is not None]
         return {
             "answers": len(answers),
             "failed": len(answers) - len(answered),
@@ -62,10 +66,12 @@ class Figures:
                 mean_over_cases(answers, lambda answer: None if answer.passed is None else float(answer.passed))
             ),
             "scorers": [self._scorer_figures(spec) for spec in self.specs],
-            "latency_ms": {
-                name: estimate_as_dict(intervals.quantile(latencies, share))
-                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-            },
+            "latency_ms": _quantiles(latencies),
+            # The most at once. With more of them than the provider has slots, a latency is mostly queueing.
+            "calls_in_flight": max(
+                (answer.calls_in_flight for answer in answered if answer.calls_in_flight is not None), default=None
+            ),
+            "server_ms": _quantiles(server_times) if server_times else None,
             "tokens_in": estimate_as_dict(intervals.mean([float(answer.tokens_in) for answer in answered])),
             "tokens_out": estimate_as_dict(intervals.mean([float(answer.tokens_out) for answer in answered])),
             # One call without a known price would make the sum a lower bound, so there is none then.
@@ -90,16 +96,20 @@ class Figures:
         }
         if spec.kind == Kind.MEASURE and scored:
             measured = [float(answer.scores[spec.name]["value"]) for answer in scored]
-            figures["quantiles"] = {
-                name: estimate_as_dict(intervals.quantile(measured, share))
-                for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-            }
+            figures["quantiles"] = _quantiles(measured)
         if spec.scorer == "label":
             pairs = [_label_pair(answer.scores[spec.name], answer.label) for answer in scored]
             figures["labels"] = label_figures(pairs)
         if spec.scorer == "fields":
             figures["fields"] = field_figures([answer.scores[spec.name].get("found", {}) for answer in scored])
         return figures
+
+
+def _quantiles(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        name: estimate_as_dict(intervals.quantile(values, share))
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    }
 
 
 def _cost_per_call(answered: Sequence[Answer]) -> Estimate | None:

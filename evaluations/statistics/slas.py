@@ -1,7 +1,7 @@
 """SLAs: whether figures meet their targets, with what confidence, and the cheapest candidate that does. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # As in evaluations.statistics.intervals, which needs scipy.
@@ -19,6 +19,9 @@ PROPORTIONS = frozenset({"quality", "format_adherence"})
 # The scorers of format adherence, the stricter one first.
 FORMAT_SCORERS = ("json_schema", "json_valid")
 MIN_EQUAL_COSTS = 20
+# The member beside the targets that says with how many calls in flight a latency counts.
+CONCURRENCY = "concurrency"
+MAX_CONCURRENCY = 256
 Targets = Mapping[str, float | None]
 
 
@@ -31,6 +34,8 @@ class SLAResult:
     value: float | None
     low: float | None = None
     high: float | None = None
+    # Why there is no figure, where that is known.
+    reason: str = ""
 
     @property
     def is_met(self) -> bool:
@@ -48,19 +53,28 @@ class SLAResult:
 
     def as_dict(self) -> dict[str, Any]:
         members = {"name": self.name, "level": self.target, "value": self.value, "low": self.low, "high": self.high}
-        return {**members, "met": self.is_met, "shown": self.is_met_confidently}
+        return {**members, "met": self.is_met, "shown": self.is_met_confidently, "reason": self.reason}
 
 
 def sla_results(summary: Mapping[str, Any], targets: Targets) -> list[SLAResult]:
-    """Compare a run's summary with each target that is set."""
+    """Compare a run's summary with each target that is set. A latency counts where it was measured with at most as many
+    calls in flight as the targets say (`concurrency`); one of before that was counted is not known to be."""
     measured = {
         "quality": summary.get("quality"),
         "format_adherence": format_adherence(summary),
         "p99_latency_ms": (summary.get("latency_ms") or {}).get("p99"),
         "cost_per_call_usd": summary.get("cost_per_call_usd"),
     }
+    reasons: dict[str, str] = {}
+    concurrency, calls = targets.get(CONCURRENCY), summary.get("calls_in_flight")
+    if concurrency is not None and measured["p99_latency_ms"] and (calls is None or calls > concurrency):
+        how = "an unknown number of" if calls is None else f"up to {calls}"
+        reasons["p99_latency_ms"] = f"measured with {how} calls in flight, and not with {concurrency:g}"
+        measured["p99_latency_ms"] = None
     return [
-        _sla_result(name, float(target), measured[name]) for name in NAMES if (target := targets.get(name)) is not None
+        replace(_sla_result(name, float(target), measured[name]), reason=reasons.get(name, ""))
+        for name in NAMES
+        if (target := targets.get(name)) is not None
     ]
 
 

@@ -162,7 +162,7 @@ def level_bound(name: str, level: float) -> str:
 def level_figure(finding: Mapping[str, Any]) -> str:
     """The measured figure of an SLA target, with its interval."""
     if finding["value"] is None:
-        return "not measured"
+        return finding.get("reason") or "not measured"
     return measured(finding, slas.UNITS.get(finding["name"], ""))
 
 

@@ -102,7 +102,11 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "rows": rows,
         "confirmed": by_key.get(result.get("shown")),
         "met": by_key.get(result.get("met")),
-        "targets": [(sla_statistics.TITLES[name], name, level) for name, level in comparison.slas.items()],
+        "targets": [
+            (sla_statistics.TITLES[name], name, level)
+            for name, level in comparison.slas.items()
+            if name in sla_statistics.TITLES
+        ],
         "chart": _chart(comparison, rows),
         "is_simulation": any(run.is_simulation for run in runs_of_comparison),
         "is_open": any(run.is_open for run in runs_of_comparison),

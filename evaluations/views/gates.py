@@ -99,7 +99,10 @@ def gate_use_cases(request: HttpRequest, actor: Actor, key: int) -> HttpResponse
 @only_post
 def slas_set(request: HttpRequest, actor: Actor) -> HttpResponse:
     try:
-        targets = {name: number(request.POST.get(name, ""), name) for name in sla_statistics.NAMES}
+        targets = {
+            name: number(request.POST.get(name, ""), name)
+            for name in (*sla_statistics.NAMES, sla_statistics.CONCURRENCY)
+        }
         slas.set_slas(actor, targets)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:gate-list", actor))

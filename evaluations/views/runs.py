@@ -31,6 +31,7 @@ SCORERS_JSON_EXAMPLE = '[{"scorer": "contains", "parameters": {"texts": ["refund
 ONLY = {"": "All", "wrong": "Wrong", "failed": "No answer", "leaked": "Leaked", "marked": "Annotated"}
 FIELDS = (
     *("prompt", "dataset", "split", "model", "repetitions", "limit", "leaked", "budget_usd", "fresh"),
+    "concurrency",
     "scorers_json",
     "temperature",
 )
@@ -115,6 +116,8 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
         document["limit"] = whole(values["limit"].strip()) or 0
     document["budget_usd"] = values["budget_usd"].strip() or None
     document["fresh"] = bool(values["fresh"])
+    if values["concurrency"].strip():
+        document["concurrency"] = whole(values["concurrency"].strip()) or 0
     if values["temperature"].strip():
         try:
             document["parameters"] = {"temperature": float(values["temperature"])}

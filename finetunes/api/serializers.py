@@ -6,6 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from finetunes.jobs import lifecycle as jobs
 from finetunes.jobs import tuned_models
 from finetunes.models import (
     CrossValidation,
@@ -23,7 +24,7 @@ from finetunes.providers.jsonl import Method
 from finetunes.providers.protocols import PROTOCOLS
 from finetunes.strategy import evidence
 from finetunes.strategy import policy as policies
-from infra.serializer_fields import AnyField, Input, ObjectField, Text
+from infra.serializer_fields import JSON_OBJECT, AnyField, Input, ObjectField, Text
 
 HYPERPARAMETERS_HELP = "n_epochs, batch_size, learning_rate_multiplier (a number, or auto), and for pairs beta."
 
@@ -157,6 +158,7 @@ class FineTuneSerializer(serializers.ModelSerializer[FineTune]):
     baseline = serializers.CharField()
     hyperparameters = ObjectField()
     estimate = ObjectField()
+    actual = serializers.SerializerMethodField(help_text="What came of it, as far as it is known.")
     scorers = serializers.ListField(child=ObjectField())
     tuned_model = serializers.IntegerField(source="tuned.pk", allow_null=True, default=None)
 
@@ -164,10 +166,14 @@ class FineTuneSerializer(serializers.ModelSerializer[FineTune]):
         model = FineTune
         fields = [
             *("id", "training_set", "cross_validation", "model", "is_simulation", "hyperparameters", "suffix"),
-            *("baseline", "scorers", "reference", "estimate", "budget_usd", "state", "error", "note"),
+            *("baseline", "scorers", "reference", "estimate", "actual", "budget_usd", "state", "error", "note"),
             *("remote_status", "remote_id", "next_poll_at", "trained_tokens", "cost_usd", "tuned_model", "by_name"),
             *("created_at", "submitted_at", "started_at", "finished_at"),
         ]
+
+    @extend_schema_field(JSON_OBJECT)
+    def get_actual(self, job: FineTune) -> dict[str, float | None]:
+        return {figure.name: figure.actual for figure in jobs.estimated_and_actual(job)}
 
 
 class FineTuneEventSerializer(serializers.ModelSerializer[TuneEvent]):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from evaluations.comparisons import slas
 from evaluations.data_quality.reports import leakage_status, newest_done_report
 from evaluations.models import Gate, ReportKind
+from evaluations.statistics.slas import NAMES
 from finetunes.guides.facts import Count, Fact
 from finetunes.jobs import tuned_models
 from finetunes.models import StrategyRecommendation
@@ -27,7 +28,9 @@ def checklist_for(prompt_evidence: PromptEvidence) -> list[ChecklistItem]:
     prompt, run = prompt_evidence.prompt, prompt_evidence.run
     counted = prompt_evidence.live.total.counted
     levels = {
-        name: value for name, value in slas.slas_as_dict(slas.get_slas(prompt.project)).items() if value is not None
+        name: value
+        for name, value in slas.slas_as_dict(slas.get_slas(prompt.project)).items()
+        if value is not None and name in NAMES
     }
     version = run.dataset_version if run else None
     report = newest_done_report(version, ReportKind.READINESS) if version else None

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, FloatField, QuerySet, Sum
+from django.db.models import F, FloatField, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Extract
 from django.utils import timezone
 
@@ -18,11 +18,11 @@ from evaluations.providers import configuration as providers
 from evaluations.runs import planning
 from evaluations.scorers import specs as scoring
 from finetunes.jobs import provider_settings
-from finetunes.models import CrossValidation, FineTune, TrainingSet, TrainingSetState
+from finetunes.models import CrossValidation, FineTune, TrainingSet, TrainingSetState, TunePoint
 from finetunes.providers.jsonl import Method
 from finetunes.providers.states import JobState
 from finetunes.training_sets import advisories, builder, estimates
-from finetunes.training_sets.estimates import Estimate, Hyperparameters
+from finetunes.training_sets.estimates import Estimate, EstimatedFigure, Hyperparameters
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project, PromptVersion
@@ -258,6 +258,30 @@ def estimate_job(training_set: TrainingSet, model: ProviderModel, hyperparameter
     )
 
 
+def estimated_and_actual(job: FineTune) -> list[EstimatedFigure]:
+    """Return a job's figures as they were estimated, and as far as its provider has told them, as they are."""
+    tuned = getattr(job, "tuned", None)
+    seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else None
+    is_done = job.state == JobState.SUCCEEDED
+    return estimates.compare_with_actual(
+        job.estimate,
+        epochs=tuned.hyperparameters.get("n_epochs") if tuned else None,
+        # Losses are told at steps; the last one is that of the end.
+        steps=_last_step(job) if is_done else None,
+        trained_tokens=job.trained_tokens,
+        cost_usd=job.cost_usd,
+        seconds=seconds if is_done else None,
+    )
+
+
+def _last_step(job: FineTune) -> int | None:
+    """Return the last step that the provider has told; lists have read it with the job."""
+    if not hasattr(job, "last_step"):
+        return job.points.values_list("step", flat=True).order_by("-step").first()
+    step: int | None = job.last_step
+    return step
+
+
 def estimate_with_advisories(
     training_set: TrainingSet, model: ProviderModel, hyperparameters: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -301,18 +325,23 @@ def _seconds_per_token(model: ProviderModel) -> float | None:
 
 
 def jobs_with_related() -> QuerySet[FineTune]:
-    """Return jobs with their related rows."""
-    return FineTune.objects.select_related(
-        "project",
-        "training_set__dataset_version__dataset",
-        "training_set__source__prompt",
-        "training_set__prompt__prompt",
-        "model__provider",
-        "baseline__prompt",
-        "by",
-        "by_key__project",
-        "tuned__model__provider",
-    ).defer("training_set__lengths")
+    """Return jobs with their related rows, and the last step of each as `last_step`."""
+    steps = TunePoint.objects.filter(job=OuterRef("pk")).order_by("-step").values("step")[:1]
+    return (
+        FineTune.objects.annotate(last_step=Subquery(steps))
+        .select_related(
+            "project",
+            "training_set__dataset_version__dataset",
+            "training_set__source__prompt",
+            "training_set__prompt__prompt",
+            "model__provider",
+            "baseline__prompt",
+            "by",
+            "by_key__project",
+            "tuned__model__provider",
+        )
+        .defer("training_set__lengths")
+    )
 
 
 def get_job(project: Project, number: int) -> FineTune:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from core.errors import Problem
 from core.example_selection import BY_SIMILARITY
 from core.references import DEFAULT_ENVIRONMENT
+from evaluations.comparisons import slas
 from evaluations.data_quality import reports
 from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
 from evaluations.providers import configuration as providers
@@ -367,10 +368,13 @@ def price_from_summary(summary: Mapping[str, Any], tokens_in: float | None = Non
 
 
 def mean_latency_of_run(run: Run) -> tuple[float, float, float] | None:
-    """Return the mean latency of a run's answers in milliseconds, with its interval (normal approximation)."""
-    aggregates = Result.objects.filter(run=run, error="", latency_ms__isnull=False).aggregate(
-        mean=Avg("latency_ms"), spread=StdDev("latency_ms", sample=True), n=Count("pk")
-    )
+    """Return the mean latency of a run's answers in milliseconds, with its interval (normal approximation): of those
+    with as many calls in flight as the project's SLAs say."""
+    answers = Result.objects.filter(run=run, error="", latency_ms__isnull=False)
+    concurrency = slas.get_slas(run.project).concurrency
+    if concurrency is not None:
+        answers = answers.filter(calls_in_flight__lte=concurrency)
+    aggregates = answers.aggregate(mean=Avg("latency_ms"), spread=StdDev("latency_ms", sample=True), n=Count("pk"))
     if not aggregates["n"]:
         return None
     reach = Z * (aggregates["spread"] or 0.0) / aggregates["n"] ** 0.5

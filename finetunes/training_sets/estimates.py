@@ -55,6 +55,51 @@ class Estimate:
         return {**vars(self), "cost_usd": cost}
 
 
+@dataclass(frozen=True)
+class EstimatedFigure:
+    """A figure of a tuning as it was estimated and as it was; None where it is not known."""
+
+    name: str
+    title: str
+    unit: str
+    estimated: float | None
+    actual: float | None
+
+
+def compare_with_actual(
+    estimate: Mapping[str, Any],
+    *,
+    epochs: object = None,
+    steps: int | None = None,
+    trained_tokens: int | None = None,
+    cost_usd: Decimal | None = None,
+    seconds: float | None = None,
+) -> list[EstimatedFigure]:
+    """Compare an estimate (Estimate.as_dict) with what came of it. `epochs` is what the provider says it used."""
+    actual = {
+        "epochs": float(epochs) if isinstance(epochs, int | float) and not isinstance(epochs, bool) else None,
+        "steps": steps,
+        "trained_tokens": trained_tokens,
+        "cost_usd": cost_usd,
+        "seconds": seconds,
+    }
+    titles = (
+        ("epochs", "Epochs", ""),
+        ("steps", "Steps", ""),
+        ("trained_tokens", "Trained tokens", ""),
+        ("cost_usd", "Cost", "USD"),
+        ("seconds", "Training time", "s"),
+    )
+    return [
+        EstimatedFigure(name, title, unit, _as_number(estimate.get(name)), _as_number(actual[name]))
+        for name, title, unit in titles
+    ]
+
+
+def _as_number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
 def max_example_tokens(model: str) -> int | None:
     """Return the most tokens that an example may have for this base, or None where it is not known."""
     name = model.removeprefix("ft:")

@@ -64,6 +64,7 @@ def job_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
         "section": "finetunes",
         **_progress(job),
         "steps": path(actor, job=job),
+        "estimated": jobs.estimated_and_actual(job),
         "tuned": model,
         "tuned_ends": tuned_models.end_date(model) if model else None,
         **_measured(model),

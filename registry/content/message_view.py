@@ -13,8 +13,8 @@ Message = Mapping[str, Any]
 class MessageSection:
     """One piece of a message. `kind` is text, image or call.
 
-    `text` is the text, the address of the image, or the arguments of the call; `short_text` an address that is short enough
-    to read; `picture` the data of an image that a page can show without asking another host.
+    `text` is the text, the address of the image, or the arguments of the call; `short_text` an address that is short
+    enough to read; `picture` the data of an image that a page can show without asking another host.
     """
 
     kind: str

@@ -78,11 +78,16 @@ class GateRunSerializer(serializers.ModelSerializer[GateRun]):
 class SLASerializer(serializers.ModelSerializer[SLA]):
     class Meta:
         model = SLA
-        fields = ["p99_latency_ms", "cost_per_call_usd", "format_adherence", "quality"]
+        fields = ["p99_latency_ms", "concurrency", "cost_per_call_usd", "format_adherence", "quality"]
 
 
 class SLAInput(Input):
     p99_latency_ms = serializers.IntegerField(required=False, allow_null=True)
+    concurrency = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="The calls in flight with which a latency counts; gates measure with as many. Any where it is null.",
+    )
     cost_per_call_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
     format_adherence = serializers.FloatField(required=False, allow_null=True)
     quality = serializers.FloatField(required=False, allow_null=True)

@@ -20,6 +20,11 @@ class RunSettingsInput(Input):
     limit = serializers.IntegerField(required=False, allow_null=True, help_text="At most so many cases.")
     leaked = serializers.ChoiceField(["mark", "exclude"], required=False, default="mark")
     fresh = serializers.BooleanField(required=False, default=False, help_text="Ask anew what was answered before.")
+    concurrency = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="At most so many calls in flight; as many as the provider takes where it is null.",
+    )
     budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
 
 
@@ -67,6 +72,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
                 "excluded",
                 "leaked",
                 "fresh",
+                "concurrency",
                 "price",
                 "estimate",
             ),

@@ -35,6 +35,9 @@ class Command(BaseCommand):
         parser.add_argument("--repetitions", type=int, default=1)
         parser.add_argument("--limit", type=int, help="at most so many cases")
         parser.add_argument("--fresh", action="store_true", help="ask anew what was answered before")
+        parser.add_argument(
+            "--concurrency", type=int, metavar="CALLS", help="have at most so many calls in flight (for latencies)"
+        )
         parser.add_argument("--leaked", choices=["mark", "exclude"], default="mark", help="leaked test cases")
         parser.add_argument("--budget", help="US dollars at which the run stops")
         parser.add_argument(
@@ -53,7 +56,7 @@ class Command(BaseCommand):
         document = {
             **{
                 name: options[name]
-                for name in ("prompt", "dataset", "model", "repetitions", "limit", "leaked", "fresh")
+                for name in ("prompt", "dataset", "model", "repetitions", "limit", "leaked", "fresh", "concurrency")
             },
             "split": "" if options["split"] == "all" else options["split"],
             "scorers": options["scorers"] or ["label"],

@@ -33,6 +33,8 @@ from evaluations.providers.openai_client import (
 from evaluations.providers.outbound import Destinations
 from registry.content import tokens
 
+# A day: anything longer is no time of a call.
+MAX_SERVER_MS = 86_400_000.0
 logger = logging.getLogger(__name__)
 
 
@@ -220,8 +222,16 @@ def read_completion(text: str, latency_ms: float, request_id: str) -> Completion
         latency_ms=latency_ms,
         request_id=storable(request_id or str(document.get("id") or ""))[:100],
         model=storable(str(document.get("model") or "")),
+        server_ms=_read_server_ms(document.get("timings")),
         **_read_usage(document.get("usage")),
     )
+
+
+def _read_server_ms(timings: Any) -> float | None:
+    """Return a server's own time for a call, as llama.cpp tells it: reading and writing, without the queue."""
+    times = [timings.get(name) for name in ("prompt_ms", "predicted_ms")] if isinstance(timings, dict) else [None]
+    numbers = [float(time) for time in times if isinstance(time, int | float) and 0 <= time < MAX_SERVER_MS]
+    return sum(numbers) if len(numbers) == len(times) else None
 
 
 def _read_tool_calls(calls: Any) -> list[dict[str, Any]] | None:

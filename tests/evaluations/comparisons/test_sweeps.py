@@ -346,6 +346,23 @@ def test_findings_take_the_bad_end_of_each_interval():
     assert sla_statistics.NO_SPREAD == NO_SPREAD
 
 
+@pytest.mark.parametrize(
+    ("calls_in_flight", "concurrency", "value"),
+    [(1, 1, 700.0), (16, 16, 700.0), (16, None, 700.0), (None, None, 700.0), (16, 1, None), (None, 1, None)],
+)
+def test_a_latency_counts_where_it_was_measured_as_the_slas_say(
+    calls_in_flight: int | None, concurrency: int | None, value: float | None
+):
+    estimate = {"value": 700.0, "low": 600.0, "high": 800.0, "n": 50, "method": "order statistics"}
+    summary = {"latency_ms": {"p99": estimate}, "calls_in_flight": calls_in_flight}
+
+    (result,) = sla_results(summary, {"p99_latency_ms": 1000, "concurrency": concurrency})
+
+    assert result.value == value
+    assert result.is_met == (value is not None)
+    assert bool(result.reason) == (value is None)
+
+
 def test_a_sweep_of_one_setting_is_refused_before_anything_is_asked(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel
 ):

@@ -230,3 +230,37 @@ def test_a_packed_answer_is_refused_before_it_is_unpacked():
 
     assert refused.value.code == "call.garbled"
     assert "packed (gzip)" in refused.value.detail
+
+
+class Versioned(Handler):
+    """Azure's: every request has a version, and the key has another name."""
+
+    def post(self) -> None:
+        self.read_json()
+        if self.path != "/openai/deployments/small/chat/completions?api-version=2024-10-21":
+            return self.answer({"error": {"message": f"No {self.path}"}}, status=404)
+        message = {"role": "assistant", "content": str(self.headers["api-key"])}
+        timings = {"prompt_ms": 12.5, "predicted_ms": 30}
+        return self.answer({"choices": [{"message": message, "finish_reason": "stop"}], "timings": timings})
+
+
+def test_an_address_may_have_a_version_and_a_server_tells_its_own_time():
+    async def ask(port: int) -> Completion:
+        address = f"http://127.0.0.1:{port}/openai/deployments/small?api-version=2024-10-21"
+        async with open_chat(Endpoint(address, "right", 5), HERE) as chat:
+            return await chat.complete(HELLO)
+
+    with serve(Versioned) as port:
+        answer = asyncio.run(ask(port))
+
+    assert answer.text == "right"
+    assert answer.server_ms == 42.5
+
+
+@pytest.mark.parametrize(
+    "timings", [None, [], {"prompt_ms": 1}, {"prompt_ms": "1", "predicted_ms": 2}, {"prompt_ms": -1}]
+)
+def test_odd_timings_are_none(timings: Any):
+    body = {"choices": [{"message": {"content": "x"}}], "timings": timings}
+
+    assert read_completion(json.dumps(body), 1.0, "").server_ms is None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from evaluations.providers.outbound import is_public
+from core.errors import Problem
+from evaluations.providers.outbound import Destinations, is_public
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,22 @@ def test_what_leads_into_a_network_of_ours_is_not_public(address: str):
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_what_is_public_may_be_called(address: str):
     assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_allowed"),
+    [
+        ("https://name.openai.azure.com/openai/deployments/gpt-4o?api-version=2024-10-21", True),
+        ("https://name.openai.azure.com/openai/v1?api-version=preview", True),
+        ("https://host/v1?key=sk-1", False),
+        ("https://host/v1?api-version=1&key=sk-1", False),
+        ("https://host/v1?api-version=", False),
+        ("https://host/v1#fragment", False),
+    ],
+)
+def test_the_one_query_of_an_address_is_its_version(address: str, is_allowed: bool):
+    if is_allowed:
+        return Destinations([]).require(address)
+    with pytest.raises(Problem):
+        Destinations([]).require(address)
+    return None

@@ -50,6 +50,11 @@ def test_from_a_draft_to_a_model_that_is_measured_and_published(
     assert done.cost_usd == Decimal(done.trained_tokens * 3) / 1_000_000
     assert any("succeeded" in event.message for event in done.events.all())
     assert done.points.count() > 5
+    figures = {figure.name: figure for figure in jobs.estimated_and_actual(jobs.get_job(done.project, done.pk))}
+    last_step = done.points.order_by("-step").values_list("step", flat=True).first()
+    assert (figures["steps"].estimated, figures["steps"].actual) == (done.estimate["steps"], last_step)
+    assert figures["trained_tokens"].actual == done.trained_tokens
+    assert figures["cost_usd"].actual == pytest.approx(float(done.cost_usd))
     assert done.checkpoints.count() == 1
     model = tuned_models.tuned_model_of_job(done)
     assert model is not None
