@@ -6,6 +6,7 @@ from evaluations.views import (
     datasets,
     gates,
     imports,
+    palette,
     panels,
     playground,
     prompt_imports,
@@ -15,7 +16,9 @@ from evaluations.views import (
     runs,
     sweeps,
 )
+from registry.views.palette import register
 
+register(palette.places, palette.find)
 app_name = "evaluations"
 P = "p/<slug:project>"
 PROMPT = f"{P}/prompts/<str:name>"

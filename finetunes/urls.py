@@ -1,7 +1,9 @@
 from django.urls import path
 
-from finetunes.views import cross_validations, guides, jobs, panels, strategy, token_audit, training_sets
+from finetunes.views import cross_validations, guides, jobs, palette, panels, strategy, token_audit, training_sets
+from registry.views.palette import register
 
+register(palette.places, palette.find)
 app_name = "finetunes"
 P = "p/<slug:project>"
 JOB = f"{P}/fine-tunes/<int:key>"

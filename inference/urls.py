@@ -1,7 +1,9 @@
 from django.urls import path
 
-from inference.views import calls, configs, panels
+from inference.views import calls, configs, palette, panels
+from registry.views.palette import register
 
+register(palette.places, palette.find)
 app_name = "inference"
 P = "p/<slug:project>"
 PROMPT = f"{P}/prompts/<str:name>"

@@ -1,0 +1,18 @@
+"""Pages and things of live traffic for the command palette."""
+
+from collections.abc import Iterable
+
+from inference.models import InferenceConfig
+from registry.accounts.permissions import Actor
+from registry.views.frame import page_url
+from registry.views.palette import MAX_OF_A_KIND, Place
+
+
+def places(actor: Actor) -> Iterable[Place]:
+    yield Place("Inference configs", page_url("inference:config-list", actor), "strategy tasks routing")
+
+
+def find(actor: Actor, text: str) -> Iterable[Place]:
+    rows = InferenceConfig.objects.filter(project=actor.project, task__icontains=text).order_by("task")
+    for config in rows[:MAX_OF_A_KIND]:
+        yield Place(config.task, page_url("inference:config-detail", actor, config.task), kind="inference config")
