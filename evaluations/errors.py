@@ -24,6 +24,7 @@ declare(
         "report.not_found": Kind(404, "There is no such report"),
         "leakage.unknown": Kind(409, "Nobody has looked for leaks yet"),
         "leakage.found": Kind(409, "Test cases have leaked"),
+        "report.superseded": Kind(409, "A newer version has its own report"),
         "leakage.nothing_to_override": Kind(409, "Nothing has leaked"),
         "proposal.not_found": Kind(404, "There is no such proposal"),
         "proposal.wrong_state": Kind(409, "The proposal is not in a state for this"),

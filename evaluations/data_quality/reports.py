@@ -135,12 +135,32 @@ def _make_report(lease: Lease[Report]) -> None:
     if report.kind != ReportKind.LEAKAGE:
         lease.finish(ReportState.DONE, result=_readiness(report), progress="")
         return
-    search = LeakageSearch(report, lambda sentence: lease.save(progress=sentence))
+
+    def say(sentence: str) -> None:
+        _stop_if_superseded(report)
+        lease.save(progress=sentence)
+
+    search = LeakageSearch(report, say)
     result = search.run()
     # The findings and the end of the report together: a worker that dies or loses its lease leaves none behind.
     with transaction.atomic():
         search.save_findings()
         lease.finish(ReportState.DONE, result=result, progress="")
+
+
+def _stop_if_superseded(report: Report) -> None:
+    """Raise `report.superseded` where a newer version came after the report was asked for: its own report is what
+    counts, and waits for this worker. What is asked for afterwards of an old version is made."""
+    newer = DatasetVersion.objects.filter(
+        dataset=report.version.dataset_id, number__gt=report.version.number, created_at__gt=report.created_at
+    ).order_by("-number")
+    if version := newer.first():
+        raise Problem("report.superseded", f"Version {version.number} was created while this report was made.")
+
+
+def reports_before(report: Report) -> int:
+    """Return how many reports are made before one that waits."""
+    return Report.objects.filter(state__in=REPORT_OPEN, id__lt=report.pk).count()
 
 
 def _readiness(report: Report) -> dict[str, Any]:

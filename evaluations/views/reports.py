@@ -29,7 +29,8 @@ def report_panel(request: HttpRequest, actor: Actor, name: str, kind: str) -> Ht
     report = reports.newest_report(version, ReportKind(kind)) if kind in ReportKind.values else None
     if report is None or report.state in (ReportState.DONE, ReportState.FAILED):
         return HttpResponseClientRefresh()
-    context = {"project": actor.project, "dataset": version.dataset, "report": report}
+    before = reports.reports_before(report) if report.state == ReportState.PENDING else 0
+    context = {"project": actor.project, "dataset": version.dataset, "report": report, "before": before}
     return render(request, "evaluations/datasets/_report_wait.html", context)
 
 

@@ -3,9 +3,11 @@
 import re
 import time
 
+import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Person, PersonFor
+from tests.browser.conftest import Person, PersonFor, commit
+from tests.instance import Instance
 
 PATIENCE_SECONDS = 20
 
@@ -171,3 +173,23 @@ def test_checks_are_overridden_by_an_admin_with_a_reason(person_for: PersonFor, 
     page.get_by_role("button", name="Release without evals").click()
 
     expect(page.get_by_text("admin overrode the checks: “The evaluation is down.”")).to_be_visible()
+
+
+def test_two_columns_of_a_difference_can_be_read(instance: Instance, person_for: PersonFor, prompt: str):
+    """They were four letters wide once, by a rule for another page's columns."""
+    line = "Sort the ticket into one of the five categories, and say why."
+    commit(instance, prompt, f"{line}\nNothing else.\n{{{{ ticket }}}}", "Second")
+    page = person_for("editor").open(f"prompts/{prompt}/compare/?from=1&to=2&view=split")
+
+    sides = page.locator(".diff.columns > div").first.locator(".t")
+    expect(sides).to_have_count(2)
+    expect(sides.nth(1)).to_have_text(line)
+    widths, heights = zip(
+        *((box["width"], box["height"]) for box in (sides.nth(index).bounding_box() for index in (0, 1)) if box),
+        strict=True,
+    )
+
+    assert widths[0] == pytest.approx(widths[1], rel=0.02)
+    # Of a page of 1440 px each side has a quarter at least, and a short line is one line, or two.
+    assert min(widths) > 360
+    assert max(heights) < 60

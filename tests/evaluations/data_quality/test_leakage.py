@@ -1,11 +1,15 @@
 """Looking for leaks, and what follows from them."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.utils import timezone
 
 from core.errors import Problem
 from evaluations.data_quality import reports
+from evaluations.data_quality.leakage import LeakageSearch
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, DatasetVersion, Finding, Report, ReportKind, ReportState
 from registry.examples import example_sets
@@ -266,3 +270,42 @@ def test_a_thousand_copies_do_not_make_a_million_findings(stage: Stage):
 
     assert report.result["leaked"] == 600
     assert Finding.objects.filter(report=report).count() <= 3_000
+
+
+def test_a_report_that_a_newer_version_replaces_stops(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    dataset = datasets.create(stage.edith, name="leaky")
+    first = datasets.change(stage.edith, dataset, added=[case(LONG, "a", split="train")]).version
+    running = Report.objects.get(version=first, kind="leakage")
+    plain = LeakageSearch._same_inputs
+
+    def commit_meanwhile(search: LeakageSearch) -> None:
+        plain(search)
+        datasets.change(stage.edith, dataset, added=[case("Another one", "b", split="train")])
+        Report.objects.filter(pk=running.pk).update(created_at=timezone.now() - timedelta(minutes=1))
+        search._report.refresh_from_db()
+
+    monkeypatch.setattr(LeakageSearch, "_same_inputs", commit_meanwhile)
+    reports.make_report(running)
+    running.refresh_from_db()
+
+    assert (running.state, running.error) == ("failed", "Version 2 was created while this report was made.")
+    monkeypatch.undo()
+    # What is asked for of an old version afterwards is made.
+    asked_for = reports.request_report(stage.edith, first, ReportKind.LEAKAGE)
+    reports.make_report(asked_for)
+    asked_for.refresh_from_db()
+    assert asked_for.state == "done"
+
+
+def test_who_waits_for_a_report_sees_what_comes_first(stage: Stage, client: Client):
+    for name in ("one", "two"):
+        datasets.change(stage.edith, datasets.create(stage.edith, name=name), added=[case(LONG, "a", split="train")])
+    client.force_login(stage.edith.user)  # type: ignore[arg-type]
+
+    page = client.get("/p/paper/datasets/two/reports/leakage/panel/").content.decode()
+
+    before = Report.objects.filter(
+        state="pending", pk__lt=Report.objects.get(version__dataset__name="two", kind="leakage").pk
+    ).count()
+    assert before >= 2
+    assert f"{before} reports come first" in " ".join(page.split())
