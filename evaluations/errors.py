@@ -20,6 +20,7 @@ declare(
         "import.not_found": Kind(404, "There is no such import"),
         "import.wrong_state": Kind(409, "The import is not in a state for this"),
         "import.too_large": Kind(413, "The file is too large"),
+        "import.no_preview": Kind(409, "The file has no preview"),
         "import.incomplete": Kind(409, "Parts of the file are missing"),
         "report.not_found": Kind(404, "There is no such report"),
         "leakage.unknown": Kind(409, "Nobody has looked for leaks yet"),

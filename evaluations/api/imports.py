@@ -15,8 +15,8 @@ from evaluations import tasks
 from evaluations.api.serializers import imports as serializers
 from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.column_uses import read_uses
 from evaluations.models import DatasetImport
-from infra.serializer_fields import EmptyInput
 from infra.work import start
 from registry.api.base import ProjectListView, ProjectView
 
@@ -63,6 +63,7 @@ class ImportList(ProjectListView[DatasetImport]):
             "group": body["group_column"],
             "renamed": body["rename"],
             "left_out": body["leave_out"],
+            "uses": read_uses(body["map"]),
         }
         upload = imports.begin(
             self.actor,
@@ -99,11 +100,38 @@ class ImportPartDetail(ProjectView):
         return Response(import_document(imports.put_part(self.actor, upload, part, data)))
 
 
+class ImportPreview(ProjectView):
+    @extend_schema(
+        operation_id="imports_preview",
+        request=serializers.ImportMapInput,
+        responses=serializers.ImportPreviewSerializer,
+    )
+    def post(self, request: Request, name: str, key: int) -> Response:
+        """Preview an uploaded file: what its columns are read as, and its first cases. Nothing is written."""
+        body = serializers.ImportMapInput.read(request)
+        upload = imports.get_import(datasets.get_dataset(self.actor.project, name), key)
+        preview = imports.preview(self.actor, upload, body.get("map"))
+        return Response(
+            {
+                "mapping": preview.mapping.as_dict(),
+                "cases": preview.cases,
+                "faults": [
+                    {"line": line, "pointer": fault.pointer, "code": fault.code, "message": fault.message}
+                    for line, fault in preview.faults
+                ],
+            }
+        )
+
+
 class ImportStart(ProjectView):
-    @extend_schema(operation_id="imports_start", request=EmptyInput, responses=serializers.ImportSerializer)
+    @extend_schema(
+        operation_id="imports_start", request=serializers.ImportMapInput, responses=serializers.ImportSerializer
+    )
     def post(self, request: Request, name: str, key: int) -> Response:
         """Start an import whose file is complete: a worker reads it now."""
-        started = imports.start(self.actor, imports.get_import(datasets.get_dataset(self.actor.project, name), key))
+        body = serializers.ImportMapInput.read(request)
+        upload = imports.get_import(datasets.get_dataset(self.actor.project, name), key)
+        started = imports.start(self.actor, upload, uses=body.get("map"))
         start(tasks.read_import, started.pk)
         return Response(import_document(started))
 

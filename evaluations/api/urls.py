@@ -38,6 +38,7 @@ urlpatterns = [
     path(f"{DATASET}/imports", imports.ImportList.as_view()),
     path(f"{DATASET}/imports/<int:key>", imports.ImportDetail.as_view()),
     path(f"{DATASET}/imports/<int:key>/parts/<int:part>", imports.ImportPartDetail.as_view()),
+    path(f"{DATASET}/imports/<int:key>/preview", imports.ImportPreview.as_view()),
     path(f"{DATASET}/imports/<int:key>/start", imports.ImportStart.as_view()),
     path(f"{DATASET}/imports/<int:key>/again", imports.ImportRetry.as_view()),
     path(f"{DATASET}/imports/<int:key>/rejected", imports.ImportRejected.as_view()),

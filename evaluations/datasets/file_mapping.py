@@ -20,20 +20,28 @@ class FileMapping:
     variables: Counter[str] = field(default_factory=Counter)
     expected: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    tags: Counter[str] = field(default_factory=Counter)
 
-    def add(self, variables: Iterable[str] = (), expected: Iterable[str] = (), left_out: Iterable[str] = ()) -> None:
+    def add(
+        self,
+        variables: Iterable[str] = (),
+        expected: Iterable[str] = (),
+        left_out: Iterable[str] = (),
+        tags: Iterable[str] = (),
+    ) -> None:
         """Count one row."""
-        for counter, names in ((self.variables, variables), (self.expected, expected), (self.left_out, left_out)):
+        counters = (self.variables, variables), (self.expected, expected), (self.left_out, left_out), (self.tags, tags)
+        for counter, names in counters:
             for name in names:
                 counter[name if name in counter or len(counter) < MAX_NAMES else OTHER_NAMES] += 1
 
     def as_dict(self) -> dict[str, Mapping[str, int]]:
-        uses = {"variables": self.variables, "expected": self.expected, "left_out": self.left_out}
+        uses = {"variables": self.variables, "expected": self.expected, "tags": self.tags, "left_out": self.left_out}
         return {use: dict(counter.most_common()) for use, counter in uses.items() if counter}
 
     def sentences(self) -> list[str]:
         """Say it in words, for the command line."""
-        words = {"variables": "variables", "expected": "expected output", "left_out": "left out"}
+        words = {"variables": "variables", "expected": "expected output", "tags": "tags", "left_out": "left out"}
         return [
             f"{words[use]}: {', '.join(f'{name} ({rows:,} rows)' for name, rows in counts.items())}"
             for use, counts in self.as_dict().items()

@@ -18,7 +18,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +27,7 @@ import orjson
 from core.errors import Fault, Problem
 from evaluations.datasets import parquet, promptfoo, training_lines
 from evaluations.datasets.cases import MAX_LABEL_LENGTH, MEMBERS, has_only_text, is_normal_line
+from evaluations.datasets.column_uses import EXPECTED, GROUP, LEAVE_OUT, TAG, apply_uses
 from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.row import Row
 from registry.content.example_file import guard_formula
@@ -81,6 +82,8 @@ class Columns:
     group: str = ""
     renamed: tuple[tuple[str, str], ...] = ()
     left_out: tuple[str, ...] = ()
+    # What each column is (evaluations.datasets.column_uses); the others are read by their names.
+    uses: Mapping[str, str] = field(default_factory=dict)
 
 
 DEFAULT_COLUMNS = Columns()
@@ -218,7 +221,7 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns, ma
         if cell.startswith(FORMULA_GUARD):
             members[name] = _unguarded(cell)
     try:
-        document = as_case(_typed(members), columns, mapping)
+        document = as_case(_typed(members, columns), columns, mapping)
         if document.get("expected") == "":
             document["expected"] = None
     except ValueError as error:
@@ -226,7 +229,7 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns, ma
     return Row(line, document, raw=members)
 
 
-def _typed(members: dict[str, Any]) -> dict[str, Any]:
+def _typed(members: dict[str, Any], columns: Columns) -> dict[str, Any]:
     """Convert cells that are not text: tags, the weight, and an expected output that is written as JSON."""
     if "tags" in members:
         members["tags"] = _tags(members["tags"])
@@ -237,7 +240,8 @@ def _typed(members: dict[str, Any]) -> dict[str, Any]:
             members["weight"] = float(members["weight"])
         except ValueError:
             raise ValueError("weight", f"{members['weight'][:40]!r} is not a number.") from None
-    for name in ("expected", "variables"):
+    mapped_as_expected = [name for name, use in columns.uses.items() if use == EXPECTED]
+    for name in ("expected", "variables", *mapped_as_expected):
         text = str(members.get(name, "")).strip()
         if text[:1] in ("{", "["):
             try:
@@ -266,13 +270,20 @@ def _unguarded(cell: str) -> str:
 
 def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> dict[str, Any]:
     """Return a file's row under the names of a case's members, and count in `mapping` what became of its own."""
-    members = {name: value for name, value in row.items() if name not in columns.left_out}
+    rest, mapped_variables, mapped_tags = apply_uses(row, columns.uses)
+    members = {name: value for name, value in rest.items() if name not in columns.left_out}
+    mapping.add(expected=[name for name, use in columns.uses.items() if use == EXPECTED and name in row])
     if columns.group and columns.group in members:
         members["group"] = str(members.pop(columns.group))
     if columns.expected and columns.expected in members:
         members["expected"] = members.pop(columns.expected)
         mapping.add(expected=[columns.expected])
     left_out = [name for name in columns.left_out if name in row]
+    left_out += [name for name, use in columns.uses.items() if use == LEAVE_OUT and name in row]
+    # Another column is that now.
+    left_out += [
+        name for name in (EXPECTED, GROUP) if name in row.keys() - columns.uses and name in columns.uses.values()
+    ]
     tests = promptfoo.split_off_assertions(members)
     left_out += tests.left_out
     if tests.expected is not None:
@@ -280,6 +291,12 @@ def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> d
         mapping.add(expected=[tests.name])
     case, dropped = _from_training_line(members) or _from_holder(members, mapping) or _from_columns(members, mapping)
     variables = case["variables"]
+    if mapped_variables and isinstance(variables, dict):
+        case["variables"] = variables = {**variables, **mapped_variables}
+    if mapped_tags:
+        own_tags = case.get("tags") or []
+        case["tags"] = [*(own_tags if isinstance(own_tags, list) else [own_tags]), *mapped_tags]
+        mapping.add(tags=[name for name, use in columns.uses.items() if use == TAG and name in row])
     if columns.renamed and isinstance(variables, dict):
         names = dict(columns.renamed)
         case["variables"] = variables = {names.get(name, name): value for name, value in variables.items()}

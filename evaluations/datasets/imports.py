@@ -16,7 +16,9 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS
 from evaluations.datasets import ingest, promptfoo
+from evaluations.datasets.column_uses import read_uses
 from evaluations.datasets.file_mapping import FileMapping
+from evaluations.datasets.file_preview import FilePreview, preview_file
 from evaluations.datasets.formats import Columns, format_of, read_rows
 from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
@@ -33,6 +35,8 @@ MAX_PART_BYTES = 1024 * 1024
 MAX_FILE_BYTES = 2 * 1024 * 1024 * 1024
 MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
 MAX_FILENAME_LENGTH = 200
+# A preview reads so much of the beginning.
+MAX_PREVIEWED_PARTS = 4
 # Unfinished uploads, and the files of finished imports, are deleted after this time.
 RETENTION = timedelta(days=7)
 # The part of a rejected row that is stored: enough to find and fix it.
@@ -95,11 +99,35 @@ def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> D
     return locked
 
 
+def preview(actor: Actor, upload: DatasetImport, uses: Mapping[str, Any] | None = None) -> FilePreview:
+    """Show how the first rows of an uploaded file are read, with `uses` in place of what the import says of columns.
+    Nothing is written. Parquet has its index at its end, so only small files of it have a preview."""
+    actor.require(Right.EDIT)
+    parts = upload.parts.filter(kind=PartKind.FILE).order_by("number")
+    parts = parts[: MAX_PREVIEWED_PARTS + 1]
+    data = b"".join(bytes(part.data) for part in parts[:MAX_PREVIEWED_PARTS].iterator())
+    is_whole = len(parts) <= MAX_PREVIEWED_PARTS
+    if not data:
+        raise Problem("import.incomplete", "No part of the file has arrived.")
+    if not is_whole and upload.format in ("parquet", "promptfoo"):
+        raise Problem("import.no_preview", f"A preview of {upload.format} needs the whole file; this one is too large.")
+    if not is_whole:
+        # The last line may be half of one.
+        data = data[: data.rfind(b"\n") + 1] or data
+    settings = upload.columns if uses is None else {**upload.columns, "uses": read_uses(uses)}
+    with tempfile.NamedTemporaryFile(prefix="cuebook-preview-") as file:
+        file.write(data)
+        file.flush()
+        return preview_file(Path(file.name), upload.format, read_columns(settings), name=upload.filename)
+
+
 @transaction.atomic
-def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
-    """Start an import whose file is complete; a worker reads it."""
+def start(actor: Actor, upload: DatasetImport, *, uses: Mapping[str, Any] | None = None) -> DatasetImport:
+    """Start an import whose file is complete; a worker reads it. `uses` replaces what the import says of columns."""
     actor.require(Right.EDIT)
     locked = _in_state(upload, ImportState.UPLOADING)
+    if uses is not None:
+        locked.columns = {**locked.columns, "uses": read_uses(uses)}
     parts = locked.parts.filter(kind=PartKind.FILE)
     totals = parts.aggregate(last=Max("number"), bytes=Sum(Length("data")))
     if not totals["last"]:
@@ -107,7 +135,7 @@ def start(actor: Actor, upload: DatasetImport) -> DatasetImport:
     if parts.count() != totals["last"]:
         raise Problem("import.incomplete", f"Of {totals['last']} parts, {totals['last'] - parts.count()} are missing.")
     locked.state, locked.bytes = ImportState.PENDING, totals["bytes"]
-    locked.save(update_fields=["state", "bytes"])
+    locked.save(update_fields=["state", "bytes", "columns"])
     audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "replace": locked.replace})
     return locked
 
@@ -198,6 +226,7 @@ def read_columns(settings: Mapping[str, Any]) -> Columns:
         str(settings.get("group") or ""),
         tuple(sorted(renamed.items())),
         tuple(settings.get("left_out") or ()),
+        dict(settings.get("uses") or {}),
     )
 
 

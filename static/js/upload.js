@@ -12,14 +12,12 @@ form.addEventListener("submit", async (event) => {
   const file = form.elements.file.files[0];
   if (!file) return;
   if (!file.size) return showError(`${file.name} is empty. Choose a file with rows.`);
-  const odd = form.elements.rename.value.split(",").find((pair) => pair.trim() && !pair.includes("="));
-  if (odd) return showError(`Write other names as old=new, for example text=ticket, not “${odd.trim()}”.`);
   trouble.hidden = true;
   button.disabled = true;
   try {
     const upload = await call("POST", form.dataset.upload, JSON.stringify(uploadRequest(file)), "application/json");
     await sendParts(file, `${form.dataset.upload}/${upload.id}`);
-    await call("POST", `${form.dataset.upload}/${upload.id}/start`, "{}", "application/json");
+    // The next page shows how the file is read, and starts the import.
     location.assign(`../imports/${upload.id}/`);
   } catch (error) {
     showError(error.message);
@@ -41,13 +39,8 @@ function showError(sentence) {
 
 function uploadRequest(file) {
   const fields = form.elements;
-  const pairs = fields.rename.value.split(",").filter((pair) => pair.includes("="));
   return {
     filename: file.name,
-    expected_column: fields.expected.value.trim(),
-    group_column: fields.group.value.trim(),
-    leave_out: fields.leave_out.value.split(",").map((name) => name.trim()).filter(Boolean),
-    rename: Object.fromEntries(pairs.map((pair) => pair.split("=").map((name) => name.trim()).slice(0, 2))),
     replace: form.querySelector("[name='mode']:checked")?.value === "replace",
     skip_bad: fields.skip_bad.checked,
     message: fields.message.value.trim(),

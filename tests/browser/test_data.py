@@ -20,12 +20,12 @@ def test_a_file_goes_up_in_parts_and_bad_rows_are_left_out_afterwards(person_for
     page.get_by_role("button", name="Create").click()
 
     page.locator("[name='file']").set_input_files(path)
-    page.get_by_text("Columns", exact=True).click()
-    page.get_by_label("Other names for variables").fill("text ticket")
-    page.get_by_role("button", name="Import").click()
-    expect(page.get_by_role("alert")).to_contain_text("Write other names as old=new")
-    page.get_by_label("Other names for variables").fill("text=ticket")
-    page.get_by_role("button", name="Import").click()
+    page.get_by_role("button", name="Upload and preview").click()
+    expect(page.get_by_label("What label is")).to_have_value("expected")
+    page.get_by_label("Name of the variable text").fill("ticket")
+    page.get_by_role("button", name="Preview again").click()
+    expect(page.get_by_text('"ticket": ').first).to_be_visible()
+    page.get_by_role("button", name="Import", exact=True).click()
 
     expect(page.get_by_text("Refused")).to_be_visible()
     expect(page.get_by_role("cell", name="Has 3 columns")).to_be_visible()

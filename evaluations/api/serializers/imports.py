@@ -1,5 +1,7 @@
 """Serializers of imports of cases."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from evaluations.models import DatasetImport
@@ -17,9 +19,27 @@ class ImportInput(Input):
     leave_out = serializers.ListField(
         child=Text(allow_blank=False), required=False, default=list, help_text="Columns that are not read."
     )
+    map = serializers.DictField(
+        child=Text(),
+        required=False,
+        default=dict,
+        help_text="What columns are: {column: input, expected, tag, group, leave_out, variable, or variable:NAME}.",
+    )
     replace = serializers.BooleanField(required=False, default=False)
     skip_bad = serializers.BooleanField(required=False, default=False)
     message = Text(required=False, default="")
+
+
+class ImportMapInput(Input):
+    map = serializers.DictField(
+        child=Text(), required=False, help_text="What columns are, in place of what the import says."
+    )
+
+
+class ImportPreviewSerializer(serializers.Serializer[Any]):
+    mapping = ObjectField(help_text="Names in the first rows, by what they are read as, with the number of rows.")
+    cases = serializers.ListField(child=ObjectField(), help_text="The first few, as they would be.")
+    faults = serializers.ListField(child=ObjectField(), help_text="Rows that cannot be read: line, pointer, message.")
 
 
 class ImportRetryInput(Input):
@@ -31,7 +51,7 @@ class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
     version = serializers.IntegerField(source="version.number", default=None, allow_null=True)
     faults = serializers.ListField(child=ObjectField(), help_text="The first ones, with line, pointer and message.")
     mapping = ObjectField(
-        help_text="What became of the file's names, with the number of rows: variables, expected, left_out."
+        help_text="What became of the file's names, with the number of rows: variables, expected, tags, left_out."
     )
     scorers = serializers.ListField(
         child=ObjectField(), help_text="Scorers that judge as the file's assertions do (promptfoo)."

@@ -7,10 +7,12 @@ from typing import IO, Any
 
 from django.core.management.base import CommandError
 
-from core.errors import Fault
+from core.errors import Fault, Problem
 from evaluations.datasets import imports, ingest, promptfoo
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.column_uses import USES, read_uses
 from evaluations.datasets.file_mapping import FileMapping
+from evaluations.datasets.file_preview import FilePreview, preview_file
 from evaluations.datasets.formats import Columns, format_of, read_rows
 from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
@@ -44,16 +46,26 @@ class Command(ProjectCommand):
         parser.add_argument("--group", default="", metavar="COLUMN", help="the column that groups cases")
         parser.add_argument("--rename", action="append", default=[], metavar="COLUMN=VARIABLE")
         parser.add_argument("--leave-out", action="append", default=[], metavar="COLUMN", help="a column not to read")
+        parser.add_argument(
+            "--map",
+            action="append",
+            default=[],
+            metavar="COLUMN=USE",
+            help=f"what a column is: {', '.join(USES)}, or variable:NAME",
+        )
+        parser.add_argument("--preview", action="store_true", help="show how the first rows are read; write nothing")
         parser.add_argument("--message", default="")
 
     def run(self, *, project: str, dataset: str, file: Path, **options: Any) -> None:
         if not file.is_file():
             raise CommandError(f"There is no file {file}.")
+        columns = _read_columns(options)
+        if options["preview"]:
+            self._print_preview(preview_file(file, format_of(file.name), columns))
+            return
         actor = self.actor_in(project)
         existing = Dataset.objects.filter(project=actor.project, name=dataset).first()
         target = datasets.get_dataset(actor.project, dataset) if existing else datasets.create(actor, name=dataset)
-        renamed = tuple(sorted(tuple(pair.split("=", 1)) for pair in options["rename"] if "=" in pair))
-        columns = Columns(options["expected"], options["group"], renamed, tuple(options["leave_out"]))
         mapping = FileMapping()
         rows = read_rows(file, format_of(file.name), columns, mapping=mapping)
         change = DatasetChange(replace=options["replace"], message=options["message"] or f"From {file.name}")
@@ -75,6 +87,14 @@ class Command(ProjectCommand):
         if format_of(file.name) == "promptfoo":
             self._print_assertions(promptfoo.plan_file_assertions(file))
 
+    def _print_preview(self, preview: FilePreview) -> None:
+        for sentence in preview.mapping.sentences():
+            self.stdout.write(sentence)
+        for case in preview.cases:
+            self.stdout.write(json.dumps(case, ensure_ascii=False))
+        for line, fault in preview.faults:
+            self.stdout.write(f"line {line}: {fault.pointer} {fault.message}")
+
     def _print_assertions(self, plan: promptfoo.AssertionPlan) -> None:
         self.stdout.write(f"Its assertions as scorers: {json.dumps(plan.scorers)}")
         for sentence in plan.left_out:
@@ -83,6 +103,17 @@ class Command(ProjectCommand):
     def _show_progress(self, read: int, bad: int) -> None:
         if read and read % PROGRESS_INTERVAL == 0 and sys.stderr.isatty():
             self.stderr.write(f"{read:,} rows read, {bad:,} bad")
+
+
+def _read_columns(options: dict[str, Any]) -> Columns:
+    if odd := next((pair for pair in (*options["map"], *options["rename"]) if "=" not in pair), None):
+        raise CommandError(f"Write COLUMN=… and not {odd!r}.")
+    renamed = tuple(sorted(tuple(pair.split("=", 1)) for pair in options["rename"]))
+    try:
+        uses = read_uses(dict(pair.rsplit("=", 1) for pair in options["map"]))
+    except Problem as problem:
+        raise CommandError(problem.detail) from None
+    return Columns(options["expected"], options["group"], renamed, tuple(options["leave_out"]), uses)
 
 
 def _writer(handle: IO[str]) -> Any:

@@ -93,9 +93,18 @@ def test_pages_of_many_cases_ask_as_much_as_those_of_few(stage: Stage, full: Dat
 def test_an_import_without_scripts(stage: Stage, tickets: Dataset):
     browser = signed_in(stage.edith)
     table = "body,label\n" + "".join(f"Row {n},billing\n" for n in range(5)) + "x,y,z\n"
-    fields = {"rename": "body=ticket", "mode": "add", "message": "Five"}
+    fields = {"mode": "add", "message": "Five"}
 
     sent = browser.post(f"{D}/import/", {"file": SimpleUploadedFile("x.csv", table.encode()), **fields})
+    preview = text(browser.get(sent["Location"]))
+    assert "Has 3 columns" in preview
+    assert '<option value="variable" selected>' in preview
+    assert '<option value="expected" selected>' in preview
+    assert not Case.objects.filter(variables__has_key="body").exists()
+    uses = {"column": ["body", "label"], "use:body": "variable", "name:body": "ticket", "use:label": "expected"}
+    again = text(browser.post(sent["Location"], {**uses, "do": "preview"}))
+    assert "&quot;ticket&quot;: &quot;Row 0&quot;" in again
+    browser.post(sent["Location"], {**uses, "do": "import"})
     upload = DatasetImport.objects.get()
     imports.read_file(upload)
     page = text(browser.get(sent["Location"]))

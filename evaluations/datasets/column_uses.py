@@ -1,0 +1,71 @@
+"""What a user says that the columns of a file are: input, expected output, tag, group, a variable, or nothing. Pure.
+
+A column that nobody says anything of is read by its name (evaluations.datasets.formats).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import Fault, Problem
+
+EXPECTED, GROUP, TAG, LEAVE_OUT, INPUT, VARIABLE = "expected", "group", "tag", "leave_out", "input", "variable"
+USES = (INPUT, EXPECTED, TAG, GROUP, LEAVE_OUT, VARIABLE)
+# `variable:ticket` is a variable of another name.
+NAMED_VARIABLE = f"{VARIABLE}:"
+MAX_COLUMNS = 200
+MAX_NAME_LENGTH = 200
+
+
+def read_uses(mapping: Mapping[str, Any], pointer: str = "/map") -> dict[str, str]:
+    """Check what a user says of columns; `request.invalid` names each column of which something else is said."""
+    faults = [
+        Fault(f"{pointer}/{column}"[:MAX_NAME_LENGTH], "choice", f"Must be one of: {', '.join(USES)}, variable:NAME.")
+        for column, use in mapping.items()
+        if not isinstance(use, str) or (use not in USES and not _variable_of(use))
+    ]
+    faults += [
+        Fault(pointer, "repeated", f"Only one column can be {use}.")
+        for use in (EXPECTED, GROUP)
+        if list(mapping.values()).count(use) > 1
+    ]
+    names = [variable_name(column, use) for column, use in mapping.items() if isinstance(use, str)]
+    repeated = sorted({name for name in names if name is not None and names.count(name) > 1})
+    faults += [Fault(pointer, "repeated", f"Two columns would be the variable {name}.") for name in repeated]
+    if len(mapping) > MAX_COLUMNS:
+        faults.append(Fault(pointer, "count", f"At most {MAX_COLUMNS} columns can be named."))
+    if faults:
+        raise Problem("request.invalid", faults[0].message, faults=faults)
+    return dict(mapping)
+
+
+def variable_name(column: str, use: str) -> str | None:
+    """Return the name of the variable that a column is, or None where it is something else."""
+    return column if use == VARIABLE else INPUT if use == INPUT else _variable_of(use)
+
+
+def _variable_of(use: str) -> str | None:
+    name = use.removeprefix(NAMED_VARIABLE)
+    return name if use.startswith(NAMED_VARIABLE) and 0 < len(name) <= MAX_NAME_LENGTH else None
+
+
+def apply_uses(row: Mapping[str, Any], uses: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    """Return a row without its columns that are variables, tags or nothing, and with the others under the names of a
+    case's members; the variables; and the tags."""
+    members: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
+    tags: list[Any] = []
+    for column, value in row.items():
+        use = uses.get(column)
+        name = None if use is None else variable_name(column, use)
+        if name is not None:
+            variables[name] = value
+        elif use == TAG:
+            # An empty cell is no tag.
+            tags += [] if value in (None, "") else [value if isinstance(value, str) else str(value)]
+        elif use == GROUP:
+            members[GROUP] = str(value)
+        elif use == EXPECTED:
+            members[EXPECTED] = value
+        elif use is None and not (column in (EXPECTED, GROUP) and column in uses.values()):
+            members[column] = value
+    return members, variables, tags
