@@ -6,6 +6,7 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.text import Truncator
 from django_htmx.http import HttpResponseClientRefresh
 
 from core.errors import Problem
@@ -29,6 +30,7 @@ from evaluations.views.datasets import heading
 from infra.http.body_limits import accepts_files
 from infra.work import start
 from registry.accounts.permissions import Actor, Right
+from registry.templatetags.registry_text import plain
 from registry.views.frame import errors_of, in_project, only_post, page, page_url, refused
 
 # Without scripts a file comes in one piece.
@@ -41,6 +43,7 @@ USE_TITLES = (
     (GROUP, "Group"),
     (LEAVE_OUT, "Leave out"),
 )
+MAX_SAMPLE_LENGTH = 80
 MAX_IN_ONE_PIECE = 32 * 1024 * 1024
 FIELDS = ("message", "mode", "skip_bad")
 
@@ -130,7 +133,9 @@ def _preview(request: HttpRequest, actor: Actor, context: dict[str, Any], upload
 
 def _column_row(column: PreviewedColumn) -> dict[str, Any]:
     renamed = column.use.removeprefix(NAMED_VARIABLE) if column.use.startswith(NAMED_VARIABLE) else column.name
-    return {"column": column, "use": VARIABLE if renamed != column.name else column.use, "variable": renamed}
+    samples = " · ".join(Truncator(plain(sample)).chars(MAX_SAMPLE_LENGTH) for sample in column.samples)
+    use = VARIABLE if renamed != column.name else column.use
+    return {"column": column, "use": use, "variable": renamed, "samples": samples}
 
 
 def _posted_uses(request: HttpRequest) -> dict[str, str]:

@@ -110,7 +110,9 @@ def test_over_rest_a_file_is_previewed_and_mapped_before_anything_is_written(
     assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (400, "/map/text")
     assert not Case.objects.filter(variables__has_key="answer").exists()
 
-    started = api.post(f"{address}/start", {"map": {"text": "variable:ticket", "answer": "expected", "id": "leave_out"}})
+    started = api.post(
+        f"{address}/start", {"map": {"text": "variable:ticket", "answer": "expected", "id": "leave_out"}}
+    )
     assert started.status_code == 200, started.json()
     imports.read_file(DatasetImport.objects.select_related("dataset__project").get())
     assert Case.objects.filter(variables={"ticket": "hello", "team": "red;blue"}, expected="billing").exists()
