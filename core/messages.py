@@ -17,6 +17,8 @@ PLACEHOLDER = "placeholder"
 TEXT, IMAGE = "text", "image_url"
 IMAGE_DETAILS = ("auto", "low", "high")
 IMAGE_ADDRESS = re.compile(r"https?://\S+|data:image/[a-z0-9.+-]{1,40};base64,[A-Za-z0-9+/]+={0,2}")
+# What reads as the heading of a section; a line of a text that looks so has a backslash in front.
+LOOKS_LIKE_MARKER = re.compile(r"\\*=== .* ===")
 FIRST_VARIABLE = re.compile(r"\s*\{\{-?\s*([^\W\d]\w*)")
 CALL_ID = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -133,9 +135,18 @@ def is_json_object(text: object) -> bool:
         return False
 
 
+def without_empty(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without its members that are null or empty lists, which SDKs write for what there is not."""
+    return {name: value for name, value in message.items() if value is not None and value != []}
+
+
 def is_message(value: object) -> bool:
-    """Return whether a value is a message as callers pass them for a placeholder; null members count as absent."""
-    if not isinstance(value, dict) or not value.keys() <= MESSAGE_MEMBERS or value.get("role") not in ROLES:
+    """Return whether a value is a message as callers pass them for a placeholder; null members and empty lists count as
+    absent."""
+    if not isinstance(value, dict):
+        return False
+    value = without_empty(value)
+    if not value.keys() <= MESSAGE_MEMBERS or value.get("role") not in ROLES:
         return False
     if not all(isinstance(value.get(name), str | None) for name in ("name", "tool_call_id", "refusal")):
         return False
@@ -145,7 +156,7 @@ def is_message(value: object) -> bool:
     if calls is not None and (value["role"] != "assistant" or not _is_list_of(_is_call, calls)):
         return False
     if content is None:
-        return bool(calls) or value.get("refusal") is not None
+        return bool(calls) or bool(value.get("refusal"))
     return isinstance(content, str) or _is_list_of(_is_part, content)
 
 
@@ -158,7 +169,7 @@ def _is_part(part: object) -> bool:
         return False
     if part.get("type") == IMAGE:
         image = part.get(IMAGE)
-        return isinstance(image, dict) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url"))))
+        return isinstance(image, dict) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url")).strip()))
     return part.get("type") == TEXT and isinstance(part.get("text"), str)
 
 
@@ -223,12 +234,19 @@ def as_text(message: Message) -> str:
     content = message.get("content")
     lines = [f"=== tool {message['tool_call_id']} ==="] if message.get("tool_call_id") else []
     if isinstance(content, str) and not message.get("tool_calls"):
-        return "\n".join([*lines, content])
+        return "\n".join([*lines, escape_markers(content)])
     for heading, text in sections(message):
         is_plain = heading == TEXT and isinstance(content, str)
-        readable = readable_address(text) if heading.startswith("image") else text
+        readable = readable_address(text) if heading.startswith("image") else escape_markers(text)
         lines += [readable] if is_plain else [f"=== {heading} ===", readable]
     return "\n".join(lines)
+
+
+def escape_markers(text: str) -> str:
+    """Put a backslash before each line that looks like the heading of a section."""
+    if "===" not in text:
+        return text
+    return "\n".join(f"\\{line}" if LOOKS_LIKE_MARKER.fullmatch(line) else line for line in text.split("\n"))
 
 
 def readable_address(address: str) -> str:

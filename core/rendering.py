@@ -16,7 +16,7 @@ from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, has_type, partial_source, q
 from .errors import Fault, Problem
 from .example_selection import example_messages as as_messages
 from .examples import Shot
-from .messages import is_message, write_message
+from .messages import is_message, without_empty, write_message
 from .template_language import Analysis, PromptEnvironment, analyse
 
 MAX_OUTPUT_CHARACTERS = 1_000_000
@@ -95,6 +95,8 @@ def render(
     variables: Mapping[str, Any],
     partials: Mapping[str, Content],
     examples: Sequence[Shot] = (),
+    *,
+    is_checked: bool = True,
 ) -> dict[str, Any]:
     """Return the provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
 
@@ -102,14 +104,23 @@ def render(
     (core.example_selection). Raises `render.missing_variable`, `render.invalid_variable`, `template.failed` or
     `template.too_expensive`.
     """
-    return Rendering(content, partials, examples).request(variables)
+    return Rendering(content, partials, examples, is_checked=is_checked).request(variables)
 
 
 class Rendering:
     """A content that is rendered for several variables: its templates are compiled once. Threads may share it."""
 
-    def __init__(self, content: Content, partials: Mapping[str, Content], examples: Sequence[Shot] = ()) -> None:
+    def __init__(
+        self,
+        content: Content,
+        partials: Mapping[str, Content],
+        examples: Sequence[Shot] = (),
+        *,
+        is_checked: bool = True,
+    ) -> None:
         self._content = content
+        # Not where stand-ins take the place of values: what they make of an address or of arguments says nothing.
+        self._is_checked = is_checked
         self._templates = _Templates(content, partials)
         self._shots = examples
         self._examples = as_messages(examples)
@@ -134,7 +145,9 @@ class Rendering:
             request["text"] = writer.write("/text")
             request["messages"] = [{"role": "user", "content": request["text"]}]
         else:
-            request["messages"] = _messages(content, values, writer, self._examples, self._before)
+            request["messages"] = _messages(
+                content, values, writer, self._examples, self._before, is_checked=self._is_checked
+            )
         request["response_format"] = response_format(content.get("response", {}))
         if content.get("tools"):
             request["tools"] = content["tools"]
@@ -247,6 +260,8 @@ def _messages(
     writer: _Writer,
     examples: Sequence[dict[str, str]],
     before: int | None,
+    *,
+    is_checked: bool,
 ) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for index, message in enumerate(content["messages"]):
@@ -261,7 +276,7 @@ def _messages(
             writer.count(inserted["content"] if isinstance(inserted.get("content"), str) else json.dumps(inserted))
         messages.extend(dict(inserted) for inserted in placed)
         if not is_placeholder:
-            messages.append(write_message(message, f"/messages/{index}", writer.write))
+            messages.append(write_message(message, f"/messages/{index}", writer.write, is_checked=is_checked))
     return messages
 
 
@@ -285,9 +300,7 @@ def _placed_messages(name: str, values: Mapping[str, Any]) -> list[dict[str, Any
         if not is_message(message):
             raise _not_messages(name, f"; number {number} is none")
     # Copies: a caller may modify what it gets.
-    return [
-        copy.deepcopy({member: value for member, value in message.items() if value is not None}) for message in passed
-    ]
+    return [copy.deepcopy(without_empty(message)) for message in passed]
 
 
 def _not_messages(name: str, which: str) -> Problem:

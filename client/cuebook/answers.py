@@ -109,6 +109,8 @@ def _read_message(message: Any) -> Document:
     """Read a message: a text, or parts, calls of tools and results as they are."""
     content = message.get("content")
     written: Document = {**message, "role": str(message["role"])}
-    if not isinstance(content, list) and not (content is None and message.get("tool_calls")):
-        written["content"] = str(message["content"])
+    if content is None and not message.get("tool_calls") and not message.get("refusal"):
+        raise KeyError("content")
+    if content is not None and not isinstance(content, list):
+        written["content"] = str(content)
     return written

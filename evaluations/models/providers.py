@@ -83,8 +83,9 @@ class ProviderSlots(models.Model):
     holder = models.UUIDField(primary_key=True)
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="slots")
     slots = models.PositiveSmallIntegerField()
-    # How many it could use.
+    # How many it could use, and how many calls it has with the provider.
     demand = models.PositiveSmallIntegerField()
+    in_flight = models.PositiveSmallIntegerField(default=0)
     # The time since which it has had slots, or has waited for some.
     since = models.DateTimeField()
     renewed_at = models.DateTimeField()

@@ -70,7 +70,7 @@ class Completion:
     tokens_reasoning: int = 0
     latency_ms: float = 0.0
     # The most calls that the provider had from here meanwhile, this one among them: with many, a latency is queueing.
-    calls_in_flight: int = 1
+    calls_in_flight: int | None = None
     # The provider's own time, where it tells it.
     server_ms: float | None = None
     request_id: str = ""

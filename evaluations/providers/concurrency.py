@@ -39,6 +39,13 @@ class CallStats:
     blocked_until: float = 0.0
 
 
+class _Peak:
+    """The most calls that were in flight during one."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+
 class Caller:
     """Caller of a provider, used as a context manager. `submit` never waits; its future has the Completion, or the
     CallError of the last try, or CallWithdrawn where the call was not made before `withdraw`."""
@@ -47,7 +54,9 @@ class Caller:
         self._open_chat = open_chat
         self._max_concurrency = self._slots = concurrency
         self._limit = float(concurrency)
-        self._in_flight = self._in_flight_elsewhere = 0
+        self._in_flight = self._in_flight_elsewhere = self._peak = 0
+        # For each call in flight, the most calls that there were meanwhile.
+        self._peaks: set[_Peak] = set()
         self._open = 0
         # Set whenever a call is submitted.
         self.submitted = threading.Event()
@@ -97,6 +106,18 @@ class Caller:
     def set_in_flight_elsewhere(self, calls: int) -> None:
         """Set how many calls other workers have with the provider now."""
         self._in_flight_elsewhere = calls
+        self._loop.call_soon_threadsafe(self._raise_peaks)
+
+    def take_peak(self) -> int:
+        """Return the most calls that were in flight here since the last time."""
+        peak, self._peak = max(self._peak, self._in_flight), self._in_flight
+        return peak
+
+    def _raise_peaks(self) -> None:
+        self._peak = max(self._peak, self._in_flight)
+        total = self._in_flight + self._in_flight_elsewhere
+        for peak in self._peaks:
+            peak.calls = max(peak.calls, total)
 
     def submit(self, request: ChatRequest, *, key: str = "", not_before: float = 0.0) -> "Future[Completion]":
         """Submit a call; `not_before` (time.time()) is when the provider's limits allow it."""
@@ -150,7 +171,8 @@ class Caller:
         tries = 0
         while True:
             await self._start_call(not_before)
-            at_start = self._in_flight + self._in_flight_elsewhere
+            self._peaks.add(peak := _Peak())
+            self._raise_peaks()
             try:
                 answer = await self._chat.complete(request, key=key)
             except CallError as error:
@@ -164,9 +186,10 @@ class Caller:
                 await self._finish_call(None)
                 raise
             else:
-                at_end = self._in_flight + self._in_flight_elsewhere
                 await self._finish_call(None, succeeded=True)
-                return replace(answer, calls_in_flight=max(at_start, at_end))
+                return replace(answer, calls_in_flight=peak.calls)
+            finally:
+                self._peaks.discard(peak)
 
     async def _start_call(self, not_before: float) -> None:
         while (wait := max(not_before, self.stats.blocked_until) - time.time()) > 0 and not self._is_withdrawn:

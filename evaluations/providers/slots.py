@@ -57,9 +57,11 @@ def share(total: int, claims: Sequence[Claim], now: datetime) -> dict[uuid.UUID,
     return allotted
 
 
-def renew(provider: Provider, holder: uuid.UUID, *, demand: int, shrink: Callable[[int], int]) -> int:
+def renew(
+    provider: Provider, holder: uuid.UUID, *, demand: int, shrink: Callable[[int], int], in_flight: int = 0
+) -> int:
     """Renew a caller's slots, and return how many it has from now on. `shrink` has the caller use no more than this,
-    and returns how many of its calls are in flight then."""
+    and returns how many of its calls are in flight then; `in_flight` is the most that it had since the last time."""
     with transaction.atomic():
         # NO KEY: new rows that refer to the provider do not wait for this.
         totals = Provider.objects.select_for_update(no_key=True).filter(pk=provider.pk)
@@ -74,7 +76,7 @@ def renew(provider: Provider, holder: uuid.UUID, *, demand: int, shrink: Callabl
         if demand and not own.demand and not own.slots:
             # It begins to wait now; whoever has waited before goes first.
             own.since = now
-        own.demand = demand
+        own.demand, own.in_flight = demand, in_flight
         claims = [Claim(row.holder, row.slots, row.demand, row.since) for row in rows.values()]
         taken = sum(row.slots for row in rows.values() if row.holder != holder)
         slots = min(share(total, claims, now)[holder], max(0, total - taken))
@@ -116,11 +118,15 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
             caller.submitted.clear()
             try:
                 slots = renew(
-                    provider, holder, demand=demand, shrink=lambda most: caller.set_slots(min(most, caller.slots))
+                    provider,
+                    holder,
+                    demand=demand,
+                    shrink=lambda most: caller.set_slots(min(most, caller.slots)),
+                    in_flight=caller.take_peak(),
                 )
                 expires_at, is_first = timezone.now() + LEASE, False
                 caller.set_slots(slots)
-                caller.set_in_flight_elsewhere(_slots_of_others(provider, holder))
+                caller.set_in_flight_elsewhere(_in_flight_elsewhere(provider, holder))
             except Exception as error:
                 # Whatever it is: without this thread nobody would give the slots back, or wait for others in vain.
                 logger.warning("slots.not_renewed provider=%s %r", provider.pk, error)
@@ -137,10 +143,11 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
         connection.close()
 
 
-def _slots_of_others(provider: Provider, holder: uuid.UUID) -> int:
-    """Return how many calls other callers may have with the provider: as many as they have slots and use for."""
-    others = ProviderSlots.objects.filter(provider=provider, renewed_at__gte=timezone.now() - LEASE).exclude(pk=holder)
-    return sum(min(row.slots, row.demand) for row in others)
+def _in_flight_elsewhere(provider: Provider, holder: uuid.UUID) -> int:
+    """Return how many calls other callers have with the provider, as they told when they renewed their slots."""
+    recent = timezone.now() - timedelta(seconds=2 * RENEWAL_SECONDS)
+    others = ProviderSlots.objects.filter(provider=provider, renewed_at__gte=recent).exclude(pk=holder)
+    return sum(others.values_list("in_flight", flat=True))
 
 
 def _give_back(holder: uuid.UUID) -> None:

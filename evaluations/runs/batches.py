@@ -65,7 +65,8 @@ def claim(run: Run, own: Sequence[BatchLease] = ()) -> BatchLease | None:
     if run.concurrency is not None:
         Run.objects.select_for_update().get(pk=run.pk)
         others = RunBatch.objects.filter(run=run).exclude(RunBatch.claimable()).exclude(state=BatchState.DONE)
-        if others.exclude(pk__in=[batch_lease.batch.pk for batch_lease in own]).exists():
+        # By their tokens: a batch that was lost meanwhile is another worker's.
+        if others.exclude(lease_token__in=[batch_lease.lease.token for batch_lease in own]).exists():
             return None
     lease = work.claim_next(RunBatch.objects.filter(run=run).order_by("number"))
     if lease is None:

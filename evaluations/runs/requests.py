@@ -133,7 +133,7 @@ def completion_of_result(row: Result) -> Completion:
         tokens_reasoning=row.tokens_reasoning,
         is_usage_estimated=row.is_usage_estimated,
         latency_ms=row.latency_ms or 0.0,
-        calls_in_flight=row.calls_in_flight or 1,
+        calls_in_flight=row.calls_in_flight,
         server_ms=row.server_ms,
         request_id=row.request_id,
     )

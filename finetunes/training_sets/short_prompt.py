@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.content import EXAMPLES_PLACEHOLDER
+from core.content import EXAMPLES_PLACEHOLDER, templates
+from core.messages import text_of
 from registry.content.normalize import normalise
 
 # The first sentence of the instructions is suggested, up to this length; it usually states the task.
@@ -16,13 +17,12 @@ MAX_SUGGESTION_LENGTH = 200
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 TEMPLATE_CODE = re.compile(r"\{[{%#]")
 INSTRUCTION_ROLES = ("system", "developer")
+QUESTION_ROLES = ("user", "placeholder", "tool")
 
 
 def suggest_instruction(content: Mapping[str, Any]) -> str:
     """Suggest a short instruction: the first sentence of the long one. Empty where none is plain text."""
-    instructions = [
-        message["content"] for message in content.get("messages", ()) if message["role"] in INSTRUCTION_ROLES
-    ]
+    instructions = [text_of(message) for message in content.get("messages", ()) if message["role"] in INSTRUCTION_ROLES]
     text = instructions[0] if instructions else content.get("text", "") if content.get("kind") == "text" else ""
     for match in SENTENCE.finditer(text):
         sentence = match[0].strip()
@@ -51,13 +51,15 @@ def make_short_prompt(content: Mapping[str, Any], instruction: str) -> dict[str,
 
 def _question_messages(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the messages of the question: all user messages, and placeholders for earlier turns; in a conversation
-    that shows examples, only what follows the last example answer."""
+    that shows examples, only what follows the last example answer. Calls of tools and their results are part of it."""
     messages = content["messages"]
     example_positions = [
-        position for position, message in enumerate(messages) if message["role"] == "assistant" or _is_examples(message)
+        position
+        for position, message in enumerate(messages)
+        if (message["role"] == "assistant" and "tool_calls" not in message) or _is_examples(message)
     ]
     after = messages[example_positions[-1] + 1 :] if example_positions else messages
-    questions = [dict(message) for message in after if message["role"] in ("user", "placeholder")]
+    questions = [dict(message) for message in after if message["role"] in QUESTION_ROLES or "tool_calls" in message]
     return questions or [dict(message) for message in messages if message["role"] == "user"][-1:]
 
 
@@ -71,7 +73,7 @@ def _instruction_messages(instruction: str) -> list[dict[str, Any]]:
 
 def _without_unused(content: dict[str, Any]) -> dict[str, Any]:
     """Drop declarations of variables that only the instructions used; a service may still send them."""
-    text = "\n".join(str(message.get("content") or message.get("name")) for message in content["messages"])
+    text = "\n".join([*templates(content).values(), *(str(message.get("name", "")) for message in content["messages"])])
     used = {
         name: declaration
         for name, declaration in content.get("variables", {}).items()

@@ -70,12 +70,14 @@ class MessageChecker(Checker):
             del message["tool_calls"]
         if "tool_calls" in message:
             message["tool_calls"] = self._calls(message["tool_calls"], f"{pointer}/tool_calls")
-            if message.get("content") in ("", []):
-                del message["content"]
         if role == "tool":
             self._call_id(message.get("tool_call_id"), f"{pointer}/tool_call_id")
+        if "tool_calls" in message and message.get("content") == []:
+            del message["content"]
         if "content" in message or "tool_calls" not in message:
             message["content"] = self._content(message.get("content"), f"{pointer}/content", role)
+        if "tool_calls" in message and message.get("content") == "":
+            del message["content"]
         return message
 
     def _content(self, value: Any, pointer: str, role: object) -> Any:
@@ -99,19 +101,22 @@ class MessageChecker(Checker):
             self.fault(pointer, "role", "Only messages of the user have images.")
         part = self.members(value, pointer, frozenset({"type", IMAGE}))
         image = self.members(part.get(IMAGE), f"{pointer}/{IMAGE}", frozenset({"url", "detail"}))
-        self._address(image.get("url"), f"{pointer}/{IMAGE}/url")
+        image["url"] = self._address(image.get("url"), f"{pointer}/{IMAGE}/url")
         self.choice(image.get("detail", "auto"), f"{pointer}/{IMAGE}/detail", IMAGE_DETAILS)
         if image.get("detail") == "auto":
             del image["detail"]
         return {**part, IMAGE: image}
 
-    def _address(self, value: Any, pointer: str) -> None:
+    def _address(self, value: Any, pointer: str) -> Any:
+        """Check the address of an image, and return it without white space around it."""
         address = self.template(value, pointer, MAX_IMAGE_CHARACTERS)
-        if address is None or TEMPLATE_CODE.search(address):
-            return
-        if not IMAGE_ADDRESS.fullmatch(address.strip()):
+        if address is None:
+            return None
+        address = address.strip()
+        if "\n" in address or not (TEMPLATE_CODE.search(address) or IMAGE_ADDRESS.fullmatch(address)):
             sentence = "Must be https://…, data:image/png;base64,… or a variable such as {{ screenshot }}."
             self.fault(pointer, "address", sentence)
+        return address
 
     def _calls(self, value: Any, pointer: str) -> Any:
         if not isinstance(value, list) or len(value) > MAX_CALLS:

@@ -37,11 +37,12 @@ from typing import Any
 import yaml
 
 from core.errors import Problem
-from core.messages import IMAGE, PLACEHOLDER, TEXT, sections
+from core.messages import IMAGE, LOOKS_LIKE_MARKER, PLACEHOLDER, TEXT, escape_markers, sections
 from infra import yaml_values
 
 MARKER = re.compile(r"=== ([a-z]+)(?: (\S+))?(?: (\S+))? ===")
-LOOKS_LIKE_MARKER = re.compile(r"\\*=== .* ===")
+# How many words may follow in a marker.
+MAX_WORDS = {"image": 1, "call": 2, "tool": 1, PLACEHOLDER: 1}
 FENCE = "---\n"
 # Members of the content that are not text; they stand in the front matter under their own names.
 CONTENT_MEMBERS = ("kind", "model", "response", "variables", "tools", "examples", "includes")
@@ -148,7 +149,7 @@ def _message_sections(message: dict[str, Any]) -> list[str]:
 
 
 def _section(heading: str, text: str) -> str:
-    return f"=== {heading} ===\n{_escape_markers(text)}\n"
+    return f"=== {heading} ===\n{escape_markers(text)}\n"
 
 
 def _split_sections(body: str) -> list[_Section]:
@@ -167,6 +168,7 @@ def _split_sections(body: str) -> list[_Section]:
 def _messages(body_sections: list[_Section]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for section in body_sections:
+        _refuse_lost_words(section)
         if section.kind not in (TEXT, "image", "call"):
             messages.append(_message(section))
         elif not messages or messages[-1]["role"] == PLACEHOLDER:
@@ -183,6 +185,16 @@ def _messages(body_sections: list[_Section]) -> list[dict[str, Any]]:
     return messages
 
 
+def _refuse_lost_words(section: _Section) -> None:
+    """Refuse what nobody would read: words too many in a marker, and text below a placeholder."""
+    most = MAX_WORDS.get(section.kind, 0)
+    if len(section.words) > most:
+        sentence = f"=== {section.kind} === has {len(section.words)} words after it, and can have {most}."
+        raise Problem("exchange.unreadable", sentence)
+    if section.kind == PLACEHOLDER and section.text.strip():
+        raise Problem("exchange.unreadable", "A placeholder has no text of its own.")
+
+
 def _message(section: _Section) -> dict[str, Any]:
     word = section.words[0] if section.words else ""
     if section.kind == PLACEHOLDER:
@@ -196,7 +208,8 @@ def _message(section: _Section) -> dict[str, Any]:
 def _add_part(message: dict[str, Any], section: _Section) -> None:
     before = message.get("content")
     if not isinstance(before, list):
-        message["content"] = [] if before is None else [{"type": TEXT, "text": before}]
+        # Blank lines above the first part are no text.
+        message["content"] = [{"type": TEXT, "text": before}] if before and before.strip() else []
     if section.kind == TEXT:
         part: dict[str, Any] = {"type": TEXT, "text": section.text}
     else:
@@ -216,7 +229,3 @@ def _only_text(body_sections: list[_Section]) -> str:
     if [section.kind for section in body_sections] != [TEXT]:
         raise Problem("exchange.unreadable", "A text prompt has one section, === text ===.")
     return body_sections[0].text
-
-
-def _escape_markers(text: str) -> str:
-    return "\n".join(f"\\{line}" if LOOKS_LIKE_MARKER.fullmatch(line) else line for line in text.split("\n"))

@@ -212,7 +212,7 @@ def _preview(
     contents = {pinned: version.content for pinned, version in partials.items()}
     values, stand_ins = _values(content, _variables(content, survey, _declared_variables(partials.values())), samples)
     try:
-        rendered = versions.render_request(owner, content, values, contents)
+        rendered = versions.render_request(owner, content, values, contents, is_checked=not stand_ins)
     except Problem as problem:
         return Inspection(stand_ins=stand_ins, why_not_rendered=problem.detail)
     model = str(content.get("model", {}).get("name", ""))

@@ -151,16 +151,22 @@ def render(
 
 
 def render_request(
-    project_id: int, content: Mapping[str, Any], variables: Mapping[str, Any], partials: Mapping[str, Any]
+    project_id: int,
+    content: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    partials: Mapping[str, Any],
+    *,
+    is_checked: bool = True,
 ) -> dict[str, Any]:
-    """Render a content that may not be committed yet; `partials` has the contents of what it includes."""
+    """Render a content that may not be committed yet; `partials` has the contents of what it includes. Where stand-ins
+    take the place of values, images and arguments are not checked (not `is_checked`)."""
     selection = content.get("examples")
     if selection is None:
-        return renderer_pool().render(content, variables, partials, owner=project_id)
+        return renderer_pool().render(content, variables, partials, owner=project_id, is_checked=is_checked)
     by_similarity = selection.get("select") in BY_SIMILARITY
     query = renderer_pool().query(content, variables, partials, owner=project_id) if by_similarity else None
     picks = few_shot.pick(project_id, selection, query)
-    request = renderer_pool().render(content, variables, partials, picks.shots, owner=project_id)
+    request = renderer_pool().render(content, variables, partials, picks.shots, owner=project_id, is_checked=is_checked)
     return {**request, "examples": picks.as_dict()}
 
 

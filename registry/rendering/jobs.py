@@ -40,8 +40,9 @@ def render(
     variables: Mapping[str, Any],
     partials: Mapping[str, Content],
     examples: Sequence[Mapping[str, Any]],
+    is_checked: bool,
 ) -> dict[str, Any]:
-    return render_content(content, variables, partials, [_read_shot(shot) for shot in examples])
+    return render_content(content, variables, partials, [_read_shot(shot) for shot in examples], is_checked=is_checked)
 
 
 def render_all(

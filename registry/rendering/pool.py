@@ -59,10 +59,12 @@ class RendererPool(LimitedPool):
         examples: Sequence[Shot] = (),
         *,
         owner: object = None,
+        is_checked: bool = True,
     ) -> dict[str, Any]:
         """`core.rendering.render` under limits."""
         shots = [shot.as_dict() for shot in examples]
-        arguments = {"content": content, "variables": variables, "partials": partials, "examples": shots}
+        arguments: dict[str, Any] = {"content": content, "variables": variables, "partials": partials}
+        arguments |= {"examples": shots, "is_checked": is_checked}
         request: dict[str, Any] = self.call(jobs.render, arguments, owner=owner)
         return request
 

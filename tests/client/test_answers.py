@@ -5,6 +5,7 @@ from typing import Any
 
 import cuebook
 import pytest
+from cuebook.answers import read_rendered
 
 from registry.content.content_hash import content_hash
 from registry.examples import example_sets
@@ -160,3 +161,30 @@ def test_examples_that_cannot_be_had_keep_nothing_else_back(service: Service):
     first = prompt.render(ticket="x")["messages"]
     first[1]["content"] += " of the first caller's"
     assert [message["content"] for message in prompt.render(ticket="x")["messages"]][1:3] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]},
+        {"role": "assistant", "refusal": "No."},
+    ],
+)
+def test_a_message_that_is_more_than_a_text_arrives_as_it_is(message: Any):
+    answer = {"prompt": "a", "hash": "h", "messages": [message], "model": {}, "response_format": {"type": "text"}}
+
+    assert read_rendered(answer, "a", "h")["messages"] == [message]
+
+
+def test_a_message_without_anything_is_refused():
+    answer = {
+        "prompt": "a",
+        "hash": "h",
+        "messages": [{"role": "user"}],
+        "model": {},
+        "response_format": {"type": "text"},
+    }
+
+    with pytest.raises(cuebook.IntegrityError):
+        read_rendered(answer, "a", "h")

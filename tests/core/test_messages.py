@@ -96,14 +96,15 @@ def test_what_means_the_same_has_one_normal_form():
         {
             "messages": [
                 user([text("a")]),
-                calls({k: v for k, v in call().items() if k != "type"}, content=""),
+                calls({k: v for k, v in call().items() if k != "type"}, content=[text("")]),
                 result(content=[text("fine")]),
-                user([text("b"), image(PIXEL, detail="auto")]),
+                user([text("b"), image(f" {PIXEL}\n", detail="auto")]),
             ]
         }
     )
 
     assert spelled_out == plain
+    assert normalise(spelled_out) == plain
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,7 @@ def test_what_means_the_same_has_one_normal_form():
     [
         ([{"role": "system", "content": [image(PIXEL), text("a")]}], "/messages/0/content/0", "role"),
         ([user([image("ftp://x/y.png"), text("a")])], "/messages/0/content/0/image_url/url", "address"),
+        ([user([image("{% if a %}\n{{ a }}{% endif %}")])], "/messages/0/content/0/image_url/url", "address"),
         ([user([image(PIXEL, detail="huge")])], "/messages/0/content/0/image_url/detail", "choice"),
         ([user([{"type": "input_audio", "input_audio": {}}])], "/messages/0/content/0/type", "choice"),
         ([user([])], "/messages/0/content", "count"),
@@ -152,6 +154,17 @@ def test_a_placeholder_may_hold_what_is_missing_on_either_side():
         [{"role": "assistant", "content": None, "tool_calls": [call()], "refusal": None}, result()],
         [{"role": "user", "content": "a", "name": "Edith"}],
         [{"role": "assistant", "content": None, "refusal": "No."}],
+        # As OpenAI's library writes an answer.
+        [
+            {
+                "role": "assistant",
+                "content": "x",
+                "tool_calls": [],
+                "annotations": [],
+                "audio": None,
+                "function_call": None,
+            }
+        ],
     ],
 )
 def test_a_conversation_of_the_caller_has_parts_and_calls(passed: Any):
@@ -159,7 +172,7 @@ def test_a_conversation_of_the_caller_has_parts_and_calls(passed: Any):
 
     messages = render(content, {"history": passed}, {})["messages"]
 
-    assert messages == [{k: v for k, v in message.items() if v is not None} for message in passed]
+    assert messages == [{k: v for k, v in message.items() if v not in (None, [])} for message in passed]
     messages[0]["role"] = "changed"
     assert passed[0]["role"] != "changed"
 
@@ -169,11 +182,14 @@ def test_a_conversation_of_the_caller_has_parts_and_calls(passed: Any):
     [
         {"role": "user"},
         {"role": "user", "content": None},
+        {"role": "assistant", "content": None, "refusal": ""},
+        {"role": "assistant", "content": "x", "annotations": [{"type": "url_citation"}]},
         {"role": "user", "content": []},
         {"role": "user", "content": [image("javascript:alert(1)")]},
         {"role": "user", "content": "a", "tool_calls": [call()]},
         {"role": "assistant", "tool_calls": [{"id": "1"}]},
         {"role": "assistant", "tool_calls": []},
+        {"role": "assistant", "content": "x", "audio": {"id": "1"}},
         {"role": "tool", "content": "a"},
         {"role": "user", "content": "a", "tool_call_id": "call_1"},
         {"role": "user", "content": "a", "more": 1},
@@ -210,3 +226,9 @@ def test_tokens_of_images_and_calls_are_estimates():
     assert not called.is_exact
     assert low.tokens == plain.tokens + tokens.LOW_DETAIL_IMAGE
     assert called.tokens > plain.tokens + 10
+
+
+def test_a_text_that_looks_like_parts_reads_otherwise_than_parts():
+    parts = user([text("a"), image("https://x")])
+
+    assert as_text(user(as_text(parts))) != as_text(parts)

@@ -1,10 +1,14 @@
 """The model calls the tools that it should, with the arguments that it should."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluations.scorers.base import MISSING, Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
+from evaluations.scorers.base import Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
+
+# So many differences are named.
+MAX_NOTES = 5
 
 
 def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> Score | None:
@@ -12,22 +16,17 @@ def score(sample: Sample, parameters: Parameters, _context: ScoringContext) -> S
     if expected is None:
         return None
     names_only = bool(parameters.get("names_only", False))
-    actual = [_comparable(call, names_only=names_only) for call in sample.tool_calls or ()]
-    missing = [_comparable(call, names_only=names_only) for call in expected]
-    extra = []
-    for call in actual:
-        if call in missing:
-            missing.remove(call)
-        else:
-            extra.append(call)
-    total = len(actual) + len(expected)
+    actual = Counter(_comparable(call, names_only=names_only) for call in sample.tool_calls or ())
+    expected_calls = Counter(_comparable(call, names_only=names_only) for call in expected)
+    missing, extra = expected_calls - actual, actual - expected_calls
+    total, wrong = actual.total() + expected_calls.total(), missing.total() + extra.total()
     # The Dice coefficient of both lists: calls that are missing and calls that are too many count alike.
-    value = 1.0 if not total else (total - len(missing) - len(extra)) / total
+    value = 1.0 if not total else (total - wrong) / total
     notes = [
-        *(f"{_written(call)} was not called." for call in missing),
-        *(f"{_written(call)} was called and not expected." for call in extra),
+        *(f"{_written(call)} was not called." for call in missing.elements()),
+        *(f"{_written(call)} was called and not expected." for call in extra.elements()),
     ]
-    return Score(value, clipped(" ".join(notes)))
+    return Score(value, clipped(" ".join(notes[:MAX_NOTES])))
 
 
 def _calls_of(expected: Any) -> Sequence[Mapping[str, Any]] | None:
@@ -38,21 +37,32 @@ def _calls_of(expected: Any) -> Sequence[Mapping[str, Any]] | None:
     return calls
 
 
-def _comparable(call: Mapping[str, Any], *, names_only: bool) -> tuple[str, Any]:
-    """Return the name and the arguments of a call as values: neither spacing nor the order of members counts."""
+def _comparable(call: Mapping[str, Any], *, names_only: bool) -> tuple[str, str]:
+    """Return the name and the arguments of a call in one form: neither spacing nor the order of members counts, and a
+    call without arguments has none."""
     function = call["function"] if isinstance(call.get("function"), Mapping) else call
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
         except (ValueError, RecursionError):
-            arguments = (MISSING, arguments)
-    return str(function.get("name")), None if names_only else arguments
+            return str(function.get("name")), arguments
+    # As texts true is not 1, which it is in Python.
+    return str(function.get("name")), "" if names_only else json.dumps(_whole(arguments or {}), sort_keys=True)
 
 
-def _written(call: tuple[str, Any]) -> str:
+def _whole(value: Any) -> Any:
+    """Return a JSON value with its whole floats as integers: 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(name): _whole(member) for name, member in value.items()}
+    return [_whole(member) for member in value] if isinstance(value, list) else value
+
+
+def _written(call: tuple[str, str]) -> str:
     name, arguments = call
-    return name if arguments is None else f"{name}({json.dumps(arguments, ensure_ascii=False, default=str)[:80]})"
+    return f"{name}({arguments[:80]})" if arguments else name
 
 
 SCORER = Scorer(

@@ -50,6 +50,8 @@ class Draft:
             raise Problem(UNREADABLE, f"A message of the kind {str(item)[:60]!r} is not supported in prompts.")
         if item.get("type") == "placeholder":
             return {"role": "placeholder", "name": self._placeholder(text_of(item.get("name")))}
+        if item.get("name"):
+            self.notes.append(f"The name {str(item['name'])[:60]} of a message was left out: messages here have none.")
         return read_message(item, (lambda text: text) if is_template else self.template)
 
     def _placeholder(self, name: str) -> str:

@@ -23,7 +23,7 @@ Write = Callable[[str], str]
 
 def read_message(item: Mapping[str, Any], write: Write) -> dict[str, Any]:
     """Read one message; `write` turns a text of theirs into a template. Raises `exchange.unreadable`."""
-    kind = item.get("type", "message")
+    kind = item.get("type") or "message"
     if kind == "function_call":
         calls = [_call(item, write)]
         return {"role": "assistant", "tool_calls": calls}
@@ -52,9 +52,8 @@ def join_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     joined: list[dict[str, Any]] = []
     for message in messages:
         before = joined[-1] if joined else {}
-        is_more = message.keys() == {"role", "tool_calls"} and before.get("role") == "assistant"
-        if is_more:
-            joined[-1] = {**before, "tool_calls": [*before.get("tool_calls", ()), *message["tool_calls"]]}
+        if message.keys() == before.keys() == {"role", "tool_calls"}:
+            joined[-1] = {**before, "tool_calls": [*before["tool_calls"], *message["tool_calls"]]}
         else:
             joined.append(message)
     return joined
@@ -64,7 +63,8 @@ def _content(content: object, write: Write) -> Any:
     if isinstance(content, str):
         return write(content)
     parts = [_part(part, write) for part in (content if isinstance(content, list) else [content])]
-    if all(part["type"] == TEXT for part in parts):
+    # A brace at the end of one would open a variable with that of the next.
+    if all(part["type"] == TEXT and not part["text"].endswith("{") for part in parts):
         return "".join(part["text"] for part in parts)
     return parts
 
@@ -88,8 +88,8 @@ def _call(call: object, write: Write) -> dict[str, Any]:
         raise Problem(UNREADABLE, "A call of a tool is no object.")
     function = call["function"] if isinstance(call.get("function"), Mapping) else call
     arguments = function.get("arguments", function.get("args"))
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments or {}, ensure_ascii=False)
+    if not isinstance(arguments, str) or not arguments.strip():
+        arguments = json.dumps(arguments or {}, ensure_ascii=False) if not isinstance(arguments, str) else "{}"
     name = _text(function.get("name"))
     if not name:
         raise Problem(UNREADABLE, "A call of a tool has no name.")

@@ -16,6 +16,7 @@ from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import worker as run_worker
 from evaluations.runs.calls import LOOK_AHEAD_SECONDS
+from evaluations.runs.requests import completion_of_result
 from evaluations.runs.summaries import sum_up
 from evaluations.runs.worker import TickResult, tick
 from registry.models import PromptVersion
@@ -466,3 +467,19 @@ def test_a_limit_of_calls_is_from_1_to_256(
         make_run(stage, version, tickets, model, scorers=["exact"], concurrency=concurrency)
 
     assert refused.value.faults[0].pointer == "/concurrency"
+
+
+def test_what_was_measured_before_calls_were_counted_stays_unknown():
+    answer = completion_of_result(Result(calls_in_flight=None, latency_ms=13_000))
+
+    assert answer.calls_in_flight is None
+
+
+def test_a_batch_that_was_lost_is_another_workers(run: Run):
+    run.concurrency = 1
+    lost = batches.claim(run)
+    assert lost
+    RunBatch.objects.filter(run=run).update(heartbeat_at=timezone.now() - timedelta(hours=1))
+    assert batches.claim(run) is not None
+
+    assert batches.claim(run, [lost]) is None

@@ -73,3 +73,31 @@ def test_what_is_no_prompts_file_is_refused(text: str):
         read(text)
 
     assert refused.value.code == "exchange.unreadable"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "=== user ===\n=== text low ===\na",
+        "=== user ===\n=== image low extra ===\nhttps://x",
+        "=== tool c1 extra ===\na",
+        "=== user extra ===\na",
+        "=== placeholder history ===\nlost",
+        "=== text ===\nof nothing",
+        "=== assistant ===\n=== call lookup ===\n{}",
+    ],
+)
+def test_words_that_nobody_would_read_are_refused(body: str):
+    with pytest.raises(Problem) as refused:
+        read(f"---\nprompt: a\n---\n{body}\n")
+
+    assert refused.value.code == "exchange.unreadable"
+
+
+def test_blank_lines_above_the_first_part_are_no_text():
+    back = read("---\nprompt: a\n---\n=== user ===\n\n=== image low ===\nhttps://x\n\n=== text ===\na\n")
+
+    assert normalise(back.content)["messages"][0]["content"] == [
+        {"type": "image_url", "image_url": {"url": "https://x", "detail": "low"}},
+        {"type": "text", "text": "a"},
+    ]

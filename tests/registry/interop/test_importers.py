@@ -382,3 +382,26 @@ def test_what_is_no_variable_by_hand_is_said_in_words(source: str, part: str):
 
 def test_a_subtraction_with_spaces_is_one():
     assert analyse("{{ user - name }} {{ n-1 }}").variables == {"user", "name", "n"}
+
+
+def test_small_things_of_messages_are_read_as_they_are_meant():
+    messages = [
+        {"role": "user", "name": "bob", "content": "x", "type": None},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": ""}}]},
+        {"role": "tool", "tool_call_id": CALL["id"], "content": "y"},
+    ]
+    (version,) = only(read_prompts("langfuse", {"data": [{"name": "x", "prompt": messages}]})).versions
+
+    content = normalise(version.content)["messages"]
+    assert [message["role"] for message in content] == ["user", "assistant", "assistant", "tool"]
+    assert content[2]["tool_calls"][0]["function"]["arguments"] == "{}"
+    assert version.notes == ["The name bob of a message was left out: messages here have none."]
+
+
+def test_texts_of_parts_do_not_become_a_variable_together():
+    prompt = [{"role": "user", "content": [{"type": "text", "text": "{"}, {"type": "text", "text": "{ x }}"}]}]
+    source = only(read_prompts("promptfoo", {"prompts": [json.dumps(prompt)]}))
+
+    (message,) = normalise(source.versions[0].content)["messages"]
+    assert len(message["content"]) == 2

@@ -182,3 +182,27 @@ def test_a_difference_shows_the_pictures_that_changed():
     (change,) = diff_view.compare(old, new).messages
 
     assert (change.removed_pictures, change.added_pictures) == ([PIXEL], [f"{PIXEL[:-4]}AAAA"])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [user([image("data:image/png;base64,{{ data }}")])],
+        [user([image("{{ base }}/{{ name }}")])],
+        [user([image("{% if a %}{{ a }}{% endif %}")])],
+        [calls(call(arguments="{{ arguments }}")), result()],
+        [calls(call(arguments='{"n": {{ n }} }')), result()],
+    ],
+)
+def test_a_draft_without_samples_is_previewed(stage: Stage, messages: Any):
+    result_of = inspect(stage.project, stage.prompt(), {"messages": messages}, {})
+
+    assert result_of.rendered, result_of.why_not_rendered
+    assert result_of.tokens
+
+
+def test_a_difference_of_text_and_what_only_reads_like_it_is_seen():
+    parts = user([text("a"), image("https://x")])
+    old, new = (normalise({"messages": [user(content)]}) for content in (as_text(parts), parts["content"]))
+
+    assert [message["change"] for message in diff.diff(old, new)["messages"]] != ["same"]
