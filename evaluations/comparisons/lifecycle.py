@@ -59,10 +59,12 @@ def insert(
         checked: Mapping[str, Any] = slas.slas_as_dict(slas.get_slas(actor.project))
     else:
         checked = slas.read_slas(targets, "/slas")
+    is_judged = bool(sla_statistics.set_targets(checked))
     comparison = Comparison.objects.create(
         project=actor.project,
         margin=float(margin),
-        slas=_set_targets(checked),
+        # Without a target it says nothing how a latency is measured.
+        slas={name: target for name, target in checked.items() if target is not None} if is_judged else {},
         by_name=actor.name,
         **members,
     )
@@ -179,12 +181,6 @@ def compute_result(comparison: Comparison) -> dict[str, Any]:
         for candidate in candidates
     ]
     return {"rows": rows, "shown": choice.confident, "met": choice.met, **detail}
-
-
-def _set_targets(checked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the targets that are set; how a latency is measured is none by itself."""
-    targets = {name: target for name, target in checked.items() if target is not None}
-    return targets if targets.keys() - {sla_statistics.CONCURRENCY} else {}
 
 
 def _candidate(run: Run, targets: sla_statistics.Targets) -> Candidate:

@@ -20,7 +20,6 @@ from registry.accounts.permissions import Actor, Right
 logger = logging.getLogger(__name__)
 
 BATCH = 5_000
-SUPERSEDED = "was created while this report was made."
 COUNT_REPEATED = """
 SELECT coalesce(sum(often - 1), 0), coalesce(sum(often) FILTER (WHERE answers > 1), 0) FROM (
     SELECT count(*) AS often, count(DISTINCT existing.expected) AS answers FROM ({existing}) existing
@@ -75,7 +74,7 @@ def leakage_status(version: DatasetVersion) -> LeakageStatus:
     return LeakageStatus(report, report.overrides.order_by("-id").first())
 
 
-def require_clean(version: DatasetVersion) -> None:
+def require_no_leaks(version: DatasetVersion) -> None:
     """Raise `leakage.unknown` or `leakage.found` where fine-tuning on a version is refused."""
     status = leakage_status(version)
     if status.blocks_fine_tuning:
@@ -151,17 +150,17 @@ def _make_report(lease: Lease[Report]) -> None:
 
 def _stop_if_superseded(report: Report) -> None:
     """Raise `report.superseded` where a newer version came after the report was asked for: its own report is what
-    counts, and waits for this worker. What is asked for afterwards of an old version is made, and so is every second
-    report where versions come faster than reports."""
+    counts, and waits for this worker. What is asked for afterwards of an old version is made; so is the report after
+    one that came to nothing, because versions may come faster than reports."""
     before = Report.objects.filter(version__dataset=report.version.dataset_id, kind=report.kind, id__lt=report.pk)
     previous = before.order_by("-id").first()
-    if previous and SUPERSEDED in previous.error:
+    if previous and previous.state == ReportState.FAILED:
         return
     newer = DatasetVersion.objects.filter(
         dataset=report.version.dataset_id, number__gt=report.version.number, created_at__gt=report.created_at
     ).order_by("-number")
     if version := newer.first():
-        raise Problem("report.superseded", f"Version {version.number} {SUPERSEDED}")
+        raise Problem("report.superseded", f"Version {version.number} was created while this report was made.")
 
 
 def reports_before(report: Report) -> int:

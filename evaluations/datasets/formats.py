@@ -292,6 +292,8 @@ def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> d
     case, dropped = _from_training_line(members) or _from_holder(members, mapping) or _from_columns(members, mapping)
     variables = case["variables"]
     if mapped_variables and isinstance(variables, dict):
+        # A column of that name that nobody said anything of.
+        left_out += [name for name in mapped_variables if name in variables]
         case["variables"] = variables = {**variables, **mapped_variables}
     if mapped_tags:
         own_tags = case.get("tags") or []

@@ -1,6 +1,6 @@
 """Worker of playground runs: it asks every model about every input at once, and saves the pieces as they come.
 
-Calls are made by evaluations.providers.concurrency, so limits, rejections and pauses are the same as for runs. Answers
+Calls are made by evaluations.providers.caller, so limits, rejections and pauses are the same as for runs. Answers
 that are open when the time is up, or when a user cancels, end as they are then.
 """
 
@@ -22,14 +22,14 @@ from evaluations.playground import adherence
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits, slots
 from evaluations.providers.base import ChatClient
+from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
-from evaluations.providers.concurrency import Caller
 from evaluations.providers.openai_client import garbled_error
 from evaluations.providers.prices import TokenUsage
 from evaluations.providers.protocols import open_chat
 from evaluations.providers.retries import MAX_RETRY_AFTER_SECONDS
 from evaluations.runs.planning import DEFAULT_ANSWER_TOKENS
-from evaluations.runs.requests import TRANSIENT_ERRORS, as_chat
+from evaluations.runs.requests import TRANSIENT_ERRORS
 from evaluations.scorers.base import Sample
 from evaluations.scorers.text import exact
 from infra import work
@@ -153,7 +153,7 @@ class _PlaygroundWorker:
         rendered = versions.render_request(
             playground_run.project_id, playground_run.content, answer.variables, self.partials
         )
-        request = build_request(as_chat(rendered), model.name, playground_run.parameters)
+        request = build_request(rendered, model.name, playground_run.parameters)
         answer.request = request.body()
         caller = self._caller(model.provider, stack)
         key, not_before = str(answer.pk), _reserve_call(model.provider, request)

@@ -1,4 +1,4 @@
-"""Requests to a model and its answers, in our own types. Pure: the SDK stays in evaluations.providers.protocols."""
+"""Requests to a model and its answers, in our own types. Pure: the SDK stays in openai_client and the protocols."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,8 @@
 """Client of servers that speak OpenAI's wire, with bounds on what comes back, and all its errors in our words. Pure.
 
 The library does not check a server's answer: 200 with an HTML page or with half a JSON document are answers to it. Here
-they are errors. Nothing is retried here: the caller knows the cost of a second call.
+they are errors. Nothing is retried here: the caller (evaluations.providers.caller)
+knows the cost of a second call.
 """
 
 from collections.abc import AsyncIterator, Mapping

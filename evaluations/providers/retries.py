@@ -1,4 +1,7 @@
-"""Which failed calls are tried again, how often and after which pause: 429, overload, lost connections. Pure."""
+"""Which failed calls are tried again, how often and after which pause: 429, overload, lost connections. Pure.
+
+evaluations.providers.caller does it; evaluations.providers.openai_client says which answer of a server calls for it.
+"""
 
 import random
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from evaluations.models import Provider, ProviderSlots
-from evaluations.providers.concurrency import Caller, Chat
+from evaluations.providers.caller import Caller, Chat
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ LEASE = timedelta(seconds=30)
 # The time that a caller keeps its slots while others have none.
 TURN = timedelta(seconds=5)
 RENEWAL_SECONDS = 0.5
+# Calls that a caller told of so long ago are over; on a busy machine it renews late.
+IN_FLIGHT_AGE = timedelta(seconds=5)
 # A caller with calls and without a slot looks more often.
 STARVED_SECONDS = 0.1
 
@@ -145,7 +147,7 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
 
 def _in_flight_elsewhere(provider: Provider, holder: uuid.UUID) -> int:
     """Return how many calls other callers have with the provider, as they told when they renewed their slots."""
-    recent = timezone.now() - timedelta(seconds=2 * RENEWAL_SECONDS)
+    recent = timezone.now() - IN_FLIGHT_AGE
     others = ProviderSlots.objects.filter(provider=provider, renewed_at__gte=recent).exclude(pk=holder)
     return sum(others.values_list("in_flight", flat=True))
 

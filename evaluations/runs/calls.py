@@ -9,8 +9,8 @@ from typing import Any
 
 from evaluations.models import Run
 from evaluations.providers import rate_limits
+from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, Completion
-from evaluations.providers.concurrency import Caller
 from evaluations.providers.retries import MAX_RETRY_AFTER_SECONDS
 from evaluations.runs.database_retry import retry_database
 from evaluations.runs.requests import PendingCall

@@ -11,12 +11,11 @@ from typing import Any, Self
 from evaluations.models import ProviderModel, Run
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits, slots
+from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, Remedy, build_request
-from evaluations.providers.concurrency import Caller
 from evaluations.providers.prices import Price
 from evaluations.providers.protocols import open_chat
 from evaluations.runs import planning
-from evaluations.runs.requests import as_chat
 from evaluations.scorers.base import Parameters
 from evaluations.scorers.specs import Spec
 from registry.examples import embedders
@@ -97,7 +96,7 @@ class Judges:
         called now, and a Problem where its rubric cannot be rendered."""
         judge = self._judges[str(parameters["prompt"]), str(parameters["model"])]
         rendered = versions.render_request(self._run.project_id, judge.rubric.content, variables, judge.partials)
-        request = build_request(as_chat(rendered), judge.model.name, {})
+        request = build_request(rendered, judge.model.name, {})
         try:
             not_before = (reserved or {}).get(judge.model.pk, 0.0)
             answer = self._caller(judge.model).submit(request, not_before=not_before).result()

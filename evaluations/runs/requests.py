@@ -86,7 +86,7 @@ class BatchPreparation:
         run = self._run
         if isinstance(rendered, Problem):
             return PendingCall(batch_lease, case, repeat, error=(rendered.code, rendered.detail[:1_000]))
-        request = build_request(as_chat(rendered), run.model.name, run.parameters)
+        request = build_request(rendered, run.model.name, run.parameters)
         key = None
         if request.is_deterministic:
             key = request.key(repeat, of=self._server)
@@ -110,13 +110,6 @@ class BatchPreparation:
                 yield PendingCall(batch_lease, case, repeat, error=(row.error, row.error_detail))
             else:
                 yield PendingCall(batch_lease, case, repeat, known_answer=completion_of_result(row))
-
-
-def as_chat(rendered: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a rendered version as a chat: a text prompt becomes the user's message."""
-    if "messages" in rendered:
-        return rendered
-    return {**rendered, "messages": [{"role": "user", "content": rendered["text"]}]}
 
 
 def completion_of_result(row: Result) -> Completion:

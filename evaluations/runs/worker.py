@@ -21,8 +21,8 @@ from core.errors import Problem
 from evaluations.models import Run, RunState
 from evaluations.providers import configuration as providers
 from evaluations.providers import slots
+from evaluations.providers.caller import CallWithdrawn
 from evaluations.providers.chat import CallError, Completion, Remedy
-from evaluations.providers.concurrency import CallWithdrawn
 from evaluations.providers.protocols import open_chat
 from evaluations.runs import batches, judging
 from evaluations.runs.budget import Budget, BudgetDecision

@@ -25,6 +25,11 @@ MAX_CONCURRENCY = 256
 Targets = Mapping[str, float | None]
 
 
+def set_targets(targets: Targets) -> dict[str, float]:
+    """Return the targets that are set. How a latency is measured is none of them."""
+    return {name: target for name in NAMES if (target := targets.get(name)) is not None}
+
+
 @dataclass(frozen=True)
 class SLAResult:
     """A target and its figure; `low` and `high` are the 95 % interval where there is one."""

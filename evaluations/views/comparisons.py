@@ -104,8 +104,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "met": by_key.get(result.get("met")),
         "targets": [
             (sla_statistics.TITLES[name], name, level)
-            for name, level in comparison.slas.items()
-            if name in sla_statistics.TITLES
+            for name, level in sla_statistics.set_targets(comparison.slas).items()
         ],
         "chart": _chart(comparison, rows),
         "is_simulation": any(run.is_simulation for run in runs_of_comparison),

@@ -9,7 +9,7 @@ from core.errors import Problem
 from evaluations import tasks
 from evaluations.comparisons import lifecycle as comparisons
 from evaluations.comparisons import slas, sweeps
-from evaluations.statistics.slas import NAMES
+from evaluations.statistics.slas import set_targets
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of, sentence_at
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import done, errors_of, in_project, page, page_url, whole
@@ -42,7 +42,7 @@ def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     context: dict[str, Any] = {
         "section": "evaluations",
         "values": values,
-        "slas": [(name, value) for name in NAMES if (value := targets[name]) is not None],
+        "slas": list(set_targets(targets).items()),
         **offered(actor),
     }
     if request.method != "POST":

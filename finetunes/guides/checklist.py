@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from evaluations.comparisons import slas
 from evaluations.data_quality.reports import leakage_status, newest_done_report
 from evaluations.models import Gate, ReportKind
-from evaluations.statistics.slas import NAMES
+from evaluations.statistics.slas import set_targets
 from finetunes.guides.facts import Count, Fact
 from finetunes.jobs import tuned_models
 from finetunes.models import StrategyRecommendation
@@ -27,11 +27,7 @@ def checklist_for(prompt_evidence: PromptEvidence) -> list[ChecklistItem]:
     """Return all seven items, in their order."""
     prompt, run = prompt_evidence.prompt, prompt_evidence.run
     counted = prompt_evidence.live.total.counted
-    levels = {
-        name: value
-        for name, value in slas.slas_as_dict(slas.get_slas(prompt.project)).items()
-        if value is not None and name in NAMES
-    }
+    levels = set_targets(slas.slas_as_dict(slas.get_slas(prompt.project)))
     version = run.dataset_version if run else None
     report = newest_done_report(version, ReportKind.READINESS) if version else None
     clean = bool(version) and not leakage_status(version).blocks_fine_tuning if version else False

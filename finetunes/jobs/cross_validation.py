@@ -115,7 +115,7 @@ def _require_foldable(training_set: TrainingSet, model: ProviderModel, folds: in
     if training_set.folds:
         raise Problem("request.invalid", "A fold has no folds of its own; use the set of all of the data.")
     provider_settings.require_tunable(model)
-    reports.require_clean(training_set.dataset_version)
+    reports.require_no_leaks(training_set.dataset_version)
     if provider_settings.protocol_for(provider_settings.settings_for(model.provider)).deploys:
         sentence = f"{model.provider.name} answers with a tuned model only after a user has deployed it there."
         raise Problem("finetune.not_deployed", f"{sentence} Folds would wait for {folds} of them.")

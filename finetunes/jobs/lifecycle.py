@@ -129,7 +129,7 @@ def require_submittable(job: FineTune) -> None:
     if too_long:
         sentence = f"{len(too_long):,} examples are longer than the {max_tokens:,} tokens that {job.model_name} reads."
         raise Problem("training_set.has_faults", sentence, errors=len(too_long))
-    reports.require_clean(training_set.dataset_version)
+    reports.require_no_leaks(training_set.dataset_version)
     provider_settings.require_tunable(job.model)
     if job.budget_usd is None:
         return

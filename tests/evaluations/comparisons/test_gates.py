@@ -10,6 +10,7 @@ from django.utils import timezone
 from core.errors import Problem
 from evaluations import tasks
 from evaluations.comparisons import gates
+from evaluations.comparisons.slas import set_slas
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, Gate, GateRun, GateState, ProviderModel, Run
 from evaluations.providers import configuration as providers
@@ -243,6 +244,18 @@ def test_service_levels_are_kept(
     gate_run = GateRun.objects.get()
     assert gate_run.state == GateState.FAILED
     assert any(message in reason["text"] for reason in gate_run.reasons if not reason["met"])
+
+
+def test_a_gate_measures_with_as_many_calls_as_the_slas_say(
+    stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running
+):
+    set_slas(stage.ada, {"p99_latency_ms": 60_000, "concurrency": 1})
+    ask(stage, version)
+    measure()
+
+    (run,) = Run.objects.all()
+    assert (run.concurrency, run.is_fresh, (run.summary or {})["calls_in_flight"]) == (1, True, 1)
+    assert newest(stage, version).status == "passed"
 
 
 def test_a_run_that_fails_says_why_on_the_check(stage: Stage, gate: Gate, version: PromptVersion, sandbox: Running):

@@ -41,6 +41,13 @@ def test_columns_are_what_a_user_says(tmp_path: Path, uses: Any, first: Any, lef
     assert mapping.get("left_out") == left_out
 
 
+def test_a_column_whose_name_another_one_takes_is_left_out_by_name(tmp_path: Path):
+    cases, mapping = mapped(tmp_path, "input,text\nold,new\n", "x.csv", Columns(uses=read_uses({"text": "input"})))
+
+    assert cases == [{"variables": {"input": "new"}}]
+    assert mapping == {"variables": {"input": 1}, "left_out": {"input": 1}}
+
+
 def test_json_lines_are_mapped_too(tmp_path: Path):
     line = '{"question": "x", "team": "red", "meta": {"a": 1}, "expected": {"category": "b"}}\n'
     uses = read_uses({"question": "input", "team": "tag", "meta": "leave_out"})

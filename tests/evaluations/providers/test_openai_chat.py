@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
-from evaluations.providers.concurrency import Caller
 from evaluations.providers.outbound import Destinations
 from evaluations.providers.protocols.openai_chat import OpenAIChat, open_chat, read_completion
 from tests.http_server import Handler, serve

@@ -12,6 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.errors import Problem
+from evaluations.comparisons import slas
 from evaluations.models import Dataset, ProviderModel
 from evaluations.providers import configuration as providers
 from finetunes.models import StrategyRecommendation
@@ -179,6 +180,21 @@ def test_live_calls_of_another_model_count_and_say_nothing_else(
         call_log.record(service, same, is_simulation=True)
         mixed = recommendations.draft(stage.project, prompt=version.prompt).inputs["latency_ms"]
         assert mixed.source == f"run {run.pk}", "calls of two models are added up: their figures are of neither"
+
+
+def test_a_latency_of_more_calls_than_the_slas_say_is_no_evidence(
+    stage: Stage, version: PromptVersion, tickets: Dataset, base: ProviderModel, sandbox: Running
+):
+    crowded = make_run(stage, version, tickets, base, scorers=["label"])
+    alone = make_run(stage, version, tickets, base, scorers=["label"], concurrency=1, fresh=True)
+    for run in (crowded, alone):
+        finish(run.pk)
+    assert evidence_collector.mean_latency_of_run(crowded) is not None
+
+    slas.set_slas(stage.ada, {"concurrency": 1})
+
+    assert evidence_collector.mean_latency_of_run(crowded) is None
+    assert evidence_collector.mean_latency_of_run(alone) is not None
 
 
 def test_a_price_that_was_entered_after_the_run_counts(
