@@ -46,7 +46,7 @@ CATALOGUE: dict[str, Kind] = {
     "template.failed": Kind(400, "The template failed with these variables"),
     "render.missing_variable": Kind(400, "A variable is missing"),
     "render.invalid_variable": Kind(400, "A variable has the wrong type"),
-    "render.invalid_message": Kind(400, "A rendered message is none that a provider takes"),
+    "render.invalid_message": Kind(400, "A provider would refuse the rendered message"),
 }
 
 

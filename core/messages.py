@@ -25,7 +25,7 @@ FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Members that a message of a caller may have, such as those of a conversation that a service has stored.
 MESSAGE_MEMBERS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal"})
 # From this length on, the data of an image is shown by its size and digest.
-MAX_SHOWN_DATA = 200
+MAX_SHOWN_DATA = 80
 
 Message = Mapping[str, Any]
 
@@ -114,7 +114,7 @@ def _write_part(
     if not address:
         return None
     if is_checked and not IMAGE_ADDRESS.fullmatch(address):
-        sentence = f"An image's address is https://… or data:image/…;base64,…; this is {address[:60]!r}."
+        sentence = f"An image is https://…, http://… or data:image/…;base64,…; this is {address[:60]!r}."
         raise Problem("render.invalid_message", sentence, pointer=where)
     return {"type": IMAGE, "image_url": {**part["image_url"], "url": address}}
 
@@ -122,7 +122,10 @@ def _write_part(
 def _write_call(call: Mapping[str, Any], pointer: str, write: Callable[[str], str], is_checked: bool) -> dict[str, Any]:
     arguments = write(pointer)
     if is_checked and not is_json_object(arguments):
-        sentence = f"The arguments of {call['function']['name']} are no JSON object: {arguments[:60]!r}."
+        name = call["function"]["name"]
+        sentence = (
+            f"The arguments of {name} are no JSON object: {arguments[:60]!r}. Write values as {{{{ x | tojson }}}}."
+        )
         raise Problem("render.invalid_message", sentence, pointer=pointer)
     return {**call, "function": {**call["function"], "arguments": arguments}}
 
@@ -169,7 +172,7 @@ def _is_part(part: object) -> bool:
         return False
     if part.get("type") == IMAGE:
         image = part.get(IMAGE)
-        return isinstance(image, dict) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url")).strip()))
+        return isinstance(image, dict) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url"))))
     return part.get("type") == TEXT and isinstance(part.get("text"), str)
 
 

@@ -46,7 +46,25 @@ def _int(loader: Any, node: Any) -> int:
 
 
 Loader.add_constructor("tag:yaml.org,2002:int", _int)
+# Types that JSON does not have, where a file names them: a time or bytes are their text.
+for kind in ("timestamp", "binary"):
+    Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_yaml_str)
+
+
+def _refuse(_loader: Any, node: Any) -> None:
+    raise ValueError(f"{node.tag.rpartition(':')[2]} is no type of JSON")
+
+
+for kind in ("set", "omap", "pairs"):
+    Loader.add_constructor(f"tag:yaml.org,2002:{kind}", _refuse)
 LOADER = Loader
+
+
+def is_read_as_text(text: str) -> bool:
+    """Return whether a text without quotes is read as that text, and not as a number, a truth value or nothing."""
+    resolvers = Loader.yaml_implicit_resolvers
+    candidates = [*resolvers.get(text[:1], ()), *resolvers.get(None, ())]
+    return not any(pattern.match(text) for _, pattern in candidates)
 
 
 def load(text: str, code: str, *, max_values: int = MAX_VALUES) -> Any:

@@ -15,7 +15,6 @@ from evaluations import tasks
 from evaluations.api.serializers import imports as serializers
 from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
-from evaluations.datasets.column_uses import read_uses
 from evaluations.models import DatasetImport
 from infra.work import start
 from registry.api.base import ProjectListView, ProjectView
@@ -63,7 +62,7 @@ class ImportList(ProjectListView[DatasetImport]):
             "group": body["group_column"],
             "renamed": body["rename"],
             "left_out": body["leave_out"],
-            "uses": read_uses(body["map"]),
+            "uses": body["map"],
         }
         upload = imports.begin(
             self.actor,
@@ -74,6 +73,7 @@ class ImportList(ProjectListView[DatasetImport]):
             replace=body["replace"],
             skip_bad=body["skip_bad"],
             message=body["message"],
+            size=body.get("bytes"),
         )
         return Response(import_document(upload), status=201)
 

@@ -4,6 +4,7 @@ A column that nobody says anything of is read by its name (evaluations.datasets.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Fault, Problem
@@ -16,8 +17,9 @@ MAX_COLUMNS = 200
 MAX_NAME_LENGTH = 200
 
 
-def read_uses(mapping: Mapping[str, Any], pointer: str = "/map") -> dict[str, str]:
-    """Check what a user says of columns; `request.invalid` names each column of which something else is said."""
+def read_uses(mapping: Mapping[str, Any], form: str = "", pointer: str = "/map") -> dict[str, str]:
+    """Check what a user says of columns; `request.invalid` names each column of which something else is said. A file of
+    promptfoo's tests (`form`) has no columns."""
     faults = [
         Fault(f"{pointer}/{column}"[:MAX_NAME_LENGTH], "choice", f"Must be one of: {', '.join(USES)}, variable:NAME.")
         for column, use in mapping.items()
@@ -33,6 +35,8 @@ def read_uses(mapping: Mapping[str, Any], pointer: str = "/map") -> dict[str, st
     faults += [Fault(pointer, "repeated", f"Two columns would be the variable {name}.") for name in repeated]
     if len(mapping) > MAX_COLUMNS:
         faults.append(Fault(pointer, "count", f"At most {MAX_COLUMNS} columns can be named."))
+    if mapping and form == "promptfoo":
+        faults.append(Fault(pointer, "format", "promptfoo's tests say themselves what is what, and have no columns."))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     return dict(mapping)
@@ -48,24 +52,41 @@ def _variable_of(use: str) -> str | None:
     return name if use.startswith(NAMED_VARIABLE) and 0 < len(name) <= MAX_NAME_LENGTH else None
 
 
-def apply_uses(row: Mapping[str, Any], uses: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
-    """Return a row without its columns that are variables, tags or nothing, and with the others under the names of a
-    case's members; the variables; and the tags."""
-    members: dict[str, Any] = {}
-    variables: dict[str, Any] = {}
-    tags: list[Any] = []
+@dataclass
+class MappedRow:
+    """A row's columns by what a user says that they are; `rest` has those that are read by their names."""
+
+    rest: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    group: str = ""
+    expected: Any = None
+    left_out: list[str] = field(default_factory=list)
+
+
+def apply_uses(row: Mapping[str, Any], uses: Mapping[str, str]) -> MappedRow:
+    """Sort a row's columns by their uses. Where another column is the expected output or the group, one of that name is
+    left out."""
+    mapped = MappedRow()
     for column, value in row.items():
         use = uses.get(column)
         name = None if use is None else variable_name(column, use)
         if name is not None:
-            variables[name] = value
+            mapped.variables[name] = value
         elif use == TAG:
-            # An empty cell is no tag.
-            tags += [] if value in (None, "") else [value if isinstance(value, str) else str(value)]
+            mapped.tags += _as_tags(value)
         elif use == GROUP:
-            members[GROUP] = str(value)
+            mapped.group = "" if value is None else str(value)
         elif use == EXPECTED:
-            members[EXPECTED] = value
-        elif use is None and not (column in (EXPECTED, GROUP) and column in uses.values()):
-            members[column] = value
-    return members, variables, tags
+            mapped.expected = value
+        elif use == LEAVE_OUT or (column in (EXPECTED, GROUP) and column in uses.values()):
+            mapped.left_out.append(column)
+        else:
+            mapped.rest[column] = value
+    return mapped
+
+
+def _as_tags(value: Any) -> list[str]:
+    """Return a cell's tags: of a list each item; an empty cell is none."""
+    values = value if isinstance(value, list) else [value]
+    return [str(item) for item in values if item not in (None, "")]

@@ -21,6 +21,11 @@ class FileMapping:
     expected: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     tags: Counter[str] = field(default_factory=Counter)
+    # The names of a table's columns, in their order.
+    header: list[str] = field(default_factory=list)
+    # Columns that a user says something of, and those of them that were there.
+    mapped: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
     def add(
         self,
@@ -37,11 +42,16 @@ class FileMapping:
 
     def as_dict(self) -> dict[str, Mapping[str, int]]:
         uses = {"variables": self.variables, "expected": self.expected, "tags": self.tags, "left_out": self.left_out}
-        return {use: dict(counter.most_common()) for use, counter in uses.items() if counter}
+        counts = {use: dict(counter.most_common()) for use, counter in uses.items() if counter}
+        missing = sorted(self.mapped - self.seen - set(self.header))
+        return {**counts, **({"not_found": dict.fromkeys(missing, 0)} if missing else {})}
 
     def sentences(self) -> list[str]:
         """Say it in words, for the command line."""
-        words = {"variables": "variables", "expected": "expected output", "tags": "tags", "left_out": "left out"}
+        words = {
+            **{"variables": "variables", "expected": "expected output", "tags": "tags", "left_out": "left out"},
+            "not_found": "columns that the file does not have",
+        }
         return [
             f"{words[use]}: {', '.join(f'{name} ({rows:,} rows)' for name, rows in counts.items())}"
             for use, counts in self.as_dict().items()

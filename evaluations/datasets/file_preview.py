@@ -1,5 +1,6 @@
-"""A preview of a file of cases: how its first rows are read, before anything is written. Pure."""
+"""A preview of a file of cases: how its first rows would be imported, before anything is written. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -7,30 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Fault
-from evaluations.datasets.column_uses import EXPECTED, GROUP, LEAVE_OUT, TAG, VARIABLE
+from evaluations.datasets.cases import read_case
+from evaluations.datasets.column_uses import MAX_COLUMNS, MAX_NAME_LENGTH
 from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.formats import Columns, read_rows
+from evaluations.datasets.formats import SETTINGS_NAMES, Columns, read_rows
 from evaluations.datasets.row import Row
 
 MAX_ROWS = 100
 MAX_CASES = 5
+MAX_FAULTS = 20
 MAX_SAMPLES = 3
-MAX_SHOWN_COLUMNS = 100
+MAX_SAMPLE_LENGTH = 80
 
 
 @dataclass(frozen=True)
 class PreviewedColumn:
-    """A column with the first of its values, and what it is read as: a use of evaluations.datasets.column_uses, or
-    nothing where it is read by its name alone."""
+    """A column with the first of its values. `use` is what the user says that it is (evaluations.datasets.column_uses);
+    `read_as` what it is by its name: variables, expected, left_out, tags, group, ..., or nothing."""
 
     name: str
     use: str
-    samples: Sequence[Any]
+    read_as: str
+    samples: Sequence[str]
 
 
 @dataclass(frozen=True)
 class FilePreview:
-    """What became of the names in the first rows, the first few cases, and the rows that cannot be read."""
+    """What became of the names in the first rows, the first few cases as they would be, and the rows that the import
+    would refuse."""
 
     mapping: FileMapping
     columns: Sequence[PreviewedColumn]
@@ -38,32 +43,57 @@ class FilePreview:
     faults: Sequence[tuple[int, Fault]]
 
 
-def preview_file(path: Path, form: str, columns: Columns, *, name: str = "") -> FilePreview:
-    """Read the first rows of a file. Raises `dataset.unreadable` as the import would."""
+def preview_file(path: Path, form: str, columns: Columns, *, name: str = "", is_cut: bool = False) -> FilePreview:
+    """Read the first rows of a file. Raises `dataset.unreadable` as the import would. `is_cut`: it is the beginning of
+    one, whose last row may be half of one."""
     mapping = FileMapping()
-    rows = list(islice(read_rows(path, form, columns, name=name, mapping=mapping), MAX_ROWS))
-    cases = [row.document for row in rows if row.fault is None and isinstance(row.document, Mapping)]
-    faults = [(row.line, row.fault) for row in rows if row.fault is not None]
-    return FilePreview(mapping, _columns(rows, columns, mapping), cases[:MAX_CASES], faults)
+    rows = list(islice(read_rows(path, form, columns, name=name, mapping=mapping, max_rows=MAX_ROWS), MAX_ROWS))
+    if is_cut and len(rows) < MAX_ROWS:
+        rows = rows[:-1]
+    faults: list[tuple[int, Fault]] = []
+    cases = [row.document for row in rows if _is_case(row, faults)]
+    # A promptfoo file's tests have no columns.
+    shown_columns = _columns(rows, columns, mapping) if form != "promptfoo" else []
+    return FilePreview(mapping, shown_columns, cases[:MAX_CASES], faults[:MAX_FAULTS])
+
+
+def _is_case(row: Row, faults: list[tuple[int, Fault]]) -> bool:
+    """Return whether the import would take the row, and add to `faults` why not."""
+    row_faults = [row.fault] if row.fault else []
+    if not row.fault:
+        read_case(row.document, row_faults, is_normal=row.is_normal)
+    faults += [(row.line, fault) for fault in row_faults]
+    return not row_faults
 
 
 def _columns(rows: Sequence[Row], columns: Columns, mapping: FileMapping) -> list[PreviewedColumn]:
     raw_rows = [row.raw for row in rows if isinstance(row.raw, Mapping)]
-    names = list(dict.fromkeys(str(name) for raw in raw_rows for name in raw))[:MAX_SHOWN_COLUMNS]
+    named = [*mapping.header, *(name for raw in raw_rows for name in raw if isinstance(name, str))]
+    # A longer name cannot be said anything of.
+    names = [name for name in dict.fromkeys(named) if len(name) <= MAX_NAME_LENGTH][:MAX_COLUMNS]
     return [
         PreviewedColumn(
             name,
-            columns.uses.get(name) or _use_by_name(name, mapping),
-            [raw[name] for raw in raw_rows if raw.get(name) not in (None, "")][:MAX_SAMPLES],
+            columns.uses.get(name, ""),
+            _use_by_name(name, mapping),
+            [_sample(raw[name]) for raw in raw_rows if raw.get(name) not in (None, "")][:MAX_SAMPLES],
         )
         for name in names
     ]
 
 
 def _use_by_name(name: str, mapping: FileMapping) -> str:
-    if name == "tags":
-        return TAG
-    if name == GROUP:
-        return GROUP
-    uses = ((mapping.expected, EXPECTED), (mapping.left_out, LEAVE_OUT), (mapping.variables, VARIABLE))
-    return next((use for counter, use in uses if name in counter), "")
+    if name in SETTINGS_NAMES:
+        return name
+    uses = {"expected": mapping.expected, "left_out": mapping.left_out, "variables": mapping.variables}
+    return next((use for use, counter in uses.items() if name in counter), "")
+
+
+def _sample(value: Any) -> str:
+    """Return a value as a short text, whatever it is."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError, TypeError):
+        text = "…"
+    text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return text if len(text) <= MAX_SAMPLE_LENGTH else f"{text[: MAX_SAMPLE_LENGTH - 1]}…"

@@ -27,7 +27,7 @@ import orjson
 from core.errors import Fault, Problem
 from evaluations.datasets import parquet, promptfoo, training_lines
 from evaluations.datasets.cases import MAX_LABEL_LENGTH, MEMBERS, has_only_text, is_normal_line
-from evaluations.datasets.column_uses import EXPECTED, GROUP, LEAVE_OUT, TAG, apply_uses
+from evaluations.datasets.column_uses import EXPECTED, GROUP, TAG, apply_uses
 from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.row import Row
 from registry.content.example_file import guard_formula
@@ -99,14 +99,21 @@ def format_of(name: str) -> str:
 
 
 def read_rows(
-    path: Path, form: str, columns: Columns | None = None, *, name: str = "", mapping: FileMapping | None = None
+    path: Path,
+    form: str,
+    columns: Columns | None = None,
+    *,
+    name: str = "",
+    mapping: FileMapping | None = None,
+    max_rows: int | None = None,
 ) -> Iterator[Row]:
     """Read the rows of a file, and count in `mapping` what became of its names. `name` is the file's own, where it is
-    kept under another: a `.tsv` has tabs. Raises `dataset.unreadable` where the file as a whole cannot be read."""
+    kept under another: a `.tsv` has tabs. `max_rows` bounds what is decoded where that costs much, for who takes no
+    more. Raises `dataset.unreadable` where the file as a whole cannot be read."""
     columns = columns or DEFAULT_COLUMNS
     mapping = FileMapping() if mapping is None else mapping
     if form == "parquet":
-        for row in parquet.read_rows(path):
+        for row in parquet.read_rows(path, max_rows):
             yield row if row.fault else replace(row, document=as_case(row.document, columns, mapping))
         return
     # Surrogates stand for bytes that are not UTF-8: only the row that has them is refused.
@@ -171,6 +178,7 @@ def _csv(handle: IO[str], separator: str, columns: Columns, mapping: FileMapping
     duplicates = sorted({name for name in names if name and names.count(name) > 1})
     if duplicates:
         raise Problem("dataset.unreadable", f"Columns have the same name: {', '.join(duplicates)}.")
+    mapping.header[:] = [name for name in names if name]
     while True:
         line = reader.line_num + 1
         try:
@@ -230,18 +238,21 @@ def _csv_row(line: int, names: list[str], cells: list[str], columns: Columns, ma
 
 
 def _typed(members: dict[str, Any], columns: Columns) -> dict[str, Any]:
-    """Convert cells that are not text: tags, the weight, and an expected output that is written as JSON."""
-    if "tags" in members:
+    """Convert cells that are not text: tags, the weight, and an expected output that is written as JSON; but no column
+    of which a user says that it is something else."""
+    own = members.keys() - columns.uses - set(columns.left_out)
+    if "tags" in own:
         members["tags"] = _tags(members["tags"])
-    if "dealt" in members:
+    if "dealt" in own:
         members["dealt"] = members["dealt"].strip().lower() == "true"
-    if "weight" in members:
+    if "weight" in own:
         try:
             members["weight"] = float(members["weight"])
         except ValueError:
             raise ValueError("weight", f"{members['weight'][:40]!r} is not a number.") from None
-    mapped_as_expected = [name for name, use in columns.uses.items() if use == EXPECTED]
-    for name in ("expected", "variables", *mapped_as_expected):
+    for name in ("expected", "variables", *(column for column, use in columns.uses.items() if use == EXPECTED)):
+        if columns.uses.get(name, EXPECTED) != EXPECTED:
+            continue
         text = str(members.get(name, "")).strip()
         if text[:1] in ("{", "["):
             try:
@@ -270,35 +281,63 @@ def _unguarded(cell: str) -> str:
 
 def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> dict[str, Any]:
     """Return a file's row under the names of a case's members, and count in `mapping` what became of its own."""
-    rest, mapped_variables, mapped_tags = apply_uses(row, columns.uses)
-    members = {name: value for name, value in rest.items() if name not in columns.left_out}
-    mapping.add(expected=[name for name, use in columns.uses.items() if use == EXPECTED and name in row])
+    return _as_mapped_case(row, columns, mapping) if columns.uses else _as_named_case(row, columns, mapping)
+
+
+def _as_mapped_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> dict[str, Any]:
+    """Return a row of which a user says what its columns are; the others are read by their names."""
+    mapping.mapped |= columns.uses.keys()
+    mapping.seen |= columns.uses.keys() & row.keys()
+    mapped, by_name = apply_uses(row, columns.uses), FileMapping()
+    has_expected = EXPECTED in columns.uses.values()
+    if has_expected:
+        # So that no other column is taken for it by its name.
+        mapped.rest[EXPECTED] = mapped.expected
+    case = _as_named_case(mapped.rest, columns, by_name)
+    left_out = [*mapped.left_out, *by_name.left_out]
+    expected = [*by_name.expected]
+    if has_expected:
+        case[EXPECTED] = mapped.expected
+        # An assertion, or the answer of a training line, would have been it.
+        left_out = [name for name in left_out if name != EXPECTED or name in row]
+        left_out += [name for name in expected if name != EXPECTED]
+        expected = [column for column, use in columns.uses.items() if use == EXPECTED and column in row]
+    if mapped.group:
+        case[GROUP] = mapped.group
+    tagged = [column for column, use in columns.uses.items() if use == TAG and column in row]
+    if mapped.tags:
+        own_tags = case.get("tags") or []
+        case["tags"] = [*(own_tags if isinstance(own_tags, list) else [own_tags]), *mapped.tags]
+    variables = case["variables"]
+    names = [*by_name.variables]
+    if mapped.variables and isinstance(variables, dict):
+        # A column of that name that nobody said anything of.
+        left_out += [name for name in mapped.variables if name in variables]
+        case["variables"] = {**variables, **mapped.variables}
+        names = [*dict.fromkeys([*names, *mapped.variables])]
+    mapping.add(variables=names, expected=expected, left_out=left_out, tags=tagged)
+    return case
+
+
+def _as_named_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> dict[str, Any]:
+    members = {name: value for name, value in row.items() if name not in columns.left_out}
     if columns.group and columns.group in members:
         members["group"] = str(members.pop(columns.group))
-    if columns.expected and columns.expected in members:
-        members["expected"] = members.pop(columns.expected)
-        mapping.add(expected=[columns.expected])
     left_out = [name for name in columns.left_out if name in row]
-    left_out += [name for name, use in columns.uses.items() if use == LEAVE_OUT and name in row]
-    # Another column is that now.
-    left_out += [
-        name for name in (EXPECTED, GROUP) if name in row.keys() - columns.uses and name in columns.uses.values()
-    ]
+    if columns.expected and columns.expected in members:
+        left_out += [EXPECTED] if EXPECTED in members and columns.expected != EXPECTED else []
+        members[EXPECTED] = members.pop(columns.expected)
     tests = promptfoo.split_off_assertions(members)
     left_out += tests.left_out
     if tests.expected is not None:
         members["expected"] = tests.expected
-        mapping.add(expected=[tests.name])
-    case, dropped = _from_training_line(members) or _from_holder(members, mapping) or _from_columns(members, mapping)
+    own_names = {EXPECTED: tests.name if tests.expected is not None else columns.expected or EXPECTED}
+    case, dropped = (
+        _from_training_line(members)
+        or _from_holder(members, mapping, own_names)
+        or _from_columns(members, mapping, own_names)
+    )
     variables = case["variables"]
-    if mapped_variables and isinstance(variables, dict):
-        # A column of that name that nobody said anything of.
-        left_out += [name for name in mapped_variables if name in variables]
-        case["variables"] = variables = {**variables, **mapped_variables}
-    if mapped_tags:
-        own_tags = case.get("tags") or []
-        case["tags"] = [*(own_tags if isinstance(own_tags, list) else [own_tags]), *mapped_tags]
-        mapping.add(tags=[name for name, use in columns.uses.items() if use == TAG and name in row])
     if columns.renamed and isinstance(variables, dict):
         names = dict(columns.renamed)
         case["variables"] = variables = {names.get(name, name): value for name, value in variables.items()}
@@ -338,13 +377,16 @@ def _from_training_line(row: dict[str, Any]) -> _Case | None:
     return {**settings, **case}, [*(name for name in row if name != "messages" and name not in SETTINGS_NAMES), *rest]
 
 
-def _from_holder(row: dict[str, Any], mapping: FileMapping) -> _Case | None:
+def _from_holder(row: dict[str, Any], mapping: FileMapping, own_names: Mapping[str, str]) -> _Case | None:
     holder = next((name for name in (*VARIABLES_NAMES, "input") if isinstance(row.get(name), dict)), None)
     if holder is None:
         return None
     if holder == "variables":
         # Our own form: an unknown member is a mistake, and is reported as one.
-        return ({**row} if "expected" in row else _with_expected(row, mapping)), []
+        if EXPECTED not in row:
+            return _with_expected(row, mapping), []
+        mapping.add(expected=[own_names[EXPECTED]] if own_names[EXPECTED] != EXPECTED else ())
+        return {**row}, []
     case: dict[str, Any] = {name: row[name] for name in row.keys() & (SETTINGS_NAMES | {"label"})}
     case["variables"] = row[holder]
     expected = _expected_name(row)
@@ -352,7 +394,7 @@ def _from_holder(row: dict[str, Any], mapping: FileMapping) -> _Case | None:
         case["expected"] = _expected_of(row[expected])
     elif "label" in row:
         case["expected"], expected = case.pop("label"), "label"
-    mapping.add(expected=[expected] if expected else ())
+    mapping.add(expected=[own_names.get(expected, expected)] if expected else ())
     return case, [name for name in row if name not in case and name not in (holder, expected)]
 
 
@@ -368,12 +410,12 @@ def _with_expected(row: dict[str, Any], mapping: FileMapping) -> dict[str, Any]:
     }
 
 
-def _from_columns(row: dict[str, Any], mapping: FileMapping) -> _Case:
+def _from_columns(row: dict[str, Any], mapping: FileMapping, own_names: Mapping[str, str]) -> _Case:
     case: dict[str, Any] = {name: row.pop(name) for name in SETTINGS_NAMES & row.keys()}
     expected = _expected_name(row, is_flat=True)
     if expected is not None:
         case["expected"] = _expected_of(row.pop(expected))
-        mapping.add(expected=[expected])
+        mapping.add(expected=[own_names.get(expected, expected)])
     label = row.get("label")
     if isinstance(label, str) and len(label) <= MAX_LABEL_LENGTH:
         case["label"] = row.pop("label")

@@ -37,6 +37,7 @@ MAX_PARTS = MAX_FILE_BYTES // MAX_PART_BYTES
 MAX_FILENAME_LENGTH = 200
 # A preview reads so much of the beginning.
 MAX_PREVIEWED_PARTS = 4
+MAX_PREVIEWED_TESTS = 256 * 1024
 # Unfinished uploads, and the files of finished imports, are deleted after this time.
 RETENTION = timedelta(days=7)
 # The part of a rejected row that is stored: enough to find and fix it.
@@ -53,8 +54,9 @@ def begin(
     replace: bool = False,
     skip_bad: bool = False,
     message: str = "",
+    size: int | None = None,
 ) -> DatasetImport:
-    """Create an import that waits for the parts of its file."""
+    """Create an import that waits for the parts of its file; with its `size` in bytes it starts with no fewer."""
     actor.require(Right.EDIT)
     if dataset.archived_at:
         raise Problem("dataset.archived", f"{dataset.name} is archived; restore it to change it.")
@@ -64,11 +66,14 @@ def begin(
     if len(message) > ingest.MAX_MESSAGE:
         fault = Fault("/message", "too_long", f"Must have at most {ingest.MAX_MESSAGE} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
+    settings, own_form = dict(columns or {}), form or format_of(filename)
+    read_uses(settings.get("uses") or {}, own_form)
     return DatasetImport.objects.create(
         dataset=dataset,
         filename=Path(filename).name or filename,
-        format=form or format_of(filename),
-        columns=dict(columns or {}),
+        format=own_form,
+        columns=settings,
+        bytes=size or 0,
         replace=replace,
         skip_bad=skip_bad,
         message=message,
@@ -100,25 +105,24 @@ def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> D
 
 
 def preview(actor: Actor, upload: DatasetImport, uses: Mapping[str, Any] | None = None) -> FilePreview:
-    """Show how the first rows of an uploaded file are read, with `uses` in place of what the import says of columns.
-    Nothing is written. Parquet has its index at its end, so only small files of it have a preview."""
+    """Show how the first rows of an uploaded file would be imported, with `uses` in place of what the import says of
+    columns. Nothing is written. Parquet and promptfoo's tests are read as a whole, so only small files have one."""
     actor.require(Right.EDIT)
-    parts = upload.parts.filter(kind=PartKind.FILE).order_by("number")
-    parts = parts[: MAX_PREVIEWED_PARTS + 1]
-    data = b"".join(bytes(part.data) for part in parts[:MAX_PREVIEWED_PARTS].iterator())
-    is_whole = len(parts) <= MAX_PREVIEWED_PARTS
-    if not data:
-        raise Problem("import.incomplete", "No part of the file has arrived.")
-    if not is_whole and upload.format in ("parquet", "promptfoo"):
+    if upload.state != ImportState.UPLOADING:
+        raise Problem("import.wrong_state", f"This import is {ImportState(upload.state).label.lower()}.")
+    settings = {**upload.columns, **({} if uses is None else {"uses": read_uses(uses, upload.format)})}
+    parts = list(upload.parts.filter(kind=PartKind.FILE).order_by("number")[: MAX_PREVIEWED_PARTS + 1])
+    if [part.number for part in parts] != list(range(1, len(parts) + 1)) or not parts:
+        raise Problem("import.incomplete", "The beginning of the file has not arrived.")
+    data = b"".join(bytes(part.data) for part in parts[:MAX_PREVIEWED_PARTS])
+    is_cut = len(parts) > MAX_PREVIEWED_PARTS
+    if (upload.format == "parquet" and is_cut) or (upload.format == "promptfoo" and len(data) > MAX_PREVIEWED_TESTS):
         raise Problem("import.no_preview", f"A preview of {upload.format} needs the whole file; this one is too large.")
-    if not is_whole:
-        # The last line may be half of one.
-        data = data[: data.rfind(b"\n") + 1] or data
-    settings = upload.columns if uses is None else {**upload.columns, "uses": read_uses(uses)}
     with tempfile.NamedTemporaryFile(prefix="cuebook-preview-") as file:
         file.write(data)
         file.flush()
-        return preview_file(Path(file.name), upload.format, read_columns(settings), name=upload.filename)
+        path, columns = Path(file.name), read_columns(settings)
+        return preview_file(path, upload.format, columns, name=upload.filename, is_cut=is_cut)
 
 
 @transaction.atomic
@@ -127,13 +131,16 @@ def start(actor: Actor, upload: DatasetImport, *, uses: Mapping[str, Any] | None
     actor.require(Right.EDIT)
     locked = _in_state(upload, ImportState.UPLOADING)
     if uses is not None:
-        locked.columns = {**locked.columns, "uses": read_uses(uses)}
+        locked.columns = {**locked.columns, "uses": read_uses(uses, locked.format)}
     parts = locked.parts.filter(kind=PartKind.FILE)
     totals = parts.aggregate(last=Max("number"), bytes=Sum(Length("data")))
     if not totals["last"]:
         raise Problem("import.incomplete", "No part of the file has arrived.")
     if parts.count() != totals["last"]:
         raise Problem("import.incomplete", f"Of {totals['last']} parts, {totals['last'] - parts.count()} are missing.")
+    if locked.bytes and totals["bytes"] != locked.bytes:
+        sentence = f"{totals['bytes']:,} of {locked.bytes:,} bytes have arrived."
+        raise Problem("import.incomplete", sentence)
     locked.state, locked.bytes = ImportState.PENDING, totals["bytes"]
     locked.save(update_fields=["state", "bytes", "columns"])
     audit.record(actor, "import.started", locked, after={"bytes": locked.bytes, "replace": locked.replace})

@@ -9,7 +9,7 @@ import orjson
 
 from core.errors import Fault, Problem
 from evaluations.datasets.row import Row
-from infra.limited.policy import FILES, WITH_FILES
+from infra.limited.policy import FILES, FIRST_ROWS, WITH_FILES
 from infra.limited.pool import LimitedPool
 
 UNREADABLE = "dataset.unreadable"
@@ -19,16 +19,16 @@ MAX_ROW_BYTES = 1024 * 1024
 MAX_BYTES = 2 * 1024 * 1024 * 1024
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, max_rows: int | None = None) -> Iterator[Row]:
     """Yield the rows of a file as they stand in it; raises `dataset.unreadable` where it cannot be read within the
-    limits. Types that JSON does not have are their text."""
+    limits. Types that JSON does not have are their text. With `max_rows` somebody waits for the first few."""
     with tempfile.TemporaryDirectory(prefix="cuebook-parquet-") as folder:
         target = Path(folder, "rows.jsonl")
-        pool = LimitedPool(1, FILES, patience=WITH_FILES)
+        pool = LimitedPool(1, FILES if max_rows is None else FIRST_ROWS, patience=WITH_FILES)
         try:
             pool.call(
                 write_json_lines,
-                {"path": str(path.resolve()), "target": str(target)},
+                {"path": str(path.resolve()), "target": str(target), "max_rows": max_rows},
                 code=UNREADABLE,
                 subject="The Parquet file",
             )
@@ -44,16 +44,20 @@ def read_rows(path: Path) -> Iterator[Row]:
                     yield Row(number, document, raw=document)
 
 
-def write_json_lines(path: str, target: str) -> None:
-    """The job: write each row as a line of JSON, or as the number of its bytes where it is too large."""
+def write_json_lines(path: str, target: str, max_rows: int | None) -> None:
+    """The job: write each row (at most `max_rows`) as a line of JSON, or as the number of its bytes where it is too
+    large."""
     # Imported here: fifty megabytes, only for those who read Parquet.
     import pyarrow  # noqa: PLC0415
     import pyarrow.parquet  # noqa: PLC0415
 
-    written = 0
+    written = count = 0
     try:
         with pyarrow.parquet.ParquetFile(path, memory_map=True) as file, Path(target).open("wb") as lines:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+                if max_rows is not None and count >= max_rows:
+                    return
+                count += batch.num_rows
                 for document in batch.to_pylist():
                     line = orjson.dumps(_as_json(document))
                     if len(line) > MAX_ROW_BYTES:

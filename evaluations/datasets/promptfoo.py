@@ -206,7 +206,7 @@ def _unread_members(document: Any, tests: Sequence[Mapping[str, Any]]) -> list[s
             values = value if isinstance(value, list) else [value]
             if any(isinstance(text, str) and text.startswith("file://") for text in values):
                 counts[f"the file of the variable {name}"] += 1
-    sentences = [f"{name[:MAX_SHOWN_LENGTH]} of {count} of {len(tests)} tests" for name, count in counts.items()]
+    sentences = [f"{str(name)[:MAX_SHOWN_LENGTH]} of {count} of {len(tests)} tests" for name, count in counts.items()]
     shared = document.get("defaultTest") if isinstance(document, Mapping) else None
     if isinstance(shared, str):
         sentences.insert(0, f"defaultTest {shared[:MAX_SHOWN_LENGTH]}: other files are not read")

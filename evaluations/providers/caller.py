@@ -52,9 +52,9 @@ class Caller:
 
     def __init__(self, open_chat: Callable[[], AbstractAsyncContextManager[Chat]], concurrency: int) -> None:
         self._open_chat = open_chat
-        self._max_concurrency = self._slots = concurrency
+        self._max_concurrency = self._slots = self._provider_slots = concurrency
         self._limit = float(concurrency)
-        self._in_flight = self._in_flight_elsewhere = self._peak = 0
+        self._in_flight = self._in_flight_elsewhere = 0
         # For each call in flight, the most calls that there were meanwhile.
         self._peaks: set[_Peak] = set()
         self._open = 0
@@ -103,19 +103,19 @@ class Caller:
         themselves."""
         return asyncio.run_coroutine_threadsafe(self._set_slots(slots), self._loop).result()
 
-    def set_in_flight_elsewhere(self, calls: int) -> None:
-        """Set how many calls other workers have with the provider now."""
-        self._in_flight_elsewhere = calls
+    def set_in_flight_elsewhere(self, calls: int, *, of_at_most: int) -> None:
+        """Set how many calls other workers have with the provider now, and how many it takes from all."""
+        self._in_flight_elsewhere, self._provider_slots = calls, of_at_most
         self._loop.call_soon_threadsafe(self._raise_peaks)
 
-    def take_peak(self) -> int:
-        """Return the most calls that were in flight here since the last time."""
-        peak, self._peak = max(self._peak, self._in_flight), self._in_flight
-        return peak
+    @property
+    def in_flight(self) -> int:
+        """Return how many calls are with the provider now."""
+        return self._in_flight
 
     def _raise_peaks(self) -> None:
-        self._peak = max(self._peak, self._in_flight)
-        total = self._in_flight + self._in_flight_elsewhere
+        # All workers together have no more than the provider takes; what others told of may be over by now.
+        total = max(self._in_flight, min(self._in_flight + self._in_flight_elsewhere, self._provider_slots))
         for peak in self._peaks:
             peak.calls = max(peak.calls, total)
 

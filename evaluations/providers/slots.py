@@ -63,7 +63,7 @@ def renew(
     provider: Provider, holder: uuid.UUID, *, demand: int, shrink: Callable[[int], int], in_flight: int = 0
 ) -> int:
     """Renew a caller's slots, and return how many it has from now on. `shrink` has the caller use no more than this,
-    and returns how many of its calls are in flight then; `in_flight` is the most that it had since the last time."""
+    and returns how many of its calls are in flight then; `in_flight` is how many there are now."""
     with transaction.atomic():
         # NO KEY: new rows that refer to the provider do not wait for this.
         totals = Provider.objects.select_for_update(no_key=True).filter(pk=provider.pk)
@@ -124,11 +124,13 @@ def _renew_until(provider: Provider, caller: Caller, most: int, ended: Event) ->
                     holder,
                     demand=demand,
                     shrink=lambda most: caller.set_slots(min(most, caller.slots)),
-                    in_flight=caller.take_peak(),
+                    in_flight=caller.in_flight,
                 )
                 expires_at, is_first = timezone.now() + LEASE, False
                 caller.set_slots(slots)
-                caller.set_in_flight_elsewhere(_in_flight_elsewhere(provider, holder))
+                caller.set_in_flight_elsewhere(
+                    _in_flight_elsewhere(provider, holder), of_at_most=provider.max_concurrency
+                )
             except Exception as error:
                 # Whatever it is: without this thread nobody would give the slots back, or wait for others in vain.
                 logger.warning("slots.not_renewed provider=%s %r", provider.pk, error)

@@ -9,7 +9,7 @@ from typing import Any
 from evaluations.scorers.base import Kind
 from evaluations.scorers.specs import Spec
 from evaluations.statistics import verdicts
-from evaluations.statistics.metrics import Answer
+from evaluations.statistics.metrics import Answer, typical_calls_in_flight
 from evaluations.statistics.paired import Difference, compare, holm, mean_by_case
 
 MAX_SLICES = 40
@@ -18,6 +18,8 @@ MIN_CASES_IN_SLICE = 5
 MAX_CHANGED_CASES = 50
 # The tolerated change in milliseconds and dollars, as a share of their current value.
 MEASURE_MARGIN = 0.05
+# Up to this ratio of calls in flight latencies are compared.
+MAX_CALLS_RATIO = 1.5
 Value = Callable[[Answer], float | None]
 AnswerFilter = Callable[[Answer], bool]
 
@@ -118,16 +120,23 @@ class Pair:
         changed most. Probabilities of figures tested together are adjusted together (Holm): among twenty of them one
         would be called different by chance alone."""
         quality = self.quality()
+        calls = [typical_calls_in_flight(answers) for answers in (self._baseline, self._candidate)]
+        is_latency_alike = are_alike(*calls)
         figures = [
-            Figure(spec.name, _score_of(spec.name), spec.kind == Kind.MEASURE, spec.definition.unit) for spec in specs
+            Figure(spec.name, _score_of(spec.name), spec.kind == Kind.MEASURE, spec.definition.unit)
+            for spec in specs
+            if is_latency_alike or spec.scorer != "latency"
         ]
-        figures += [Figure("latency", _latency, True, "ms"), Figure("cost", _cost, True, "USD")]
+        figures += [Figure("latency", _latency, True, "ms")] if is_latency_alike else []
+        figures.append(Figure("cost", _cost, True, "USD"))
         labels = sorted({answer.label for answer in self._baseline if answer.label})[:MAX_SLICES]
         tags = sorted({tag for answer in self._baseline for tag in answer.tags})[:MAX_SLICES]
         return {
             "quality": quality.as_dict() if quality else None,
             "quality_scorers": sorted({name for names in self._judged_by.values() for name in names}),
             "figures": self._family(figures),
+            "calls_in_flight": calls,
+            "latency_compared": is_latency_alike,
             "by_label": self._family([Figure(label, self._quality, includes=_has_label(label)) for label in labels]),
             "by_tag": self._family([Figure(tag, self._quality, includes=_has_tag(tag)) for tag in tags]),
             "better": self._changed(1),
@@ -189,6 +198,13 @@ class Pair:
         moved = [(b[case] - a[case], case) for case in a.keys() & b.keys() if (b[case] - a[case]) * sign > 0]
         moved.sort(key=lambda change: (-abs(change[0]), change[1]))
         return [{"case": case, "baseline": a[case], "candidate": b[case]} for _, case in moved[:MAX_CHANGED_CASES]]
+
+
+def are_alike(first: int | None, second: int | None) -> bool:
+    """Return whether latencies with so many calls in flight can be compared: they differ by queueing otherwise."""
+    if first is None or second is None:
+        return first is second
+    return max(first, second) <= MAX_CALLS_RATIO * min(first, second)
 
 
 def _latency(answer: Answer) -> float | None:

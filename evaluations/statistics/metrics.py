@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from evaluations.scorers.base import Kind
@@ -67,10 +68,8 @@ class Figures:
             ),
             "scorers": [self._scorer_figures(spec) for spec in self.specs],
             "latency_ms": _quantiles(latencies),
-            # The most at once. With more of them than the provider has slots, a latency is mostly queueing.
-            "calls_in_flight": max(
-                (answer.calls_in_flight for answer in answered if answer.calls_in_flight is not None), default=None
-            ),
+            # With more of them than the provider has slots, a latency is mostly queueing.
+            "calls_in_flight": typical_calls_in_flight(answered),
             "server_ms": _quantiles(server_times) if server_times else None,
             "tokens_in": estimate_as_dict(intervals.mean([float(answer.tokens_in) for answer in answered])),
             "tokens_out": estimate_as_dict(intervals.mean([float(answer.tokens_out) for answer in answered])),
@@ -103,6 +102,13 @@ class Figures:
         if spec.scorer == "fields":
             figures["fields"] = field_figures([answer.scores[spec.name].get("found", {}) for answer in scored])
         return figures
+
+
+def typical_calls_in_flight(answers: Sequence[Answer]) -> int | None:
+    """Return the most calls that were in flight during 19 of 20 answers (the moment when a run begins or another one
+    ends says nothing of the others); None where any is not known."""
+    counts = sorted(answer.calls_in_flight or 0 for answer in answers if answer.latency_ms is not None)
+    return counts[ceil(0.95 * len(counts)) - 1] if counts and counts[0] else None
 
 
 def _quantiles(values: Sequence[float]) -> dict[str, Any]:

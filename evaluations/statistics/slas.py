@@ -71,16 +71,24 @@ def sla_results(summary: Mapping[str, Any], targets: Targets) -> list[SLAResult]
         "cost_per_call_usd": summary.get("cost_per_call_usd"),
     }
     reasons: dict[str, str] = {}
-    concurrency, calls = targets.get(CONCURRENCY), summary.get("calls_in_flight")
-    if concurrency is not None and measured["p99_latency_ms"] and (calls is None or calls > concurrency):
-        how = "an unknown number of" if calls is None else f"up to {calls}"
-        reasons["p99_latency_ms"] = f"measured with {how} calls in flight, and not with {concurrency:g}"
+    if measured["p99_latency_ms"] and (reason := too_many_calls(summary, targets)):
+        reasons["p99_latency_ms"] = reason
         measured["p99_latency_ms"] = None
     return [
         replace(_sla_result(name, float(target), measured[name]), reason=reasons.get(name, ""))
         for name in NAMES
         if (target := targets.get(name)) is not None
     ]
+
+
+def too_many_calls(summary: Mapping[str, Any], targets: Targets) -> str:
+    """Return why a run's latency says nothing of calls as the targets mean them: it had more calls in flight than their
+    `concurrency`, or nobody counted; empty where it does."""
+    concurrency, calls = targets.get(CONCURRENCY), summary.get("calls_in_flight")
+    if concurrency is None or (calls is not None and calls <= concurrency):
+        return ""
+    how = "an unknown number of" if calls is None else f"up to {calls}"
+    return f"measured with {how} calls in flight, and not with {concurrency:g}"
 
 
 def _sla_result(name: str, target: float, estimate: Mapping[str, Any] | None) -> SLAResult:

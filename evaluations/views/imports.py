@@ -1,12 +1,11 @@
 """Pages of imports: choosing a file, and its progress."""
 
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.utils.text import Truncator
 from django_htmx.http import HttpResponseClientRefresh
 
 from core.errors import Problem
@@ -19,23 +18,20 @@ from evaluations.datasets.column_uses import (
     GROUP,
     INPUT,
     LEAVE_OUT,
-    MAX_COLUMNS,
     NAMED_VARIABLE,
     TAG,
     VARIABLE,
 )
-from evaluations.datasets.file_preview import PreviewedColumn
+from evaluations.datasets.file_preview import FilePreview, PreviewedColumn
 from evaluations.models import Dataset, DatasetImport, ImportState
 from evaluations.views.datasets import heading
 from infra.http.body_limits import accepts_files
 from infra.work import start
 from registry.accounts.permissions import Actor, Right
-from registry.templatetags.registry_text import plain
 from registry.views.frame import errors_of, in_project, only_post, page, page_url, refused
 
 # Without scripts a file comes in one piece.
 USE_TITLES = (
-    ("", "By its name"),
     (VARIABLE, "Variable"),
     (INPUT, "Input (the variable “input”)"),
     (EXPECTED, "Expected output"),
@@ -43,7 +39,12 @@ USE_TITLES = (
     (GROUP, "Group"),
     (LEAVE_OUT, "Leave out"),
 )
-MAX_SAMPLE_LENGTH = 80
+# What a column is where nobody says anything of it.
+NAME_TITLES = {
+    "variables": "as named: variable",
+    "expected": "as named: expected output",
+    "left_out": "as named: left out",
+}
 MAX_IN_ONE_PIECE = 32 * 1024 * 1024
 FIELDS = ("message", "mode", "skip_bad")
 
@@ -83,6 +84,7 @@ def _receive(request: HttpRequest, actor: Actor, dataset: Dataset, values: dict[
         replace=values["mode"] == "replace",
         skip_bad=bool(values["skip_bad"]),
         message=values["message"].strip(),
+        size=file.size,
     )
     for number, part in enumerate(file.chunks(imports.MAX_PART_BYTES), start=1):
         imports.put_part(actor, upload, number, part)
@@ -107,19 +109,19 @@ def import_detail(request: HttpRequest, actor: Actor, name: str, key: int) -> Ht
 def _preview(request: HttpRequest, actor: Actor, context: dict[str, Any], upload: DatasetImport) -> HttpResponse:
     """Show how the first rows are read, with a use to choose for each column; then start the import."""
     actor.require(Right.EDIT)
-    uses = _posted_uses(request) if request.method == "POST" else None
     problem: Problem | None = None
-    preview = None
+    preview: FilePreview | None = None
     try:
-        if uses is not None and request.POST.get("do") == "import":
-            started = imports.start(actor, upload, uses=uses)
-            start(tasks.read_import, started.pk)
-            return redirect(page_url("evaluations:import-detail", actor, upload.dataset.name, upload.pk))
-        preview = imports.preview(actor, upload, uses)
+        preview = imports.preview(actor, upload)
+        if request.method == "POST":
+            uses = _posted_uses(request, preview, upload.columns.get("uses") or {})
+            if request.POST.get("do") == "import":
+                return _start(actor, upload, uses)
+            preview = imports.preview(actor, upload, uses)
     except Problem as refusal:
         problem = refusal
-        with suppress(Problem):
-            preview = imports.preview(actor, upload)
+        if request.method == "POST" and refusal.code == "import.no_preview":
+            return _start(actor, upload, None)
     context |= {
         "import": upload,
         "preview": preview,
@@ -127,28 +129,42 @@ def _preview(request: HttpRequest, actor: Actor, context: dict[str, Any], upload
         "rows": [_column_row(column) for column in preview.columns] if preview else [],
         "uses": USE_TITLES,
     }
-    status = problem.kind.status if problem else 200
+    # Without a preview a file can be imported as well.
+    status = problem.kind.status if problem and request.method == "POST" else 200
     return page(request, actor, "evaluations/datasets/import_preview.html", context, status=status)
 
 
+def _start(actor: Actor, upload: DatasetImport, uses: dict[str, str] | None) -> HttpResponse:
+    started = imports.start(actor, upload, uses=uses)
+    start(tasks.read_import, started.pk)
+    return redirect(page_url("evaluations:import-detail", actor, upload.dataset.name, upload.pk))
+
+
 def _column_row(column: PreviewedColumn) -> dict[str, Any]:
-    renamed = column.use.removeprefix(NAMED_VARIABLE) if column.use.startswith(NAMED_VARIABLE) else column.name
-    samples = " · ".join(Truncator(plain(sample)).chars(MAX_SAMPLE_LENGTH) for sample in column.samples)
-    use = VARIABLE if renamed != column.name else column.use
-    return {"column": column, "use": use, "variable": renamed, "samples": samples}
+    is_named = column.use.startswith(NAMED_VARIABLE)
+    read_as = NAME_TITLES.get(column.read_as) or (f"as named: {column.read_as}" if column.read_as else "as named")
+    return {
+        "column": column,
+        "use": VARIABLE if is_named else column.use,
+        "variable": column.use.removeprefix(NAMED_VARIABLE) if is_named else column.name,
+        "read_as": read_as,
+        "is_variable": column.read_as == "variables",
+        "samples": " · ".join(column.samples),
+    }
 
 
-def _posted_uses(request: HttpRequest) -> dict[str, str]:
-    """Return what was chosen for the columns; a variable of another name has that beside it."""
-    uses: dict[str, str] = {}
-    for column in request.POST.getlist("column")[:MAX_COLUMNS]:
-        use = request.POST.get(f"use:{column}", "")
-        name = request.POST.get(f"name:{column}", "").strip()
-        if use == VARIABLE and name not in ("", column):
+def _posted_uses(request: HttpRequest, preview: FilePreview, stored: Mapping[str, str]) -> dict[str, str]:
+    """Return what was chosen for the columns that are shown, by their place (browsers change line ends in names), over
+    what the import said of others; a variable of another name has that beside it."""
+    uses = dict(stored)
+    for place, column in enumerate(preview.columns):
+        use = request.POST.get(f"use:{place}", column.use)
+        name = request.POST.get(f"name:{place}", "").strip()
+        is_variable = use == VARIABLE or (not use and column.read_as == "variables")
+        if is_variable and name not in ("", column.name):
             use = f"{NAMED_VARIABLE}{name}"
-        if use:
-            uses[column] = use
-    return uses
+        uses[column.name] = use
+    return {name: use for name, use in uses.items() if use}
 
 
 @in_project

@@ -17,7 +17,7 @@ from evaluations.models import ProviderModel, ReportKind, Result, Run, RunState
 from evaluations.providers import configuration as providers
 from evaluations.providers.configuration import is_same_model
 from evaluations.providers.prices import TokenUsage
-from evaluations.statistics.slas import format_adherence
+from evaluations.statistics.slas import format_adherence, too_many_calls
 from finetunes.jobs import tuned_models
 from finetunes.models import TunedEvaluation, TunedModel
 from finetunes.strategy.evidence import Figure, Origin, default_figure, measured_figure, reconcile
@@ -368,12 +368,11 @@ def price_from_summary(summary: Mapping[str, Any], tokens_in: float | None = Non
 
 
 def mean_latency_of_run(run: Run) -> tuple[float, float, float] | None:
-    """Return the mean latency of a run's answers in milliseconds, with its interval (normal approximation): of those
-    with as many calls in flight as the project's SLAs say."""
+    """Return the mean latency of a run's answers in milliseconds, with its interval (normal approximation); None where
+    it had more calls in flight than the project's SLAs say."""
+    if too_many_calls(run.summary or {}, slas.slas_as_dict(slas.get_slas(run.project))):
+        return None
     answers = Result.objects.filter(run=run, error="", latency_ms__isnull=False)
-    concurrency = slas.get_slas(run.project).concurrency
-    if concurrency is not None:
-        answers = answers.filter(calls_in_flight__lte=concurrency)
     aggregates = answers.aggregate(mean=Avg("latency_ms"), spread=StdDev("latency_ms", sample=True), n=Count("pk"))
     if not aggregates["n"]:
         return None

@@ -32,6 +32,8 @@ class Patience:
 SNIPPETS = Limits(processor_seconds=1.0, memory_bytes=400 * MEGABYTE, answer_bytes=16 * MEGABYTE)
 # A file of the largest size that is taken, decoded whole.
 FILES = Limits(processor_seconds=120.0, memory_bytes=1_500 * MEGABYTE, answer_bytes=MEGABYTE)
+# The first rows of one, while somebody waits for the page.
+FIRST_ROWS = Limits(processor_seconds=8.0, memory_bytes=1_500 * MEGABYTE, answer_bytes=MEGABYTE)
 
 # Somebody waits for the page; a worker has time, and what it gives up is paid for again.
 IN_REQUEST = Patience(free_seconds=2.0, answer_seconds=10.0)

@@ -25,6 +25,9 @@ MIN_REPEATED_LENGTH = 30
 UNUSED = "variable.unused"
 INSTRUCTING_ROLES = ("system", "developer", "user")
 
+# Of the arguments of a call: an expression outside of a text, or a text with quotation marks around it.
+EXPRESSION_OR_TEXT = re.compile(r"\{\{.*?\}\}|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+VARIABLE_ALONE = re.compile(r"\{\{-?\s*([^\W\d][\w.]*)\s*-?\}\}")
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 JSON_WORD = re.compile(r"\bjson\b", re.IGNORECASE)
 # Instructions that ask for JSON, and instructions that ask for something that is not JSON.
@@ -223,6 +226,20 @@ def undeclared_tools(subject: Subject) -> Iterator[Finding]:
                 yield Finding("tool.undeclared", "warning", sentence, pointer)
 
 
+def unescaped_arguments(subject: Subject) -> Iterator[Finding]:
+    """Find variables between quotation marks in the arguments of calls: one in their value breaks the JSON."""
+    for index, message in enumerate(subject.messages):
+        for number, call in enumerate(message.get("tool_calls", ())):
+            texts = [text for text in EXPRESSION_OR_TEXT.findall(call["function"]["arguments"]) if text[0] == '"']
+            if name := next((match[1] for text in texts if (match := VARIABLE_ALONE.search(text))), None):
+                sentence = (
+                    f"A quotation mark in {name} would break this JSON: write {{{{ {name} | tojson }}}} without "
+                    "quotation marks around it."
+                )
+                pointer = f"/messages/{index}/tool_calls/{number}/function/arguments"
+                yield Finding("tool.unescaped", "warning", sentence, pointer)
+
+
 RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     variables,
     answer_format,
@@ -232,6 +249,7 @@ RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     strict_schema,
     emptiness,
     undeclared_tools,
+    unescaped_arguments,
 )
 
 

@@ -73,7 +73,7 @@ NEEDS_NO_BLOCK = re.compile(r"[ \t]\n|^[ \n]|[ \t]$")
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None
-    if NEEDS_QUOTES.search(text):
+    if NEEDS_QUOTES.search(text) or not yaml_values.is_read_as_text(text):
         style = '"'
     elif "\n" in text:
         style = '"' if NEEDS_NO_BLOCK.search(text) else "|"

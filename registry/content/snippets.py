@@ -5,7 +5,7 @@ snippet ends up in a repository.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,18 @@ class Snippet:
     code: str
 
 
-def snippets(server: str, name: str, selector: str, content: Mapping[str, Any]) -> list[Snippet]:
+def snippets(
+    server: str, name: str, selector: str, content: Mapping[str, Any], used: Iterable[str] = ()
+) -> list[Snippet]:
     """Return programs that fetch or render `name@selector` from the server at this address (without a slash at its
     end).
 
-    `content` is what the reference selects now, empty where that is nothing; the snippets pass its variables.
+    `content` is what the reference selects now, empty where that is nothing; the snippets pass its variables, those
+    that its templates use (`used`) and it does not declare included.
     """
     variables, kind = content.get("variables", {}), content.get("kind", "chat")
     values = {variable: SAMPLES[declared.get("type", "string")] for variable, declared in variables.items()}
+    values |= dict.fromkeys(sorted(set(used) - variables.keys()), SAMPLES["string"])
     address = f"{server}/api/v1/prompts/{name}/versions/{selector}"
     return [
         Snippet(
@@ -97,7 +101,7 @@ prompt = answer.json()
 
 settings = dict(prompt["model"])
 completion = OpenAI().chat.completions.create(
-    model=settings.pop("name"),
+    model=settings.pop("name", "gpt-4.1-mini"),
     messages=prompt["messages"],
     response_format=prompt["response_format"],
     **settings,

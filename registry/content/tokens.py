@@ -66,15 +66,21 @@ def count_messages(messages: Iterable[Mapping[str, Any]], model: str = "") -> To
     )
 
 
+def count_images(messages: Iterable[Mapping[str, Any]]) -> int:
+    """Estimate the tokens of the images of messages."""
+    images = [image for message in messages for image in images_of(message)]
+    return sum(LOW_DETAIL_IMAGE if image["image_url"].get("detail") == "low" else IMAGE for image in images)
+
+
 def count_message(message: Mapping[str, Any], model: str = "") -> TokenCount:
     """Count the tokens of one message without its framing: an estimate where it has images or calls of tools, which
     providers count by rules of their own. A call is about as long as its JSON."""
-    text, images = count(text_of(message), model), images_of(message)
-    more = sum(LOW_DETAIL_IMAGE if image["image_url"].get("detail") == "low" else IMAGE for image in images)
+    text, more = count(text_of(message), model), count_images([message])
+    has_images = more > 0
     calls = message.get("tool_calls")
     if calls:
         more += count(json.dumps(calls), model).tokens
-    return TokenCount(text.tokens + more, text.is_exact and not images and not calls)
+    return TokenCount(text.tokens + more, text.is_exact and not has_images and not calls)
 
 
 def vocabulary_for(model: str) -> str | None:

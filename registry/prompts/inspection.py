@@ -17,6 +17,7 @@ from infra.limited.policy import BUSY
 from registry.content import lint, list_prices, tokens
 from registry.content.lint import Finding
 from registry.content.list_prices import CallPrice
+from registry.content.message_view import message_sections
 from registry.content.normalize import normalise
 from registry.content.tokens import TokenCount
 from registry.models import Project, Prompt, PromptVersion
@@ -101,7 +102,12 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
     content, faults = _read(document)
     readable = content or _readable_part(document)
     if readable is None:
-        return Inspection(faults=faults, why_not_rendered="The messages cannot be read yet.")
+        texts = _texts_alone(document)
+        survey = renderer_pool().survey(texts, owner=project.pk) if texts else None
+        variables = _variables(texts, survey, {}) if texts and survey else []
+        return Inspection(
+            faults=faults, variables=variables, why_not_rendered="The marked message is not complete yet."
+        )
     survey = renderer_pool().survey(readable, owner=project.pk)
     faults += [_fault(problem) for problem in survey.problems]
     readable, example_faults = _with_examples(project, readable, survey)
@@ -189,6 +195,25 @@ def _readable_part(document: object) -> dict[str, Any] | None:
         except Problem:
             continue
     return None
+
+
+def _texts_alone(document: object) -> dict[str, Any] | None:
+    """Return the templates of a draft with an unfinished message, as texts, with the variables that it declares: its
+    variables are those that were there before."""
+    if not isinstance(document, dict):
+        return None
+    messages = document.get("messages")
+    sources = [
+        section.text
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, dict)
+        for section in message_sections(message)
+    ]
+    part = {"kind": "text", "text": "\n".join(sources), "variables": document.get("variables")}
+    try:
+        return normalise({name: value for name, value in part.items() if value is not None})
+    except Problem:
+        return None
 
 
 def _with_all_below(pinned: Iterable[PromptVersion]) -> dict[str, PromptVersion]:

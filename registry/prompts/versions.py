@@ -203,11 +203,12 @@ def _request_or_problem(
 def count_written_tokens(
     content: Mapping[str, Any], pinned: Iterable[PromptVersion], example_version: ExampleSetVersion | None = None
 ) -> int:
-    """Count the tokens of a content's text as it is written, with those of its includes and of the examples that it
-    picks (registry.examples.example_sets.expected_tokens); variables come on top."""
+    """Count the tokens of a content's text as it is written, with those of its images, its includes and the examples
+    that it picks (registry.examples.example_sets.expected_tokens); variables come on top."""
     own = tokens.count(full_text(content), str(content.get("model", {}).get("name", "")))
     example_tokens = example_sets.expected_tokens(example_version, content["examples"]) if example_version else 0
-    return own.tokens + sum(version.tokens for version in pinned) + example_tokens
+    images = tokens.count_images(content.get("messages", ()))
+    return own.tokens + images + sum(version.tokens for version in pinned) + example_tokens
 
 
 def _lock(prompt: Prompt, pinned: Mapping[str, PromptVersion]) -> dict[int, Prompt]:

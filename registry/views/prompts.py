@@ -1,5 +1,6 @@
 """Pages of prompts: the list, a new one, the overview, description, history, one version, and snippets to use it."""
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,9 +27,11 @@ from registry.models import (
     VersionCheck,
 )
 from registry.promotions import approvals, releases
+from registry.prompts import includes, listing, resolution, timeline, versions
 from registry.prompts import lifecycle as prompts
-from registry.prompts import listing, resolution, timeline
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused
+
+logger = logging.getLogger(__name__)
 
 # The rest of the history is one click away.
 MAX_EVENTS_SHOWN = 12
@@ -282,9 +285,20 @@ def version_use(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             name,
             selector,
             version.content if version else {},
+            _used_variables(version) if version else (),
         ),
     }
     return page(request, actor, "registry/version_use.html", context)
+
+
+def _used_variables(version: PromptVersion) -> frozenset[str]:
+    """Return the variables of a version's templates and partials; none where they cannot be analysed now."""
+    partials = [partial.content for partial in includes.get_partials([version]).values()]
+    try:
+        return versions.renderer_pool().survey(version.content, partials, owner=version.prompt.project_id).variables
+    except Problem as problem:
+        logger.warning("snippets.no_variables version=%s %s", version.pk, problem.code)
+        return frozenset()
 
 
 @in_project

@@ -329,7 +329,7 @@ root.addEventListener("input", (event) => {
 
 blocks.addEventListener("change", async (event) => {
   if (event.target.matches("[data-image-file]")) {
-    showTrouble(await showPicture(event.target));
+    showTrouble(await showPicture(event.target, variables));
     changed();
   }
 });

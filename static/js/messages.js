@@ -5,6 +5,9 @@ import { paint } from "./highlight.js";
 
 // registry.content.message_check.MAX_IMAGE_CHARACTERS, as bytes of a file.
 const MAX_FILE_BYTES = 384 * 1024;
+// About half of registry.prompts.drafts.MAX_SAMPLE_BYTES: there may be other samples.
+const MAX_SAMPLE_FILE_BYTES = 96 * 1024;
+const VARIABLE_ALONE = /^\{\{\s*([\p{L}_][\p{L}\p{N}_]*)\s*\}\}$/u;
 
 /** Set the role of a block; what only other roles have is hidden by it. */
 export function setRole(block, role) {
@@ -69,14 +72,20 @@ function fill(id, names) {
   document.getElementById(id).replaceChildren(...options);
 }
 
-/** Take a chosen file as the image's data; returns what is wrong with it, or nothing. */
-export async function showPicture(field) {
+/** Take a chosen file as the image's data; where the image is a variable, as the variable's sample. Returns what is
+ * wrong with the file, or nothing. */
+export async function showPicture(field, variables) {
   const [file] = field.files;
-  const part = field.closest("[data-part]");
+  const address = field.closest("[data-part]").querySelector("[data-address]");
+  const [, variable] = VARIABLE_ALONE.exec(address.value.trim()) ?? [];
+  // The same file can be chosen again.
+  field.value = "";
   if (!file) return "";
-  if (file.size > MAX_FILE_BYTES) {
-    field.value = "";
-    return `${file.name} has ${Math.ceil(file.size / 1024)} KiB; an image in a prompt has at most ${MAX_FILE_BYTES / 1024}. Give its address, or a variable.`;
+  if (!field.accept.split(", ").includes(file.type)) return `${file.name} is no PNG, JPEG, WebP or GIF.`;
+  const most = variable ? MAX_SAMPLE_FILE_BYTES : MAX_FILE_BYTES;
+  if (file.size > most) {
+    const what = variable ? "a sample" : "an image in a prompt";
+    return `${file.name} has ${Math.ceil(file.size / 1024)} KiB; ${what} has at most ${most / 1024}. Give an address${variable ? "" : ", or a variable"}.`;
   }
   const data = await new Promise((resolve, reject) => {
     const reader = new FileReader();
@@ -84,8 +93,9 @@ export async function showPicture(field) {
     reader.addEventListener("error", () => reject(reader.error));
     reader.readAsDataURL(file);
   });
-  part.querySelector("[data-address]").value = data;
-  showAddress(part);
+  if (variable) return variables.setSample(variable, data) ? "" : `${variable} is not among the variables yet; try again.`;
+  address.value = data;
+  showAddress(field.closest("[data-part]"));
   return "";
 }
 

@@ -41,6 +41,7 @@ function uploadRequest(file) {
   const fields = form.elements;
   return {
     filename: file.name,
+    bytes: file.size,
     replace: form.querySelector("[name='mode']:checked")?.value === "replace",
     skip_bad: fields.skip_bad.checked,
     message: fields.message.value.trim(),

@@ -86,6 +86,15 @@ export class Variables {
     this.keepSample(name, row);
   }
 
+  /** Give a shown variable a text as its sample; returns whether it is shown. */
+  setSample(name, text) {
+    const row = this.row(name);
+    if (!row) return false;
+    row.querySelector("[data-sample]").value = text;
+    this.keepSample(name, row);
+    return true;
+  }
+
   keepSample(name, row) {
     const value = parseValue(row.querySelector("[data-sample]").value, row.querySelector("[data-variable-type]").value);
     if (value === undefined) delete this.samples[name];

@@ -21,7 +21,7 @@ def test_a_file_goes_up_in_parts_and_bad_rows_are_left_out_afterwards(person_for
 
     page.locator("[name='file']").set_input_files(path)
     page.get_by_role("button", name="Upload and preview").click()
-    expect(page.get_by_label("What label is")).to_have_value("expected")
+    expect(page.get_by_label("What label is").locator("option:checked")).to_have_text("as named: expected output")
     page.get_by_label("Name of the variable text").fill("ticket")
     page.get_by_role("button", name="Preview again").click()
     expect(page.get_by_text('"ticket": ').first).to_be_visible()

@@ -322,6 +322,26 @@ def test_a_file_that_is_too_large_is_refused_with_what_to_do(person_for: PersonF
     expect(page.get_by_text("an image in a prompt has at most 384")).to_be_visible()
 
 
+def test_a_file_for_a_variable_is_its_sample(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Message").click()
+    page.keyboard.type("What is wrong here?")
+    block = page.locator("[data-block]").last
+    block.get_by_role("button", name="+ Image").click()
+    page.keyboard.type("{{ screenshot }}")
+    sample = page.locator("#sample-screenshot")
+    expect(sample).to_be_visible()
+
+    chooser = block.locator("[data-image-file]")
+    chooser.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"x"})
+    expect(page.get_by_text("notes.txt is no PNG, JPEG, WebP or GIF")).to_be_visible()
+    chooser.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": PIXEL})
+
+    expect(sample).to_have_value(re.compile("^data:image/png;base64,"))
+    expect(block.get_by_label("Address of the image")).to_have_value("{{ screenshot }}")
+    expect(page.get_by_label("Preview").get_by_alt_text("An image of this message")).to_be_visible()
+
+
 def test_a_call_of_a_tool_comes_with_its_result(person_for: PersonFor, prompt: str):
     page = person_for("editor").open(f"prompts/{prompt}/edit/")
     page.get_by_role("button", name="+ Example pair").click()

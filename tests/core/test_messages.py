@@ -73,8 +73,8 @@ def test_a_part_that_is_empty_once_rendered_is_left_out():
 @pytest.mark.parametrize(
     ("message", "variables", "sentence"),
     [
-        (user([text("a"), image("{{ picture }}")]), {"picture": "file:///etc/passwd"}, "An image's address"),
-        (user([text("a"), image("{{ picture }}")]), {"picture": "data:text/html;base64,eA=="}, "An image's address"),
+        (user([text("a"), image("{{ picture }}")]), {"picture": "file:///etc/passwd"}, "An image is https"),
+        (user([text("a"), image("{{ picture }}")]), {"picture": "data:text/html;base64,eA=="}, "An image is https"),
         (calls(call(arguments="{{ order }}")), {"order": "7"}, "The arguments of lookup are no JSON object"),
         (calls(call(arguments='{"a": "{{ order }}"}')), {"order": 'b" c'}, "The arguments of lookup"),
     ],

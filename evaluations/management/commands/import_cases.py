@@ -59,7 +59,7 @@ class Command(ProjectCommand):
     def run(self, *, project: str, dataset: str, file: Path, **options: Any) -> None:
         if not file.is_file():
             raise CommandError(f"There is no file {file}.")
-        columns = _read_columns(options)
+        columns = _read_columns({**options, "file": file})
         if options["preview"]:
             self._print_preview(preview_file(file, format_of(file.name), columns))
             return
@@ -110,7 +110,10 @@ def _read_columns(options: dict[str, Any]) -> Columns:
         raise CommandError(f"Write COLUMN=… and not {odd!r}.")
     renamed = tuple(sorted(tuple(pair.split("=", 1)) for pair in options["rename"]))
     try:
-        uses = read_uses(dict(pair.rsplit("=", 1) for pair in options["map"]))
+        pairs = [pair.rsplit("=", 1) for pair in options["map"]]
+        if twice := next((name for name, _ in pairs if [name for name, _ in pairs].count(name) > 1), None):
+            raise CommandError(f"--map says two things of {twice!r}.")
+        uses = read_uses(dict(pairs), format_of(options["file"].name))
     except Problem as problem:
         raise CommandError(problem.detail) from None
     return Columns(options["expected"], options["group"], renamed, tuple(options["leave_out"]), uses)

@@ -41,14 +41,17 @@ def _comparable(call: Mapping[str, Any], *, names_only: bool) -> tuple[str, str]
     """Return the name and the arguments of a call in one form: neither spacing nor the order of members counts, and a
     call without arguments has none."""
     function = call["function"] if isinstance(call.get("function"), Mapping) else call
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
+    name, arguments = str(function.get("name")), function.get("arguments")
+    if names_only:
+        return name, ""
+    if isinstance(arguments, str) and arguments:
         try:
-            arguments = json.loads(arguments or "{}")
+            arguments = json.loads(arguments)
         except (ValueError, RecursionError):
-            return str(function.get("name")), arguments
+            return name, arguments
     # As texts true is not 1, which it is in Python.
-    return str(function.get("name")), "" if names_only else json.dumps(_whole(arguments or {}), sort_keys=True)
+    members = {} if arguments in (None, "") else _whole(arguments)
+    return name, json.dumps(members, sort_keys=True, ensure_ascii=False)
 
 
 def _whole(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
@@ -11,7 +13,7 @@ from core.errors import Problem
 from evaluations.datasets import imports
 from evaluations.datasets.column_uses import read_uses
 from evaluations.datasets.file_preview import preview_file
-from evaluations.datasets.formats import Columns
+from evaluations.datasets.formats import Columns, format_of, read_rows
 from evaluations.models import Case, Dataset, DatasetImport
 from tests.conftest import Stage
 from tests.evaluations.datasets.test_other_products import mapped
@@ -87,16 +89,132 @@ def test_a_preview_shows_columns_cases_and_rows_that_cannot_be_read(tmp_path: Pa
 
     preview = preview_file(path, "csv", Columns())
 
-    assert [(column.name, column.use) for column in preview.columns] == [
-        ("id", "variable"),
-        ("text", "variable"),
-        ("answer", "variable"),
-        ("team", "variable"),
-        ("expected", "expected"),
+    assert [(column.name, column.use, column.read_as) for column in preview.columns] == [
+        ("id", "", "variables"),
+        ("text", "", "variables"),
+        ("answer", "", "variables"),
+        ("team", "", "variables"),
+        ("expected", "", "expected"),
     ]
     assert list(preview.columns[1].samples) == ["hello", "bye"]
     assert preview.cases[0]["expected"] == "old"
     assert [(line, fault.code) for line, fault in preview.faults] == [(4, "columns")]
+
+
+TRAINING_LINE = (
+    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "tags": ["a"]}\n'
+)
+PROMPTFOO = "tests:\n- vars: {ticket: Hi}\n  assert: [{type: equals, value: Ho}]\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (TABLE, "x.csv"),
+        (TRAINING_LINE, "x.jsonl"),
+        ('{"text": "a", "tags": ["x;y", "z"], "group": null, "label": "b"}\n', "x.jsonl"),
+        ("ticket,__expected\nHi,equals: Ho\n", "x.csv"),
+        (PROMPTFOO, "x.yaml"),
+    ],
+)
+def test_the_cases_of_a_preview_are_those_of_the_import(tmp_path: Path, data: str, name: str):
+    imported, mapping = mapped(tmp_path, data, name)
+
+    preview = preview_file(tmp_path / name, format_of(name), Columns(uses={}))
+
+    assert (list(preview.cases), preview.mapping.as_dict()) == (imported, mapping)
+    assert not preview.faults
+
+
+def test_a_preview_refuses_the_rows_that_the_import_refuses(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"variables": {}, "oops": 1}\n{"text": NaN}\n{"text": "a", "split": "mars"}\n{"text": "a"}\n')
+
+    preview = preview_file(path, "jsonl", Columns())
+
+    assert {line for line, _ in preview.faults} == {1, 2, 3}
+    assert list(preview.cases) == [{"variables": {"text": "a"}}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 5000, "[" * 150 + "]" * 150, '{"a": [1, 2]}', '"\\ud800"', '"a\\u0000b"'],
+    ids=lambda value: value[:8],
+)
+def test_values_of_any_kind_have_a_sample_or_a_fault(tmp_path: Path, value: str):
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"text": {value}}}\n')
+
+    preview = preview_file(path, "jsonl", Columns())
+
+    samples = [sample for column in preview.columns for sample in column.samples]
+    assert samples or preview.faults
+    assert all(len(sample) <= 80 and sample.isprintable() for sample in samples)
+
+
+def test_a_column_without_values_is_shown(tmp_path: Path):
+    path = tmp_path / "x.csv"
+    path.write_text("text,empty\na,\n")
+
+    assert [column.name for column in preview_file(path, "csv", Columns()).columns] == ["text", "empty"]
+
+
+def test_of_a_part_of_a_file_the_last_row_is_not_judged(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b')
+
+    assert not preview_file(path, "jsonl", Columns(), is_cut=True).faults
+    assert preview_file(path, "jsonl", Columns()).faults
+
+
+def test_the_first_rows_of_parquet_are_decoded_and_no_more(tmp_path: Path):
+    path = tmp_path / "x.parquet"
+    # The second group of rows cannot be decoded as it was written.
+    pyarrow.parquet.write_table(pyarrow.table({"text": [f"row {n}" for n in range(400)]}), path, row_group_size=200)
+    with pyarrow.parquet.ParquetFile(path) as file:
+        start = file.metadata.row_group(1).column(0).dictionary_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[start : start + 40] = b"\xff" * 40
+    path.write_bytes(damaged)
+
+    assert preview_file(path, "parquet", Columns()).cases[0] == {"variables": {"text": "row 0"}}
+    with pytest.raises(Problem):
+        list(read_rows(path, "parquet"))
+
+
+@pytest.mark.parametrize(
+    ("line", "uses", "case"),
+    [
+        # Each item of a list is a tag, beside those that the row has.
+        ('{"text": "a", "teams": ["x;y", "z", ""], "tags": ["own"]}', {"teams": "tag"}, {"tags": ["own", "x;y", "z"]}),
+        ('{"text": "a", "team": null}', {"team": "group"}, {}),
+        ('{"text": "a", "team": 7}', {"team": "group"}, {"group": "7"}),
+        # What is said comes before what a name says.
+        (
+            '{"text": "a", "output": "b", "answer": "c"}',
+            {"answer": "expected", "output": "leave_out"},
+            {"expected": "c"},
+        ),
+        ('{"text": "a", "expected": "b", "answer": null}', {"answer": "expected"}, {"expected": None}),
+    ],
+)
+def test_values_that_are_no_text_are_mapped(tmp_path: Path, line: str, uses: Any, case: Any):
+    (read,), _ = mapped(tmp_path, f"{line}\n", "x.jsonl", Columns(uses=read_uses(uses)))
+
+    assert read == {"variables": {"text": "a"}, **case}
+
+
+def test_a_column_that_the_file_does_not_have_is_named(tmp_path: Path):
+    _, mapping = mapped(tmp_path, TABLE, "x.csv", Columns(uses=read_uses({"txet": "input", "team": "tag"})))
+
+    assert mapping["not_found"] == {"txet": 0}
+
+
+def test_promptfoos_tests_have_no_columns(stage: Stage, tickets: Dataset):
+    with pytest.raises(Problem) as refused:
+        imports.begin(stage.edith, tickets, filename="x.yaml", columns={"uses": {"ticket": "input"}})
+
+    assert refused.value.faults[0].pointer == "/map"
 
 
 def test_over_rest_a_file_is_previewed_and_mapped_before_anything_is_written(

@@ -55,6 +55,32 @@ def test_a_file_in_parts_becomes_a_version(stage: Stage, tickets: Dataset):
     assert not ImportPart.objects.exists()
 
 
+def test_a_file_of_which_bytes_are_missing_does_not_start(stage: Stage, tickets: Dataset):
+    data = lines(cases(3, start=500))
+    begun = imports.begin(stage.edith, tickets, filename="x.jsonl", size=len(data))
+    imports.put_part(stage.edith, begun, 1, data[:40])
+
+    with pytest.raises(Problem) as refused:
+        imports.start(stage.edith, begun)
+    assert (refused.value.code, "40 of" in refused.value.detail) == ("import.incomplete", True)
+
+    imports.put_part(stage.edith, begun, 2, data[40:])
+    assert performed(imports.start(stage.edith, begun)).rows_read == 3
+
+
+def test_only_a_file_on_its_way_has_a_preview(stage: Stage, tickets: Dataset):
+    begun = imports.begin(stage.edith, tickets, filename="x.jsonl")
+    imports.put_part(stage.edith, begun, 2, b"{}")
+    with pytest.raises(Problem) as refused:
+        imports.preview(stage.edith, begun)
+    assert refused.value.code == "import.incomplete"
+
+    started = upload(stage, tickets, lines(cases(3, start=500)))
+    with pytest.raises(Problem) as refused:
+        imports.preview(stage.edith, started)
+    assert refused.value.code == "import.wrong_state"
+
+
 def test_a_bad_row_refuses_the_file_and_says_where(stage: Stage, tickets: Dataset):
     data = lines([*cases(3, start=500), {"variables": {}}, {"oops": 1}]) + b"{\n"
 

@@ -236,6 +236,8 @@ LOOKUP = {"name": "lookup", "arguments": '{"order": "7", "now": true}'}
         ({"tool_calls": [{"id": "1", "type": "function", "function": LOOKUP}]}, [LOOKUP], {}, 1),
         ({"tool_calls": [{"name": "lookup", "arguments": {"order": "8"}}]}, [LOOKUP], {}, 0),
         ({"tool_calls": [{"name": "lookup", "arguments": {"order": "8"}}]}, [LOOKUP], {"names_only": True}, 1),
+        ({"tool_calls": [{"name": "lookup", "arguments": "{oops"}]}, [LOOKUP], {"names_only": True}, 1),
+        ({"tool_calls": [{"name": "now", "arguments": "[]"}]}, [{"name": "now", "arguments": "{}"}], {}, 0),
         ({"tool_calls": [LOOKUP, {"name": "cancel", "arguments": {}}]}, [LOOKUP], {}, 2 / 3),
         ({"tool_calls": [LOOKUP]}, [LOOKUP, LOOKUP], {}, 2 / 3),
         ({"tool_calls": [LOOKUP]}, None, {}, 0),

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluations.scorers.specs import Spec, read_specs, shared_specs, shared_weights
-from evaluations.statistics.contrasts import Pair
-from evaluations.statistics.metrics import Answer
+from evaluations.statistics.contrasts import Pair, are_alike
+from evaluations.statistics.metrics import Answer, typical_calls_in_flight
 
 NAMES = ("label", "json_schema", "length", "contains")
 VALUES = st.floats(0, 1, allow_nan=False)
@@ -98,3 +99,46 @@ def test_scorers_are_shared_where_they_judge_alike():
     assert shared_weights([spec()], [spec(negate=True)]) == {}
     assert shared_weights([spec()], [spec(weight=0)]) == {}
     assert [row.name for row in shared_specs([spec()], [spec(weight=0)])] == ["contains"]
+
+
+def measured(calls: list[int | None], latency_ms: float | None = 1.0) -> list[Answer]:
+    (answer,) = answers([dict.fromkeys(NAMES, 1.0)], set(NAMES))
+    return [
+        replace(answer, case=case, group=case, calls_in_flight=number, latency_ms=latency_ms)
+        for case, number in enumerate(calls)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("calls", "typical"),
+    [
+        # One moment when another run ends says nothing of the others.
+        ([1] * 39 + [40], 1),
+        ([1] * 36 + [40] * 4, 40),
+        ([8], 8),
+        ([], None),
+        # A part that was measured before calls were counted is not told as the whole.
+        ([4] * 9 + [None], None),
+    ],
+)
+def test_the_calls_in_flight_of_a_run_are_those_of_nearly_all_answers(calls: list[int | None], typical: int | None):
+    assert typical_calls_in_flight(measured(calls)) == typical
+
+
+def test_answers_that_were_not_measured_do_not_count():
+    assert typical_calls_in_flight([*measured([2, 2]), *measured([None], latency_ms=None)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alike"),
+    [(4, 4, True), (4, 6, True), (6, 4, True), (1, 2, False), (None, None, True), (None, 4, False)],
+)
+def test_latencies_are_compared_where_calls_in_flight_are_alike(first: int | None, second: int | None, alike: bool):
+    assert are_alike(first, second) == alike
+    pair = Pair(measured([first] * 20), measured([second] * 20), weights={}, margin=0.05, seed=1)
+
+    report = pair.report([])
+
+    assert report["latency_compared"] == alike
+    assert [figure["name"] for figure in report["figures"]] == (["latency", "cost"] if alike else ["cost"])
+    assert report["calls_in_flight"] == [first, second]

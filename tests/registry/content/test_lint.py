@@ -35,6 +35,31 @@ def test_what_a_partial_declares_need_not_be_declared_again():
     assert lint_codes(chat("x"), used={"company"}, inherited={"company"}) == {}
 
 
+def calling(arguments: str) -> dict[str, Any]:
+    tool_call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": arguments}}
+    return {
+        "messages": [
+            {"role": "assistant", "tool_calls": [tool_call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "none"},
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_told"),
+    [
+        ('{"query": "{{ ticket }}"}', True),
+        ('{"query": "about {{ ticket }}"}', True),
+        ('{"query": {{ ticket | tojson }}}', False),
+        ('{"a": "b", "query": {{ ticket | tojson }}}', False),
+        ('{"count": {{ count }}}', False),
+        ('{"a": "x", "b": {"query": " \\" {{- ticket.text }}"}}', True),
+    ],
+)
+def test_a_variable_between_quotation_marks_of_arguments(arguments: str, is_told: bool):
+    assert ("tool.unescaped" in lint_codes(calling(arguments), used={"ticket"})) == is_told
+
+
 SCHEMA = {"format": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
 
 

@@ -35,7 +35,29 @@ def test_writing_and_reading_is_lossless(content: Any, awkward: str, description
 
 
 @pytest.mark.parametrize(
-    "value", ["a\n", "\n", " a", "a ", "---", "a\n---\nb", "\t", "null", "1", "\x85", "\u2028", "é\n\n"]
+    "value",
+    [
+        "a\n",
+        "\n",
+        " a",
+        "a ",
+        "---",
+        "a\n---\nb",
+        "\t",
+        "null",
+        "1",
+        "0x1f",
+        "1_000",
+        "yes",
+        "2026-11-27",
+        "~",
+        "",
+        "<<",
+        "=",
+        "\x85",
+        "\u2028",
+        "é\n\n",
+    ],
 )
 def test_text_in_the_front_matter_is_lossless(value: str):
     normal = normalise({"kind": "text", "text": "x", "model": {"extra": {"last": value}}})

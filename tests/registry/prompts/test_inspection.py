@@ -72,6 +72,16 @@ def test_variables_stand_in_the_order_of_the_text(look: Any):
     assert [variable.name for variable in inspection.variables] == ["b", "a", "c", "unused"]
 
 
+def test_variables_stay_while_a_message_is_unfinished(look: Any):
+    unfinished = {"role": "user", "content": [{"type": "text", "text": "{{ b }}"}, {"type": "image_url"}]}
+    document = {"messages": [{"role": "system", "content": "{{ a }}"}, unfinished], "variables": {"c": {}}}
+
+    inspection = look(document)
+
+    assert not inspection.can_be_committed
+    assert {variable.name for variable in inspection.variables} == {"a", "b", "c"}
+
+
 def test_what_the_editor_keeps_beside_the_content_is_no_part_of_it(look: Any):
     inspection = look({**chat("x"), "(aside)": {"schema": "{"}})
 

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from core.errors import Problem
 from core.messages import as_text
-from registry.content import diff, diff_view, merge
+from registry.content import diff, diff_view, merge, tokens
 from registry.content.normalize import normalise
 from registry.prompts import drafts, versions
 from registry.prompts import lifecycle as prompts
@@ -124,6 +124,18 @@ def test_the_search_finds_texts_and_no_data_of_images(stage: Stage, client: Clie
     prompt.refresh_from_db()
 
     assert prompt.head_text == "haystack"
+
+
+def test_the_tokens_of_a_version_have_those_of_its_images(stage: Stage):
+    words = text("What is wrong here?")
+    contents = [{"messages": [user([words, *images])]} for images in ([], [image("{{ screenshot }}", detail="low")])]
+
+    without_image, with_image = [
+        versions.commit(stage.edith, stage.prompt(f"case.{number}"), content=content, message="x").version
+        for number, content in enumerate(contents)
+    ]
+
+    assert tokens.LOW_DETAIL_IMAGE <= with_image.tokens - without_image.tokens < tokens.LOW_DETAIL_IMAGE + 20
 
 
 def test_a_draft_with_an_image_is_previewed_with_its_tokens(rich: Stage, client: Client):

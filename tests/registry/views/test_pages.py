@@ -212,3 +212,13 @@ def test_snippets_name_the_reference_that_was_chosen(storied: Stage):
     assert "/api/v1/prompts/support.triage/versions/2" in html
     digest = PromptVersion.objects.get(number=2).content_hash
     assert digest in text(signed_in(storied.vera).get(f"{TRIAGE}/use/?at={digest}"))
+
+
+def test_snippets_pass_variables_that_are_not_declared(storied: Stage):
+    content = chat("Answer {{ question }} of {{ person.name }}.")
+    versions.commit(storied.edith, storied.project.prompts.get(), content=content, message="undeclared")
+
+    html = text(signed_in(storied.vera).get(f"{TRIAGE}/use/?at=latest"))
+
+    assert "&quot;question&quot;" in html
+    assert "&quot;person&quot;" in html
