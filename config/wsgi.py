@@ -1,4 +1,4 @@
-"""The web entry point: the response cache, and Django behind it."""
+"""The web entry point: the response cache, behind it the direct fetch, and Django behind that."""
 
 import os
 from collections import deque
@@ -12,6 +12,7 @@ django = get_wsgi_application()
 # Applications can be imported only now.
 from django.conf import settings  # noqa: E402
 
+from registry.api.direct_fetch import DirectFetch  # noqa: E402
 from registry.delivery.bulkhead import Bulkhead  # noqa: E402
 from registry.delivery.fetch_recorder import Fetch, FetchRecorder  # noqa: E402
 from registry.delivery.invalidation import Listener, connect  # noqa: E402
@@ -23,7 +24,7 @@ from registry.prompts.versions import renderer_pool  # noqa: E402
 fetched: "deque[Fetch]" = deque()
 cache = ResponseCache(settings.DELIVERY_CACHE_BYTES)
 listener = Listener(cache, FetchRecorder(fetched, connect))
-limited = Bulkhead(django, slots=settings.WEB_PLACES, waiting=2 * settings.WEB_PLACES)
+limited = Bulkhead(DirectFetch(django), slots=settings.WEB_PLACES, waiting=2 * settings.WEB_PLACES)
 application = Delivery(limited, cache, current_until=listener.current_until, fetched=fetched)
 listener.on_heartbeat = DeliveryMetrics(application, cache, is_listening=listener.is_listening).update
 

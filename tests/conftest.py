@@ -12,15 +12,17 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import override_settings
 from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 from registry.accounts import api_keys, permissions, projects
 from registry.accounts.permissions import Actor
-from registry.models import Environment, Project, Prompt, PromptVersion, Release, Role, User
+from registry.models import Environment, Membership, Project, Prompt, PromptVersion, Release, Role, User
 from registry.promotions import environments, releases, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
@@ -92,9 +94,10 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     connection.settings_dict["TEST"]["TEMPLATE"] = servers.template()
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> Iterator[None]:
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,14 @@ def chat(text: str, **members: Any) -> dict[str, Any]:
     return {"kind": "chat", "messages": [{"role": "system", "content": text}], **members}
 
 
+def new_user(name: str) -> User:
+    return User(username=name, password=make_password("correct horse"), first_name=name.title())
+
+
 def make_user(name: str) -> User:
-    return User.objects.create_user(name, password="correct horse", first_name=name.title())
+    user = new_user(name)
+    user.save()
+    return user
 
 
 @pytest.fixture
@@ -170,13 +179,13 @@ def shared_stage(module_transaction: None) -> Stage:
 
 
 def make_stage() -> Stage:
+    """Create the project and its people: by rows, for this is what nearly every test begins with."""
     project = projects.create_project(slug="paper", name="Paper")
-    root = permissions.actor_for_command_line(project)
-    people = {}
-    for name, role in ROLES.items():
-        user = make_user(name)
-        projects.set_member(root, user=user, role=role)
-        people[name] = permissions.actor_for_user(user, project)
+    users = User.objects.bulk_create(new_user(name) for name in ROLES)
+    memberships = Membership.objects.bulk_create(
+        Membership(project=project, user=user, role=ROLES[user.username]) for user in users
+    )
+    people = {each.user.username: permissions.actor_for_member(each, each.user) for each in memberships}
     return Stage(project, **people)
 
 

@@ -23,7 +23,7 @@ def fresh_database() -> Iterator[None]:
         server = EmbeddedPostgres(home, log=home / "postgres.log")
         try:
             server.start()
-            os.environ.update(SETTINGS, DATABASE_URL=server.url, BROKER_URL="memory://")
+            os.environ.update(SETTINGS, DATABASE_URL=server.url, BROKER_URL="redis://127.0.0.1:1/0")
             os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
             django.setup()
             call_command("migrate", verbosity=0)

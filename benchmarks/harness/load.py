@@ -22,7 +22,7 @@ APART = """
 local n = 0
 request = function()
   n = n + 1
-  return wrk.format("GET", wrk.path .. "?n=" .. n)
+  return wrk.format("GET", wrk.path .. "?project=" .. n)
 end
 """
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
@@ -90,7 +90,7 @@ def _threads(url: str, headers: dict[str, str], seconds: float, connections: int
         with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (began := time.perf_counter()) < end:
-                query = f"?n={next(number)}" if apart else f"?{parts.query}" if parts.query else ""
+                query = f"?project={next(number)}" if apart else f"?{parts.query}" if parts.query else ""
                 connection.sendall(f"GET {parts.path}{query} HTTP/1.1".encode() + rest)
                 failed[0] += not _answer(connection)
                 own.append((time.perf_counter() - began) * 1_000)

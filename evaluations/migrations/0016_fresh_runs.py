@@ -3,6 +3,7 @@
 import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 
 class Migration(migrations.Migration):
@@ -16,13 +17,15 @@ class Migration(migrations.Migration):
             model_name='run',
             name='refuse_refit',
         ),
-        migrations.AddField(
-            model_name='run',
-            name='is_fresh',
-            field=models.BooleanField(default=False),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='run',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."answers_of_id" IS DISTINCT FROM (NEW."answers_of_id") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."cases" IS DISTINCT FROM (NEW."cases") OR OLD."cases_hash" IS DISTINCT FROM (NEW."cases_hash") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."dataset_version_id" IS DISTINCT FROM (NEW."dataset_version_id") OR OLD."is_fresh" IS DISTINCT FROM (NEW."is_fresh") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."leaked" IS DISTINCT FROM (NEW."leaked") OR OLD."model_id" IS DISTINCT FROM (NEW."model_id") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."parameters" IS DISTINCT FROM (NEW."parameters") OR OLD."price" IS DISTINCT FROM (NEW."price") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."provider_name" IS DISTINCT FROM (NEW."provider_name") OR OLD."repetitions" IS DISTINCT FROM (NEW."repetitions") OR OLD."scorers" IS DISTINCT FROM (NEW."scorers") OR OLD."split" IS DISTINCT FROM (NEW."split") OR OLD."sweep_id" IS DISTINCT FROM (NEW."sweep_id") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, dataset_version, split, model, provider_name, model_name, is_simulation, parameters, scorers, repetitions, cases, cases_hash, leaked, is_fresh, price, answers_of, sweep, by_name, created_at', TG_TABLE_NAME;", hash='36052d8d072872e53270ca3206a5b1cae4550e62', operation='UPDATE', pgid='pgtrigger_refuse_refit_e316c', table='evaluations_run', when='BEFORE')),
-        ),
+        Together([
+            migrations.AddField(
+                model_name='run',
+                name='is_fresh',
+                field=models.BooleanField(default=False),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='run',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."answers_of_id" IS DISTINCT FROM (NEW."answers_of_id") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."cases" IS DISTINCT FROM (NEW."cases") OR OLD."cases_hash" IS DISTINCT FROM (NEW."cases_hash") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."dataset_version_id" IS DISTINCT FROM (NEW."dataset_version_id") OR OLD."is_fresh" IS DISTINCT FROM (NEW."is_fresh") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."leaked" IS DISTINCT FROM (NEW."leaked") OR OLD."model_id" IS DISTINCT FROM (NEW."model_id") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."parameters" IS DISTINCT FROM (NEW."parameters") OR OLD."price" IS DISTINCT FROM (NEW."price") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."provider_name" IS DISTINCT FROM (NEW."provider_name") OR OLD."repetitions" IS DISTINCT FROM (NEW."repetitions") OR OLD."scorers" IS DISTINCT FROM (NEW."scorers") OR OLD."split" IS DISTINCT FROM (NEW."split") OR OLD."sweep_id" IS DISTINCT FROM (NEW."sweep_id") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, dataset_version, split, model, provider_name, model_name, is_simulation, parameters, scorers, repetitions, cases, cases_hash, leaked, is_fresh, price, answers_of, sweep, by_name, created_at', TG_TABLE_NAME;", hash='36052d8d072872e53270ca3206a5b1cae4550e62', operation='UPDATE', pgid='pgtrigger_refuse_refit_e316c', table='evaluations_run', when='BEFORE')),
+            ),
+        ]),
     ]

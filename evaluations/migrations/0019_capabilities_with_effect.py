@@ -3,6 +3,7 @@ offer them until somebody says otherwise; nothing ever read "embeddings"."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 NEW = ["chat", "json_schema", "tools", "fine_tuning"]
 LABELS = {"chat": "Chat", "json_schema": "Answers by JSON Schema", "tools": "Tools", "fine_tuning": "Fine-tuning"}
@@ -22,17 +23,19 @@ class Migration(migrations.Migration):
             migrations.RunSQL.noop,
         ),
         migrations.RemoveConstraint("provider", "provider_capabilities_are_known"),
-        migrations.AlterField(
-            "provider",
-            "capabilities",
-            ArrayField(
-                models.CharField(max_length=20, choices=list(LABELS.items())), blank=True, default=list, size=None
+        Together([
+            migrations.AlterField(
+                "provider",
+                "capabilities",
+                ArrayField(
+                    models.CharField(max_length=20, choices=list(LABELS.items())), blank=True, default=list, size=None
+                ),
             ),
-        ),
-        migrations.AddConstraint(
-            "provider",
-            models.CheckConstraint(
-                condition=models.Q(capabilities__contained_by=NEW), name="provider_capabilities_are_known"
+            migrations.AddConstraint(
+                "provider",
+                models.CheckConstraint(
+                    condition=models.Q(capabilities__contained_by=NEW), name="provider_capabilities_are_known"
+                ),
             ),
-        ),
+        ]),
     ]

@@ -4,6 +4,7 @@ import django.core.validators
 import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 
 class Migration(migrations.Migration):
@@ -17,33 +18,37 @@ class Migration(migrations.Migration):
             model_name='run',
             name='refuse_refit',
         ),
-        migrations.AddField(
-            model_name='providerslots',
-            name='in_flight',
-            field=models.PositiveSmallIntegerField(default=0),
-        ),
-        migrations.AddField(
-            model_name='result',
-            name='calls_in_flight',
-            field=models.PositiveSmallIntegerField(null=True),
-        ),
-        migrations.AddField(
-            model_name='result',
-            name='server_ms',
-            field=models.FloatField(null=True),
-        ),
-        migrations.AddField(
-            model_name='run',
-            name='concurrency',
-            field=models.PositiveSmallIntegerField(null=True),
-        ),
-        migrations.AddField(
-            model_name='sla',
-            name='concurrency',
-            field=models.PositiveSmallIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(256)]),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='run',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."answers_of_id" IS DISTINCT FROM (NEW."answers_of_id") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."cases" IS DISTINCT FROM (NEW."cases") OR OLD."cases_hash" IS DISTINCT FROM (NEW."cases_hash") OR OLD."concurrency" IS DISTINCT FROM (NEW."concurrency") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."dataset_version_id" IS DISTINCT FROM (NEW."dataset_version_id") OR OLD."is_fresh" IS DISTINCT FROM (NEW."is_fresh") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."leaked" IS DISTINCT FROM (NEW."leaked") OR OLD."model_id" IS DISTINCT FROM (NEW."model_id") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."parameters" IS DISTINCT FROM (NEW."parameters") OR OLD."price" IS DISTINCT FROM (NEW."price") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."provider_name" IS DISTINCT FROM (NEW."provider_name") OR OLD."repetitions" IS DISTINCT FROM (NEW."repetitions") OR OLD."scorers" IS DISTINCT FROM (NEW."scorers") OR OLD."split" IS DISTINCT FROM (NEW."split") OR OLD."sweep_id" IS DISTINCT FROM (NEW."sweep_id") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, dataset_version, split, model, provider_name, model_name, is_simulation, parameters, scorers, repetitions, cases, cases_hash, leaked, is_fresh, concurrency, price, answers_of, sweep, by_name, created_at', TG_TABLE_NAME;", hash='f35ae0ec0dc632556dc9c6ea34878bb62b4ddf33', operation='UPDATE', pgid='pgtrigger_refuse_refit_e316c', table='evaluations_run', when='BEFORE')),
-        ),
+        Together([
+            migrations.AddField(
+                model_name='providerslots',
+                name='in_flight',
+                field=models.PositiveSmallIntegerField(default=0),
+            ),
+            migrations.AddField(
+                model_name='result',
+                name='calls_in_flight',
+                field=models.PositiveSmallIntegerField(null=True),
+            ),
+        ]),
+        Together([
+            migrations.AddField(
+                model_name='result',
+                name='server_ms',
+                field=models.FloatField(null=True),
+            ),
+            migrations.AddField(
+                model_name='run',
+                name='concurrency',
+                field=models.PositiveSmallIntegerField(null=True),
+            ),
+            migrations.AddField(
+                model_name='sla',
+                name='concurrency',
+                field=models.PositiveSmallIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(256)]),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='run',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."answers_of_id" IS DISTINCT FROM (NEW."answers_of_id") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."cases" IS DISTINCT FROM (NEW."cases") OR OLD."cases_hash" IS DISTINCT FROM (NEW."cases_hash") OR OLD."concurrency" IS DISTINCT FROM (NEW."concurrency") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."dataset_version_id" IS DISTINCT FROM (NEW."dataset_version_id") OR OLD."is_fresh" IS DISTINCT FROM (NEW."is_fresh") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."leaked" IS DISTINCT FROM (NEW."leaked") OR OLD."model_id" IS DISTINCT FROM (NEW."model_id") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."parameters" IS DISTINCT FROM (NEW."parameters") OR OLD."price" IS DISTINCT FROM (NEW."price") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."provider_name" IS DISTINCT FROM (NEW."provider_name") OR OLD."repetitions" IS DISTINCT FROM (NEW."repetitions") OR OLD."scorers" IS DISTINCT FROM (NEW."scorers") OR OLD."split" IS DISTINCT FROM (NEW."split") OR OLD."sweep_id" IS DISTINCT FROM (NEW."sweep_id") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, dataset_version, split, model, provider_name, model_name, is_simulation, parameters, scorers, repetitions, cases, cases_hash, leaked, is_fresh, concurrency, price, answers_of, sweep, by_name, created_at', TG_TABLE_NAME;", hash='f35ae0ec0dc632556dc9c6ea34878bb62b4ddf33', operation='UPDATE', pgid='pgtrigger_refuse_refit_e316c', table='evaluations_run', when='BEFORE')),
+            ),
+        ]),
     ]

@@ -6,13 +6,17 @@ may be none for a while. Which failed calls are tried again is evaluations.provi
 """
 
 import asyncio
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
+
+import anyio
 
 from evaluations.providers import retries
 from evaluations.providers.chat import CallError, ChatRequest, Completion
@@ -58,6 +62,9 @@ class Caller:
         # For each call in flight, the most calls that there were meanwhile.
         self._peaks: set[_Peak] = set()
         self._open = 0
+        # Calls on their way to the loop, and those that it works on (it keeps no reference to its tasks itself).
+        self._submitted: deque[tuple[Future[Completion], Coroutine[Any, Any, Completion]]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         # Set whenever a call is submitted.
         self.submitted = threading.Event()
         self._is_withdrawn = False
@@ -121,14 +128,18 @@ class Caller:
 
     def submit(self, request: ChatRequest, *, key: str = "", not_before: float = 0.0) -> "Future[Completion]":
         """Submit a call; `not_before` (time.time()) is when the provider's limits allow it."""
-        future = asyncio.run_coroutine_threadsafe(self._call(request, key, not_before), self._loop)
+        future: Future[Completion] = Future()
+        self._submitted.append((future, self._call(request, key, not_before)))
+        # The loop takes all that are there, so that one wake is for many: each is a system call.
+        if len(self._submitted) <= 1:
+            self._loop.call_soon_threadsafe(self._start_submitted)
         self.submitted.set()
         return future
 
     def withdraw(self) -> None:
         """Make no call that is not in flight yet."""
         self._is_withdrawn = True
-        asyncio.run_coroutine_threadsafe(self._wake(), self._loop)
+        self._loop.call_soon_threadsafe(self._fit_room)
 
     def _run(self) -> None:
         try:
@@ -141,7 +152,7 @@ class Caller:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._room = anyio.CapacityLimiter(self.limit)
         async with self._open_chat() as chat:
             self._chat = chat
             self._ready.set()
@@ -149,16 +160,20 @@ class Caller:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
 
+    def _start_submitted(self) -> None:
+        while self._submitted:
+            self._tasks.add(task := self._loop.create_task(_fulfil(*self._submitted.popleft())))
+            task.add_done_callback(self._tasks.discard)
+
     async def _set_slots(self, slots: int) -> int:
-        if slots != self._slots:
-            self._slots = slots
-            await self._wake()
+        self._slots = slots
+        self._fit_room()
         return self._in_flight
 
-    async def _wake(self) -> None:
-        """Let the calls that wait look again."""
-        async with self._changed:
-            self._changed.notify_all()
+    def _fit_room(self) -> None:
+        """Let in as many of the waiting calls as may be in flight now; all of them once they are withdrawn, so that
+        they end."""
+        self._room.total_tokens = math.inf if self._is_withdrawn else self.limit
 
     async def _call(self, request: ChatRequest, key: str, not_before: float) -> Completion:
         self._open += 1
@@ -176,38 +191,54 @@ class Caller:
             try:
                 answer = await self._chat.complete(request, key=key)
             except CallError as error:
-                await self._finish_call(error)
+                self._finish_call(error)
                 tries += 1
                 if not retries.is_retried(error, tries):
                     raise
                 self.stats.retried += 1
                 await asyncio.sleep(retries.pause_seconds(error, tries))
             except BaseException:
-                await self._finish_call(None)
+                self._finish_call(None)
                 raise
             else:
-                await self._finish_call(None, succeeded=True)
+                self._finish_call(None, succeeded=True)
                 return replace(answer, calls_in_flight=peak.calls)
             finally:
                 self._peaks.discard(peak)
 
     async def _start_call(self, not_before: float) -> None:
-        while (wait := max(not_before, self.stats.blocked_until) - time.time()) > 0 and not self._is_withdrawn:
-            await asyncio.sleep(min(wait, LOOK_SECONDS))
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_withdrawn or self._in_flight < self.limit)
+        while True:
+            while (wait := max(not_before, self.stats.blocked_until) - time.time()) > 0 and not self._is_withdrawn:
+                await asyncio.sleep(min(wait, LOOK_SECONDS))
+            await self._room.acquire()
+            if not self._is_withdrawn and self.stats.blocked_until <= time.time():
+                break
+            self._room.release()
             if self._is_withdrawn:
                 raise CallWithdrawn
-            self._in_flight += 1
+        self._in_flight += 1
 
-    async def _finish_call(self, error: CallError | None, *, succeeded: bool = False) -> None:
-        async with self._changed:
-            self._in_flight -= 1
-            if succeeded:
-                self._limit = min(self._max_concurrency, self._limit + 1 / self._limit)
-            elif error and error.code in ("call.rate_limited", "call.overloaded"):
-                self.stats.rejected += 1
-                if error.retry_after:
-                    self.stats.blocked_until = max(self.stats.blocked_until, time.time() + error.retry_after)
-                self._limit = max(1.0, self._limit / 2)
-            self._changed.notify_all()
+    def _finish_call(self, error: CallError | None, *, succeeded: bool = False) -> None:
+        self._in_flight -= 1
+        if succeeded:
+            self._limit = min(self._max_concurrency, self._limit + 1 / self._limit)
+        elif error and error.code in ("call.rate_limited", "call.overloaded"):
+            self.stats.rejected += 1
+            if error.retry_after:
+                self.stats.blocked_until = max(self.stats.blocked_until, time.time() + error.retry_after)
+            self._limit = max(1.0, self._limit / 2)
+        # The room first: with fewer places than before, none of those who wait follows this call.
+        self._fit_room()
+        self._room.release()
+
+
+async def _fulfil(future: "Future[Completion]", call: Coroutine[Any, Any, Completion]) -> None:
+    try:
+        answer = await call
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(answer)

@@ -34,8 +34,14 @@ MAX_BODY_BYTES = 32_000_000
 
 @asynccontextmanager
 async def open_client(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator[openai.AsyncOpenAI]:
-    """Open a client whose connections are closed at the end. It follows no redirect and uses no proxy: both would reach
-    unchecked addresses."""
+    """Open a client whose connections are closed at the end."""
+    http = open_connections(endpoint, destinations)
+    async with client_over(http, endpoint) as client:
+        yield client
+
+
+def open_connections(endpoint: Endpoint, destinations: Destinations) -> httpx2.AsyncClient:
+    """Open connections to a provider, without redirects and proxies: both would reach unchecked addresses."""
     destinations.require(endpoint.base_url)
 
     def session() -> aiohttp.ClientSession:
@@ -43,7 +49,7 @@ async def open_client(endpoint: Endpoint, destinations: Destinations) -> AsyncIt
         # Cookies of one provider's answers must not be sent later.
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
-    http = httpx2.AsyncClient(
+    return httpx2.AsyncClient(
         transport=_Bounded(AiohttpTransport(client=session)),
         # An uncompressed body cannot expand.
         headers={"Accept-Encoding": "identity"},
@@ -51,8 +57,12 @@ async def open_client(endpoint: Endpoint, destinations: Destinations) -> AsyncIt
         follow_redirects=False,
         trust_env=False,
     )
+
+
+def client_over(http: httpx2.AsyncClient, endpoint: Endpoint) -> openai.AsyncOpenAI:
+    """Return the SDK's client over these connections; it closes them at its end."""
     base, query = split_address(endpoint.base_url)
-    client = openai.AsyncOpenAI(
+    return openai.AsyncOpenAI(
         base_url=base,
         api_key=endpoint.api_key or "none",
         max_retries=0,
@@ -61,8 +71,6 @@ async def open_client(endpoint: Endpoint, destinations: Destinations) -> AsyncIt
         # Addresses with a version are Azure's, which takes a key by this name and tokens by the other.
         default_headers={"api-key": endpoint.api_key} if query and endpoint.api_key else None,
     )
-    async with client:
-        yield client
 
 
 def split_address(address: str) -> tuple[str, dict[str, str]]:

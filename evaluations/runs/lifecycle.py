@@ -17,7 +17,7 @@ from registry.accounts.permissions import Actor, Right
 from registry.models import Project
 
 # Cases that a worker claims at a time: some seconds of work.
-BATCH = 50
+BATCH = 100
 MAX_OPEN = 50
 # States in which a run has ended without all its answers, and may be resumed.
 RESUMABLE = (RunState.STOPPED, RunState.CANCELLED, RunState.FAILED)

@@ -1,7 +1,6 @@
 """Results built from answers, or from failed calls."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from decimal import Decimal
 
 from evaluations.data_quality import reports
@@ -54,7 +53,7 @@ class ResultBuilder:
         result.output, result.refusal, result.finish_reason = answer.text, answer.refusal, answer.finish_reason
         result.tool_calls, result.latency_ms = answer.tool_calls, answer.latency_ms
         result.calls_in_flight, result.server_ms = answer.calls_in_flight, answer.server_ms
-        for name, count in asdict(answer.usage).items():
+        for name, count in vars(answer.usage).items():
             setattr(result, name, count)
         result.cost_usd, result.is_from_cache = cost, is_known
         result.is_usage_estimated, result.request_id = answer.is_usage_estimated, answer.request_id

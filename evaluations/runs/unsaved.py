@@ -14,7 +14,7 @@ from evaluations.runs.judges import Judges
 from evaluations.runs.requests import BatchPreparation, PendingCall
 
 # Results are saved when there are so many of them, or when the oldest is so old.
-MAX_UNSAVED_RESULTS = 100
+MAX_UNSAVED_RESULTS = 250
 SAVE_SECONDS = 0.5
 
 
@@ -33,6 +33,7 @@ class UnsavedResults:
         self._run, self._judges, self._budget = run, judges, budget
         self._batch_leases: list[BatchLease] = []
         self._results: list[NewResult] = []
+        self._cost = NO_COST
         self._saved_at = time.monotonic()
 
     @property
@@ -46,7 +47,7 @@ class UnsavedResults:
 
     @property
     def cost(self) -> Decimal:
-        return sum((result.spent for result in self._results), NO_COST)
+        return self._cost
 
     def claim_batch(self, preparation: BatchPreparation) -> list[PendingCall] | None:
         """Claim a batch and return its calls; None where no batch is left."""
@@ -62,6 +63,7 @@ class UnsavedResults:
 
     def add(self, result: NewResult) -> None:
         self._results.append(result)
+        self._cost += result.spent
 
     def save_if_due(self) -> SavedResults | None:
         """Save where there are many results, or the last time is long ago; None where nothing was saved."""
@@ -72,7 +74,7 @@ class UnsavedResults:
     def save(self) -> SavedResults | None:
         """Save all results; None where there is none."""
         self._saved_at = time.monotonic()
-        results, self._results = self._results, []
+        results, self._results, self._cost = self._results, [], NO_COST
         if not results:
             return None
         costs = [result.spent for result in results if result.spent > 0]

@@ -3,6 +3,7 @@
 import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 
 class Migration(migrations.Migration):
@@ -26,13 +27,15 @@ class Migration(migrations.Migration):
             name='tokens_cached',
             field=models.PositiveIntegerField(null=True),
         ),
-        migrations.AddField(
-            model_name='call',
-            name='tokens_reasoning',
-            field=models.PositiveIntegerField(null=True),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='call',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."at" IS DISTINCT FROM (NEW."at") OR OLD."cost_usd" IS DISTINCT FROM (NEW."cost_usd") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."failed" IS DISTINCT FROM (NEW."failed") OR OLD."format_ok" IS DISTINCT FROM (NEW."format_ok") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."label" IS DISTINCT FROM (NEW."label") OR OLD."latency_ms" IS DISTINCT FROM (NEW."latency_ms") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."reference" IS DISTINCT FROM (NEW."reference") OR OLD."score" IS DISTINCT FROM (NEW."score") OR OLD."tokens_cache_write" IS DISTINCT FROM (NEW."tokens_cache_write") OR OLD."tokens_cached" IS DISTINCT FROM (NEW."tokens_cached") OR OLD."tokens_in" IS DISTINCT FROM (NEW."tokens_in") OR OLD."tokens_out" IS DISTINCT FROM (NEW."tokens_out") OR OLD."tokens_reasoning" IS DISTINCT FROM (NEW."tokens_reasoning") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, environment, reference, at, model_name, failed, latency_ms, tokens_in, tokens_cached, tokens_cache_write, tokens_out, tokens_reasoning, cost_usd, format_ok, score, label, is_simulation', TG_TABLE_NAME;", hash='8d5602d69f2b26587d0a6c28459bffc19c87687c', operation='UPDATE', pgid='pgtrigger_refuse_refit_616e4', table='inference_call', when='BEFORE')),
-        ),
+        Together([
+            migrations.AddField(
+                model_name='call',
+                name='tokens_reasoning',
+                field=models.PositiveIntegerField(null=True),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='call',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."at" IS DISTINCT FROM (NEW."at") OR OLD."cost_usd" IS DISTINCT FROM (NEW."cost_usd") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."failed" IS DISTINCT FROM (NEW."failed") OR OLD."format_ok" IS DISTINCT FROM (NEW."format_ok") OR OLD."is_simulation" IS DISTINCT FROM (NEW."is_simulation") OR OLD."label" IS DISTINCT FROM (NEW."label") OR OLD."latency_ms" IS DISTINCT FROM (NEW."latency_ms") OR OLD."model_name" IS DISTINCT FROM (NEW."model_name") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."reference" IS DISTINCT FROM (NEW."reference") OR OLD."score" IS DISTINCT FROM (NEW."score") OR OLD."tokens_cache_write" IS DISTINCT FROM (NEW."tokens_cache_write") OR OLD."tokens_cached" IS DISTINCT FROM (NEW."tokens_cached") OR OLD."tokens_in" IS DISTINCT FROM (NEW."tokens_in") OR OLD."tokens_out" IS DISTINCT FROM (NEW."tokens_out") OR OLD."tokens_reasoning" IS DISTINCT FROM (NEW."tokens_reasoning") OR OLD."version_id" IS DISTINCT FROM (NEW."version_id"))', func="RAISE EXCEPTION '% of % never change', 'project, version, environment, reference, at, model_name, failed, latency_ms, tokens_in, tokens_cached, tokens_cache_write, tokens_out, tokens_reasoning, cost_usd, format_ok, score, label, is_simulation', TG_TABLE_NAME;", hash='8d5602d69f2b26587d0a6c28459bffc19c87687c', operation='UPDATE', pgid='pgtrigger_refuse_refit_616e4', table='inference_call', when='BEFORE')),
+            ),
+        ]),
     ]

@@ -107,9 +107,13 @@ def authenticate(token: str) -> APIKey:
     matched = TOKEN.fullmatch(token)
     if matched:
         key = APIKey.objects.select_related("project").filter(key_id=matched[1]).first()
-        if key and hmac.compare_digest(key.digest, _digest(matched[2])) and key.is_usable:
+        if key and is_secret_of(key, matched[2]) and key.is_usable:
             return key
     raise Problem("auth.invalid_key", "The API key is unknown, revoked or past its end.")
+
+
+def is_secret_of(key: APIKey, secret: str) -> bool:
+    return hmac.compare_digest(key.digest, _digest(secret))
 
 
 def require_usable(key: APIKey) -> None:

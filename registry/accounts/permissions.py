@@ -1,5 +1,6 @@
 """Permissions: one table for the roles of users and one for the scopes of keys, checked inside every verb."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -78,12 +79,21 @@ def actor_for_member(membership: Membership, user: User) -> Actor:
 def actor_for_key(key: APIKey) -> Actor:
     """Return a usable key's actor in its project. A key that somebody holds gives no right to change things that its
     owner does not have."""
-    rights = frozenset[Right]().union(*(SCOPE_RIGHTS[Scope(scope)] for scope in key.scopes))
+    role = None
     if key.owner_id is not None:
         membership = Membership.objects.filter(user=key.owner_id, project=key.project_id, user__is_active=True).first()
-        own_rights = ROLE_RIGHTS[Role(membership.role)] if membership else frozenset[Right]()
-        rights &= own_rights | (MACHINE_RIGHTS if Right.EDIT in own_rights else frozenset({Right.OBSERVE}))
+        role = Role(membership.role) if membership else None
+    rights = rights_of_key(key.scopes, is_owned=key.owner_id is not None, owner_role=role)
     return Actor(key.project, f"key {key.name} ({key.key_id})", rights, key=key)
+
+
+def rights_of_key(scopes: Iterable[str], *, is_owned: bool, owner_role: Role | None) -> frozenset[Right]:
+    """Return the rights of a key with these scopes; `owner_role` is its owner's, None where that is no member now."""
+    rights = frozenset[Right]().union(*(SCOPE_RIGHTS[Scope(scope)] for scope in scopes))
+    if is_owned:
+        own_rights = ROLE_RIGHTS[owner_role] if owner_role else frozenset[Right]()
+        rights &= own_rights | (MACHINE_RIGHTS if Right.EDIT in own_rights else frozenset({Right.OBSERVE}))
+    return rights
 
 
 def actor_for_command_line(project: Project) -> Actor:

@@ -26,8 +26,9 @@ MAX_USES = 500
 def version_documents(versions: Iterable[PromptVersion]) -> list[dict[str, Any]]:
     """Return versions as they are delivered, with what they include."""
     rows = list(versions)
-    context = {"partials": includes.get_partials(rows)}
-    return [dict(serializers.VersionSerializer(version, context=context).data) for version in rows]
+    # One serializer for all, which makes its fields once.
+    serializer = serializers.VersionSerializer(context={"partials": includes.get_partials(rows)})
+    return [serializer.to_representation(version) for version in rows]
 
 
 def select_version(project: Project, name: str, selector: str) -> PromptVersion:

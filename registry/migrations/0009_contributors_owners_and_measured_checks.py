@@ -6,6 +6,7 @@ import pgtrigger.compiler
 import pgtrigger.migrations
 from django.conf import settings
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 
 class Migration(migrations.Migration):
@@ -15,82 +16,88 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='PromotionContributor',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reasons', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=300), size=None)),
-            ],
-            options={
-                'ordering': ['promotion', 'id'],
-            },
-        ),
-        migrations.AddField(
-            model_name='apikey',
-            name='owner',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='owned_keys', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='environment',
-            name='measured_checks',
-            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), blank=True, default=list, editable=False, size=None),
-        ),
-        migrations.AddField(
-            model_name='promotion',
-            name='is_unanswered',
-            field=models.BooleanField(default=False, editable=False),
-        ),
-        migrations.AddField(
-            model_name='versioncheck',
-            name='environment',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='gate_checks', to='registry.environment'),
-        ),
-        migrations.AddField(
-            model_name='versioncheck',
-            name='prompt',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='gate_checks', to='registry.prompt'),
-        ),
-        migrations.AlterField(
-            model_name='apikey',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='membership',
-            trigger=pgtrigger.compiler.Trigger(name='revoke_keys', sql=pgtrigger.compiler.UpsertTriggerSql(func='\n                    UPDATE registry_apikey SET revoked_at = now()\n                    WHERE owner_id = OLD.user_id AND project_id = OLD.project_id AND revoked_at IS NULL;\n                    RETURN NULL;\n                ', hash='f997ce81ea669ea2183a9c2fa874924df04e0527', operation='DELETE', pgid='pgtrigger_revoke_keys_1e828', table='registry_membership', when='AFTER')),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='review',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_own_approval', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."decision" = \'approve\')', func="\n                    IF EXISTS (\n                        SELECT 1 FROM registry_promotioncontributor\n                        WHERE promotion_id = NEW.promotion_id AND user_id = NEW.by_id\n                    ) THEN\n                        RAISE EXCEPTION 'who stands behind a promotion does not approve it';\n                    END IF;\n                    RETURN NEW;\n                ", hash='b9bf579daee42e8600931b95320dfc91bce4ded4', operation='INSERT', pgid='pgtrigger_refuse_own_approval_9e8c3', table='registry_review', when='BEFORE')),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='user',
-            trigger=pgtrigger.compiler.Trigger(name='revoke_keys', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NOT NEW."is_active" AND OLD."is_active")', func='\n                    UPDATE registry_apikey SET revoked_at = now() WHERE owner_id = NEW.id AND revoked_at IS NULL;\n                    RETURN NULL;\n                ', hash='78a7ed6b4a388f7dc2d7e69e8b71950d6447e4ee', operation='UPDATE', pgid='pgtrigger_revoke_keys_227c0', table='registry_user', when='AFTER')),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='versioncheck',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_measured_name', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."prompt_id" IS NULL)', func="\n                    IF EXISTS (\n                        SELECT 1 FROM registry_environment\n                        WHERE project_id = NEW.project_id AND NEW.name = ANY(measured_checks)\n                    ) THEN\n                        RAISE EXCEPTION 'a gate measures the check %', NEW.name;\n                    END IF;\n                    RETURN NEW;\n                ", hash='7dcd0053538d6203675ea2c79f48e04aca9cbbb2', operation='INSERT', pgid='pgtrigger_refuse_measured_name_d8d07', table='registry_versioncheck', when='BEFORE')),
-        ),
-        migrations.AddField(
-            model_name='promotioncontributor',
-            name='promotion',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='contributors', to='registry.promotion'),
-        ),
-        migrations.AddField(
-            model_name='promotioncontributor',
-            name='user',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddConstraint(
-            model_name='promotioncontributor',
-            constraint=models.UniqueConstraint(fields=('promotion', 'user'), name='promotion_contributor_once'),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='promotioncontributor',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_change', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='d76295167cca19f9a5990005bfe5fde2b52755ba', operation='UPDATE OR DELETE', pgid='pgtrigger_refuse_change_667b0', table='registry_promotioncontributor', when='BEFORE')),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='promotioncontributor',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='ba12cfc327dd0a7cb8173a4b2bf03342a89d1d91', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_refuse_truncate_422ff', table='registry_promotioncontributor', when='BEFORE')),
-        ),
+        Together([
+            migrations.CreateModel(
+                name='PromotionContributor',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('reasons', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=300), size=None)),
+                ],
+                options={
+                    'ordering': ['promotion', 'id'],
+                },
+            ),
+            migrations.AddField(
+                model_name='apikey',
+                name='owner',
+                field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='owned_keys', to=settings.AUTH_USER_MODEL),
+            ),
+            migrations.AddField(
+                model_name='environment',
+                name='measured_checks',
+                field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), blank=True, default=list, editable=False, size=None),
+            ),
+            migrations.AddField(
+                model_name='promotion',
+                name='is_unanswered',
+                field=models.BooleanField(default=False, editable=False),
+            ),
+            migrations.AddField(
+                model_name='versioncheck',
+                name='environment',
+                field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='gate_checks', to='registry.environment'),
+            ),
+        ]),
+        Together([
+            migrations.AddField(
+                model_name='versioncheck',
+                name='prompt',
+                field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='gate_checks', to='registry.prompt'),
+            ),
+            migrations.AlterField(
+                model_name='apikey',
+                name='created_by',
+                field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='membership',
+                trigger=pgtrigger.compiler.Trigger(name='revoke_keys', sql=pgtrigger.compiler.UpsertTriggerSql(func='\n                    UPDATE registry_apikey SET revoked_at = now()\n                    WHERE owner_id = OLD.user_id AND project_id = OLD.project_id AND revoked_at IS NULL;\n                    RETURN NULL;\n                ', hash='f997ce81ea669ea2183a9c2fa874924df04e0527', operation='DELETE', pgid='pgtrigger_revoke_keys_1e828', table='registry_membership', when='AFTER')),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='review',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_own_approval', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."decision" = \'approve\')', func="\n                    IF EXISTS (\n                        SELECT 1 FROM registry_promotioncontributor\n                        WHERE promotion_id = NEW.promotion_id AND user_id = NEW.by_id\n                    ) THEN\n                        RAISE EXCEPTION 'who stands behind a promotion does not approve it';\n                    END IF;\n                    RETURN NEW;\n                ", hash='b9bf579daee42e8600931b95320dfc91bce4ded4', operation='INSERT', pgid='pgtrigger_refuse_own_approval_9e8c3', table='registry_review', when='BEFORE')),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='user',
+                trigger=pgtrigger.compiler.Trigger(name='revoke_keys', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NOT NEW."is_active" AND OLD."is_active")', func='\n                    UPDATE registry_apikey SET revoked_at = now() WHERE owner_id = NEW.id AND revoked_at IS NULL;\n                    RETURN NULL;\n                ', hash='78a7ed6b4a388f7dc2d7e69e8b71950d6447e4ee', operation='UPDATE', pgid='pgtrigger_revoke_keys_227c0', table='registry_user', when='AFTER')),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='versioncheck',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_measured_name', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."prompt_id" IS NULL)', func="\n                    IF EXISTS (\n                        SELECT 1 FROM registry_environment\n                        WHERE project_id = NEW.project_id AND NEW.name = ANY(measured_checks)\n                    ) THEN\n                        RAISE EXCEPTION 'a gate measures the check %', NEW.name;\n                    END IF;\n                    RETURN NEW;\n                ", hash='7dcd0053538d6203675ea2c79f48e04aca9cbbb2', operation='INSERT', pgid='pgtrigger_refuse_measured_name_d8d07', table='registry_versioncheck', when='BEFORE')),
+            ),
+            migrations.AddField(
+                model_name='promotioncontributor',
+                name='promotion',
+                field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='contributors', to='registry.promotion'),
+            ),
+        ]),
+        Together([
+            migrations.AddField(
+                model_name='promotioncontributor',
+                name='user',
+                field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+            ),
+            migrations.AddConstraint(
+                model_name='promotioncontributor',
+                constraint=models.UniqueConstraint(fields=('promotion', 'user'), name='promotion_contributor_once'),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='promotioncontributor',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_change', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='d76295167cca19f9a5990005bfe5fde2b52755ba', operation='UPDATE OR DELETE', pgid='pgtrigger_refuse_change_667b0', table='registry_promotioncontributor', when='BEFORE')),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='promotioncontributor',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'the rows of % are insert-only', TG_TABLE_NAME;", hash='ba12cfc327dd0a7cb8173a4b2bf03342a89d1d91', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_refuse_truncate_422ff', table='registry_promotioncontributor', when='BEFORE')),
+            ),
+        ]),
     ]

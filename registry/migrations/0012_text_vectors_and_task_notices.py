@@ -2,6 +2,7 @@
 
 import django.db.models.functions.datetime
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 
 class Migration(migrations.Migration):
@@ -11,26 +12,28 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='TaskNotice',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('sent_at', models.DateTimeField()),
-            ],
-        ),
-        migrations.CreateModel(
-            name='TextVector',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('embedder', models.CharField(max_length=200)),
-                ('text_hash', models.BinaryField(max_length=32)),
-                ('vector', models.BinaryField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-            ],
-            options={
-                'indexes': [models.Index(fields=['created_at'], name='text_vector_age')],
-                'constraints': [models.UniqueConstraint(fields=('embedder', 'text_hash'), name='text_vector_once')],
-            },
-        ),
+        Together([
+            migrations.CreateModel(
+                name='TaskNotice',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('name', models.CharField(max_length=200, unique=True)),
+                    ('sent_at', models.DateTimeField()),
+                ],
+            ),
+            migrations.CreateModel(
+                name='TextVector',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('embedder', models.CharField(max_length=200)),
+                    ('text_hash', models.BinaryField(max_length=32)),
+                    ('vector', models.BinaryField()),
+                    ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['created_at'], name='text_vector_age')],
+                    'constraints': [models.UniqueConstraint(fields=('embedder', 'text_hash'), name='text_vector_once')],
+                },
+            ),
+        ]),
     ]

@@ -6,6 +6,7 @@ import pgtrigger.compiler
 import pgtrigger.migrations
 from django.conf import settings
 from django.db import migrations, models
+from infra.migration_operations import Together
 
 
 class Migration(migrations.Migration):
@@ -15,33 +16,35 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='Invitation',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('by_name', models.CharField(max_length=200)),
-                ('username', models.CharField(max_length=150)),
-                ('role', models.CharField(choices=[('viewer', 'Viewer'), ('editor', 'Editor'), ('reviewer', 'Reviewer'), ('admin', 'Admin')], max_length=10)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('accepted', 'Accepted'), ('declined', 'Declined'), ('withdrawn', 'Withdrawn')], default='open', max_length=10)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('expires_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='registry.apikey')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='registry.project')),
-            ],
-            options={
-                'ordering': ['project', '-id'],
-                'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['username'], name='open_invitation_by_name')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('project', 'username'), name='one_open_invitation_per_name'), models.CheckConstraint(condition=models.Q(('state__in', ['open', 'accepted', 'declined', 'withdrawn'])), name='invitation_state_is_known'), models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'editor', 'reviewer', 'admin'])), name='invitation_role_is_known'), models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('ended_at__isnull', False)), _connector='OR'), name='invitation_ends_with_its_state')],
-            },
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='invitation',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."by_id" IS DISTINCT FROM (NEW."by_id") OR OLD."by_key_id" IS DISTINCT FROM (NEW."by_key_id") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."expires_at" IS DISTINCT FROM (NEW."expires_at") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."role" IS DISTINCT FROM (NEW."role") OR OLD."username" IS DISTINCT FROM (NEW."username"))', func="RAISE EXCEPTION '% of % never change', 'project, username, role, by, by_key, by_name, created_at, expires_at', TG_TABLE_NAME;", hash='c678d0c3d90d0d276216d98b12d0479199800dad', operation='UPDATE', pgid='pgtrigger_refuse_refit_1ffba', table='registry_invitation', when='BEFORE')),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name='invitation',
-            trigger=pgtrigger.compiler.Trigger(name='refuse_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='9bc2ea5e475feac2306bb7ac9d513a0b8c8549a3', operation='DELETE', pgid='pgtrigger_refuse_delete_5c2f3', table='registry_invitation', when='BEFORE')),
-        ),
+        Together([
+            migrations.CreateModel(
+                name='Invitation',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('by_name', models.CharField(max_length=200)),
+                    ('username', models.CharField(max_length=150)),
+                    ('role', models.CharField(choices=[('viewer', 'Viewer'), ('editor', 'Editor'), ('reviewer', 'Reviewer'), ('admin', 'Admin')], max_length=10)),
+                    ('state', models.CharField(choices=[('open', 'Open'), ('accepted', 'Accepted'), ('declined', 'Declined'), ('withdrawn', 'Withdrawn')], default='open', max_length=10)),
+                    ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                    ('expires_at', models.DateTimeField()),
+                    ('ended_at', models.DateTimeField(null=True)),
+                    ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                    ('by_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='registry.apikey')),
+                    ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='registry.project')),
+                ],
+                options={
+                    'ordering': ['project', '-id'],
+                    'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['username'], name='open_invitation_by_name')],
+                    'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('project', 'username'), name='one_open_invitation_per_name'), models.CheckConstraint(condition=models.Q(('state__in', ['open', 'accepted', 'declined', 'withdrawn'])), name='invitation_state_is_known'), models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'editor', 'reviewer', 'admin'])), name='invitation_role_is_known'), models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('ended_at__isnull', False)), _connector='OR'), name='invitation_ends_with_its_state')],
+                },
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='invitation',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_refit', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."by_id" IS DISTINCT FROM (NEW."by_id") OR OLD."by_key_id" IS DISTINCT FROM (NEW."by_key_id") OR OLD."by_name" IS DISTINCT FROM (NEW."by_name") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."expires_at" IS DISTINCT FROM (NEW."expires_at") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."role" IS DISTINCT FROM (NEW."role") OR OLD."username" IS DISTINCT FROM (NEW."username"))', func="RAISE EXCEPTION '% of % never change', 'project, username, role, by, by_key, by_name, created_at, expires_at', TG_TABLE_NAME;", hash='c678d0c3d90d0d276216d98b12d0479199800dad', operation='UPDATE', pgid='pgtrigger_refuse_refit_1ffba', table='registry_invitation', when='BEFORE')),
+            ),
+            pgtrigger.migrations.AddTrigger(
+                model_name='invitation',
+                trigger=pgtrigger.compiler.Trigger(name='refuse_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='9bc2ea5e475feac2306bb7ac9d513a0b8c8549a3', operation='DELETE', pgid='pgtrigger_refuse_delete_5c2f3', table='registry_invitation', when='BEFORE')),
+            ),
+        ]),
     ]

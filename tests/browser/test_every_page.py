@@ -106,7 +106,8 @@ def faults(page: Page, rules: Sequence[str] = ()) -> list[str]:
     """Return what axe-core finds serious in the page; by some of its rules, where they are named."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
-    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    # No `preload`: it reads the style sheets for rules that are experimental (and off) or less than serious.
+    options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": list(rules)} if rules else {})}
     script = f"axe.run({json.dumps(options)}).then((result) => result.violations)"
     violations: list[dict[str, Any]] = page.evaluate(script)
     return [
@@ -211,6 +212,8 @@ def tuned(instance: Instance) -> list[str]:
     _, begun = instance.call("POST", f"/api/v1/training-sets/{number}/cross-validations", folds)
     until(f"/api/v1/fine-tunes/{job}", lambda row: row["state"] == "succeeded")
     until("/api/v1/tuned-models", lambda models: any(_is_measured(model) for model in models["results"]))
+    # A page that is still changing loads itself anew, and that would end the visit.
+    until(f"/api/v1/cross-validations/{begun['id']}", lambda row: row["state"] not in ("pending", "running"))
     return [f"training-sets/{number}/", f"fine-tunes/{job}/", f"cross-validations/{begun['id']}/", "fine-tunes/"]
 
 

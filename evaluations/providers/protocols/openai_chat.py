@@ -25,12 +25,14 @@ from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpo
 from evaluations.providers.openai_client import (
     MAX_ANSWER_CHARACTERS,
     MAX_TIMEOUTS,
+    client_over,
     garbled_error,
-    open_client,
+    open_connections,
     read_object,
     translate_error,
 )
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.posts import Posts
 from registry.content import tokens
 
 # A day: anything longer is no time of a call.
@@ -41,13 +43,15 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def open_chat(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator["OpenAIChat"]:
     """Open a chat over connections that are closed at the end."""
-    async with open_client(endpoint, destinations) as client:
-        yield OpenAIChat(client, endpoint.timeout_seconds)
+    http = open_connections(endpoint, destinations)
+    async with client_over(http, endpoint) as client:
+        yield OpenAIChat(client, Posts(client, http, "/chat/completions"), endpoint.timeout_seconds)
 
 
 class OpenAIChat:
-    def __init__(self, client: openai.AsyncOpenAI, seconds: float) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, posts: Posts, seconds: float) -> None:
         self._client = client
+        self._posts = posts
         # For a whole answer, from the first byte sent to the last one received.
         self._seconds = MAX_TIMEOUTS * seconds
 
@@ -56,16 +60,9 @@ class OpenAIChat:
         keys answers the same call again without doing, or charging, it again."""
         started = time.perf_counter()
         try:
-            # The body is in the protocol's form already, so the client need not convert it member by member: half the
-            # time of a call, where many are made.
             # A server that sends a byte now and then is late as well: the transport's timeout is from byte to byte.
             async with asyncio.timeout(self._seconds):
-                raw = await self._client.post(
-                    "/chat/completions",
-                    cast_to=httpx2.Response,
-                    body=request.body(),
-                    options={"headers": {"Idempotency-Key": key}} if key else {},
-                )
+                raw = await self._posts.post(request.body(), {"Idempotency-Key": key} if key else {})
                 text = raw.text
         except Exception as error:
             raise translate_error(error) from error
