@@ -47,6 +47,14 @@ def run(url: str, headers: dict[str, str], *, seconds: float, connections: int, 
     return ask(url, headers, seconds, connections, apart)
 
 
+def run_at(rate: float, url: str, headers: dict[str, str], *, seconds: float, connections: int) -> Load:
+    """Ask at a fixed rate, over so many connections. A time counts from when the request was due: a server that is late
+    with one answer is late with those that wait behind it."""
+    if urlsplit(url).hostname != "127.0.0.1":
+        raise ValueError("Load is sent to this machine alone.")
+    return _threads(url, headers, seconds, connections, apart=False, rate=rate)
+
+
 def tool() -> str:
     return "wrk, 1 thread" if shutil.which("wrk") else "Python threads"
 
@@ -76,27 +84,39 @@ def _within(report: str, share: str) -> float:
     return float(match[1]) * UNITS[match[2]] if match else float("nan")
 
 
-def _threads(url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:
+def _threads(
+    url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool, rate: float | None = None
+) -> Load:
     parts = urlsplit(url)
     lines = ["", f"Host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
     rest = ("\r\n".join(lines) + "\r\n\r\n").encode()
     number = count()
     taken: list[float] = []
     failed = [0]
-    end = time.perf_counter() + seconds
+    start = time.perf_counter()
+    end = start + seconds
 
-    def ask() -> None:
+    def due(turn: int) -> float:
+        """When a connection's next request goes: at its turn, or at once."""
+        if rate is None:
+            return time.perf_counter()
+        moment = start + turn / rate
+        time.sleep(max(0.0, moment - time.perf_counter()))
+        return moment
+
+    def ask(place: int) -> None:
         own = []
         with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while (began := time.perf_counter()) < end:
+            turns = count(place, connections)
+            while (began := due(next(turns))) < end:
                 query = f"?project={next(number)}" if apart else f"?{parts.query}" if parts.query else ""
                 connection.sendall(f"GET {parts.path}{query} HTTP/1.1".encode() + rest)
                 failed[0] += not _answer(connection)
                 own.append((time.perf_counter() - began) * 1_000)
         taken.extend(own)
 
-    threads = [threading.Thread(target=ask) for _ in range(connections)]
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
