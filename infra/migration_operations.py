@@ -40,8 +40,14 @@ class Together(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        for operation in reversed(self.operations):
-            operation.database_backwards(app_label, schema_editor, from_state, to_state)
+        # Each one undoes its own part, so that it needs the models as they were round it.
+        states = [to_state.clone()]
+        for operation in self.operations:
+            states.append(states[-1].clone())
+            operation.state_forwards(app_label, states[-1])
+        rounds = zip(self.operations, states[1:], states, strict=False)
+        for operation, after, before in reversed(list(rounds)):
+            operation.database_backwards(app_label, schema_editor, after, before)
 
     def describe(self) -> str:
         return f"{len(self.operations)} operations together"

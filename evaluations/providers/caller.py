@@ -9,7 +9,6 @@ import asyncio
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
@@ -63,8 +62,10 @@ class Caller:
         self._peaks: set[_Peak] = set()
         self._open = 0
         # Calls on their way to the loop, and those that it works on (it keeps no reference to its tasks itself).
-        self._submitted: deque[tuple[Future[Completion], Coroutine[Any, Any, Completion]]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._submit_lock = threading.Lock()
+        self._submitted: list[tuple[Future[Completion], Coroutine[Any, Any, Completion]]] = []
+        self._tasks: dict[asyncio.Task[Completion], Future[Completion]] = {}
+        self._is_over = False
         # Set whenever a call is submitted.
         self.submitted = threading.Event()
         self._is_withdrawn = False
@@ -129,10 +130,13 @@ class Caller:
     def submit(self, request: ChatRequest, *, key: str = "", not_before: float = 0.0) -> "Future[Completion]":
         """Submit a call; `not_before` (time.time()) is when the provider's limits allow it."""
         future: Future[Completion] = Future()
-        self._submitted.append((future, self._call(request, key, not_before)))
-        # The loop takes all that are there, so that one wake is for many: each is a system call.
-        if len(self._submitted) <= 1:
-            self._loop.call_soon_threadsafe(self._start_submitted)
+        with self._submit_lock:
+            if self._is_over:
+                raise RuntimeError("The caller is closed.")
+            self._submitted.append((future, self._call(request, key, not_before)))
+            # The loop takes all that are there, so that one wake is for many: each is a system call.
+            if len(self._submitted) == 1:
+                self._loop.call_soon_threadsafe(self._start_submitted)
         self.submitted.set()
         return future
 
@@ -147,7 +151,18 @@ class Caller:
         except BaseException as error:
             self._failure = error
         finally:
+            self._end_calls()
             self._ready.set()
+
+    def _end_calls(self) -> None:
+        """Leave no future behind that nobody will fulfil."""
+        with self._submit_lock:
+            self._is_over = True
+        for future, call in self._submitted:
+            call.close()
+            future.cancel()
+        for future in self._tasks.values():
+            future.cancel()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -161,14 +176,27 @@ class Caller:
                 task.cancel()
 
     def _start_submitted(self) -> None:
-        while self._submitted:
-            self._tasks.add(task := self._loop.create_task(_fulfil(*self._submitted.popleft())))
-            task.add_done_callback(self._tasks.discard)
+        with self._submit_lock:
+            submitted, self._submitted = self._submitted, []
+        for future, call in submitted:
+            task = self._loop.create_task(call)
+            self._tasks[task] = future
+            task.add_done_callback(self._fulfil)
+
+    def _fulfil(self, task: "asyncio.Task[Completion]") -> None:
+        future = self._tasks.pop(task)
+        if task.cancelled():
+            future.cancel()
+        elif error := task.exception():
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
 
     async def _set_slots(self, slots: int) -> int:
         self._slots = slots
         self._fit_room()
-        return self._in_flight
+        # With those that have been let in and have not begun yet.
+        return self._room.borrowed_tokens
 
     def _fit_room(self) -> None:
         """Let in as many of the waiting calls as may be in flight now; all of them once they are withdrawn, so that
@@ -230,15 +258,3 @@ class Caller:
         # The room first: with fewer places than before, none of those who wait follows this call.
         self._fit_room()
         self._room.release()
-
-
-async def _fulfil(future: "Future[Completion]", call: Coroutine[Any, Any, Completion]) -> None:
-    try:
-        answer = await call
-    except asyncio.CancelledError:
-        future.cancel()
-        raise
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(answer)

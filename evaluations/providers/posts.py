@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx2
 import openai
-import orjson
 
 
 class Posts:
@@ -49,7 +48,7 @@ class Posts:
 def _error_body(text: str) -> Any:
     """Read what the SDK calls an error's body: its member `error`, or all of it; a text that is no JSON as it is."""
     try:
-        body = orjson.loads(text)
+        body = json.loads(text.strip())
     except ValueError:
         return text.strip()
     return body.get("error", body) if isinstance(body, dict) else body

@@ -373,6 +373,9 @@ def mean_latency_of_run(run: Run) -> tuple[float, float, float] | None:
     if too_many_calls(run.summary or {}, slas.slas_as_dict(slas.get_slas(run.project))):
         return None
     answers = Result.objects.filter(run=run, error="", latency_ms__isnull=False)
+    if run.answers_of_id is None:
+        # An answer from the cache has the latency of another run.
+        answers = answers.filter(is_from_cache=False)
     aggregates = answers.aggregate(mean=Avg("latency_ms"), spread=StdDev("latency_ms", sample=True), n=Count("pk"))
     if not aggregates["n"]:
         return None

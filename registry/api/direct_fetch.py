@@ -7,8 +7,10 @@ headers are learnt that do not depend on the version, and no layer of Django's i
 """
 
 import json
+import logging
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,6 +31,7 @@ from registry.delivery import request_scope
 from registry.delivery.caching import cache_policy
 from registry.models import APIKey, ExampleSet, ExampleSetVersion, Prompt, PromptVersion, Role
 
+logger = logging.getLogger(__name__)
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -36,6 +39,8 @@ FETCH = re.compile(r"/api/v1/prompts/([^/]+)/versions/([^/]+)")
 # Headers of a version; the others are the same for every version.
 OWN_HEADERS = frozenset({"etag", "cache-control", "content-length", "x-request-id"})
 MAX_HEADERS_LEARNT = 100
+# After a query that failed.
+PAUSE_SECONDS = 5.0
 CONDITIONS = {
     Number: "version.number = %(value)s",
     HashPrefix: "version.content_hash = %(value)s",
@@ -85,16 +90,27 @@ class DirectFetch:
         # By host and scheme: the headers that Django's layers add to every version.
         self._headers: OrderedDict[tuple[str, ...], list[tuple[str, str]]] = OrderedDict()
         self._lock = threading.Lock()
+        self._resumes_at = 0.0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         question = _read_question(environ)
-        if question is None:
+        # What nobody counts, and caches, is Django's: it notes the use of the key itself.
+        if question is None or not request_scope.is_recorded() or time.monotonic() < self._resumes_at:
             return self._django(environ, start_response)
         place = (environ.get("HTTP_HOST", ""), environ["wsgi.url_scheme"], environ.get("HTTP_X_FORWARDED_PROTO", ""))
         shared = self._headers.get(place)
         if shared is None:
             return self._django(environ, self._learning(place, start_response))
-        answer = _answer(*question)
+        try:
+            answer = _answer(*question)
+        except (Error, psycopg.Error, PoolTimeout):
+            # Django says what is the matter, and has the next requests for itself, so that none waits twice. With a
+            # pooler that keeps no prepared statements for its clients it goes on like that.
+            self._resumes_at = time.monotonic() + PAUSE_SECONDS
+            answer = None
+        except Exception:
+            logger.exception("direct_fetch.failed")
+            answer = None
         if answer is None:
             return self._django(environ, start_response)
         headers, body = answer
@@ -125,7 +141,7 @@ def _read_question(environ: Environ) -> tuple[str, str, str, Selector] | None:
     if (
         has_body
         or not PLAIN_QUERY.fullmatch(environ.get("QUERY_STRING", ""))
-        or "indent" in environ.get("HTTP_ACCEPT", "")
+        or "indent" in environ.get("HTTP_ACCEPT", "").lower()
     ):
         return None
     try:
@@ -149,9 +165,9 @@ def _answer(key_id: str, secret: str, name: str, selector: Selector) -> tuple[li
     version = _version(name, row)
     if version.content.get("includes"):
         return None
+    body: bytes = RENDERER.render(SERIALIZER.to_representation(version))
     request_scope.set_key(key)
     request_scope.add_versions([version.pk])
-    body: bytes = RENDERER.render(SERIALIZER.to_representation(version))
     own = [("ETag", f'"{version.content_hash}"'), ("Cache-Control", cache_policy(selector))]
     return [*own, ("Content-Length", str(len(body)))], body
 
@@ -174,10 +190,6 @@ def _read(key_id: str, name: str, selector: Selector) -> tuple[Any, ...] | None:
         with psycopg.Cursor(connection.connection) as cursor:
             cursor.execute(STATEMENTS[type(selector)], {"key": key_id, "name": name, "value": value})
             row: tuple[Any, ...] | None = cursor.fetchone()
-    except (Error, psycopg.Error, PoolTimeout):
-        # Django says what is the matter. With a pooler in front of PostgreSQL that keeps no prepared statements, it is
-        # Django's answer each time.
-        return None
     finally:
         # As at the end of a request: the connection goes back to the pool.
         request_finished.send(sender=DirectFetch)

@@ -26,6 +26,11 @@ def begin() -> RequestScope:
     return scope
 
 
+def is_recorded() -> bool:
+    """Return whether somebody records the scope of this context's request, and answers for what it counts."""
+    return _current.get() is not None
+
+
 def end() -> None:
     _current.set(None)
 

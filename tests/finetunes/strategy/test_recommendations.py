@@ -196,6 +196,12 @@ def test_a_latency_of_more_calls_than_the_slas_say_is_no_evidence(
     crowded.summary = {**run.summary, "calls_in_flight": 4}
     assert evidence_collector.mean_latency_of_run(crowded) is not None
 
+    again = make_run(stage, version, tickets, base, scorers=["label"], concurrency=1)
+    finish(again.pk)
+    again.refresh_from_db()
+    assert again.from_cache == again.answered > 0
+    assert evidence_collector.mean_latency_of_run(again) is None, "those latencies are the other run's"
+
     slas.set_slas(stage.ada, {"concurrency": 1})
 
     assert evidence_collector.mean_latency_of_run(crowded) is None

@@ -40,7 +40,15 @@ class Front:
         """Return the direct answer and Django's: status, headers without the request's id, body, versions."""
         return self._ask(self.direct, path, token, changes), self._ask(self._django, path, token, changes)
 
-    def _ask(self, application: Callable[..., Iterable[bytes]], path: str, token: str, changes: Any) -> list[Any]:
+    def _ask(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        path: str,
+        token: str,
+        changes: Any,
+        *,
+        is_recorded: bool = True,
+    ) -> list[Any]:
         address, _, query = path.partition("?")
         environ = {
             **{"REQUEST_METHOD": "GET", "PATH_INFO": address, "QUERY_STRING": query, "SCRIPT_NAME": ""},
@@ -49,7 +57,7 @@ class Front:
             **changes,
         }
         started: list[Any] = []
-        scope = request_scope.begin()
+        scope = request_scope.begin() if is_recorded else request_scope.RequestScope()
         result = application(environ, lambda status, headers, _=None: started.extend((status, headers)))
         body = b"".join(result)
         if close := getattr(result, "close", None):
@@ -126,7 +134,7 @@ def test_a_whole_hash_is_answered_and_it_is_one_query(front: Front, token: str, 
         (f"{PROMPT}/1?n=1", {}, 400),
         (f"{PROMPT}/1?project=%00", {}, 400),
         (f"{PROMPT}/1", {"HTTP_HOST": "elsewhere.example"}, 400),
-        (f"{PROMPT}/1", {"HTTP_ACCEPT": "application/json; indent=4"}, 200),
+        (f"{PROMPT}/1", {"HTTP_ACCEPT": "application/json; Indent=4"}, 200),
         (f"{PROMPT}/1", {"REQUEST_METHOD": "DELETE"}, 405),
         (f"{PROMPT}/1", {"HTTP_TRANSFER_ENCODING": "chunked"}, 411),
         ("/api/v1/me", {}, 200),
@@ -190,6 +198,27 @@ def test_a_members_key_reads(front: Front, stage: Stage):
     assert front.django_calls == 0
 
 
+def test_what_nobody_counts_is_djangos(front: Front, token: str):
+    """Outside the response cache nobody would note that the key was used, or add the request's id."""
+    answer = front._ask(front.direct, f"{PROMPT}/1", token, {}, is_recorded=False)
+
+    assert answer[0] == "200 OK"
+    assert front.django_calls == 1
+
+
+def test_what_cannot_be_written_is_djangos(front: Front, token: str, monkeypatch: pytest.MonkeyPatch):
+    class Unable:
+        def render(self, document: Any) -> bytes:
+            raise ValueError("no JSON for this number")
+
+    monkeypatch.setattr(direct_fetch, "RENDERER", Unable())
+
+    direct, django = front.answers(f"{PROMPT}/1", token)
+
+    assert direct == django
+    assert front.django_calls == 1
+
+
 def test_where_the_query_fails_django_is_asked(front: Front, token: str, monkeypatch: pytest.MonkeyPatch):
     class Away:
         def ensure_connection(self) -> None:
@@ -201,6 +230,9 @@ def test_where_the_query_fails_django_is_asked(front: Front, token: str, monkeyp
 
     assert direct == django
     assert front.django_calls == 1
+    monkeypatch.undo()
+    front.answers(f"{PROMPT}/1", token)
+    assert front.django_calls == 2, "none waits twice for a database that is away"
 
 
 def test_another_host_learns_its_own_headers(front: Front, token: str):
