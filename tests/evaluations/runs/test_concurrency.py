@@ -22,6 +22,12 @@ def again(run: Run) -> Run:
     return runs.get_run(run.project, run.pk)
 
 
+@pytest.fixture
+def two_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty cases are more than a batch has."""
+    monkeypatch.setattr(runs, "BATCH", 50)
+
+
 def test_a_latency_is_told_with_the_calls_in_flight(
     stage: Stage, run: Run, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
 ):
@@ -37,6 +43,7 @@ def test_a_latency_is_told_with_the_calls_in_flight(
     assert set(alone.results.values_list("calls_in_flight", flat=True)) == {1}
 
 
+@pytest.mark.usefixtures("two_batches")
 def test_a_run_that_limits_its_calls_is_one_workers(run: Run):
     run.concurrency = 1
     assert batches.claim(run) is not None
@@ -46,6 +53,7 @@ def test_a_run_that_limits_its_calls_is_one_workers(run: Run):
     assert batches.claim(run) is not None
 
 
+@pytest.mark.usefixtures("two_batches")
 def test_the_worker_of_a_limited_run_takes_more_batches_and_those_of_a_dead_one(
     stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel
 ):
