@@ -98,7 +98,7 @@ def serving(application: str, **environment: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", application, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--blocking-threads", "64", "--no-ws", "--log-level", "warning"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})  # noqa: S603 - our own server
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "DATABASE_POOL_SIZE": "16", **environment})  # noqa: S603 - our own server
     try:
         address = f"http://127.0.0.1:{port}"
         _wait(address)
