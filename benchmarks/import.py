@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/import.py
 
-The import is the whole verb: read JSON lines, check and normalise each case, digest it, compare what is there, deal the
-sides, insert, hash the version, commit. The bare COPY gets finished rows. Both run in turn, several times; the ratio of
-the best of each is what counts (the machine is shared). The bar (design section 10): at least 30 %.
+The import is the whole verb: read JSON lines, check and normalise each case, digest it, compare what is there, assign
+the splits, insert, hash the version, commit. The bare COPY gets finished rows. Both run in turn, several times; the
+ratio of the best of each is what counts (the machine is shared). The bar: at least 40 %.
 """
 
 import json
@@ -20,7 +20,7 @@ from benchmarks.harness.database import fresh_database
 
 ROWS = 100_000
 ROUNDS = 4
-BAR = 0.30
+BAR = 0.40
 LABELS = ("incident", "billing", "how-to", "request", "account", "security", "cancellation")
 COLUMNS = (
     *("dataset_id", "added_in", "variables", "expected", "label", "tags", "group_key", "weight", "split"),

@@ -13,7 +13,7 @@ from core.errors import Fault, Problem
 from evaluations import tasks
 from evaluations.api.filters import CaseFilter, DatasetFilter
 from evaluations.api.serializers import datasets as serializers
-from evaluations.datasets import formats
+from evaluations.datasets import formats, tables
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.ingest import IngestResult
 from evaluations.datasets.splits import SMALL_DATASET_SIZE
@@ -211,7 +211,7 @@ def file_answer(version: DatasetVersion, *, as_csv: bool, split: str = "") -> St
     """Answer with a version, or one of its splits, as a file; a million cases need no memory."""
     split = split if split in Split.values else ""
     cases = datasets.cases_as_dicts(version, split=split)
-    lines = formats.write_csv(cases, datasets.table_columns(version)) if as_csv else formats.write_jsonl(cases)
+    lines = tables.write_csv(cases, datasets.table_columns(version)) if as_csv else formats.write_jsonl(cases)
     ending, kind = ("csv", "text/csv") if as_csv else ("jsonl", "application/jsonl")
     name = ".".join(part for part in (version.dataset.name, str(version.number), split, ending) if part)
     return StreamingHttpResponse(

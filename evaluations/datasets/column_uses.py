@@ -1,6 +1,6 @@
 """What a user says that the columns of a file are: input, expected output, tag, group, a variable, or nothing. Pure.
 
-A column that nobody says anything of is read by its name (evaluations.datasets.formats).
+A column that nobody says anything of is read by its name (evaluations.datasets.row_mapping).
 """
 
 from collections.abc import Mapping

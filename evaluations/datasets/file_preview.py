@@ -11,8 +11,9 @@ from core.errors import Fault
 from evaluations.datasets.cases import read_case
 from evaluations.datasets.column_uses import MAX_COLUMNS, MAX_NAME_LENGTH
 from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.formats import SETTINGS_NAMES, Columns, read_rows
+from evaluations.datasets.formats import read_rows
 from evaluations.datasets.row import Row
+from evaluations.datasets.row_mapping import SETTINGS_NAMES, Columns
 
 MAX_ROWS = 100
 MAX_CASES = 5

@@ -19,9 +19,10 @@ from evaluations.datasets import ingest, promptfoo
 from evaluations.datasets.column_uses import read_uses
 from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.file_preview import FilePreview, preview_file
-from evaluations.datasets.formats import Columns, format_of, read_rows
+from evaluations.datasets.formats import format_of, read_rows
 from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
+from evaluations.datasets.row_mapping import Columns
 from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
 from infra import work
 from infra.work import Lease

@@ -5,6 +5,9 @@ from typing import Any
 
 from core.errors import Fault
 
+# A line of a file: a row is in memory as a whole.
+MAX_LINE_LENGTH = 1024 * 1024
+
 
 @dataclass(slots=True)
 class Row:
@@ -16,3 +19,9 @@ class Row:
     raw: Any = None
     # True where texts and numbers are in normal form already.
     is_normal: bool = False
+
+
+def not_utf8(text: str) -> Fault | None:
+    """Return the fault of a text with bytes that are not UTF-8, which half surrogates stand for."""
+    column = next((place for place, letter in enumerate(text, start=1) if "\ud800" <= letter <= "\udfff"), None)
+    return Fault("", "encoding", f"Is not UTF-8 (column {column}).") if column else None

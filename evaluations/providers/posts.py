@@ -19,9 +19,10 @@ class Posts:
         self._http = http
         query = {name: str(value) for name, value in client.default_query.items()}
         self._url = httpx2.URL(str(client.base_url).rstrip("/") + path).copy_merge_params(query)
-        own = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
-        self._headers = [*http.headers.items(), *own.items(), ("Authorization", f"Bearer {client.api_key}")]
-        self._headers = list({name.lower(): (name, value) for name, value in self._headers}.values())
+        headers = httpx2.Headers(http.headers)
+        headers.update({name: value for name, value in client.default_headers.items() if isinstance(value, str)})
+        headers["Authorization"] = f"Bearer {client.api_key}"
+        self._headers = headers.multi_items()
         self._extensions = {"timeout": http.timeout.as_dict()}
 
     async def post(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> httpx2.Response:

@@ -12,8 +12,9 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import psycopg
 from django.core.signals import request_finished
@@ -29,12 +30,10 @@ from registry.api.authentication import PROJECT_PARAMETER
 from registry.api.serializers.versions import VersionSerializer
 from registry.delivery import request_scope
 from registry.delivery.caching import cache_policy
+from registry.delivery.wsgi import Application, Environ, StartResponse
 from registry.models import APIKey, ExampleSet, ExampleSetVersion, Prompt, PromptVersion, Role
 
 logger = logging.getLogger(__name__)
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 FETCH = re.compile(r"/api/v1/prompts/([^/]+)/versions/([^/]+)")
 # Headers of a version; the others are the same for every version.
 OWN_HEADERS = frozenset({"etag", "cache-control", "content-length", "x-request-id"})
@@ -75,6 +74,33 @@ LEFT JOIN registry_promptversion parent ON parent.id = version.parent_id
 LEFT JOIN registry_examplesetversion examples ON examples.id = version.example_set_id
 LEFT JOIN registry_exampleset example_set ON example_set.id = examples.example_set_id
 WHERE key.key_id = %(key)s AND """
+
+
+class _Row(NamedTuple):
+    """What the query returns, in its order: the key, its owner's role, and the version."""
+
+    key: int
+    project: int
+    digest: str
+    scopes: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    owner: int | None
+    owner_role: str | None
+    version: int
+    number: int
+    content_hash: str
+    message: str
+    author_name: str
+    created_at: datetime
+    content: str
+    parent: int | None
+    set_name: str | None
+    set_number: int | None
+    set_hash: str | None
+    live_in: list[str]
+
+
 # One for all: a serializer makes its fields anew each time, which takes longer than what they are for.
 SERIALIZER, RENDERER = VersionSerializer(context={"partials": {}}), JSONRenderer()
 STATEMENTS = {kind: QUERY + condition for kind, condition in CONDITIONS.items()}
@@ -158,8 +184,11 @@ def _answer(key_id: str, secret: str, name: str, selector: Selector) -> tuple[li
     row = _read(key_id, name, selector)
     if row is None:
         return None
-    key = APIKey(pk=row[0], project_id=row[1], digest=row[2], expires_at=row[4], revoked_at=row[5])
-    rights = rights_of_key(row[3], is_owned=row[6] is not None, owner_role=Role(row[7]) if row[7] else None)
+    key = APIKey(
+        pk=row.key, project_id=row.project, digest=row.digest, expires_at=row.expires_at, revoked_at=row.revoked_at
+    )
+    role = Role(row.owner_role) if row.owner_role else None
+    rights = rights_of_key(row.scopes, is_owned=row.owner is not None, owner_role=role)
     if not api_keys.is_secret_of(key, secret) or not key.is_usable or Right.SEE not in rights:
         return None
     version = _version(name, row)
@@ -172,7 +201,7 @@ def _answer(key_id: str, secret: str, name: str, selector: Selector) -> tuple[li
     return [*own, ("Content-Length", str(len(body)))], body
 
 
-def _read(key_id: str, name: str, selector: Selector) -> tuple[Any, ...] | None:
+def _read(key_id: str, name: str, selector: Selector) -> _Row | None:
     match selector:
         case Environment(environment):
             value: str | int | None = environment
@@ -189,42 +218,30 @@ def _read(key_id: str, name: str, selector: Selector) -> tuple[Any, ...] | None:
         connection.connection.prepare_threshold = 0
         with psycopg.Cursor(connection.connection) as cursor:
             cursor.execute(STATEMENTS[type(selector)], {"key": key_id, "name": name, "value": value})
-            row: tuple[Any, ...] | None = cursor.fetchone()
+            row = cursor.fetchone()
     finally:
         # As at the end of a request: the connection goes back to the pool.
         request_finished.send(sender=DirectFetch)
-    return row
+    return None if row is None else _Row(*row)
 
 
-def _version(name: str, row: tuple[Any, ...]) -> PromptVersion:
+def _version(name: str, row: _Row) -> PromptVersion:
     """Build the version and what is told of it, as they are read elsewhere (registry.prompts.resolution)."""
-    (
-        pk,
-        number,
-        content_hash,
-        message,
-        author,
-        created_at,
-        content,
-        parent,
-        set_name,
-        set_number,
-        set_hash,
-        live_in,
-    ) = row[8:]
     version = PromptVersion(
-        pk=pk,
-        number=number,
-        content_hash=content_hash,
-        message=message,
-        author_name=author,
-        created_at=created_at,
-        content=json.loads(content),
+        pk=row.version,
+        number=row.number,
+        content_hash=row.content_hash,
+        message=row.message,
+        author_name=row.author_name,
+        created_at=row.created_at,
+        content=json.loads(row.content),
     )
     version.prompt = Prompt(name=name)
-    version.parent = PromptVersion(number=parent) if parent else None
-    if set_hash:
-        example_set = ExampleSet(name=set_name)
-        version.example_set = ExampleSetVersion(example_set=example_set, number=set_number, content_hash=set_hash)
-    version.live_in = live_in  # type: ignore[attr-defined]  # annotated where versions are resolved
+    version.parent = PromptVersion(number=row.parent) if row.parent else None
+    if row.set_name and row.set_number and row.set_hash:
+        example_set = ExampleSet(name=row.set_name)
+        version.example_set = ExampleSetVersion(
+            example_set=example_set, number=row.set_number, content_hash=row.set_hash
+        )
+    version.live_in = row.live_in  # type: ignore[attr-defined]  # annotated where versions are resolved
     return version

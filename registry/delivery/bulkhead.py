@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from core.errors import Problem
-from registry.delivery.wsgi import PATIENCE
-
-Environ = dict[str, Any]
-Application = Callable[[Environ, Any], Iterable[bytes]]
+from registry.delivery.wsgi import PATIENCE, Application, Environ
 
 # Whether the process lives must not wait behind requests that are stuck.
 UNLIMITED_PATHS = frozenset({"/healthz"})

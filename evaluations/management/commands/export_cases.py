@@ -1,7 +1,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from evaluations.datasets import formats
+from evaluations.datasets import formats, tables
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Split
 from registry.management.project_command import ProjectCommand
@@ -23,7 +23,7 @@ class Command(ProjectCommand):
         version = datasets.get_version(self.actor_in(project).project, name, selector or "latest")
         cases = datasets.cases_as_dicts(version, split=split)
         lines = (
-            formats.write_csv(cases, datasets.table_columns(version)) if form == "csv" else formats.write_jsonl(cases)
+            tables.write_csv(cases, datasets.table_columns(version)) if form == "csv" else formats.write_jsonl(cases)
         )
         for line in lines:
             self.stdout.write(line, ending="")

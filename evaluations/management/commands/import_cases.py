@@ -13,9 +13,10 @@ from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.column_uses import USES, read_uses
 from evaluations.datasets.file_mapping import FileMapping
 from evaluations.datasets.file_preview import FilePreview, preview_file
-from evaluations.datasets.formats import Columns, format_of, read_rows
+from evaluations.datasets.formats import format_of, read_rows
 from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
+from evaluations.datasets.row_mapping import Columns
 from evaluations.models import Dataset
 from registry.management.project_command import ProjectCommand
 

@@ -13,7 +13,8 @@ from core.errors import Problem
 from evaluations.datasets import imports
 from evaluations.datasets.column_uses import read_uses
 from evaluations.datasets.file_preview import preview_file
-from evaluations.datasets.formats import Columns, format_of, read_rows
+from evaluations.datasets.formats import format_of, read_rows
+from evaluations.datasets.row_mapping import Columns
 from evaluations.models import Case, Dataset, DatasetImport
 from tests.conftest import Stage
 from tests.evaluations.datasets.test_other_products import mapped

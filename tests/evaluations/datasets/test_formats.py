@@ -14,8 +14,10 @@ from core.errors import Fault, Problem
 from evaluations.datasets import promptfoo
 from evaluations.datasets.cases import read_case
 from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.formats import Columns, as_case, format_of, read_rows, write_csv, write_jsonl
+from evaluations.datasets.formats import format_of, read_rows, write_jsonl
 from evaluations.datasets.row import Row
+from evaluations.datasets.row_mapping import Columns, as_case
+from evaluations.datasets.tables import write_csv
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample
 from tests.evaluations.judging import judge

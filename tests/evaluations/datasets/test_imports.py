@@ -325,7 +325,6 @@ def test_the_command_refuses_and_leaves_out(stage: Stage, tmp_path: Path, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_a_large_file_does_not_grow_the_memory(live_stage: Stage, tmp_path: Path):
     """Twenty times the rows: the process that reads them peaks at nearly the same size."""
     peaks = []

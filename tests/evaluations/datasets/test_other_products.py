@@ -8,7 +8,8 @@ import pytest
 
 from evaluations.datasets import promptfoo
 from evaluations.datasets.file_mapping import MAX_NAMES, OTHER_NAMES, FileMapping
-from evaluations.datasets.formats import Columns, format_of, read_rows
+from evaluations.datasets.formats import format_of, read_rows
+from evaluations.datasets.row_mapping import Columns
 
 
 def mapped(tmp_path: Path, data: str, name: str, columns: Columns | None = None) -> tuple[list[Any], dict[str, Any]]:
