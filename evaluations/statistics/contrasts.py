@@ -47,7 +47,9 @@ class _FigureDifference:
         """Return it as JSON with its verdict; `p` is the adjusted probability, where several figures are tested
         together."""
         difference, is_score = self.difference, not self.figure.is_measure
-        judgement = verdicts.judge(difference, margin=self.margin, higher_is_better=is_score, p=p)
+        # A case's score changes by 1 at most; of what is measured, one may take as much again.
+        scale = 1.0 if is_score else abs(self.baseline)
+        judgement = verdicts.judge(difference, margin=self.margin, higher_is_better=is_score, p=p, scale=scale)
         wins, losses = (difference.wins, difference.losses) if is_score else (difference.losses, difference.wins)
         return {
             "name": self.figure.name,

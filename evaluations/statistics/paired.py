@@ -46,8 +46,9 @@ class Difference:
 
     @property
     def detectable(self) -> float | None:
-        """Return the smallest true difference that as many cases detect four times in five (two-sided, 5 %)."""
-        return detectable(self.spread, self.n) if self.n > 1 else None
+        """Return the smallest true difference that as many cases detect four times in five (two-sided, 5 %); None where
+        they differ alike, which says nothing of the spread."""
+        return detectable(self.spread, self.n) if self.low is not None else None
 
 
 def mean_by_case(rows: Sequence[tuple[int, float]]) -> dict[int, float]:
@@ -148,7 +149,7 @@ def _interval(
 ) -> tuple[float | None, float | None, str]:
     value, count = float(differences.mean()), len(sums)
     if count < 2 or np.ptp(differences) == 0:
-        return None, None, "no spread, no interval"
+        return None, None, "all differ alike, no interval"
     if is_grouped and count < MIN_BOOTSTRAP_GROUPS:
         return *student_interval(
             value, _spread(differences, sums, sizes, is_grouped=True) / len(differences) ** 0.5, count - 1

@@ -112,6 +112,32 @@ def test_four_verdicts(shift: float, spread: float, n: int, verdict: Verdict):
         assert "more cases" in verdicts.sentence(judged, "quality", difference.wins, difference.losses, "0.05")
 
 
+@pytest.mark.parametrize(
+    ("change", "n", "verdict", "is_not_worse"),
+    [
+        (0.0, 1, Verdict.INCONCLUSIVE, False),
+        (0.0, 2, Verdict.INCONCLUSIVE, False),
+        (0.0, 71, Verdict.INCONCLUSIVE, False),
+        (0.0, 72, Verdict.EQUIVALENT, True),
+        (-0.01, 60, Verdict.WORSE, False),
+        (-0.01, 500, Verdict.EQUIVALENT, True),
+        (1.0, 3, Verdict.INCONCLUSIVE, True),
+        (1.0, 10, Verdict.BETTER, True),
+    ],
+)
+def test_cases_that_differ_alike_show_as_much_as_their_number_does(
+    change: float, n: int, verdict: Verdict, is_not_worse: bool
+):
+    """Two cases that both runs got wrong are no evidence that there is no difference."""
+    difference = paired.compare([0.0] * n, [change] * n)
+    judgement = verdicts.judge(difference, margin=0.05)
+
+    assert (judgement.verdict, judgement.is_not_worse) == (verdict, is_not_worse)
+    assert difference.detectable is None
+    if change == 0.0 and verdict == Verdict.INCONCLUSIVE:
+        assert n + (judgement.more_cases or 0) == 72
+
+
 def test_less_is_better_for_measures():
     difference = paired.compare([100.0 + value for value in range(30)], [60.0 + value * 1.1 for value in range(30)])
     assert verdicts.judge(difference, margin=5, higher_is_better=False).verdict == Verdict.BETTER

@@ -225,7 +225,9 @@ def test_the_command_checks_files_and_goes_the_whole_way(
     assert "train:1 missing_messages_list" in capsys.readouterr().out
 
     arguments = ["support.route@latest", "--dataset", "support.tickets", "--project", "paper", "--here"]
-    call_command("finetune", "run", *arguments, "--model", "sandbox/sandbox-small")
+    # Both are right in all of a few cases, which shows nothing of others.
+    with pytest.raises(CommandError, match="not shown to be as good"):
+        call_command("finetune", "run", *arguments, "--model", "sandbox/sandbox-small")
 
     output = capsys.readouterr().out
     assert "(a simulation)" in output
