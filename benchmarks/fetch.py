@@ -52,6 +52,7 @@ def main() -> int:
         prompt = f"/api/v1/prompts/{version.prompt.name}/versions"
         headers = {"Authorization": f"Bearer {token}"}
         ours = stack.enter_context(serving("config.wsgi:application"))
+        cold = stack.enter_context(serving("benchmarks.harness.cold:application"))
         django = stack.enter_context(serving("benchmarks.harness.plain_django:application"))
         answer = stack.enter_context(answer_file(f"{ours}{prompt}/production", headers))
         bare = stack.enter_context(serving("benchmarks.harness.bare:application", BARE_ANSWER=str(answer)))
@@ -62,14 +63,14 @@ def main() -> int:
             "fetch by hash, warm": (f"{ours}/api/v1/versions/{version.content_hash}", headers),
             "304, warm": (f"{ours}{prompt}/production", tag),
             "snapshot of 20 prompts, warm": (f"{ours}/api/v1/environments/production/snapshot", headers),
-            COLD: (f"{ours}{prompt}/production", headers),
+            COLD: (f"{cold}{prompt}/production", headers),
             "Django alone, by environment": (f"{django}{prompt}/production", headers),
         }
         loads: dict[str, list[Load]] = {name: [] for name in cases}
         for _ in range(rounds):
             for name, (url, sent) in cases.items():
                 ask(url, sent)
-                loads[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS, apart=name == COLD))
+                loads[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS))
         return report(loads)
 
 

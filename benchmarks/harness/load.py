@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -17,14 +16,6 @@ from urllib.parse import urlsplit
 
 from benchmarks.harness.figures import percentile
 
-# For wrk: each request with a query of its own.
-APART = """
-local n = 0
-request = function()
-  n = n + 1
-  return wrk.format("GET", wrk.path .. "?project=" .. n)
-end
-"""
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
 
 
@@ -38,13 +29,13 @@ class Load:
     failed: int
 
 
-def run(url: str, headers: dict[str, str], *, seconds: float, connections: int, apart: bool = False) -> Load:
-    """Ask as fast as it goes, over so many connections; `apart`, each time with another query that nobody has kept."""
+def run(url: str, headers: dict[str, str], *, seconds: float, connections: int) -> Load:
+    """Ask as fast as it goes, over so many connections."""
     if urlsplit(url).hostname != "127.0.0.1":
         raise ValueError("Load is sent to this machine alone.")
     wrk = shutil.which("wrk")
     ask = partial(_wrk, wrk) if wrk else _threads
-    return ask(url, headers, seconds, connections, apart)
+    return ask(url, headers, seconds, connections)
 
 
 def run_at(rate: float, url: str, headers: dict[str, str], *, seconds: float, connections: int) -> Load:
@@ -52,26 +43,19 @@ def run_at(rate: float, url: str, headers: dict[str, str], *, seconds: float, co
     with one answer is late with those that wait behind it."""
     if urlsplit(url).hostname != "127.0.0.1":
         raise ValueError("Load is sent to this machine alone.")
-    return _threads(url, headers, seconds, connections, apart=False, rate=rate)
+    return _threads(url, headers, seconds, connections, rate=rate)
 
 
 def tool() -> str:
     return "wrk, 1 thread" if shutil.which("wrk") else "Python threads"
 
 
-def _wrk(program: str, url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool) -> Load:
+def _wrk(program: str, url: str, headers: dict[str, str], seconds: float, connections: int) -> Load:
     named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     command = [program, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", *named, url]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(APART)
-        script.flush()
-        report = subprocess.run(  # noqa: S603 - wrk, found by its name
-            [*command[:-1], *(("-s", script.name) if apart else ()), url],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=seconds + 30,
-        ).stdout
+    report = subprocess.run(  # noqa: S603 - wrk, found by its name
+        command, capture_output=True, text=True, check=True, timeout=seconds + 30
+    ).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
     if rate is None:
         raise RuntimeError(report)
@@ -84,13 +68,10 @@ def _within(report: str, share: str) -> float:
     return float(match[1]) * UNITS[match[2]] if match else float("nan")
 
 
-def _threads(
-    url: str, headers: dict[str, str], seconds: float, connections: int, apart: bool, rate: float | None = None
-) -> Load:
+def _threads(url: str, headers: dict[str, str], seconds: float, connections: int, rate: float | None = None) -> Load:
     parts = urlsplit(url)
     lines = ["", f"Host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
     rest = ("\r\n".join(lines) + "\r\n\r\n").encode()
-    number = count()
     taken: list[float] = []
     failed = [0]
     start = time.perf_counter()
@@ -110,7 +91,7 @@ def _threads(
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             turns = count(place, connections)
             while (began := due(next(turns))) < end:
-                query = f"?project={next(number)}" if apart else f"?{parts.query}" if parts.query else ""
+                query = f"?{parts.query}" if parts.query else ""
                 connection.sendall(f"GET {parts.path}{query} HTTP/1.1".encode() + rest)
                 failed[0] += not _answer(connection)
                 own.append((time.perf_counter() - began) * 1_000)

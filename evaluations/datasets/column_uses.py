@@ -1,4 +1,4 @@
-"""What a user says that the columns of a file are: input, expected output, tag, group, a variable, or nothing. Pure.
+"""What a user says that a file's columns are: input, expected output, label, tag, group, a variable, or nothing. Pure.
 
 A column that nobody says anything of is read by its name (evaluations.datasets.row_mapping).
 """
@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Fault, Problem
+from core.references import quoted
 
-EXPECTED, GROUP, TAG, LEAVE_OUT, INPUT, VARIABLE = "expected", "group", "tag", "leave_out", "input", "variable"
-USES = (INPUT, EXPECTED, TAG, GROUP, LEAVE_OUT, VARIABLE)
+EXPECTED, LABEL, GROUP, TAG = "expected", "label", "group", "tag"
+LEAVE_OUT, INPUT, VARIABLE = "leave_out", "input", "variable"
+USES = (INPUT, EXPECTED, LABEL, TAG, GROUP, LEAVE_OUT, VARIABLE)
+# What a case has one of.
+SINGLE_USES = (EXPECTED, LABEL, GROUP)
 # `variable:ticket` is a variable of another name.
 NAMED_VARIABLE = f"{VARIABLE}:"
 MAX_COLUMNS = 200
@@ -21,13 +25,17 @@ def read_uses(mapping: Mapping[str, Any], form: str = "", pointer: str = "/map")
     """Check what a user says of columns; `request.invalid` names each column of which something else is said. A file of
     promptfoo's tests (`form`) has no columns."""
     faults = [
-        Fault(f"{pointer}/{column}"[:MAX_NAME_LENGTH], "choice", f"Must be one of: {', '.join(USES)}, variable:NAME.")
+        Fault(
+            f"{pointer}/{column}"[:MAX_NAME_LENGTH],
+            "choice",
+            f"{quoted(column)} must be one of: {', '.join(USES)}, variable:NAME.",
+        )
         for column, use in mapping.items()
         if not isinstance(use, str) or (use not in USES and not _variable_of(use))
     ]
     faults += [
         Fault(pointer, "repeated", f"Only one column can be {use}.")
-        for use in (EXPECTED, GROUP)
+        for use in SINGLE_USES
         if list(mapping.values()).count(use) > 1
     ]
     names = [variable_name(column, use) for column, use in mapping.items() if isinstance(use, str)]
@@ -60,13 +68,14 @@ class MappedRow:
     variables: dict[str, Any] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
     group: str = ""
+    label: str = ""
     expected: Any = None
     left_out: list[str] = field(default_factory=list)
 
 
 def apply_uses(row: Mapping[str, Any], uses: Mapping[str, str]) -> MappedRow:
-    """Sort a row's columns by their uses. Where another column is the expected output or the group, one of that name is
-    left out."""
+    """Sort a row's columns by their uses. Where another column is the expected output, the label or the group, one of
+    that name is left out."""
     mapped = MappedRow()
     for column, value in row.items():
         use = uses.get(column)
@@ -77,9 +86,11 @@ def apply_uses(row: Mapping[str, Any], uses: Mapping[str, str]) -> MappedRow:
             mapped.tags += _as_tags(value)
         elif use == GROUP:
             mapped.group = "" if value is None else str(value)
+        elif use == LABEL:
+            mapped.label = "" if value is None else str(value)
         elif use == EXPECTED:
             mapped.expected = value
-        elif use == LEAVE_OUT or (column in (EXPECTED, GROUP) and column in uses.values()):
+        elif use == LEAVE_OUT or (column in SINGLE_USES and column in uses.values()):
             mapped.left_out.append(column)
         else:
             mapped.rest[column] = value

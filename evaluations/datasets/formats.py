@@ -48,13 +48,23 @@ def read_rows(
 ) -> Iterator[Row]:
     """Read the rows of a file, and count in `mapping` what became of its names. `name` is the file's own, where it is
     kept under another: a `.tsv` has tabs. `max_rows` bounds what is decoded where that costs much, for who takes no
-    more. Raises `dataset.unreadable` where the file as a whole cannot be read."""
+    more. Raises `dataset.unreadable` where the file as a whole cannot be read, or lacks a column of which something is
+    said."""
     columns = columns or DEFAULT_COLUMNS
     mapping = FileMapping() if mapping is None else mapping
+    mapping.mapped |= columns.uses.keys()
     if form == "parquet":
         for row in parquet.read_rows(path, max_rows):
             yield row if row.fault else replace(row, document=as_case(row.document, columns, mapping))
-        return
+    else:
+        yield from _text_rows(path, form, columns, name, mapping)
+    if mapping.missing and max_rows is None:
+        # A typing error would leave the column that is meant to its name. A preview only tells it.
+        sentence = f"The file has no column {', '.join(mapping.missing)}, of which something is said."
+        raise Problem("dataset.unreadable", sentence)
+
+
+def _text_rows(path: Path, form: str, columns: Columns, name: str, mapping: FileMapping) -> Iterator[Row]:
     # Surrogates stand for bytes that are not UTF-8: only the row that has them is refused.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
         if form == "jsonl":

@@ -96,7 +96,9 @@ def get_import(dataset: Dataset, key: int) -> DatasetImport:
 def put_part(actor: Actor, upload: DatasetImport, number: int, data: bytes) -> DatasetImport:
     """Save a part of the file (1, 2, 3); sending one again replaces it."""
     actor.require(Right.EDIT)
-    if not 1 <= number <= MAX_PARTS:
+    if number < 1:
+        raise Problem("request.invalid", "A file's parts are numbered from 1.")
+    if number > MAX_PARTS:
         raise Problem("import.too_large", f"A file has at most {MAX_FILE_BYTES // 2**30} GB.")
     if not 0 < len(data) <= MAX_PART_BYTES:
         raise Problem("import.too_large", f"A part has 1 to {MAX_PART_BYTES:,} bytes.")

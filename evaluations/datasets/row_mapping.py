@@ -16,7 +16,7 @@ from typing import Any
 
 from evaluations.datasets import promptfoo, training_lines
 from evaluations.datasets.cases import MAX_LABEL_LENGTH
-from evaluations.datasets.column_uses import EXPECTED, GROUP, TAG, apply_uses
+from evaluations.datasets.column_uses import EXPECTED, GROUP, LABEL, TAG, apply_uses
 from evaluations.datasets.file_mapping import FileMapping
 
 # In order: the first of these that a row has is its expected output.
@@ -72,7 +72,6 @@ def as_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> d
 
 def _as_mapped_case(row: Mapping[str, Any], columns: Columns, mapping: FileMapping) -> dict[str, Any]:
     """Return a row of which a user says what its columns are; the others are read by their names."""
-    mapping.mapped |= columns.uses.keys()
     mapping.seen |= columns.uses.keys() & row.keys()
     mapped, by_name = apply_uses(row, columns.uses), FileMapping()
     has_expected = EXPECTED in columns.uses.values()
@@ -90,6 +89,9 @@ def _as_mapped_case(row: Mapping[str, Any], columns: Columns, mapping: FileMappi
         expected = [column for column, use in columns.uses.items() if use == EXPECTED and column in row]
     if mapped.group:
         case[GROUP] = mapped.group
+    labels = [column for column, use in columns.uses.items() if use == LABEL and column in row]
+    if mapped.label:
+        case[LABEL] = mapped.label
     tagged = [column for column, use in columns.uses.items() if use == TAG and column in row]
     if mapped.tags:
         own_tags = case.get("tags") or []
@@ -101,7 +103,7 @@ def _as_mapped_case(row: Mapping[str, Any], columns: Columns, mapping: FileMappi
         left_out += [name for name in mapped.variables if name in variables]
         case["variables"] = {**variables, **mapped.variables}
         names = [*dict.fromkeys([*names, *mapped.variables])]
-    mapping.add(variables=names, expected=expected, left_out=left_out, tags=tagged)
+    mapping.add(variables=names, expected=expected, left_out=left_out, tags=tagged, labels=labels)
     return case
 
 

@@ -23,13 +23,16 @@ SESSION_PROJECT = "project"
 
 
 class KeyAuthentication(BaseAuthentication):
-    """Authentication by `Authorization: Bearer cbk_<id>_<secret>`; the key's project is the request's."""
+    """Authentication by `Authorization: Bearer cbk_<id>_<secret>`. The key's project is the request's, which names no
+    other."""
 
     def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         key = api_keys.authenticate(token.strip())
+        if named_project(request) not in ("", key.project.slug):
+            raise Problem("not_found", "There is no such project.")
         api_keys.note_use(key)
         request_scope.set_key(key)
         return AnonymousUser(), permissions.actor_for_key(key)
@@ -53,7 +56,7 @@ class BrowserAuthentication(SessionAuthentication):
 
     def _actor(self, request: Request, user: User) -> Actor:
         memberships = Membership.objects.filter(user=user).select_related("project")
-        slug = request.headers.get(PROJECT_HEADER) or request.query_params.get(PROJECT_PARAMETER)
+        slug = named_project(request)
         if slug:
             membership = memberships.filter(project__slug=slug).first()
             if membership is None:
@@ -70,6 +73,11 @@ class BrowserAuthentication(SessionAuthentication):
             f"You are in {len(own)} projects; name one with {PROJECT_HEADER} or ?{PROJECT_PARAMETER}=.",
             projects=[membership.project.slug for membership in own],
         )
+
+
+def named_project(request: Request) -> str:
+    """Return the slug that the request names its project by; empty where it names none."""
+    return request.headers.get(PROJECT_HEADER) or request.query_params.get(PROJECT_PARAMETER) or ""
 
 
 class HasProject(BasePermission):

@@ -26,7 +26,6 @@ from core.references import Environment, HashPrefix, Latest, Number, Selector, i
 from infra.rest import JSONRenderer
 from registry.accounts import api_keys
 from registry.accounts.permissions import Right, rights_of_key
-from registry.api.authentication import PROJECT_PARAMETER
 from registry.api.serializers.versions import VersionSerializer
 from registry.delivery import request_scope
 from registry.delivery.caching import cache_policy
@@ -104,8 +103,6 @@ class _Row(NamedTuple):
 # One for all: a serializer makes its fields anew each time, which takes longer than what they are for.
 SERIALIZER, RENDERER = VersionSerializer(context={"partials": {}}), JSONRenderer()
 STATEMENTS = {kind: QUERY + condition for kind, condition in CONDITIONS.items()}
-# A key has one project, so this parameter says nothing beside it; any other is refused, in Django's words.
-PLAIN_QUERY = re.compile(rf"({PROJECT_PARAMETER}=[A-Za-z0-9_-]*)?")
 
 
 class DirectFetch:
@@ -164,11 +161,7 @@ def _read_question(environ: Environ) -> tuple[str, str, str, Selector] | None:
     if path is None or credentials is None or environ["REQUEST_METHOD"] != "GET" or not is_prompt_name(path[1]):
         return None
     has_body = "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "") not in ("", "0")
-    if (
-        has_body
-        or not PLAIN_QUERY.fullmatch(environ.get("QUERY_STRING", ""))
-        or "indent" in environ.get("HTTP_ACCEPT", "").lower()
-    ):
+    if has_body or environ.get("QUERY_STRING") or "indent" in environ.get("HTTP_ACCEPT", "").lower():
         return None
     try:
         selector = parse_selector(path[2])

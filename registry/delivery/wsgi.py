@@ -221,6 +221,9 @@ def cache_key(environ: Environ) -> Key | None:
     credentials = environ.get("HTTP_AUTHORIZATION")
     if not credentials or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return None
+    if "HTTP_X_CUEBOOK_PROJECT" in environ:
+        # Whether the key is of that project is Django's to say.
+        return None
     path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
     accept, encodings = environ.get("HTTP_ACCEPT", "*/*"), environ.get("HTTP_ACCEPT_ENCODING", "")
     host = environ.get("HTTP_HOST", "")

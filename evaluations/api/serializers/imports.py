@@ -23,7 +23,7 @@ class ImportInput(Input):
         child=Text(),
         required=False,
         default=dict,
-        help_text="What columns are: {column: input, expected, tag, group, leave_out, variable, or variable:NAME}.",
+        help_text="{column: use}: input, expected, label, tag, group, leave_out, variable, or variable:NAME.",
     )
     bytes = serializers.IntegerField(
         required=False, min_value=1, help_text="The size of the file: the import starts with no fewer bytes."
@@ -54,7 +54,7 @@ class ImportSerializer(serializers.ModelSerializer[DatasetImport]):
     version = serializers.IntegerField(source="version.number", default=None, allow_null=True)
     faults = serializers.ListField(child=ObjectField(), help_text="The first ones, with line, pointer and message.")
     mapping = ObjectField(
-        help_text="What became of the file's names, in rows: variables, expected, tags, left_out, not_found."
+        help_text="What became of the file's names, in rows: variables, expected, label, tags, left_out, not_found."
     )
     scorers = serializers.ListField(
         child=ObjectField(), help_text="Scorers that judge as the file's assertions do (promptfoo)."

@@ -20,8 +20,9 @@ LOOK_SECONDS = 1.0
 
 class Command(BaseCommand):
     help = (
-        "Run a version on a dataset with several models (and temperatures) and wait for the result. Ends with 0 where "
-        "the figures of one meet the project's SLAs, with 1 where none do."
+        "Run a version on a dataset with several models (and temperatures) and wait for the result: the figures of "
+        "each, what the pairs of answers say against the first, and the cheapest that meets the project's SLAs. Ends "
+        "with 1 where there are SLAs and none meets them."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -83,13 +84,14 @@ class Command(BaseCommand):
     def _print_result(self, sweep: Comparison) -> None:
         if sweep.result is None:
             raise CommandError(sweep.error)
-        names = {}
+        names = {run.pk: _name_of(run) for run in sweep.runs}
+        against = {row["run"]: row["against"] for row in sweep.result["rows"]}
         for run in sweep.runs:
-            temperature = run.parameters.get("temperature")
-            names[run.pk] = str(run.model) + ("" if temperature is None else f" at temperature {temperature:g}")
-            simulation = ", a simulation" if run.is_simulation else ""
-            quality = measured((run.summary or {}).get("quality"))
-            self.stdout.write(f"{names[run.pk]}: quality {quality}, {run.get_state_display().lower()}{simulation}")
+            self._print_run(run, names[run.pk])
+        for key, contrast in against.items():
+            if contrast:
+                self.stdout.write(f"{names[key]} against {names[sweep.runs[0].pk]}: {contrast['sentence']}")
+        self.stdout.write(f"This is comparison {sweep.pk}.")
         if confident := sweep.result["shown"]:
             self.stdout.write(f"{names[confident]} is the cheapest that meets the SLAs with 95 % confidence.")
         elif met := sweep.result["met"]:
@@ -97,4 +99,17 @@ class Command(BaseCommand):
         elif sweep.slas:
             raise CommandError("None of them meets the SLAs.")
         else:
-            self.stdout.write("The project has no SLAs to choose a model by.")
+            self.stdout.write("The project has no SLAs, so that no model is named: set them, and the cheapest is.")
+
+    def _print_run(self, run: Run, name: str) -> None:
+        summary = run.summary or {}
+        price = (summary.get("cost_per_call_usd") or {}).get("value")
+        cost = "" if price is None else f", ${1_000 * price:.4f} for 1,000 calls"
+        simulation = ", a simulation" if run.is_simulation else ""
+        state = run.get_state_display().lower()
+        self.stdout.write(f"{name}: quality {measured(summary.get('quality'))}{cost}, {state}{simulation}")
+
+
+def _name_of(run: Run) -> str:
+    temperature = run.parameters.get("temperature")
+    return str(run.model) + ("" if temperature is None else f" at temperature {temperature:g}")

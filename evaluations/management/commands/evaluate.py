@@ -12,6 +12,7 @@ from evaluations.models import Run, RunState
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.statistics.slas import quality_by
+from evaluations.templatetags.evaluations_text import measured
 from registry.accounts.permissions import actor_for_command_line
 from registry.models import Project
 
@@ -104,7 +105,12 @@ class Command(BaseCommand):
         figure = "none" if value is None else f"{value:.3f}{between}"
         simulation = " (a simulation)" if run.is_simulation else ""
         by = f" by {whose}" if whose else ""
-        self.stdout.write(f"Quality {figure}{by}{simulation}, {run.failed} without an answer, ${run.cost_usd:.4f}.")
+        cached = f", {run.from_cache:,} answers from the cache" if run.from_cache else ""
+        spent = f"${run.cost_usd:.4f}{cached}"
+        self.stdout.write(f"Quality {figure}{by}{simulation}, {run.failed} without an answer, {spent}.")
+        for scores in summary.get("scorers", ()):
+            if scores["name"] != whose:
+                self.stdout.write(f"{scores['name']}: {measured(scores['value'], scores['unit'])}")
         if run.state != RunState.DONE:
             raise CommandError(f"{RunState(run.state).label}. {run.error}")
         if at_least is not None and (value is None or value < at_least):

@@ -1,5 +1,6 @@
 """Model sweeps and comparisons of several runs, one budget, and the cheapest that keeps the SLAs."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -293,6 +294,8 @@ def test_the_command_waits_and_names_the_model(stage: Stage, capsys: pytest.Capt
     output = capsys.readouterr().out
     assert "sandbox/sandbox-small is the cheapest that meets the SLAs with 95 % confidence" in output
     assert "a simulation" in output
+    assert re.search(r"sandbox-small against sandbox/sandbox-large: \w+", output)
+    assert re.search(r"This is comparison \d+", output)
     slas.set_slas(stage.ada, {"quality": 1.0})
     with pytest.raises(CommandError, match="None of them meets"):
         call_command("compare_models", *common, *models)

@@ -69,9 +69,9 @@ def test_json_lines_are_mapped_too(tmp_path: Path):
 @pytest.mark.parametrize(
     ("uses", "message"),
     [
-        ({"a": "other"}, "Must be one of"),
-        ({"a": 1}, "Must be one of"),
-        ({"a": "variable:"}, "Must be one of"),
+        ({"a": "other"}, "must be one of"),
+        ({"a": 1}, "must be one of"),
+        ({"a": "variable:"}, "must be one of"),
         ({"a": "expected", "b": "expected"}, "Only one column can be expected"),
         ({"a": "input", "b": "variable:input"}, "Two columns would be the variable input"),
         ({f"c{n}": "tag" for n in range(201)}, "At most 200 columns"),
@@ -205,10 +205,36 @@ def test_values_that_are_no_text_are_mapped(tmp_path: Path, line: str, uses: Any
     assert read == {"variables": {"text": "a"}, **case}
 
 
-def test_a_column_that_the_file_does_not_have_is_named(tmp_path: Path):
-    _, mapping = mapped(tmp_path, TABLE, "x.csv", Columns(uses=read_uses({"txet": "input", "team": "tag"})))
+@pytest.mark.parametrize(("text", "name"), [(TABLE, "x.csv"), ('{"text": "a", "team": "b"}\n', "x.jsonl")])
+def test_a_column_that_the_file_does_not_have_is_named_by_the_preview_and_refused_by_the_import(
+    tmp_path: Path, text: str, name: str
+):
+    columns = Columns(uses=read_uses({"txet": "input", "team": "tag"}))
+    (tmp_path / name).write_text(text)
 
-    assert mapping["not_found"] == {"txet": 0}
+    preview = preview_file(tmp_path / name, format_of(name), columns)
+    with pytest.raises(Problem, match="no column txet") as refused:
+        mapped(tmp_path, text, name, columns)
+
+    assert preview.mapping.as_dict()["not_found"] == {"txet": 0}
+    assert refused.value.code == "dataset.unreadable"
+
+
+def test_a_column_can_be_the_label(tmp_path: Path):
+    """Whatever else would be taken for it: the answer is a sentence, and not its class."""
+    columns = Columns(uses=read_uses({"team": "label", "answer": "expected"}))
+    table = "ticket,team,answer,label\nhello,billing,We refunded it.,x\nbye,,Gone.,y\n"
+
+    cases, mapping = mapped(tmp_path, table, "x.csv", columns)
+
+    assert cases == [
+        {"variables": {"ticket": "hello"}, "expected": "We refunded it.", "label": "billing"},
+        {"variables": {"ticket": "bye"}, "expected": "Gone."},
+    ]
+    assert mapping == {
+        **{"variables": {"ticket": 2}, "expected": {"answer": 2}, "label": {"team": 1}},
+        "left_out": {"label": 2},
+    }
 
 
 def test_promptfoos_tests_have_no_columns(stage: Stage, tickets: Dataset):

@@ -137,13 +137,19 @@ def test_what_is_not_complete_is_not_started(stage: Stage, tickets: Dataset):
 
 
 @pytest.mark.parametrize(
-    ("number", "data"), [(0, b"x"), (10**6, b"x"), (1, b""), (1, b"x" * (imports.MAX_PART_BYTES + 1))]
+    ("number", "data", "code"),
+    [
+        (0, b"x", "request.invalid"),
+        (10**6, b"x", "import.too_large"),
+        (1, b"", "import.too_large"),
+        (1, b"x" * (imports.MAX_PART_BYTES + 1), "import.too_large"),
+    ],
 )
-def test_parts_have_limits(stage: Stage, tickets: Dataset, number: int, data: bytes):
+def test_parts_have_limits(stage: Stage, tickets: Dataset, number: int, data: bytes, code: str):
     begun = imports.begin(stage.edith, tickets, filename="x.jsonl")
     with pytest.raises(Problem) as refused:
         imports.put_part(stage.edith, begun, number, data)
-    assert refused.value.code == "import.too_large"
+    assert refused.value.code == code
 
 
 def test_who_lost_the_right_meanwhile_imports_nothing(stage: Stage, tickets: Dataset):

@@ -194,6 +194,10 @@ def test_a_command_measures_and_says_so(
     assert "(a simulation)" in output.out
     assert "60 of 60" in output.err
     assert "by label (a simulation)" in output.out
+    call_command("evaluate", "support.route@latest", here=True, scorers=["label", "exact"], **options)
+    again = capsys.readouterr().out
+    assert "60 answers from the cache" in again
+    assert re.search(r"^exact: \d", again, re.MULTILINE)
     for bound in ("0.999", "label=0.999"):
         with pytest.raises(CommandError, match=rf"below {bound.rpartition('=')[2]}"):
             call_command("evaluate", "support.route@latest", here=True, at_least=bound, **options)

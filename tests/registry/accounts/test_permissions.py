@@ -217,6 +217,14 @@ def test_a_person_in_two_projects_names_one(scene: Scene, otis: Actor, api_for: 
     assert client.get("/api/v1/me?project=unknown").status_code == 404
 
 
+def test_a_key_may_name_no_other_project(scene: Scene, db: None, api_for: ApiFor):
+    api = api_for(scene.stage.edith, scopes=["read"])
+    assert api.get("/api/v1/me?project=paper").status_code == 200
+    assert api.get("/api/v1/me", headers={"X-Cuebook-Project": "paper"}).status_code == 200
+    assert api.get("/api/v1/me?project=elsewhere").json()["code"] == "not_found"
+    assert api.get("/api/v1/me", headers={"X-Cuebook-Project": "elsewhere"}).status_code == 404
+
+
 def test_a_session_without_csrf_token_changes_nothing(scene: Scene, db: None):
     stage = scene.stage
     assert stage.edith.user

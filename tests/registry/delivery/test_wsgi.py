@@ -264,12 +264,14 @@ def test_a_change_elsewhere_drops_nothing():
     assert len(door.cache) == 1
 
 
-def test_long_addresses_and_headers_are_not_cached():
+def test_long_addresses_and_headers_and_named_projects_are_not_cached():
     door = Door(answered)
     assert door.get(f"{FETCH}?since={'x' * 60_000}", "a").status == 200
     assert door.get(FETCH, "a", accept="application/json," + "x" * 1_000).status == 200
     assert door.get(FETCH, "a", accept_encoding="gzip," * 1_000).status == 200
     assert door.get(f"/api/v1/prompts/{'x' * 1_000}/versions/1", "a").status == 200
+    # Whether the key is of that project is Django's to say, each time.
+    assert door.get(FETCH, "a", x_cuebook_project="other").status == 200
     assert len(door.cache) == 0
     request = {"REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": "x", "wsgi.url_scheme": "http"}
     escaped = {**request, "PATH_INFO": "/api/public/v2/prompts/x?label=s", "QUERY_STRING": ""}
