@@ -86,17 +86,17 @@ def _quantiles(stats: UsageStats) -> tuple[Any, Any]:
     return stats.latency(0.5), stats.latency(0.99)
 
 
-def _figures(total: UsageStats, actor: Actor) -> list[tuple[str, Any, str, Any]]:
-    """Return the figures on top: title, figure, unit and SLA target."""
+def _figures(total: UsageStats, actor: Actor) -> list[tuple[str, str, Any, str, Any]]:
+    """Return the figures on top: title, name on every page, figure, unit and SLA target."""
     targets = slas.slas_as_dict(slas.get_slas(actor.project))
     rows = [
-        ("Median latency", total.latency(0.5), "ms", None),
-        ("p99 latency", total.latency(0.99), "ms", targets.get("p99_latency_ms")),
-        ("Format adherence", total.format_rate(), "", targets.get("format_adherence")),
-        ("Score", total.score(), "", targets.get("quality")),
-        ("Failures", total.failure_rate(), "", None),
+        ("Median latency", "median", total.latency(0.5), "ms", None),
+        ("p99 latency", "p99", total.latency(0.99), "ms", targets.get("p99_latency_ms")),
+        ("Format adherence", "format", total.format_rate(), "", targets.get("format_adherence")),
+        ("Score", "score", total.score(), "", targets.get("quality")),
+        ("Failures", "failures", total.failure_rate(), "", None),
     ]
-    return [row for row in rows if row[1] is not None]
+    return [row for row in rows if row[2] is not None]
 
 
 def _by_day(live: LiveUsage) -> list[tuple[str, float]]:

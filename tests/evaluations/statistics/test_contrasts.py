@@ -73,6 +73,24 @@ def test_the_order_of_runs_turns_the_verdict_around_and_nothing_else(
     assert (forth["wins"], forth["losses"]) == (back["losses"], back["wins"])
     turned = {"better": "worse", "worse": "better"}
     assert turned.get(forth["verdict"], forth["verdict"]) == back["verdict"]
+    for low, high in (("low", "high"), ("high", "low")):
+        assert (forth[low] is None) == (back[high] is None)
+        assert forth[low] is None or forth[low] == pytest.approx(-back[high], abs=1e-9)
+
+
+@given(ANSWERS, ANSWERS)
+def test_the_same_differences_have_the_same_interval_whatever_their_name(
+    rows: list[dict[str, float]], others: list[dict[str, float]]
+):
+    """Quality by one scorer is that scorer's figure."""
+    count = min(len(rows), len(others))
+    first, second = answers(rows[:count], {"contains"}), answers(others[:count], {"contains"})
+
+    report = Pair(first, second, weights={"contains": 1.0}, margin=0.05, seed=1).report([spec()])
+
+    (figure,) = (figure for figure in report["figures"] if figure["name"] == "contains")
+    names = ("low", "high", "difference", "wins", "losses", "ties")
+    assert {name: figure[name] for name in names} == {name: report["quality"][name] for name in names}
 
 
 def test_a_scorer_that_judged_one_side_of_a_case_does_not_count_there():
