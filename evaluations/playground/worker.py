@@ -21,10 +21,10 @@ from evaluations.models import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun,
 from evaluations.playground import adherence
 from evaluations.providers import configuration as providers
 from evaluations.providers import rate_limits, slots
+from evaluations.providers.answer_shapes import garbled_error
 from evaluations.providers.base import ChatClient
 from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request, storable
-from evaluations.providers.openai_client import garbled_error
 from evaluations.providers.prices import TokenUsage
 from evaluations.providers.protocols import open_chat
 from evaluations.providers.retries import MAX_RETRY_AFTER_SECONDS

@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from evaluations.providers.chat import CallError, Remedy, storable
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 TEXT_PARTS = frozenset({"text", "output_text"})
 THINKING_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking"})
 MAX_DETAIL_LENGTH = 1_000
+# A longer text is not an answer to a prompt; it would only fill the memory.
+MAX_ANSWER_CHARACTERS = 2_000_000
 # What servers call an account without money.
 NO_CREDIT = frozenset(
     {
@@ -96,6 +100,23 @@ def error_in_answer(error: object, request_id: str = "") -> CallError:
     else:
         code, remedy = "call.garbled", Remedy.RETRY
     return CallError(code, detail, remedy, request_id=request_id)
+
+
+def read_object(text: str, request_id: str = "") -> Mapping[str, Any]:
+    """Read the body of a 200 as a JSON object, or raise a CallError."""
+    try:
+        document = orjson.loads(text)
+    except ValueError:
+        start = text.lstrip()[:80]
+        what = "an HTML page" if start.startswith("<") else "something that is not JSON"
+        raise garbled_error(f"Answered 200 with {what}: {start!r}", request_id) from None
+    if not isinstance(document, dict):
+        raise garbled_error("The answer is not a JSON object.", request_id)
+    return document
+
+
+def garbled_error(detail: str, request_id: str = "") -> CallError:
+    return CallError("call.garbled", storable(detail[:MAX_DETAIL_LENGTH]), Remedy.RETRY, request_id=request_id)
 
 
 def unreadable_error(detail: str, request_id: str = "") -> CallError:

@@ -8,6 +8,8 @@ from typing import Any
 
 from evaluations.providers.prices import TokenUsage
 from registry.content.content_hash import canonical_bytes
+from registry.content.model_facts import UNKNOWN, ModelProfile
+from registry.content.model_settings import laid_over
 
 # Members of a version's model settings that are not parameters: the model's name is sent separately.
 NOT_SENT = frozenset({"name"})
@@ -15,16 +17,18 @@ NOT_SENT = frozenset({"name"})
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One request. `parameters` are temperature, max_tokens and the like, as the provider takes them."""
+    """One request. `parameters` are the settings of a version's model (registry.content.model_settings), which the
+    protocol writes in its words; `profile` is what is known of the model."""
 
     model: str
     messages: Sequence[Mapping[str, Any]]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     response_format: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
+    profile: ModelProfile = field(default=UNKNOWN, compare=False)
 
     def body(self) -> dict[str, Any]:
-        """Build the body in OpenAI's protocol; empty members are left out, for servers that support less."""
+        """Return all that is asked, by which equal requests are known; no protocol's own words."""
         body: dict[str, Any] = {"model": self.model, "messages": list(self.messages), **self.parameters}
         if self.response_format and self.response_format.get("type") != "text":
             body["response_format"] = dict(self.response_format)
@@ -43,13 +47,16 @@ class ChatRequest:
         return self.parameters.get("temperature") == 0
 
 
-def build_request(rendered: Mapping[str, Any], model: str, parameters: Mapping[str, Any]) -> ChatRequest:
+def build_request(
+    rendered: Mapping[str, Any], model: str, parameters: Mapping[str, Any], profile: ModelProfile = UNKNOWN
+) -> ChatRequest:
     """Build a request from a rendered version (core.rendering.render); `parameters` win over the version's own."""
     own = {name: value for name, value in rendered.get("model", {}).items() if name not in NOT_SENT}
     return ChatRequest(
         model=model,
         messages=rendered["messages"],
-        parameters={**own, **parameters},
+        parameters=laid_over(own, parameters),
+        profile=profile,
         response_format=rendered.get("response_format"),
         tools=rendered.get("tools", ()),
     )

@@ -5,7 +5,7 @@ they are errors. Nothing is retried here: the caller (evaluations.providers.call
 knows the cost of a second call.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -16,18 +16,17 @@ import openai
 import orjson
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
-from evaluations.providers.answer_shapes import NO_CREDIT, error_in_answer
+from evaluations.providers.answer_shapes import NO_CREDIT, error_in_answer, garbled_error, read_object
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
 from evaluations.providers.guarded_resolver import GuardedResolver
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.posts import Posts
 from evaluations.providers.retries import asked_pause_seconds
 
 CONNECT_SECONDS = 5.0
 # A whole answer may take so many times the provider's timeout.
 MAX_TIMEOUTS = 3
 MAX_DETAIL_LENGTH = 500
-# A longer text is not an answer to a prompt; it would only fill the memory.
-MAX_ANSWER_CHARACTERS = 2_000_000
 # For any answer's body, files of results included; far less for one that is compressed although that was not requested.
 MAX_BODY_BYTES = 32_000_000
 
@@ -73,6 +72,34 @@ def client_over(http: httpx2.AsyncClient, endpoint: Endpoint) -> openai.AsyncOpe
     )
 
 
+def posts_over(client: openai.AsyncOpenAI, http: httpx2.AsyncClient) -> Posts:
+    """Return POSTs below the client's address, with its key, query and headers."""
+    headers = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+    headers["Authorization"] = f"Bearer {client.api_key}"
+    return Posts(
+        http, str(client.base_url), {name: str(value) for name, value in client.default_query.items()}, headers
+    )
+
+
+async def list_models(client: openai.AsyncOpenAI) -> list[dict[str, Any]]:
+    """List a server's models: `{"name": ..., "shutdown_date": ... or None}`."""
+    try:
+        raw = await client.models.with_raw_response.list()
+        # OpenAI's `data`, or the bare list that some servers answer with.
+        listed = orjson.loads(raw.text) if raw.text.lstrip().startswith("[") else read_object(raw.text).get("data")
+    except CallError:
+        raise
+    except Exception as error:
+        raise translate_error(error) from error
+    if not isinstance(listed, list):
+        raise garbled_error("The answer to GET /models has no list of models.")
+    return [
+        {"name": str(model["id"])[:200], "shutdown_date": model.get("shutdown_date")}
+        for model in listed
+        if isinstance(model, dict) and model.get("id")
+    ]
+
+
 def split_address(address: str) -> tuple[str, dict[str, str]]:
     """Split a server's address into the part that paths are added to, and the query that every request has."""
     parts = urlsplit(address)
@@ -114,23 +141,6 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def read_object(text: str, request_id: str = "") -> Mapping[str, Any]:
-    """Read the body of a 200 as a JSON object, or raise a CallError."""
-    try:
-        document = orjson.loads(text)
-    except ValueError:
-        start = text.lstrip()[:80]
-        what = "an HTML page" if start.startswith("<") else "something that is not JSON"
-        raise garbled_error(f"Answered 200 with {what}: {start!r}", request_id) from None
-    if not isinstance(document, dict):
-        raise garbled_error("The answer is not a JSON object.", request_id)
-    return document
-
-
-def garbled_error(detail: str, request_id: str = "") -> CallError:
-    return CallError("call.garbled", storable(detail[:MAX_DETAIL_LENGTH]), Remedy.RETRY, request_id=request_id)
 
 
 def translate_error(error: Exception) -> CallError:

@@ -1,41 +1,75 @@
-"""POSTs of JSON to one address of a provider, over its client's connections but without the SDK's layers. Pure.
+"""POSTs of JSON to a provider over guarded connections, whole answers and streams of events. Pure.
 
-The SDK builds, merges and checks each request anew: half of the processor time of a call, where a run makes thousands
-of them alike. Errors are raised as the SDK's own, so that one place translates both (openai_client.translate_error).
+Without an SDK's layers, which build, merge and check each request anew: half of the processor time of a call, where a
+run makes thousands of them alike. Errors are raised as OpenAI's SDK raises them, so that one place translates all
+(openai_client.translate_error).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx2
 import openai
 
+from evaluations.providers.answer_shapes import garbled_error
+
+END_OF_STREAM = "[DONE]"
+
 
 class Posts:
-    """POSTs to `path`, below the client's address, with the client's headers and query."""
+    """POSTs to paths below an address, with the headers and the query that every request has."""
 
-    def __init__(self, client: openai.AsyncOpenAI, http: httpx2.AsyncClient, path: str) -> None:
+    def __init__(
+        self, http: httpx2.AsyncClient, address: str, query: Mapping[str, str], own: Mapping[str, str]
+    ) -> None:
         self._http = http
-        query = {name: str(value) for name, value in client.default_query.items()}
-        self._url = httpx2.URL(str(client.base_url).rstrip("/") + path).copy_merge_params(query)
+        self._address, self._query = address.rstrip("/"), query
         headers = httpx2.Headers(http.headers)
-        headers.update({name: value for name, value in client.default_headers.items() if isinstance(value, str)})
-        headers["Authorization"] = f"Bearer {client.api_key}"
+        headers.update({"Accept": "application/json", "Content-Type": "application/json", **own})
         self._headers = headers.multi_items()
         self._extensions = {"timeout": http.timeout.as_dict()}
 
-    async def post(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> httpx2.Response:
+    async def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> httpx2.Response:
         """Send a body and return the whole answer, of a status below 300; else raise the SDK's error."""
-        request = httpx2.Request(
-            "POST",
-            self._url,
+        return await self._send(self._request("POST", path, body, headers))
+
+    async def get(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
+        return await self._send(self._request("GET", path, None, {}, query))
+
+    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        """Send a body and yield the events of the answer as they come. Who leaves early ends the call."""
+        response = await self._send(self._request("POST", path, body, {}), stream=True)
+        try:
+            async for data in _read_events(response):
+                yield data
+        finally:
+            await response.aclose()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None = None,
+    ) -> httpx2.Request:
+        content = None
+        if body is not None:
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return httpx2.Request(
+            method,
+            httpx2.URL(self._address + path).copy_merge_params({**self._query, **(query or {})}),
             headers=[*self._headers, *headers.items()],
-            content=json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+            content=content,
             extensions=self._extensions,
         )
+
+    async def _send(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
         try:
-            response = await self._http.send(request)
+            response = await self._http.send(request, stream=stream)
+            if stream and not response.is_success:
+                await response.aread()
         except httpx2.TimeoutException as error:
             raise openai.APITimeoutError(request=request) from error
         except httpx2.HTTPError as error:
@@ -44,6 +78,36 @@ class Posts:
             status = f"Error code: {response.status_code}"
             raise openai.APIStatusError(status, response=response, body=_error_body(response.text))
         return response
+
+
+async def _read_events(response: httpx2.Response) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield the data of server-sent events (HTML standard, section 9.2): JSON objects, up to `[DONE]`."""
+    lines: list[str] = []
+    try:
+        async for line in response.aiter_lines():
+            if line.startswith("data:"):
+                lines.append(line.removeprefix("data:").removeprefix(" "))
+            elif not line and lines:
+                data, lines = "\n".join(lines), []
+                if data.strip() == END_OF_STREAM:
+                    return
+                yield _read_event(data)
+        if lines and "\n".join(lines).strip() != END_OF_STREAM:
+            yield _read_event("\n".join(lines))
+    except httpx2.TimeoutException as error:
+        raise openai.APITimeoutError(request=response.request) from error
+    except httpx2.HTTPError as error:
+        raise openai.APIConnectionError(request=response.request) from error
+
+
+def _read_event(data: str) -> Mapping[str, Any]:
+    try:
+        event = json.loads(data)
+    except ValueError:
+        raise garbled_error(f"The stream has an event that is not JSON: {data[:80]!r}") from None
+    if not isinstance(event, dict):
+        raise garbled_error("The stream has an event that is not a JSON object.")
+    return event
 
 
 def _error_body(text: str) -> Any:

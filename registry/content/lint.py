@@ -13,6 +13,8 @@ from typing import Any
 from core.example_selection import max_count
 from core.json_values import escape_pointer
 from core.messages import PLACEHOLDER, images_of, text_of, text_templates
+from registry.content.model_check import refusals
+from registry.content.model_facts import get_profile
 from registry.content.schema_check import UnusableSchemaError, violations
 
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid
@@ -240,6 +242,18 @@ def unescaped_arguments(subject: Subject) -> Iterator[Finding]:
                 yield Finding("tool.unescaped", "warning", sentence, pointer)
 
 
+def refused_by_model(subject: Subject) -> Iterator[Finding]:
+    """Find what the model that the prompt names refuses, and that it ends."""
+    model = str(subject.content.get("model", {}).get("name", ""))
+    profile = get_profile(model)
+    for refusal in refusals(subject.content, profile):
+        yield Finding("model.refuses", "error", refusal.sentence, refusal.pointer)
+    if profile.shutdown_date:
+        successor = f" Its maker names {profile.successor} as its successor." if profile.successor else ""
+        sentence = f"{model} is shut down on {profile.shutdown_date}.{successor}"
+        yield Finding("model.ends", "warning", sentence, "/model/name")
+
+
 RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     variables,
     answer_format,
@@ -250,6 +264,7 @@ RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     emptiness,
     undeclared_tools,
     unescaped_arguments,
+    refused_by_model,
 )
 
 

@@ -21,6 +21,7 @@ from core.references import is_prompt_name
 from registry.content.checker import Checker, is_variable_name, without_defaults
 from registry.content.content_hash import canonical_bytes
 from registry.content.message_check import MessageChecker
+from registry.content.model_settings import LIMITS, SAME_MEANING, setting_fault
 
 MAX_BYTES = 1024 * 1024
 MAX_VARIABLES = 500
@@ -33,11 +34,10 @@ SETTING_RANGES: dict[str, tuple[float, float]] = {
     "top_p": (0, 1),
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
-    "max_tokens": (1, 10_000_000),
-    "max_completion_tokens": (1, 10_000_000),
+    **dict.fromkeys(LIMITS, (1, 10_000_000)),
     "seed": (-MAX_NUMBER, MAX_NUMBER),
 }
-WHOLE_SETTINGS = frozenset({"max_tokens", "max_completion_tokens", "seed"})
+WHOLE_SETTINGS = frozenset({*LIMITS, "seed"})
 SCHEMA_VERSIONS = frozenset(
     {
         "https://json-schema.org/draft/2020-12/schema",
@@ -141,6 +141,10 @@ class _ContentChecker(Checker):
         settings = {name: setting for name, setting in value.items() if setting is not None}
         for name, setting in settings.items():
             self._setting(name, setting, f"{pointer}/{escape_pointer(name)}")
+        # With two words for one thing, one of them would be dropped in silence.
+        for first, *others in SAME_MEANING:
+            if first in settings and (other := next((name for name in others if name in settings), None)):
+                self.fault(f"{pointer}/{other}", "twice", f"Says the same as {first}; only one of them can be named.")
         return settings
 
     def _setting(self, name: str, value: Any, pointer: str) -> None:
@@ -156,6 +160,8 @@ class _ContentChecker(Checker):
             low, high = SETTING_RANGES[name]
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 self.fault(pointer, "range", f"Must be a number from {low} to {high}.")
+        elif fault := setting_fault(name, value):
+            self.fault(f"{pointer}{fault[0]}", "choice", fault[1])
 
     def _response(self, value: Any, pointer: str) -> dict[str, Any]:
         response = self.members(value, pointer, frozenset({"format", "schema", "name", "strict"}))

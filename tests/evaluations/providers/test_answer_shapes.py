@@ -3,18 +3,21 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from evaluations.providers.answer_shapes import StreamedToolCalls, read_count
-from evaluations.providers.chat import CallError, Remedy
+from evaluations.providers.answer_shapes import StreamedToolCalls, read_count, read_object
+from evaluations.providers.chat import CallError, Completion, Remedy
 from evaluations.providers.prices import Price, TokenUsage
-from evaluations.providers.protocols.openai_chat import _read_models, _StreamedAnswer, read_completion
+from evaluations.providers.wires.openai_chat import StreamedAnswer, read_answer
 
 TEXT = {"type": "text", "text": "billing"}
 THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+def read_completion(text: str, latency_ms: float, request_id: str) -> Completion:
+    return read_answer(read_object(text), latency_ms, request_id)
 
 
 def body(content: Any, **members: Any) -> str:
@@ -69,7 +72,7 @@ def test_what_can_never_be_read_is_not_paid_for_again(content: Any):
 def test_an_error_inside_a_200_is_an_error(place: str, error: Any, code: str, remedy: Remedy):
     def read() -> object:
         if place == "stream":
-            return _StreamedAnswer().add(SimpleNamespace(error=error, choices=[]))
+            return StreamedAnswer().add({"error": error, "choices": []})
         whole = json.dumps({"error": error}) if place == "body" else body("", error=error, finish_reason="error")
         return read_completion(whole, 1.0, "")
 
@@ -107,10 +110,6 @@ def test_counts_are_whole_numbers_in_any_notation():
         json.dumps({"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1200.0}}), 1.0, ""
     )
     assert counted.tokens_in == 1200
-
-
-def test_models_are_listed_with_or_without_data_around_them():
-    assert _read_models('[{"id": "a"}]') == _read_models('{"data": [{"id": "a"}]}') == [{"id": "a"}]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from evaluations.providers.answer_shapes import read_object
 from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, storable
 from evaluations.providers.outbound import Destinations
-from evaluations.providers.protocols.openai_chat import OpenAIChat, open_chat, read_completion
+from evaluations.providers.protocols.openai_chat import OpenAIChat, open_chat
+from evaluations.providers.wires.openai_chat import read_answer
 from tests.http_server import Handler, serve
 from tests.sandbox import Running, running
 
@@ -122,14 +124,14 @@ def test_nobody_listens():
 )
 def test_odd_bodies_are_garbled(body: str):
     with pytest.raises(CallError) as failed:
-        read_completion(body, 1.0, "")
+        read_answer(read_object(body), 1.0, "")
     assert failed.value.code == "call.garbled"
 
 
 def test_tool_calls_refusals_and_odd_counts_are_read():
     body = """{"choices": [{"finish_reason": "tool_calls", "message": {"content": null, "refusal": null,
       "tool_calls": [{"function": {"name": "look", "arguments": "{}"}}]}}], "usage": {"prompt_tokens": -3}}"""
-    completion = read_completion(body, 1.0, "")
+    completion = read_answer(read_object(body), 1.0, "")
     assert completion.tool_calls == [{"name": "look", "arguments": "{}"}]
     assert completion.tokens_in == 0
 
@@ -177,7 +179,7 @@ def test_what_a_database_cannot_hold_is_replaced():
         "choices": [{"finish_reason": "st\0p", "message": {"content": "one\0two", "tool_calls": None}}],
     }
 
-    answer = read_completion(json.dumps(body), 1.0, "")
+    answer = read_answer(body, 1.0, "")
 
     assert (answer.text, answer.finish_reason, answer.request_id) == ("one\ufffdtwo", "st\ufffdp", "a\ufffd")
     assert storable("a\ud800") == "a?"
@@ -263,4 +265,4 @@ def test_an_address_may_have_a_version_and_a_server_tells_its_own_time():
 def test_odd_timings_are_none(timings: Any):
     body = {"choices": [{"message": {"content": "x"}}], "timings": timings}
 
-    assert read_completion(json.dumps(body), 1.0, "").server_ms is None
+    assert read_answer(body, 1.0, "").server_ms is None

@@ -1,0 +1,49 @@
+"""Messages of Anthropic. Pure."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from evaluations.providers.answer_shapes import garbled_error, read_object
+from evaluations.providers.base import ChatProtocol
+from evaluations.providers.chat import Endpoint
+from evaluations.providers.openai_client import open_connections, split_address, translate_error
+from evaluations.providers.outbound import Destinations
+from evaluations.providers.posted_chat import PostedChat
+from evaluations.providers.posts import Posts
+from evaluations.providers.wires import anthropic_messages as wire
+
+API_VERSION = "2023-06-01"
+
+
+@asynccontextmanager
+async def open_chat(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator["AnthropicChat"]:
+    """Open a chat over connections that are closed at the end."""
+    address, query = split_address(endpoint.base_url)
+    async with open_connections(endpoint, destinations) as http:
+        headers = {"x-api-key": endpoint.api_key, "anthropic-version": API_VERSION}
+        yield AnthropicChat(Posts(http, address, query, headers), endpoint.timeout_seconds)
+
+
+class AnthropicChat(PostedChat):
+    def __init__(self, posts: Posts, seconds: float) -> None:
+        super().__init__(posts, wire, lambda *_: "/messages", seconds, streamed={"stream": True})
+
+    async def models(self) -> list[dict[str, Any]]:
+        """List the provider's models: `{"name": ..., "shutdown_date": None}`: it does not say when they end."""
+        try:
+            raw = await self._posts.get("/models", {"limit": "1000"})
+            listed = read_object(raw.text).get("data")
+        except Exception as error:
+            raise translate_error(error) from error
+        if not isinstance(listed, list):
+            raise garbled_error("The answer to GET /models has no list of models.")
+        names = [model.get("id") for model in listed if isinstance(model, dict)]
+        return [{"name": str(name)[:200], "shutdown_date": None} for name in names if name]
+
+    async def slots(self) -> int | None:
+        """Return None: servers of this protocol do not say."""
+        return None
+
+
+PROTOCOL = ChatProtocol("Messages (Anthropic)", open_chat)

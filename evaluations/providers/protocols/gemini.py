@@ -1,0 +1,61 @@
+"""Google's Gemini API. Pure."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from evaluations.providers.answer_shapes import garbled_error, read_object
+from evaluations.providers.base import ChatProtocol
+from evaluations.providers.chat import ChatRequest, Endpoint
+from evaluations.providers.openai_client import open_connections, split_address, translate_error
+from evaluations.providers.outbound import Destinations
+from evaluations.providers.posted_chat import PostedChat
+from evaluations.providers.posts import Posts
+from evaluations.providers.wires import gemini as wire
+
+PREFIX = "models/"
+
+
+@asynccontextmanager
+async def open_chat(endpoint: Endpoint, destinations: Destinations) -> AsyncIterator["GeminiChat"]:
+    """Open a chat over connections that are closed at the end."""
+    address, query = split_address(endpoint.base_url)
+    async with open_connections(endpoint, destinations) as http:
+        yield GeminiChat(Posts(http, address, query, {"x-goog-api-key": endpoint.api_key}), endpoint.timeout_seconds)
+
+
+class GeminiChat(PostedChat):
+    def __init__(self, posts: Posts, seconds: float) -> None:
+        super().__init__(posts, wire, _path, seconds, streamed={})
+
+    async def models(self) -> list[dict[str, Any]]:
+        """List the provider's models that answer: `{"name": ..., "shutdown_date": None}`."""
+        try:
+            raw = await self._posts.get("/models", {"pageSize": "1000"})
+            listed = read_object(raw.text).get("models")
+        except Exception as error:
+            raise translate_error(error) from error
+        if not isinstance(listed, list):
+            raise garbled_error("The answer to GET /models has no list of models.")
+        return [
+            {"name": str(model["name"]).removeprefix(PREFIX)[:200], "shutdown_date": None}
+            for model in listed
+            if isinstance(model, dict) and model.get("name") and _answers(model)
+        ]
+
+    async def slots(self) -> int | None:
+        """Return None: servers of this protocol do not say."""
+        return None
+
+
+def _path(request: ChatRequest, is_streamed: bool) -> str:
+    method = "streamGenerateContent?alt=sse" if is_streamed else "generateContent"
+    return f"/{PREFIX}{request.model.removeprefix(PREFIX)}:{method}"
+
+
+def _answers(model: dict[str, Any]) -> bool:
+    methods = model.get("supportedGenerationMethods")
+    return not isinstance(methods, list) or "generateContent" in methods
+
+
+PROTOCOL = ChatProtocol("Gemini (Google)", open_chat)

@@ -1,0 +1,87 @@
+"""The settings of a version's model, in our words: each protocol writes them in its own. Pure.
+
+`max_output_tokens`, `reasoning` (`effort`, `summary`) and `verbosity` are the words; versions of before may have
+OpenAI's `max_tokens`, `max_completion_tokens` and `reasoning_effort`, which mean the same and keep their hashes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.content.model_facts import EFFORTS
+
+LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+SAME_MEANING = (LIMITS, ("reasoning", "reasoning_effort"))
+SUMMARIES = ("auto", "concise", "detailed")
+VERBOSITIES = ("low", "medium", "high")
+CACHE_TIMES = ("5m", "1h")
+# Settings that a model which reasons refuses: it samples as it needs.
+SAMPLING_SETTINGS = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Settings that were read. `named` has the member of the version that each came from; `others` are settings that
+    have no word of ours, as the provider has them."""
+
+    max_output_tokens: int | None = None
+    effort: str | None = None
+    summary: str | None = None
+    verbosity: str | None = None
+    # How long a provider that is told keeps the prompt's beginning: CACHE_TIMES.
+    prompt_cache: str | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+    named: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_settings(model: Mapping[str, Any]) -> ModelSettings:
+    """Read the settings of a version's `model`, or those of a request."""
+    others = {name: value for name, value in model.items() if name != "name" and value is not None}
+    named: dict[str, str] = {}
+
+    def take(word: str, *names: str) -> Any:
+        value = None
+        for name in reversed(names):
+            if name in others:
+                value, named[word] = others.pop(name), name
+        return value
+
+    limit = take("max_output_tokens", *LIMITS)
+    old_effort = take("effort", "reasoning_effort")
+    reasoning = others.get("reasoning")
+    summary = None
+    if isinstance(reasoning, Mapping) and reasoning.keys() <= {"effort", "summary"}:
+        others.pop("reasoning")
+        if reasoning.get("effort") is not None:
+            old_effort, named["effort"] = reasoning["effort"], "reasoning/effort"
+        summary = reasoning.get("summary")
+        named |= {"summary": "reasoning/summary"} if summary is not None else {}
+    return ModelSettings(
+        max_output_tokens=limit,
+        effort=old_effort,
+        summary=summary,
+        verbosity=take("verbosity", "verbosity"),
+        prompt_cache=take("prompt_cache", "prompt_cache"),
+        others=others,
+        named=named,
+    )
+
+
+def laid_over(own: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a version's settings with others in their place: whatever word says the same is replaced."""
+    replaced = {word for words in SAME_MEANING if others.keys() & set(words) for word in words}
+    return {**{name: value for name, value in own.items() if name not in replaced}, **others}
+
+
+def setting_fault(name: str, value: Any) -> tuple[str, str] | None:
+    """Return the member of a setting that is wrong and a sentence, or None."""
+    if name == "reasoning":
+        if not isinstance(value, dict):
+            return "", "Must be an object with effort and summary."
+        for member, choices in (("effort", EFFORTS), ("summary", SUMMARIES)):
+            if value.get(member) is not None and value[member] not in choices:
+                return f"/{member}", f"Must be one of: {', '.join(choices)}."
+    words = {"verbosity": VERBOSITIES, "prompt_cache": CACHE_TIMES, "reasoning_effort": EFFORTS}.get(name, ())
+    if words and value not in words:
+        return "", f"Must be one of: {', '.join(words)}."
+    return None

@@ -1,0 +1,367 @@
+"""Every protocol against a server that is as strict as its provider: what is sent is right, what cannot be said is
+never sent, and whatever comes back ends as an answer or as a named error."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, build_request
+from evaluations.providers.outbound import Destinations
+from evaluations.providers.prices import TokenUsage
+from evaluations.providers.protocols import open_chat, protocol_names
+from evaluations.providers.wires import get_wire
+from registry.content.model_facts import ModelProfile, get_profile
+from tests.evaluations.providers.strict_wires import ANSWERS, CALL, strict_server
+from tests.http_server import Handler, serve
+
+HERE = Destinations(["127.0.0.1"])
+MODELS = {
+    "openai_chat": "gpt-6-luna",
+    "openai_responses": "gpt-6-luna",
+    "anthropic_messages": "claude-sonnet-5-5",
+    "gemini": "gemini-3.8-flash",
+}
+PROTOCOLS = sorted(MODELS)
+SCHEMA = {"type": "object", "properties": {"category": {"type": "string"}}, "required": ["category"]}
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+TOOL = {"type": "function", "function": {"name": "look_up", "description": "An order", "parameters": SCHEMA}}
+CONVERSATION = [
+    {"role": "system", "content": "You sort tickets."},
+    {"role": "user", "content": [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": PIXEL}}]},
+    {
+        "role": "assistant",
+        "content": "One moment.",
+        "tool_calls": [{"id": "call_1", "type": "function", "function": CALL}],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "content": "It was sent."},
+    {"role": "user", "content": "And now?"},
+]
+
+
+def request(protocol: str, messages: Any = None, **members: Any) -> ChatRequest:
+    settings = members.pop("settings", {})
+    model = MODELS[protocol]
+    rendered = {"messages": messages or [{"role": "user", "content": "Sort it."}], "model": settings, **members}
+    return build_request(rendered, model, {}, get_profile(model))
+
+
+def ask(protocol: str, asked: ChatRequest, handler: type[Handler], *, key: str = "right") -> list[Any]:
+    """Ask for the whole answer and for a stream; returns the answer, then what was streamed."""
+    path = "v1beta" if protocol == "gemini" else "v1"
+
+    async def work(address: str) -> list[Any]:
+        async with open_chat(Endpoint(address, key, 5, protocol=protocol), HERE) as chat:
+            return [await chat.complete(asked), *[piece async for piece in chat.stream(asked)]]
+
+    with serve(handler) as port:
+        return asyncio.run(work(f"http://127.0.0.1:{port}/{path}"))
+
+
+def test_every_protocol_is_tried_here():
+    assert protocol_names() == PROTOCOLS
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_answer_and_its_stream_say_the_same(protocol: str):
+    answer, *pieces, streamed = ask(protocol, request(protocol), strict_server())
+
+    assert (answer.text, answer.thinking, answer.finish_reason) == ("billing", "hm", "stop")
+    written = 0 if protocol == "gemini" else 10
+    assert answer.usage == TokenUsage(100, 64, written, 50, 30)
+    assert "".join(pieces) == "billing"
+    assert isinstance(streamed, Completion)
+    assert (streamed.text, streamed.thinking, streamed.usage) == (answer.text, answer.thinking, answer.usage)
+    assert (streamed.finish_reason, streamed.model) == (answer.finish_reason, answer.model)
+    assert answer.model
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_everything_that_a_version_says_is_sent_in_the_protocols_words(protocol: str):
+    """Instructions, an image, a call with its result, a tool, a schema, a limit and an effort."""
+    form = {"type": "json_schema", "json_schema": {"name": "route", "schema": SCHEMA, "strict": True}}
+    effort = "none" if protocol == "openai_chat" else "low"
+    settings = {"max_output_tokens": 99, "reasoning": {"effort": effort}, "tool_choice": "required"}
+    handler = strict_server()
+
+    ask(protocol, request(protocol, CONVERSATION, settings=settings, tools=[TOOL], response_format=form), handler)
+
+    (_, _, body), *_ = handler.requests  # type: ignore[attr-defined]
+    sent = json.dumps(body)
+    for text in (
+        "You sort tickets.",
+        "Look",
+        "iVBORw0KGgo=",
+        "One moment.",
+        "look_up",
+        "It was sent.",
+        "And now?",
+        "99",
+    ):
+        assert text in sent, text
+    assert "call_1" in sent
+    assert body == EXPECTED[protocol](body)
+
+
+def _responses(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {
+        "store": False,
+        "max_output_tokens": 99,
+        "reasoning": {"effort": "low"},
+        "text": {"format": {"type": "json_schema", "name": "route", "schema": SCHEMA, "strict": True}},
+        "tools": [{"type": "function", "strict": False, **TOOL["function"]}],  # type: ignore[dict-item]
+        "tool_choice": "required",
+    }
+
+
+def _messages(body: dict[str, Any]) -> dict[str, Any]:
+    result = {"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "It was sent."}]}
+    return body | {
+        "max_tokens": 99,
+        "system": [{"type": "text", "text": "You sort tickets."}],
+        "thinking": {"type": "adaptive"},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}},
+        "tools": [{"name": "look_up", "description": "An order", "input_schema": SCHEMA}],
+        "tool_choice": {"type": "any"},
+        "messages": [
+            *body["messages"][:2],
+            {"role": "user", "content": [result, {"type": "text", "text": "And now?"}]},
+        ],
+    }
+
+
+def _gemini(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {
+        "systemInstruction": {"parts": [{"text": "You sort tickets."}]},
+        "generationConfig": {
+            "maxOutputTokens": 99,
+            "responseMimeType": "application/json",
+            "responseJsonSchema": SCHEMA,
+            "thinkingConfig": {"thinkingLevel": "LOW"},
+        },
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+    }
+
+
+def _chat(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {"max_completion_tokens": 99, "reasoning_effort": "none", "messages": CONVERSATION}
+
+
+EXPECTED = {
+    "openai_responses": _responses,
+    "anthropic_messages": _messages,
+    "gemini": _gemini,
+    "openai_chat": _chat,
+}
+
+
+def with_call(protocol: str) -> dict[str, Any]:
+    """The protocol's answer, with a call of a tool in place of its text."""
+    answer = copy.deepcopy(ANSWERS[protocol])
+    if protocol == "openai_responses":
+        answer["output"][1] = {"type": "function_call", "call_id": "call_9", **CALL}
+    elif protocol == "anthropic_messages":
+        answer["content"][1] = {"type": "tool_use", "id": "call_9", "name": CALL["name"], "input": {"order": 7}}
+        answer["stop_reason"] = "tool_use"
+    elif protocol == "gemini":
+        call = {"functionCall": {"id": "call_9", "name": CALL["name"], "args": {"order": 7}}, "thoughtSignature": "x"}
+        answer["candidates"][0]["content"]["parts"][1] = call
+    else:
+        calls = [{"id": "call_9", "type": "function", "function": CALL}]
+        answer["choices"][0] |= {"finish_reason": "tool_calls", "message": {"content": None, "tool_calls": calls}}
+    return answer
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_call_of_a_tool_is_read_whole_and_streamed(protocol: str):
+    handler = strict_server(**{protocol: with_call(protocol)})
+    settings = {"reasoning": {"effort": "none"}} if protocol == "openai_chat" else {}
+
+    answer, *_, streamed = ask(protocol, request(protocol, tools=[TOOL], settings=settings), handler)
+
+    for each in (answer, streamed):
+        assert each.finish_reason == "tool_calls"
+        (call,) = each.tool_calls
+        assert (call["name"], json.loads(call["arguments"])) == ("look_up", {"order": 7})
+
+
+CANNOT_SAY: list[tuple[str, dict[str, Any], str]] = [
+    ("openai_responses", {"settings": {"seed": 7}}, "seed"),
+    ("openai_responses", {"settings": {"stop": "END"}}, "stop"),
+    ("anthropic_messages", {"settings": {"seed": 7}}, "seed"),
+    ("anthropic_messages", {"settings": {"verbosity": "low"}}, "verbosity"),
+    ("anthropic_messages", {"response_format": {"type": "json_object"}}, "response"),
+    ("gemini", {"settings": {"verbosity": "low"}}, "verbosity"),
+    ("gemini", {"settings": {"reasoning": {"effort": "max"}}}, "reasoning.effort"),
+    ("openai_chat", {"settings": {"reasoning": {"summary": "auto"}}}, "reasoning.summary"),
+    ("openai_chat", {"settings": {"reasoning": {"effort": "low"}}, "tools": [TOOL]}, "tools"),
+    ("openai_chat", {"settings": {"prompt_cache": "5m"}}, "prompt_cache"),
+    ("gemini", {"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]}]}, "images"),
+    ("anthropic_messages", {"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}]}]}, "detail"),
+    ("anthropic_messages", {"messages": [
+        {"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, "role"),
+    ("gemini", {"messages": [{"role": "system", "content": "a"}]}, "messages"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "members", "setting"), CANNOT_SAY)
+def test_what_a_protocol_has_no_words_for_is_refused_before_it_is_sent(
+    protocol: str, members: dict[str, Any], setting: str
+):
+    asked = request(protocol, **copy.deepcopy(members))
+    handler = strict_server()
+
+    with pytest.raises(CallError) as failed:
+        ask(protocol, asked, handler)
+
+    assert (failed.value.code, failed.value.remedy) == ("call.inexpressible", Remedy.GIVE_UP)
+    assert [refusal.setting for refusal in get_wire(protocol).inexpressible(asked)] == [setting]
+    assert handler.requests == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_the_server_refuses_is_said_in_its_words(protocol: str):
+    settings = {"temperature": 0.5}
+    asked = request(protocol, settings=settings)
+    if protocol == "gemini":
+        asked = request(protocol, settings={"top_k": "many"})
+
+    with pytest.raises(CallError) as failed:
+        ask(protocol, asked, strict_server())
+
+    assert (failed.value.code, failed.value.remedy) == ("call.refused", Remedy.GIVE_UP)
+    assert "temperature" in failed.value.detail or "topK" in failed.value.detail
+
+
+@pytest.mark.parametrize("protocol", ["anthropic_messages", "gemini"])
+def test_a_wrong_key_is_a_matter_of_settings(protocol: str):
+    with pytest.raises(CallError) as failed:
+        ask(protocol, request(protocol), strict_server(), key="wrong")
+    assert failed.value.remedy == Remedy.CONFIGURE
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_models_are_listed_by_the_names_that_calls_take(protocol: str):
+    async def work(address: str) -> list[dict[str, Any]]:
+        async with open_chat(Endpoint(address, "right", 5, protocol=protocol), HERE) as chat:
+            assert await chat.slots() is None
+            return await chat.models()
+
+    with serve(strict_server()) as port:
+        path = "v1beta" if protocol == "gemini" else "v1"
+        listed = asyncio.run(work(f"http://127.0.0.1:{port}/{path}"))
+    assert [model["name"] for model in listed] == [MODELS[protocol]]
+
+
+def spoiled(document: Any) -> Iterator[Any]:
+    """Yield a document with each of its members, in turn, absent or of another kind."""
+    if isinstance(document, dict):
+        for name in document:
+            yield {other: value for other, value in document.items() if other != name}
+            for odd in (None, 7, "x", [], {}, [7], True, {"type": ["x"]}):
+                yield {**document, name: odd}
+            for value in spoiled(document[name]):
+                yield {**document, name: value}
+    elif isinstance(document, list):
+        for place, member in enumerate(document):
+            for value in (None, 7, "x", *spoiled(member)):
+                yield [*document[:place], value, *document[place + 1 :]]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("kind", ["text", "call"])
+def test_whatever_shape_an_answer_has_it_is_read_or_a_named_error(protocol: str, kind: str):
+    wire = get_wire(protocol)
+    whole = ANSWERS[protocol] if kind == "text" else with_call(protocol)
+    count = 0
+    for document in spoiled(whole):
+        count += 1
+        for read in (wire.read_answer, _as_stream(protocol)):
+            # Anything else that is raised fails the test.
+            with suppress(CallError):
+                answer = read(document, 1.0, "")
+                assert isinstance(answer.text, str)
+                json.dumps(answer.as_dict())
+                assert answer.tokens_in >= 0
+    assert count > 100
+
+
+def _as_stream(protocol: str) -> Any:
+    def read(document: Any, latency: float, _: str) -> Completion:
+        reader = get_wire(protocol).stream_reader()
+        event = {"type": "response.completed", "response": document} if protocol == "openai_responses" else document
+        for each in (event, {"type": "content_block_delta", "index": 0, "delta": document}, {"choices": [document]}):
+            reader.add(each)
+        return reader.completion(latency)
+
+    return read
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_stream_that_ends_early_is_no_answer(protocol: str):
+    reader = get_wire(protocol).stream_reader()
+    with pytest.raises(CallError) as failed:
+        reader.completion(1.0)
+    assert failed.value.code == "call.garbled"
+
+
+def test_what_was_cut_or_withheld_says_so():
+    responses, messages, gemini = (get_wire(name) for name in ("openai_responses", "anthropic_messages", "gemini"))
+    cut = {**ANSWERS["openai_responses"], "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    assert responses.read_answer(cut, 1.0, "").finish_reason == "length"
+    refused = {**ANSWERS["anthropic_messages"], "stop_reason": "refusal"}
+    assert messages.read_answer(refused, 1.0, "").refusal == "billing"
+    with pytest.raises(CallError, match="PROHIBITED"):
+        gemini.read_answer({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, 1.0, "")
+    failed = {
+        **ANSWERS["openai_responses"],
+        "status": "failed",
+        "error": {"code": "rate_limit_exceeded", "message": "x"},
+    }
+    with pytest.raises(CallError) as error:
+        responses.read_answer(failed, 1.0, "")
+    assert error.value.code == "call.rate_limited"
+
+
+def test_older_models_think_by_a_number_of_tokens_and_cached_beginnings_are_marked():
+    wire = get_wire("anthropic_messages")
+    old = ModelProfile(vendor="anthropic", has_adaptive_thinking=False, max_output_tokens=64_000)
+    asked = ChatRequest(
+        "claude-haiku-4-5", CONVERSATION, {"reasoning": {"effort": "low"}, "prompt_cache": "1h"}, profile=old
+    )
+
+    body = wire.write_body(asked)
+
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 1_024}
+    assert body["max_tokens"] == 32_768
+    assert body["system"][-1]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    few = ChatRequest(asked.model, CONVERSATION, {**asked.parameters, "max_output_tokens": 500}, profile=old)
+    assert [refusal.setting for refusal in wire.inexpressible(few)] == ["max_output_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "sent"),
+    [
+        # Versions of before are sent as they were, but to models that refuse it.
+        ({"max_tokens": 9}, "gpt-4o-mini", {"max_tokens": 9}),
+        ({"max_tokens": 9}, "gpt-6-luna", {"max_completion_tokens": 9}),
+        ({"max_output_tokens": 9}, "gpt-4o-mini", {"max_completion_tokens": 9}),
+        ({"max_output_tokens": 9}, "qwen3-32b-awq", {"max_tokens": 9}),
+        ({"max_completion_tokens": 9}, "qwen3-32b-awq", {"max_completion_tokens": 9}),
+        ({"reasoning_effort": "low"}, "gpt-6-luna", {"reasoning_effort": "low"}),
+        ({"reasoning": {"effort": "low"}}, "gpt-6-luna", {"reasoning_effort": "low"}),
+        ({"reasoning": {"max_tokens": 9}}, "vendor/model", {"reasoning": {"max_tokens": 9}}),
+        ({"chat_template_kwargs": {"x": 1}}, "qwen3-32b-awq", {"chat_template_kwargs": {"x": 1}}),
+    ],
+)
+def test_old_words_mean_what_they_meant(settings: dict[str, Any], model: str, sent: dict[str, Any]):
+    body = get_wire("openai_chat").write_body(
+        ChatRequest(model, [{"role": "user", "content": "x"}], settings, profile=get_profile(model))
+    )
+    assert body == {"model": model, "messages": [{"role": "user", "content": "x"}], **sent}
