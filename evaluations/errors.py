@@ -46,6 +46,8 @@ declare(
         "model.not_found": Kind(404, "There is no such model"),
         "model.invalid_name": Kind(400, "This cannot be a model's name"),
         "model.shut_down": Kind(409, "The model was shut down"),
+        "model.refuses": Kind(409, "The model refuses what the version asks for"),
+        "model.no_refusal": Kind(404, "The model has refused no such setting"),
         # Runs and comparisons
         "scorers.invalid": Kind(400, "The scorers have faults"),
         "run.not_found": Kind(404, "There is no such run"),

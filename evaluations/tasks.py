@@ -8,7 +8,7 @@ from evaluations.data_quality import reports
 from evaluations.datasets import imports
 from evaluations.models import Comparison, Dataset, DatasetImport, DatasetVersion, Provider, Report, Run
 from evaluations.playground import lifecycle as playground
-from evaluations.providers import configuration as providers
+from evaluations.providers.connection_test import check_connection
 from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
 from infra.queues import LONG, PLAYGROUND, SHORT, task
@@ -59,7 +59,7 @@ def try_provider(provider_id: int, model: str) -> None:
     """Ask a provider for its models, and one of them for a word."""
     provider = Provider.objects.select_related("project").filter(pk=provider_id).first()
     if provider:
-        providers.check_connection(provider, model)
+        check_connection(provider, model)
 
 
 @task(name="evaluations.tasks.work_on_run", queue=LONG, time_limit=2 * HOUR + 60, soft_time_limit=2 * HOUR)

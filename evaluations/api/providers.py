@@ -12,6 +12,7 @@ from evaluations import tasks
 from evaluations.api.serializers import providers as serializers
 from evaluations.models import ModelPrice, Provider, ProviderModel
 from evaluations.providers import configuration as providers
+from evaluations.providers import profiles
 from infra.serializer_fields import EmptyInput
 from infra.work import start
 from registry.accounts.permissions import Right
@@ -46,7 +47,7 @@ class ProviderList(ProjectListView[Provider]):
         responses={201: serializers.ProviderSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Add a server that speaks OpenAI's protocol. Its key is encrypted, and never shown again."""
+        """Add a server that models are asked through. Its key is encrypted, and never shown again."""
         provider = providers.create(self.actor, **serializers.ProviderInput.read(request))
         headers = {"Location": f"/api/v1/providers/{provider.name}"}
         return Response(provider_document(provider), status=201, headers=headers)
@@ -145,6 +146,39 @@ class ProviderPrices(ProjectView):
         model = providers.get_model(self.actor.project, f"{name}/{body['model']}")
         providers.set_price(self.actor, model, body, valid_from=body.get("valid_from"))
         return Response(_model_document(model), status=201)
+
+
+class ProviderProfiles(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(
+        operation_id="providers_correct_model",
+        request=serializers.ModelCorrections,
+        responses=serializers.ProviderModelSerializer,
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Correct what is known of a model. The corrections replace those of before; an empty set takes the published
+        facts again."""
+        body = serializers.ModelCorrections.read(request)
+        model = providers.get_model(self.actor.project, f"{name}/{body.pop('model')}")
+        return Response(_model_document(profiles.correct(self.actor, model, body)))
+
+
+class ProviderRefusals(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(
+        operation_id="providers_settle_refusal",
+        request=serializers.ModelRefusalDecision,
+        responses=serializers.ProviderModelSerializer,
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Settle what a model was seen to refuse: versions that name the setting are refused from then on, or it is
+        forgotten."""
+        body = serializers.ModelRefusalDecision.read(request)
+        model = providers.get_model(self.actor.project, f"{name}/{body['model']}")
+        settle = profiles.accept_refusal if body["is_right"] else profiles.dismiss_refusal
+        return Response(_model_document(settle(self.actor, model, body["setting"])))
 
 
 def _model_document(model: ProviderModel) -> dict[str, Any]:

@@ -58,6 +58,8 @@ urlpatterns = [
     path(f"{PROVIDER}/test", providers.ProviderTest.as_view()),
     path(f"{PROVIDER}/models", providers.ProviderModels.as_view()),
     path(f"{PROVIDER}/prices", providers.ProviderPrices.as_view()),
+    path(f"{PROVIDER}/profiles", providers.ProviderProfiles.as_view()),
+    path(f"{PROVIDER}/refusals", providers.ProviderRefusals.as_view()),
     path("evaluations", runs.RunList.as_view()),
     path("evaluations/scorers", runs.ScorerList.as_view()),
     path("evaluations/estimate", runs.RunEstimate.as_view()),

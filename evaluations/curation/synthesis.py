@@ -20,7 +20,7 @@ from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import read_case
 from evaluations.models import SYNTHESIS_OPEN, Case, Dataset, ProviderModel, Split, Synthesis, SynthesisState
 from evaluations.providers import configuration as providers
-from evaluations.providers import rate_limits
+from evaluations.providers import profiles, rate_limits
 from evaluations.providers.chat import CallError, ChatRequest, Completion
 from evaluations.runs import planning
 from infra import work
@@ -37,7 +37,6 @@ EXAMPLES_SHOWN = 6
 # More cases are requested of labels with fewer than this share of the most frequent label's cases.
 RARE_SHARE = 0.5
 MAX_RARE_LABELS = 8
-TEMPERATURE = 1.0
 TOKENS_A_CASE = 400
 
 
@@ -169,7 +168,8 @@ def _request(synthesis: Synthesis, count: int) -> ChatRequest:
         about=synthesis.about, variables=synthesis.variables, examples=examples, rare=_rare(labels), count=count
     )
     form = synthesis_prompt.response_format(synthesis.variables, expected)
-    return ChatRequest(synthesis.model.name, messages, {"temperature": TEMPERATURE}, form)
+    # At its usual temperature, which is what makes cases differ; newer models take no other.
+    return ChatRequest(synthesis.model.name, messages, {}, form, profile=profiles.profile_of(synthesis.model))
 
 
 def _rare(labels: Counter[str]) -> list[str]:

@@ -47,6 +47,8 @@ class Provider(models.Model):
     tested_at = models.DateTimeField(null=True, editable=False)
     test_result = models.CharField(max_length=1_000, blank=True, editable=False)
     test_passed = models.BooleanField(null=True, editable=False)
+    # What was tried: {"name", "passed", "detail"} each (evaluations.providers.connection_test).
+    test_checks = models.JSONField(default=list, blank=True, editable=False)
     synced_at = models.DateTimeField(null=True, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by_name = models.CharField(max_length=200, editable=False)
@@ -106,6 +108,10 @@ class ProviderModel(models.Model):
     # True where the provider's own list had it the last time.
     is_listed = models.BooleanField(default=False)
     shutdown_date = models.DateField(null=True, blank=True)
+    # What people here know better than the published facts (evaluations.providers.profiles.CORRECTIONS).
+    corrections = models.JSONField(default=dict, blank=True, editable=False)
+    # Settings that the provider was seen to refuse, and nobody has settled yet: name to its sentence and when.
+    refused_settings = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

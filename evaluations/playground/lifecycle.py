@@ -83,7 +83,7 @@ def start(actor: Actor, prompt: Prompt, settings: PlaygroundSettings) -> Playgro
         version.content if version else versions.preview_commit(actor.project, prompt, without_aside(settings.content))
     )
     for model in settings.models:
-        providers.require_usable(model, content)
+        providers.require_usable(model, content, parameters)
     playground_run = PlaygroundRun.objects.create(
         project=actor.project,
         prompt=prompt,

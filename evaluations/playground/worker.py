@@ -20,7 +20,7 @@ from core.errors import Problem
 from evaluations.models import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun, PlaygroundState, Provider
 from evaluations.playground import adherence
 from evaluations.providers import configuration as providers
-from evaluations.providers import rate_limits, slots
+from evaluations.providers import profiles, rate_limits, slots
 from evaluations.providers.answer_shapes import garbled_error
 from evaluations.providers.base import ChatClient
 from evaluations.providers.caller import Caller
@@ -153,7 +153,7 @@ class _PlaygroundWorker:
         rendered = versions.render_request(
             playground_run.project_id, playground_run.content, answer.variables, self.partials
         )
-        request = build_request(rendered, model.name, playground_run.parameters)
+        request = build_request(rendered, model.name, playground_run.parameters, profiles.profile_of(model))
         answer.request = request.body()
         caller = self._caller(model.provider, stack)
         key, not_before = str(answer.pk), _reserve_call(model.provider, request)

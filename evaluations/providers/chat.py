@@ -133,6 +133,8 @@ class CallError(Exception):
     remedy: Remedy
     retry_after: float | None = None
     request_id: str = ""
+    # The setting that the provider refuses by name, whatever else is asked.
+    setting: str = ""
 
     def __str__(self) -> str:
         return self.detail

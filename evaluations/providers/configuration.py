@@ -1,8 +1,6 @@
 """Providers: servers that speak OpenAI's protocol, their models and prices."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -16,10 +14,11 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.references import is_prompt_name, quoted
 from evaluations.models import Capability, ModelPrice, Provider, ProviderModel, Run
-from evaluations.providers.base import ChatClient
-from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint
+from evaluations.providers import profiles
+from evaluations.providers.chat import Endpoint
 from evaluations.providers.list_prices import SOURCE, list_price
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.presets import PRESETS, PROTOCOLS, get_preset
 from evaluations.providers.prices import Price
 from infra import encryption
 from registry.accounts import audit
@@ -28,15 +27,15 @@ from registry.models import Project
 
 MAX_NAME_LENGTH = 60
 MAX_KEY_LENGTH = 2_000
-MAX_MODELS = 2_000
 MAX_CONCURRENCY = 256
 # A server of one's own bears few calls at once, until it says how many.
 PRIVATE_CONCURRENCY = 2
 MAX_TIMEOUT_SECONDS = 600
-TEST_TOKENS = 16
+DEFAULT_PROTOCOL = "openai_chat"
 # Settings of a provider that may be changed; the key is apart, because it is never shown.
 SETTINGS = (
-    *("base_url", "capabilities", "max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds"),
+    *("base_url", "protocol", "capabilities", "max_concurrency", "requests_per_minute", "tokens_per_minute"),
+    "timeout_seconds",
 )
 
 
@@ -77,11 +76,25 @@ def get_model(project: Project, reference: str) -> ProviderModel:
 
 @transaction.atomic
 def create(
-    actor: Actor, *, name: str, base_url: str = "", key: str = "", is_simulation: bool = False, **changes: Any
+    actor: Actor,
+    *,
+    name: str,
+    base_url: str = "",
+    key: str = "",
+    is_simulation: bool = False,
+    preset: str = "",
+    **changes: Any,
 ) -> Provider:
     """Create a provider. Its key is encrypted, and never shown again. A simulation is this installation's sandbox: it
-    has no address and no key of its own."""
+    has no address and no key of its own. A preset gives the address, protocol and capabilities that are not said."""
     actor.require(Right.ADMINISTER)
+    if preset:
+        known = get_preset(preset)
+        if known is None:
+            sentence = f"Must be one of: {', '.join(each.name for each in PRESETS)}."
+            raise Problem("request.invalid", sentence, faults=[Fault("/preset", "choice", sentence)])
+        base_url = base_url or known.base_url
+        changes = {"protocol": known.protocol, "capabilities": list(known.capabilities), **changes}
     if not is_prompt_name(name) or len(name) > MAX_NAME_LENGTH:
         sentence = "A provider's name is lower-case letters and digits in words joined by . - or _."
         raise Problem("provider.invalid_name", sentence, faults=[Fault("/name", "name", sentence)])
@@ -159,7 +172,7 @@ def add_model(actor: Actor, provider: Provider, name: str) -> ProviderModel:
     model, created = ProviderModel.objects.get_or_create(provider=provider, name=name)
     if created:
         audit.record(actor, "model.added", model)
-        _add_list_prices([model], actor.name)
+        add_list_prices([model], actor.name)
     return model
 
 
@@ -202,14 +215,18 @@ def price_of(model: ProviderModel, day: date | None = None) -> Price | None:
     return Price(price.input, price.cached_input, price.output, price.cache_write) if price else None
 
 
-def require_usable(model: ProviderModel, content: Mapping[str, Any] | None = None) -> None:
-    """Raise `provider.archived` or `model.shut_down` where a model cannot be called, and `provider.capability` where
-    its provider cannot do what the content of a version needs."""
+def require_usable(
+    model: ProviderModel, content: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+) -> None:
+    """Raise `provider.archived` or `model.shut_down` where a model cannot be called, and `provider.capability` or
+    `model.refuses` where its provider or itself does not take what the content of a version asks for; `parameters`
+    are settings in place of the content's own."""
     if model.provider.archived_at:
         raise Problem("provider.archived", f"{model.provider.name} is archived; restore it, and enter its key again.")
-    if model.shutdown_date and model.shutdown_date <= timezone.now().date():
-        sentence = f"{model.name} was shut down on {model.shutdown_date}; choose another model."
-        raise Problem("model.shut_down", sentence, shutdown_date=str(model.shutdown_date))
+    end = profiles.end_of(model)
+    if end and end <= timezone.now().date():
+        sentence = f"{model.name} was shut down on {end}; choose another model."
+        raise Problem("model.shut_down", sentence, shutdown_date=str(end))
     needed = [Capability.CHAT]
     if content is not None and content.get("response", {}).get("format") == "json_schema":
         needed.append(Capability.JSON_SCHEMA)
@@ -220,6 +237,8 @@ def require_usable(model: ProviderModel, content: Mapping[str, Any] | None = Non
             sentence = f"{model.provider.name} does not offer what this needs: {capability.label.lower()}."
             hint = "If it does, an admin can say so in the provider's settings."
             raise Problem("provider.capability", f"{sentence} {hint}", capability=capability.value)
+    if content is not None:
+        profiles.require_accepted(model, content, parameters)
 
 
 def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
@@ -236,114 +255,14 @@ def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
     )
 
 
-def check_connection(provider: Provider, model: str = "") -> Provider:
-    """Ask a provider for its models, and one of them for a word; save the outcome and the models."""
-    passed, outcome, is_first = False, "", provider.synced_at is None
-    try:
-        attempt = asyncio.run(_try_calls(provider, model))
-        # What the provider lists is known also where the model did not answer.
-        if attempt.models is not None:
-            _save_models(provider, attempt.models)
-        passed, outcome = attempt.passed, f"{attempt.summary}{_save_slots(provider, attempt.slots, is_first)}"
-    except CallError as error:
-        outcome = f"{error.detail} ({error.code})"
-    except Problem as problem:
-        outcome = problem.detail
-    provider.tested_at, provider.test_passed, provider.test_result = timezone.now(), passed, outcome[:1_000]
-    provider.save(update_fields=["tested_at", "test_passed", "test_result"])
-    return provider
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """What asking a provider brought; `models` is None where it lists none, `slots` where it does not say."""
-
-    models: list[dict[str, Any]] | None
-    slots: int | None
-    passed: bool
-    summary: str
-
-
-async def _try_calls(provider: Provider, model: str) -> _Attempt:
-    # Imported here: only workers make calls, and a web process should not load the client's 60 MB.
-    from evaluations.providers.protocols import open_chat  # noqa: PLC0415
-
-    reached = endpoint(provider)
-    # With the provider's own time-out: a server that is slow is not one that is gone.
-    async with open_chat(replace(reached, connections=1), destinations()) as chat:
-        listed, summary = None, "It lists no models."
-        try:
-            listed = await chat.models()
-            summary = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."
-        except CallError as error:
-            # Servers that only chat answer 404 to GET /models.
-            if error.code != "call.unknown_model" or not model:
-                raise
-        slots = await chat.slots() if destinations().is_private(provider.base_url) else None
-        if not model:
-            return _Attempt(listed, slots, passed=True, summary=summary)
-        try:
-            answer = await _say_hello(chat, model)
-        except CallError as error:
-            return _Attempt(listed, slots, passed=False, summary=f"{summary} {model}: {error.detail} ({error.code})")
-    spoken = f"{model} answered in {answer.latency_ms:,.0f} ms: {answer.text[:100]!r}."
-    if answer.model and not is_same_model(model, answer.model):
-        # Some servers answer to any name.
-        spoken += f" The server says that it was {answer.model[:100]}: is {model} a model that it has?"
-    return _Attempt(listed, slots, passed=True, summary=f"{summary} {spoken}")
-
-
-async def _say_hello(chat: ChatClient, model: str) -> Completion:
-    """Ask for a word, by the parameter for a short answer that the model takes: newer ones refuse the older."""
-    limits: Sequence[Mapping[str, Any]] = ({"max_tokens": TEST_TOKENS}, {"max_completion_tokens": TEST_TOKENS}, {})
-    for number, limit in enumerate(limits, start=1):
-        try:
-            return await chat.complete(ChatRequest(model, [{"role": "user", "content": "Say hello."}], limit))
-        except CallError as error:
-            if number == len(limits) or error.code != "call.refused" or "max" not in error.detail:
-                raise
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _save_slots(provider: Provider, slots: int | None, is_first: bool) -> str:
-    """Take over how many calls a server takes at a time the first time that it is heard, unless somebody has set
-    another number; return a sentence."""
-    if slots is None:
-        return ""
-    slots = min(slots, MAX_CONCURRENCY)
-    if is_first and provider.max_concurrency == PRIVATE_CONCURRENCY:
-        provider.max_concurrency = slots
-        provider.save(update_fields=["max_concurrency"])
-    are = "call" if slots == 1 else "calls"
-    if provider.max_concurrency > slots:
-        return f" It takes {slots} {are} at a time, and {provider.max_concurrency} are set here: the others will wait."
-    return f" It takes {slots} {are} at a time."
-
-
 def is_same_model(requested: str, answered: str) -> bool:
     """Return whether the model that answered is the one that was asked for: the same, or a dated version of it."""
     requested, answered = (name.rpartition("/")[2].lower() for name in (requested, answered))
     return answered.startswith(requested) or requested.startswith(answered)
 
 
-@transaction.atomic
-def _save_models(provider: Provider, listed: Sequence[Mapping[str, Any]]) -> None:
-    """Save a provider's own list: new models, models that are gone, and shutdown dates."""
-    existing = {model.name: model for model in ProviderModel.objects.select_for_update().filter(provider=provider)}
-    shutdown_dates = {str(listing["name"]): _read_day(listing.get("shutdown_date")) for listing in listed[:MAX_MODELS]}
-    new_models = [ProviderModel(provider=provider, name=name) for name in shutdown_dates if name not in existing]
-    ProviderModel.objects.bulk_create(new_models)
-    for model in [*existing.values(), *new_models]:
-        model.is_listed = model.name in shutdown_dates
-        # A list without a shutdown date does not delete a known one.
-        model.shutdown_date = shutdown_dates.get(model.name) or model.shutdown_date
-    ProviderModel.objects.bulk_update([*existing.values(), *new_models], ["is_listed", "shutdown_date"], batch_size=500)
-    _add_list_prices(new_models, "price list")
-    provider.synced_at = timezone.now()
-    provider.save(update_fields=["synced_at"])
-
-
-def _add_list_prices(models: Sequence[ProviderModel], by: str) -> None:
+def add_list_prices(models: Sequence[ProviderModel], by: str) -> None:
+    """Give models the prices that are published for their server, where there are any."""
     rows = []
     for model in models:
         price = list_price(model.provider.base_url, model.name)
@@ -361,13 +280,6 @@ def _add_list_prices(models: Sequence[ProviderModel], by: str) -> None:
                 )
             )
     ModelPrice.objects.bulk_create(rows)
-
-
-def _read_day(text: object) -> date | None:
-    try:
-        return date.fromisoformat(str(text)[:10])
-    except ValueError:
-        return None
 
 
 def _lock(provider: Provider) -> Provider:
@@ -397,6 +309,12 @@ def _apply_settings(provider: Provider, changes: Mapping[str, Any]) -> None:
     unknown = [capability for capability in provider.capabilities if capability not in Capability.values]
     if unknown:
         faults.append(Fault("/capabilities", "choice", f"Must be of: {', '.join(Capability.values)}."))
+    if provider.protocol not in PROTOCOLS:
+        faults.append(Fault("/protocol", "choice", f"Must be one of: {', '.join(PROTOCOLS)}."))
+    if provider.is_simulation and provider.protocol != DEFAULT_PROTOCOL:
+        faults.append(Fault("/protocol", "choice", f"The sandbox speaks {DEFAULT_PROTOCOL}."))
+    if "{" in provider.base_url:
+        faults.append(Fault("/base_url", "address", "Fill in what stands in braces in the address."))
     for name, low, high in (
         ("max_concurrency", 1, MAX_CONCURRENCY),
         ("timeout_seconds", 1, MAX_TIMEOUT_SECONDS),

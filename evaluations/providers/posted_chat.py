@@ -13,6 +13,7 @@ from evaluations.providers.answer_shapes import MAX_ANSWER_CHARACTERS, garbled_e
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy
 from evaluations.providers.openai_client import MAX_TIMEOUTS, translate_error
 from evaluations.providers.posts import Posts
+from evaluations.providers.refused_setting import refused_setting
 from evaluations.providers.wires import Wire
 from registry.content import tokens
 
@@ -49,7 +50,7 @@ class PostedChat:
                 raw = await self._posts.post(self._path(request, False), body, headers)
                 text = raw.text
         except Exception as error:
-            raise translate_error(error) from error
+            raise naming_setting(translate_error(error), request) from error
         latency = (time.perf_counter() - started) * 1000
         request_id = raw.headers.get("x-request-id") or raw.headers.get("request-id") or ""
         if len(text) > MAX_DOCUMENT_CHARACTERS:
@@ -72,7 +73,7 @@ class PostedChat:
         except CallError:
             raise
         except Exception as error:
-            raise translate_error(error) from error
+            raise naming_setting(translate_error(error), request) from error
         yield with_usage(answer, request)
 
     async def _events(self, request: ChatRequest, body: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
@@ -99,6 +100,14 @@ class PostedChat:
             sentence = " ".join(refusal.sentence for refusal in refusals)
             raise CallError("call.inexpressible", sentence, Remedy.GIVE_UP)
         return self._wire.write_body(request)
+
+
+def naming_setting(error: CallError, request: ChatRequest) -> CallError:
+    """Return a refusal that names a setting of the request as one that no call with it will get past."""
+    if error.code != "call.refused" or not (setting := refused_setting(error.detail, request.parameters)):
+        return error
+    request_id = error.request_id
+    return CallError("call.setting_refused", error.detail, Remedy.CONFIGURE, request_id=request_id, setting=setting)
 
 
 def with_usage(answer: Completion, request: ChatRequest) -> Completion:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from evaluations.models import ProviderModel, Run
 from evaluations.providers import configuration as providers
-from evaluations.providers import rate_limits, slots
+from evaluations.providers import profiles, rate_limits, slots
 from evaluations.providers.caller import Caller
 from evaluations.providers.chat import CallError, Remedy, build_request
 from evaluations.providers.prices import Price
@@ -18,6 +18,7 @@ from evaluations.providers.protocols import open_chat
 from evaluations.runs import planning
 from evaluations.scorers.base import Parameters
 from evaluations.scorers.specs import Spec
+from registry.content.model_facts import ModelProfile
 from registry.examples import embedders
 from registry.examples.minilm import Matrix
 from registry.examples.tfidf import Lexicon
@@ -42,6 +43,7 @@ class _Judge:
     partials: Mapping[str, Any]
     model: ProviderModel
     price: Price | None
+    profile: ModelProfile
 
 
 class Judges:
@@ -96,7 +98,7 @@ class Judges:
         called now, and a Problem where its rubric cannot be rendered."""
         judge = self._judges[str(parameters["prompt"]), str(parameters["model"])]
         rendered = versions.render_request(self._run.project_id, judge.rubric.content, variables, judge.partials)
-        request = build_request(rendered, judge.model.name, {})
+        request = build_request(rendered, judge.model.name, {}, judge.profile)
         try:
             not_before = (reserved or {}).get(judge.model.pk, 0.0)
             answer = self._caller(judge.model).submit(request, not_before=not_before).result()
@@ -114,7 +116,7 @@ class Judges:
         rubric = planning.get_rubric(self._run.project, str(spec.parameters["prompt"]))
         model = providers.get_model(self._run.project, str(spec.parameters["model"]))
         partials = {key: version.content for key, version in includes.get_partials([rubric]).items()}
-        return _Judge(rubric, partials, model, providers.price_of(model))
+        return _Judge(rubric, partials, model, providers.price_of(model), profiles.profile_of(model))
 
     def _caller(self, model: ProviderModel) -> Caller:
         provider = model.provider

@@ -164,7 +164,7 @@ def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool 
     locked = Run.objects.select_for_update().get(pk=run.pk)
     if locked.state not in RESUMABLE:
         raise Problem("run.wrong_state", f"This run is {RunState(locked.state).label.lower()}.")
-    providers.require_usable(run.model, run.version.content)
+    providers.require_usable(run.model, run.version.content, run.parameters)
     if budget is not None and locked.price is None:
         raise Problem("run.no_price", "This model has no price, so a budget cannot be kept.")
     budget = locked.budget_usd if budget is None else budget

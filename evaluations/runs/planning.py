@@ -22,6 +22,7 @@ from evaluations.scorers.base import Sample
 from evaluations.scorers.specs import Spec
 from evaluations.statistics.slas import MAX_CONCURRENCY
 from registry.content import tokens
+from registry.content.model_settings import LIMITS, laid_over, read_settings
 from registry.content.normalize import normalise
 from registry.models import Project, PromptVersion
 from registry.prompts import resolution, versions
@@ -37,8 +38,8 @@ MAX_PARAMETERS = 20
 # Model settings that a run may set in place of the version's own.
 PARAMETERS = frozenset(
     {
-        *("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop", "presence_penalty"),
-        *("frequency_penalty", "reasoning_effort", "service_tier", "verbosity"),
+        *("temperature", "top_p", "top_k", *LIMITS, "seed", "stop", "presence_penalty", "frequency_penalty"),
+        *("reasoning", "reasoning_effort", "service_tier", "verbosity", "prompt_cache"),
     }
 )
 
@@ -122,7 +123,7 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
     budget = read_budget(settings.budget_usd, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    providers.require_usable(settings.model, settings.version.content)
+    providers.require_usable(settings.model, settings.version.content, parameters)
     specs = pin_scorers(project, scoring.read_specs(settings.scorers), settings.model)
     leaked = reports.leaked_cases(settings.dataset_version) if settings.leaked == "exclude" else set()
     cases = _cases(settings)
@@ -250,11 +251,9 @@ def _expected_tokens(settings: RunSettings, parameters: Mapping[str, Any], keys:
     lengths_in = [tokens.count("\n".join(map(str, variables.values())), name).tokens for variables, _ in sample]
     lengths_out = [tokens.count(str(expected), name).tokens for _, expected in sample if expected is not None]
     own = settings.version.tokens + round(sum(lengths_in) / max(1, len(lengths_in)))
-    model = {**settings.version.content.get("model", {}), **parameters}
-    max_tokens = model.get("max_tokens") or model.get("max_completion_tokens") or DEFAULT_ANSWER_TOKENS
-    max_length = max_tokens if isinstance(max_tokens, int) else DEFAULT_ANSWER_TOKENS
-    usual = max(1, round(sum(lengths_out) / len(lengths_out))) if lengths_out else max_length
-    return own, min(usual, max_length) if isinstance(max_tokens, int) else usual
+    limit = read_settings(laid_over(settings.version.content.get("model", {}), parameters)).max_output_tokens
+    usual = max(1, round(sum(lengths_out) / len(lengths_out))) if lengths_out else limit or DEFAULT_ANSWER_TOKENS
+    return own, min(usual, limit) if limit else usual
 
 
 def read_parameters(document: object, faults: list[Fault]) -> dict[str, Any]:

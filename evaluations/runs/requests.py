@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import Problem
-from evaluations.models import CachedAnswer, Case, Result, Run
+from evaluations.models import CachedAnswer, Case, Provider, Result, Run
+from evaluations.providers import configuration as providers
+from evaluations.providers import profiles
 from evaluations.providers.chat import ChatRequest, Completion, build_request
 from evaluations.runs.batches import BatchLease
 from infra.limited.policy import BUSY
@@ -29,6 +31,12 @@ class PendingCall:
     error: tuple[str, str] = ("", "")
 
 
+def _server(provider: Provider) -> str:
+    """Return the name of what answers: another protocol of the same server may answer otherwise."""
+    spoken = "" if provider.protocol == providers.DEFAULT_PROTOCOL else f"{provider.protocol} "
+    return f"{spoken}{provider.base_url}"
+
+
 class BatchPreparation:
     """Preparation of a run's batches. Everything that they share is read once."""
 
@@ -37,7 +45,8 @@ class BatchPreparation:
         # Where a judge may fail after the answer is paid for, every answer is cached, whatever the temperature.
         self._keeps_all = keeps_all
         # The provider's server may change one day, and answer otherwise.
-        self._server = run.model.provider.base_url
+        self._server = _server(run.model.provider)
+        self._profile = profiles.profile_of(run.model)
         partials = includes.get_partials([run.version])
         self._partials = {key: version.content for key, version in partials.items()}
 
@@ -86,7 +95,7 @@ class BatchPreparation:
         run = self._run
         if isinstance(rendered, Problem):
             return PendingCall(batch_lease, case, repeat, error=(rendered.code, rendered.detail[:1_000]))
-        request = build_request(rendered, run.model.name, run.parameters)
+        request = build_request(rendered, run.model.name, run.parameters, self._profile)
         key = None
         if request.is_deterministic:
             key = request.key(repeat, of=self._server)

@@ -20,7 +20,7 @@ from django.utils import timezone
 from core.errors import Problem
 from evaluations.models import Run, RunState
 from evaluations.providers import configuration as providers
-from evaluations.providers import slots
+from evaluations.providers import profiles, slots
 from evaluations.providers.caller import CallWithdrawn
 from evaluations.providers.chat import CallError, Completion, Remedy
 from evaluations.providers.protocols import open_chat
@@ -231,6 +231,7 @@ class _Tick:
 
     def _handle_failure(self, calls: Calls, finished: CallInFlight, error: CallError) -> None:
         if error.remedy == Remedy.CONFIGURE:
+            profiles.note_refusal(self._run.model, error)
             self._stop(StopReason.FAILED, error.detail)
         elif error.remedy == Remedy.RETRY and calls.is_provider_down(finished, error):
             self._stop(StopReason.BACKOFF, error.detail, error.retry_after or 0.0)

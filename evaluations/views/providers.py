@@ -13,39 +13,57 @@ from evaluations import tasks
 from evaluations.api.providers import with_prices
 from evaluations.models import Capability, Provider
 from evaluations.providers import configuration as providers
+from evaluations.providers import profiles
+from evaluations.providers.presets import PRESETS, PROTOCOLS, get_preset
 from infra.work import start
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 MAX_WAIT_SECONDS = 150
+SANDBOX = "sandbox"
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds")
 FIELDS = dict.fromkeys(("provider.invalid_name", "provider.name_taken"), "name")
 
 
 @in_project
 def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    values = {name: request.POST.get(name, "").strip()[:2_000] for name in ("name", "base_url")}
-    context: dict[str, Any] = {"section": "settings", "tab": "providers", "values": values}
+    chosen = request.GET.get("preset", "")
+    preset, is_sandbox = get_preset(chosen), chosen == SANDBOX
+    values = {"name": chosen if preset and chosen != "other" else "", "base_url": "", "protocol": "", "model": ""}
+    if preset:
+        values |= {"base_url": preset.base_url, "protocol": preset.protocol}
+    context: dict[str, Any] = {
+        "section": "settings",
+        "tab": "providers",
+        "presets": PRESETS,
+        "preset": preset,
+        "is_sandbox": is_sandbox,
+        "protocols": PROTOCOLS.items(),
+        "address_hint": "fill in what stands in braces" if preset and "{" in preset.base_url else "",
+        "values": {**values, "name": SANDBOX if is_sandbox else values["name"]},
+    }
     status = 200
     if request.method == "POST":
-        simulated = request.POST.get("kind") == "sandbox"
+        typed = {name: request.POST.get(name, "").strip()[:2_000] for name in values}
         try:
             provider = providers.create(
                 actor,
-                name=values["name"],
-                base_url="" if simulated else values["base_url"],
+                name=typed["name"],
+                base_url="" if is_sandbox else typed["base_url"],
                 key=request.POST.get("key", ""),
-                is_simulation=simulated,
+                is_simulation=is_sandbox,
+                preset=chosen if preset else "",
+                **({"protocol": typed["protocol"]} if typed["protocol"] else {}),
             )
+            if typed["model"]:
+                providers.add_model(actor, provider, typed["model"])
         except Problem as problem:
-            context["errors"], status = errors_of(problem, FIELDS), problem.kind.status
+            context |= {"values": typed, "errors": errors_of(problem, FIELDS)}
+            status = problem.kind.status
         else:
-            start(tasks.try_provider, provider.pk, "")
-            return done(
-                request,
-                f"Provider {provider.name} added; it is being tested",
-                page_url("evaluations:provider-detail", actor, provider.name),
-            )
+            start(tasks.try_provider, provider.pk, typed["model"])
+            address = page_url("evaluations:provider-detail", actor, provider.name)
+            return done(request, f"Provider {provider.name} added; it is being tested", f"{address}?tested=1")
     context["rows"] = Provider.objects.filter(project=actor.project)
     return page(request, actor, "evaluations/providers/provider_list.html", context, status=status)
 
@@ -53,13 +71,15 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 @in_project
 def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     provider = providers.get_provider(actor.project, name)
-    values: dict[str, Any] = {field: getattr(provider, field) for field in ("base_url", "capabilities", *NUMBERS)}
+    fields = ("base_url", "protocol", "capabilities", *NUMBERS)
+    values: dict[str, Any] = {field: getattr(provider, field) for field in fields}
     context: dict[str, Any] = {
         "section": "settings",
         "tab": "providers",
         "provider": provider,
         "capabilities": Capability.choices,
-        "models": list(with_prices(provider.models.all())),
+        "protocols": PROTOCOLS.items(),
+        "models": [(model, profiles.end_of(model)) for model in with_prices(provider.models.all())],
         "values": values,
         "waits": request.GET.get("tested") == "1",
         "waiting_since": int(time.time()),
@@ -69,6 +89,8 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     typed = {field: request.POST.get(field, "").strip() for field in ("base_url", *NUMBERS)}
     settings: dict[str, Any] = {field: whole(typed[field]) if typed[field] else None for field in NUMBERS}
     settings |= {"base_url": typed["base_url"], "capabilities": request.POST.getlist("capabilities")}
+    if not provider.is_simulation:
+        settings["protocol"] = typed["protocol"] = request.POST.get("protocol", "")
     try:
         providers.change(actor, provider, key=request.POST.get("key") or None, **settings)
     except Problem as problem:

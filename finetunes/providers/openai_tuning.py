@@ -11,8 +11,9 @@ from typing import Any
 import httpx2
 import openai
 
+from evaluations.providers.answer_shapes import garbled_error, read_object
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
-from evaluations.providers.openai_client import garbled_error, open_client, read_object, translate_error
+from evaluations.providers.openai_client import open_client, translate_error
 from evaluations.providers.outbound import Destinations
 from finetunes.providers.base import (
     CLIENT_REFERENCE,

@@ -5,12 +5,14 @@ from typing import Any
 from core.errors import Problem
 from evaluations.models import Capability, Provider
 from evaluations.providers import configuration as providers
+from evaluations.providers.connection_test import check_connection
+from evaluations.providers.presets import PRESETS, PROTOCOLS
 from registry.management.project_command import ProjectCommand
 
 PRICES = ("input", "cached_input", "cache_write", "output")
 NUMBERS = ("concurrency", "timeout", "requests-per-minute", "tokens-per-minute")
 SETTINGS = {
-    **{"base_url": "base_url", "concurrency": "max_concurrency", "timeout": "timeout_seconds"},
+    **{"base_url": "base_url", "protocol": "protocol", "concurrency": "max_concurrency", "timeout": "timeout_seconds"},
     **{"requests_per_minute": "requests_per_minute", "tokens_per_minute": "tokens_per_minute"},
 }
 
@@ -31,6 +33,8 @@ class Command(ProjectCommand):
         parser.add_argument(
             "--key-env", metavar="VARIABLE", help="create, change: the environment variable that has its API key"
         )
+        parser.add_argument("--preset", help=f"create: {', '.join(preset.name for preset in PRESETS)}")
+        parser.add_argument("--protocol", choices=[*PROTOCOLS], help="create, change: the wire that it speaks")
         parser.add_argument("--capabilities", help=f"create, change: {', '.join(Capability.values)}; comma-separated")
         for number in NUMBERS:
             parser.add_argument(f"--{number}", type=int, help="create, change")
@@ -49,7 +53,8 @@ class Command(ProjectCommand):
             return
         if action == "create":
             settings = _settings(options)
-            provider = providers.create(actor, name=name, key=_key(options) or "", **settings)
+            preset = options["preset"] or ""
+            provider = providers.create(actor, name=name, key=_key(options) or "", preset=preset, **settings)
             self.stdout.write(f"Created {provider.name}.")
             return
         provider = providers.get_provider(actor.project, name)
@@ -62,8 +67,12 @@ class Command(ProjectCommand):
                 providers.set_price(actor, model, {name: options[name] for name in PRICES})
             self.stdout.write(f"Added {model}.")
         elif action == "test":
-            tested = providers.check_connection(provider, options["model"] or "")
+            tested = check_connection(provider, options["model"] or "")
             self.stdout.write(tested.test_result)
+            for check in tested.test_checks:
+                self.stdout.write(
+                    f"{'yes' if check['passed'] else 'no':<4} {check['name']:<18} {check['detail']}".rstrip()
+                )
             if not tested.test_passed:
                 raise SystemExit(1)
         else:

@@ -7,6 +7,7 @@ import pytest
 
 from evaluations.models import Provider
 from evaluations.providers import configuration as providers
+from evaluations.providers.connection_test import check_connection
 from tests.conftest import Stage
 from tests.http_server import Handler, serve
 
@@ -34,7 +35,7 @@ def provider(stage: Stage, settings: Any) -> Iterator[Provider]:
 
 
 def test_a_model_is_asked_by_the_limit_that_it_takes(provider: Provider):
-    tested = providers.check_connection(provider, "newer-1")
+    tested = check_connection(provider, "newer-1")
 
     assert tested.test_passed, tested.test_result
     assert "newer-1 answered" in tested.test_result
@@ -43,7 +44,7 @@ def test_a_model_is_asked_by_the_limit_that_it_takes(provider: Provider):
 
 
 def test_a_server_that_answers_to_any_name_is_noticed(provider: Provider):
-    tested = providers.check_connection(provider, "older-9")
+    tested = check_connection(provider, "older-9")
 
     assert "The server says that it was newer-1-2026-10-01" in tested.test_result
 

@@ -19,6 +19,7 @@ from evaluations.models import Provider, ProviderSlots, Run
 from evaluations.providers import configuration as providers
 from evaluations.providers import slots
 from evaluations.providers.chat import ChatRequest, Completion
+from evaluations.providers.connection_test import check_connection
 from evaluations.runs.calls import Calls
 from tests.conftest import Stage
 from tests.evaluations.conftest import make_model
@@ -240,7 +241,7 @@ def test_a_server_that_does_not_know_the_question_passes_its_test(stage: Stage, 
     settings.PROVIDER_PRIVATE_HOSTS = ["127.0.0.1"]
     with serve(Page) as port:
         provider = providers.create(stage.ada, name="own", base_url=f"http://127.0.0.1:{port}/v1")
-        tested = providers.check_connection(provider)
+        tested = check_connection(provider)
 
     assert tested.test_passed, tested.test_result
     assert [model.name for model in provider.models.all()] == ["small"]
@@ -257,7 +258,7 @@ def test_a_server_of_ones_own_starts_with_few_calls_and_tells_its_slots(
         )
         assert provider.max_concurrency == settings_of_provider.get("max_concurrency", providers.PRIVATE_CONCURRENCY)
 
-        tested = providers.check_connection(provider)
+        tested = check_connection(provider)
 
     assert tested.test_passed
     assert "It takes 3 calls at a time" in tested.test_result

@@ -12,8 +12,11 @@ import pytest
 
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy, build_request
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.presets import PRESETS
+from evaluations.providers.presets import PROTOCOLS as TITLES
 from evaluations.providers.prices import TokenUsage
-from evaluations.providers.protocols import open_chat, protocol_names
+from evaluations.providers.protocols import get_protocol, open_chat, protocol_names
+from evaluations.providers.refused_setting import refused_setting
 from evaluations.providers.wires import get_wire
 from registry.content.model_facts import ModelProfile, get_profile
 from tests.evaluations.providers.strict_wires import ANSWERS, CALL, strict_server
@@ -63,7 +66,9 @@ def ask(protocol: str, asked: ChatRequest, handler: type[Handler], *, key: str =
 
 
 def test_every_protocol_is_tried_here():
-    assert protocol_names() == PROTOCOLS
+    assert protocol_names() == PROTOCOLS == sorted(TITLES)
+    assert {name: get_protocol(name).title for name in PROTOCOLS} == TITLES
+    assert {preset.protocol for preset in PRESETS} == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -227,16 +232,35 @@ def test_what_a_protocol_has_no_words_for_is_refused_before_it_is_sent(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_the_server_refuses_is_said_in_its_words(protocol: str):
-    settings = {"temperature": 0.5}
-    asked = request(protocol, settings=settings)
-    if protocol == "gemini":
-        asked = request(protocol, settings={"top_k": "many"})
+    """A setting that it refuses whatever its value ends a run; a value that it refuses ends a call."""
+    asked = request(protocol, settings={"temperature": "warm"} if protocol == "gemini" else {"temperature": 0.5})
 
     with pytest.raises(CallError) as failed:
         ask(protocol, asked, strict_server())
 
-    assert (failed.value.code, failed.value.remedy) == ("call.refused", Remedy.GIVE_UP)
-    assert "temperature" in failed.value.detail or "topK" in failed.value.detail
+    assert "temperature" in failed.value.detail
+    expected = ("call.refused", Remedy.GIVE_UP, "")
+    if protocol != "gemini":
+        expected = ("call.setting_refused", Remedy.CONFIGURE, "temperature")
+    assert (failed.value.code, failed.value.remedy, failed.value.setting) == expected
+
+
+@pytest.mark.parametrize(
+    ("detail", "setting"),
+    [
+        ("Unsupported parameter: 'max_tokens' is not supported with this model.", "max_output_tokens"),
+        ("Unsupported value: 'temperature' does not support 0.2 with this model.", "temperature"),
+        ("`temperature` is deprecated for this model.", "temperature"),
+        ("reasoning_effort: Extra inputs are not permitted", "reasoning"),
+        ("Unknown name \"topK\" at 'generation_config': Cannot find field.", "top_k"),
+        # About this call, and not about the setting.
+        ("max_tokens is too large: 99999. This model supports at most 16384 tokens.", ""),
+        ("Invalid value for temperature: must be at most 2.", ""),
+        ("Unsupported parameter: 'logit_bias'.", ""),
+    ],
+)
+def test_a_setting_that_is_refused_as_such_is_told_from_its_value(detail: str, setting: str):
+    assert refused_setting(detail, ["max_output_tokens", "temperature", "reasoning", "top_k"]) == setting
 
 
 @pytest.mark.parametrize("protocol", ["anthropic_messages", "gemini"])

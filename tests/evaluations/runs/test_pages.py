@@ -136,8 +136,8 @@ def test_two_runs_side_by_side(
 
 def test_admins_set_up_providers_on_pages(stage: Stage, sandbox: Running):
     ada = client_of(stage.ada)
-    response = ada.post("/p/paper/settings/providers/", {"name": "sandbox", "kind": "sandbox"})
-    assert response["Location"] == "/p/paper/settings/providers/sandbox/"
+    response = ada.post("/p/paper/settings/providers/?preset=sandbox", {"name": "sandbox"})
+    assert response["Location"] == "/p/paper/settings/providers/sandbox/?tested=1"
     ada.post("/p/paper/settings/providers/sandbox/test/", {"model": ""})
     assert "Testing …" in text(ada.get("/p/paper/settings/providers/sandbox/?tested=1"))
     tasks.try_provider(Provider.objects.get().pk, "")
@@ -148,7 +148,7 @@ def test_admins_set_up_providers_on_pages(stage: Stage, sandbox: Running):
     assert "$2.00" in text(ada.get("/p/paper/settings/providers/sandbox/"))
     wrong = ada.post("/p/paper/settings/providers/sandbox/", {"max_concurrency": "0", "timeout_seconds": "60"})
     assert "1 to 256" in text(wrong)
-    refused = ada.post("/p/paper/settings/providers/", {"name": "x", "kind": "server", "base_url": "http://10.0.0.1/"})
+    refused = ada.post("/p/paper/settings/providers/?preset=other", {"name": "x", "base_url": "http://10.0.0.1/"})
     assert refused.status_code == 400
     assert "https://" in text(refused)
     ada.post("/p/paper/settings/providers/sandbox/end/", {"do": "archive"})
