@@ -32,14 +32,14 @@ ANALYSIS = {
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "classification-task": {
         "strategy": "fine-tune",
-        "model": "ft:gpt-4o-mini:classification:v1",
+        "model": "ft:sandbox-small:classification:v1",
         "max_tokens": 100,
         "temperature": 0.1,
         "response_format": "json",
     },
     "support-assistant": {
         "strategy": "hybrid",
-        "model": "ft:gpt-4o-mini:assistant:v1",
+        "model": "ft:sandbox-small:assistant:v1",
         "prompt": "support.reply@latest",
         "max_tokens": 500,
         "temperature": 0.3,
@@ -47,7 +47,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     },
     "ad-hoc-analysis": {
         "strategy": "prompt",
-        "model": "gpt-4o",
+        "model": "gpt-6-luna",
         "prompt": "analysis.template@latest",
         "max_tokens": 2_000,
         "temperature": 0.7,

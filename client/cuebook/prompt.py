@@ -11,6 +11,7 @@ from cuebook.core.content import DEFAULTS
 from cuebook.core.errors import Problem
 from cuebook.core.example_selection import BY_SIMILARITY, Candidate, candidate_count, choose
 from cuebook.core.examples import Shot
+from cuebook.core.model_settings import as_chat_completions
 from cuebook.core.rendering import Rendering
 from cuebook.errors import RefusedError, RenderError
 from cuebook.hashing import content_hash
@@ -158,7 +159,7 @@ class Prompt:
 def arguments(rendered: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rendered version as the OpenAI protocol's arguments; defaults are left out, for servers that support
     less."""
-    settings = copy.deepcopy(dict(rendered["model"]))
+    settings = copy.deepcopy(as_chat_completions(rendered["model"]))
     result: dict[str, Any] = {"messages": rendered["messages"], **settings}
     name = result.pop("name", None)
     if name is not None:

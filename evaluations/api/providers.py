@@ -177,7 +177,7 @@ class ProviderRefusals(ProjectView):
         forgotten."""
         body = serializers.ModelRefusalDecision.read(request)
         model = providers.get_model(self.actor.project, f"{name}/{body['model']}")
-        settle = profiles.accept_refusal if body["is_right"] else profiles.dismiss_refusal
+        settle = profiles.accept_refusal if body["is_confirmed"] else profiles.dismiss_refusal
         return Response(_model_document(settle(self.actor, model, body["setting"])))
 
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from core.model_settings import laid_over
 from evaluations.providers.prices import TokenUsage
 from registry.content.content_hash import canonical_bytes
-from registry.content.model_facts import UNKNOWN, ModelProfile
-from registry.content.model_settings import laid_over
+from registry.content.model_profiles.facts import UNKNOWN, ModelProfile
 
 # Members of a version's model settings that are not parameters: the model's name is sent separately.
 NOT_SENT = frozenset({"name"})
@@ -17,7 +17,7 @@ NOT_SENT = frozenset({"name"})
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One request. `parameters` are the settings of a version's model (registry.content.model_settings), which the
+    """One request. `parameters` are the settings of a version's model (core.model_settings), which the
     protocol writes in its words; `profile` is what is known of the model."""
 
     model: str

@@ -89,12 +89,12 @@ def create(
     has no address and no key of its own. A preset gives the address, protocol and capabilities that are not said."""
     actor.require(Right.ADMINISTER)
     if preset:
-        known = get_preset(preset)
-        if known is None:
+        starting_point = get_preset(preset)
+        if starting_point is None:
             sentence = f"Must be one of: {', '.join(each.name for each in PRESETS)}."
             raise Problem("request.invalid", sentence, faults=[Fault("/preset", "choice", sentence)])
-        base_url = base_url or known.base_url
-        changes = {"protocol": known.protocol, "capabilities": list(known.capabilities), **changes}
+        base_url = base_url or starting_point.base_url
+        changes = {"protocol": starting_point.protocol, "capabilities": list(starting_point.capabilities), **changes}
     if not is_prompt_name(name) or len(name) > MAX_NAME_LENGTH:
         sentence = "A provider's name is lower-case letters and digits in words joined by . - or _."
         raise Problem("provider.invalid_name", sentence, faults=[Fault("/name", "name", sentence)])

@@ -16,7 +16,7 @@ from evaluations.models import Provider, ProviderModel
 from evaluations.providers import configuration, profiles
 from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion
-from registry.content.model_facts import UNKNOWN, ModelProfile
+from registry.content.model_profiles.facts import UNKNOWN, ModelProfile
 
 MAX_MODELS = 2_000
 MAX_DETAIL_LENGTH = 300

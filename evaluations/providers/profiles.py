@@ -9,21 +9,21 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.errors import Fault, Problem
+from core.model_settings import EFFORTS, laid_over, read_settings
 from evaluations.models import ProviderModel
 from evaluations.providers.chat import CallError, ChatRequest
 from evaluations.providers.wires import get_wire
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
-from registry.content import model_check, model_facts
-from registry.content.model_check import ModelRefusal
-from registry.content.model_facts import EFFORTS, SAMPLING, ModelProfile
-from registry.content.model_settings import laid_over, read_settings
+from registry.content.model_profiles import facts, refusals
+from registry.content.model_profiles.facts import SAMPLING, ModelProfile
+from registry.content.model_profiles.refusals import ModelRefusal
 
 MAX_NAME_LENGTH = 64
 MAX_DETAIL_LENGTH = 300
 MAX_REFUSED = 20
 # Corrections that people make, and what each has to be. `is_like` names the model that stands behind a deployment.
-BOOLEANS = ("takes_images", "takes_tools", "takes_schema", "takes_prefill")
+BOOLEANS = ("supports_images", "supports_tools", "supports_schema", "supports_prefill")
 LIMITS = ("max_input_tokens", "max_output_tokens")
 CORRECTIONS = ("is_like", "sampling", "efforts", "refuses", "shutdown_date", "successor", *BOOLEANS, *LIMITS)
 
@@ -32,11 +32,11 @@ def profile_of(model: ProviderModel) -> ModelProfile:
     """Return what is known of a model. A server that is nobody's known one has models of its own, of which nothing is
     known unless a person says which model it is."""
     corrections: Mapping[str, Any] = model.corrections
-    vendor = model_facts.vendor_of_address(model.provider.base_url) if not model.provider.is_simulation else ""
+    vendor = facts.vendor_of_address(model.provider.base_url) if not model.provider.is_simulation else ""
     likeness = str(corrections.get("is_like") or "")
-    profile = model_facts.UNKNOWN
+    profile = facts.UNKNOWN
     if likeness or vendor:
-        profile = model_facts.get_profile(likeness or model.name, "" if likeness else vendor)
+        profile = facts.get_profile(likeness or model.name, "" if likeness else vendor)
     return profile.corrected(corrections)
 
 
@@ -53,7 +53,7 @@ def refusals_of(
     profile = profile_of(model)
     settings = laid_over(content.get("model", {}), parameters or {})
     settings.pop("name", None)
-    refused = model_check.refusals({**content, "model": settings}, profile, model.name)
+    refused = refusals.refusals({**content, "model": settings}, profile, model.name)
     form = content.get("response", {}).get("format")
     request = ChatRequest(
         model.name,
@@ -150,31 +150,33 @@ def _require_seen(model: ProviderModel, setting: str) -> None:
 
 
 def _read_corrections(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    given = {name: value for name, value in document.items() if value is not None and value != ""}
-    faults = [Fault(f"/{name}", "unknown", "Is not a fact of a model.") for name in given if name not in CORRECTIONS]
+    corrections = {name: value for name, value in document.items() if value is not None and value != ""}
+    faults = [
+        Fault(f"/{name}", "unknown", "Is not a fact of a model.") for name in corrections if name not in CORRECTIONS
+    ]
 
-    def check(name: str, is_right: bool, sentence: str) -> None:
-        if name in given and not is_right:
+    def check(name: str, is_confirmed: bool, sentence: str) -> None:
+        if name in corrections and not is_confirmed:
             faults.append(Fault(f"/{name}", "type", sentence))
 
     for name in BOOLEANS:
-        check(name, isinstance(given.get(name), bool), "Must be true or false.")
+        check(name, isinstance(corrections.get(name), bool), "Must be true or false.")
     for name in LIMITS:
-        value = given.get(name)
+        value = corrections.get(name)
         is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 2**31 - 1
         check(name, is_whole, "Must be a whole number of tokens.")
-    check("sampling", given.get("sampling") in SAMPLING, f"Must be one of: {', '.join(SAMPLING)}.")
-    check("efforts", _are_names(given.get("efforts"), EFFORTS), f"Must be of: {', '.join(EFFORTS)}.")
-    check("refuses", _are_names(given.get("refuses")), "Must be names of settings.")
+    check("sampling", corrections.get("sampling") in SAMPLING, f"Must be one of: {', '.join(SAMPLING)}.")
+    check("efforts", _are_names(corrections.get("efforts"), EFFORTS), f"Must be of: {', '.join(EFFORTS)}.")
+    check("refuses", _are_names(corrections.get("refuses")), "Must be names of settings.")
     for name in ("is_like", "successor"):
-        value = given.get(name)
+        value = corrections.get(name)
         check(name, isinstance(value, str) and len(value) <= 200 and value.isprintable(), "Must be a model's name.")
-    if "shutdown_date" in given:
+    if "shutdown_date" in corrections:
         try:
-            given["shutdown_date"] = str(date.fromisoformat(str(given["shutdown_date"])))
+            corrections["shutdown_date"] = str(date.fromisoformat(str(corrections["shutdown_date"])))
         except ValueError:
             faults.append(Fault("/shutdown_date", "type", "Must be a day, as 2027-01-14."))
-    return given, faults
+    return corrections, faults
 
 
 def _are_names(value: object, allowed: Sequence[str] = ()) -> bool:

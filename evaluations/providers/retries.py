@@ -1,6 +1,6 @@
 """Which failed calls are tried again, how often and after which pause: 429, overload, lost connections. Pure.
 
-evaluations.providers.caller does it; evaluations.providers.openai_client says which answer of a server calls for it.
+evaluations.providers.caller does it; evaluations.providers.transport.openai_client says which answer calls for it.
 """
 
 import random

@@ -18,7 +18,7 @@ from evaluations.providers.protocols import open_chat
 from evaluations.runs import planning
 from evaluations.scorers.base import Parameters
 from evaluations.scorers.specs import Spec
-from registry.content.model_facts import ModelProfile
+from registry.content.model_profiles.facts import ModelProfile
 from registry.examples import embedders
 from registry.examples.minilm import Matrix
 from registry.examples.tfidf import Lexicon

@@ -10,6 +10,7 @@ from django.db.models import Avg, Count, QuerySet
 
 from core.errors import Fault, Problem
 from core.json_values import normalise_json
+from core.model_settings import LIMITS, laid_over, read_settings
 from core.references import HashPrefix, Reference, parse_reference
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
@@ -22,7 +23,6 @@ from evaluations.scorers.base import Sample
 from evaluations.scorers.specs import Spec
 from evaluations.statistics.slas import MAX_CONCURRENCY
 from registry.content import tokens
-from registry.content.model_settings import LIMITS, laid_over, read_settings
 from registry.content.normalize import normalise
 from registry.models import Project, PromptVersion
 from registry.prompts import resolution, versions

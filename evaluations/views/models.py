@@ -5,18 +5,19 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 
 from core.errors import Problem
+from core.model_settings import EFFORTS
 from evaluations.models import ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.providers import profiles
 from registry.accounts.permissions import Actor
-from registry.content.model_facts import EFFORTS, ModelProfile, facts_source
+from registry.content.model_profiles.facts import ModelProfile, facts_source
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 BOOLEANS = {
-    "takes_images": "Takes images",
-    "takes_tools": "Takes tools",
-    "takes_schema": "Holds answers to a JSON Schema",
-    "takes_prefill": "Goes on with a last message of the assistant",
+    "supports_images": "Takes images",
+    "supports_tools": "Takes tools",
+    "supports_schema": "Holds answers to a JSON Schema",
+    "supports_prefill": "Goes on with a last message of the assistant",
 }
 SAMPLINGS = {
     "always": "It takes them",
@@ -62,12 +63,12 @@ def model_refusal(request: HttpRequest, actor: Actor, name: str) -> HttpResponse
     model = providers.get_model(actor.project, f"{name}/{request.POST.get('model', '')}")
     address = page_url("evaluations:provider-detail", actor, name)
     setting = request.POST.get("setting", "")
-    is_right = request.POST.get("is_right") == "1"
+    is_confirmed = request.POST.get("is_confirmed") == "1"
     try:
-        (profiles.accept_refusal if is_right else profiles.dismiss_refusal)(actor, model, setting)
+        (profiles.accept_refusal if is_confirmed else profiles.dismiss_refusal)(actor, model, setting)
     except Problem as problem:
         return refused(request, problem, address)
-    return done(request, f"{model.name} never takes {setting}" if is_right else f"{setting}: forgotten", address)
+    return done(request, f"{model.name} never takes {setting}" if is_confirmed else f"{setting}: forgotten", address)
 
 
 def _read_form(request: HttpRequest) -> dict[str, Any]:

@@ -27,9 +27,14 @@ FIELDS = dict.fromkeys(("provider.invalid_name", "provider.name_taken"), "name")
 
 @in_project
 def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    chosen = request.GET.get("preset", "")
-    preset, is_sandbox = get_preset(chosen), chosen == SANDBOX
-    values = {"name": chosen if preset and chosen != "other" else "", "base_url": "", "protocol": "", "model": ""}
+    preset_name = request.GET.get("preset", "")
+    preset, is_sandbox = get_preset(preset_name), preset_name == SANDBOX
+    values = {
+        "name": preset_name if preset and preset_name != "other" else "",
+        "base_url": "",
+        "protocol": "",
+        "model": "",
+    }
     if preset:
         values |= {"base_url": preset.base_url, "protocol": preset.protocol}
     context: dict[str, Any] = {
@@ -52,7 +57,7 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
                 base_url="" if is_sandbox else typed["base_url"],
                 key=request.POST.get("key", ""),
                 is_simulation=is_sandbox,
-                preset=chosen if preset else "",
+                preset=preset_name if preset else "",
                 **({"protocol": typed["protocol"]} if typed["protocol"] else {}),
             )
             if typed["model"]:

@@ -1,7 +1,7 @@
 """Fine-tuning client for any server that speaks OpenAI's protocol. Pure.
 
 OpenAI's library validates no answers and would repeat a paid create request after a timeout, so each answer is read
-here, and nothing is retried (evaluations.providers.openai_client).
+here, and nothing is retried (evaluations.providers.transport.openai_client).
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -13,8 +13,8 @@ import openai
 
 from evaluations.providers.answer_shapes import garbled_error, read_object
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
-from evaluations.providers.openai_client import open_client, translate_error
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.transport.openai_client import open_client, translate_error
 from finetunes.providers.base import (
     CLIENT_REFERENCE,
     UPLOAD_SECONDS,

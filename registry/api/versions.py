@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import Problem
+from core.model_settings import as_chat_completions
 from core.references import HashPrefix, Reference, parse_selector
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
@@ -119,10 +120,11 @@ class VersionRender(ProjectView):
         operation_id="versions_render", request=serializers.RenderInput, responses=serializers.RenderedSerializer
     )
     def post(self, request: Request, name: str, selector: str) -> Response:
-        """Render the request that a provider gets for these variables."""
+        """Render the request that a provider gets for these variables, in the words of OpenAI's Chat Completions."""
         body = serializers.RenderInput.read(request)
         version = select_version(self.actor.project, name, selector)
         rendered = versions.render(version, body["variables"])
+        rendered = {**rendered, "model": as_chat_completions(rendered["model"])}
         return Response({"prompt": name, "number": version.number, "hash": version.content_hash, **rendered})
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from core.example_selection import max_count
 from core.json_values import escape_pointer
 from core.messages import PLACEHOLDER, images_of, text_of, text_templates
-from registry.content.model_check import refusals
-from registry.content.model_facts import get_profile
+from registry.content.model_profiles.facts import get_profile
+from registry.content.model_profiles.refusals import refusals
 from registry.content.schema_check import UnusableSchemaError, violations
 
 # Past either, a fine-tuned model with a short prompt is usually worth measuring: the instructions and examples are paid

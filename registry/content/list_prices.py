@@ -4,21 +4,14 @@ Prices are US dollars. They are list prices of the day the package was made: a b
 agreements), so pages call these figures estimates.
 """
 
-import functools
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from genai_prices import Usage, calc_price
-from genai_prices.data import providers
 
 # The providers whose model names are written plainly, without the provider in front. First match wins.
 PROVIDERS = ("openai", "mistral", "deepseek", "anthropic", "google", "x-ai", "groq", "together")
 CALLS = 1_000
-# Words in names of models that do something else than chat, or of price-list entries that are no model's name.
-NOT_CHAT = frozenset(
-    ["audio", "image", "realtime", "transcribe", "tts", "search", "vision", "embedding", "moderation", "extended", "ft"]
-)
 
 
 @dataclass(frozen=True)
@@ -48,11 +41,3 @@ def price_per_thousand_calls(model: str, input_tokens: int, output_tokens: int |
         output = price.output_price * CALLS if output_tokens is not None else None
         return CallPrice(price.provider.name, price.input_price * CALLS, output)
     return None
-
-
-@functools.cache
-def listed_models() -> tuple[str, ...]:
-    """Return the names that the editor offers: current chat models of the first provider."""
-    listed = next(provider for provider in providers if provider.id == PROVIDERS[0]).models
-    names = [model.id for model in listed if not model.deprecated and re.match("gpt-[4-9]|o[0-9]", model.id)]
-    return tuple(sorted(name for name in names if not NOT_CHAT.intersection(re.split("[-.:]", name))))

@@ -17,11 +17,11 @@ from core.content import DEFAULTS, KINDS, RESPONSE_FORMATS, SELECTIONS, VARIABLE
 from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS, MAX_NUMBER, escape_pointer, normalise_json
 from core.messages import FUNCTION_NAME
+from core.model_settings import LIMITS, SAME_MEANING, setting_fault
 from core.references import is_prompt_name
 from registry.content.checker import Checker, is_variable_name, without_defaults
 from registry.content.content_hash import canonical_bytes
 from registry.content.message_check import MessageChecker
-from registry.content.model_settings import LIMITS, SAME_MEANING, setting_fault
 
 MAX_BYTES = 1024 * 1024
 MAX_VARIABLES = 500

@@ -6,7 +6,7 @@
     hash: sha256:...
     kind: chat
     model:
-      name: gpt-4o-mini
+      name: gpt-6-luna
     ---
     === system ===
     You sort support tickets.

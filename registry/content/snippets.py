@@ -101,7 +101,7 @@ prompt = answer.json()
 
 settings = dict(prompt["model"])
 completion = OpenAI().chat.completions.create(
-    model=settings.pop("name", "gpt-4.1-mini"),
+    model=settings.pop("name", "gpt-6-luna"),
     messages=prompt["messages"],
     response_format=prompt["response_format"],
     **settings,

@@ -12,6 +12,7 @@ from core.content import full_text, has_type, templates, without_aside
 from core.errors import Problem
 from core.json_values import escape_pointer
 from core.messages import image_variables
+from core.model_settings import read_settings
 from core.rendering import Survey
 from infra.limited.policy import BUSY
 from registry.content import lint, list_prices, tokens
@@ -242,7 +243,7 @@ def _preview(
         return Inspection(stand_ins=stand_ins, why_not_rendered=problem.detail)
     model = str(content.get("model", {}).get("name", ""))
     total = tokens.count_messages(rendered["messages"], model)
-    longest = content.get("model", {}).get("max_completion_tokens") or content.get("model", {}).get("max_tokens")
+    longest = read_settings(content.get("model", {})).max_output_tokens
     return Inspection(
         rendered=rendered,
         stand_ins=stand_ins,

@@ -14,10 +14,11 @@ from core.json_values import normalise_json
 from core.messages import IMAGE_DETAILS, ROLES, as_text
 from core.references import Number, Reference
 from registry.accounts.permissions import Actor, Right
-from registry.content import diff, diff_view, list_prices
+from registry.content import diff, diff_view
 from registry.content.content_hash import content_hash
 from registry.content.merge import MergeSource
 from registry.content.message_view import MessageSection
+from registry.content.model_profiles.facts import current_models
 from registry.examples import embedders
 from registry.models import Environment, ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion, Release
 from registry.promotions import approvals
@@ -25,14 +26,11 @@ from registry.prompts import drafts, inspection, resolution
 from registry.prompts import lifecycle as prompts
 from registry.prompts.inspection import Inspection
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
+from registry.views.model_fields import field_states, model_fields
 
 # Numbers that a browser holds exactly.
 MAX_SAVES = 2**53
 MAX_WINDOW_LENGTH = 64
-# Settings that have a field of their own; any other is kept and edited as JSON.
-USUAL_SETTINGS = ("name", "temperature", "top_p", "max_tokens")
-# Where the editor keeps "other settings" that are no JSON yet (static/js/document.js); no commit takes the name.
-UNREADABLE = "(unreadable)"
 SELECTION_LABELS = {
     "fixed": "All, in their order",
     "first": "The first few",
@@ -63,7 +61,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "document": document,
         "messages_shown": _messages(document),
         "model": model,
-        "other_settings": model.get(UNREADABLE) or _json({k: v for k, v in model.items() if k not in USUAL_SETTINGS}),
+        **model_fields(model),
         "response": {**aside, **_object(document.get("response"))},
         "schema": _json(_object(document.get("response")).get("schema")) or aside.get("schema", ""),
         "tools": _json(document.get("tools")),
@@ -156,7 +154,7 @@ def _models(actor: Actor, model: dict[str, Any]) -> list[str]:
     """Return model names to offer: those in use here first, then the listed ones."""
     heads = PromptVersion.objects.filter(prompt__project=actor.project, prompt__head__isnull=False)
     used = heads.filter(content__model__has_key="name").order_by("-id").values_list("content__model__name", flat=True)
-    names = [str(model.get("name") or ""), *(str(name) for name in used[:200]), *list_prices.listed_models()]
+    names = [str(model.get("name") or ""), *(str(name) for name in used[:200]), *current_models()]
     return [name for name in dict.fromkeys(names) if name]
 
 
@@ -191,6 +189,7 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "preview": render_to_string("registry/editor/_preview.html", context, request),
         "is_rendered": result.rendered is not None,
         "newest": {"number": newest.number, "author": newest.author_name} if newest else None,
+        "settings": field_states(_object(_object(body.get("document")).get("model"))),
         **_marks(result),
     }
     return JsonResponse(answer)

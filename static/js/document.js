@@ -64,13 +64,18 @@ export function collectModel(root, faults) {
   const model = {};
   for (const field of root.querySelectorAll("[data-setting]")) {
     const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
-    if (value !== undefined) model[field.dataset.setting] = value;
+    if (value !== undefined && !field.dataset.setting.includes(".")) model[field.dataset.setting] = value;
   }
   const { value, fault } = readJson(root.querySelector("[data-json='settings']").value);
   if (fault || (value !== undefined && (typeof value !== "object" || Array.isArray(value) || value === null))) {
     faults.push({ pointer: "settings", severity: "error", ...(fault ?? { message: "Other settings are an object: {\"seed\": 7}." }) });
     model[UNREADABLE] = root.querySelector("[data-json='settings']").value;
   } else Object.assign(model, value);
+  // A field for a member of a setting, whose other members are among the other settings.
+  for (const field of root.querySelectorAll("[data-setting*='.']")) {
+    const [setting, member] = field.dataset.setting.split(".");
+    if (field.value) model[setting] = { ...model[setting], [member]: field.value };
+  }
   return model;
 }
 

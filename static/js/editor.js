@@ -158,10 +158,24 @@ function showResult(result, isSave) {
   else if (lastRendered) preview.insertAdjacentHTML("beforeend", `<div class="stale stack" aria-label="Last preview" inert>${lastRendered}</div>`);
   variables.update(result.variables);
   showMarks([...localFaults, ...result.marks]);
+  showSettings(result.settings);
   const newest = result.newest?.number ?? null;
   const behind = document.querySelector("[data-behind]");
   behind.hidden = newest === state.seen;
   if (!behind.hidden) behind.querySelector("[data-behind-who]").textContent = `${result.newest.author} committed v${newest}`;
+}
+
+/** Switch off what the chosen model does not take, and say why. A field with a value stays on, so that it can be emptied. */
+function showSettings({ off, efforts, max_output_tokens: most }) {
+  for (const field of root.querySelectorAll("[data-field]")) {
+    const why = off[field.dataset.field];
+    field.disabled = Boolean(why) && !field.value;
+    root.querySelector(`[data-why="${field.dataset.field}"]`).textContent = why ?? "";
+  }
+  root.querySelector("[data-why='limit']").textContent = most ? `at most ${most.toLocaleString("en")}` : "";
+  for (const option of root.querySelector("[data-field='effort']").options) {
+    option.hidden = Boolean(option.value && efforts && !efforts.includes(option.value) && !option.selected);
+  }
 }
 
 /** Show each mark below its field, and colour its line there. */

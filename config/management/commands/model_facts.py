@@ -1,4 +1,4 @@
-"""`manage.py model_facts`: makes registry/content/model_facts.json from a copy of LiteLLM's table."""
+"""`manage.py model_facts`: makes registry/content/model_profiles/facts.json from a copy of LiteLLM's table."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from registry.content import model_facts
+from registry.content.model_profiles import facts as model_facts
 
 SOURCE = "model_prices_and_context_window.json of LiteLLM (github.com/BerriAI/litellm)"
 

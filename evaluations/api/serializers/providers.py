@@ -7,11 +7,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from core.model_settings import EFFORTS
 from evaluations.models import Capability, ModelPrice, Provider, ProviderModel
 from evaluations.providers import profiles
 from evaluations.providers.presets import PROTOCOLS
 from infra.serializer_fields import Input, Text
-from registry.content.model_facts import EFFORTS, SAMPLING
+from registry.content.model_profiles.facts import SAMPLING
 
 
 class ProviderCheckSerializer(serializers.Serializer[dict[str, Any]]):
@@ -80,13 +81,13 @@ class ModelProfileSerializer(serializers.Serializer[dict[str, Any]]):
     max_input_tokens = serializers.IntegerField(allow_null=True)
     max_output_tokens = serializers.IntegerField(allow_null=True)
     endpoints = serializers.ListField(child=serializers.CharField())
-    takes_images = serializers.BooleanField(allow_null=True)
-    takes_tools = serializers.BooleanField(allow_null=True)
-    takes_schema = serializers.BooleanField(allow_null=True)
+    supports_images = serializers.BooleanField(allow_null=True)
+    supports_tools = serializers.BooleanField(allow_null=True)
+    supports_schema = serializers.BooleanField(allow_null=True)
     efforts = serializers.ListField(child=serializers.CharField(), allow_null=True)
     default_effort = serializers.CharField(allow_null=True)
     sampling = serializers.CharField(allow_null=True, help_text="always, never or without_reasoning")
-    takes_prefill = serializers.BooleanField(allow_null=True)
+    supports_prefill = serializers.BooleanField(allow_null=True)
     has_adaptive_thinking = serializers.BooleanField(allow_null=True)
     shutdown_date = serializers.DateField(allow_null=True)
     successor = serializers.CharField()
@@ -133,10 +134,10 @@ class ModelCorrections(Input):
     sampling = serializers.ChoiceField(SAMPLING, required=False)
     efforts = serializers.ListField(child=serializers.ChoiceField(EFFORTS), required=False)
     refuses = serializers.ListField(child=Text(), required=False, help_text="Settings that it refuses, by name.")
-    takes_images = serializers.BooleanField(required=False)
-    takes_tools = serializers.BooleanField(required=False)
-    takes_schema = serializers.BooleanField(required=False)
-    takes_prefill = serializers.BooleanField(required=False)
+    supports_images = serializers.BooleanField(required=False)
+    supports_tools = serializers.BooleanField(required=False)
+    supports_schema = serializers.BooleanField(required=False)
+    supports_prefill = serializers.BooleanField(required=False)
     max_input_tokens = serializers.IntegerField(required=False)
     max_output_tokens = serializers.IntegerField(required=False)
     shutdown_date = serializers.DateField(required=False)
@@ -146,7 +147,7 @@ class ModelCorrections(Input):
 class ModelRefusalDecision(Input):
     model = Text(allow_blank=False)
     setting = Text(allow_blank=False)
-    is_right = serializers.BooleanField(
+    is_confirmed = serializers.BooleanField(
         help_text="True: the model refuses it always. False: it was about something else."
     )
 

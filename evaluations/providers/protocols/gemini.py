@@ -7,10 +7,10 @@ from typing import Any
 from evaluations.providers.answer_shapes import garbled_error, read_object
 from evaluations.providers.base import ChatProtocol
 from evaluations.providers.chat import ChatRequest, Endpoint
-from evaluations.providers.openai_client import open_connections, split_address, translate_error
 from evaluations.providers.outbound import Destinations
-from evaluations.providers.posted_chat import PostedChat
-from evaluations.providers.posts import Posts
+from evaluations.providers.transport.openai_client import open_connections, split_address, translate_error
+from evaluations.providers.transport.posted_chat import PostedChat
+from evaluations.providers.transport.posts import Posts
 from evaluations.providers.wires import gemini as wire
 
 PREFIX = "models/"

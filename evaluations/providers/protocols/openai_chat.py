@@ -11,16 +11,16 @@ import openai
 from evaluations.providers.answer_shapes import read_count, read_object
 from evaluations.providers.base import ChatProtocol
 from evaluations.providers.chat import Endpoint
-from evaluations.providers.openai_client import (
+from evaluations.providers.outbound import Destinations
+from evaluations.providers.transport.openai_client import (
     client_over,
     list_models,
     open_connections,
     posts_over,
     translate_error,
 )
-from evaluations.providers.outbound import Destinations
-from evaluations.providers.posted_chat import PostedChat
-from evaluations.providers.posts import Posts
+from evaluations.providers.transport.posted_chat import PostedChat
+from evaluations.providers.transport.posts import Posts
 from evaluations.providers.wires import openai_chat as wire
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from evaluations.providers.chat import ChatRequest, Completion
-from registry.content.model_check import ModelRefusal
+from registry.content.model_profiles.refusals import ModelRefusal
 
 
 class StreamReader(Protocol):

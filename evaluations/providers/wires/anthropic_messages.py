@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.messages import is_json_object
+from core.model_settings import ModelSettings, read_settings
 from evaluations.providers.answer_shapes import (
     MAX_ANSWER_CHARACTERS,
     error_in_answer,
@@ -13,8 +14,7 @@ from evaluations.providers.answer_shapes import (
     unreadable_error,
 )
 from evaluations.providers.chat import ChatRequest, Completion, storable
-from registry.content.model_check import ModelRefusal
-from registry.content.model_settings import ModelSettings, read_settings
+from registry.content.model_profiles.refusals import ModelRefusal
 
 TITLE = "Messages"
 SAME = frozenset({"temperature", "top_p", "top_k", "metadata", "service_tier", "inference_geo", "speed"})

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.messages import is_json_object
+from core.model_settings import ModelSettings, read_settings
 from evaluations.providers.answer_shapes import (
     MAX_ANSWER_CHARACTERS,
     error_in_answer,
@@ -17,8 +18,7 @@ from evaluations.providers.answer_shapes import (
     unreadable_error,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
-from registry.content.model_check import ModelRefusal
-from registry.content.model_settings import ModelSettings, read_settings
+from registry.content.model_profiles.refusals import ModelRefusal
 
 TITLE = "Gemini"
 NAMES = {
@@ -43,7 +43,7 @@ INSTRUCTING = ("system", "developer")
 LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 # Models of before thinking levels take a number of tokens.
 BUDGETS = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576}
-TAKES_BUDGET = "gemini-2"
+BUDGET_MODELS = "gemini-2"
 # What its reference gives for calls that the model has not made itself, such as those in a prompt.
 NO_SIGNATURE = "skip_thought_signature_validator"
 
@@ -68,7 +68,7 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
 
 
 def _is_beyond(effort: str, model: str) -> bool:
-    return effort not in (BUDGETS if model.startswith(TAKES_BUDGET) else LEVELS)
+    return effort not in (BUDGETS if model.startswith(BUDGET_MODELS) else LEVELS)
 
 
 def _inexpressible_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[ModelRefusal]:
@@ -135,7 +135,7 @@ def _generation(request: ChatRequest, settings: ModelSettings) -> dict[str, Any]
     if kind == "json_schema":
         generation["responseJsonSchema"] = (request.response_format or {})["json_schema"]["schema"]
     thinking: dict[str, Any] = {"includeThoughts": True} if settings.summary is not None else {}
-    if settings.effort is not None and request.model.startswith(TAKES_BUDGET):
+    if settings.effort is not None and request.model.startswith(BUDGET_MODELS):
         thinking["thinkingBudget"] = BUDGETS[settings.effort]
     elif settings.effort is not None:
         thinking["thinkingLevel"] = settings.effort.upper()

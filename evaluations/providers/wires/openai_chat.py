@@ -6,6 +6,7 @@ Settings without a word of ours are sent as they are: each server has some of it
 from collections.abc import Mapping
 from typing import Any
 
+from core.model_settings import read_settings
 from evaluations.providers.answer_shapes import (
     MAX_ANSWER_CHARACTERS,
     StreamedToolCalls,
@@ -16,8 +17,7 @@ from evaluations.providers.answer_shapes import (
     split_thinking,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
-from registry.content.model_check import ModelRefusal, is_reasoning
-from registry.content.model_settings import read_settings
+from registry.content.model_profiles.refusals import ModelRefusal, is_reasoning
 
 # A day: anything longer is no time of a call.
 MAX_SERVER_MS = 86_400_000.0

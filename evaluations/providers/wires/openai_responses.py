@@ -6,6 +6,7 @@ Nothing is stored at the provider (`store` false), unless the version says so: C
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from core.model_settings import read_settings
 from evaluations.providers.answer_shapes import (
     MAX_ANSWER_CHARACTERS,
     error_in_answer,
@@ -14,8 +15,7 @@ from evaluations.providers.answer_shapes import (
     unreadable_error,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
-from registry.content.model_check import ModelRefusal
-from registry.content.model_settings import read_settings
+from registry.content.model_profiles.refusals import ModelRefusal
 
 # Settings that Responses has under the same name.
 SAME = frozenset(

@@ -240,13 +240,17 @@ def _fault(value: object, shape: Shape, where: str) -> str:
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
             return f"'{where}' must be an object."
-        known = {name.removesuffix("!"): name for name in shape}
-        if unknown := sorted(value.keys() - known.keys()):
+        spelled_by_name = {name.removesuffix("!"): name for name in shape}
+        if unknown := sorted(value.keys() - spelled_by_name.keys()):
             return f"Unknown parameter: '{where}{unknown[0]}'."
-        if missing := sorted(name for name, spelled in known.items() if spelled.endswith("!") and name not in value):
+        if missing := sorted(
+            name for name, spelled in spelled_by_name.items() if spelled.endswith("!") and name not in value
+        ):
             return f"Missing required parameter: '{where}{missing[0]}'."
         faults = (
-            _fault(value[name], shape[spelled], f"{where}{name}.") for name, spelled in known.items() if name in value
+            _fault(value[name], shape[spelled], f"{where}{name}.")
+            for name, spelled in spelled_by_name.items()
+            if name in value
         )
         return next(filter(None, faults), "")
     is_bool = isinstance(value, bool)

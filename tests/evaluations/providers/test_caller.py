@@ -9,7 +9,7 @@ import pytest
 
 from evaluations.providers.caller import Caller, CallWithdrawn
 from evaluations.providers.chat import Completion
-from evaluations.providers.posts import _error_body
+from evaluations.providers.transport.posts import _error_body
 from tests.evaluations.providers.test_slots import REQUEST, CountingChat
 
 THREADS, CALLS = 16, 40

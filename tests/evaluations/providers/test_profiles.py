@@ -127,7 +127,7 @@ def test_a_refused_setting_ends_the_run_and_is_told_once(
     page = client_of(stage.ada).get("/p/paper/settings/providers/strict/model/?model=gpt-6-luna")
     assert "The model never takes it" in text(page)
 
-    body = {"model": "gpt-6-luna", "setting": "temperature", "is_right": True}
+    body = {"model": "gpt-6-luna", "setting": "temperature", "is_confirmed": True}
     settled = api_for(stage.ada).post("/api/v1/providers/strict/refusals", body)
 
     assert (settled.json()["refused_settings"], settled.json()["profile"]["refuses"]) == ({}, ["temperature"])
@@ -144,7 +144,7 @@ def test_a_refusal_that_was_about_something_else_is_forgotten(stage: Stage, luna
 
     ada = client_of(stage.ada)
     ada.post(
-        "/p/paper/settings/providers/openai/refusals/", {"model": "gpt-6-luna", "setting": "seed", "is_right": "0"}
+        "/p/paper/settings/providers/openai/refusals/", {"model": "gpt-6-luna", "setting": "seed", "is_confirmed": "0"}
     )
 
     luna.refresh_from_db()
@@ -198,14 +198,14 @@ def test_the_models_page_shows_its_facts_and_takes_corrections(stage: Stage, lun
     assert "128,000 tokens" in page
     assert "It takes them while it does not reason" in page
     assert "Corrections" not in text(vera.get(PAGE))
-    form = {"max_output_tokens": "many", "efforts": ["low"], "takes_images": "0", "refuses": "seed logit_bias"}
+    form = {"max_output_tokens": "many", "efforts": ["low"], "supports_images": "0", "refuses": "seed logit_bias"}
     assert "Must be a whole number of tokens." in text(ada.post(PAGE, form))
 
     ada.post(PAGE, {**form, "max_output_tokens": "4096"})
 
     luna.refresh_from_db()
     assert luna.corrections == {
-        **{"max_output_tokens": 4096, "efforts": ["low"], "takes_images": False},
+        **{"max_output_tokens": 4096, "efforts": ["low"], "supports_images": False},
         "refuses": ["seed", "logit_bias"],
     }
     page = text(ada.get(PAGE))

@@ -16,9 +16,9 @@ from evaluations.providers.presets import PRESETS
 from evaluations.providers.presets import PROTOCOLS as TITLES
 from evaluations.providers.prices import TokenUsage
 from evaluations.providers.protocols import get_protocol, open_chat, protocol_names
-from evaluations.providers.refused_setting import refused_setting
+from evaluations.providers.transport.refused_setting import refused_setting
 from evaluations.providers.wires import get_wire
-from registry.content.model_facts import ModelProfile, get_profile
+from registry.content.model_profiles.facts import ModelProfile, get_profile
 from tests.evaluations.providers.strict_wires import ANSWERS, CALL, strict_server
 from tests.http_server import Handler, serve
 
@@ -53,13 +53,13 @@ def request(protocol: str, messages: Any = None, **members: Any) -> ChatRequest:
     return build_request(rendered, model, {}, get_profile(model))
 
 
-def ask(protocol: str, asked: ChatRequest, handler: type[Handler], *, key: str = "right") -> list[Any]:
+def ask(protocol: str, chat_request: ChatRequest, handler: type[Handler], *, key: str = "right") -> list[Any]:
     """Ask for the whole answer and for a stream; returns the answer, then what was streamed."""
     path = "v1beta" if protocol == "gemini" else "v1"
 
     async def work(address: str) -> list[Any]:
         async with open_chat(Endpoint(address, key, 5, protocol=protocol), HERE) as chat:
-            return [await chat.complete(asked), *[piece async for piece in chat.stream(asked)]]
+            return [await chat.complete(chat_request), *[piece async for piece in chat.stream(chat_request)]]
 
     with serve(handler) as port:
         return asyncio.run(work(f"http://127.0.0.1:{port}/{path}"))
@@ -219,24 +219,24 @@ CANNOT_SAY: list[tuple[str, dict[str, Any], str]] = [
 def test_what_a_protocol_has_no_words_for_is_refused_before_it_is_sent(
     protocol: str, members: dict[str, Any], setting: str
 ):
-    asked = request(protocol, **copy.deepcopy(members))
+    chat_request = request(protocol, **copy.deepcopy(members))
     handler = strict_server()
 
     with pytest.raises(CallError) as failed:
-        ask(protocol, asked, handler)
+        ask(protocol, chat_request, handler)
 
     assert (failed.value.code, failed.value.remedy) == ("call.inexpressible", Remedy.GIVE_UP)
-    assert [refusal.setting for refusal in get_wire(protocol).inexpressible(asked)] == [setting]
+    assert [refusal.setting for refusal in get_wire(protocol).inexpressible(chat_request)] == [setting]
     assert handler.requests == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_the_server_refuses_is_said_in_its_words(protocol: str):
     """A setting that it refuses whatever its value ends a run; a value that it refuses ends a call."""
-    asked = request(protocol, settings={"temperature": "warm"} if protocol == "gemini" else {"temperature": 0.5})
+    chat_request = request(protocol, settings={"temperature": "warm"} if protocol == "gemini" else {"temperature": 0.5})
 
     with pytest.raises(CallError) as failed:
-        ask(protocol, asked, strict_server())
+        ask(protocol, chat_request, strict_server())
 
     assert "temperature" in failed.value.detail
     expected = ("call.refused", Remedy.GIVE_UP, "")
@@ -356,16 +356,18 @@ def test_what_was_cut_or_withheld_says_so():
 def test_older_models_think_by_a_number_of_tokens_and_cached_beginnings_are_marked():
     wire = get_wire("anthropic_messages")
     old = ModelProfile(vendor="anthropic", has_adaptive_thinking=False, max_output_tokens=64_000)
-    asked = ChatRequest(
+    chat_request = ChatRequest(
         "claude-haiku-4-5", CONVERSATION, {"reasoning": {"effort": "low"}, "prompt_cache": "1h"}, profile=old
     )
 
-    body = wire.write_body(asked)
+    body = wire.write_body(chat_request)
 
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 1_024}
     assert body["max_tokens"] == 32_768
     assert body["system"][-1]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
-    few = ChatRequest(asked.model, CONVERSATION, {**asked.parameters, "max_output_tokens": 500}, profile=old)
+    few = ChatRequest(
+        chat_request.model, CONVERSATION, {**chat_request.parameters, "max_output_tokens": 500}, profile=old
+    )
     assert [refusal.setting for refusal in wire.inexpressible(few)] == ["max_output_tokens"]
 
 

@@ -9,10 +9,10 @@ import pytest
 from django.core.management import call_command
 
 from core.errors import Problem
+from core.model_settings import laid_over, read_settings
 from registry.content import lint
-from registry.content.model_check import refusals
-from registry.content.model_facts import UNKNOWN, ModelProfile, get_profile, vendor_of_address
-from registry.content.model_settings import laid_over, read_settings
+from registry.content.model_profiles.facts import UNKNOWN, ModelProfile, get_profile, vendor_of_address
+from registry.content.model_profiles.refusals import refusals
 from registry.content.normalize import normalise
 
 LUNA = get_profile("gpt-6-luna", "openai")
@@ -62,20 +62,20 @@ def test_a_server_is_known_by_its_host():
     ],
 )  # fmt: skip
 def test_what_a_model_refuses_is_named(model: str, members: dict[str, Any], refused: list[str]):
-    found = refusals(content(**members), get_profile(model), model)
+    by_code = refusals(content(**members), get_profile(model), model)
 
-    assert [refusal.setting for refusal in found] == refused
-    assert all(model in refusal.sentence for refusal in found)
+    assert [refusal.setting for refusal in by_code] == refused
+    assert all(model in refusal.sentence for refusal in by_code)
 
 
 def test_what_a_prompt_asks_of_its_model_is_a_finding_while_it_is_written():
     written = content(model={"name": "gpt-4o-mini", "max_tokens": 99_999})
 
-    found = {finding.code: finding for finding in lint.lint(lint.Subject(written, frozenset(), 10))}
+    by_code = {finding.code: finding for finding in lint.lint(lint.Subject(written, frozenset(), 10))}
 
-    assert found["model.refuses"].pointer == "/model/max_tokens"
-    assert found["model.refuses"].severity == "error"
-    assert found["model.ends"].message == (
+    assert by_code["model.refuses"].pointer == "/model/max_tokens"
+    assert by_code["model.refuses"].severity == "error"
+    assert by_code["model.ends"].message == (
         "gpt-4o-mini is shut down on 2027-01-14. Its maker names gpt-6-luna as its successor."
     )
     assert not lint.lint(lint.Subject(content(model={"name": "gpt-6-luna"}), frozenset(), 10))
@@ -140,7 +140,12 @@ def test_facts_are_made_anew_from_the_published_table(tmp_path: Path):
     assert document["models"]["openai"] == {
         "gpt-9": {
             **{"efforts": ["none", "low", "medium", "high"], "endpoints": ["responses"], "max_input_tokens": 10},
-            **{"sampling": "without_reasoning", "takes_images": False, "takes_schema": False, "takes_tools": False},
+            **{
+                "sampling": "without_reasoning",
+                "supports_images": False,
+                "supports_schema": False,
+                "supports_tools": False,
+            },
         }
     }
     assert document["models"]["groq"] == {"llama-9": {"efforts": ["low", "high"]}}

@@ -23,7 +23,7 @@ MESSAGES = [
     result(content="{{ found }}"),
     user("So?"),
 ]
-CONTENT: dict[str, Any] = {"messages": MESSAGES, "tools": [LOOKUP], "model": {"name": "gpt-4o"}}
+CONTENT: dict[str, Any] = {"messages": MESSAGES, "tools": [LOOKUP], "model": {"name": "gpt-6-luna"}}
 VARIABLES = {"name": "Ann", "screenshot": PIXEL, "found": "a crack"}
 
 

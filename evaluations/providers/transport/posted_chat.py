@@ -11,9 +11,9 @@ import openai
 
 from evaluations.providers.answer_shapes import MAX_ANSWER_CHARACTERS, garbled_error, read_object
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy
-from evaluations.providers.openai_client import MAX_TIMEOUTS, translate_error
-from evaluations.providers.posts import Posts
-from evaluations.providers.refused_setting import refused_setting
+from evaluations.providers.transport.openai_client import MAX_TIMEOUTS, translate_error
+from evaluations.providers.transport.posts import Posts
+from evaluations.providers.transport.refused_setting import refused_setting
 from evaluations.providers.wires import Wire
 from registry.content import tokens
 

@@ -1,6 +1,6 @@
 """What models take: parameters, modalities, limits, their end and their successor. Pure.
 
-The facts are an extract of LiteLLM's published table (MIT licence), kept in model_facts.json with its version;
+The facts are an extract of LiteLLM's published table (MIT licence), kept in facts.json with its version;
 `manage.py model_facts` makes it anew. A model that is not in it has no facts, and nothing is refused for it. What
 people know better is kept with a project's model, and laid over the facts (`ModelProfile.corrected`).
 """
@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+
+from core.model_settings import EFFORTS
 
 FILE = Path(__file__).with_suffix(".json")
 # The vendors of the extract, by the hosts of their servers. Azure serves OpenAI's models.
@@ -35,9 +37,18 @@ AZURE_HOST_END = (".openai.azure.com", ".services.ai.azure.com")
 VENDORS = ("openai", "anthropic", "gemini", "mistral", "deepseek", "xai", "groq", "together_ai", "fireworks_ai")
 # Of these vendors the table says of every model that reasons that it does.
 SAYS_WHO_REASONS = frozenset({"openai", "anthropic", "gemini"})
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Whether a model takes temperature and the like: always, never, or only while it does not reason.
 SAMPLING = ("always", "never", "without_reasoning")
+# The editor's list: of other vendors there are hundreds.
+OFFERED_VENDORS = ("openai", "anthropic", "gemini")
+# Words in names of models that do something beside chat.
+NOT_CHAT = frozenset(
+    {
+        *("audio", "image", "realtime", "transcribe", "tts", "search", "live", "cyber", "robotics", "ft:gpt", "codex"),
+        *("daybreak", "rosalind", "translate", "omni", "banana", "law", "container", "computer", "deep"),
+        *("exp", "gemma", "learnlm", "lyria"),
+    }
+)
 TUNED = re.compile(r"ft:([^:]+)(?::|$)")
 DATE_AT_END = re.compile(r"-\d{4}-?\d{2}-?\d{2}$")
 MODEL_PREFIX = re.compile(r"^(?:models/|accounts/[^/]+/models/)")
@@ -52,15 +63,15 @@ class ModelProfile:
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     endpoints: tuple[str, ...] = ()
-    takes_images: bool | None = None
-    takes_tools: bool | None = None
-    takes_schema: bool | None = None
+    supports_images: bool | None = None
+    supports_tools: bool | None = None
+    supports_schema: bool | None = None
     # The efforts of reasoning that it takes; empty for a model that does not reason.
     efforts: tuple[str, ...] | None = None
     default_effort: str | None = None
     sampling: str | None = None
     # Whether a last message of the assistant is continued.
-    takes_prefill: bool | None = None
+    supports_prefill: bool | None = None
     # Whether reasoning is set by an effort alone (`adaptive`), or by a number of tokens (Anthropic's older models).
     has_adaptive_thinking: bool | None = None
     shutdown_date: date | None = None
@@ -80,8 +91,8 @@ class ModelProfile:
 
     def corrected(self, corrections: Mapping[str, Any]) -> "ModelProfile":
         """Return the profile with what people know better, by the names of its members."""
-        known = {member.name for member in fields(self)}
-        own = {name: value for name, value in corrections.items() if name in known}
+        member_names = {member.name for member in fields(self)}
+        own = {name: value for name, value in corrections.items() if name in member_names}
         for name in ("endpoints", "efforts", "refuses"):
             if isinstance(own.get(name), list):
                 own[name] = tuple(own[name])
@@ -110,6 +121,18 @@ def get_profile(model: str, vendor: str = "") -> ModelProfile:
             if facts is not None:
                 return ModelProfile(vendor=name).corrected(facts)
     return replace(UNKNOWN, vendor=vendor)
+
+
+@functools.cache
+def current_models() -> tuple[str, ...]:
+    """Return the names that the editor offers: chat models of the makers whose end nobody has announced."""
+    names = [
+        name
+        for vendor in OFFERED_VENDORS
+        for name, facts in sorted(_facts()[vendor].items())
+        if "shutdown_date" not in facts and not DATE_AT_END.search(name) and not NOT_CHAT & set(re.split("[-.:]", name))
+    ]
+    return tuple(names)
 
 
 def facts_source() -> dict[str, str]:
@@ -143,13 +166,13 @@ def _extract_row(vendor: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "max_input_tokens": _whole(row.get("max_input_tokens")),
         "max_output_tokens": _whole(row.get("max_output_tokens")),
         "endpoints": [name.partition("/")[0] for name in endpoints],
-        "takes_images": _known(row, "supports_vision", vendor),
-        "takes_tools": _known(row, "supports_function_calling", vendor),
-        "takes_schema": _known(row, "supports_response_schema", vendor),
+        "supports_images": _support_flag(row, "supports_vision", vendor),
+        "supports_tools": _support_flag(row, "supports_function_calling", vendor),
+        "supports_schema": _support_flag(row, "supports_response_schema", vendor),
         "efforts": efforts,
         "default_effort": row.get("default_reasoning_effort"),
         "sampling": _sampling(vendor, row, efforts),
-        "takes_prefill": row.get("supports_assistant_prefill"),
+        "supports_prefill": row.get("supports_assistant_prefill"),
         "has_adaptive_thinking": row.get("supports_adaptive_thinking", False) if vendor == "anthropic" else None,
         "shutdown_date": _day(row.get("deprecation_date")),
         "successor": str(row.get("successor_model") or "").removeprefix(f"{vendor}/"),
@@ -158,7 +181,7 @@ def _extract_row(vendor: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value not in (None, "") and (value or name != "endpoints")}
 
 
-def _known(row: Mapping[str, Any], name: str, vendor: str) -> bool | None:
+def _support_flag(row: Mapping[str, Any], name: str, vendor: str) -> bool | None:
     """Return whether the table says that a model takes something; the makers' own models are described in full."""
     value = row.get(name)
     return bool(value) if value is not None or vendor in SAYS_WHO_REASONS else None

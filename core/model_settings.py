@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.content.model_facts import EFFORTS
-
 LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 SAME_MEANING = (LIMITS, ("reasoning", "reasoning_effort"))
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SUMMARIES = ("auto", "concise", "detailed")
 VERBOSITIES = ("low", "medium", "high")
 CACHE_TIMES = ("5m", "1h")
@@ -71,6 +70,18 @@ def laid_over(own: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, An
     """Return a version's settings with others in their place: whatever word says the same is replaced."""
     replaced = {word for words in SAME_MEANING if others.keys() & set(words) for word in words}
     return {**{name: value for name, value in own.items() if name not in replaced}, **others}
+
+
+def as_chat_completions(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a version's settings, its model's name among them, in the words of OpenAI's Chat Completions. What that
+    has no word for stays as it is, so that a provider refuses it rather than nobody noticing."""
+    written = dict(model)
+    if LIMITS[0] in written:
+        written[LIMITS[1]] = written.pop(LIMITS[0])
+    reasoning = written.get("reasoning")
+    if isinstance(reasoning, Mapping) and reasoning.keys() == {"effort"}:
+        written["reasoning_effort"] = written.pop("reasoning")["effort"]
+    return written
 
 
 def setting_fault(name: str, value: Any) -> tuple[str, str] | None:

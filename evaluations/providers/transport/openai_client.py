@@ -18,10 +18,10 @@ from httpx_aiohttp.httpx2 import AiohttpTransport
 
 from evaluations.providers.answer_shapes import NO_CREDIT, error_in_answer, garbled_error, read_object
 from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
-from evaluations.providers.guarded_resolver import GuardedResolver
 from evaluations.providers.outbound import Destinations
-from evaluations.providers.posts import Posts
 from evaluations.providers.retries import asked_pause_seconds
+from evaluations.providers.transport.guarded_resolver import GuardedResolver
+from evaluations.providers.transport.posts import Posts
 
 CONNECT_SECONDS = 5.0
 # A whole answer may take so many times the provider's timeout.

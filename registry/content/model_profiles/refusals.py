@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.messages import images_of
-from registry.content.model_facts import ModelProfile
-from registry.content.model_settings import SAMPLING_SETTINGS, ModelSettings, read_settings
+from core.model_settings import SAMPLING_SETTINGS, ModelSettings, read_settings
+from registry.content.model_profiles.facts import ModelProfile
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ def _sampling(settings: ModelSettings, profile: ModelProfile, model: str) -> Ite
 
 def _parts(content: Mapping[str, Any], profile: ModelProfile, model: str) -> Iterator[ModelRefusal]:
     messages = content.get("messages", ())
-    if profile.takes_images is False:
+    if profile.supports_images is False:
         for index, message in enumerate(messages):
             if images_of(message):
                 yield ModelRefusal("images", f"/messages/{index}/content", f"{model} takes no images.")
-    if profile.takes_tools is False and content.get("tools"):
+    if profile.supports_tools is False and content.get("tools"):
         yield ModelRefusal("tools", "/tools", f"{model} takes no tools.")
-    if profile.takes_schema is False and content.get("response", {}).get("format") == "json_schema":
+    if profile.supports_schema is False and content.get("response", {}).get("format") == "json_schema":
         sentence = f"{model} does not hold answers to a JSON Schema; ask for JSON in words."
         yield ModelRefusal("response", "/response/format", sentence)
-    if profile.takes_prefill is False and messages and messages[-1]["role"] == "assistant":
+    if profile.supports_prefill is False and messages and messages[-1]["role"] == "assistant":
         pointer = f"/messages/{len(messages) - 1}"
         yield ModelRefusal("prefill", pointer, f"{model} does not go on with a last message of the assistant.")

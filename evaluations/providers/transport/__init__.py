@@ -1,0 +1,1 @@
+"""How providers are reached: guarded connections, bounded answers, posts of JSON, streams of events. Pure."""

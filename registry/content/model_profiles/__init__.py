@@ -1,0 +1,1 @@
+"""What models take, and what a version asks of them that they refuse. Pure."""
