@@ -316,6 +316,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
+        "ChatProtocolEnum": "evaluations.providers.presets.PROTOCOL_CHOICES",
         "ImportStateEnum": "evaluations.models.ImportState",
         "ReportStateEnum": "evaluations.models.ReportState",
         "ProposalStateEnum": "evaluations.models.ProposalState",

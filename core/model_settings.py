@@ -4,8 +4,8 @@
 OpenAI's `max_tokens`, `max_completion_tokens` and `reasoning_effort`, which mean the same and keep their hashes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
@@ -31,6 +31,10 @@ class ModelSettings:
     prompt_cache: str | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
     named: Mapping[str, str] = field(default_factory=dict)
+
+    def without_idle_effort(self, efforts: Sequence[str] | None) -> "ModelSettings":
+        """Return the settings without the effort `none` where a model has no efforts at all."""
+        return replace(self, effort=None) if self.effort == "none" and efforts == () else self
 
 
 def read_settings(model: Mapping[str, Any]) -> ModelSettings:

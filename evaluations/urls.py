@@ -78,6 +78,7 @@ urlpatterns = [
     path(f"{P}/new-sweep/", sweeps.sweep_new, name="sweep-new"),
     path(f"{P}/comparisons/<int:key>/cancel/", comparisons.comparison_cancel, name="comparison-cancel"),
     path(f"{P}/comparisons/<int:key>/resume/", comparisons.comparison_resume, name="comparison-resume"),
+    path(f"{P}/comparisons/<int:key>/draft/", comparisons.comparison_draft, name="comparison-draft"),
     path(f"{P}/settings/providers/", providers.provider_list, name="provider-list"),
     path(f"{PROVIDER}/", providers.provider_detail, name="provider-detail"),
     path(f"{PROVIDER}/test/", providers.provider_test, name="provider-test"),

@@ -1,6 +1,16 @@
 from django.urls import path
 
-from finetunes.views import cross_validations, guides, jobs, palette, panels, strategy, token_audit, training_sets
+from finetunes.views import (
+    cross_validations,
+    guides,
+    jobs,
+    palette,
+    panels,
+    retirements,
+    strategy,
+    token_audit,
+    training_sets,
+)
 from registry.views.palette import register
 
 register(palette.places, palette.find)
@@ -17,6 +27,7 @@ urlpatterns = [
     path(f"{P}/strategy/guides/", guides.guide_list, name="guide-list"),
     path(f"{P}/strategy/guides/<str:name>/", guides.guide_detail, name="guide-detail"),
     path(f"{P}/strategy/policy/", strategy.policy_page, name="strategy-policy"),
+    path(f"{P}/strategy/retirements/", retirements.retirement_list, name="retirement-list"),
     path(f"{P}/strategy/tokens/", token_audit.token_audit, name="token-audit"),
     path(f"{P}/strategy/<int:key>/", strategy.recommendation_detail, name="recommendation-detail"),
     path(f"{P}/strategy/<int:key>/propose/", strategy.recommendation_propose, name="recommendation-propose"),

@@ -9,9 +9,10 @@ from django.db import transaction
 from django.db.models import Sum
 
 from core.errors import Fault, Problem
+from core.model_settings import laid_over
 from evaluations.comparisons import lifecycle as comparisons
 from evaluations.comparisons.lifecycle import DEFAULT_MARGIN, MAX_RUNS
-from evaluations.models import RUN_OPEN, Comparison, ProviderModel, Run
+from evaluations.models import RUN_OPEN, Comparison, ProviderModel, Run, RunState
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
@@ -19,7 +20,8 @@ from evaluations.runs.planning import RunPlan, RunSettings
 from infra import work
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
-from registry.models import Project
+from registry.models import Project, PromptVersion
+from registry.prompts import drafts
 
 MAX_TEMPERATURES = 6
 
@@ -100,6 +102,30 @@ def _plan(project: Project, grid: Grid, budget_usd: object) -> tuple[Decimal | N
         sentence = f"{unpriced[0]} has no price, so a budget cannot be kept. Enter its price first."
         raise Problem("run.no_price", sentence, faults=[Fault("/budget_usd", "price", sentence)])
     return budget, plans
+
+
+@transaction.atomic
+def open_draft(actor: Actor, sweep: Comparison, run: Run) -> PromptVersion:
+    """Start the actor's draft of the swept version with a run's model and settings; returns that version. Refuses where
+    they have a draft of the prompt already: it would be lost."""
+    actor.require(Right.EDIT)
+    if sweep.swept is None or not sweep.swept_runs.filter(pk=run.pk, state=RunState.DONE).exists():
+        raise Problem("run.wrong_state", "A draft starts from a finished run of a sweep.")
+    version = sweep.swept
+    if drafts.get_draft(actor, version.prompt):
+        sentence = f"You have a draft of {version.prompt.name}; commit or discard it first."
+        raise Problem("draft.changed_elsewhere", sentence)
+    model = {**laid_over(version.content.get("model", {}), run.parameters), "name": run.model_name}
+    head = version.prompt.head
+    drafts.save(
+        actor,
+        version.prompt,
+        document={**version.content, "model": model},
+        revision=0,
+        base=version.number,
+        seen=head.number if head else None,
+    )
+    return version
 
 
 @transaction.atomic

@@ -12,6 +12,7 @@ PROTOCOLS = {
     MESSAGES: "Messages (Anthropic)",
     GEMINI: "Gemini (Google)",
 }
+PROTOCOL_CHOICES = tuple(PROTOCOLS.items())
 USUAL = ("chat", "json_schema", "tools")
 
 

@@ -192,3 +192,16 @@ def comparison_resume(request: HttpRequest, actor: Actor, key: int) -> HttpRespo
     for run in resumed:
         tasks.start_run(run)
     return done(request, "Runs resumed", page_url("evaluations:comparison-detail", actor, key))
+
+
+@in_project
+@only_post
+def comparison_draft(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """Open a draft of the swept version with a run's model."""
+    comparison = comparisons.get_comparison(actor.project, key)
+    try:
+        run = runs.get_run(actor.project, whole(request.POST.get("run", "")) or 0)
+        version = sweeps.open_draft(actor, comparison, run)
+    except Problem as problem:
+        return refused(request, problem, page_url("evaluations:comparison-detail", actor, key))
+    return done(request, f"Draft with {run.model_name}", page_url("registry:editor", actor, version.prompt.name))

@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 
 from core.errors import Problem
+from core.model_settings import EFFORTS
 from evaluations import tasks
 from evaluations.comparisons import lifecycle as comparisons
 from evaluations.comparisons import slas, sweeps
@@ -23,6 +24,7 @@ FIELDS = (
     "leaked",
     "budget_usd",
     "temperatures",
+    "effort",
     "margin",
     "scorers_json",
 )
@@ -43,6 +45,7 @@ def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
         "section": "evaluations",
         "values": values,
         "slas": list(set_targets(targets).items()),
+        "efforts": EFFORTS,
         **offered(actor),
     }
     if request.method != "POST":
@@ -74,6 +77,8 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
     words = values["temperatures"].replace(",", " ").split()
     document["temperatures"] = [number_field(word, "temperatures") for word in words]
     document["models"] = values["models"]
+    if values["effort"]:
+        document["parameters"] = {"reasoning": {"effort": values["effort"]}}
     document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
     return document
 

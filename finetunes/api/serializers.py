@@ -22,6 +22,7 @@ from finetunes.models import (
 from finetunes.presentation import inputs_with_addresses
 from finetunes.providers.jsonl import Method
 from finetunes.providers.protocols import PROTOCOLS
+from finetunes.retirements.desk import CALL_DAYS, KINDS
 from finetunes.strategy import evidence
 from finetunes.strategy import policy as policies
 from infra.serializer_fields import JSON_OBJECT, AnyField, Input, ObjectField, Text
@@ -300,3 +301,25 @@ class StrategyPolicySerializer(serializers.Serializer[Any]):
 
 class StrategyPolicyInput(Input):
     members = ObjectField(help_text=f"Members that are not sent stay: {', '.join(policies.TITLES)}.")
+
+
+class ModelUseSerializer(serializers.Serializer[dict[str, Any]]):
+    kind = serializers.ChoiceField([*KINDS.items()])
+    title = serializers.CharField()
+    environment = serializers.CharField(allow_null=True)
+    calls = serializers.IntegerField(help_text=f"Reported in the last {CALL_DAYS} days.")
+    page = serializers.CharField()
+
+
+class RetirementSerializer(serializers.Serializer[dict[str, Any]]):
+    model = serializers.CharField()
+    ends = serializers.DateField()
+    days_left = serializers.IntegerField(help_text="Negative once it is past.")
+    successor = serializers.CharField(allow_null=True, help_text="As its maker names it.")
+    offers = serializers.ListField(child=serializers.CharField(), help_text="The successor, as provider/model here.")
+    calls = serializers.IntegerField()
+    uses = ModelUseSerializer(many=True)
+
+
+class RetirementListSerializer(serializers.Serializer[dict[str, Any]]):
+    results = RetirementSerializer(many=True)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from finetunes.api import cross_validations, fine_tuning, jobs, strategy, training_sets
+from finetunes.api import cross_validations, fine_tuning, jobs, retirements, strategy, training_sets
 
 JOB = "fine-tunes/<int:key>"
 MODEL = "tuned-models/<int:key>"
@@ -21,6 +21,7 @@ urlpatterns = [
     path(f"{JOB}/retry", jobs.FineTuneRetry.as_view()),
     path(f"{JOB}/events", jobs.FineTuneEvents.as_view()),
     path(f"{JOB}/curves", jobs.FineTuneCurves.as_view()),
+    path("retirements", retirements.RetirementList.as_view()),
     path("tuned-models", jobs.TunedModelList.as_view()),
     path(MODEL, jobs.TunedModelDetail.as_view()),
     path(f"{MODEL}/deployed", jobs.TunedModelDeployed.as_view()),

@@ -13,6 +13,7 @@ def places(actor: Actor) -> Iterable[Place]:
     yield Place("Strategy", page_url("finetunes:recommendation-list", actor), "recommendations advice")
     yield Place("Guides", page_url("finetunes:guide-list", actor), "strategy steps tasks")
     yield Place("Token audit", page_url("finetunes:token-audit", actor), "strategy tokens cost")
+    yield Place("Retirements", page_url("finetunes:retirement-list", actor), "strategy models end shutdown deprecated")
     yield Place("Policy", page_url("finetunes:strategy-policy", actor), "strategy thresholds")
     if actor.may(Right.EDIT):
         yield Place("New training set", page_url("finetunes:set-new", actor), "create fine-tune")

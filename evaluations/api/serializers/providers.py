@@ -10,7 +10,7 @@ from rest_framework import serializers
 from core.model_settings import EFFORTS
 from evaluations.models import Capability, ModelPrice, Provider, ProviderModel
 from evaluations.providers import profiles
-from evaluations.providers.presets import PROTOCOLS
+from evaluations.providers.presets import PROTOCOL_CHOICES
 from infra.serializer_fields import Input, Text
 from registry.content.model_profiles.facts import SAMPLING
 
@@ -43,7 +43,7 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
 class ProviderSettings(Input):
     base_url = Text(required=False)
     key = Text(required=False, help_text="With another address it has to be sent again.")
-    protocol = serializers.ChoiceField([*PROTOCOLS.items()], required=False, help_text="The wire that it speaks.")
+    protocol = serializers.ChoiceField(PROTOCOL_CHOICES, required=False, help_text="The wire that it speaks.")
     capabilities = serializers.ListField(child=serializers.ChoiceField(Capability.choices), required=False)
     max_concurrency = serializers.IntegerField(required=False, help_text="Calls in the air at once, 1 to 256.")
     requests_per_minute = serializers.IntegerField(required=False, allow_null=True)

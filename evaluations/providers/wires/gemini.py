@@ -106,7 +106,7 @@ def _instructions(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str
 
 
 def write_body(request: ChatRequest) -> dict[str, Any]:
-    settings = read_settings(request.parameters)
+    settings = read_settings(request.parameters).without_idle_effort(request.profile.efforts)
     instructions = _instructions(request.messages)
     body: dict[str, Any] = {"contents": _contents(request.messages[len(instructions) :])}
     if instructions:

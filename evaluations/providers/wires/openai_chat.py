@@ -45,7 +45,7 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
 
 def write_body(request: ChatRequest) -> dict[str, Any]:
     """Write the body; empty members are left out, for servers that support less."""
-    settings = read_settings(request.parameters)
+    settings = read_settings(request.parameters).without_idle_effort(request.profile.efforts)
     body: dict[str, Any] = {"model": request.model, "messages": list(request.messages), **settings.others}
     if settings.max_output_tokens is not None:
         body[_limit_name(settings.named["max_output_tokens"], request)] = settings.max_output_tokens

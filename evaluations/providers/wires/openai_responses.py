@@ -46,7 +46,7 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
 
 
 def write_body(request: ChatRequest) -> dict[str, Any]:
-    settings = read_settings(request.parameters)
+    settings = read_settings(request.parameters).without_idle_effort(request.profile.efforts)
     body: dict[str, Any] = {
         "model": request.model,
         "input": [item for message in request.messages for item in _items(message)],

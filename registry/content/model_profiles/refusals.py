@@ -40,8 +40,10 @@ def _settings(settings: ModelSettings, profile: ModelProfile, model: str) -> Ite
     if limit is not None and most is not None and limit > most:
         sentence = f"{model} writes at most {most:,} tokens."
         yield ModelRefusal("max_output_tokens", pointers["max_output_tokens"], sentence)
-    if settings.effort is not None and profile.efforts is not None and settings.effort not in profile.efforts:
-        sentence = f"{model} takes these efforts: {', '.join(profile.efforts)}."
+    # Not to reason is what a model that cannot does anyway; nothing is sent for it.
+    efforts = ("none",) if profile.efforts == () else profile.efforts
+    if settings.effort is not None and efforts is not None and settings.effort not in efforts:
+        sentence = f"{model} takes these efforts: {', '.join(efforts)}."
         if not profile.reasons:
             sentence = f"{model} does not reason; leave the effort out."
         yield ModelRefusal("reasoning.effort", pointers["effort"], sentence)
