@@ -74,7 +74,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 def settings_from_document(project: Project, document: Mapping[str, Any]) -> RunSettings:
     """Read settings as users write them: `prompt` (support.route@production), `dataset` (support.tickets or a version
-    of it, support.tickets@3), `model` (openai/gpt-4.1-mini) and the other members of RunSettings."""
+    of it, support.tickets@3), `model` (openai/gpt-6-luna) and the other members of RunSettings."""
     version = resolution.resolve(project, parse_reference(str(document["prompt"])))
     name, _, selector = str(document["dataset"]).partition("@")
     return RunSettings(

@@ -359,7 +359,7 @@ def due_jobs() -> QuerySet[FineTune]:
 
 
 def read_request(project: Project, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a request for a job: `model` (openai/gpt-4.1-mini), and the other arguments of `draft`; `baseline` is a
+    """Read a request for a job: `model` (openai/gpt-6-luna), and the other arguments of `draft`; `baseline` is a
     reference to a version."""
     baseline = document.get("baseline")
     return {

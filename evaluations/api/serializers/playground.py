@@ -9,7 +9,7 @@ from infra.serializer_fields import Input, ObjectField, SelectorField, Text
 class PlaygroundRunInput(Input):
     selector = SelectorField(required=False, default="latest", help_text="The version that is tried.")
     content = ObjectField(required=False, help_text="What is tried instead of a version; it need not be committed.")
-    models = serializers.ListField(child=Text(), max_length=6, help_text="From 1 to 6: openai/gpt-4.1-mini")
+    models = serializers.ListField(child=Text(), max_length=6, help_text="From 1 to 6: openai/gpt-6-luna")
     variables = ObjectField(required=False, default=dict)
     dataset = Text(required=False, default="", help_text="Try on cases instead: support.tickets or support.tickets@3")
     cases = serializers.ListField(child=serializers.IntegerField(), required=False, default=list, max_length=20)

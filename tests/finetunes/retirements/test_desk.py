@@ -77,7 +77,7 @@ def test_everything_on_a_model_that_ends_is_listed_the_soonest_and_busiest_first
         ("run", f"run {run.pk}", 0),
     ]
     assert [(use.kind, use.title, use.environment) for use in listed[2].uses] == [("config", "triage", "staging")]
-    assert (listed[0].successor, listed[0].offers) == ("gpt-6-luna", [])
+    assert (listed[0].successor, listed[0].offers) == ("gpt-5.6-terra", [])
 
 
 def test_many_prompts_take_no_more_queries(stage: Stage, ending: ProviderModel):
