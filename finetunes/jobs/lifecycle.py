@@ -60,6 +60,7 @@ def draft(
         raise Problem("request.invalid", faults[0].message, faults=faults)
     _require_ready(training_set)
     provider_settings.require_tunable(model)
+    _require_supported(model, training_set, settings)
     requested_scorers = scorers or default_scorers(training_set)
     specs = planning.pin_scorers(actor.project, scoring.read_specs(requested_scorers), model)
     price = provider_settings.price_as_dict(provider_settings.current_price(model))
@@ -198,6 +199,21 @@ def _move(job: FineTune, old: tuple[JobState, ...], new: JobState, **members: An
     if FineTune.objects.filter(pk=job.pk, state__in=old).update(state=new, **members) != 1:
         now = FineTune.objects.get(pk=job.pk).get_state_display().lower()
         raise Problem("finetune.wrong_state", f"This job is {now}.")
+
+
+def _require_supported(model: ProviderModel, training_set: TrainingSet, settings: Hyperparameters) -> None:
+    """Refuse what the provider's protocol has no words for, before files are sent."""
+    protocol = provider_settings.protocol_for(provider_settings.settings_for(model.provider))
+    faults = []
+    if Method(training_set.method) not in protocol.methods:
+        faults.append(
+            Fault("/training_set", "method", f"{protocol.title} does not tune by {training_set.method} here.")
+        )
+    if not protocol.has_rate_multiplier and settings.learning_rate_multiplier not in (None, 1):
+        sentence = f"{protocol.title} takes no multiplier of its learning rate: leave it at 1, or at auto."
+        faults.append(Fault("/hyperparameters/learning_rate_multiplier", "unsupported", sentence))
+    if faults:
+        raise Problem("request.invalid", faults[0].message, faults=faults)
 
 
 def _require_ready(training_set: TrainingSet) -> None:

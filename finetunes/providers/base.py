@@ -19,6 +19,8 @@ from finetunes.providers.states import JobState
 
 # The longest upload of a file.
 UPLOAD_SECONDS = 540.0
+# OpenAI's, and those of servers with its wire.
+MIN_EXAMPLES = 10
 CLIENT_REFERENCE = "cuebook_ref"
 
 
@@ -116,6 +118,12 @@ class TuningProtocol:
     deploys: bool = False
     closes: date | None = None
     hosts: Sequence[str] = ()
+    # What it learns from, and whether a job may change its learning rate by a factor.
+    methods: Sequence[Method] = tuple(Method)
+    has_rate_multiplier: bool = True
+    # Its rules of files: fewer or more examples are refused there.
+    min_examples: int = MIN_EXAMPLES
+    max_examples: int | None = None
     # The module whose `connect` opens a client.
     client: str = "finetunes.providers.openai_tuning"
 

@@ -12,7 +12,7 @@ import httpx2
 import openai
 
 from evaluations.providers.answer_shapes import garbled_error, read_object
-from evaluations.providers.chat import CallError, Endpoint, Remedy, storable
+from evaluations.providers.chat import CallError, Endpoint, Remedy
 from evaluations.providers.outbound import Destinations
 from evaluations.providers.transport.openai_client import open_client, translate_error
 from finetunes.providers.base import (
@@ -25,15 +25,15 @@ from finetunes.providers.base import (
     TuningProtocol,
 )
 from finetunes.providers.curves import read_point
+from finetunes.providers.reading import MAX_TEXT_LENGTH, path_segment, read_id, read_tokens, short_text
 
 PAGE = 100
 # A provider with more jobs than this in a row that are not ours has something wrong with its pages.
 MAX_PAGES = 50
 MAX_EVENTS = 100
 MAX_RESULT_BYTES = 20_000_000
-MAX_TEXT_LENGTH = 500
-# The largest count that is believed, and the last second that is read as a time (in the year 2223).
-MAX_TOKENS, MAX_TIMESTAMP = 10**12, 8_000_000_000
+# The last second that is read as a time (in the year 2223).
+MAX_TIMESTAMP = 8_000_000_000
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ class OpenAITuning:
             raw = await self._client.files.with_raw_response.create(
                 file=(name, data, "application/jsonl"), purpose="fine-tune", timeout=UPLOAD_SECONDS
             )
-            return _read_id(read_object(raw.text))
+            return read_id(read_object(raw.text))
         except Exception as error:
             raise translate_error(error) from error
 
@@ -87,26 +87,26 @@ class OpenAITuning:
         return None
 
     async def retrieve(self, key: str) -> RemoteJob:
-        return read_job(await self._get(f"/fine_tuning/jobs/{_path_segment(key)}"))
+        return read_job(await self._get(f"/fine_tuning/jobs/{path_segment(key)}"))
 
     async def cancel(self, key: str) -> RemoteJob:
         try:
-            raw = await self._client.fine_tuning.jobs.with_raw_response.cancel(_path_segment(key))
+            raw = await self._client.fine_tuning.jobs.with_raw_response.cancel(path_segment(key))
             return read_job(read_object(raw.text))
         except Exception as error:
             raise translate_error(error) from error
 
     async def events(self, key: str) -> list[RemoteEvent]:
-        listed = await self._optional_list(f"/fine_tuning/jobs/{_path_segment(key)}/events", {"limit": MAX_EVENTS})
+        listed = await self._optional_list(f"/fine_tuning/jobs/{path_segment(key)}/events", {"limit": MAX_EVENTS})
         return [read_event(event) for event in reversed(listed)]
 
     async def checkpoints(self, key: str) -> list[RemoteCheckpoint]:
-        listed = await self._optional_list(f"/fine_tuning/jobs/{_path_segment(key)}/checkpoints", {"limit": MAX_EVENTS})
+        listed = await self._optional_list(f"/fine_tuning/jobs/{path_segment(key)}/checkpoints", {"limit": MAX_EVENTS})
         return [read_checkpoint(checkpoint) for checkpoint in listed if checkpoint.get("id")]
 
     async def result(self, file: str) -> bytes:
         try:
-            raw = await self._client.files.with_raw_response.content(_path_segment(file))
+            raw = await self._client.files.with_raw_response.content(path_segment(file))
             data = await raw.parse().aread()
         except Exception as error:
             raise translate_error(error) from error
@@ -168,14 +168,12 @@ def read_job(document: Mapping[str, Any]) -> RemoteJob:
         raise garbled_error("The answer is no fine-tuning job: it has no status.")
     error, metadata, files = (document.get(name) for name in ("error", "metadata", "result_files"))
     error_message = error.get("message") if isinstance(error, dict) else error
-    tokens = document.get("trained_tokens")
-    is_count = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= MAX_TOKENS
     return RemoteJob(
-        id=_read_id(document),
-        status=_short_text(status, 60),
-        fine_tuned_model=_short_text(document.get("fine_tuned_model"), 200),
-        trained_tokens=tokens if is_count else None,
-        error=_short_text(error_message, MAX_TEXT_LENGTH),
+        id=read_id(document),
+        status=short_text(status, 60),
+        fine_tuned_model=short_text(document.get("fine_tuned_model"), 200),
+        trained_tokens=read_tokens(document.get("trained_tokens")),
+        error=short_text(error_message, MAX_TEXT_LENGTH),
         result_files=[str(file_name)[:200] for file_name in files if isinstance(file_name, str)]
         if isinstance(files, list)
         else [],
@@ -193,7 +191,7 @@ def _used_hyperparameters(document: Mapping[str, Any]) -> dict[str, Any]:
     settings = inner or document.get("hyperparameters")
     named = settings.items() if isinstance(settings, dict) else ()
     return {
-        _short_text(name, 60): value
+        short_text(name, 60): value
         for name, value in list(named)[:20]
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
     }
@@ -203,11 +201,11 @@ def read_event(document: Mapping[str, Any]) -> RemoteEvent:
     """Read an event of any shape."""
     data, at = document.get("data"), document.get("created_at")
     when = float(at) if isinstance(at, int | float) and 0 <= at < MAX_TIMESTAMP else 0.0
-    message = _short_text(document.get("message"), MAX_TEXT_LENGTH)
+    message = short_text(document.get("message"), MAX_TEXT_LENGTH)
     return RemoteEvent(
-        id=_short_text(document.get("id") or f"{when}:{message}", 200),
+        id=short_text(document.get("id") or f"{when}:{message}", 200),
         at=when,
-        level=_short_text(document.get("level") or "info", 10),
+        level=short_text(document.get("level") or "info", 10),
         message=message,
         point=read_point(data.get("step"), data) if isinstance(data, dict) else None,
     )
@@ -218,27 +216,8 @@ def read_checkpoint(document: Mapping[str, Any]) -> RemoteCheckpoint:
     metrics, step = document.get("metrics"), document.get("step_number")
     number = step if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**31 else 0
     return RemoteCheckpoint(
-        id=_short_text(document.get("id"), 200),
+        id=short_text(document.get("id"), 200),
         step=number,
-        model=_short_text(document.get("fine_tuned_model_checkpoint"), 200),
+        model=short_text(document.get("fine_tuned_model_checkpoint"), 200),
         point=read_point(number, metrics) if isinstance(metrics, dict) else None,
     )
-
-
-def _short_text(value: object, max_length: int) -> str:
-    """Return a value as text that the database can hold."""
-    return storable("" if value is None else str(value))[:max_length]
-
-
-def _read_id(document: Mapping[str, Any]) -> str:
-    key = document.get("id")
-    if not isinstance(key, str) or not key:
-        raise garbled_error("The answer has no id.")
-    return _path_segment(key)
-
-
-def _path_segment(key: str) -> str:
-    """Return a provider's id if it may stand in an address."""
-    if len(key) > 200 or not key.isascii() or not key.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise garbled_error("The provider names its things in a way that cannot stand in an address.")
-    return key

@@ -15,11 +15,11 @@ from itertools import islice
 from typing import Any
 
 from finetunes.providers import jsonl
+from finetunes.providers.base import MIN_EXAMPLES
 from finetunes.providers.jsonl import Method
 from finetunes.training_sets.message_rules import part_faults, tool_faults
 from registry.content import tokens
 
-MIN_EXAMPLES = 10
 CHUNK_LINES = 200
 # So many findings of each rule are listed; all are counted.
 MAX_FINDINGS_PER_RULE = 20
@@ -50,6 +50,7 @@ RULES: Mapping[str, str] = {
     "nothing_learned": "Lines of which nothing is learned",
     "bad_pair": "Pairs without two different answers",
     "too_few": "Too few examples",
+    "too_many": "Too many examples",
     "too_long": "Lines longer than the model reads",
     "overlap": "In both files",
     "test_leak": "Test cases in the training data",
@@ -76,12 +77,13 @@ class FileFinding:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the base model: the model whose vocabulary counts, the longest example in tokens, the least number of
-    examples."""
+    """Limits of the base model and its provider: the model whose vocabulary counts, the longest example in tokens, the
+    least and the largest number of examples."""
 
     vocabulary_of: str = ""
     max_tokens: int | None = None
     min_examples: int = MIN_EXAMPLES
+    max_examples: int | None = None
 
 
 @dataclass
@@ -176,6 +178,9 @@ class _Checks:
         if file == TRAIN and count < self._limits.min_examples:
             sentence = f"{count} of at least {self._limits.min_examples} examples; 50 to 100 begin to help."
             self.verdict.add(file, None, "too_few", sentence)
+        most = self._limits.max_examples
+        if most is not None and count > most:
+            self.verdict.add(file, None, "too_many", f"{count:,} examples; the provider takes {most:,}.")
 
     def _violations_of(self, lines: Mapping[int, Mapping[str, Any]]) -> Mapping[int, Sequence[str]]:
         if self._violations is None:

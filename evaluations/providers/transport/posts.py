@@ -6,7 +6,7 @@ run makes thousands of them alike. Errors are raised as OpenAI's SDK raises them
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -37,6 +37,39 @@ class Posts:
     async def get(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
         return await self._send(self._request("GET", path, None, {}, query))
 
+    async def send_form(
+        self,
+        path: str,
+        fields: Mapping[str, str],
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        *,
+        allowed: Sequence[int] = (),
+        seconds: float | None = None,
+    ) -> httpx2.Response:
+        """Send a form with files (name, bytes, type); `allowed` are statuses beyond 299 that are answers as well."""
+        # As parts even without a file: servers of files read nothing else.
+        parts: dict[str, Any] = {name: (None, value) for name, value in fields.items()} | dict(files or {})
+        headers = [(name, value) for name, value in self._headers if name.lower() != "content-type"]
+        request = httpx2.Request(
+            "POST",
+            httpx2.URL(self._address + path).copy_merge_params(dict(self._query)),
+            headers=headers,
+            files=parts,
+            extensions=self._timeouts(seconds),
+        )
+        return await self._send(request, allowed=allowed)
+
+    async def put_bytes(self, address: str, data: bytes, *, seconds: float) -> httpx2.Response:
+        """Put bytes at an address that a provider has named, without anything of ours that it need not know."""
+        return await self._send(httpx2.Request("PUT", address, content=data, extensions=self._timeouts(seconds)))
+
+    def _timeouts(self, seconds: float | None) -> dict[str, Any]:
+        """Return the timeouts, longer ones for a large body."""
+        if seconds is None:
+            return self._extensions
+        timeouts: dict[str, Any] = self._extensions["timeout"]
+        return {"timeout": {**timeouts, "read": seconds, "write": seconds}}
+
     async def events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         """Send a body and yield the events of the answer as they come. Who leaves early ends the call."""
         response = await self._send(self._request("POST", path, body, {}), stream=True)
@@ -65,7 +98,9 @@ class Posts:
             extensions=self._extensions,
         )
 
-    async def _send(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
+    async def _send(
+        self, request: httpx2.Request, *, stream: bool = False, allowed: Sequence[int] = ()
+    ) -> httpx2.Response:
         try:
             response = await self._http.send(request, stream=stream)
             if stream and not response.is_success:
@@ -74,7 +109,7 @@ class Posts:
             raise openai.APITimeoutError(request=request) from error
         except httpx2.HTTPError as error:
             raise openai.APIConnectionError(request=request) from error
-        if not response.is_success:
+        if not response.is_success and response.status_code not in allowed:
             status = f"Error code: {response.status_code}"
             raise openai.APIStatusError(status, response=response, body=_error_body(response.text))
         return response

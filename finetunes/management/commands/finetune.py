@@ -18,6 +18,7 @@ from finetunes.jobs import cross_validation, tuned_models
 from finetunes.jobs import lifecycle as jobs
 from finetunes.models import FineTune, TrainingSet, TunedEvaluation, TunedModel
 from finetunes.providers.jsonl import Method
+from finetunes.providers.protocols import PROTOCOLS
 from finetunes.training_sets import estimates, validation
 from finetunes.training_sets import lifecycle as training_sets
 from finetunes.training_sets.validation import Limits
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         check.add_argument("--validation", type=Path)
         check.add_argument("--method", choices=[method.value for method in Method], default=Method.SUPERVISED.value)
         check.add_argument("--model", default="", help="whose longest example and vocabulary count")
+        check.add_argument("--protocol", choices=[*PROTOCOLS], default="openai", help="whose rules of files count")
         build = verbs.add_parser("build", help="make a training set, and list its faults")
         run = verbs.add_parser("run", help="build, tune, and compare; ends with 1 unless the tuned model is not worse")
         for command in (build, run):
@@ -98,8 +100,16 @@ class Command(BaseCommand):
         files = {"train": options["train"].read_bytes()}
         if options["validation"]:
             files["validation"] = options["validation"].read_bytes()
-        limits = Limits(vocabulary_of=options["model"], max_tokens=estimates.max_example_tokens(options["model"]))
-        verdict = validation.validate(files, Method(options["method"]), limits=limits)
+        protocol, method = PROTOCOLS[options["protocol"]], Method(options["method"])
+        if method not in protocol.methods:
+            raise CommandError(f"{protocol.title} does not tune by {method} here.")
+        limits = Limits(
+            vocabulary_of=options["model"],
+            max_tokens=estimates.max_example_tokens(options["model"]),
+            min_examples=protocol.min_examples,
+            max_examples=protocol.max_examples,
+        )
+        verdict = validation.validate(files, method, limits=limits)
         for finding in verdict.findings:
             self.stdout.write(
                 f"{finding.file}{f':{finding.line}' if finding.line else ''} {finding.rule}: {finding.message}"

@@ -12,7 +12,7 @@ from evaluations.providers.chat import CallError
 from finetunes.providers import curves
 from finetunes.providers.openai_tuning import read_checkpoint, read_event, read_job
 from finetunes.providers.protocols import PROTOCOLS, protocol_of
-from finetunes.providers.states import JobState
+from finetunes.providers.states import FINAL_STATES, JobState
 from infra.charts import curve_chart
 
 ANYTHING = st.recursive(
@@ -76,7 +76,10 @@ def test_statuses_have_the_meaning_that_each_provider_gives_them():
     assert PROTOCOLS["azure"].state_for_status("notRunning") == JobState.QUEUED
     assert PROTOCOLS["compatible"].state_for_status("completed") == JobState.SUCCEEDED
     assert PROTOCOLS["openai"].state_for_status("completed") is None
-    assert all(protocol.state_for_status("succeeded") == JobState.SUCCEEDED for protocol in PROTOCOLS.values())
+    assert PROTOCOLS["together"].state_for_status("cancel_requested") == JobState.RUNNING
+    assert PROTOCOLS["fireworks"].state_for_status("JOB_STATE_EARLY_STOPPED") == JobState.SUCCEEDED
+    for protocol in PROTOCOLS.values():
+        assert {JobState.QUEUED, JobState.RUNNING, *FINAL_STATES} <= set(protocol.statuses.values()), protocol.name
 
 
 def test_curves_of_any_kind_can_be_drawn():
