@@ -13,7 +13,8 @@ SAME_MEANING = (LIMITS, ("reasoning", "reasoning_effort"))
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SUMMARIES = ("auto", "concise", "detailed")
 VERBOSITIES = ("low", "medium", "high")
-CACHE_TIMES = ("5m", "1h")
+# An hour has a price of its own, which nobody here can enter yet.
+CACHE_TIMES = ("5m",)
 # Settings that a model which reasons refuses: it samples as it needs.
 SAMPLING_SETTINGS = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs")
 
@@ -73,7 +74,12 @@ def read_settings(model: Mapping[str, Any]) -> ModelSettings:
 def laid_over(own: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     """Return a version's settings with others in their place: whatever word says the same is replaced."""
     replaced = {word for words in SAME_MEANING if others.keys() & set(words) for word in words}
-    return {**{name: value for name, value in own.items() if name not in replaced}, **others}
+    both = {**{name: value for name, value in own.items() if name not in replaced}, **others}
+    old, new = own.get("reasoning"), others.get("reasoning")
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        # Another effort leaves the summary as it is.
+        both["reasoning"] = {**old, **new}
+    return both
 
 
 def as_chat_completions(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +102,8 @@ def setting_fault(name: str, value: Any) -> tuple[str, str] | None:
         for member, choices in (("effort", EFFORTS), ("summary", SUMMARIES)):
             if value.get(member) is not None and value[member] not in choices:
                 return f"/{member}", f"Must be one of: {', '.join(choices)}."
-    words = {"verbosity": VERBOSITIES, "prompt_cache": CACHE_TIMES, "reasoning_effort": EFFORTS}.get(name, ())
+    # Not of `reasoning_effort`: it is the provider's own word, and some have efforts of their own.
+    words = {"verbosity": VERBOSITIES, "prompt_cache": CACHE_TIMES}.get(name, ())
     if words and value not in words:
         return "", f"Must be one of: {', '.join(words)}."
     return None

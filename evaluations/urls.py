@@ -1,5 +1,6 @@
 from django.urls import path
 
+from evaluations.providers import profiles
 from evaluations.views import (
     annotation,
     comparisons,
@@ -17,9 +18,11 @@ from evaluations.views import (
     runs,
     sweeps,
 )
+from registry.prompts import model_lookup
 from registry.views.palette import register
 
 register(palette.places, palette.find)
+model_lookup.register(profiles.profile_in_project)
 app_name = "evaluations"
 P = "p/<slug:project>"
 PROMPT = f"{P}/prompts/<str:name>"

@@ -27,6 +27,16 @@ NO_CREDIT = frozenset(
 )
 
 
+# The statuses that names of errors stand for, where a stream or a 200 has the name alone.
+OVERLOADED = 529
+ERROR_NAMES = {
+    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error"), 429),
+    **{"authentication_error": 401, "permission_error": 403, "billing_error": 402},
+    **dict.fromkeys(("model_not_found", "not_found_error"), 404),
+    **{"invalid_request_error": 400, "request_too_large": 413, "overloaded_error": OVERLOADED},
+}
+
+
 @dataclass(frozen=True)
 class AnswerText:
     """The text of an answer, and beside it what the model thought or refused."""
@@ -87,15 +97,19 @@ def error_in_answer(error: object, request_id: str = "") -> CallError:
     detail = storable(f"Answered 200 with an error: {message!s}"[:MAX_DETAIL_LENGTH])
     names = {str(members.get(member) or "") for member in ("code", "type")}
     status = next((int(name) for name in names if name.isascii() and name.isdecimal() and len(name) == 3), 0)
+    named = next((ERROR_NAMES[name] for name in names if name in ERROR_NAMES), 0)
+    status = status or named
     if status == 402 or names & NO_CREDIT:
         code, remedy = "call.no_credit", Remedy.CONFIGURE
-    elif status == 429 or "rate_limit_exceeded" in names:
+    elif status == 429:
         code, remedy = "call.rate_limited", Remedy.RETRY
     elif status in (401, 403):
         code, remedy = "call.not_allowed", Remedy.CONFIGURE
-    elif status == 404 or "model_not_found" in names:
+    elif status == 404:
         code, remedy = "call.unknown_model", Remedy.CONFIGURE
-    elif 400 <= status < 500 and status not in (408, 409, 425):
+    elif named == OVERLOADED:
+        code, remedy = "call.overloaded", Remedy.RETRY
+    elif (400 <= status < 500 and status not in (408, 409, 425)) or any(name.startswith("invalid_") for name in names):
         code, remedy = "call.refused", Remedy.GIVE_UP
     else:
         code, remedy = "call.garbled", Remedy.RETRY

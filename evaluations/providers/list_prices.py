@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from evaluations.providers.prices import Price
 
-MILLION = 1_000_000
+# Prices are asked for few tokens: long questions have another one.
+ASKED_TOKENS, MILLION = 1_000, 1_000_000
 SOURCE = "genai-prices"
 # The price list for a server's models. A self-hosted model costs its electricity, not its maker's price.
 MAKERS = {
@@ -31,19 +32,19 @@ def list_price(base_url: str, model: str) -> Price | None:
     from genai_prices import Usage, calc_price  # noqa: PLC0415
 
     try:
-        fresh = calc_price(Usage(input_tokens=MILLION, output_tokens=MILLION), model_ref=model, provider_id=maker)
-        cached = calc_price(Usage(input_tokens=MILLION, cache_read_tokens=MILLION), model_ref=model, provider_id=maker)
-        written = calc_price(
-            Usage(input_tokens=MILLION, cache_write_tokens=MILLION), model_ref=model, provider_id=maker
-        )
+        few = ASKED_TOKENS
+        fresh = calc_price(Usage(input_tokens=few, output_tokens=few), model_ref=model, provider_id=maker)
+        cached = calc_price(Usage(input_tokens=few, cache_read_tokens=few), model_ref=model, provider_id=maker)
+        written = calc_price(Usage(input_tokens=few, cache_write_tokens=few), model_ref=model, provider_id=maker)
     except LookupError:
         return None
     if not fresh.input_price and not fresh.output_price:
         return None
-    fresh_price, cache_write = Decimal(fresh.input_price), Decimal(written.input_price)
+    scale = MILLION // ASKED_TOKENS
+    fresh_price, cache_write = Decimal(fresh.input_price) * scale, Decimal(written.input_price) * scale
     return Price(
         fresh_price,
-        Decimal(cached.input_price),
-        Decimal(fresh.output_price),
+        Decimal(cached.input_price) * scale,
+        Decimal(fresh.output_price) * scale,
         cache_write if cache_write != fresh_price else None,
     )

@@ -18,6 +18,7 @@ from registry.accounts.permissions import Actor, Right
 from registry.content.model_profiles import facts, refusals
 from registry.content.model_profiles.facts import SAMPLING, ModelProfile
 from registry.content.model_profiles.refusals import ModelRefusal
+from registry.models import Project
 
 MAX_NAME_LENGTH = 64
 MAX_DETAIL_LENGTH = 300
@@ -40,8 +41,17 @@ def profile_of(model: ProviderModel) -> ModelProfile:
     return profile.corrected(corrections)
 
 
+def profile_in_project(project: Project, name: str) -> ModelProfile | None:
+    """Return what is known of the project's model of this name, at its first real provider; None where it has none."""
+    rows = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None, name=name)
+    model = rows.select_related("provider").order_by("provider__is_simulation", "id").first()
+    return profile_of(model) if model else None
+
+
 def end_of(model: ProviderModel) -> date | None:
-    """Return the day on which a model is shut down: by its provider's own list, else by what is published."""
+    """Return the day on which a model is shut down: as people here say, by its provider's own list, or as published."""
+    if "shutdown_date" in model.corrections:
+        return profile_of(model).shutdown_date
     return model.shutdown_date or profile_of(model).shutdown_date
 
 

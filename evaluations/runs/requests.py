@@ -11,6 +11,7 @@ from evaluations.providers import profiles
 from evaluations.providers.chat import ChatRequest, Completion, build_request
 from evaluations.runs.batches import BatchLease
 from infra.limited.policy import BUSY
+from registry.content.model_profiles.facts import ModelProfile
 from registry.prompts import includes, versions
 
 # Errors of rendering that pass by themselves.
@@ -31,10 +32,13 @@ class PendingCall:
     error: tuple[str, str] = ("", "")
 
 
-def _server(provider: Provider) -> str:
-    """Return the name of what answers: another protocol of the same server may answer otherwise."""
-    spoken = "" if provider.protocol == providers.DEFAULT_PROTOCOL else f"{provider.protocol} "
-    return f"{spoken}{provider.base_url}"
+def _server(provider: Provider, profile: ModelProfile) -> str:
+    """Return the name of what answers: another protocol of the same server may answer otherwise, and where a protocol
+    writes by what is known of the model, so does other knowledge."""
+    if provider.protocol == providers.DEFAULT_PROTOCOL:
+        return provider.base_url
+    written_by = (profile.max_output_tokens, profile.efforts, profile.has_adaptive_thinking)
+    return f"{provider.protocol} {provider.base_url} {written_by}"
 
 
 class BatchPreparation:
@@ -45,8 +49,8 @@ class BatchPreparation:
         # Where a judge may fail after the answer is paid for, every answer is cached, whatever the temperature.
         self._keeps_all = keeps_all
         # The provider's server may change one day, and answer otherwise.
-        self._server = _server(run.model.provider)
         self._profile = profiles.profile_of(run.model)
+        self._server = _server(run.model.provider, self._profile)
         partials = includes.get_partials([run.version])
         self._partials = {key: version.content for key, version in partials.items()}
 

@@ -1,7 +1,7 @@
 """Models that end, and what is on them: releases, inference configs, gates, tuned models and work under way, with the
 successor that the maker names, and the settings of a sweep that tries it."""
 
-import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,17 +13,19 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from core.errors import Problem
 from evaluations.models import RUN_OPEN, Gate, ProviderModel, Run, RunState
 from evaluations.providers import profiles
 from finetunes.models import FineTune, TunedModel
 from finetunes.strategy.links import Link
-from inference.configs.record import read_record
+from inference.configs.record import parse_record
 from inference.models import CallDay, InferenceConfig
 from registry.content.model_profiles.facts import get_profile
 from registry.models import Project, PromptVersion, Release
 from registry.prompts.resolution import with_live_environments
 
 CALL_DAYS = 30
+logger = logging.getLogger(__name__)
 KINDS = {
     "live": "Live",
     "config": "Inference config",
@@ -83,6 +85,7 @@ def retirements(project: Project) -> list[Retirement]:
         if name not in by_model:
             successor = models.successor_of(name, model)
             by_model[name] = Retirement(name, end, successor, models.offers_of(successor))
+        by_model[name].ends = min(end, by_model[name].ends)
         by_model[name].uses.append(use)
     for retirement in by_model.values():
         retirement.uses.sort(key=lambda use: (-use.calls, list(KINDS).index(use.kind), use.title))
@@ -99,8 +102,11 @@ class _Models:
             self._rows[row.name].append(row)
 
     def end_of(self, name: str) -> date | None:
-        ends = [end for row in self._rows.get(name, ()) if (end := profiles.end_of(row))]
-        return min(ends, default=None) or get_profile(name).shutdown_date
+        rows = self._rows.get(name)
+        if not rows:
+            return get_profile(name).shutdown_date
+        # A server of one's own that has a model of this name does not end with its maker's.
+        return min((end for row in rows if (end := profiles.end_of(row))), default=None)
 
     def successor_of(self, name: str, model: ProviderModel | None) -> str:
         rows = [model] if model else self._rows.get(name, [])
@@ -139,7 +145,8 @@ def _live_uses(project: Project, models: _Models) -> Iterator[_Use]:
             if version.prompt_id in tasks:
                 task = tasks[version.prompt_id]
                 link = Link("inference:config-detail", (task,))
-                yield _config_model(version), ModelUse("config", task, link, environment), None
+                if config_model := _config_model(version):
+                    yield config_model, ModelUse("config", task, link, environment), None
                 continue
             name = str(version.content.get("model", {}).get("name", ""))
             if not name:
@@ -150,9 +157,13 @@ def _live_uses(project: Project, models: _Models) -> Iterator[_Use]:
 
 
 def _config_model(version: PromptVersion) -> str:
-    """Return the model that a config's record names, without its provider."""
-    name = read_record(json.loads(version.content["text"])).model
-    return name.rpartition("/")[2]
+    """Return the model that a config's record names, without its provider; empty where nobody could read the record."""
+    try:
+        name = parse_record(str(version.content.get("text", ""))).model
+    except Problem as problem:
+        logger.info("retirements.unreadable_config version=%s %s", version, problem.code)
+        return ""
+    return name.partition("/")[2] or name
 
 
 def _calls(versions: Iterable[PromptVersion]) -> dict[tuple[int, str], int]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import Problem
+from core.model_settings import read_settings
 from finetunes.models import StrategyRecommendation, TunedModel
 from finetunes.strategy import decision, evidence, recommendations
 from inference.configs import lifecycle as configs
@@ -85,7 +86,7 @@ def record_for_strategy(
         strategy="prompt",
         model=str(settings.get("name") or ""),
         prompt=f"{version.prompt.name}@{version.number}",
-        max_tokens=settings.get("max_tokens"),
+        max_tokens=read_settings(settings).max_output_tokens,
         temperature=settings.get("temperature"),
         response_format="text" if response_format == "text" else "json",
         retrieval=is_looked_up,

@@ -13,7 +13,7 @@ from typing import Any
 from core.example_selection import max_count
 from core.json_values import escape_pointer
 from core.messages import PLACEHOLDER, images_of, text_of, text_templates
-from registry.content.model_profiles.facts import get_profile
+from registry.content.model_profiles.facts import ModelProfile, get_profile
 from registry.content.model_profiles.refusals import refusals
 from registry.content.schema_check import UnusableSchemaError, violations
 
@@ -67,6 +67,8 @@ class Subject:
     # (position, reason) of examples that the response format refuses (`refused_examples`); None where that took too
     # long.
     refused: Sequence[tuple[int, str]] | None = ()
+    # What is known of the model that it names; published facts where nobody says.
+    profile: ModelProfile | None = None
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]]:
@@ -245,7 +247,7 @@ def unescaped_arguments(subject: Subject) -> Iterator[Finding]:
 def refused_by_model(subject: Subject) -> Iterator[Finding]:
     """Find what the model that the prompt names refuses, and that it ends."""
     model = str(subject.content.get("model", {}).get("name", ""))
-    profile = get_profile(model)
+    profile = get_profile(model) if subject.profile is None else subject.profile
     for refusal in refusals(subject.content, profile):
         yield Finding("model.refuses", "error", refusal.sentence, refusal.pointer)
     if profile.shutdown_date:

@@ -22,7 +22,7 @@ from registry.content.message_view import message_sections
 from registry.content.normalize import normalise
 from registry.content.tokens import TokenCount
 from registry.models import Project, Prompt, PromptVersion
-from registry.prompts import includes, versions
+from registry.prompts import includes, model_lookup, versions
 from registry.prompts.versions import renderer_pool
 
 # The preview's value for a variable without a sample value.
@@ -131,7 +131,8 @@ def inspect(project: Project, prompt: Prompt, document: object, samples: Mapping
     variables = _variables(readable, survey, inherited)
     token_count = preview.tokens.tokens if preview.tokens else None
     refused = _refused_examples(readable, owner=project.pk) if content else ()
-    subject = lint.Subject(readable, survey.variables, token_count, frozenset(inherited), refused)
+    profile = model_lookup.profile_in(project, str(readable.get("model", {}).get("name", "")))
+    subject = lint.Subject(readable, survey.variables, token_count, frozenset(inherited), refused, profile)
     return replace(
         preview,
         content=content,

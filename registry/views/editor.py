@@ -22,7 +22,7 @@ from registry.content.model_profiles.facts import current_models
 from registry.examples import embedders
 from registry.models import Environment, ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion, Release
 from registry.promotions import approvals
-from registry.prompts import drafts, inspection, resolution
+from registry.prompts import drafts, inspection, model_lookup, resolution
 from registry.prompts import lifecycle as prompts
 from registry.prompts.inspection import Inspection
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
@@ -189,10 +189,14 @@ def draft_save(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "preview": render_to_string("registry/editor/_preview.html", context, request),
         "is_rendered": result.rendered is not None,
         "newest": {"number": newest.number, "author": newest.author_name} if newest else None,
-        "settings": field_states(_object(_object(body.get("document")).get("model"))),
+        "settings": _settings(actor, _object(_object(body.get("document")).get("model"))),
         **_marks(result),
     }
     return JsonResponse(answer)
+
+
+def _settings(actor: Actor, model: dict[str, Any]) -> dict[str, Any]:
+    return field_states(model, model_lookup.profile_in(actor.project, str(model.get("name") or "")))
 
 
 def _read_save(request: HttpRequest) -> dict[str, Any]:

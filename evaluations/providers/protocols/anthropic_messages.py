@@ -30,7 +30,7 @@ class AnthropicChat(PostedChat):
         super().__init__(posts, wire, lambda *_: "/messages", seconds, streamed={"stream": True})
 
     async def models(self) -> list[dict[str, Any]]:
-        """List the provider's models: `{"name": ..., "shutdown_date": None}`: it does not say when they end."""
+        """List the provider's models: `{"name": ..., "shutdown_date": ... or None}`."""
         try:
             raw = await self._posts.get("/models", {"limit": "1000"})
             listed = read_object(raw.text).get("data")
@@ -38,8 +38,11 @@ class AnthropicChat(PostedChat):
             raise translate_error(error) from error
         if not isinstance(listed, list):
             raise garbled_error("The answer to GET /models has no list of models.")
-        names = [model.get("id") for model in listed if isinstance(model, dict)]
-        return [{"name": str(name)[:200], "shutdown_date": None} for name in names if name]
+        return [
+            {"name": str(model["id"])[:200], "shutdown_date": model.get("retires_at")}
+            for model in listed
+            if isinstance(model, dict) and model.get("id")
+        ]
 
     async def slots(self) -> int | None:
         """Return None: servers of this protocol do not say."""

@@ -27,6 +27,8 @@ CONNECT_SECONDS = 5.0
 # A whole answer may take so many times the provider's timeout.
 MAX_TIMEOUTS = 3
 MAX_DETAIL_LENGTH = 500
+# What Anthropic and Google say with a 400 that others say with a 402 and a 401.
+EMPTY_ACCOUNT, WRONG_KEY = "credit balance is too low", "api key not valid"
 # For any answer's body, files of results included; far less for one that is compressed although that was not requested.
 MAX_BODY_BYTES = 32_000_000
 
@@ -180,11 +182,16 @@ def _status_error(error: openai.APIStatusError) -> CallError:
     def failure(name: str, remedy: Remedy, retry_after: float | None = None) -> CallError:
         return CallError(name, detail, remedy, retry_after, request_id)
 
-    if status == 402 or code in NO_CREDIT or error.type in NO_CREDIT:
+    if (
+        status == 402
+        or code in NO_CREDIT
+        or error.type in NO_CREDIT
+        or (status == 400 and EMPTY_ACCOUNT in detail.lower())
+    ):
         return failure("call.no_credit", Remedy.CONFIGURE)
     if status == 429:
         return failure("call.rate_limited", Remedy.RETRY, asked_pause_seconds(error.response.headers))
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and WRONG_KEY in detail.lower()):
         return failure("call.not_allowed", Remedy.CONFIGURE)
     if status == 404 or code == "model_not_found":
         return failure("call.unknown_model", Remedy.CONFIGURE)

@@ -6,6 +6,7 @@ run makes thousands of them alike. Errors are raised as OpenAI's SDK raises them
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import openai
 from evaluations.providers.answer_shapes import garbled_error
 
 END_OF_STREAM = "[DONE]"
+LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class Posts:
@@ -119,7 +121,7 @@ async def _read_events(response: httpx2.Response) -> AsyncIterator[Mapping[str, 
     """Yield the data of server-sent events (HTML standard, section 9.2): JSON objects, up to `[DONE]`."""
     lines: list[str] = []
     try:
-        async for line in response.aiter_lines():
+        async for line in _lines(response):
             if line.startswith("data:"):
                 lines.append(line.removeprefix("data:").removeprefix(" "))
             elif not line and lines:
@@ -133,6 +135,21 @@ async def _read_events(response: httpx2.Response) -> AsyncIterator[Mapping[str, 
         raise openai.APITimeoutError(request=response.request) from error
     except httpx2.HTTPError as error:
         raise openai.APIConnectionError(request=response.request) from error
+
+
+async def _lines(response: httpx2.Response) -> AsyncIterator[str]:
+    """Yield a stream's lines: they end by CR, LF or both, and by nothing else that Unicode may take for an end."""
+    rest = b""
+    async for piece in response.aiter_bytes():
+        rest += piece
+        # A CR at the end may be half of an end.
+        whole, carriage_return = (rest[:-1], rest[-1:]) if rest.endswith(b"\r") else (rest, b"")
+        *ended, rest = LINE_END.split(whole)
+        rest += carriage_return
+        for line in ended:
+            yield line.decode(errors="replace")
+    if rest:
+        yield rest.removesuffix(b"\r").decode(errors="replace")
 
 
 def _read_event(data: str) -> Mapping[str, Any]:

@@ -32,6 +32,7 @@ INSTRUCTING = ("system", "developer")
 # A limit has to be said: the model's own, but no more than fits into the time of a call.
 MAX_USUAL_TOKENS, UNKNOWN_LIMIT = 32_768, 4_096
 # Tokens of thinking where a model takes a number and no effort; at least 1,024, and less than the limit.
+MIN_THINKING_TOP_P = 0.95
 BUDGETS = {"low": 1_024, "medium": 4_096, "high": 16_384}
 
 
@@ -49,21 +50,46 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     if kind == "json_object":
         sentence = f"{TITLE} has no format json_object; give a JSON Schema, or ask for JSON in words."
         refusals.append(ModelRefusal("response", "/response/format", sentence))
+    refusals += _unfit_for_thinking(settings)
     limit, budget = _limit(request, settings), BUDGETS.get(settings.effort or "", 0)
     if request.profile.has_adaptive_thinking is False and budget and limit <= budget:
         sentence = (
             f"With effort {settings.effort} {request.model} thinks up to {budget:,} tokens: allow more than that."
         )
         refusals.append(ModelRefusal("max_output_tokens", "/model/max_output_tokens", sentence))
-    refusals += _inexpressible_messages(request.messages)
+    refusals += _inexpressible_messages(request.messages, has_mid_system=bool(request.profile.supports_mid_system))
     return refusals
 
 
-def _inexpressible_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[ModelRefusal]:
+def _unfit_for_thinking(settings: ModelSettings) -> Iterator[ModelRefusal]:
+    """Yield what the reference rules out: a temperature above 1; and while it thinks, one below 1, top_k, a top_p below
+    0.95, and tools that it is forced to use."""
+    others = settings.others
+    temperature, top_p = others.get("temperature"), others.get("top_p")
+    if isinstance(temperature, int | float) and temperature > 1:
+        yield ModelRefusal("temperature", "/model/temperature", f"{TITLE} takes a temperature of at most 1.")
+    if settings.effort in (None, "none") and settings.summary is None:
+        return
+    unfit = {
+        "temperature": isinstance(temperature, int | float) and temperature < 1,
+        "top_k": "top_k" in others,
+        "top_p": isinstance(top_p, int | float) and top_p < MIN_THINKING_TOP_P,
+        "tool_choice": others.get("tool_choice") not in (None, "auto", "none"),
+    }
+    for name in filter(unfit.get, unfit):
+        yield ModelRefusal(
+            name, f"/model/{name}", f"{TITLE} takes no such {name} while the model reasons; leave it out."
+        )
+
+
+def _inexpressible_messages(messages: Sequence[Mapping[str, Any]], *, has_mid_system: bool) -> Iterator[ModelRefusal]:
     start = len(_instructions(messages))
     for index, message in enumerate(messages):
         pointer = f"/messages/{index}"
-        if message["role"] in INSTRUCTING and index >= start:
+        if index >= start and not (_blocks(message.get("content")) or message.get("tool_calls")):
+            sentence = f"{TITLE} takes no message without content; leave it out."
+            yield ModelRefusal("messages", f"{pointer}/content", sentence)
+        if message["role"] in INSTRUCTING and index >= start and not has_mid_system:
             sentence = f"{TITLE} has its instructions at the start only; move this message there."
             yield ModelRefusal("role", f"{pointer}/role", sentence)
         if message.get("name"):
@@ -157,7 +183,7 @@ def _tool_choice(others: Mapping[str, Any]) -> dict[str, Any]:
         written = {"type": "tool", "name": (function if isinstance(function, Mapping) else choice).get("name")}
     elif choice is not None:
         written = {"type": {"required": "any"}.get(str(choice), str(choice))}
-    if others.get("parallel_tool_calls") is False:
+    if others.get("parallel_tool_calls") is False and written.get("type") != "none":
         written = {"type": "auto", **written, "disable_parallel_tool_use": True}
     return {"tool_choice": written} if written else {}
 
@@ -167,6 +193,8 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     for message in messages:
         role = "assistant" if message["role"] == "assistant" else "user"
+        if message["role"] in INSTRUCTING:
+            role = "system"
         if message["role"] == "tool":
             blocks = [
                 {
@@ -197,7 +225,8 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _blocks(content: object) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
-    return [_block(part) for part in content] if isinstance(content, list) else []
+    parts = content if isinstance(content, list) else ()
+    return [_block(part) for part in parts if part["type"] != "text" or part["text"]]
 
 
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,12 +63,19 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     if settings.effort is not None and _is_beyond(settings.effort, request.model):
         sentence = f"{request.model} has no effort {settings.effort}."
         refusals.append(ModelRefusal("reasoning.effort", "/model/reasoning/effort", sentence))
+    if any(tool["function"].get("strict") for tool in request.tools):
+        sentence = f"{TITLE} has no strict tools; leave strict out."
+        refusals.append(ModelRefusal("tools", "/tools", sentence))
     refusals += _inexpressible_messages(request.messages)
     return refusals
 
 
 def _is_beyond(effort: str, model: str) -> bool:
-    return effort not in (BUDGETS if model.startswith(BUDGET_MODELS) else LEVELS)
+    return effort not in (BUDGETS if _has_budget(model) else LEVELS)
+
+
+def _has_budget(model: str) -> bool:
+    return model.removeprefix("models/").startswith(BUDGET_MODELS)
 
 
 def _inexpressible_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[ModelRefusal]:
@@ -82,10 +89,18 @@ def _inexpressible_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[M
             member = "name" if message.get("name") else "refusal"
             sentence = f"{TITLE} has no {member} in a message; write it as text."
             yield ModelRefusal(member, f"{pointer}/{member}", sentence)
+        if index >= start and not (_parts(message.get("content")) or message.get("tool_calls")):
+            sentence = f"{TITLE} takes no message without content; leave it out."
+            yield ModelRefusal("messages", f"{pointer}/content", sentence)
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
             where = f"{pointer}/content/{number}/image_url"
             if part["type"] != "image_url":
+                continue
+            if message["role"] == "tool":
+                yield ModelRefusal(
+                    "images", where, f"{TITLE} takes no images in a tool's result here; say it in words."
+                )
                 continue
             if part["image_url"].get("detail", "auto") != "auto":
                 yield ModelRefusal("detail", f"{where}/detail", f"{TITLE} has no detail of images; leave it out.")
@@ -109,8 +124,7 @@ def write_body(request: ChatRequest) -> dict[str, Any]:
     settings = read_settings(request.parameters).without_idle_effort(request.profile.efforts)
     instructions = _instructions(request.messages)
     body: dict[str, Any] = {"contents": _contents(request.messages[len(instructions) :])}
-    if instructions:
-        parts = [part for message in instructions for part in _parts(message.get("content"))]
+    if parts := [part for message in instructions for part in _parts(message.get("content"))]:
         body["systemInstruction"] = {"parts": parts}
     if generation := _generation(request, settings):
         body["generationConfig"] = generation
@@ -135,7 +149,7 @@ def _generation(request: ChatRequest, settings: ModelSettings) -> dict[str, Any]
     if kind == "json_schema":
         generation["responseJsonSchema"] = (request.response_format or {})["json_schema"]["schema"]
     thinking: dict[str, Any] = {"includeThoughts": True} if settings.summary is not None else {}
-    if settings.effort is not None and request.model.startswith(BUDGET_MODELS):
+    if settings.effort is not None and _has_budget(request.model):
         thinking["thinkingBudget"] = BUDGETS[settings.effort]
     elif settings.effort is not None:
         thinking["thinkingLevel"] = settings.effort.upper()
@@ -188,7 +202,8 @@ def _contents(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _parts(content: object) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [{"text": content}] if content else []
-    return [_part(part) for part in content] if isinstance(content, list) else []
+    parts = content if isinstance(content, list) else ()
+    return [_part(part) for part in parts if part["type"] != "text" or part["text"]]
 
 
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,8 +276,8 @@ class ContentStream:
         if self._block_reason or (self._finish in FILTERED and not (text or self._calls)):
             reason = self._block_reason or self._finish
             raise CallError("call.filtered", f"The provider withheld the answer: {reason[:60]}.", Remedy.GIVE_UP)
-        if not (self._finish or text or self._calls):
-            raise garbled_error("The answer has no candidates.", request_id)
+        if not self._finish:
+            raise garbled_error("The answer ended before it was whole.", request_id)
         finish = "content_filter" if self._finish in FILTERED else STOPS.get(self._finish, self._finish.lower())
         thoughts = read_count(self._usage.get("thoughtsTokenCount"))
         return Completion(

@@ -27,7 +27,7 @@ TITLE = "Chat Completions"
 def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     settings, profile = read_settings(request.parameters), request.profile
     refusals = []
-    if settings.summary is not None:
+    if settings.summary is not None and profile.vendor == "openai":
         sentence = f"{TITLE} tells no summary of reasoning; leave it out, or use Responses."
         refusals.append(ModelRefusal("reasoning.summary", "/model/reasoning/summary", sentence))
     if settings.prompt_cache is not None:
@@ -49,7 +49,11 @@ def write_body(request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {"model": request.model, "messages": list(request.messages), **settings.others}
     if settings.max_output_tokens is not None:
         body[_limit_name(settings.named["max_output_tokens"], request)] = settings.max_output_tokens
-    body |= {"reasoning_effort": settings.effort} if settings.effort is not None else {}
+    if settings.summary is not None:
+        # Another server's own object, such as OpenRouter's.
+        body["reasoning"] = dict(request.parameters["reasoning"])
+    elif settings.effort is not None:
+        body["reasoning_effort"] = settings.effort
     body |= {"verbosity": settings.verbosity} if settings.verbosity is not None else {}
     if request.response_format and request.response_format.get("type") != "text":
         body["response_format"] = dict(request.response_format)

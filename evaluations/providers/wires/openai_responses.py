@@ -21,7 +21,10 @@ from registry.content.model_profiles.refusals import ModelRefusal
 SAME = frozenset(
     {
         *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "tool_choice", "service_tier", "metadata"),
-        *("store", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "truncation", "user", "include"),
+        *("store", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+        *("truncation", "user", "include", "max_tool_calls"),
+        # With members that we have no word for: mode, context.
+        "reasoning",
     }
 )
 STOPS = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -65,7 +68,8 @@ def write_body(request: ChatRequest) -> dict[str, Any]:
         body["text"] = {name: value for name, value in text.items() if value is not None}
     if request.tools:
         # Left out, `strict` would be true here: a schema that was fine for Chat Completions would be refused.
-        body["tools"] = [{"type": "function", "strict": False, **tool["function"]} for tool in request.tools]
+        usual = {"type": "function", "strict": False, "parameters": None}
+        body["tools"] = [{**usual, **tool["function"]} for tool in request.tools]
     return body
 
 
@@ -85,7 +89,8 @@ def _items(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if content or message.get("refusal"):
         parts = content if isinstance(content, str) else [_part(part, role) for part in content or ()]
         if message.get("refusal"):
-            parts = [{"type": "refusal", "refusal": message["refusal"]}]
+            texts = [{"type": "output_text", "text": parts}] if isinstance(parts, str) and parts else parts or []
+            parts = [*texts, {"type": "refusal", "refusal": message["refusal"]}]
         yield {"role": role, "content": parts}
     for call in message.get("tool_calls") or ():
         yield {"type": "function_call", "call_id": call["id"], **call["function"]}

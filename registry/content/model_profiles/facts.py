@@ -49,6 +49,7 @@ NOT_CHAT = frozenset(
         *("exp", "gemma", "learnlm", "lyria"),
     }
 )
+NOT_THINKING = ("gemini-2.5-flash", "gemini-flash")
 TUNED = re.compile(r"ft:([^:]+)(?::|$)")
 DATE_AT_END = re.compile(r"-\d{4}-?\d{2}-?\d{2}$")
 MODEL_PREFIX = re.compile(r"^(?:models/|accounts/[^/]+/models/)")
@@ -72,6 +73,8 @@ class ModelProfile:
     sampling: str | None = None
     # Whether a last message of the assistant is continued.
     supports_prefill: bool | None = None
+    # Whether instructions may come later than at the start (Anthropic).
+    supports_mid_system: bool | None = None
     # Whether reasoning is set by an effort alone (`adaptive`), or by a number of tokens (Anthropic's older models).
     has_adaptive_thinking: bool | None = None
     shutdown_date: date | None = None
@@ -148,7 +151,7 @@ def extract_facts(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
         vendor = str(row.get("litellm_provider") or "")
         if vendor in extract and row.get("mode") in ("chat", "responses"):
             plain = _plain_name(name.removeprefix(f"{vendor}/"))
-            extract[vendor][plain] = _extract_row(vendor, row)
+            extract[vendor][plain] = _extract_row(vendor, plain, row)
     return {vendor: dict(sorted(facts.items())) for vendor, facts in extract.items()}
 
 
@@ -157,8 +160,11 @@ def _plain_name(model: str) -> str:
     return tuned[1] if tuned else MODEL_PREFIX.sub("", model)
 
 
-def _extract_row(vendor: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _extract_row(vendor: str, name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     efforts = _efforts(vendor, row)
+    if efforts and name.startswith(NOT_THINKING):
+        # By a budget of 0 tokens, which the table does not tell.
+        efforts = ["none", *efforts]
     endpoints = [
         name for name in ("chat/completions", "responses") if f"/v1/{name}" in (row.get("supported_endpoints") or ())
     ]
@@ -173,6 +179,7 @@ def _extract_row(vendor: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "default_effort": row.get("default_reasoning_effort"),
         "sampling": _sampling(vendor, row, efforts),
         "supports_prefill": row.get("supports_assistant_prefill"),
+        "supports_mid_system": row.get("supports_mid_conversation_system"),
         "has_adaptive_thinking": row.get("supports_adaptive_thinking", False) if vendor == "anthropic" else None,
         "shutdown_date": _day(row.get("deprecation_date")),
         "successor": str(row.get("successor_model") or "").removeprefix(f"{vendor}/"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.messages import images_of
-from core.model_settings import SAMPLING_SETTINGS, ModelSettings, read_settings
+from core.model_settings import SAME_MEANING, SAMPLING_SETTINGS, ModelSettings, read_settings
 from registry.content.model_profiles.facts import ModelProfile
 
 
@@ -50,8 +50,16 @@ def _settings(settings: ModelSettings, profile: ModelProfile, model: str) -> Ite
     elif settings.summary is not None and profile.efforts == ():
         yield ModelRefusal("reasoning.summary", pointers["summary"], f"{model} does not reason; leave the summary out.")
     for name in profile.refuses:
-        if name in settings.others or name in settings.named.values():
-            yield ModelRefusal(name, f"/model/{name}", f"{model} refuses {name}; leave it out.")
+        if member := _member_for(name, settings):
+            yield ModelRefusal(name, f"/model/{member}", f"{model} refuses {name}; leave it out.")
+
+
+def _member_for(name: str, settings: ModelSettings) -> str | None:
+    """Return the member of a version that says what a setting's name means, whatever word it has there."""
+    if name in settings.others:
+        return name
+    word = next((words[0] for words in SAME_MEANING if name in words), name)
+    return settings.named.get({"reasoning": "effort"}.get(word, word))
 
 
 def _sampling(settings: ModelSettings, profile: ModelProfile, model: str) -> Iterator[ModelRefusal]:

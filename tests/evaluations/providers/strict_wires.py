@@ -24,7 +24,7 @@ BLOCK = {
 ANTHROPIC = {
     "model!": str,
     "max_tokens!": int,
-    "messages!": [{"role!": {"user", "assistant"}, "content!": [BLOCK]}],
+    "messages!": [{"role!": {"user", "assistant", "system"}, "content!": [BLOCK]}],
     "system": [TEXT_BLOCK],
     "stop_sequences": [str],
     "tools": [{"name!": str, "description": str, "input_schema!": dict, "strict": bool, "cache_control": CACHE}],
@@ -187,7 +187,9 @@ def strict_server(**answers: Any) -> type[Handler]:
                 embeds = {"name": "models/embeds", "supportedGenerationMethods": ["embedContent"]}
                 return self.answer({"models": [{"name": "models/gemini-3.8-flash", **methods}, embeds]})
             if self.path == "/v1/models?limit=1000" and self.headers["anthropic-version"] == "2023-06-01":
-                return self.answer({"data": [{"type": "model", "id": "claude-sonnet-5-5"}], "has_more": False})
+                return self.answer(
+                    {"data": [{"type": "model", "id": "claude-sonnet-5-5", "retires_at": None}], "has_more": False}
+                )
             return self.answer({"object": "list", "data": [{"id": "gpt-6-luna", "object": "model"}]})
 
         def post(self) -> None:

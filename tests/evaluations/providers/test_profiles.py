@@ -17,6 +17,7 @@ from evaluations.providers.chat import CallError, Remedy
 from evaluations.providers.connection_test import check_connection
 from evaluations.runs import lifecycle as runs
 from registry.models import AuditEntry, PromptVersion
+from registry.prompts.inspection import inspect
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run
 from tests.evaluations.providers.strict_wires import strict_server
@@ -91,6 +92,28 @@ def test_a_server_of_ones_own_has_no_facts_until_somebody_says_which_model_it_is
     model = profiles.correct(stage.ada, model, {"is_like": "claude-sonnet-5-5"})
 
     assert [refusal.setting for refusal in profiles.refusals_of(model, cold)] == ["temperature"]
+
+
+def test_the_editor_knows_what_people_said_of_the_projects_model(stage: Stage, luna: ProviderModel):
+    prompt = stage.prompt("support.cold")
+    document = {"messages": [{"role": "user", "content": "x"}], "model": {"name": "gpt-6-luna", "seed": 7}}
+    assert not [each for each in inspect(stage.project, prompt, document, {}).findings if each.code == "model.refuses"]
+
+    profiles.correct(stage.ada, luna, {"refuses": ["seed"]})
+
+    found_hints = [each.message for each in inspect(stage.project, prompt, document, {}).findings]
+    assert "gpt-6-luna refuses seed; leave it out." in found_hints
+
+
+def test_a_day_that_people_entered_comes_before_the_providers_list(stage: Stage, luna: ProviderModel):
+    ProviderModel.objects.filter(pk=luna.pk).update(shutdown_date="2026-01-01")
+    luna.refresh_from_db()
+    with pytest.raises(Problem, match="was shut down"):
+        providers.require_usable(luna)
+
+    corrected = profiles.correct(stage.ada, luna, {"shutdown_date": "2027-05-01"})
+
+    providers.require_usable(corrected)
 
 
 def test_a_model_that_was_shut_down_by_what_is_published_is_refused(stage: Stage, luna: ProviderModel):

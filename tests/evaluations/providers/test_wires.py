@@ -90,7 +90,9 @@ def test_everything_that_a_version_says_is_sent_in_the_protocols_words(protocol:
     """Instructions, an image, a call with its result, a tool, a schema, a limit and an effort."""
     form = {"type": "json_schema", "json_schema": {"name": "route", "schema": SCHEMA, "strict": True}}
     effort = "none" if protocol == "openai_chat" else "low"
-    settings = {"max_output_tokens": 99, "reasoning": {"effort": effort}, "tool_choice": "required"}
+    # Anthropic's models are not forced while they reason.
+    choice = "auto" if protocol == "anthropic_messages" else "required"
+    settings = {"max_output_tokens": 99, "reasoning": {"effort": effort}, "tool_choice": choice}
     handler = strict_server()
 
     ask(protocol, request(protocol, CONVERSATION, settings=settings, tools=[TOOL], response_format=form), handler)
@@ -131,7 +133,7 @@ def _messages(body: dict[str, Any]) -> dict[str, Any]:
         "thinking": {"type": "adaptive"},
         "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}},
         "tools": [{"name": "look_up", "description": "An order", "input_schema": SCHEMA}],
-        "tool_choice": {"type": "any"},
+        "tool_choice": {"type": "auto"},
         "messages": [
             *body["messages"][:2],
             {"role": "user", "content": [result, {"type": "text", "text": "And now?"}]},
@@ -209,8 +211,14 @@ CANNOT_SAY: list[tuple[str, dict[str, Any], str]] = [
         {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]}]}, "images"),
     ("anthropic_messages", {"messages": [{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}]}]}, "detail"),
+    ("gemini", {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, "role"),
+    ("gemini", {"messages": [{"role": "user", "content": ""}]}, "messages"),
+    ("gemini", {"tools": [{**TOOL, "function": {**TOOL["function"], "strict": True}}]}, "tools"),
     ("anthropic_messages", {"messages": [
-        {"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, "role"),
+        {"role": "user", "content": [{"type": "text", "text": ""}]}]}, "messages"),
+    ("anthropic_messages", {"settings": {"reasoning": {"effort": "low"}, "tool_choice": "required"}}, "tool_choice"),
+    ("anthropic_messages", {"settings": {"reasoning": {"effort": "low"}, "temperature": 0}}, "temperature"),
+    ("anthropic_messages", {"settings": {"temperature": 1.5}}, "temperature"),
     ("gemini", {"messages": [{"role": "system", "content": "a"}]}, "messages"),
 ]  # fmt: skip
 
@@ -257,6 +265,9 @@ def test_what_the_server_refuses_is_said_in_its_words(protocol: str):
         ("max_tokens is too large: 99999. This model supports at most 16384 tokens.", ""),
         ("Invalid value for temperature: must be at most 2.", ""),
         ("Unsupported parameter: 'logit_bias'.", ""),
+        ("Unsupported value: 'reasoning_effort' does not support 'minimal' with this model.", ""),
+        ("Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions.", ""),
+        ("Invalid schema for response_format: 'temperature' is not supported.", ""),
     ],
 )
 def test_a_setting_that_is_refused_as_such_is_told_from_its_value(detail: str, setting: str):
@@ -371,6 +382,71 @@ def test_older_models_think_by_a_number_of_tokens_and_cached_beginnings_are_mark
     assert [refusal.setting for refusal in wire.inexpressible(few)] == ["max_output_tokens"]
 
 
+def test_instructions_may_come_later_where_the_model_takes_them():
+    later = [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}, {"role": "user", "content": "c"}]
+    wire, chat_request = get_wire("anthropic_messages"), request("anthropic_messages", later)
+
+    assert wire.inexpressible(chat_request) == []
+    assert [turn["role"] for turn in wire.write_body(chat_request)["messages"]] == ["user", "system", "user"]
+
+
+def test_a_stream_is_cut_at_line_ends_alone():
+    """Unicode has more of them, which JSON allows within a text."""
+    answer = copy.deepcopy(ANSWERS["openai_chat"])
+    answer["choices"][0]["message"]["content"] = "a\u2028b\x85c"
+    handler = strict_server(openai_chat=answer)
+
+    whole, *pieces, streamed = ask("openai_chat", request("openai_chat"), _unescaped(handler))
+
+    assert whole.text == streamed.text == "".join(pieces) == "a\u2028b\x85c"
+
+
+def _unescaped(handler: type[Handler]) -> type[Handler]:
+    """The server, with its texts as they are, in pieces that split characters and ends of lines."""
+
+    class Unescaped(handler):  # type: ignore[valid-type, misc]
+        def answer_bytes(self, body: bytes, *, status: int = 200, **headers: str) -> None:
+            text = body.decode().replace("\\u2028", "\u2028").replace("\\u0085", "\x85")
+            super().answer_bytes(text.replace("\n", "\r\n").encode(), status=status, **headers)
+
+    return Unescaped
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "remedy"),
+    [
+        ({"type": "overloaded_error", "message": "x"}, "call.overloaded", Remedy.RETRY),
+        ({"type": "rate_limit_error", "message": "x"}, "call.rate_limited", Remedy.RETRY),
+        ({"type": "authentication_error", "message": "x"}, "call.not_allowed", Remedy.CONFIGURE),
+        ({"type": "invalid_request_error", "message": "x"}, "call.refused", Remedy.GIVE_UP),
+        ({"code": "invalid_prompt", "message": "x"}, "call.refused", Remedy.GIVE_UP),
+        ({"code": "server_error", "message": "x"}, "call.garbled", Remedy.RETRY),
+    ],
+)
+def test_an_error_in_a_stream_has_its_remedy(error: dict[str, str], code: str, remedy: Remedy):
+    with pytest.raises(CallError) as failed:
+        get_wire("anthropic_messages").stream_reader().add({"type": "error", "error": error})
+    assert (failed.value.code, failed.value.remedy) == (code, remedy)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Your credit balance is too low to access the API.", "call.no_credit"),
+        ("API key not valid. Please pass a valid API key.", "call.not_allowed"),
+    ],
+)
+def test_an_account_that_cannot_pay_ends_a_run_whatever_its_status(message: str, code: str):
+    class Refusing(Handler):
+        def post(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer({"error": {"message": message, "type": "invalid_request_error"}}, 400)
+
+    with pytest.raises(CallError) as failed:
+        ask("anthropic_messages", request("anthropic_messages"), Refusing)
+    assert (failed.value.code, failed.value.remedy) == (code, Remedy.CONFIGURE)
+
+
 @pytest.mark.parametrize(
     ("settings", "model", "sent"),
     [
@@ -383,6 +459,11 @@ def test_older_models_think_by_a_number_of_tokens_and_cached_beginnings_are_mark
         ({"reasoning_effort": "low"}, "gpt-6-luna", {"reasoning_effort": "low"}),
         ({"reasoning": {"effort": "low"}}, "gpt-6-luna", {"reasoning_effort": "low"}),
         ({"reasoning": {"max_tokens": 9}}, "vendor/model", {"reasoning": {"max_tokens": 9}}),
+        (
+            {"reasoning": {"effort": "low", "summary": "auto"}},
+            "vendor/model",
+            {"reasoning": {"effort": "low", "summary": "auto"}},
+        ),
         ({"chat_template_kwargs": {"x": 1}}, "qwen3-32b-awq", {"chat_template_kwargs": {"x": 1}}),
     ],
 )

@@ -19,8 +19,8 @@ from evaluations.runs import lifecycle as runs
 from finetunes.retirements import desk
 from inference.configs import lifecycle as configs
 from inference.models import CallDay
-from registry.models import PromptVersion
-from registry.prompts import drafts
+from registry.models import PromptVersion, Release
+from registry.prompts import drafts, versions
 from registry.prompts import lifecycle as prompts
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run, routing
@@ -78,6 +78,25 @@ def test_everything_on_a_model_that_ends_is_listed_the_soonest_and_busiest_first
     ]
     assert [(use.kind, use.title, use.environment) for use in listed[2].uses] == [("config", "triage", "staging")]
     assert (listed[0].successor, listed[0].offers) == ("gpt-5.6-terra", [])
+
+
+def test_what_cannot_be_read_or_lives_on_ones_own_server_does_not_spoil_the_list(
+    stage: Stage, ending: ProviderModel, settings: Any
+):
+    live(stage, "a.quiet", "sandbox-small")
+    _, config = configs.commit(stage.edith, "triage", {"strategy": "prompt", "model": "gpt-4o", "prompt": "a.quiet@1"})
+    first = stage.release(config.version, "staging")
+    broken = versions.commit(
+        stage.edith, config.version.prompt, content={"kind": "text", "text": "not a record"}, message="by hand"
+    ).version
+    origin = {"kind": "rollback", "restores": first, "by_name": "x"}
+    Release.objects.create(environment=first.environment, prompt=broken.prompt, version=broken, number=2, **origin)
+    settings.PROVIDER_PRIVATE_HOSTS = ["127.0.0.1"]
+    own = providers.create(stage.ada, name="own", base_url="http://127.0.0.1:9/v1")
+    providers.add_model(stage.ada, own, "gpt-4o-mini")
+    live(stage, "b.own", "gpt-4o-mini")
+
+    assert [each.model for each in desk.retirements(stage.project)] == ["sandbox-small"]
 
 
 def test_many_prompts_take_no_more_queries(stage: Stage, ending: ProviderModel):
@@ -152,8 +171,6 @@ def test_the_successor_is_tried_on_the_usual_cases_and_the_winner_opens_a_draft(
 
 def _routed(stage: Stage, first: PromptVersion) -> PromptVersion:
     """The prompt's version that asks the model which ends, live in production."""
-    from registry.prompts import versions
-
     content = {**routing(), "model": {"name": "sandbox-small", "temperature": 0}}
     version = versions.commit(stage.edith, first.prompt, content=content, message="route").version
     stage.release(version)

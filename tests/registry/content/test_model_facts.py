@@ -90,6 +90,30 @@ def test_corrections_lie_over_the_facts():
     assert [refusal.setting for refusal in refusals(content(model={"seed": 1}), refusing, "m")] == ["seed"]
 
 
+@pytest.mark.parametrize(
+    ("refused", "model"),
+    [
+        ("reasoning", {"reasoning": {"effort": "low"}}),
+        ("reasoning", {"reasoning_effort": "low"}),
+        ("max_output_tokens", {"max_completion_tokens": 9}),
+        ("max_tokens", {"max_output_tokens": 9}),
+    ],
+)
+def test_a_refused_setting_is_found_by_its_meaning(refused: str, model: dict[str, Any]):
+    found_refusals = refusals(content(model=model), ModelProfile(refuses=(refused,)), "m")
+    assert [refusal.setting for refusal in found_refusals] == [refused]
+
+
+def test_another_effort_leaves_the_summary():
+    assert laid_over({"reasoning": {"effort": "low", "summary": "auto"}}, {"reasoning": {"effort": "high"}}) == {
+        "reasoning": {"effort": "high", "summary": "auto"}
+    }
+
+
+def test_flash_models_of_before_levels_can_be_told_not_to_think():
+    assert get_profile("gemini-2.5-flash", "gemini").efforts == ("none", "minimal", "low", "medium", "high")
+
+
 def test_settings_have_one_meaning_whatever_word_says_it():
     old = read_settings({"name": "m", "max_completion_tokens": 9, "reasoning_effort": "low", "seed": 1})
     new = read_settings({"max_output_tokens": 9, "reasoning": {"effort": "low", "summary": "auto"}})
