@@ -100,7 +100,7 @@ def _audit_version(
     name = str(version.content.get("model", {}).get("name", ""))
     written = tokens.count("\n".join(text for _, text in subject.examples), name).tokens if subject.examples else 0
     alone = tokens.count(full_text(version.content), name).tokens
-    alone += tokens.count_images(version.content.get("messages", ()))
+    alone += tokens.count_images(version.content.get("messages", ()), name)
     # The tokens beyond a version's own text are those of the examples that it picks.
     picked = max(0, version.tokens - alone) if "examples" in version.content else 0
     examples = float(min(version.tokens, written + picked))

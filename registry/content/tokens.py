@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.messages import images_of, text_of
+from core.messages import address_of, images_of, text_of
+from registry.content.model_profiles.image_tokens import count_image
 
 # Longest prefix wins. Fine-tunes ("ft:gpt-4o-mini-...:acme::x") count as their base model.
 VOCABULARIES = {
@@ -31,10 +32,6 @@ DEFAULT_VOCABULARY = "o200k_base"
 # A chat request frames each message, and primes the answer (OpenAI's cookbook, "How to count tokens").
 PER_MESSAGE = 3
 PER_ANSWER = 3
-# An image counts by its size, which is not known here. These are OpenAI's figures for GPT-4o ("Calculating costs", in
-# its guide to images): with low detail, and of 1,024 by 1,024 pixels.
-LOW_DETAIL_IMAGE = 85
-IMAGE = 765
 # The counter refuses texts of more than 200,000 tokens; a piece of this many characters stays below that.
 MAX_PIECE_CHARACTERS = 40_000
 
@@ -66,16 +63,16 @@ def count_messages(messages: Iterable[Mapping[str, Any]], model: str = "") -> To
     )
 
 
-def count_images(messages: Iterable[Mapping[str, Any]]) -> int:
-    """Estimate the tokens of the images of messages."""
+def count_images(messages: Iterable[Mapping[str, Any]], model: str = "") -> int:
+    """Estimate the tokens of the images of messages, by the rule of the model's provider."""
     images = [image for message in messages for image in images_of(message)]
-    return sum(LOW_DETAIL_IMAGE if image["image_url"].get("detail") == "low" else IMAGE for image in images)
+    return sum(count_image(address_of(image), image["image_url"].get("detail", "auto"), model) for image in images)
 
 
 def count_message(message: Mapping[str, Any], model: str = "") -> TokenCount:
     """Count the tokens of one message without its framing: an estimate where it has images or calls of tools, which
     providers count by rules of their own. A call is about as long as its JSON."""
-    text, more = count(text_of(message), model), count_images([message])
+    text, more = count(text_of(message), model), count_images([message], model)
     has_images = more > 0
     calls = message.get("tool_calls")
     if calls:

@@ -205,9 +205,10 @@ def count_written_tokens(
 ) -> int:
     """Count the tokens of a content's text as it is written, with those of its images, its includes and the examples
     that it picks (registry.examples.example_sets.expected_tokens); variables come on top."""
-    own = tokens.count(full_text(content), str(content.get("model", {}).get("name", "")))
+    model = str(content.get("model", {}).get("name", ""))
+    own = tokens.count(full_text(content), model)
     example_tokens = example_sets.expected_tokens(example_version, content["examples"]) if example_version else 0
-    images = tokens.count_images(content.get("messages", ()))
+    images = tokens.count_images(content.get("messages", ()), model)
     return own.tokens + images + sum(version.tokens for version in pinned) + example_tokens
 
 

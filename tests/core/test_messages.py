@@ -224,7 +224,7 @@ def test_tokens_of_images_and_calls_are_estimates():
     assert plain.is_exact
     assert not low.is_exact
     assert not called.is_exact
-    assert low.tokens == plain.tokens + tokens.LOW_DETAIL_IMAGE
+    assert low.tokens == plain.tokens + 85
     assert called.tokens > plain.tokens + 10
 
 

@@ -135,7 +135,25 @@ def test_the_tokens_of_a_version_have_those_of_its_images(stage: Stage):
         for number, content in enumerate(contents)
     ]
 
-    assert tokens.LOW_DETAIL_IMAGE <= with_image.tokens - without_image.tokens < tokens.LOW_DETAIL_IMAGE + 20
+    low_detail = tokens.count_images([user([image("{{ screenshot }}", detail="low")])])
+    assert 0 < low_detail <= with_image.tokens - without_image.tokens < low_detail + 20
+
+
+def test_the_same_picture_is_as_many_tokens_as_the_model_makes_of_it(stage: Stage):
+    messages = [user([text("What is wrong here?"), image("{{ screenshot }}")])]
+
+    counts = [
+        versions.commit(
+            stage.edith,
+            stage.prompt(f"picture.{number}"),
+            content={"messages": messages, "model": {"name": name, "params": {}}},
+            message="x",
+        ).version.tokens
+        for number, name in enumerate(("gpt-4o", "gpt-6-luna"))
+    ]
+
+    # A picture of the usual size: 765 tokens in tiles, 1,229 in patches.
+    assert counts[1] - counts[0] == 1_229 - 765
 
 
 def test_a_draft_with_an_image_is_previewed_with_its_tokens(rich: Stage, client: Client):
