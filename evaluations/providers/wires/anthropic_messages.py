@@ -4,31 +4,26 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.messages import is_json_object
 from core.model_settings import ModelSettings, read_settings
-from evaluations.providers.answer_shapes import (
-    MAX_ANSWER_CHARACTERS,
-    error_in_answer,
-    garbled_error,
-    read_count,
-    unreadable_error,
+from evaluations.providers.chat import ChatRequest
+from evaluations.providers.wires.anthropic_answers import read_answer, stream_reader
+from evaluations.providers.wires.turns import (
+    INSTRUCTING,
+    add_turn,
+    filled_parts,
+    instructions_of,
+    split_data_address,
+    unfit_messages,
+    unknown_settings,
 )
-from evaluations.providers.chat import ChatRequest, Completion, storable
 from registry.content.model_profiles.refusals import ModelRefusal
+
+__all__ = ["inexpressible", "read_answer", "stream_reader", "write_body"]
 
 TITLE = "Messages"
 SAME = frozenset({"temperature", "top_p", "top_k", "metadata", "service_tier", "inference_geo", "speed"})
 # Settings with other words here.
 WRITTEN = frozenset({"stop", "tool_choice", "parallel_tool_calls"})
-STOPS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
-INSTRUCTING = ("system", "developer")
 # A limit has to be said: the model's own, but no more than fits into the time of a call.
 MAX_USUAL_TOKENS, UNKNOWN_LIMIT = 32_768, 4_096
 # Tokens of thinking where a model takes a number and no effort; at least 1,024, and less than the limit.
@@ -38,11 +33,7 @@ BUDGETS = {"low": 1_024, "medium": 4_096, "high": 16_384}
 
 def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
-    refusals = [
-        ModelRefusal(name, f"/model/{name}", f"{TITLE} has no {name}; leave it out.")
-        for name in settings.others
-        if name not in SAME | WRITTEN
-    ]
+    refusals = unknown_settings(settings, SAME | WRITTEN, TITLE)
     if settings.verbosity is not None:
         sentence = f"{TITLE} has no verbosity; say in the prompt how long the answer should be."
         refusals.append(ModelRefusal("verbosity", "/model/verbosity", sentence))
@@ -57,7 +48,7 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
             f"With effort {settings.effort} {request.model} thinks up to {budget:,} tokens: allow more than that."
         )
         refusals.append(ModelRefusal("max_output_tokens", "/model/max_output_tokens", sentence))
-    refusals += _inexpressible_messages(request.messages, has_mid_system=bool(request.profile.supports_mid_system))
+    refusals += unfit_messages(request.messages, TITLE, has_mid_system=bool(request.profile.supports_mid_system))
     return refusals
 
 
@@ -82,44 +73,9 @@ def _unfit_for_thinking(settings: ModelSettings) -> Iterator[ModelRefusal]:
         )
 
 
-def _inexpressible_messages(messages: Sequence[Mapping[str, Any]], *, has_mid_system: bool) -> Iterator[ModelRefusal]:
-    start = len(_instructions(messages))
-    for index, message in enumerate(messages):
-        pointer = f"/messages/{index}"
-        if index >= start and not (_blocks(message.get("content")) or message.get("tool_calls")):
-            sentence = f"{TITLE} takes no message without content; leave it out."
-            yield ModelRefusal("messages", f"{pointer}/content", sentence)
-        if message["role"] in INSTRUCTING and index >= start and not has_mid_system:
-            sentence = f"{TITLE} has its instructions at the start only; move this message there."
-            yield ModelRefusal("role", f"{pointer}/role", sentence)
-        if message.get("name"):
-            sentence = f"{TITLE} has no names of speakers; write {message['name']} into the text."
-            yield ModelRefusal("name", f"{pointer}/name", sentence)
-        if message.get("refusal"):
-            sentence = f"{TITLE} has no refusals of before; write it as text."
-            yield ModelRefusal("refusal", f"{pointer}/refusal", sentence)
-        content = message.get("content")
-        for number, part in enumerate(content if isinstance(content, list) else ()):
-            if part["type"] == "image_url" and part["image_url"].get("detail", "auto") != "auto":
-                sentence = f"{TITLE} has no detail of images; leave it out."
-                yield ModelRefusal("detail", f"{pointer}/content/{number}/image_url/detail", sentence)
-        for number, call in enumerate(message.get("tool_calls") or ()):
-            if not is_json_object(call["function"]["arguments"]):
-                sentence = f"The arguments of {call['function']['name']} are no JSON object, which {TITLE} needs."
-                yield ModelRefusal("tool_calls", f"{pointer}/tool_calls/{number}/function/arguments", sentence)
-    if len(messages) == start:
-        yield ModelRefusal("messages", "/messages", f"{TITLE} needs a message of the user.")
-
-
-def _instructions(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return the messages at the start that instruct."""
-    end = next((index for index, each in enumerate(messages) if each["role"] not in INSTRUCTING), len(messages))
-    return messages[:end]
-
-
 def write_body(request: ChatRequest) -> dict[str, Any]:
     settings = read_settings(request.parameters).without_idle_effort(request.profile.efforts)
-    instructions = _instructions(request.messages)
+    instructions = instructions_of(request.messages)
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": _limit(request, settings),
@@ -215,18 +171,12 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     "input": json.loads(function["arguments"]),
                 }
             )
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
+        add_turn(turns, role, "content", blocks)
     return turns
 
 
 def _blocks(content: object) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    parts = content if isinstance(content, list) else ()
-    return [_block(part) for part in parts if part["type"] != "text" or part["text"]]
+    return [_block(part) for part in filled_parts(content)]
 
 
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,145 +185,5 @@ def _block(part: Mapping[str, Any]) -> dict[str, Any]:
     address = str(part["image_url"]["url"])
     if not address.startswith("data:"):
         return {"type": "image", "source": {"type": "url", "url": address}}
-    head, _, data = address.partition(",")
-    media_type = head.removeprefix("data:").partition(";")[0]
+    media_type, data = split_data_address(address)
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
-
-
-def read_answer(document: Mapping[str, Any], latency_ms: float, request_id: str) -> Completion:
-    """Read a message, or raise a CallError."""
-    if document.get("type") == "error" or document.get("error"):
-        raise error_in_answer(document.get("error") or "it says only that it is one", request_id)
-    content = document.get("content")
-    if not isinstance(content, list):
-        raise garbled_error("The answer has no content.", request_id)
-    answer = _MessageParts()
-    for block in content:
-        answer.add_block(block if isinstance(block, Mapping) else {}, request_id)
-    return answer.completion(document, document.get("usage"), latency_ms, request_id)
-
-
-class _MessageParts:
-    """What a message consists of."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.thoughts: list[str] = []
-        self.calls: list[dict[str, str]] = []
-
-    def add_block(self, block: Mapping[str, Any], request_id: str = "") -> None:
-        kind = block.get("type")
-        if kind == "text" and isinstance(block.get("text"), str):
-            self.texts.append(block["text"])
-        elif kind in ("thinking", "redacted_thinking"):
-            thought = block.get("thinking")
-            self.thoughts.append(thought if isinstance(thought, str) else "")
-        elif kind == "tool_use":
-            arguments = block.get("input")
-            text = json.dumps(arguments if arguments is not None else {}, ensure_ascii=False)
-            self.calls.append({"name": storable(str(block.get("name") or "")), "arguments": storable(text)})
-        else:
-            raise unreadable_error(f"The answer has a block that is not text: {str(kind)[:60]!r}", request_id)
-
-    def completion(self, message: Mapping[str, Any], usage: object, latency_ms: float, request_id: str) -> Completion:
-        reason = str(message.get("stop_reason") or "")
-        text = storable("".join(self.texts))
-        counts = usage if isinstance(usage, Mapping) else {}
-        fresh, read, written, out = (
-            read_count(counts.get(name))
-            for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-        )
-        details = counts.get("output_tokens_details")
-        reasoning = details.get("thinking_tokens") if isinstance(details, Mapping) else None
-        is_refusal = reason == "refusal"
-        return Completion(
-            text="" if is_refusal else text,
-            refusal=text or "The model refused." if is_refusal else "",
-            thinking=storable("".join(self.thoughts)),
-            finish_reason=STOPS.get(reason, storable(reason)[:30]),
-            tool_calls=self.calls or None,
-            # Its count of input leaves out what a cache read or wrote; ours is the whole question.
-            tokens_in=fresh + read + written,
-            tokens_cached=read,
-            tokens_cache_write=written,
-            tokens_out=out,
-            tokens_reasoning=read_count(reasoning),
-            latency_ms=latency_ms,
-            request_id=storable(request_id or str(message.get("id") or ""))[:100],
-            model=storable(str(message.get("model") or "")),
-        )
-
-
-class MessageStream:
-    """A message is put together from its blocks, which come in pieces; its counts come at both ends."""
-
-    def __init__(self) -> None:
-        self._message: dict[str, Any] = {}
-        self._usage: dict[str, Any] = {}
-        self._blocks: dict[Any, dict[str, Any]] = {}
-        self._is_over = False
-        self._size = 0
-
-    def add(self, event: Mapping[str, Any]) -> str:
-        kind = event.get("type")
-        if kind == "error":
-            raise error_in_answer(event.get("error") or event)
-        if kind == "message_start":
-            self._take(event.get("message"))
-        elif kind == "message_delta":
-            self._take(event.get("delta"))
-            self._take({"usage": event.get("usage")})
-        elif kind == "message_stop":
-            self._is_over = True
-        elif kind == "content_block_start" and isinstance(event.get("content_block"), Mapping):
-            self._blocks[event.get("index")] = {**event["content_block"], "pieces": []}
-        elif kind == "content_block_delta" and isinstance(event.get("delta"), Mapping):
-            return self._add_delta(event.get("index"), event["delta"])
-        return ""
-
-    def _take(self, members: object) -> None:
-        if isinstance(members, Mapping):
-            self._message |= {name: value for name, value in members.items() if value is not None}
-            usage = members.get("usage")
-            if isinstance(usage, Mapping):
-                self._usage |= {name: value for name, value in usage.items() if value is not None}
-
-    def _add_delta(self, index: object, delta: Mapping[str, Any]) -> str:
-        member = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}.get(
-            str(delta.get("type"))
-        )
-        piece = delta.get(member) if member else None
-        if not isinstance(piece, str):
-            return ""
-        self._size += len(piece)
-        if self._size > MAX_ANSWER_CHARACTERS:
-            raise garbled_error("The answer does not end.")
-        kind = {"thinking": "thinking", "partial_json": "tool_use"}.get(str(member), "text")
-        self._blocks.setdefault(index, {"type": kind, "pieces": []})["pieces"].append(piece)
-        return piece if member == "text" else ""
-
-    def completion(self, latency_ms: float) -> Completion:
-        if not (self._is_over or self._message.get("stop_reason")):
-            raise garbled_error("The stream ended before the answer did.")
-        answer = _MessageParts()
-        for block in self._blocks.values():
-            text = "".join(block.pop("pieces"))
-            if block.get("type") == "tool_use":
-                block["input"] = _read_arguments(text)
-            elif text:
-                member = "thinking" if block.get("type") == "thinking" else "text"
-                block[member] = f"{block.get(member) or ''}{text}"
-            answer.add_block(block)
-        return answer.completion(self._message, self._usage, latency_ms, "")
-
-
-def _read_arguments(text: str) -> Any:
-    try:
-        return json.loads(text) if text else {}
-    except ValueError:
-        # As the model wrote them: whoever reads the call sees that they are no JSON.
-        return text
-
-
-def stream_reader() -> MessageStream:
-    return MessageStream()

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.messages import is_json_object
 from core.model_settings import ModelSettings, read_settings
 from evaluations.providers.answer_shapes import (
     MAX_ANSWER_CHARACTERS,
@@ -18,6 +17,14 @@ from evaluations.providers.answer_shapes import (
     unreadable_error,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
+from evaluations.providers.wires.turns import (
+    add_turn,
+    filled_parts,
+    instructions_of,
+    split_data_address,
+    unfit_messages,
+    unknown_settings,
+)
 from registry.content.model_profiles.refusals import ModelRefusal
 
 TITLE = "Gemini"
@@ -39,7 +46,6 @@ FILTERED = frozenset(
         *("IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER", "NO_IMAGE", "MODEL_ARMOR"),
     }
 )
-INSTRUCTING = ("system", "developer")
 LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 # Models of before thinking levels take a number of tokens.
 BUDGETS = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576}
@@ -50,11 +56,7 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 
 def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
-    refusals = [
-        ModelRefusal(name, f"/model/{name}", f"{TITLE} has no {name}; leave it out.")
-        for name in settings.others
-        if name not in NAMES.keys() | WRITTEN
-    ]
+    refusals = unknown_settings(settings, NAMES.keys() | WRITTEN, TITLE)
     refusals += [
         ModelRefusal(name, f"/model/{name}", f"{TITLE} has no {name}; leave it out.")
         for name in ("verbosity", "prompt_cache")
@@ -79,50 +81,24 @@ def _has_budget(model: str) -> bool:
 
 
 def _inexpressible_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[ModelRefusal]:
-    start = len(_instructions(messages))
+    yield from unfit_messages(messages, TITLE)
     for index, message in enumerate(messages):
-        pointer = f"/messages/{index}"
-        if message["role"] in INSTRUCTING and index >= start:
-            sentence = f"{TITLE} has its instructions at the start only; move this message there."
-            yield ModelRefusal("role", f"{pointer}/role", sentence)
-        if message.get("name") or message.get("refusal"):
-            member = "name" if message.get("name") else "refusal"
-            sentence = f"{TITLE} has no {member} in a message; write it as text."
-            yield ModelRefusal(member, f"{pointer}/{member}", sentence)
-        if index >= start and not (_parts(message.get("content")) or message.get("tool_calls")):
-            sentence = f"{TITLE} takes no message without content; leave it out."
-            yield ModelRefusal("messages", f"{pointer}/content", sentence)
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            where = f"{pointer}/content/{number}/image_url"
+            pointer = f"/messages/{index}/content/{number}/image_url"
             if part["type"] != "image_url":
                 continue
             if message["role"] == "tool":
-                yield ModelRefusal(
-                    "images", where, f"{TITLE} takes no images in a tool's result here; say it in words."
-                )
-                continue
-            if part["image_url"].get("detail", "auto") != "auto":
-                yield ModelRefusal("detail", f"{where}/detail", f"{TITLE} has no detail of images; leave it out.")
-            if not str(part["image_url"]["url"]).startswith("data:"):
+                sentence = f"{TITLE} takes no images in a tool's result here; say it in words."
+                yield ModelRefusal("images", pointer, sentence)
+            elif not str(part["image_url"]["url"]).startswith("data:"):
                 sentence = f"{TITLE} needs the image itself and no address; upload it."
-                yield ModelRefusal("images", f"{where}/url", sentence)
-        for number, call in enumerate(message.get("tool_calls") or ()):
-            if not is_json_object(call["function"]["arguments"]):
-                sentence = f"The arguments of {call['function']['name']} are no JSON object, which {TITLE} needs."
-                yield ModelRefusal("tool_calls", f"{pointer}/tool_calls/{number}/function/arguments", sentence)
-    if len(messages) == start:
-        yield ModelRefusal("messages", "/messages", f"{TITLE} needs a message of the user.")
-
-
-def _instructions(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    end = next((index for index, each in enumerate(messages) if each["role"] not in INSTRUCTING), len(messages))
-    return messages[:end]
+                yield ModelRefusal("images", f"{pointer}/url", sentence)
 
 
 def write_body(request: ChatRequest) -> dict[str, Any]:
     settings = read_settings(request.parameters).without_idle_effort(request.profile.efforts)
-    instructions = _instructions(request.messages)
+    instructions = instructions_of(request.messages)
     body: dict[str, Any] = {"contents": _contents(request.messages[len(instructions) :])}
     if parts := [part for message in instructions for part in _parts(message.get("content"))]:
         body["systemInstruction"] = {"parts": parts}
@@ -192,25 +168,19 @@ def _contents(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             arguments = json.loads(call["function"]["arguments"])
             called_part = {"functionCall": {"id": call["id"], "name": name, "args": arguments}}
             parts.append({**called_part, "thoughtSignature": NO_SIGNATURE})
-        if contents and contents[-1]["role"] == role:
-            contents[-1]["parts"] += parts
-        else:
-            contents.append({"role": role, "parts": parts})
+        add_turn(contents, role, "parts", parts)
     return contents
 
 
 def _parts(content: object) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"text": content}] if content else []
-    parts = content if isinstance(content, list) else ()
-    return [_part(part) for part in parts if part["type"] != "text" or part["text"]]
+    return [_part(part) for part in filled_parts(content)]
 
 
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return {"text": part["text"]}
-    head, _, data = str(part["image_url"]["url"]).partition(",")
-    return {"inlineData": {"mimeType": head.removeprefix("data:").partition(";")[0], "data": data}}
+    media_type, data = split_data_address(str(part["image_url"]["url"]))
+    return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
 def read_answer(document: Mapping[str, Any], latency_ms: float, request_id: str) -> Completion:

@@ -15,6 +15,7 @@ from evaluations.providers.answer_shapes import (
     unreadable_error,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
+from evaluations.providers.wires.turns import names_of_speakers
 from registry.content.model_profiles.refusals import ModelRefusal
 
 # Settings that Responses has under the same name.
@@ -41,10 +42,7 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     if settings.prompt_cache is not None:
         sentence = f"{TITLE} caches by itself; name prompt_cache_key or prompt_cache_options in place of prompt_cache."
         refusals.append(ModelRefusal("prompt_cache", "/model/prompt_cache", sentence))
-    for index, message in enumerate(request.messages):
-        if message.get("name"):
-            sentence = f"{TITLE} has no names of speakers; write {message['name']} into the text."
-            refusals.append(ModelRefusal("name", f"/messages/{index}/name", sentence))
+    refusals += names_of_speakers(request.messages, TITLE)
     return refusals
 
 
