@@ -2,7 +2,7 @@
 
 import { UNREADABLE, aside, collectExamples, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
 import { gravest, paint } from "./highlight.js";
-import { addCall, addPart, fieldAt, offerNames, paintAll, removePart, setRole, showAddress, showPicture } from "./messages.js";
+import { addCall, addPart, addPictures, fieldAt, filesOf, offerNames, paintAll, removePart, setRole, showAddress, showPicture } from "./messages.js";
 import { Variables } from "./variables.js";
 
 const PAUSE = 450; // milliseconds
@@ -347,6 +347,22 @@ blocks.addEventListener("change", async (event) => {
     changed();
   }
 });
+blocks.addEventListener("paste", (event) => addFiles(event, event.clipboardData));
+blocks.addEventListener("drop", (event) => addFiles(event, event.dataTransfer));
+blocks.addEventListener("dragover", (event) => {
+  // Without this a browser leaves the page to open the file.
+  if (event.dataTransfer.types.includes("Files")) event.preventDefault();
+});
+
+async function addFiles(event, transfer) {
+  const block = event.target.closest("[data-block]");
+  const files = filesOf(transfer);
+  if (!block || !files.length) return;
+  event.preventDefault();
+  showTrouble(await addPictures(block, event.target, files, variables));
+  changed();
+}
+
 blocks.addEventListener("focusin", (event) => {
   if (event.target.matches("[list]")) offerNames(root, allBlocks());
 });

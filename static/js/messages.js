@@ -23,12 +23,13 @@ function copyOf(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
 }
 
-/** Add an empty text or image at the end of a message. */
+/** Add an empty text or image at the end of a message, and return it. */
 export function addPart(block, kind) {
   const part = copyOf(`part-${kind}`);
   block.querySelector("[data-parts]").append(part);
   paintAll(part);
   part.querySelector("textarea, input").focus();
+  return part;
 }
 
 /** Remove a text, an image or a call; a message keeps at least a text. */
@@ -72,16 +73,44 @@ function fill(id, names) {
   document.getElementById(id).replaceChildren(...options);
 }
 
-/** Take a chosen file as the image's data; where the image is a variable, as the variable's sample. Returns what is
- * wrong with the file, or nothing. */
+/** The files that were pasted or dropped; none where there is text as well, which is what was meant. */
+export function filesOf(transfer) {
+  return transfer.types.includes("text/plain") ? [] : [...transfer.files];
+}
+
+/** Take files that were pasted into a message or dropped on it: the first for the image that they were dropped on, if
+ * any, each other one as an image more. Returns what is wrong, or nothing. */
+export async function addPictures(block, target, files, variables) {
+  if (block.dataset.role !== "user") return "Images are for messages of the user: add one, and paste or drop them there.";
+  const focused = document.activeElement;
+  const faults = [];
+  let part = target.closest("[data-part='image']");
+  for (const file of files) {
+    const isNew = !part;
+    part ??= addPart(block, "image");
+    const fault = await takePicture(part, file, variables);
+    if (fault) faults.push(fault);
+    if (fault && isNew) part.remove();
+    part = null;
+  }
+  focused?.focus();
+  return faults.join(" ");
+}
+
+/** Take the file that was chosen for an image. Returns what is wrong with it, or nothing. */
 export async function showPicture(field, variables) {
   const [file] = field.files;
-  const address = field.closest("[data-part]").querySelector("[data-address]");
-  const [, variable] = VARIABLE_ALONE.exec(address.value.trim()) ?? [];
   // The same file can be chosen again.
   field.value = "";
-  if (!file) return "";
-  if (!field.accept.split(", ").includes(file.type)) return `${file.name} is no PNG, JPEG, WebP or GIF.`;
+  return file ? takePicture(field.closest("[data-part]"), file, variables) : "";
+}
+
+/** Take a file as the image's data; where the image is a variable, as the variable's sample. */
+async function takePicture(part, file, variables) {
+  const address = part.querySelector("[data-address]");
+  const [, variable] = VARIABLE_ALONE.exec(address.value.trim()) ?? [];
+  const kinds = part.querySelector("[data-image-file]").accept.split(", ");
+  if (!kinds.includes(file.type)) return `${file.name} is no PNG, JPEG, WebP or GIF.`;
   const most = variable ? MAX_SAMPLE_FILE_BYTES : MAX_FILE_BYTES;
   if (file.size > most) {
     const what = variable ? "a sample" : "an image in a prompt";
@@ -95,7 +124,7 @@ export async function showPicture(field, variables) {
   });
   if (variable) return variables.setSample(variable, data) ? "" : `${variable} is not among the variables yet; try again.`;
   address.value = data;
-  showAddress(field.closest("[data-part]"));
+  showAddress(part);
   return "";
 }
 

@@ -322,6 +322,47 @@ def test_a_file_that_is_too_large_is_refused_with_what_to_do(person_for: PersonF
     expect(page.get_by_text("an image in a prompt has at most 384")).to_be_visible()
 
 
+GIVE_FILES = """(element, {event, name, type, base64, text}) => {
+    const transfer = new DataTransfer();
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, {type}));
+    if (text) transfer.setData("text/plain", text);
+    const options = {bubbles: true, cancelable: true};
+    const happened = event === "paste"
+        ? new ClipboardEvent("paste", {...options, clipboardData: transfer})
+        : new DragEvent("drop", {...options, dataTransfer: transfer});
+    return element.dispatchEvent(happened);
+}"""
+
+
+def test_a_picture_is_pasted_or_dropped_into_a_message_of_the_user(person_for: PersonFor, prompt: str):
+    page = person_for("editor").open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Message").click()
+    page.keyboard.type("What is wrong here?")
+    block = page.locator("[data-block]").last
+    text = block.get_by_label("Text of the message")
+    picture = {"name": "a.png", "type": "image/png", "base64": base64.b64encode(PIXEL).decode()}
+
+    text.evaluate(GIVE_FILES, {**picture, "event": "paste"})
+    expect(block.get_by_alt_text("The image")).to_have_count(1)
+    expect(text).to_be_focused()
+    text.evaluate(GIVE_FILES, {**picture, "event": "drop"})
+    expect(block.get_by_alt_text("The image")).to_have_count(2)
+    # On an image, it takes its place.
+    block.get_by_label("Address of the image").first.fill("https://example.org/a.png")
+    block.get_by_label("Address of the image").first.evaluate(GIVE_FILES, {**picture, "event": "drop"})
+    expect(block.get_by_label("Address of the image").first).to_have_value(re.compile("^data:image/png;base64,"))
+    # What has a text as well is pasted as that, by the browser.
+    assert text.evaluate(GIVE_FILES, {**picture, "event": "paste", "text": "a cell"})
+    expect(block.get_by_alt_text("The image")).to_have_count(2)
+
+    text.evaluate(GIVE_FILES, {**picture, "event": "drop", "name": "a.tiff", "type": "image/tiff"})
+    expect(page.get_by_text("a.tiff is no PNG, JPEG, WebP or GIF.")).to_be_visible()
+    expect(block.get_by_alt_text("The image")).to_have_count(2)
+    page.get_by_label("Text of the message").first.evaluate(GIVE_FILES, {**picture, "event": "paste"})
+    expect(page.get_by_text("Images are for messages of the user")).to_be_visible()
+
+
 def test_a_file_for_a_variable_is_its_sample(person_for: PersonFor, prompt: str):
     page = person_for("editor").open(f"prompts/{prompt}/edit/")
     page.get_by_role("button", name="+ Message").click()
