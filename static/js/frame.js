@@ -136,6 +136,13 @@ async function copyBeside(button) {
   }, 2000);
 }
 
+// What is on the page already is not put there again: an open detail would close, and a click just then be lost.
+document.addEventListener("htmx:oobBeforeSwap", (event) => {
+  const { target, fragment } = event.detail;
+  const { changed } = target.dataset;
+  if (changed && fragment.firstElementChild?.dataset.changed === changed) event.detail.shouldSwap = false;
+});
+
 // A part of a page that loads itself once and did not come: said, with a button, instead of a page that waits for ever.
 const LOADS_ONCE = "[hx-trigger='opened once'], [hx-trigger='revealed'], [hx-trigger='load']";
 

@@ -272,6 +272,15 @@ def test_the_draft_is_tried_while_it_is_written(person_for: PersonFor, prompt: s
     expect(page.get_by_text("A simulation.")).to_be_visible()
     answer.get_by_text("Request", exact=True).click()
     expect(answer).to_contain_text("- billing: money, I was charged twice")
+    # What asks for changes gets this answer once more, and leaves it as it is: it could be clicked just then.
+    page.evaluate(
+        """async () => {
+            const asked = performance.getEntriesByType("resource").map(({name}) => name);
+            const address = new URL(asked.find((name) => name.includes("seen=")));
+            await window.htmx.ajax("GET", address.pathname, {target: "#playground-wait", swap: "outerHTML"});
+        }"""
+    )
+    expect(answer.locator("details")).to_have_attribute("open", "")
     answer.get_by_role("button", name="Propose as a case").click()
     expect(answer.get_by_text("Saved as a proposal for ")).to_be_visible()
 
