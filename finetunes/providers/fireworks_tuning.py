@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from evaluations.providers.answer_shapes import garbled_error, read_object
+from evaluations.providers.answer_shapes import garbled_error
 from evaluations.providers.chat import CallError, Endpoint, Remedy
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.transport.objects import get_object, post_object, rows_of
 from evaluations.providers.transport.openai_client import open_connections, translate_error
 from evaluations.providers.transport.posts import Posts
 from finetunes.providers.base import (
@@ -26,7 +27,7 @@ from finetunes.providers.base import (
     TuningProtocol,
 )
 from finetunes.providers.jsonl import Method
-from finetunes.providers.reading import MAX_TEXT_LENGTH, own_settings, path_segment, short_text
+from finetunes.providers.reading import MAX_TEXT_LENGTH, numbers_of, own_settings, path_segment, short_text
 
 # A dataset is checked after it was sent, which takes seconds.
 READY_SECONDS, READY_PAUSE_SECONDS = 120.0, 2.0
@@ -57,7 +58,9 @@ class FireworksTuning:
         key = _name_id(name)
         datasets = f"{await self._home()}/datasets"
         try:
-            await self._post(datasets, {"datasetId": key, "dataset": {"userUploaded": {}, "format": "CHAT"}})
+            await post_object(
+                self._posts, datasets, {"datasetId": key, "dataset": {"userUploaded": {}, "format": "CHAT"}}
+            )
         except CallError as error:
             # It is there from an attempt whose answer was lost: 409.
             if error.code != "call.overloaded" or not error.detail.startswith("409"):
@@ -72,7 +75,7 @@ class FireworksTuning:
 
     async def _wait_until_ready(self, path: str) -> None:
         end = time.monotonic() + READY_SECONDS
-        while (dataset := await self._get(path)).get("state") != READY:
+        while (dataset := await get_object(self._posts, path)).get("state") != READY:
             status = dataset.get("status")
             if isinstance(status, dict) and status.get("code") not in (None, "OK"):
                 message = short_text(status.get("message"), MAX_TEXT_LENGTH)
@@ -89,19 +92,21 @@ class FireworksTuning:
     async def create(self, request: CreateRequest) -> RemoteJob:
         home = await self._home()
         body = self._create_body(request, home.removeprefix("/"))
-        return read_job(await self._post(f"{home}/{JOBS}?supervisedFineTuningJobId={_job_id(request)}", body))
+        return read_job(
+            await post_object(self._posts, f"{home}/{JOBS}?supervisedFineTuningJobId={_job_id(request)}", body)
+        )
 
     async def find_job(self, request: CreateRequest) -> RemoteJob | None:
         job = await self._find(f"{await self._home()}/{JOBS}/{_job_id(request)}")
         return read_job(job) if job else None
 
     async def retrieve(self, key: str) -> RemoteJob:
-        return read_job(await self._get(f"{await self._home()}/{JOBS}/{path_segment(key)}"))
+        return read_job(await get_object(self._posts, f"{await self._home()}/{JOBS}/{path_segment(key)}"))
 
     async def cancel(self, key: str) -> RemoteJob:
         path = f"{await self._home()}/{JOBS}/{path_segment(key)}"
-        await self._post(f"{path}:cancel", {})
-        return read_job(await self._get(path))
+        await post_object(self._posts, f"{path}:cancel", {})
+        return read_job(await get_object(self._posts, path))
 
     async def events(self, key: str) -> list[RemoteEvent]:
         """Fireworks tells no events, only the job's state and progress."""
@@ -137,11 +142,8 @@ class FireworksTuning:
     async def _home(self) -> str:
         """Return the path of the account that the key belongs to."""
         if not self._account:
-            accounts = (await self._get("/accounts")).get("accounts")
-            names = (
-                [each.get("name") for each in accounts if isinstance(each, dict)] if isinstance(accounts, list) else []
-            )
-            name = next((name for name in names if isinstance(name, str)), "")
+            accounts = rows_of(await get_object(self._posts, "/accounts"), "accounts", "/accounts")
+            name = next((each["name"] for each in accounts if isinstance(each.get("name"), str)), "")
             if not name.startswith("accounts/"):
                 raise garbled_error("Fireworks names no account of this key.")
             self._account = path_segment(name.removeprefix("accounts/"))
@@ -149,23 +151,11 @@ class FireworksTuning:
 
     async def _find(self, path: str) -> Mapping[str, Any] | None:
         try:
-            return await self._get(path)
+            return await get_object(self._posts, path)
         except CallError as error:
             if error.code == "call.unknown_model":
                 return None
             raise
-
-    async def _get(self, path: str) -> Mapping[str, Any]:
-        try:
-            return read_object((await self._posts.get(path, {})).text)
-        except Exception as error:
-            raise translate_error(error) from error
-
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            return read_object((await self._posts.post(path, body, {})).text)
-        except Exception as error:
-            raise translate_error(error) from error
 
 
 def _name_id(name: str) -> str:
@@ -191,9 +181,5 @@ def read_job(document: Mapping[str, Any]) -> RemoteJob:
         fine_tuned_model=short_text(document.get("outputModel"), 200),
         error=short_text(message, MAX_TEXT_LENGTH),
         training_file=dataset.rpartition("/")[2] if isinstance(dataset, str) else "",
-        hyperparameters={
-            name: value
-            for name, value in settings.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        },
+        hyperparameters=numbers_of(settings),
     )

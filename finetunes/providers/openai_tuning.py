@@ -25,7 +25,7 @@ from finetunes.providers.base import (
     TuningProtocol,
 )
 from finetunes.providers.curves import read_point
-from finetunes.providers.reading import MAX_TEXT_LENGTH, path_segment, read_id, read_tokens, short_text
+from finetunes.providers.reading import MAX_TEXT_LENGTH, numbers_of, path_segment, read_id, read_tokens, short_text
 
 PAGE = 100
 # A provider with more jobs than this in a row that are not ours has something wrong with its pages.
@@ -189,12 +189,8 @@ def _used_hyperparameters(document: Mapping[str, Any]) -> dict[str, Any]:
     by_method = method.get(str(method.get("type"))) if isinstance(method, dict) else None
     inner = by_method.get("hyperparameters") if isinstance(by_method, dict) else None
     settings = inner or document.get("hyperparameters")
-    named = settings.items() if isinstance(settings, dict) else ()
-    return {
-        short_text(name, 60): value
-        for name, value in list(named)[:20]
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
-    }
+    named = list(settings.items())[:20] if isinstance(settings, dict) else ()
+    return numbers_of({short_text(name, 60): value for name, value in named})
 
 
 def read_event(document: Mapping[str, Any]) -> RemoteEvent:

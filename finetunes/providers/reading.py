@@ -22,6 +22,15 @@ def read_tokens(value: object) -> int | None:
     return value if is_count else None  # type: ignore[return-value]  # is_count says that it is
 
 
+def numbers_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are numbers, of a size that a job's row can hold."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
+    }
+
+
 def read_id(document: Mapping[str, Any]) -> str:
     """Return the `id` of a provider's thing, or raise a CallError."""
     key = document.get("id")

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from evaluations.providers.answer_shapes import garbled_error, read_object
+from evaluations.providers.answer_shapes import garbled_error
 from evaluations.providers.chat import CallError, Endpoint, Remedy
 from evaluations.providers.outbound import Destinations
+from evaluations.providers.transport.objects import get_object, post_object, rows_of
 from evaluations.providers.transport.openai_client import open_connections, split_address, translate_error
 from evaluations.providers.transport.posts import Posts
 from finetunes.providers.base import (
@@ -25,7 +26,7 @@ from finetunes.providers.base import (
 )
 from finetunes.providers.curves import read_point
 from finetunes.providers.jsonl import Method
-from finetunes.providers.reading import MAX_TEXT_LENGTH, own_settings, path_segment, read_tokens, short_text
+from finetunes.providers.reading import MAX_TEXT_LENGTH, numbers_of, own_settings, path_segment, read_tokens, short_text
 
 MAX_EVENTS = 100
 LEVELS = {
@@ -73,36 +74,39 @@ class TogetherTuning:
         return path_segment(key)
 
     async def find_file(self, name: str) -> str | None:
-        for file in _rows(await self._get("/files"), "/files"):
+        for file in await self._list("/files"):
             if file.get("filename") == name and isinstance(file.get("id"), str):
                 return path_segment(str(file["id"]))
         return None
 
     async def create(self, request: CreateRequest) -> RemoteJob:
-        return read_job(await self._post("/fine-tunes", self._create_body(request)))
+        return read_job(await post_object(self._posts, "/fine-tunes", self._create_body(request)))
 
     async def find_job(self, request: CreateRequest) -> RemoteJob | None:
-        rows = _rows(await self._get("/fine-tunes"), "/fine-tunes")
+        rows = await self._list("/fine-tunes")
         return next((read_job(job) for job in rows if job.get("training_file") == request.training_file), None)
 
     async def retrieve(self, key: str) -> RemoteJob:
-        return read_job(await self._get(f"/fine-tunes/{path_segment(key)}"))
+        return read_job(await get_object(self._posts, f"/fine-tunes/{path_segment(key)}"))
 
     async def cancel(self, key: str) -> RemoteJob:
-        return read_job(await self._post(f"/fine-tunes/{path_segment(key)}/cancel", {}))
+        return read_job(await post_object(self._posts, f"/fine-tunes/{path_segment(key)}/cancel", {}))
 
     async def events(self, key: str) -> list[RemoteEvent]:
         path = f"/fine-tunes/{path_segment(key)}/events"
-        listed = [read_event(event) for event in _rows(await self._get(path), path)]
+        listed = [read_event(event) for event in await self._list(path)]
         return sorted(listed, key=lambda event: event.at)[-MAX_EVENTS:]
 
     async def checkpoints(self, key: str) -> list[RemoteCheckpoint]:
         path = f"/fine-tunes/{path_segment(key)}/checkpoints"
-        return [read_checkpoint(row) for row in _rows(await self._get(path), path)[:MAX_EVENTS]]
+        return [read_checkpoint(row) for row in (await self._list(path))[:MAX_EVENTS]]
 
     async def result(self, file: str) -> bytes:
         """Together has no file of results."""
         raise CallError("call.unknown_model", f"There is no file of results {file[:60]}.", Remedy.GIVE_UP)
+
+    async def _list(self, path: str) -> list[dict[str, Any]]:
+        return rows_of(await get_object(self._posts, path), "data", path)
 
     def _create_body(self, request: CreateRequest) -> dict[str, Any]:
         settings = own_settings(request.hyperparameters)
@@ -131,25 +135,6 @@ class TogetherTuning:
             body["random_seed"] = request.seed
         return body
 
-    async def _get(self, path: str) -> Mapping[str, Any]:
-        try:
-            return read_object((await self._posts.get(path, {})).text)
-        except Exception as error:
-            raise translate_error(error) from error
-
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            return read_object((await self._posts.post(path, body, {})).text)
-        except Exception as error:
-            raise translate_error(error) from error
-
-
-def _rows(document: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]:
-    listed = document.get("data")
-    if not isinstance(listed, list):
-        raise garbled_error(f"The answer to GET {path} has no list.")
-    return [row for row in listed if isinstance(row, dict)]
-
 
 def read_job(document: Mapping[str, Any]) -> RemoteJob:
     """Read a job of any shape; raises CallError where it has no id or status."""
@@ -164,11 +149,7 @@ def read_job(document: Mapping[str, Any]) -> RemoteJob:
         trained_tokens=read_tokens(document.get("token_count")),
         error=_last_error(document.get("events")) if status == "error" else "",
         training_file=str(document.get("training_file") or ""),
-        hyperparameters={
-            name: value
-            for name, value in settings.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        },
+        hyperparameters=numbers_of(settings),
     )
 
 

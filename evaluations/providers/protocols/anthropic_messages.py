@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from evaluations.providers.answer_shapes import garbled_error, read_object
 from evaluations.providers.base import ChatProtocol
 from evaluations.providers.chat import Endpoint
 from evaluations.providers.outbound import Destinations
-from evaluations.providers.transport.openai_client import open_connections, split_address, translate_error
+from evaluations.providers.transport.objects import get_object, rows_of
+from evaluations.providers.transport.openai_client import open_connections, split_address
 from evaluations.providers.transport.posted_chat import PostedChat
 from evaluations.providers.transport.posts import Posts
 from evaluations.providers.wires import anthropic_messages as wire
@@ -31,22 +31,12 @@ class AnthropicChat(PostedChat):
 
     async def models(self) -> list[dict[str, Any]]:
         """List the provider's models: `{"name": ..., "shutdown_date": ... or None}`."""
-        try:
-            raw = await self._posts.get("/models", {"limit": "1000"})
-            listed = read_object(raw.text).get("data")
-        except Exception as error:
-            raise translate_error(error) from error
-        if not isinstance(listed, list):
-            raise garbled_error("The answer to GET /models has no list of models.")
+        models = rows_of(await get_object(self._posts, "/models", {"limit": "1000"}), "data", "/models")
         return [
             {"name": str(model["id"])[:200], "shutdown_date": model.get("retires_at")}
-            for model in listed
-            if isinstance(model, dict) and model.get("id")
+            for model in models
+            if model.get("id")
         ]
-
-    async def slots(self) -> int | None:
-        """Return None: servers of this protocol do not say."""
-        return None
 
 
 PROTOCOL = ChatProtocol("Messages (Anthropic)", open_chat)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from evaluations.providers.answer_shapes import garbled_error, read_object
 from evaluations.providers.base import ChatProtocol
 from evaluations.providers.chat import ChatRequest, Endpoint
 from evaluations.providers.outbound import Destinations
-from evaluations.providers.transport.openai_client import open_connections, split_address, translate_error
+from evaluations.providers.transport.objects import get_object, rows_of
+from evaluations.providers.transport.openai_client import open_connections, split_address
 from evaluations.providers.transport.posted_chat import PostedChat
 from evaluations.providers.transport.posts import Posts
 from evaluations.providers.wires import gemini as wire
@@ -30,22 +30,12 @@ class GeminiChat(PostedChat):
 
     async def models(self) -> list[dict[str, Any]]:
         """List the provider's models that answer: `{"name": ..., "shutdown_date": None}`."""
-        try:
-            raw = await self._posts.get("/models", {"pageSize": "1000"})
-            listed = read_object(raw.text).get("models")
-        except Exception as error:
-            raise translate_error(error) from error
-        if not isinstance(listed, list):
-            raise garbled_error("The answer to GET /models has no list of models.")
+        models = rows_of(await get_object(self._posts, "/models", {"pageSize": "1000"}), "models", "/models")
         return [
             {"name": str(model["name"]).removeprefix(PREFIX)[:200], "shutdown_date": None}
-            for model in listed
-            if isinstance(model, dict) and model.get("name") and _answers(model)
+            for model in models
+            if model.get("name") and _answers(model)
         ]
-
-    async def slots(self) -> int | None:
-        """Return None: servers of this protocol do not say."""
-        return None
 
 
 def _path(request: ChatRequest, is_streamed: bool) -> str:

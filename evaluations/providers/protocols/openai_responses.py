@@ -32,9 +32,5 @@ class ResponsesChat(PostedChat):
         """List the server's models: `{"name": ..., "shutdown_date": ... or None}`."""
         return await list_models(self._client)
 
-    async def slots(self) -> int | None:
-        """Return None: servers of this protocol do not say."""
-        return None
-
 
 PROTOCOL = ChatProtocol("Responses (OpenAI)", open_chat)

@@ -38,6 +38,10 @@ class PostedChat:
         # For a whole answer, from the first byte sent to the last one received.
         self._seconds = MAX_TIMEOUTS * seconds
 
+    async def slots(self) -> int | None:
+        """Return how many calls the server takes at once; None where it does not say, as most."""
+        return None
+
     async def complete(self, request: ChatRequest, *, key: str = "") -> Completion:
         """Return the model's answer, or raise a CallError. `key` names the call: a server that supports idempotency
         keys answers the same call again without doing, or charging, it again."""

@@ -10,10 +10,12 @@ from evaluations.providers.wires.anthropic_answers import read_answer, stream_re
 from evaluations.providers.wires.turns import (
     INSTRUCTING,
     add_turn,
+    chosen_function,
     filled_parts,
     instructions_of,
     split_data_address,
     unfit_messages,
+    unfit_tool_choice,
     unknown_settings,
 )
 from registry.content.model_profiles.refusals import ModelRefusal
@@ -34,6 +36,7 @@ BUDGETS = {"low": 1_024, "medium": 4_096, "high": 16_384}
 def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
     refusals = unknown_settings(settings, SAME | WRITTEN, TITLE)
+    refusals += unfit_tool_choice(settings, TITLE)
     if settings.verbosity is not None:
         sentence = f"{TITLE} has no verbosity; say in the prompt how long the answer should be."
         refusals.append(ModelRefusal("verbosity", "/model/verbosity", sentence))
@@ -134,9 +137,8 @@ def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
 def _tool_choice(others: Mapping[str, Any]) -> dict[str, Any]:
     choice = others.get("tool_choice")
     written: dict[str, Any] = {}
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        written = {"type": "tool", "name": (function if isinstance(function, Mapping) else choice).get("name")}
+    if name := chosen_function(choice):
+        written = {"type": "tool", "name": name}
     elif choice is not None:
         written = {"type": {"required": "any"}.get(str(choice), str(choice))}
     if others.get("parallel_tool_calls") is False and written.get("type") != "none":

@@ -19,10 +19,12 @@ from evaluations.providers.answer_shapes import (
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
 from evaluations.providers.wires.turns import (
     add_turn,
+    chosen_function,
     filled_parts,
     instructions_of,
     split_data_address,
     unfit_messages,
+    unfit_tool_choice,
     unknown_settings,
 )
 from registry.content.model_profiles.refusals import ModelRefusal
@@ -57,6 +59,7 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
     refusals = unknown_settings(settings, NAMES.keys() | WRITTEN, TITLE)
+    refusals += unfit_tool_choice(settings, TITLE)
     refusals += [
         ModelRefusal(name, f"/model/{name}", f"{TITLE} has no {name}; leave it out.")
         for name in ("verbosity", "prompt_cache")
@@ -142,9 +145,7 @@ def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _calling(choice: object) -> dict[str, Any]:
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        name = (function if isinstance(function, Mapping) else choice).get("name")
+    if name := chosen_function(choice):
         return {"mode": "ANY", "allowedFunctionNames": [name]}
     return {"mode": {"required": "ANY", "none": "NONE"}.get(str(choice), "AUTO")}
 

@@ -9,6 +9,7 @@ from core.model_settings import ModelSettings
 from registry.content.model_profiles.refusals import ModelRefusal
 
 INSTRUCTING = ("system", "developer")
+CHOICES = ("auto", "none", "required")
 
 
 def instructions_of(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -39,6 +40,15 @@ def add_turn(turns: list[dict[str, Any]], role: str, member: str, blocks: list[d
         turns.append({"role": role, member: blocks})
 
 
+def chosen_function(choice: object) -> str | None:
+    """Return the name of the function that a `tool_choice` demands; None where it is one of the protocol's words."""
+    if not isinstance(choice, Mapping):
+        return None
+    function = choice.get("function")
+    name = (function if isinstance(function, Mapping) else choice).get("name")
+    return name if isinstance(name, str) else None
+
+
 def unknown_settings(settings: ModelSettings, names: Collection[str], title: str) -> list[ModelRefusal]:
     """Return a refusal for each setting that the protocol named `title` has not."""
     return [
@@ -46,6 +56,14 @@ def unknown_settings(settings: ModelSettings, names: Collection[str], title: str
         for name in settings.others
         if name not in names
     ]
+
+
+def unfit_tool_choice(settings: ModelSettings, title: str) -> Iterator[ModelRefusal]:
+    """Yield a refusal of a choice of tools that is neither a word of ours nor one function."""
+    choice = settings.others.get("tool_choice")
+    if choice not in (None, *CHOICES) and not chosen_function(choice):
+        sentence = f"{title} takes {', '.join(CHOICES)} or one function as tool_choice."
+        yield ModelRefusal("tool_choice", "/model/tool_choice", sentence)
 
 
 def names_of_speakers(messages: Sequence[Mapping[str, Any]], title: str) -> Iterator[ModelRefusal]:
