@@ -39,7 +39,7 @@ def model_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             return done(request, f"Corrections of {model.name} saved", request.get_full_path())
         except Problem as problem:
             values = {field: request.POST.get(field, "") for field in (*TEXTS, *profiles.LIMITS, "refuses")}
-            values["efforts"] = request.POST.getlist("efforts")
+            values |= {"efforts": request.POST.getlist("efforts"), **_read_booleans(request)}
             status, errors = problem.kind.status, errors_of(problem)
     profile = profiles.profile_of(model)
     context = {
@@ -49,7 +49,7 @@ def model_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "facts": _facts(profile, model),
         "source": facts_source(),
         "refused": model.refused_settings.items(),
-        "yes_or_no": [(field, label, corrections.get(field)) for field, label in BOOLEANS.items()],
+        "yes_or_no": [(field, label, values.get(field)) for field, label in BOOLEANS.items()],
         "samplings": SAMPLINGS.items(),
         "efforts": EFFORTS,
     }
@@ -77,11 +77,14 @@ def _read_form(request: HttpRequest) -> dict[str, Any]:
         typed = request.POST.get(field, "").strip()
         number = whole(typed)
         corrections[field] = typed if number is None else number
-    for field in BOOLEANS:
-        corrections[field] = {"1": True, "0": False}.get(request.POST.get(field, ""))
+    corrections |= _read_booleans(request)
     corrections["efforts"] = request.POST.getlist("efforts") or None
     corrections["refuses"] = request.POST.get("refuses", "").split() or None
     return corrections
+
+
+def _read_booleans(request: HttpRequest) -> dict[str, bool | None]:
+    return {field: {"1": True, "0": False}.get(request.POST.get(field, "")) for field in BOOLEANS}
 
 
 def _facts(profile: ModelProfile, model: ProviderModel) -> list[tuple[str, str, bool]]:

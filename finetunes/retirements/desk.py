@@ -78,7 +78,7 @@ def retirements(project: Project) -> list[Retirement]:
     how many there are."""
     models = _Models(project)
     by_model: dict[str, Retirement] = {}
-    for name, use, model in (*_live_uses(project, models), *_other_uses(project)):
+    for name, use, model in (*_live_uses(project, models), *_other_uses(project, models)):
         end = profiles.end_of(model) if model else models.end_of(name)
         if end is None:
             continue
@@ -203,18 +203,28 @@ def _sweep(version: PromptVersion, name: str, models: _Models, run: Run | None) 
     return query
 
 
-def _other_uses(project: Project) -> Iterator[_Use]:
+def _other_uses(project: Project, models: _Models) -> Iterator[_Use]:
     gates = Gate.objects.filter(environment__project=project, removed_at=None)
     for gate in gates.select_related("environment", "model__provider"):
         link = Link("evaluations:gate-list")
-        yield gate.model.name, ModelUse("gate", gate.name, link, gate.environment.name), gate.model
+        for model in {gate.model, *_judges(gate.scorers, models)}:
+            title = gate.name if model == gate.model else f"{gate.name}, as its judge"
+            yield model.name, ModelUse("gate", title, link, gate.environment.name), model
     for tuned in TunedModel.objects.filter(project=project).select_related("base__provider", "job"):
         # A tuned model ends with its base.
         link = Link("finetunes:job-detail", (tuned.job_id,))
         yield tuned.base.name, ModelUse("tuned", tuned.remote_name, link), tuned.base
     for run in Run.objects.filter(project=project, state__in=RUN_OPEN).select_related("model__provider"):
-        yield run.model.name, ModelUse("run", f"run {run.pk}", Link("evaluations:run-detail", (run.pk,))), run.model
+        for model in {run.model, *_judges(run.scorers, models)}:
+            title = f"run {run.pk}" if model == run.model else f"run {run.pk}, as its judge"
+            yield model.name, ModelUse("run", title, Link("evaluations:run-detail", (run.pk,))), model
     jobs = FineTune.objects.filter(project=project, state__in=FineTune.OPEN_STATES)
     for job in jobs.select_related("model__provider"):
         link = Link("finetunes:job-detail", (job.pk,))
         yield job.model.name, ModelUse("fine-tune", f"fine-tune {job.pk}", link), job.model
+
+
+def _judges(scorers: Iterable[Mapping[str, Any]], models: _Models) -> list[ProviderModel]:
+    """Return the models that judge for scorers; what a rubric's own version names is among what is live."""
+    references = [str(spec.get("parameters", {}).get("model") or "") for spec in scorers]
+    return [row for reference in references if (row := models.row(reference))]

@@ -1,5 +1,6 @@
 """What a project's models take: preflight of runs and playground, corrections, and what was learned from a refusal."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -222,7 +223,11 @@ def test_the_models_page_shows_its_facts_and_takes_corrections(stage: Stage, lun
     assert "It takes them while it does not reason" in page
     assert "Corrections" not in text(vera.get(PAGE))
     form = {"max_output_tokens": "many", "efforts": ["low"], "supports_images": "0", "refuses": "seed logit_bias"}
-    assert "Must be a whole number of tokens." in text(ada.post(PAGE, form))
+    refused_page = text(ada.post(PAGE, form))
+    assert "Must be a whole number of tokens." in refused_page
+    # The form has what was typed and chosen.
+    assert 'value="many"' in refused_page
+    assert re.search(r'name="supports_images".*?value="0"\s+selected', refused_page, re.DOTALL)
 
     ada.post(PAGE, {**form, "max_output_tokens": "4096"})
 

@@ -99,6 +99,20 @@ def test_what_cannot_be_read_or_lives_on_ones_own_server_does_not_spoil_the_list
     assert [each.model for each in desk.retirements(stage.project)] == ["sandbox-small"]
 
 
+def test_a_judge_that_ends_is_listed_with_what_it_judges(
+    stage: Stage, ending: ProviderModel, tickets: Dataset, version: PromptVersion
+):
+    rubric = live(stage, "judges.tone", "sandbox-large")
+    judge = {"prompt": str(rubric), "model": str(ending)}
+    asked_model = ProviderModel.objects.get(name="sandbox-large")
+    run = make_run(stage, version, tickets, asked_model, scorers=["label", {"scorer": "judge", "parameters": judge}])
+
+    (listed,) = desk.retirements(stage.project)
+
+    uses = [(use.kind, use.title) for use in listed.uses]
+    assert (listed.model, uses) == ("sandbox-small", [("run", f"run {run.pk}, as its judge")])
+
+
 def test_many_prompts_take_no_more_queries(stage: Stage, ending: ProviderModel):
     def queries() -> int:
         with CaptureQueriesContext(
