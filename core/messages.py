@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import Problem
+from .strict_json import read_strict_json
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 PLACEHOLDER = "placeholder"
@@ -131,11 +132,14 @@ def _write_call(call: Mapping[str, Any], pointer: str, write: Callable[[str], st
 
 
 def is_json_object(text: object) -> bool:
-    """Return whether a text is one JSON object, as the arguments of a call are."""
+    """Return whether a text is one JSON object, as the arguments of a call are, that can be written again: without
+    halves of characters, and what read_strict_json refuses."""
     try:
-        return isinstance(text, str) and isinstance(json.loads(text), dict)
+        value = read_strict_json(text if isinstance(text, str) else "")
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return False
+    return isinstance(value, dict)
 
 
 def without_empty(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +176,9 @@ def _is_part(part: object) -> bool:
         return False
     if part.get("type") == IMAGE:
         image = part.get(IMAGE)
-        return isinstance(image, dict) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url"))))
+        if not isinstance(image, dict) or not isinstance(image.get("detail"), str | None):
+            return False
+        return image.get("detail") in (None, *IMAGE_DETAILS) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url"))))
     return part.get("type") == TEXT and isinstance(part.get("text"), str)
 
 

@@ -51,10 +51,15 @@ def read_settings(model: Mapping[str, Any]) -> ModelSettings:
         return value
 
     limit = take("max_output_tokens", *LIMITS)
-    old_effort = take("effort", "reasoning_effort")
+    # What is no text is no effort of anybody's: it stays what it is.
+    old_effort = take("effort", "reasoning_effort") if isinstance(others.get("reasoning_effort"), str) else None
     reasoning = others.get("reasoning")
     summary = None
-    if isinstance(reasoning, Mapping) and reasoning.keys() <= {"effort", "summary"}:
+    if (
+        isinstance(reasoning, Mapping)
+        and reasoning.keys() <= {"effort", "summary"}
+        and all(isinstance(value, str | None) for value in reasoning.values())
+    ):
         others.pop("reasoning")
         if reasoning.get("effort") is not None:
             old_effort, named["effort"] = reasoning["effort"], "reasoning/effort"

@@ -1,9 +1,8 @@
 """Conventions of the REST API: strict JSON in, cursor pages and problem documents out."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -17,6 +16,7 @@ from rest_framework import exceptions, pagination, parsers, renderers
 from rest_framework.response import Response
 
 from core.errors import CATALOGUE, Fault, Problem
+from core.strict_json import read_strict_json
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class StrictJSONParser(parsers.JSONParser):
         if len(body) > limit:
             raise Problem("request.too_large", f"A request body has at most {limit:,} bytes.")
         try:
-            value = json.loads(body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique_members)
+            value = read_strict_json(body.decode())
             _check_text(value, 0)
         except UnicodeDecodeError:
             raise Problem("request.malformed", "The body is not UTF-8.") from None
@@ -68,17 +68,6 @@ class StrictJSONParser(parsers.JSONParser):
         except ValueError as error:
             raise Problem("request.malformed", f"The body cannot be read as JSON: {error}") from None
         return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member occurs twice in one object")
-    return members
 
 
 def _check_text(value: Any, depth: int) -> None:

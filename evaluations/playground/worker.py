@@ -206,6 +206,7 @@ class _PlaygroundWorker:
             completion = future.result()
         except CallError as error:
             open_answer.answer.output = storable("".join(open_answer.pieces))
+            profiles.note_refusal(open_answer.answer.model, error)
             self._fail(open_answer.answer, error.code, error.detail)
         else:
             self._save_completion(open_answer.answer, completion)

@@ -145,6 +145,11 @@ def read_count(value: object) -> int:
     return int(value) if int(value) == value else 0
 
 
+def sum_counts(*counts: int) -> int:
+    """Return the sum of counts that were read; 0, as for a single one, where it is beyond what a column holds."""
+    return read_count(sum(counts))
+
+
 class StreamedToolCalls:
     """Tool calls of a stream, put together from their pieces. Pieces of one call share an index or an id; some servers
     send one index for all, or none, and tell calls apart by id alone."""

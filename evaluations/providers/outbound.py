@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from core.errors import Fault, Problem
 
-MAX_URL_LENGTH = 500
+MAX_URL_LENGTH, MAX_SIGNED_URL_LENGTH = 500, 8_000
 # The one query that a server needs with every request (Azure's); others may be keys.
 API_VERSION = re.compile(r"(api-version=[A-Za-z0-9.-]{1,40})?")
 # What Python counts as global and is not: translated for a local network (RFC 8215), site-local, IPv4 within IPv6 by
@@ -41,6 +41,11 @@ class Destinations:
         if refusal:
             raise Problem("provider.address", refusal, faults=[Fault(pointer, "address", refusal)])
 
+    def upload_refusal(self, url: str) -> str:
+        """Return why a file may not go to an address that a provider has named; empty where it may. Such an address is
+        signed by its query."""
+        return self._refusal(url, is_signed=True)
+
     def allows_private(self, host: str, port: int) -> bool:
         host = host.lower()
         return host in self._private or f"{host}:{port}" in self._private
@@ -50,20 +55,22 @@ class Destinations:
         parts = urlsplit(url)
         return self.allows_private(parts.hostname or "", parts.port or {"http": 80}.get(parts.scheme, 443))
 
-    def _refusal(self, url: str) -> str:
-        if len(url) > MAX_URL_LENGTH or not url.isprintable() or " " in url:
-            return f"An address has at most {MAX_URL_LENGTH} characters, none of them white space."
+    def _refusal(self, url: str, *, is_signed: bool = False) -> str:
+        max_length = MAX_SIGNED_URL_LENGTH if is_signed else MAX_URL_LENGTH
+        if len(url) > max_length or not url.isprintable() or " " in url:
+            return f"An address has at most {max_length:,} characters, none of them white space."
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError:
             return "This is not an address."
         if parts.scheme not in ("http", "https") or not host:
-            return "Must start with https:// and name a host."
+            return "Must start with https:// (http:// for hosts in PROVIDER_PRIVATE_HOSTS) and name a host."
         if not host.isascii():
             # Other scripts have full stops and digits that a client reads as ASCII; a name can be written in Punycode.
             return "Write the host in ASCII (a name in another script as xn--…)."
-        if parts.username or parts.password or parts.fragment or not API_VERSION.fullmatch(parts.query):
+        has_query = not is_signed and not API_VERSION.fullmatch(parts.query)
+        if parts.username or parts.password or parts.fragment or has_query:
             return "An address has no password, fragment or query (but ?api-version=…); a key has a field of its own."
         is_private = self.allows_private(host, port or {"http": 80, "https": 443}[parts.scheme])
         if parts.scheme == "http" and not is_private:

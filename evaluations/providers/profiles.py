@@ -1,11 +1,14 @@
 """What a project's models take: the published facts, and over them what people here know better; and what a provider
 was seen to refuse, which a person turns into such a correction."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from core.errors import Fault, Problem
@@ -23,6 +26,8 @@ from registry.models import Project
 MAX_NAME_LENGTH = 64
 MAX_DETAIL_LENGTH = 300
 MAX_REFUSED = 20
+MAX_TOKENS = 2**31 - 1
+SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # Corrections that people make, and what each has to be. `is_like` names the model that stands behind a deployment.
 BOOLEANS = ("supports_images", "supports_tools", "supports_schema", "supports_prefill")
 LIMITS = ("max_input_tokens", "max_output_tokens")
@@ -38,14 +43,22 @@ def profile_of(model: ProviderModel) -> ModelProfile:
     profile = facts.UNKNOWN
     if likeness or vendor:
         profile = facts.get_profile(likeness or model.name, "" if likeness else vendor)
+    if not vendor:
+        # Where its maker serves a model says nothing of another server that has it.
+        profile = replace(profile, endpoints=())
     return profile.corrected(corrections)
 
 
 def profile_in_project(project: Project, name: str) -> ModelProfile | None:
-    """Return what is known of the project's model of this name, at its first real provider; None where it has none."""
-    rows = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None, name=name)
-    model = rows.select_related("provider").order_by("provider__is_simulation", "id").first()
-    return profile_of(model) if model else None
+    """Return what is known of the project's model of this name, or of a provider's (`provider/model`); None where it
+    has none. Of several that of which people have said something, or else something is published."""
+    rows = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None)
+    provider, _, own_name = name.partition("/")
+    named = Q(name=name) | Q(provider__name=provider, name=own_name)
+    models = rows.filter(named).select_related("provider").order_by("provider__is_simulation", "id")
+    candidates = [(profile_of(model), bool(model.corrections)) for model in models]
+    best = max(candidates, key=lambda each: (each[1], each[0] != facts.UNKNOWN), default=None)
+    return best[0] if best else None
 
 
 def end_of(model: ProviderModel) -> date | None:
@@ -65,17 +78,11 @@ def refusals_of(
     settings.pop("name", None)
     refused = refusals.refusals({**content, "model": settings}, profile, model.name)
     form = content.get("response", {}).get("format")
-    request = ChatRequest(
-        model.name,
-        [{"role": "user", "content": ""}],
-        settings,
-        {"type": form} if form else None,
-        content.get("tools", ()),
-        profile,
-    )
+    response_format = {"type": form} if form else None
+    request = ChatRequest(model.name, (), settings, response_format, content.get("tools", ()), profile)
     names = {refusal.setting for refusal in refused}
-    inexpressible = get_wire(model.provider.protocol).inexpressible(request)
-    return [*refused, *(refusal for refusal in inexpressible if refusal.setting not in names)]
+    unfit = get_wire(model.provider.protocol).unfit_settings(request)
+    return [*refused, *(refusal for refusal in unfit if refusal.setting not in names)]
 
 
 def require_accepted(
@@ -173,14 +180,16 @@ def _read_corrections(document: Mapping[str, Any]) -> tuple[dict[str, Any], list
         check(name, isinstance(corrections.get(name), bool), "Must be true or false.")
     for name in LIMITS:
         value = corrections.get(name)
-        is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 2**31 - 1
-        check(name, is_whole, "Must be a whole number of tokens.")
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_TOKENS
+        check(name, is_whole, f"Must be a whole number of tokens, from 1 to {MAX_TOKENS:,}.")
     check("sampling", corrections.get("sampling") in SAMPLING, f"Must be one of: {', '.join(SAMPLING)}.")
     check("efforts", _are_names(corrections.get("efforts"), EFFORTS), f"Must be of: {', '.join(EFFORTS)}.")
-    check("refuses", _are_names(corrections.get("refuses")), "Must be names of settings.")
+    check("refuses", _are_names(corrections.get("refuses")), "Must be names of settings, with a space between them.")
     for name in ("is_like", "successor"):
         value = corrections.get(name)
         check(name, isinstance(value, str) and len(value) <= 200 and value.isprintable(), "Must be a model's name.")
+    likeness = str(corrections.get("is_like", ""))
+    check("is_like", facts.get_profile(likeness) != facts.UNKNOWN, f"Nothing is published of {likeness[:60]}.")
     if "shutdown_date" in corrections:
         try:
             corrections["shutdown_date"] = str(date.fromisoformat(str(corrections["shutdown_date"])))
@@ -193,5 +202,6 @@ def _are_names(value: object, allowed: Sequence[str] = ()) -> bool:
     if not isinstance(value, list) or len(value) > MAX_REFUSED:
         return False
     return all(
-        isinstance(name, str) and len(name) <= MAX_NAME_LENGTH and (not allowed or name in allowed) for name in value
+        isinstance(name, str) and bool(SETTING_NAME.fullmatch(name)) and (not allowed or name in allowed)
+        for name in value
     )

@@ -143,7 +143,8 @@ class FireworksTuning:
         """Return the path of the account that the key belongs to."""
         if not self._account:
             accounts = rows_of(await get_object(self._posts, "/accounts"), "accounts", "/accounts")
-            name = next((each["name"] for each in accounts if isinstance(each.get("name"), str)), "")
+            # Of several always the same one, so that what was created is there again.
+            name = min((each["name"] for each in accounts if isinstance(each.get("name"), str)), default="")
             if not name.startswith("accounts/"):
                 raise garbled_error("Fireworks names no account of this key.")
             self._account = path_segment(name.removeprefix("accounts/"))

@@ -25,15 +25,21 @@ from finetunes.providers.base import (
     TuningProtocol,
 )
 from finetunes.providers.curves import read_point
-from finetunes.providers.reading import MAX_TEXT_LENGTH, numbers_of, path_segment, read_id, read_tokens, short_text
+from finetunes.providers.reading import (
+    MAX_TEXT_LENGTH,
+    MAX_TIMESTAMP,
+    numbers_of,
+    path_segment,
+    read_id,
+    read_tokens,
+    short_text,
+)
 
 PAGE = 100
 # A provider with more jobs than this in a row that are not ours has something wrong with its pages.
 MAX_PAGES = 50
 MAX_EVENTS = 100
 MAX_RESULT_BYTES = 20_000_000
-# The last second that is read as a time (in the year 2223).
-MAX_TIMESTAMP = 8_000_000_000
 
 
 @asynccontextmanager

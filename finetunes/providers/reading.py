@@ -7,6 +7,8 @@ from evaluations.providers.answer_shapes import garbled_error
 from evaluations.providers.chat import storable
 
 MAX_TEXT_LENGTH = 500
+# The last second that is read as a time (in the year 2223).
+MAX_TIMESTAMP = 8_000_000_000
 # The largest count that is believed.
 MAX_TOKENS = 10**12
 

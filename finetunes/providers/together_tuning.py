@@ -26,7 +26,15 @@ from finetunes.providers.base import (
 )
 from finetunes.providers.curves import read_point
 from finetunes.providers.jsonl import Method
-from finetunes.providers.reading import MAX_TEXT_LENGTH, numbers_of, own_settings, path_segment, read_tokens, short_text
+from finetunes.providers.reading import (
+    MAX_TEXT_LENGTH,
+    MAX_TIMESTAMP,
+    numbers_of,
+    own_settings,
+    path_segment,
+    read_tokens,
+    short_text,
+)
 
 MAX_EVENTS = 100
 LEVELS = {
@@ -66,7 +74,8 @@ class TogetherTuning:
             if not location or not key:
                 raise garbled_error("The answer to POST /files names no place for the file.")
             # It names the address: one of our own network is as little allowed here as anywhere.
-            self._destinations.require(location)
+            if refusal := self._destinations.upload_refusal(location):
+                raise CallError("call.not_allowed", f"Together wants the file elsewhere: {refusal}", Remedy.CONFIGURE)
             await self._posts.put_bytes(location, data, seconds=UPLOAD_SECONDS)
             await self._posts.post(f"/files/{path_segment(key)}/preprocess", {}, {})
         except Exception as error:
@@ -75,7 +84,8 @@ class TogetherTuning:
 
     async def find_file(self, name: str) -> str | None:
         for file in await self._list("/files"):
-            if file.get("filename") == name and isinstance(file.get("id"), str):
+            # One that was named and never filled has no data to learn from.
+            if file.get("filename") == name and file.get("Processed") is True and isinstance(file.get("id"), str):
                 return path_segment(str(file["id"]))
         return None
 
@@ -191,6 +201,6 @@ def read_checkpoint(document: Mapping[str, Any]) -> RemoteCheckpoint:
 
 def _seconds(text: object) -> float:
     try:
-        return max(0.0, datetime.fromisoformat(str(text)).timestamp())
+        return min(max(0.0, datetime.fromisoformat(str(text)).timestamp()), MAX_TIMESTAMP)
     except (ValueError, OverflowError):
         return 0.0

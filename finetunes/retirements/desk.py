@@ -14,7 +14,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from core.errors import Problem
-from evaluations.models import RUN_OPEN, Gate, ProviderModel, Run, RunState
+from evaluations.models import RUN_OPEN, Gate, Provider, ProviderModel, Run, RunState
 from evaluations.providers import profiles
 from finetunes.models import FineTune, TunedModel
 from finetunes.strategy.links import Link
@@ -98,6 +98,7 @@ class _Models:
     def __init__(self, project: Project) -> None:
         rows = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None)
         self._rows: dict[str, list[ProviderModel]] = defaultdict(list)
+        self._providers = set(Provider.objects.filter(project=project).values_list("name", flat=True))
         for row in rows.select_related("provider").order_by("provider__is_simulation", "id"):
             self._rows[row.name].append(row)
 
@@ -122,6 +123,11 @@ class _Models:
         rows = self._rows.get(name, ())
         return [str(row) for row in rows if (end := profiles.end_of(row)) is None or end > today]
 
+    def plain_name(self, reference: str) -> str:
+        """Return the model's name alone: without the provider, where a reference begins with one of the project's."""
+        provider, _, name = reference.partition("/")
+        return name if name and provider in self._providers else reference
+
     def row(self, reference: str) -> ProviderModel | None:
         _, _, name = reference.partition("/")
         return next((row for row in self._rows.get(name, ()) if str(row) == reference), None)
@@ -145,8 +151,11 @@ def _live_uses(project: Project, models: _Models) -> Iterator[_Use]:
             if version.prompt_id in tasks:
                 task = tasks[version.prompt_id]
                 link = Link("inference:config-detail", (task,))
-                if config_model := _config_model(version):
-                    yield config_model, ModelUse("config", task, link, environment), None
+                if reference := _config_model(version):
+                    use = ModelUse("config", task, link, environment)
+                    # A record names a model, or a provider's.
+                    row = models.row(reference)
+                    yield (row.name if row else models.plain_name(reference)), use, row
                 continue
             name = str(version.content.get("model", {}).get("name", ""))
             if not name:
@@ -157,13 +166,12 @@ def _live_uses(project: Project, models: _Models) -> Iterator[_Use]:
 
 
 def _config_model(version: PromptVersion) -> str:
-    """Return the model that a config's record names, without its provider; empty where nobody could read the record."""
+    """Return the model that a config's record names; empty where nobody could read the record."""
     try:
-        name = parse_record(str(version.content.get("text", ""))).model
+        return parse_record(str(version.content.get("text", ""))).model
     except Problem as problem:
         logger.info("retirements.unreadable_config version=%s %s", version, problem.code)
         return ""
-    return name.partition("/")[2] or name
 
 
 def _calls(versions: Iterable[PromptVersion]) -> dict[tuple[int, str], int]:

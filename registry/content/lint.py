@@ -8,11 +8,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from core.example_selection import max_count
 from core.json_values import escape_pointer
 from core.messages import PLACEHOLDER, images_of, text_of, text_templates
+from registry.content import tokens
 from registry.content.model_profiles.facts import ModelProfile, get_profile
 from registry.content.model_profiles.refusals import refusals
 from registry.content.schema_check import UnusableSchemaError, violations
@@ -145,9 +147,12 @@ def answer_format(subject: Subject) -> Iterator[Finding]:
 
 
 def size(subject: Subject) -> Iterator[Finding]:
-    advice = "evaluate fine-tuning: what every call repetitions can move into the model"
-    if subject.tokens is not None and subject.tokens > BLOATED_TOKENS:
-        yield Finding("size.tokens", "warning", f"{subject.tokens:,} tokens, more than {BLOATED_TOKENS:,}; {advice}.")
+    advice = "evaluate fine-tuning: what is the same in every call can move into the model"
+    # No fine-tune learns a picture away.
+    model = str(subject.content.get("model", {}).get("name", ""))
+    text_tokens = (subject.tokens or 0) - tokens.count_images(subject.messages, model)
+    if text_tokens > BLOATED_TOKENS:
+        yield Finding("size.tokens", "warning", f"{text_tokens:,} tokens, more than {BLOATED_TOKENS:,}; {advice}.")
     if subject.example_count > BLOATED_EXAMPLES:
         yield Finding(
             "size.examples", "warning", f"{subject.example_count} examples, more than {BLOATED_EXAMPLES}; {advice}."
@@ -252,7 +257,8 @@ def refused_by_model(subject: Subject) -> Iterator[Finding]:
         yield Finding("model.refuses", "error", refusal.sentence, refusal.pointer)
     if profile.shutdown_date:
         successor = f" Its maker names {profile.successor} as its successor." if profile.successor else ""
-        sentence = f"{model} is shut down on {profile.shutdown_date}.{successor}"
+        verb = "is" if profile.shutdown_date > datetime.now(UTC).date() else "was"
+        sentence = f"{model} {verb} shut down on {profile.shutdown_date}.{successor}"
         yield Finding("model.ends", "warning", sentence, "/model/name")
 
 

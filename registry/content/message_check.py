@@ -114,7 +114,7 @@ class MessageChecker(Checker):
             return None
         address = address.strip()
         if "\n" in address or not (TEMPLATE_CODE.search(address) or IMAGE_ADDRESS.fullmatch(address)):
-            sentence = "Must be https://…, data:image/png;base64,… or a variable such as {{ screenshot }}."
+            sentence = "Must be https://…, http://…, data:image/png;base64,… or a variable such as {{ screenshot }}."
             self.fault(pointer, "address", sentence)
         return address
 

@@ -343,7 +343,8 @@ root.addEventListener("input", (event) => {
 
 blocks.addEventListener("change", async (event) => {
   if (event.target.matches("[data-image-file]")) {
-    showTrouble(await showPicture(event.target, variables));
+    const block = event.target.closest("[data-block]");
+    showFileFault(block, await showPicture(event.target, variables));
     changed();
   }
 });
@@ -354,12 +355,21 @@ blocks.addEventListener("dragover", (event) => {
   if (event.dataTransfer.types.includes("Files")) event.preventDefault();
 });
 
+/** Say what is wrong with a file, or nothing, until the next one: what is saved in the meantime does not answer it. */
+function showFileFault(block, sentence) {
+  const fault = block.querySelector("[data-file-fault]");
+  fault.textContent = sentence;
+  fault.hidden = !sentence;
+}
+
 async function addFiles(event, transfer) {
   const block = event.target.closest("[data-block]");
   const files = filesOf(transfer);
+  // Dropped beside the messages, a browser would leave the page to open it.
+  if (event.type === "drop" && transfer.files.length) event.preventDefault();
   if (!block || !files.length) return;
   event.preventDefault();
-  showTrouble(await addPictures(block, event.target, files, variables));
+  showFileFault(block, await addPictures(block, event.target, files, variables));
   changed();
 }
 

@@ -7,6 +7,8 @@ import { paint } from "./highlight.js";
 const MAX_FILE_BYTES = 384 * 1024;
 // About half of registry.prompts.drafts.MAX_SAMPLE_BYTES: there may be other samples.
 const MAX_SAMPLE_FILE_BYTES = 96 * 1024;
+// How a PNG, JPEG, GIF and WebP begin.
+const IMAGE_HEADS = ["\x89PNG\r\n", "\xff\xd8\xff", "GIF8", "RIFF"];
 const VARIABLE_ALONE = /^\{\{\s*([\p{L}_][\p{L}\p{N}_]*)\s*\}\}$/u;
 
 /** Set the role of a block; what only other roles have is hidden by it. */
@@ -111,6 +113,8 @@ async function takePicture(part, file, variables) {
   const [, variable] = VARIABLE_ALONE.exec(address.value.trim()) ?? [];
   const kinds = part.querySelector("[data-image-file]").accept.split(", ");
   if (!kinds.includes(file.type)) return `${file.name} is no PNG, JPEG, WebP or GIF.`;
+  const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
+  if (!IMAGE_HEADS.some((start) => head.startsWith(start))) return `${file.name} has no image in it.`;
   const most = variable ? MAX_SAMPLE_FILE_BYTES : MAX_FILE_BYTES;
   if (file.size > most) {
     const what = variable ? "a sample" : "an image in a prompt";

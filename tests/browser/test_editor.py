@@ -329,6 +329,14 @@ def test_a_file_that_is_too_large_is_refused_with_what_to_do(person_for: PersonF
     page.locator("[data-block]").last.locator("[data-image-file]").set_input_files(large)
 
     expect(page.get_by_text("an image in a prompt has at most 384")).to_be_visible()
+    saved(page)
+    page.keyboard.type("x")
+    saved(page)
+    # What is saved in the meantime does not answer it.
+    expect(page.get_by_text("an image in a prompt has at most 384")).to_be_visible()
+    text = {"name": "text.png", "mimeType": "image/png", "buffer": b"not a picture"}
+    page.locator("[data-block]").last.locator("[data-image-file]").set_input_files(text)
+    expect(page.get_by_text("text.png has no image in it.")).to_be_visible()
 
 
 GIVE_FILES = """(element, {event, name, type, base64, text}) => {

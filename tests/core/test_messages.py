@@ -216,6 +216,12 @@ def test_a_message_reads_as_one_text():
     assert as_text(user([image(long)])) != as_text(user([image(f"{long[:-1]}B")]))
 
 
+def test_a_callers_image_has_a_detail_that_there_is():
+    assert is_message(user([image(PIXEL, detail="low")]))
+    for detail in (["high"], "huge", 7):
+        assert not is_message(user([image(PIXEL, detail=detail)]))
+
+
 def test_tokens_of_images_and_calls_are_estimates():
     plain = tokens.count_messages([user("Look:")], "gpt-4o")
     low = tokens.count_messages([user([text("Look:"), image(PIXEL, detail="low")])], "gpt-4o")

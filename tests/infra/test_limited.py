@@ -147,9 +147,12 @@ def test_a_schema_that_would_eat_the_host_is_stopped():
     finally:
         pool.close()
 
-    assert [violations[0] for violations in checked] == [
-        f"{schema_check.SUBJECT} needs more than 1 s of processor time."
-    ] * 2
+    # Which of the two limits it meets first depends on the machine.
+    limits = {
+        f"{schema_check.SUBJECT} needs more than {limit}." for limit in ("1 s of processor time", "400 MB of memory")
+    }
+    assert [len(violations) for violations in checked] == [1, 1]
+    assert {violations[0] for violations in checked} <= limits
     assert valid == [[], ['the whole: "a" is not of type "integer"'], ["It is not JSON."]]
 
 

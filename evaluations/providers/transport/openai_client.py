@@ -163,7 +163,8 @@ def translate_error(error: Exception) -> CallError:
     if isinstance(error, openai.APIError):
         # An error in the midst of a stream that began with a 200.
         return error_in_answer(error.body or str(error))
-    if isinstance(error, ValueError | TypeError | AttributeError | openai.OpenAIError):
+    # Of more levels than Python goes down, too.
+    if isinstance(error, ValueError | TypeError | AttributeError | RecursionError | openai.OpenAIError):
         return garbled_error(f"The answer cannot be read: {error}")
     if isinstance(error, OSError | httpx2.HTTPError | aiohttp.ClientError):
         return _unreachable_error(f"The connection broke: {error}")

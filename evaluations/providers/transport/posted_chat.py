@@ -14,7 +14,7 @@ from evaluations.providers.chat import CallError, ChatRequest, Completion, Remed
 from evaluations.providers.transport.openai_client import MAX_TIMEOUTS, translate_error
 from evaluations.providers.transport.posts import Posts
 from evaluations.providers.transport.refused_setting import refused_setting
-from evaluations.providers.wires import Wire
+from evaluations.providers.wires import Wire, inexpressible
 from registry.content import tokens
 
 # Text as JSON writes it, with the members around it.
@@ -53,13 +53,13 @@ class PostedChat:
                 headers = {"Idempotency-Key": key} if key else {}
                 raw = await self._posts.post(self._path(request, False), body, headers)
                 text = raw.text
+            latency = (time.perf_counter() - started) * 1000
+            request_id = raw.headers.get("x-request-id") or raw.headers.get("request-id") or ""
+            if len(text) > MAX_DOCUMENT_CHARACTERS:
+                raise garbled_error("The answer is too long.", request_id)
+            answer = self._wire.read_answer(read_object(text, request_id), latency, request_id)
         except Exception as error:
             raise naming_setting(translate_error(error), request) from error
-        latency = (time.perf_counter() - started) * 1000
-        request_id = raw.headers.get("x-request-id") or raw.headers.get("request-id") or ""
-        if len(text) > MAX_DOCUMENT_CHARACTERS:
-            raise garbled_error("The answer is too long.", request_id)
-        answer = self._wire.read_answer(read_object(text, request_id), latency, request_id)
         if len(answer.text) > MAX_ANSWER_CHARACTERS:
             raise garbled_error("The answer is too long.", request_id)
         return with_usage(answer, request)
@@ -100,7 +100,7 @@ class PostedChat:
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request. What the protocol cannot say is refused before anything is sent."""
-        if refusals := self._wire.inexpressible(request):
+        if refusals := inexpressible(self._wire, request):
             sentence = " ".join(refusal.sentence for refusal in refusals)
             raise CallError("call.inexpressible", sentence, Remedy.GIVE_UP)
         return self._wire.write_body(request)

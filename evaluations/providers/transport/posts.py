@@ -155,7 +155,7 @@ async def _lines(response: httpx2.Response) -> AsyncIterator[str]:
 def _read_event(data: str) -> Mapping[str, Any]:
     try:
         event = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise garbled_error(f"The stream has an event that is not JSON: {data[:80]!r}") from None
     if not isinstance(event, dict):
         raise garbled_error("The stream has an event that is not a JSON object.")
@@ -166,6 +166,6 @@ def _error_body(text: str) -> Any:
     """Read what the SDK calls an error's body: its member `error`, or all of it; a text that is no JSON as it is."""
     try:
         body = json.loads(text.strip())
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.strip()
     return body.get("error", body) if isinstance(body, dict) else body

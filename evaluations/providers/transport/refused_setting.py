@@ -10,12 +10,18 @@ from collections.abc import Iterable
 
 from core.model_settings import SAMPLING_SETTINGS
 
-NOUN = "(?:parameter|value|field|name|(?:request )?argument)"
-REFUSES = re.compile(
-    f"(?:unsupported|unknown|unrecognized) {NOUN}|extra inputs are not permitted"
-    "|(?:is|are) not supported|does not support|no longer supported|is deprecated",
-    re.IGNORECASE,
+# How sentences refuse a setting NAME as such; where more stands between it and such words, they are about a value.
+QUOTE = "['\"`]?"
+NOUN = "(?:parameter|field|name|setting|(?:request )?argument)"
+SUBJECT = rf"(?:^|[.:;] ?|['\"`]|{NOUN} ){QUOTE}NAME{QUOTE}"
+SENTENCES = (
+    rf"(?:unsupported|unknown|unrecognized) {NOUN}s?(?: supplied)?:? {QUOTE}NAME(?!\w)",
+    rf"{SUBJECT} (?:(?:is|are) (?:not|no longer) supported|is deprecated)",
+    rf"does not support (?:the )?(?:{NOUN} )?{QUOTE}NAME{QUOTE}(?:$|[.,;]| (?:with|for|on|in|when|and|{NOUN})\b)",
+    r"(?:^|[\s(])NAME: extra inputs are not permitted",
 )
+# The same of a value, which of a temperature and the like means all but the default.
+VALUE_SENTENCE = rf"unsupported value: {QUOTE}NAME(?!\w)"
 # About a combination, or about a name within a schema.
 ABOUT_MORE = re.compile(r"function tools with|schema", re.IGNORECASE)
 # What the wires call a setting.
@@ -30,13 +36,12 @@ SPELLINGS = (
 
 def refused_setting(detail: str, settings: Iterable[str]) -> str:
     """Return the setting among a request's that a provider's sentence refuses; empty where it names none."""
-    if not REFUSES.search(detail) or ABOUT_MORE.search(detail):
+    if ABOUT_MORE.search(detail):
         return ""
-    is_about_value = "unsupported value" in detail.lower()
     for name in settings:
-        if is_about_value and name not in SAMPLING_SETTINGS:
-            continue
         words = next((spellings for spellings in SPELLINGS if name in spellings), (name,))
-        if re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", detail):
+        sentences = (*SENTENCES, VALUE_SENTENCE) if name in SAMPLING_SETTINGS else SENTENCES
+        subject = f"(?:{'|'.join(map(re.escape, words))})"
+        if any(re.search(sentence.replace("NAME", subject), detail, re.IGNORECASE) for sentence in sentences):
             return name
     return ""

@@ -30,13 +30,23 @@ class Wire(Protocol):
 
     def write_body(self, request: ChatRequest) -> dict[str, Any]: ...
 
-    def inexpressible(self, request: ChatRequest) -> Sequence[ModelRefusal]:
-        """Return what of a request the protocol has no words for; nothing of it may be sent."""
+    def unfit_settings(self, request: ChatRequest) -> Sequence[ModelRefusal]:
+        """Return what of a request's settings, tools and format the protocol has no words for. Its messages are not
+        looked at: a version's are templates."""
+        ...
+
+    def unfit_messages(self, request: ChatRequest) -> Sequence[ModelRefusal]:
+        """Return what of a request's rendered messages the protocol has no words for."""
         ...
 
     def read_answer(self, document: Mapping[str, Any], latency_ms: float, request_id: str) -> Completion: ...
 
     def stream_reader(self) -> StreamReader: ...
+
+
+def inexpressible(wire: Wire, request: ChatRequest) -> list[ModelRefusal]:
+    """Return what of a request a protocol has no words for; nothing of it may be sent."""
+    return [*wire.unfit_settings(request), *wire.unfit_messages(request)]
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from evaluations.providers.answer_shapes import (
     error_in_answer,
     garbled_error,
     read_count,
+    sum_counts,
     unreadable_error,
 )
 from evaluations.providers.chat import Completion, storable
@@ -52,9 +53,9 @@ class _MessageParts:
             thought = block.get("thinking")
             self.thoughts.append(thought if isinstance(thought, str) else "")
         elif kind == "tool_use":
-            arguments = block.get("input")
-            text = json.dumps(arguments if arguments is not None else {}, ensure_ascii=False)
-            self.calls.append({"name": storable(str(block.get("name") or "")), "arguments": storable(text)})
+            # In pieces they are the model's own words, which may be no JSON.
+            arguments = block["arguments"] if "arguments" in block else _as_json(block.get("input"))
+            self.calls.append({"name": storable(str(block.get("name") or "")), "arguments": storable(arguments)})
         else:
             raise unreadable_error(f"The answer has a block that is not text: {str(kind)[:60]!r}", request_id)
 
@@ -76,7 +77,7 @@ class _MessageParts:
             finish_reason=STOPS.get(reason, storable(reason)[:30]),
             tool_calls=self.calls or None,
             # Its count of input leaves out what a cache read or wrote; ours is the whole question.
-            tokens_in=fresh + read + written,
+            tokens_in=sum_counts(fresh, read, written),
             tokens_cached=read,
             tokens_cache_write=written,
             tokens_out=out,
@@ -109,6 +110,8 @@ class MessageStream:
         elif kind == "message_stop":
             self._is_over = True
         elif kind == "content_block_start" and isinstance(event.get("content_block"), Mapping):
+            if event.get("index") in self._blocks:
+                raise garbled_error("The stream begins the same block twice.")
             self._blocks[event.get("index")] = {**event["content_block"], "pieces": []}
         elif kind == "content_block_delta" and isinstance(event.get("delta"), Mapping):
             return self._add_delta(event.get("index"), event["delta"])
@@ -142,7 +145,7 @@ class MessageStream:
         for block in self._blocks.values():
             text = "".join(block.pop("pieces"))
             if block.get("type") == "tool_use":
-                block["input"] = _read_arguments(text)
+                block["arguments"] = text or _as_json(block.get("input"))
             elif text:
                 member = "thinking" if block.get("type") == "thinking" else "text"
                 block[member] = f"{block.get(member) or ''}{text}"
@@ -150,12 +153,8 @@ class MessageStream:
         return answer.completion(self._message, self._usage, latency_ms, "")
 
 
-def _read_arguments(text: str) -> Any:
-    try:
-        return json.loads(text) if text else {}
-    except ValueError:
-        # As the model wrote them: whoever reads the call sees that they are no JSON.
-        return text
+def _as_json(arguments: object) -> str:
+    return json.dumps({} if arguments is None else arguments, ensure_ascii=False)
 
 
 def stream_reader() -> MessageStream:

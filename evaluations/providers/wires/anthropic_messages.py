@@ -14,13 +14,14 @@ from evaluations.providers.wires.turns import (
     filled_parts,
     instructions_of,
     split_data_address,
-    unfit_messages,
-    unfit_tool_choice,
+    unfit_shared,
+    unfit_tools,
+    unfit_turns,
     unknown_settings,
 )
 from registry.content.model_profiles.refusals import ModelRefusal
 
-__all__ = ["inexpressible", "read_answer", "stream_reader", "write_body"]
+__all__ = ["read_answer", "stream_reader", "unfit_messages", "unfit_settings", "write_body"]
 
 TITLE = "Messages"
 SAME = frozenset({"temperature", "top_p", "top_k", "metadata", "service_tier", "inference_geo", "speed"})
@@ -33,10 +34,11 @@ MIN_THINKING_TOP_P = 0.95
 BUDGETS = {"low": 1_024, "medium": 4_096, "high": 16_384}
 
 
-def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
+def unfit_settings(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
     refusals = unknown_settings(settings, SAME | WRITTEN, TITLE)
-    refusals += unfit_tool_choice(settings, TITLE)
+    refusals += unfit_shared(settings, TITLE)
+    refusals += unfit_tools(request.tools, TITLE)
     if settings.verbosity is not None:
         sentence = f"{TITLE} has no verbosity; say in the prompt how long the answer should be."
         refusals.append(ModelRefusal("verbosity", "/model/verbosity", sentence))
@@ -45,14 +47,32 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
         sentence = f"{TITLE} has no format json_object; give a JSON Schema, or ask for JSON in words."
         refusals.append(ModelRefusal("response", "/response/format", sentence))
     refusals += _unfit_for_thinking(settings)
-    limit, budget = _limit(request, settings), BUDGETS.get(settings.effort or "", 0)
-    if request.profile.has_adaptive_thinking is False and budget and limit <= budget:
-        sentence = (
-            f"With effort {settings.effort} {request.model} thinks up to {budget:,} tokens: allow more than that."
-        )
-        refusals.append(ModelRefusal("max_output_tokens", "/model/max_output_tokens", sentence))
-    refusals += unfit_messages(request.messages, TITLE, has_mid_system=bool(request.profile.supports_mid_system))
+    if request.profile.has_adaptive_thinking is False:
+        refusals += _unfit_for_budget(request, settings)
+    if settings.effort == "none" and settings.summary is not None:
+        sentence = "Without reasoning there is no summary of it; leave one of the two out."
+        refusals.append(ModelRefusal("reasoning.summary", "/model/reasoning/summary", sentence))
     return refusals
+
+
+def unfit_messages(request: ChatRequest) -> list[ModelRefusal]:
+    has_mid_system = bool(request.profile.supports_mid_system)
+    return list(unfit_turns(request.messages, TITLE, has_mid_system=has_mid_system))
+
+
+def _unfit_for_budget(request: ChatRequest, settings: ModelSettings) -> Iterator[ModelRefusal]:
+    """Yield what a model has no place for that thinks by a number of tokens."""
+    effort = settings.effort
+    if effort not in (None, "none", *BUDGETS):
+        sentence = f"{request.model} thinks by a number of tokens, which only {', '.join(BUDGETS)} stand for here."
+        yield ModelRefusal("reasoning.effort", "/model/reasoning/effort", sentence)
+    if effort is None and settings.summary is not None:
+        sentence = f"{request.model} reasons only where an effort is named; name one beside the summary."
+        yield ModelRefusal("reasoning.summary", "/model/reasoning/summary", sentence)
+    budget = BUDGETS.get(effort or "", 0)
+    if budget and _limit(request, settings) <= budget:
+        sentence = f"With effort {effort} {request.model} thinks up to {budget:,} tokens: allow more than that."
+        yield ModelRefusal("max_output_tokens", "/model/max_output_tokens", sentence)
 
 
 def _unfit_for_thinking(settings: ModelSettings) -> Iterator[ModelRefusal]:

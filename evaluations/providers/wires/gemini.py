@@ -14,6 +14,7 @@ from evaluations.providers.answer_shapes import (
     error_in_answer,
     garbled_error,
     read_count,
+    sum_counts,
     unreadable_error,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
@@ -23,8 +24,9 @@ from evaluations.providers.wires.turns import (
     filled_parts,
     instructions_of,
     split_data_address,
-    unfit_messages,
-    unfit_tool_choice,
+    unfit_shared,
+    unfit_tools,
+    unfit_turns,
     unknown_settings,
 )
 from registry.content.model_profiles.refusals import ModelRefusal
@@ -56,10 +58,11 @@ BUDGET_MODELS = "gemini-2"
 NO_SIGNATURE = "skip_thought_signature_validator"
 
 
-def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
+def unfit_settings(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
     refusals = unknown_settings(settings, NAMES.keys() | WRITTEN, TITLE)
-    refusals += unfit_tool_choice(settings, TITLE)
+    refusals += unfit_shared(settings, TITLE)
+    refusals += unfit_tools(request.tools, TITLE)
     refusals += [
         ModelRefusal(name, f"/model/{name}", f"{TITLE} has no {name}; leave it out.")
         for name in ("verbosity", "prompt_cache")
@@ -71,7 +74,6 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     if any(tool["function"].get("strict") for tool in request.tools):
         sentence = f"{TITLE} has no strict tools; leave strict out."
         refusals.append(ModelRefusal("tools", "/tools", sentence))
-    refusals += _inexpressible_messages(request.messages)
     return refusals
 
 
@@ -83,8 +85,11 @@ def _has_budget(model: str) -> bool:
     return model.removeprefix("models/").startswith(BUDGET_MODELS)
 
 
-def _inexpressible_messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[ModelRefusal]:
-    yield from unfit_messages(messages, TITLE)
+def unfit_messages(request: ChatRequest) -> list[ModelRefusal]:
+    return [*unfit_turns(request.messages, TITLE), *_unfit_images(request.messages)]
+
+
+def _unfit_images(messages: Sequence[Mapping[str, Any]]) -> Iterator[ModelRefusal]:
     for index, message in enumerate(messages):
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
@@ -256,11 +261,12 @@ class ContentStream:
             thinking=storable("".join(self._thoughts)),
             finish_reason="tool_calls" if self._calls and finish == "stop" else storable(finish)[:30],
             tool_calls=self._calls or None,
-            tokens_in=read_count(self._usage.get("promptTokenCount"))
-            + read_count(self._usage.get("toolUsePromptTokenCount")),
+            tokens_in=sum_counts(
+                read_count(self._usage.get("promptTokenCount")), read_count(self._usage.get("toolUsePromptTokenCount"))
+            ),
             tokens_cached=read_count(self._usage.get("cachedContentTokenCount")),
             # Its candidates are counted without what the model thought, and both are billed as output.
-            tokens_out=read_count(self._usage.get("candidatesTokenCount")) + thoughts,
+            tokens_out=sum_counts(read_count(self._usage.get("candidatesTokenCount")), thoughts),
             tokens_reasoning=thoughts,
             latency_ms=latency_ms,
             request_id=storable(request_id or self._id)[:100],

@@ -15,6 +15,7 @@ from evaluations.providers.answer_shapes import (
     read_content,
     read_count,
     split_thinking,
+    sum_counts,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
 from registry.content.model_profiles.refusals import ModelRefusal, is_reasoning
@@ -24,7 +25,7 @@ MAX_SERVER_MS = 86_400_000.0
 TITLE = "Chat Completions"
 
 
-def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
+def unfit_settings(request: ChatRequest) -> list[ModelRefusal]:
     settings, profile = read_settings(request.parameters), request.profile
     refusals = []
     if settings.summary is not None and profile.vendor == "openai":
@@ -41,6 +42,11 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
         sentence = f"{request.model} refuses tools beside reasoning over {TITLE}; {advice}."
         refusals.append(ModelRefusal("tools", "/tools", sentence))
     return refusals
+
+
+def unfit_messages(_: ChatRequest) -> list[ModelRefusal]:
+    """Return nothing: messages are written in this protocol's words."""
+    return []
 
 
 def write_body(request: ChatRequest) -> dict[str, Any]:
@@ -138,7 +144,7 @@ def _read_usage(usage: Any) -> dict[str, Any]:
         counted[name] for name in ("tokens_in", "tokens_out", "tokens_reasoning")
     ):
         # xAI counts reasoning beside the completion, and bills both.
-        counted["tokens_out"] += counted["tokens_reasoning"]
+        counted["tokens_out"] = sum_counts(counted["tokens_out"], counted["tokens_reasoning"])
     return counted
 
 

@@ -3,7 +3,9 @@
 Nothing is stored at the provider (`store` false), unless the version says so: Cuebook keeps its own record.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.model_settings import read_settings
@@ -15,7 +17,7 @@ from evaluations.providers.answer_shapes import (
     unreadable_error,
 )
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, storable
-from evaluations.providers.wires.turns import names_of_speakers
+from evaluations.providers.wires.turns import chosen_function, names_of_speakers, unfit_tools, unknown_members
 from registry.content.model_profiles.refusals import ModelRefusal
 
 # Settings that Responses has under the same name.
@@ -32,7 +34,7 @@ STOPS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 TITLE = "Responses"
 
 
-def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
+def unfit_settings(request: ChatRequest) -> list[ModelRefusal]:
     settings = read_settings(request.parameters)
     refusals = [
         ModelRefusal(name, f"/model/{name}", f"{TITLE} has no {name}; leave it out, or use Chat Completions.")
@@ -42,8 +44,12 @@ def inexpressible(request: ChatRequest) -> list[ModelRefusal]:
     if settings.prompt_cache is not None:
         sentence = f"{TITLE} caches by itself; name prompt_cache_key or prompt_cache_options in place of prompt_cache."
         refusals.append(ModelRefusal("prompt_cache", "/model/prompt_cache", sentence))
-    refusals += names_of_speakers(request.messages, TITLE)
+    refusals += unfit_tools(request.tools, TITLE)
     return refusals
+
+
+def unfit_messages(request: ChatRequest) -> list[ModelRefusal]:
+    return [*unknown_members(request.messages, TITLE), *names_of_speakers(request.messages, TITLE)]
 
 
 def write_body(request: ChatRequest) -> dict[str, Any]:
@@ -54,8 +60,8 @@ def write_body(request: ChatRequest) -> dict[str, Any]:
         "store": False,
         **settings.others,
     }
-    if isinstance(choice := body.get("tool_choice"), Mapping) and isinstance(choice.get("function"), Mapping):
-        body["tool_choice"] = {"type": "function", "name": choice["function"].get("name")}
+    if name := chosen_function(body.get("tool_choice")):
+        body["tool_choice"] = {"type": "function", "name": name}
     if settings.max_output_tokens is not None:
         body["max_output_tokens"] = settings.max_output_tokens
     reasoning = {"effort": settings.effort, "summary": settings.summary}
@@ -66,8 +72,8 @@ def write_body(request: ChatRequest) -> dict[str, Any]:
         body["text"] = {name: value for name, value in text.items() if value is not None}
     if request.tools:
         # Left out, `strict` would be true here: a schema that was fine for Chat Completions would be refused.
-        usual = {"type": "function", "strict": False, "parameters": None}
-        body["tools"] = [{**usual, **tool["function"]} for tool in request.tools]
+        usual = {"strict": False, "parameters": None}
+        body["tools"] = [{**usual, **tool["function"], "type": "function"} for tool in request.tools]
     return body
 
 
@@ -84,12 +90,12 @@ def _items(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         parts = content if isinstance(content, str) else [_part(part, role) for part in content or ()]
         yield {"type": "function_call_output", "call_id": message["tool_call_id"], "output": parts}
         return
-    if content or message.get("refusal"):
+    if content or message.get("refusal") or not message.get("tool_calls"):
         parts = content if isinstance(content, str) else [_part(part, role) for part in content or ()]
         if message.get("refusal"):
             texts = [{"type": "output_text", "text": parts}] if isinstance(parts, str) and parts else parts or []
             parts = [*texts, {"type": "refusal", "refusal": message["refusal"]}]
-        yield {"role": role, "content": parts}
+        yield {"role": role, "content": parts or ""}
     for call in message.get("tool_calls") or ():
         yield {"type": "function_call", "call_id": call["id"], **call["function"]}
 
@@ -104,8 +110,8 @@ def _part(part: Mapping[str, Any], role: str) -> dict[str, Any]:
 def read_answer(document: Mapping[str, Any], latency_ms: float, request_id: str) -> Completion:
     """Read a response; raises a CallError where it failed, or has nothing that can be read."""
     status = document.get("status")
-    if status in ("failed", "cancelled") or (document.get("error") and status != "incomplete"):
-        raise error_in_answer(document.get("error") or f"the response is {status}", request_id)
+    if status not in (None, "completed", "incomplete") or (document.get("error") and status != "incomplete"):
+        raise error_in_answer(document.get("error") or f"the response is {str(status)[:60]}", request_id)
     output = document.get("output")
     if not isinstance(output, list):
         raise garbled_error("The answer has no output.", request_id)
@@ -117,8 +123,10 @@ def read_answer(document: Mapping[str, Any], latency_ms: float, request_id: str)
         elif kind == "reasoning":
             thoughts += [part["text"] for part in _list(item.get("summary")) if isinstance(part.get("text"), str)]
         elif kind == "function_call":
-            names = (item.get("name"), item.get("arguments"))
-            calls.append(dict(zip(("name", "arguments"), (storable(str(name or "")) for name in names), strict=True)))
+            arguments = item.get("arguments")
+            if not isinstance(arguments, str):
+                arguments = json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+            calls.append({"name": storable(str(item.get("name") or "")), "arguments": storable(arguments)})
         else:
             raise unreadable_error(f"The answer has an item that is not text: {str(kind)[:60]!r}", request_id)
     text = "".join(texts)
@@ -140,7 +148,13 @@ def read_answer(document: Mapping[str, Any], latency_ms: float, request_id: str)
 
 
 def _read_message(item: Mapping[str, Any], texts: list[str], refusals: list[str], request_id: str) -> None:
-    for part in _list(item.get("content")):
+    content = item.get("content")
+    if isinstance(content, str):
+        texts.append(content)
+        return
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, Mapping):
+            raise unreadable_error(f"The answer has a part that is not text: {type(part).__name__!r}", request_id)
         if part.get("type") == "output_text" and isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif part.get("type") == "refusal":
@@ -172,6 +186,7 @@ class ResponseStream:
 
     def __init__(self) -> None:
         self._response: Mapping[str, Any] | None = None
+        self._pieces: list[str] = []
         self._size = 0
 
     def add(self, event: Mapping[str, Any]) -> str:
@@ -181,10 +196,13 @@ class ResponseStream:
         if kind in ("response.completed", "response.incomplete", "response.failed"):
             response = event.get("response")
             self._response = response if isinstance(response, Mapping) else {}
+            if kind == "response.failed":
+                raise error_in_answer(self._response.get("error") or "the response failed")
         if kind != "response.output_text.delta":
             return ""
         piece = event.get("delta")
         piece = piece if isinstance(piece, str) else ""
+        self._pieces.append(piece)
         self._size += len(piece)
         if self._size > MAX_ANSWER_CHARACTERS:
             raise garbled_error("The answer does not end.")
@@ -193,7 +211,10 @@ class ResponseStream:
     def completion(self, latency_ms: float) -> Completion:
         if self._response is None:
             raise garbled_error("The stream ended before the answer did.")
-        return read_answer(self._response, latency_ms, "")
+        answer = read_answer(self._response, latency_ms, "")
+        # Some servers say the answer in pieces alone.
+        is_told = answer.text or answer.refusal or answer.tool_calls
+        return answer if is_told else replace(answer, text=storable("".join(self._pieces)))
 
 
 def stream_reader() -> ResponseStream:

@@ -10,6 +10,8 @@ from registry.content.model_profiles.refusals import ModelRefusal
 
 INSTRUCTING = ("system", "developer")
 CHOICES = ("auto", "none", "required")
+FUNCTION_KINDS = ("function", "tool")
+FUNCTION_MEMBERS = {"name", "description", "parameters", "strict"}
 
 
 def instructions_of(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -42,11 +44,12 @@ def add_turn(turns: list[dict[str, Any]], role: str, member: str, blocks: list[d
 
 def chosen_function(choice: object) -> str | None:
     """Return the name of the function that a `tool_choice` demands; None where it is one of the protocol's words."""
-    if not isinstance(choice, Mapping):
+    if not isinstance(choice, Mapping) or choice.get("type") not in FUNCTION_KINDS:
         return None
     function = choice.get("function")
-    name = (function if isinstance(function, Mapping) else choice).get("name")
-    return name if isinstance(name, str) else None
+    inner = function if isinstance(function, Mapping) and choice.keys() == {"type", "function"} else choice
+    name = inner.get("name")
+    return name if isinstance(name, str) and inner.keys() - {"type"} == {"name"} else None
 
 
 def unknown_settings(settings: ModelSettings, names: Collection[str], title: str) -> list[ModelRefusal]:
@@ -58,12 +61,45 @@ def unknown_settings(settings: ModelSettings, names: Collection[str], title: str
     ]
 
 
-def unfit_tool_choice(settings: ModelSettings, title: str) -> Iterator[ModelRefusal]:
-    """Yield a refusal of a choice of tools that is neither a word of ours nor one function."""
+def unfit_shared(settings: ModelSettings, title: str) -> Iterator[ModelRefusal]:
+    """Yield a refusal of each setting of Chat Completions whose value cannot be written in other words."""
+    stop, is_parallel = settings.others.get("stop"), settings.others.get("parallel_tool_calls")
+    texts = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else [None]
+    if stop is not None and not all(isinstance(text, str) for text in texts):
+        yield ModelRefusal("stop", "/model/stop", f"{title} takes a text or a list of texts as stop.")
+    if is_parallel is not None and not isinstance(is_parallel, bool):
+        sentence = f"{title} takes true or false as parallel_tool_calls."
+        yield ModelRefusal("parallel_tool_calls", "/model/parallel_tool_calls", sentence)
     choice = settings.others.get("tool_choice")
     if choice not in (None, *CHOICES) and not chosen_function(choice):
         sentence = f"{title} takes {', '.join(CHOICES)} or one function as tool_choice."
         yield ModelRefusal("tool_choice", "/model/tool_choice", sentence)
+
+
+def unfit_tools(tools: Sequence[Mapping[str, Any]], title: str) -> Iterator[ModelRefusal]:
+    """Yield a refusal for each tool with members that are of no function."""
+    for index, tool in enumerate(tools):
+        unknown = [*(tool.keys() - {"type", "function"}), *(tool["function"].keys() - FUNCTION_MEMBERS)]
+        if unknown:
+            sentence = f"{title} has no {', '.join(sorted(unknown))} of tools; leave it out."
+            yield ModelRefusal("tools", f"/tools/{index}", sentence)
+
+
+def unknown_members(messages: Sequence[Mapping[str, Any]], title: str) -> Iterator[ModelRefusal]:
+    """Yield a refusal for each part and call with members that Chat Completions has not either, such as another
+    protocol's own."""
+    for index, message in enumerate(messages):
+        content, calls = message.get("content"), message.get("tool_calls") or ()
+        for number, part in enumerate(content if isinstance(content, list) else ()):
+            unknown = {*(part.keys() - {"type", part["type"]}), *(part.get("image_url", {}).keys() - {"url", "detail"})}
+            if unknown:
+                sentence = f"{title} has no {', '.join(sorted(unknown))} of parts; leave it out."
+                yield ModelRefusal("messages", f"/messages/{index}/content/{number}", sentence)
+        for number, call in enumerate(calls):
+            unknown = {*(call.keys() - {"id", "type", "function"}), *(call["function"].keys() - {"name", "arguments"})}
+            if unknown:
+                sentence = f"{title} has no {', '.join(sorted(unknown))} of calls; leave it out."
+                yield ModelRefusal("tool_calls", f"/messages/{index}/tool_calls/{number}", sentence)
 
 
 def names_of_speakers(messages: Sequence[Mapping[str, Any]], title: str) -> Iterator[ModelRefusal]:
@@ -74,15 +110,18 @@ def names_of_speakers(messages: Sequence[Mapping[str, Any]], title: str) -> Iter
             yield ModelRefusal("name", f"/messages/{index}/name", sentence)
 
 
-def unfit_messages(
+def unfit_turns(
     messages: Sequence[Mapping[str, Any]], title: str, *, has_mid_system: bool = False
 ) -> Iterator[ModelRefusal]:
     """Yield a refusal for whatever of the messages cannot be written as such turns."""
+    yield from unknown_members(messages, title)
     yield from names_of_speakers(messages, title)
     start = len(instructions_of(messages))
     for index, message in enumerate(messages):
         pointer = f"/messages/{index}"
-        if index >= start and not (filled_parts(message.get("content")) or message.get("tool_calls")):
+        is_empty = not (filled_parts(message.get("content")) or message.get("tool_calls"))
+        # A tool may well have nothing to say.
+        if index >= start and is_empty and message["role"] != "tool":
             sentence = f"{title} takes no message without content; leave it out."
             yield ModelRefusal("messages", f"{pointer}/content", sentence)
         if message["role"] in INSTRUCTING and index >= start and not has_mid_system:

@@ -59,7 +59,9 @@ def _member_for(name: str, settings: ModelSettings) -> str | None:
     if name in settings.others:
         return name
     word = next((words[0] for words in SAME_MEANING if name in words), name)
-    return settings.named.get({"reasoning": "effort"}.get(word, word))
+    if word == "reasoning":
+        return settings.named.get("effort") or settings.named.get("summary")
+    return settings.named.get(word)
 
 
 def _sampling(settings: ModelSettings, profile: ModelProfile, model: str) -> Iterator[ModelRefusal]:

@@ -16,11 +16,13 @@ from evaluations.providers import configuration as providers
 from evaluations.providers import profiles
 from evaluations.providers.chat import CallError, Remedy
 from evaluations.providers.connection_test import check_connection
+from evaluations.providers.protocols import protocol_names
 from evaluations.runs import lifecycle as runs
 from registry.models import AuditEntry, PromptVersion
 from registry.prompts.inspection import inspect
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run
+from tests.evaluations.playground.test_playground import work
 from tests.evaluations.providers.strict_wires import strict_server
 from tests.evaluations.runs.test_pages import client_of, finish, text
 from tests.http_server import serve
@@ -64,6 +66,22 @@ def test_the_playground_refuses_the_same(stage: Stage, luna: ProviderModel):
         playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input({"ticket": "x"})], [luna]))
 
 
+@pytest.mark.parametrize("protocol", protocol_names())
+def test_a_version_without_anything_odd_is_taken_over_every_protocol(stage: Stage, tickets: Dataset, protocol: str):
+    addresses = {
+        "anthropic_messages": "https://api.anthropic.com/v1",
+        "gemini": "https://generativelanguage.googleapis.com/v1beta",
+    }
+    provider = providers.create(
+        stage.ada, name="any", base_url=addresses.get(protocol, "https://api.openai.com/v1"), protocol=protocol, key="k"
+    )
+    model = providers.add_model(stage.ada, provider, "any-model")
+    version = stage.commit(stage.prompt("support.cold"), "Sort {{ ticket }}.")
+
+    assert make_run(stage, version, tickets, model)
+    playground.start(stage.edith, version.prompt, PlaygroundSettings(version, [Input({"ticket": "x"})], [model]))
+
+
 def test_people_correct_what_is_known(stage: Stage, tickets: Dataset, luna: ProviderModel):
     version = committed(stage, temperature=0)
 
@@ -77,6 +95,12 @@ def test_people_correct_what_is_known(stage: Stage, tickets: Dataset, luna: Prov
     assert entry.after == {"sampling": "always", "shutdown_date": "2027-05-01"}
     with pytest.raises(Problem, match="Must be one of"):
         profiles.correct(stage.ada, luna, {"sampling": "sometimes"})
+    with pytest.raises(Problem, match="Nothing is published of no-such-model"):
+        profiles.correct(stage.ada, luna, {"is_like": "no-such-model"})
+    with pytest.raises(Problem, match="names of settings"):
+        profiles.correct(stage.ada, luna, {"refuses": ["top_p;"]})
+    with pytest.raises(Problem, match="from 1 to 2,147,483,647"):
+        profiles.correct(stage.ada, luna, {"max_output_tokens": 2**31})
     with pytest.raises(Problem, match="not a fact"):
         profiles.correct(stage.ada, luna, {"colour": "red"})
     with pytest.raises(Problem, match="may not administer"):
@@ -104,6 +128,20 @@ def test_the_editor_knows_what_people_said_of_the_projects_model(stage: Stage, l
 
     found_hints = [each.message for each in inspect(stage.project, prompt, document, {}).findings]
     assert "gpt-6-luna refuses seed; leave it out." in found_hints
+
+
+def test_of_several_models_of_a_name_the_one_that_people_know_counts(stage: Stage, settings: Any):
+    settings.PROVIDER_PRIVATE_HOSTS = ["127.0.0.1"]
+    first, second = [
+        providers.add_model(stage.ada, providers.create(stage.ada, name=name, base_url="http://127.0.0.1:9/v1"), "mine")
+        for name in ("a", "b")
+    ]
+    second = profiles.correct(stage.ada, second, {"is_like": "claude-sonnet-5-5"})
+
+    for name in ("mine", "b/mine"):
+        profile = profiles.profile_in_project(stage.project, name)
+        assert profile
+        assert profile.sampling == profiles.profile_of(second).sampling != profiles.profile_of(first).sampling
 
 
 def test_a_day_that_people_entered_comes_before_the_providers_list(stage: Stage, luna: ProviderModel):
@@ -161,6 +199,20 @@ def test_a_refused_setting_ends_the_run_and_is_told_once(
     profiles.note_refusal(model, CallError("call.setting_refused", "again", Remedy.CONFIGURE, setting="temperature"))
     model.refresh_from_db()
     assert model.refused_settings == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_playground_learns_what_is_refused_as_well(stage: Stage, strict: Provider):
+    model = providers.add_model(stage.ada, strict, "gpt-6-luna")
+    version = committed(stage, temperature=0)
+    settings = PlaygroundSettings(version, [Input({"ticket": "x"})], [model])
+
+    started = playground.start(stage.edith, version.prompt, settings)
+    work(started.pk)
+
+    assert started.answers.get().error == "call.setting_refused"
+    model.refresh_from_db()
+    assert list(model.refused_settings) == ["temperature"]
 
 
 def test_a_refusal_that_was_about_something_else_is_forgotten(stage: Stage, luna: ProviderModel):
@@ -224,7 +276,7 @@ def test_the_models_page_shows_its_facts_and_takes_corrections(stage: Stage, lun
     assert "Corrections" not in text(vera.get(PAGE))
     form = {"max_output_tokens": "many", "efforts": ["low"], "supports_images": "0", "refuses": "seed logit_bias"}
     refused_page = text(ada.post(PAGE, form))
-    assert "Must be a whole number of tokens." in refused_page
+    assert "Must be a whole number of tokens, from 1 to" in refused_page
     # The form has what was typed and chosen.
     assert 'value="many"' in refused_page
     assert re.search(r'name="supports_images".*?value="0"\s+selected', refused_page, re.DOTALL)

@@ -93,6 +93,16 @@ def test_what_the_server_refuses_is_said_in_its_words(protocol: str):
         ("`temperature` is deprecated for this model.", "temperature"),
         ("reasoning_effort: Extra inputs are not permitted", "reasoning"),
         ("Unknown name \"topK\" at 'generation_config': Cannot find field.", "top_k"),
+        ("This model does not support temperature.", "temperature"),
+        ("The parameter temperature is not supported for this model.", "temperature"),
+        # About something else that has the word in it.
+        ("Image input is not supported; stop sending images.", ""),
+        ("Images are not supported by reasoning models.", ""),
+        ("The document 'please lower the temperature' is not supported", ""),
+        ("{'loc': ['body','messages',0,'content','temperature']} Extra inputs are not permitted", ""),
+        ("This model does not support effort level 'max'. Supported levels: low.", ""),
+        ("reasoning_effort: 'xhigh' is not supported. Supported values are: low.", ""),
+        ("max_tokens: 64000 is not supported for this model, whose maximum is 8192", ""),
         # About this call, and not about the setting.
         ("max_tokens is too large: 99999. This model supports at most 16384 tokens.", ""),
         ("Invalid value for temperature: must be at most 2.", ""),
@@ -194,6 +204,81 @@ def test_what_was_cut_or_withheld_says_so():
     with pytest.raises(CallError) as error:
         responses.read_answer(failed, 1.0, "")
     assert error.value.code == "call.rate_limited"
+
+
+def streamed(protocol: str, *events: dict[str, Any]) -> Completion:
+    reader = get_wire(protocol).stream_reader()
+    for event in events:
+        reader.add(event)
+    return reader.completion(1.0)
+
+
+def test_a_call_that_comes_whole_or_is_cut_off_is_what_the_model_said():
+    start = {"type": "content_block_start", "index": 0}
+    whole = {**start, "content_block": {"type": "tool_use", "name": "f", "input": {"city": "Paris"}}}
+    piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"a": '}}
+    stop = {"type": "message_stop"}
+
+    assert streamed("anthropic_messages", whole, stop).tool_calls == [{"name": "f", "arguments": '{"city": "Paris"}'}]
+    assert streamed("anthropic_messages", whole, piece, stop).tool_calls == [{"name": "f", "arguments": '{"a": '}]
+    with pytest.raises(CallError, match="same block twice"):
+        streamed("anthropic_messages", whole, whole, stop)
+
+
+def test_what_responses_says_in_an_odd_way_is_no_empty_answer():
+    wire = get_wire("openai_responses")
+    usual = ANSWERS["openai_responses"]
+
+    message = {"type": "message", "content": "hello"}
+    assert wire.read_answer({**usual, "output": [message]}, 1.0, "").text == "hello"
+    delta = {"type": "response.output_text.delta", "delta": "hello"}
+    done = {"type": "response.completed", "response": {**usual, "output": []}}
+    assert streamed("openai_responses", delta, done).text == "hello"
+    call = {"type": "function_call", "name": "f", "arguments": {"a": 1}}
+    (read_call,) = wire.read_answer({**usual, "output": [call]}, 1.0, "").tool_calls or ()
+    assert read_call["arguments"] == '{"a": 1}'
+    with pytest.raises(CallError, match="not text"):
+        wire.read_answer({**usual, "output": [{"type": "message", "content": ["hello"]}]}, 1.0, "")
+    with pytest.raises(CallError, match="queued"):
+        wire.read_answer({**usual, "status": "queued"}, 1.0, "")
+    with pytest.raises(CallError, match="failed"):
+        streamed("openai_responses", {"type": "response.failed", "response": {"output": []}})
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_counts_that_no_column_holds_are_counted_here(protocol: str):
+    most = 2**31 - 1
+
+    def largest(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: largest(member) for name, member in value.items()}
+        return most if isinstance(value, int) else value
+
+    member = "usageMetadata" if protocol == "gemini" else "usage"
+    usage = {**largest(ANSWERS[protocol][member]), "toolUsePromptTokenCount": most, "total_tokens": 3 * most}
+    answer = get_wire(protocol).read_answer({**ANSWERS[protocol], member: usage}, 1.0, "")
+
+    assert all(count < 2**31 for count in (answer.tokens_in, answer.tokens_out, answer.tokens_cached))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_answer_of_very_many_levels_is_an_error_of_its_own(protocol: str):
+    deep = "DEEP"
+    odd = {
+        "openai_responses": {**ANSWERS["openai_responses"], "model": deep},
+        "anthropic_messages": {"content": [{"type": "tool_use", "name": "f", "input": deep}]},
+        "gemini": {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"a": deep}}}]}}]},
+        "openai_chat": {"error": deep},
+    }[protocol]
+
+    class Deep(Handler):
+        def post(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer_bytes(as_text.encode())
+
+    as_text = json.dumps(odd).replace('"DEEP"', "[" * 980 + "]" * 980)
+    with pytest.raises(CallError):
+        ask(protocol, request(protocol), Deep)
 
 
 def test_a_stream_is_cut_at_line_ends_alone():

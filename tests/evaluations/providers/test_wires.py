@@ -11,7 +11,7 @@ from evaluations.providers.chat import CallError, ChatRequest, Remedy
 from evaluations.providers.presets import PRESETS
 from evaluations.providers.presets import PROTOCOLS as TITLES
 from evaluations.providers.protocols import get_protocol, protocol_names
-from evaluations.providers.wires import get_wire
+from evaluations.providers.wires import get_wire, inexpressible
 from registry.content.model_profiles.facts import ModelProfile, get_profile
 from tests.evaluations.providers.strict_wires import strict_server
 from tests.evaluations.providers.wire_requests import (
@@ -112,6 +112,7 @@ EXPECTED = {
 }
 
 
+OTHERS = [protocol for protocol in PROTOCOLS if protocol != "openai_chat"]
 CANNOT_SAY: list[tuple[str, dict[str, Any], str]] = [
     ("openai_responses", {"settings": {"seed": 7}}, "seed"),
     ("openai_responses", {"settings": {"stop": "END"}}, "stop"),
@@ -129,6 +130,24 @@ CANNOT_SAY: list[tuple[str, dict[str, Any], str]] = [
         {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}]}]}, "detail"),
     ("gemini", {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, "role"),
     ("gemini", {"messages": [{"role": "user", "content": ""}]}, "messages"),
+    ("anthropic_messages", {"settings": {"reasoning_effort": ["low"]}}, "reasoning_effort"),
+    ("gemini", {"settings": {"reasoning_effort": ["low"]}}, "reasoning_effort"),
+    ("gemini", {"settings": {"stop": 5}}, "stop"),
+    ("anthropic_messages", {"settings": {"stop": {"a": "b"}}}, "stop"),
+    ("anthropic_messages", {"settings": {"parallel_tool_calls": "no"}, "tools": [TOOL]}, "parallel_tool_calls"),
+    ("anthropic_messages", {"settings": {"reasoning": {"effort": "none", "summary": "auto"}}}, "reasoning.summary"),
+    # Members of others, which would be left out.
+    *((protocol, {"tools": [{**TOOL, "cache_control": {"type": "ephemeral"}}]}, "tools") for protocol in OTHERS),
+    *((protocol, {"tools": [{**TOOL, "function": {"name": "f", "type": "web_search"}}]}, "tools")
+      for protocol in OTHERS),
+    *((protocol, {"messages": [{"role": "user", "content": [
+        {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}]}, "messages") for protocol in OTHERS),
+    *((protocol, {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [
+        {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]}]}, "tool_calls")
+      for protocol in ("anthropic_messages", "gemini")
+      for arguments in ('{"x": NaN}', '{"x": 1e999}', r'{"x": "\ud800"}', '{"x": 1, "x": 2}')),
+    ("gemini", {"settings": {"tool_choice": {"type": "mcp", "server_label": "x", "name": "f"}}, "tools": [TOOL]},
+     "tool_choice"),
     # Each would be read as another choice, or sent as none.
     ("gemini", {"settings": {"tool_choice": "any"}, "tools": [TOOL]}, "tool_choice"),
     ("gemini", {"settings": {"tool_choice": {"type": "allowed_tools"}}, "tools": [TOOL]}, "tool_choice"),
@@ -154,7 +173,7 @@ def test_what_a_protocol_has_no_words_for_is_refused_before_it_is_sent(
         ask(protocol, chat_request, handler)
 
     assert (failed.value.code, failed.value.remedy) == ("call.inexpressible", Remedy.GIVE_UP)
-    assert [refusal.setting for refusal in get_wire(protocol).inexpressible(chat_request)] == [setting]
+    assert [refusal.setting for refusal in inexpressible(get_wire(protocol), chat_request)] == [setting]
     assert handler.requests == []  # type: ignore[attr-defined]
 
 
@@ -173,14 +192,37 @@ def test_older_models_think_by_a_number_of_tokens_and_cached_beginnings_are_mark
     few = ChatRequest(
         chat_request.model, CONVERSATION, {**chat_request.parameters, "max_output_tokens": 500}, profile=old
     )
-    assert [refusal.setting for refusal in wire.inexpressible(few)] == ["max_output_tokens"]
+    assert [refusal.setting for refusal in wire.unfit_settings(few)] == ["max_output_tokens"]
+
+
+def test_older_models_refuse_what_no_number_of_tokens_stands_for():
+    wire = get_wire("anthropic_messages")
+    old = ModelProfile(vendor="anthropic", has_adaptive_thinking=False, max_output_tokens=64_000)
+    for reasoning in ({"effort": "max"}, {"summary": "auto"}):
+        (refusal,) = wire.unfit_settings(ChatRequest("claude-haiku-4-5", (), {"reasoning": reasoning}, profile=old))
+        assert refusal.setting == f"reasoning.{next(iter(reasoning))}"
+
+
+def test_a_tool_may_say_nothing_and_so_may_a_user_where_the_protocol_has_it():
+    silent = [*CONVERSATION[:3], {**CONVERSATION[3], "content": ""}]
+    for protocol in PROTOCOLS:
+        assert not inexpressible(get_wire(protocol), request(protocol, silent)), protocol
+    quiet = [{"role": "system", "content": "Say it."}, {"role": "user", "content": ""}]
+    body = get_wire("openai_responses").write_body(request("openai_responses", quiet))
+    assert body["input"] == quiet
+
+
+def test_a_function_is_never_a_tool_of_the_providers_own():
+    odd = {"type": "function", "function": {"name": "f", "type": "web_search"}}
+    body = get_wire("openai_responses").write_body(request("openai_responses", tools=[odd]))
+    assert [tool["type"] for tool in body["tools"]] == ["function"]
 
 
 def test_instructions_may_come_later_where_the_model_takes_them():
     later = [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}, {"role": "user", "content": "c"}]
     wire, chat_request = get_wire("anthropic_messages"), request("anthropic_messages", later)
 
-    assert wire.inexpressible(chat_request) == []
+    assert inexpressible(wire, chat_request) == []
     assert [turn["role"] for turn in wire.write_body(chat_request)["messages"]] == ["user", "system", "user"]
 
 

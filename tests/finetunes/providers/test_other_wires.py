@@ -125,11 +125,25 @@ def test_a_signed_address_of_our_own_network_is_not_sent_anything():
 
         original, handler.end_headers = handler.end_headers, _elsewhere(handler)  # type: ignore[method-assign]
         try:
-            with pytest.raises(Problem):
+            with pytest.raises(CallError, match="wants the file elsewhere"):
                 asyncio.run(work())
         finally:
             handler.end_headers = original  # type: ignore[method-assign]
     assert "text" not in handler.files["file-1"]
+
+
+def test_a_file_that_was_named_and_never_filled_is_sent_anew():
+    handler = together()
+    handler.files["file-1"] = {"id": "file-1", "filename": "x.jsonl", "object": "file", "Processed": False}
+
+    async def work(port: int) -> list[str | None]:
+        endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "key", 5)
+        async with PROTOCOLS["together"].connect(endpoint, Destinations(["127.0.0.1"])) as tuning:
+            before = await tuning.find_file("x.jsonl")
+            return [before, await tuning.upload("x.jsonl", b"{}"), await tuning.find_file("x.jsonl")]
+
+    with serve(handler) as port:
+        assert asyncio.run(work(port)) == [None, "file-2", "file-2"]
 
 
 def _elsewhere(handler: type[Stateful]) -> Callable[..., None]:

@@ -46,8 +46,14 @@ def together() -> type[Stateful]:
     class Together(Stateful):
         files, jobs, created = {}, {}, []
 
+        @property
+        def bucket(self) -> str:
+            return f"http://127.0.0.1:{self.server.server_port}/bucket"  # type: ignore[attr-defined]
+
         def do_PUT(self) -> None:  # noqa: N802 - http.server's name
-            key = self.path.removeprefix("/bucket/")
+            key, _, signature = self.path.removeprefix("/bucket/").partition("?X-Amz-Signature=")
+            if signature != "s" * 600:
+                return self.refuse(403, "The address is not signed.")
             if self.headers["Authorization"]:
                 return self.refuse(400, "A signed address takes no other authorization.")
             self.files[key]["text"] = self.read_body().decode()
@@ -84,14 +90,17 @@ def together() -> type[Stateful]:
                 if set(fields) != {"purpose", "file_name", "file_type", "checksum"} or fields["file_type"] != "jsonl":
                     return self.refuse(400, f"Fields: {sorted(fields)}")
                 key = f"file-{len(self.files) + 1}"
-                self.files[key] = {"id": key, "filename": fields["file_name"], "object": "file"}
+                file = {"id": key, "filename": fields["file_name"], "object": "file", "Processed": False}
+                self.files[key] = file
                 self.send_response(302)
-                self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/bucket/{key}")  # type: ignore[attr-defined]
+                self.send_header("Location", f"{self.bucket}/{key}?X-Amz-Signature={'s' * 600}")
                 self.send_header("X-Together-File-Id", key)
                 self.send_header("Content-Length", "0")
                 return self.end_headers()
             if self.path.endswith("/preprocess"):
-                return self.answer(self.files[self.path.split("/")[3]])
+                file = self.files[self.path.split("/")[3]]
+                file["Processed"] = "text" in file
+                return self.answer(file)
             if self.path.endswith("/cancel"):
                 job = self.jobs[self.path.split("/")[3]]
                 job["status"] = "cancelled"

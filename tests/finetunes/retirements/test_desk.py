@@ -99,6 +99,27 @@ def test_what_cannot_be_read_or_lives_on_ones_own_server_does_not_spoil_the_list
     assert [each.model for each in desk.retirements(stage.project)] == ["sandbox-small"]
 
 
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("sandbox-small", ["sandbox-small"]),
+        ("sandbox/sandbox-small", ["sandbox-small"]),
+        ("sandbox/gpt-4o", ["gpt-4o"]),
+        ("gpt-4o", ["gpt-4o"]),
+        # Another provider's, whose end nobody has announced.
+        ("gpt-4o/gpt-4o", []),
+    ],
+)
+def test_a_config_names_a_model_or_a_providers_model(
+    stage: Stage, ending: ProviderModel, reference: str, expected: list[str]
+):
+    live(stage, "a.quiet", "gpt-6-luna")
+    record = {"strategy": "prompt", "model": reference, "prompt": "a.quiet@1"}
+    stage.release(configs.commit(stage.edith, "triage", record)[1].version, "staging")
+
+    assert [each.model for each in desk.retirements(stage.project)] == expected
+
+
 def test_a_judge_that_ends_is_listed_with_what_it_judges(
     stage: Stage, ending: ProviderModel, tickets: Dataset, version: PromptVersion
 ):
