@@ -59,7 +59,7 @@ def one_round(path: Path, number: int) -> tuple[float, float]:
 
     from evaluations.datasets import ingest  # noqa: PLC0415
     from evaluations.datasets import lifecycle as datasets  # noqa: PLC0415
-    from evaluations.datasets.formats import read_rows  # noqa: PLC0415
+    from evaluations.datasets.files.formats import read_rows  # noqa: PLC0415
     from infra.bulk_copy import copy_into  # noqa: PLC0415
     from registry.accounts import projects  # noqa: PLC0415
     from registry.accounts.permissions import actor_for_command_line  # noqa: PLC0415

@@ -253,6 +253,10 @@ CELERY_BEAT_SCHEDULE = {
 # Child processes that render user-edited templates under limits, per web process.
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
+# --- Images ----------------------------------------------------------------------------------------------------------
+# The room that uploaded images of one project have together.
+IMAGE_BYTES = env.integer("IMAGE_MEGABYTES", 1024, at_least=1) * 1024 * 1024
+
 # --- Delivery --------------------------------------------------------------------------------------------------------
 # The size of a web process's response cache (registry.delivery.wsgi).
 DELIVERY_CACHE_BYTES = env.integer("DELIVERY_CACHE_MEGABYTES", 64, at_least=1) * 1024 * 1024

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import Problem
+from .image_data import UPLOADED
 from .strict_json import read_strict_json
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -61,6 +62,11 @@ def text_of(message: Message) -> str:
 def address_of(part: Mapping[str, Any]) -> str:
     """Return the address of a part that is an image."""
     return str(part["image_url"]["url"])
+
+
+def is_image_address(address: str) -> bool:
+    """Return whether a rendered address is one of an image: of another host, data, or of one that was uploaded."""
+    return bool(IMAGE_ADDRESS.fullmatch(address) or UPLOADED.fullmatch(address))
 
 
 def images_of(message: Message) -> list[Mapping[str, Any]]:
@@ -114,7 +120,7 @@ def _write_part(
     address = write(where).strip()
     if not address:
         return None
-    if is_checked and not IMAGE_ADDRESS.fullmatch(address):
+    if is_checked and not is_image_address(address):
         sentence = f"An image is https://…, http://… or data:image/…;base64,…; this is {address[:60]!r}."
         raise Problem("render.invalid_message", sentence, pointer=where)
     return {"type": IMAGE, "image_url": {**part["image_url"], "url": address}}
@@ -178,7 +184,7 @@ def _is_part(part: object) -> bool:
         image = part.get(IMAGE)
         if not isinstance(image, dict) or not isinstance(image.get("detail"), str | None):
             return False
-        return image.get("detail") in (None, *IMAGE_DETAILS) and bool(IMAGE_ADDRESS.fullmatch(str(image.get("url"))))
+        return image.get("detail") in (None, *IMAGE_DETAILS) and is_image_address(str(image.get("url")))
     return part.get("type") == TEXT and isinstance(part.get("text"), str)
 
 

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from evaluations.datasets import ingest
 from evaluations.datasets import lifecycle as datasets
-from evaluations.datasets.formats import read_rows
+from evaluations.datasets.files.formats import read_rows
 from evaluations.datasets.ingest import DatasetChange
 from evaluations.models import Dataset, DatasetVersion
 from evaluations.providers import configuration as providers

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -68,6 +68,22 @@ class StrictJSONParser(parsers.JSONParser):
         except ValueError as error:
             raise Problem("request.malformed", f"The body cannot be read as JSON: {error}") from None
         return value
+
+
+class BytesParser(parsers.BaseParser):
+    """A body as it is, up to a bound; `too_large` is the code and the sentence of a larger one."""
+
+    media_type = "application/octet-stream"
+    max_bytes: ClassVar[int]
+    too_large: ClassVar[tuple[str, str]]
+
+    def parse(  # type: ignore[override]  # the stubs know forms and JSON
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
+    ) -> bytes:
+        data: bytes = stream.read(self.max_bytes + 1)
+        if len(data) > self.max_bytes:
+            raise Problem(*self.too_large)
+        return data
 
 
 def _check_text(value: Any, depth: int) -> None:

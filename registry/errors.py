@@ -49,6 +49,13 @@ declare(
         "examples.not_embedded": Kind(503, "The examples are still being embedded"),
         "embedder.unknown": Kind(400, "This installation has no such embedder"),
         "embedder.failed": Kind(502, "The embedder does not answer as it should"),
+        # Uploaded images
+        "image.not_found": Kind(404, "There is no such image"),
+        "image.unknown": Kind(400, "A value names an image that is not here"),
+        "image.invalid": Kind(400, "This cannot be read as an image"),
+        "image.too_large": Kind(413, "The image is too large"),
+        "image.no_room": Kind(409, "The project's images need too much room"),
+        "image.in_use": Kind(409, "Something has this image"),
         # Drafts
         "draft.not_found": Kind(404, "There is no draft"),
         "draft.changed_elsewhere": Kind(409, "Your draft was changed in another window"),

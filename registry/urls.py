@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.views import account, compare, editor, examples, promotions, prompts, search, settings
+from registry.views import account, compare, editor, examples, images, promotions, prompts, search, settings
 
 app_name = "registry"
 P = "p/<slug:project>"
@@ -43,6 +43,7 @@ urlpatterns = [
     path(f"{EXAMPLES}/archive/", examples.example_archive, name="example-archive"),
     path(f"{EXAMPLES}/restore/", examples.example_restore, name="example-restore"),
     path(f"{EXAMPLES}/embed/", examples.example_embed, name="example-embed"),
+    path(f"{P}/images/<str:sha256>/", images.image_file, name="image-file"),
     path(f"{P}/promotions/", promotions.promotion_list, name="promotion-list"),
     path(f"{P}/promotions/<int:number>/", promotions.promotion_detail, name="promotion-detail"),
     path(f"{P}/promotions/<int:number>/<str:verb>/", promotions.promotion_act, name="promotion-act"),

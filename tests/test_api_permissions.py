@@ -22,10 +22,12 @@ from registry.accounts import invitations
 from registry.accounts.permissions import Actor, Right
 from registry.api.base import ProjectView
 from registry.examples import example_sets
+from registry.images import uploads
 from registry.models import APIKey, Role
 from registry.promotions import environments, workflow
 from registry.promotions.environments import Rules
 from tests.conftest import ApiFor, Stage
+from tests.image_files import png
 
 ROOT = "api/v1/"
 VERBS = ("get", "options", "post", "put", "patch", "delete")
@@ -240,6 +242,7 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "versions/<str:hash>": version.content_hash,
         "prompts/<str:name>": prompt.name,
         "versions/<str:selector>": 1,
+        "images/<str:sha256>": uploads.upload(stage.edith, png())[0].sha256,
         "environments/<str:environment>": canary.name,
         "promotions/<int:number>": promotion.pk,
         "members/<str:username>": "vera",

@@ -13,8 +13,8 @@ from core.errors import Fault, Problem
 from evaluations import tasks
 from evaluations.api.filters import CaseFilter, DatasetFilter
 from evaluations.api.serializers import datasets as serializers
-from evaluations.datasets import formats, tables
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.files import formats, tables
 from evaluations.datasets.ingest import IngestResult
 from evaluations.datasets.splits import SMALL_DATASET_SIZE
 from evaluations.models import Case, Dataset, DatasetVersion, Split

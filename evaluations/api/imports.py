@@ -1,37 +1,29 @@
 """Imports of cases over REST: begin one, send the file in parts, start it, and follow it."""
 
-from typing import IO, Any
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.errors import Problem
 from evaluations import tasks
 from evaluations.api.serializers import imports as serializers
 from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import DatasetImport
+from infra.rest import BytesParser
 from infra.work import start
 from registry.api.base import ProjectListView, ProjectView
 
 
-class BytesParser(BaseParser):
-    """Parser of a body as it is, up to the size of a part."""
+class PartParser(BytesParser):
+    """Parser of a part."""
 
-    media_type = "application/octet-stream"
-
-    def parse(  # type: ignore[override]  # the stubs know forms and JSON
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
-    ) -> bytes:
-        data: bytes = stream.read(imports.MAX_PART_BYTES + 1)
-        if len(data) > imports.MAX_PART_BYTES:
-            raise Problem("import.too_large", f"A part has at most {imports.MAX_PART_BYTES:,} bytes.")
-        return data
+    max_bytes = imports.MAX_PART_BYTES
+    too_large = ("import.too_large", f"A part has at most {imports.MAX_PART_BYTES:,} bytes.")
 
 
 def import_document(upload: DatasetImport) -> dict[str, Any]:
@@ -86,7 +78,7 @@ class ImportDetail(ProjectView):
 
 
 class ImportPartDetail(ProjectView):
-    parser_classes = (BytesParser,)
+    parser_classes = (PartParser,)
 
     @extend_schema(
         operation_id="imports_put_part",

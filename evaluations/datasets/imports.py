@@ -15,14 +15,15 @@ from django.utils import timezone
 
 from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS
-from evaluations.datasets import ingest, promptfoo
-from evaluations.datasets.column_uses import read_uses
-from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.file_preview import FilePreview, preview_file
-from evaluations.datasets.formats import format_of, read_rows
+from evaluations.datasets import ingest
+from evaluations.datasets.files import promptfoo
+from evaluations.datasets.files.column_uses import read_uses
+from evaluations.datasets.files.file_mapping import FileMapping
+from evaluations.datasets.files.file_preview import FilePreview, preview_file
+from evaluations.datasets.files.formats import format_of, read_rows
+from evaluations.datasets.files.row_mapping import Columns
 from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
-from evaluations.datasets.row_mapping import Columns
 from evaluations.models import Dataset, DatasetImport, ImportPart, ImportState, PartKind
 from infra import work
 from infra.work import Lease

@@ -7,7 +7,7 @@ splits (evaluations.datasets.splits), and the cases and the new version are writ
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,6 +16,7 @@ from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS
 from evaluations.datasets.cases import SPLITS, Case, read_case
 from evaluations.datasets.row import Row
+from evaluations.datasets.row_images import RowImages
 from evaluations.datasets.splits import SplitRatios, plan_splits
 from evaluations.models import Case as StoredCase
 from evaluations.models import Dataset, DatasetVersion, Report, ReportKind, ReportState
@@ -70,6 +71,17 @@ FROM (
 ) placed
 """
 
+# core.image_data.UPLOADED, of the cases that were just added.
+LINK_IMAGES = """
+INSERT INTO evaluations_caseimage (case_id, image_id)
+SELECT DISTINCT named.case_id, image.id FROM (
+    SELECT fresh.id AS case_id,
+        (regexp_matches(fresh.variables::text, 'image:[0-9]{1,6}x[0-9]{1,6}:([0-9a-f]{64})', 'g'))[1] AS sha256
+    FROM evaluations_case fresh WHERE fresh.dataset_id = %(dataset)s AND fresh.added_in = %(next)s
+    AND fresh.variables::text LIKE '%%image:%%'
+) named JOIN registry_uploadedimage image ON image.project_id = %(project)s AND image.sha256 = named.sha256
+"""
+
 
 @dataclass
 class IngestResult:
@@ -95,6 +107,8 @@ class DatasetChange:
     expected_latest: str | None = None
     # True to assign even those groups again that had a split.
     is_resplit: bool = False
+    # False where no row names an uploaded image.
+    names_images: bool = True
 
 
 def load(
@@ -119,8 +133,9 @@ def load(
         raise Problem("request.invalid", fault.message, faults=[fault])
     create_staging()
     try:
-        read, bad = _stage(rows, change.split_of_row, reject, report_progress)
-        loaded = apply(actor, dataset, change, added=read - bad)
+        images = RowImages(actor)
+        read, bad = _stage(_Stage(images, change.split_of_row, reject), rows, report_progress)
+        loaded = apply(actor, dataset, replace(change, names_images=images.has_any), added=read - bad)
     finally:
         drop_staging()
     loaded.read, loaded.bad = read, bad
@@ -149,14 +164,8 @@ def apply(actor: Actor, dataset: Dataset, change: DatasetChange, *, added: int) 
         return _VersionBuilder(actor, locked, change).build()
 
 
-def _stage(
-    rows: Iterable[Row],
-    split_of_row: Mapping[int, str],
-    reject: Callable[[Row, Sequence[Fault]], None] | None,
-    report_progress: Callable[[int, int], None] | None,
-) -> tuple[int, int]:
+def _stage(stage: "_Stage", rows: Iterable[Row], report_progress: Callable[[int, int], None] | None) -> tuple[int, int]:
     """Check and copy the rows; return how many were read, and how many of them were bad."""
-    stage = _Stage(split_of_row, reject)
     source = iter(rows)
     statement = f"COPY {STAGED} ({', '.join(STAGED_COLUMNS)}) FROM STDIN"
     refusal: Problem | None = None
@@ -167,10 +176,12 @@ def _stage(
             try:
                 for _ in range(BLOCKS_A_COPY):
                     copy.write(stage.block(source))
-                    if stage.is_over:
+                    if stage.is_over or stage.images.is_full:
                         break
             except Problem as problem:
                 refusal = problem
+        if refusal is None:
+            stage.settle_images()
         if report_progress:
             report_progress(stage.read, stage.bad)
     if refusal or stage.refusal:
@@ -181,7 +192,13 @@ def _stage(
 class _Stage:
     """Checked rows for the session's table, a block at a time."""
 
-    def __init__(self, split_of_row: Mapping[int, str], reject: Callable[[Row, Sequence[Fault]], None] | None) -> None:
+    def __init__(
+        self,
+        images: RowImages,
+        split_of_row: Mapping[int, str],
+        reject: Callable[[Row, Sequence[Fault]], None] | None,
+    ) -> None:
+        self.images = images
         self.read = self.bad = 0
         self.is_over = False
         self._split_of_row = split_of_row
@@ -196,20 +213,37 @@ class _Stage:
         """Return the next rows, checked, in COPY's format."""
         lines = []
         for _ in range(BLOCK):
+            if self.images.is_full:
+                break
             row = next(source, None)
             if row is None or len(self._first) >= MAX_FAULTS:
                 self.is_over = True
                 break
             self.read += 1
             faults = [row.fault] if row.fault else []
-            case = None if faults else read_case(row.document, faults, is_normal=row.is_normal)
+            case = None if faults else self._read_case(row, faults)
             if case is not None:
+                self.images.note(self.read, row, case.variables)
                 lines.append(_copy_line(self.read, case, self._split_of_row.get(row.line, case.preferred_split)))
             else:
                 self._reject_row(row, faults)
         if self.read - self.bad > MAX_CASES:
             raise Problem("cases.too_many", f"A dataset has at most {MAX_CASES:,} cases.")
         return "".join(lines).encode()
+
+    def settle_images(self) -> None:
+        """Store the images of the rows so far, and reject those that name one that is not there. Not during a COPY."""
+        unknown = self.images.settle()
+        if unknown:
+            numbers = [number for number, _, _ in unknown]
+            with connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {STAGED} WHERE number = ANY(%s)", [numbers])
+        for _, row, fault in unknown:
+            self._reject_row(row, [fault])
+
+    def _read_case(self, row: Row, faults: list[Fault]) -> Case | None:
+        document = self.images.take(row.document)
+        return read_case(document, faults, is_normal=row.is_normal)
 
     def _reject_row(self, row: Row, faults: Sequence[Fault]) -> None:
         self.bad += 1
@@ -281,6 +315,7 @@ class _VersionBuilder:
         self._before = dataset.head.number if dataset.head else 0
         self._values: dict[str, Any] = {
             "dataset": dataset.pk,
+            "project": dataset.project_id,
             "number": self._before,
             "next": self._before + 1,
             "seed": str(dataset.seed),
@@ -367,6 +402,8 @@ class _VersionBuilder:
             FROM {STAGED} staged LEFT JOIN assigned ON assigned.group_hash = staged.group_hash ORDER BY staged.number"""
         )
         self._execute("DROP TABLE assigned")
+        if self._change.names_images:
+            self._execute(LINK_IMAGES)
         return added
 
     def _version(self) -> DatasetVersion:

@@ -12,6 +12,7 @@ from core.errors import Fault, Problem
 from core.references import HashPrefix, Latest, Number, is_prompt_name, parse_selector, quoted
 from evaluations.datasets import ingest
 from evaluations.datasets.cases import label_of, read_case
+from evaluations.datasets.files.tables import fits_columns
 from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
 from evaluations.datasets.splits import (
@@ -22,7 +23,6 @@ from evaluations.datasets.splits import (
     assign_folds,
     checked_split_ratios,
 )
-from evaluations.datasets.tables import fits_columns
 from evaluations.models import Case, Dataset, DatasetVersion
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right

@@ -5,8 +5,8 @@ from typing import Any
 
 from core.errors import Fault
 
-# A line of a file: a row is in memory as a whole.
-MAX_LINE_LENGTH = 1024 * 1024
+# A line of a file: a row is in memory as a whole. An image in it may be as large as one that is uploaded.
+MAX_LINE_LENGTH = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)

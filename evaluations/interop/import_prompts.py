@@ -8,8 +8,9 @@ from django.db import transaction
 
 from core.errors import Fault, Problem
 from evaluations import tasks
-from evaluations.datasets import imports, promptfoo
+from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.files import promptfoo
 from evaluations.models import Dataset, DatasetImport
 from infra.work import start
 from registry.accounts.permissions import Actor

@@ -2,7 +2,7 @@
 
 from evaluations.models.annotation import Annotation, AnnotationItem, AnnotationRound, RoundState
 from evaluations.models.comparisons import Comparison, ComparisonRun, ComparisonState
-from evaluations.models.datasets import Case, CaseRemoval, Dataset, DatasetVersion, Split
+from evaluations.models.datasets import Case, CaseImage, CaseRemoval, Dataset, DatasetVersion, Split
 from evaluations.models.gates import SLA, Gate, GateRun, GateState
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
 from evaluations.models.playground import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun, PlaygroundState
@@ -33,6 +33,7 @@ __all__ = [
     "CachedAnswer",
     "Capability",
     "Case",
+    "CaseImage",
     "CaseProposal",
     "CaseRemoval",
     "Comparison",

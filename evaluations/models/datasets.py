@@ -5,7 +5,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from infra.triggers import insert_only
-from registry.models import APIKey, Project, User
+from registry.models import APIKey, Project, UploadedImage, User
 from registry.models.prompts import CONTENT_HASH, PROMPT_NAME
 
 
@@ -127,6 +127,21 @@ class Case(models.Model):
 
     def __str__(self) -> str:
         return f"case {self.pk}"
+
+
+class CaseImage(models.Model):
+    """An uploaded image that a case's values name: it stays as long as the case."""
+
+    case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="images")
+    image = models.ForeignKey(UploadedImage, on_delete=models.PROTECT, related_name="cases")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["case", "image"], name="case_image_once")]
+        triggers = insert_only()
+
+    def __str__(self) -> str:
+        return f"{self.image} of {self.case}"
 
 
 class CaseRemoval(models.Model):

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -35,6 +35,7 @@ from evaluations.scorers.text import exact
 from infra import work
 from infra.work import Lease
 from registry.content import tokens
+from registry.images.lookup import with_data
 from registry.prompts import includes, versions
 
 logger = logging.getLogger(__name__)
@@ -154,7 +155,9 @@ class _PlaygroundWorker:
             playground_run.project_id, playground_run.content, answer.variables, self.partials
         )
         request = build_request(rendered, model.name, playground_run.parameters, profiles.profile_of(model))
+        # Saved with the addresses of images, sent with their data.
         answer.request = request.body()
+        request = replace(request, messages=with_data(playground_run.project_id, request.messages))
         caller = self._caller(model.provider, stack)
         key, not_before = str(answer.pk), _reserve_call(model.provider, request)
         answer.error_detail = ""

@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
@@ -14,6 +14,7 @@ from evaluations.providers.chat import CallError, Completion
 from evaluations.providers.retries import MAX_RETRY_AFTER_SECONDS
 from evaluations.runs.database_retry import retry_database
 from evaluations.runs.requests import PendingCall
+from registry.images.lookup import with_data
 
 # Calls are queued no further ahead of the rate limiter than this.
 LOOK_AHEAD_SECONDS = 2.0
@@ -58,10 +59,12 @@ class Calls:
         return bool(self._in_flight) and self._last_reserved > time.time() + LOOK_AHEAD_SECONDS
 
     def submit(self, call: PendingCall) -> None:
-        """Submit a call that has a request."""
+        """Submit a call that has a request. Raises a Problem where it names an image that is not here."""
         assert call.request is not None  # noqa: S101 - for the type checker: calls without a request are not submitted
         key = f"cuebook-run-{self._run.pk}-{call.case.pk}-{call.repeat}"
-        future = self._caller.submit(call.request, key=key, not_before=self._reserve())
+        # As late as that: images of all that wait would not fit into memory.
+        request = replace(call.request, messages=with_data(self._run.project_id, call.request.messages))
+        future = self._caller.submit(request, key=key, not_before=self._reserve())
         self._in_flight[future] = CallInFlight(call, time.monotonic())
         future.add_done_callback(self._done.put)
 

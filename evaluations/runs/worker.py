@@ -198,7 +198,11 @@ class _Tick:
         elif call.known_answer is not None:
             self._unjudged.append((call, call.known_answer))
         elif call.request is not None and self._calls is not None:
-            self._calls.submit(call)
+            try:
+                self._calls.submit(call)
+            except Problem as problem:
+                refused = CallError(problem.code, problem.detail[:1_000], Remedy.GIVE_UP)
+                self._unsaved.add(self._builder.failed(call, refused))
 
     # --- Answers -----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import regex
 
 from core.errors import Fault, Problem
 from core.json_values import MAX_FAULTS, normalise_json
-from evaluations.datasets import promptfoo
+from evaluations.datasets.files import promptfoo
 from evaluations.providers.chat import storable
 from evaluations.scorers import all_scorers
 from evaluations.scorers.base import Kind, Parameter, Sample, Score, Scorer, ScoringContext, score_safely

@@ -13,7 +13,7 @@ from evaluations import tasks
 from evaluations.api.imports import rejected_answer
 from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
-from evaluations.datasets.column_uses import (
+from evaluations.datasets.files.column_uses import (
     EXPECTED,
     GROUP,
     INPUT,
@@ -23,7 +23,7 @@ from evaluations.datasets.column_uses import (
     TAG,
     VARIABLE,
 )
-from evaluations.datasets.file_preview import FilePreview, PreviewedColumn
+from evaluations.datasets.files.file_preview import FilePreview, PreviewedColumn
 from evaluations.models import Dataset, DatasetImport, ImportState
 from evaluations.views.datasets import heading
 from infra.http.body_limits import accepts_files

@@ -10,7 +10,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from core.errors import Problem
-from core.messages import as_text
+from core.image_data import digest_of
+from core.messages import address_of, images_of, text_of
 from evaluations.curation import annotation
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import AnnotationRound, Case, Comparison, Result, Run, Split
@@ -20,11 +21,14 @@ from finetunes.providers.jsonl import Line, Method
 from finetunes.training_sets import advisories, validation
 from finetunes.training_sets.validation import TRAIN, VALIDATION
 from registry.content import tokens
+from registry.images.lookup import with_data
 from registry.prompts import includes, versions
 
 BATCH = 500
 PIECE = 1024 * 1024
 MAX_EXAMPLES = 50_000
+# Of all images of a set as data: files are made in memory, and providers take 512 MB of a file.
+MAX_IMAGE_SIZE = 256 * 1024 * 1024
 # Further vocabularies by which lines are counted, each with a model that uses it.
 COUNTED_BESIDE: Mapping[str, str] = {"cl100k_base": "gpt-3.5-turbo"}
 # So many questions of the test split are compared with those that are learned.
@@ -46,7 +50,7 @@ def build_files(training_set: TrainingSet) -> BuildResult:
     """Build the files of a set, the same each time; refuses where there is nothing to learn from."""
     method = Method(training_set.method)
     lines: dict[str, list[Line]] = {TRAIN: [], VALIDATION: []}
-    skipped = 0
+    skipped = image_size = 0
     sizes = training_set.dataset_version.sizes
     if not training_set.folds and max(sizes.get(split, 0) for split in lines) > MAX_EXAMPLES:
         raise Problem("training_set.too_large", f"A set has at most {MAX_EXAMPLES:,} cases in a split.")
@@ -60,7 +64,11 @@ def build_files(training_set: TrainingSet) -> BuildResult:
             if line is None:
                 skipped += 1
             else:
+                image_size += _image_size(line)
                 lines[split].append(line)
+            if image_size > MAX_IMAGE_SIZE:
+                sentence = f"Its images have more than {MAX_IMAGE_SIZE // 2**20} MB as data; choose fewer cases."
+                raise Problem("training_set.too_large", sentence)
     if not lines[TRAIN]:
         raise Problem("training_set.nothing", "Nothing in the train split can be learned: no case has an answer.")
     files = {split: jsonl.encode_file(split_lines) for split, split_lines in lines.items() if split_lines}
@@ -138,7 +146,7 @@ def _supervised_lines(training_set: TrainingSet, split: str) -> Iterator[Line | 
         for request, (_, expected) in zip(
             _requests(training_set, [variables for variables, _ in answered]), answered, strict=True
         ):
-            yield jsonl.supervised_line(request["messages"], jsonl.answer_text(expected, schema), tools)
+            yield jsonl.supervised_line(_sent(training_set, request), jsonl.answer_text(expected, schema), tools)
 
 
 def _preference_lines(training_set: TrainingSet, split: str) -> Iterator[Line | None]:
@@ -147,7 +155,7 @@ def _preference_lines(training_set: TrainingSet, split: str) -> Iterator[Line | 
     for batch in _batches(_answer_pairs(training_set, split)):
         questions = [variables for variables, _, _ in batch]
         for request, (_, better, worse) in zip(_requests(training_set, questions), batch, strict=True):
-            yield jsonl.preference_line(request["messages"], better, worse, tools)
+            yield jsonl.preference_line(_sent(training_set, request), better, worse, tools)
 
 
 def _answer_pairs(training_set: TrainingSet, split: str) -> Iterator[tuple[Mapping[str, Any], str, str]]:
@@ -216,6 +224,16 @@ def _requests(training_set: TrainingSet, every: Sequence[Mapping[str, Any]]) -> 
     return [request for request in requests if not isinstance(request, Problem)]
 
 
+def _image_size(line: Line) -> int:
+    """Return the number of characters of a line's images."""
+    return sum(len(address_of(image)) for message in jsonl.question_messages(line) for image in images_of(message))
+
+
+def _sent(training_set: TrainingSet, request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the messages of a request as a provider gets them, uploaded images as data."""
+    return with_data(training_set.project_id, request["messages"])
+
+
 def _test_questions(training_set: TrainingSet) -> set[str]:
     """Return the questions of the test split, as the user messages have them."""
     cases = cases_of_split(training_set, Split.TEST).order_by("id")
@@ -227,7 +245,10 @@ def _test_questions(training_set: TrainingSet) -> set[str]:
 
 def _question_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """Normalise a question's user messages, whatever their spacing and case."""
-    text = "\n".join(as_text(message) for message in messages if message.get("role") == "user")
+    questions = [message for message in messages if message.get("role") == "user"]
+    # An image is the same one as data and by its address.
+    images = [digest_of(address_of(image)) for message in questions for image in images_of(message)]
+    text = "\n".join([*map(text_of, questions), *images])
     return " ".join(text.casefold().split())
 
 

@@ -33,5 +33,7 @@ def check_body(request: HttpRequest, view: Callable[..., Any]) -> None:
         larger = getattr(view, "max_body_bytes", 0)
         if larger > limit and request.user.is_authenticated:
             limit = larger
+        # A view of the API that reads the body itself: no sooner than it knows who sends it, and no further than that.
+        limit = max(limit, getattr(getattr(view, "cls", None), "max_streamed_bytes", 0))
     if size > limit:
         raise RequestDataTooBig(f"The body has {size:,} bytes; this address takes {limit:,}.")

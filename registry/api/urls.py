@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.api import checks, example_sets, promotions, prompts, releases, settings, versions
+from registry.api import checks, example_sets, images, promotions, prompts, releases, settings, versions
 
 urlpatterns = [
     path("me", settings.Me.as_view()),
@@ -28,6 +28,8 @@ urlpatterns = [
     path("example-sets/<str:name>/versions", example_sets.ExampleSetVersions.as_view()),
     path("example-sets/<str:name>/versions/<str:selector>", example_sets.ExampleSetVersionDetail.as_view()),
     path("example-sets/<str:name>/versions/<str:selector>/file", example_sets.ExampleSetFile.as_view()),
+    path("images", images.ImageList.as_view()),
+    path("images/<str:sha256>", images.ImageDetail.as_view()),
     path("environments", settings.EnvironmentList.as_view()),
     path("environments/<str:environment>", settings.EnvironmentDetail.as_view()),
     path("environments/<str:environment>/snapshot", prompts.EnvironmentSnapshot.as_view()),

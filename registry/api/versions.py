@@ -14,6 +14,7 @@ from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.serializers import versions as serializers
 from registry.delivery import caching, request_scope
+from registry.images.lookup import with_data
 from registry.models import Inclusion, Project, PromptVersion
 from registry.prompts import includes, resolution, versions
 from registry.prompts import lifecycle as prompts
@@ -124,7 +125,8 @@ class VersionRender(ProjectView):
         body = serializers.RenderInput.read(request)
         version = select_version(self.actor.project, name, selector)
         rendered = versions.render(version, body["variables"])
-        rendered = {**rendered, "model": as_chat_completions(rendered["model"])}
+        messages = with_data(self.actor.project.pk, rendered["messages"])
+        rendered = {**rendered, "messages": messages, "model": as_chat_completions(rendered["model"])}
         return Response({"prompt": name, "number": version.number, "hash": version.content_hash, **rendered})
 
 

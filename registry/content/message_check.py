@@ -6,6 +6,7 @@ A list of one text part is that text, the detail `auto` of an image is left out,
 import re
 from typing import Any
 
+from core.image_data import UPLOADED
 from core.messages import (
     CALL_ID,
     FUNCTION_NAME,
@@ -113,7 +114,10 @@ class MessageChecker(Checker):
         if address is None:
             return None
         address = address.strip()
-        if "\n" in address or not (TEMPLATE_CODE.search(address) or IMAGE_ADDRESS.fullmatch(address)):
+        if UPLOADED.fullmatch(address):
+            sentence = "An uploaded image is a variable's value; a prompt's own is in it as data, and so in its hash."
+            self.fault(pointer, "address", sentence)
+        elif "\n" in address or not (TEMPLATE_CODE.search(address) or IMAGE_ADDRESS.fullmatch(address)):
             sentence = "Must be https://…, http://…, data:image/png;base64,… or a variable such as {{ screenshot }}."
             self.fault(pointer, "address", sentence)
         return address

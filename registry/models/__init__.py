@@ -28,6 +28,7 @@ from registry.models.governance import (
     Snapshot,
     VersionCheck,
 )
+from registry.models.images import ImageMediaType, UploadedImage
 from registry.models.invitations import Invitation, InvitationState
 from registry.models.operations import ProcessHeartbeat, ProcessKind, TaskNotice
 from registry.models.people import APIKey, Membership, Project, Role, Scope, User
@@ -49,6 +50,7 @@ __all__ = [
     "ExampleSetVersion",
     "ExampleVector",
     "FetchCount",
+    "ImageMediaType",
     "Inclusion",
     "Invitation",
     "InvitationState",
@@ -72,6 +74,7 @@ __all__ = [
     "Snapshot",
     "TaskNotice",
     "TextVector",
+    "UploadedImage",
     "User",
     "VersionCheck",
 ]

@@ -10,6 +10,7 @@ from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import (
     Case,
+    CaseImage,
     CaseRemoval,
     Comparison,
     ComparisonRun,
@@ -55,15 +56,18 @@ from registry.models import (
     Release,
     Review,
     Scope,
+    UploadedImage,
     VersionCheck,
 )
 from registry.promotions import checks, workflow
 from tests.conftest import Stage
+from tests.image_files import as_data, png
 
 INSERT_ONLY = [
     AuditEntry,
     PromotionContributor,
     Case,
+    CaseImage,
     CaseRemoval,
     DatasetVersion,
     Example,
@@ -102,8 +106,8 @@ FROZEN = [
     TunedModel,
 ]
 
-# The same of rows that go one day; tests/inference/calls/test_log.py tries to change them.
-FROZEN_WHILE_KEPT = [Monitor, Call]
+# The same of rows that go one day; tests/inference/calls/test_log.py and tests/registry/images try to change them.
+FROZEN_WHILE_KEPT = [Monitor, Call, UploadedImage]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def history(shared_stage: Stage) -> None:
         stage.edith, example_sets.create(stage.edith, name="shots"), examples=[{"input": "a", "output": "b"}]
     )
     dataset = datasets.create(stage.edith, name="tickets")
-    same = {"variables": {"ticket": "The export hangs"}}
+    same = {"variables": {"ticket": "The export hangs", "shot": as_data(png())}}
     loaded = datasets.change(stage.edith, dataset, added=[{**same, "split": split} for split in ("train", "test")])
     report = Report.objects.get(version=loaded.version, kind="leakage")
     reports.make_report(report)

@@ -1,8 +1,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from evaluations.datasets import formats, tables
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.files import formats, tables
 from evaluations.models import Split
 from registry.management.project_command import ProjectCommand
 

@@ -8,15 +8,16 @@ from typing import IO, Any
 from django.core.management.base import CommandError
 
 from core.errors import Fault, Problem
-from evaluations.datasets import imports, ingest, promptfoo
+from evaluations.datasets import imports, ingest
 from evaluations.datasets import lifecycle as datasets
-from evaluations.datasets.column_uses import USES, read_uses
-from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.file_preview import FilePreview, preview_file
-from evaluations.datasets.formats import format_of, read_rows
+from evaluations.datasets.files import promptfoo
+from evaluations.datasets.files.column_uses import USES, read_uses
+from evaluations.datasets.files.file_mapping import FileMapping
+from evaluations.datasets.files.file_preview import FilePreview, preview_file
+from evaluations.datasets.files.formats import format_of, read_rows
+from evaluations.datasets.files.row_mapping import Columns
 from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
-from evaluations.datasets.row_mapping import Columns
 from evaluations.models import Dataset
 from registry.management.project_command import ProjectCommand
 

@@ -7,17 +7,14 @@ model. Anthropic (its guide to vision): patches of 28 pixels. Google (its guide 
 from Gemini 3 on, tiles of 768 pixels before.
 """
 
-import base64
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
+from core.image_data import size_of
+
 # Of an address nobody knows the size: a picture as people send it.
 USUAL_SIZE = (1_024, 1_024)
-# The longest beginning of an image that has its size in it, and the most of its data that is decoded for that.
-HEAD_BYTES = 64 * 1024
-MAX_EDGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,60 +90,3 @@ def _gemini(width: int, height: int, model: str) -> int:
         return GEMINI_TILE
     crop = max(256, min(768, int(min(width, height) / 1.5)))
     return GEMINI_TILE * ceil(width / crop) * ceil(height / crop)
-
-
-def size_of(address: str) -> tuple[int, int] | None:
-    """Return the width and height of an image that is data, in pixels; None where they cannot be read."""
-    head, comma, data = address.partition(",")
-    if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
-        return None
-    try:
-        start = base64.b64decode(data[: HEAD_BYTES // 3 * 4], validate=True)
-    except ValueError:
-        return None
-    try:
-        size = _read_size(start)
-    except (struct.error, IndexError):
-        return None
-    return size if size and all(0 < edge <= MAX_EDGE for edge in size) else None
-
-
-def _read_size(data: bytes) -> tuple[int, int] | None:
-    """Read the size from the beginning of a PNG, GIF, WebP or JPEG."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        width, height = struct.unpack(">II", data[16:24])
-        return width, height
-    if data[:6] in (b"GIF87a", b"GIF89a"):
-        width, height = struct.unpack("<HH", data[6:10])
-        return width, height
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _read_webp(data)
-    return _read_jpeg(data) if data.startswith(b"\xff\xd8") else None
-
-
-def _read_webp(data: bytes) -> tuple[int, int] | None:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if kind == b"VP8L":
-        (bits,) = struct.unpack("<I", data[21:25])
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 ":
-        width, height = struct.unpack("<HH", data[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    return None
-
-
-def _read_jpeg(data: bytes) -> tuple[int, int] | None:
-    """Walk the segments of a JPEG up to the one that begins a frame."""
-    place = 2
-    while place + 9 <= len(data):
-        if data[place] != 0xFF:
-            return None
-        marker = data[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
-        (length,) = struct.unpack(">H", data[place + 2 : place + 4])
-        place += 2 + length
-    return None

@@ -11,10 +11,10 @@ from rest_framework.test import APIClient
 
 from core.errors import Problem
 from evaluations.datasets import imports
-from evaluations.datasets.column_uses import read_uses
-from evaluations.datasets.file_preview import preview_file
-from evaluations.datasets.formats import format_of, read_rows
-from evaluations.datasets.row_mapping import Columns
+from evaluations.datasets.files.column_uses import read_uses
+from evaluations.datasets.files.file_preview import preview_file
+from evaluations.datasets.files.formats import format_of, read_rows
+from evaluations.datasets.files.row_mapping import Columns
 from evaluations.models import Case, Dataset, DatasetImport
 from tests.conftest import Stage
 from tests.evaluations.datasets.test_other_products import mapped

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from core.errors import Problem
 from evaluations.datasets import ingest
 from evaluations.datasets import lifecycle as datasets
-from evaluations.datasets.formats import read_rows, write_jsonl
+from evaluations.datasets.files.formats import read_rows, write_jsonl
+from evaluations.datasets.files.tables import write_csv
 from evaluations.datasets.ingest import DatasetChange
 from evaluations.datasets.row import Row
 from evaluations.datasets.splits import DEFAULT_SPLIT_RATIOS, SPLITS, Group, assign_splits
-from evaluations.datasets.tables import write_csv
 from evaluations.models import Case, Dataset, DatasetVersion, Report
 from registry.accounts.permissions import Actor
 from registry.models import AuditEntry

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Fault, Problem
-from evaluations.datasets import promptfoo
 from evaluations.datasets.cases import read_case
-from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.formats import format_of, read_rows, write_jsonl
+from evaluations.datasets.files import promptfoo
+from evaluations.datasets.files.file_mapping import FileMapping
+from evaluations.datasets.files.formats import format_of, read_rows, write_jsonl
+from evaluations.datasets.files.row_mapping import Columns, as_case
+from evaluations.datasets.files.tables import write_csv
 from evaluations.datasets.row import Row
-from evaluations.datasets.row_mapping import Columns, as_case
-from evaluations.datasets.tables import write_csv
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample
 from tests.evaluations.judging import judge
@@ -178,7 +178,7 @@ def test_a_bad_row_is_named_by_line_and_column(tmp_path: Path, data: bytes, name
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path):
-    rows = rows_of(tmp_path, b'{"a": "' + b"x" * 3_000_000 + b'"}\n{"a": "y"}\n')
+    rows = rows_of(tmp_path, b'{"a": "' + b"x" * 9_000_000 + b'"}\n{"a": "y"}\n')
 
     assert rows[0].fault
     assert rows[0].fault.code == "too_large"

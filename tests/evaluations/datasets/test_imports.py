@@ -364,7 +364,7 @@ connection.settings_dict["NAME"] = sys.argv[1]
 from pathlib import Path
 from evaluations.datasets import ingest
 from evaluations.datasets import lifecycle as datasets
-from evaluations.datasets.formats import read_rows
+from evaluations.datasets.files.formats import read_rows
 from registry.accounts.permissions import actor_for_command_line
 from registry.models import Project
 actor = actor_for_command_line(Project.objects.get(slug="paper"))

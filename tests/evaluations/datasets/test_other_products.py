@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from evaluations.datasets import promptfoo
-from evaluations.datasets.file_mapping import MAX_NAMES, OTHER_NAMES, FileMapping
-from evaluations.datasets.formats import format_of, read_rows
-from evaluations.datasets.row_mapping import Columns
+from evaluations.datasets.files import promptfoo
+from evaluations.datasets.files.file_mapping import MAX_NAMES, OTHER_NAMES, FileMapping
+from evaluations.datasets.files.formats import format_of, read_rows
+from evaluations.datasets.files.row_mapping import Columns
 
 
 def mapped(tmp_path: Path, data: str, name: str, columns: Columns | None = None) -> tuple[list[Any], dict[str, Any]]:

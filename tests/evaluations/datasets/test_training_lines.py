@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evaluations.datasets.training_lines import ANSWER, REST, UNREADABLE, read_case
+from evaluations.datasets.files.training_lines import ANSWER, REST, UNREADABLE, read_case
 from tests.core.test_messages import PIXEL, call, calls, image, result, text, user
 
 ANSWERED = {"role": "assistant", "content": "ok"}

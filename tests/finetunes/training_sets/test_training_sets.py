@@ -23,6 +23,7 @@ from registry.prompts import versions
 from tests.conftest import Stage
 from tests.evaluations.conftest import LABELS, case, make_run, routing
 from tests.evaluations.runs.test_pages import finish
+from tests.image_files import as_data, png
 
 
 def lines(training_set: TrainingSet, file: str = "train") -> list[dict]:
@@ -89,6 +90,53 @@ def test_a_question_of_the_test_split_is_found_in_the_training_data(stage: Stage
 
     assert [rule["rule"] for rule in training_set.report["rules"]] == ["test_leak"]
     assert training_set.errors == 1
+
+
+def test_uploaded_images_are_data_in_the_files_and_known_again_in_the_test_split(stage: Stage):
+    image = {"type": "image_url", "image_url": {"url": "{{ shot }}"}}
+    content = routing(messages=[{"role": "user", "content": [{"type": "text", "text": "Sort it."}, image]}])
+    source = versions.commit(stage.edith, stage.prompt("support.look"), content=content, message="").version
+    dataset = datasets.create(stage.edith, name="shots")
+    shots = [
+        {"variables": {"shot": as_data(png(5, 5, shade))}, "expected": {"category": "billing"}, "split": "train"}
+        for shade in range(12)
+    ]
+    # The same picture in another case: its question is the same.
+    leaked = {**shots[5], "split": "test", "group": "z"}
+    datasets.change(stage.edith, dataset, added=[*shots, leaked])
+    head = datasets.get_dataset(stage.project, "shots").head
+    assert head
+
+    training_set = training_sets.create(stage.edith, dataset_version=head, source=source, instruction="")
+    training_sets.build(training_set)
+    training_set.refresh_from_db()
+
+    addresses = [
+        part["image_url"]["url"] for line in lines(training_set) for part in line["messages"][-2]["content"][1:]
+    ]
+    assert sorted(addresses) == sorted(as_data(png(5, 5, shade)) for shade in range(12))
+    assert [rule["rule"] for rule in training_set.report["rules"]] == ["test_leak"]
+    assert training_set.errors == 1
+
+
+def test_a_set_of_images_has_a_bound(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(builder, "MAX_IMAGE_SIZE", 500)
+    image = {"type": "image_url", "image_url": {"url": "{{ shot }}"}}
+    content = routing(messages=[{"role": "user", "content": [image]}])
+    source = versions.commit(stage.edith, stage.prompt("support.look"), content=content, message="").version
+    dataset = datasets.create(stage.edith, name="shots")
+    shots = [
+        {"variables": {"shot": as_data(png(5, 5, shade))}, "expected": "a", "split": "train"} for shade in range(12)
+    ]
+    datasets.change(stage.edith, dataset, added=shots)
+    head = datasets.get_dataset(stage.project, "shots").head
+    assert head
+
+    training_set = training_sets.create(stage.edith, dataset_version=head, source=source, instruction="")
+    training_sets.build(training_set)
+    training_set.refresh_from_db()
+
+    assert "choose fewer cases" in training_set.error
 
 
 def test_nothing_to_learn_fails_with_the_reason(stage: Stage, version: PromptVersion):

@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from registry.content.model_profiles.image_tokens import USUAL_SIZE, count_image, size_of
+from core.image_data import size_of
+from registry.content.model_profiles.image_tokens import USUAL_SIZE, count_image
 
 # Canvases of 37 by 5 pixels, as a browser saved them.
 PNG = (

@@ -9,11 +9,12 @@ from typing import Any
 
 from core.errors import Fault
 from evaluations.datasets.cases import read_case
-from evaluations.datasets.column_uses import MAX_COLUMNS, MAX_NAME_LENGTH
-from evaluations.datasets.file_mapping import FileMapping
-from evaluations.datasets.formats import read_rows
+from evaluations.datasets.files.column_uses import MAX_COLUMNS, MAX_NAME_LENGTH
+from evaluations.datasets.files.file_mapping import FileMapping
+from evaluations.datasets.files.formats import read_rows
+from evaluations.datasets.files.row_mapping import SETTINGS_NAMES, Columns
+from evaluations.datasets.image_values import with_addresses
 from evaluations.datasets.row import Row
-from evaluations.datasets.row_mapping import SETTINGS_NAMES, Columns
 
 MAX_ROWS = 100
 MAX_CASES = 5
@@ -24,7 +25,7 @@ MAX_SAMPLE_LENGTH = 80
 
 @dataclass(frozen=True)
 class PreviewedColumn:
-    """A column with the first of its values. `use` is what the user says that it is (evaluations.datasets.column_uses);
+    """A column with the first of its values. `use` is what the user says that it is (column_uses beside this);
     `read_as` what it is by its name: variables, expected, left_out, tags, group, ..., or nothing."""
 
     name: str
@@ -52,6 +53,8 @@ def preview_file(path: Path, form: str, columns: Columns, *, name: str = "", is_
     if is_cut and len(rows) < MAX_ROWS:
         rows = rows[:-1]
     faults: list[tuple[int, Fault]] = []
+    for row in rows:
+        row.document = with_addresses(row.document, {})
     cases = [row.document for row in rows if _is_case(row, faults)]
     # A promptfoo file's tests have no columns.
     shown_columns = _columns(rows, columns, mapping) if form != "promptfoo" else []

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from core.errors import Fault, Problem
-from evaluations.datasets.column_uses import EXPECTED
-from evaluations.datasets.file_mapping import FileMapping
+from evaluations.datasets.files.column_uses import EXPECTED
+from evaluations.datasets.files.file_mapping import FileMapping
+from evaluations.datasets.files.row_mapping import VARIABLES_NAMES, Columns, as_case, may_be_expected
 from evaluations.datasets.row import MAX_LINE_LENGTH, Row, not_utf8
-from evaluations.datasets.row_mapping import VARIABLES_NAMES, Columns, as_case, may_be_expected
 from registry.content.example_file import guard_formula
 
 SEPARATORS = (",", ";", "\t", "|")

@@ -1,7 +1,7 @@
 """Datasets as files: JSON lines, CSV, Parquet and promptfoo's tests in; JSON lines and CSV out. Pure.
 
 A reader goes through its file once and yields one `Row` at a time, so a million rows need the memory of one. Its names
-are read by evaluations.datasets.row_mapping.
+are read by evaluations.datasets.files.row_mapping.
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import IO, Any
 import orjson
 
 from core.errors import Fault, Problem
-from evaluations.datasets import parquet, promptfoo, tables
 from evaluations.datasets.cases import MEMBERS, has_only_text, is_normal_line
-from evaluations.datasets.file_mapping import FileMapping
+from evaluations.datasets.files import parquet, promptfoo, tables
+from evaluations.datasets.files.file_mapping import FileMapping
+from evaluations.datasets.files.row_mapping import DEFAULT_COLUMNS, Columns, as_case
 from evaluations.datasets.row import MAX_LINE_LENGTH, Row, not_utf8
-from evaluations.datasets.row_mapping import DEFAULT_COLUMNS, Columns, as_case
 
 FORMATS = ("jsonl", "csv", "parquet", "promptfoo")
 ENDINGS = {

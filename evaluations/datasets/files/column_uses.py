@@ -1,6 +1,6 @@
 """What a user says that a file's columns are: input, expected output, label, tag, group, a variable, or nothing. Pure.
 
-A column that nobody says anything of is read by its name (evaluations.datasets.row_mapping).
+A column that nobody says anything of is read by its name (evaluations.datasets.files.row_mapping).
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@
 * any other row is flat: its `expected` (or ideal, answer, output, completion, label, category, ...), `tags`, `group`,
   `weight` and `split` are those members, and every further column is a variable.
 
-What became of each name, and what was left out, is counted (evaluations.datasets.file_mapping).
+What became of each name, and what was left out, is counted (evaluations.datasets.files.file_mapping).
 """
 
 import re
@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluations.datasets import promptfoo, training_lines
 from evaluations.datasets.cases import MAX_LABEL_LENGTH
-from evaluations.datasets.column_uses import EXPECTED, GROUP, LABEL, TAG, apply_uses
-from evaluations.datasets.file_mapping import FileMapping
+from evaluations.datasets.files import promptfoo, training_lines
+from evaluations.datasets.files.column_uses import EXPECTED, GROUP, LABEL, TAG, apply_uses
+from evaluations.datasets.files.file_mapping import FileMapping
 
 # In order: the first of these that a row has is its expected output.
 EXPECTED_NAMES = (
@@ -58,7 +58,7 @@ class Columns:
     group: str = ""
     renamed: tuple[tuple[str, str], ...] = ()
     left_out: tuple[str, ...] = ()
-    # What each column is (evaluations.datasets.column_uses); the others are read by their names.
+    # What each column is (evaluations.datasets.files.column_uses); the others are read by their names.
     uses: Mapping[str, str] = field(default_factory=dict)
 
 

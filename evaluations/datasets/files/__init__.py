@@ -1,0 +1,1 @@
+"""Files of cases: their formats, what becomes of their columns, and a preview of both. Pure."""

@@ -1,0 +1,75 @@
+"""Finding uploaded images by their addresses, and putting them into messages as data."""
+
+import base64
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+
+from core.errors import Problem
+from core.image_data import UPLOADED
+from core.messages import address_of, images_of
+from registry.models import Project, UploadedImage
+
+Message = Mapping[str, Any]
+
+
+def stored(project: Project) -> QuerySet[UploadedImage]:
+    """Return a project's images without their data."""
+    return UploadedImage.objects.filter(project=project).defer("data")
+
+
+def get_image(project: Project, sha256: str) -> UploadedImage:
+    """Return an image by the hash of its bytes, or raise `image.not_found`."""
+    image = UploadedImage.objects.filter(project=project, sha256=sha256).first()
+    if image is None:
+        raise Problem("image.not_found", "There is no such image in this project.")
+    return image
+
+
+def addresses_in(text: str) -> set[str]:
+    """Return the addresses of uploaded images that a text names, such as the JSON of a case."""
+    return {match[0] for match in UPLOADED.finditer(text)} if "image:" in text else set()
+
+
+def unknown_addresses(project_id: int, addresses: Collection[str]) -> set[str]:
+    """Return the addresses among these that no image of the project has."""
+    hashes = {match[3] for address in addresses if (match := UPLOADED.fullmatch(address))}
+    rows = UploadedImage.objects.filter(project=project_id, sha256__in=hashes).defer("data")
+    return set(addresses) - {image.address for image in rows}
+
+
+def with_data(project_id: int, messages: Sequence[Message]) -> list[Message]:
+    """Return messages as a provider takes them: uploaded images as data. Raises `image.unknown` where the project has
+    no such image."""
+    addresses = _uploaded(messages)
+    if not addresses:
+        return list(messages)
+    if unknown := unknown_addresses(project_id, addresses):
+        raise Problem("image.unknown", f"This project has no image {min(unknown)}. Upload it first.")
+    rows = UploadedImage.objects.filter(
+        project=project_id, sha256__in={address.rpartition(":")[2] for address in addresses}
+    )
+    data_of = {image.address: _as_data(image) for image in rows}
+    return [_replaced(message, data_of) for message in messages]
+
+
+def _uploaded(messages: Iterable[Message]) -> set[str]:
+    addresses = (address_of(part) for message in messages for part in images_of(message))
+    return {address for address in addresses if UPLOADED.fullmatch(address)}
+
+
+def _as_data(image: UploadedImage) -> str:
+    return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
+
+
+def _replaced(message: Message, data_of: Mapping[str, str]) -> Message:
+    if not _uploaded([message]):
+        return message
+    return {**message, "content": [_replaced_part(part, data_of) for part in message["content"]]}
+
+
+def _replaced_part(part: Mapping[str, Any], data_of: Mapping[str, str]) -> Mapping[str, Any]:
+    if part.get("type") != "image_url" or address_of(part) not in data_of:
+        return part
+    return {**part, "image_url": {**part["image_url"], "url": data_of[address_of(part)]}}
