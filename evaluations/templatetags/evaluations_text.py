@@ -9,7 +9,7 @@ from django import template
 from evaluations.datasets.cases import SPLITS, input_text
 from evaluations.models import Case, Dataset, DatasetImport, DatasetVersion, Finding, Gate
 from evaluations.statistics import slas
-from registry.templatetags.registry_text import dollars
+from registry.templatetags.registry_text import dollars, without_hashes
 
 register = template.Library()
 WIDTH = 1_000
@@ -17,10 +17,10 @@ WIDTH = 1_000
 
 @register.filter
 def shown_input(case: Case) -> str:
-    """The input of a case; with several variables each is named."""
+    """The input of a case; with several variables each is named. Uploaded images are shown beside it."""
     if len(case.variables) == 1:
-        return input_text(case.variables)
-    return "\n".join(f"{name}: {_plain(value)}" for name, value in case.variables.items())
+        return without_hashes(input_text(case.variables))
+    return without_hashes("\n".join(f"{name}: {_plain(value)}" for name, value in case.variables.items()))
 
 
 @register.filter

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.image_data import UPLOADED
 from core.messages import IMAGE, TEXT, address_of, readable_address
 
 Message = Mapping[str, Any]
@@ -24,6 +25,12 @@ class MessageSection:
     detail: str = ""
     name: str = ""
     call_id: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """The hash of an image that was uploaded; empty for any other."""
+        uploaded = UPLOADED.fullmatch(self.text) if self.kind == "image" else None
+        return uploaded[3] if uploaded else ""
 
 
 def message_sections(message: Message) -> list[MessageSection]:

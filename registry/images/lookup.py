@@ -4,7 +4,8 @@ import base64
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import QuerySet
+from django.conf import settings
+from django.db.models import QuerySet, Sum
 
 from core.errors import Problem
 from core.image_data import UPLOADED
@@ -17,6 +18,12 @@ Message = Mapping[str, Any]
 def stored(project: Project) -> QuerySet[UploadedImage]:
     """Return a project's images without their data."""
     return UploadedImage.objects.filter(project=project).defer("data")
+
+
+def room(project: Project) -> dict[str, int]:
+    """Return the bytes that a project's images have (`used_bytes`), and those that they may have (`most_bytes`)."""
+    used = stored(project).aggregate(sum=Sum("size"))["sum"] or 0
+    return {"used_bytes": used, "most_bytes": settings.IMAGE_BYTES}
 
 
 def get_image(project: Project, sha256: str) -> UploadedImage:

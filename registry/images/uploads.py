@@ -1,15 +1,14 @@
 """Uploading images, and deleting those that nothing uses."""
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import ProtectedError, Sum, TextField
+from django.db.models import ProtectedError, TextField
 from django.db.models.functions import Cast
 
 from core.errors import Problem
 from core.image_data import MAX_IMAGE_BYTES, hash_of, read_facts
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
-from registry.images.lookup import stored
+from registry.images.lookup import room, stored
 from registry.models import ImageMediaType, Project, PromptSample, UploadedImage
 
 KINDS = ", ".join(ImageMediaType.labels[:-1]) + f" or {ImageMediaType.labels[-1]}"
@@ -34,9 +33,9 @@ def upload(actor: Actor, data: bytes) -> tuple[UploadedImage, bool]:
         existing = stored(actor.project).filter(sha256=sha256).first()
         if existing:
             return existing, False
-        used = stored(actor.project).aggregate(sum=Sum("size"))["sum"] or 0
-        if used + len(data) > settings.IMAGE_BYTES:
-            sentence = f"Images of this project have {used / 2**20:,.0f} of {settings.IMAGE_BYTES // 2**20:,} MB."
+        used, most = room(actor.project).values()
+        if used + len(data) > most:
+            sentence = f"Images of this project have {used / 2**20:,.0f} of {most // 2**20:,} MB."
             raise Problem("image.no_room", f"{sentence} Delete some that are not used.")
         image = UploadedImage.objects.create(
             project=actor.project,

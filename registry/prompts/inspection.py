@@ -43,6 +43,8 @@ class Variable:
     declared: Mapping[str, Any] | None
     is_used: bool
     is_inherited: bool = False
+    # Whether its value is the address of an image.
+    is_image: bool = False
 
     @property
     def type(self) -> str:
@@ -261,14 +263,13 @@ def _values(
     values: dict[str, Any] = {}
     stand_ins = []
     placed = {message["name"] for message in content.get("messages", ()) if message["role"] == "placeholder"}
-    pictures = image_variables(content.get("messages", ()))
     for variable in variables:
         if _sample_fits(variable, samples.get(variable.name)):
             values[variable.name] = samples[variable.name]
         elif variable.name in placed:
             values[variable.name] = []
         elif variable.is_required:
-            stand_in = STAND_IN_IMAGE if variable.name in pictures else STAND_IN.format(variable.name)
+            stand_in = STAND_IN_IMAGE if variable.is_image else STAND_IN.format(variable.name)
             values[variable.name] = EMPTY_OF_TYPE.get(variable.type, stand_in)
             stand_ins.append(variable.name)
     return values, stand_ins
@@ -303,12 +304,16 @@ def _variables(
     declared = content.get("variables", {})
     others = sorted(survey.variables - declared.keys())
     text = full_text(content)
+    images = image_variables(content.get("messages", ()))
     variables = [
         *(
-            Variable(name, variable, name in survey.variables or bool(survey.problems))
+            Variable(name, variable, name in survey.variables or bool(survey.problems), is_image=name in images)
             for name, variable in declared.items()
         ),
-        *(Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited) for name in others),
+        *(
+            Variable(name, inherited.get(name), is_used=True, is_inherited=name in inherited, is_image=name in images)
+            for name in others
+        ),
     ]
     return sorted(variables, key=lambda variable: (text.find(variable.name) + len(text) + 1) % (len(text) + 1))
 

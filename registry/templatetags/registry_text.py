@@ -15,6 +15,7 @@ from django.utils.timesince import timesince
 from markdown_it import MarkdownIt
 
 from core.example_selection import DEFAULT_K
+from core.image_data import UPLOADED
 from core.references import HASH
 from registry.content.content_hash import canonical_bytes
 from registry.content.message_view import editor_sections, message_sections
@@ -25,6 +26,7 @@ register = template.Library()
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).disable("image")
 # A tag that is not closed matches to the end: searching for its end from every later opening would take minutes.
 TEMPLATE_PART = re.compile(r"(\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z))", re.DOTALL)
+MAX_IMAGES_SHOWN = 4
 KINDS_OF_PART = {"{{": "t-var", "{%": "t-tag", "{#": "t-note"}
 
 
@@ -46,6 +48,19 @@ def as_json(value: Any) -> str:
 def plain(value: Any) -> str:
     """A setting as a page shows it: text without quotes, anything else as JSON."""
     return value if isinstance(value, str) else as_json(value)
+
+
+@register.filter
+def image_hashes(value: Any) -> list[str]:
+    """The hashes of the first uploaded images that a JSON value names, to show them."""
+    text = value if isinstance(value, str) else as_json(value)
+    return list(dict.fromkeys(match[3] for match in UPLOADED.finditer(text)))[:MAX_IMAGES_SHOWN]
+
+
+@register.filter
+def without_hashes(text: str) -> str:
+    """A text with the sizes of the uploaded images that it names, in place of their addresses."""
+    return UPLOADED.sub(r"image \1×\2", text)
 
 
 @register.filter

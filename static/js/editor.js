@@ -2,7 +2,8 @@
 
 import { UNREADABLE, aside, collectExamples, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
 import { gravest, paint } from "./highlight.js";
-import { addCall, addPart, addPictures, fieldAt, filesOf, offerNames, paintAll, removePart, setRole, showAddress, showPicture } from "./messages.js";
+import { filesOf } from "./images.js";
+import { addCall, addPart, addPictures, fieldAt, offerNames, paintAll, removePart, setRole, showAddress, showPicture } from "./messages.js";
 import { Variables } from "./variables.js";
 
 const PAUSE = 450; // milliseconds

@@ -2,13 +2,10 @@
 
 import { readJson } from "./document.js";
 import { paint } from "./highlight.js";
+import { faultOf, uploadImage } from "./images.js";
 
 // registry.content.message_check.MAX_IMAGE_CHARACTERS, as bytes of a file.
 const MAX_FILE_BYTES = 384 * 1024;
-// About half of registry.prompts.drafts.MAX_SAMPLE_BYTES: there may be other samples.
-const MAX_SAMPLE_FILE_BYTES = 96 * 1024;
-// How a PNG, JPEG, GIF and WebP begin.
-const IMAGE_HEADS = ["\x89PNG\r\n", "\xff\xd8\xff", "GIF8", "RIFF"];
 const VARIABLE_ALONE = /^\{\{\s*([\p{L}_][\p{L}\p{N}_]*)\s*\}\}$/u;
 
 /** Set the role of a block; what only other roles have is hidden by it. */
@@ -75,11 +72,6 @@ function fill(id, names) {
   document.getElementById(id).replaceChildren(...options);
 }
 
-/** The files that were pasted or dropped; none where there is text as well, which is what was meant. */
-export function filesOf(transfer) {
-  return transfer.types.includes("text/plain") ? [] : [...transfer.files];
-}
-
 /** Take files that were pasted into a message or dropped on it: the first for the image that they were dropped on, if
  * any, each other one as an image more. Returns what is wrong, or nothing. */
 export async function addPictures(block, target, files, variables) {
@@ -107,29 +99,31 @@ export async function showPicture(field, variables) {
   return file ? takePicture(field.closest("[data-part]"), file, variables) : "";
 }
 
-/** Take a file as the image's data; where the image is a variable, as the variable's sample. */
+/** Take a file as the image's data; where the image is a variable, upload it as the variable's sample. */
 async function takePicture(part, file, variables) {
   const address = part.querySelector("[data-address]");
   const [, variable] = VARIABLE_ALONE.exec(address.value.trim()) ?? [];
-  const kinds = part.querySelector("[data-image-file]").accept.split(", ");
-  if (!kinds.includes(file.type)) return `${file.name} is no PNG, JPEG, WebP or GIF.`;
-  const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
-  if (!IMAGE_HEADS.some((start) => head.startsWith(start))) return `${file.name} has no image in it.`;
-  const most = variable ? MAX_SAMPLE_FILE_BYTES : MAX_FILE_BYTES;
-  if (file.size > most) {
-    const what = variable ? "a sample" : "an image in a prompt";
-    return `${file.name} has ${Math.ceil(file.size / 1024)} KiB; ${what} has at most ${most / 1024}. Give an address${variable ? "" : ", or a variable"}.`;
-  }
+  if (variable) return takeSample(variable, file, variables);
+  const fault = await faultOf(file, MAX_FILE_BYTES);
+  if (fault) return `${fault} Give its address, or a variable such as {{ screenshot }}: its values may be larger.`;
   const data = await new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.addEventListener("load", () => resolve(reader.result));
     reader.addEventListener("error", () => reject(reader.error));
     reader.readAsDataURL(file);
   });
-  if (variable) return variables.setSample(variable, data) ? "" : `${variable} is not among the variables yet; try again.`;
   address.value = data;
   showAddress(part);
   return "";
+}
+
+async function takeSample(variable, file, variables) {
+  try {
+    const address = await uploadImage(file);
+    return variables.setSample(variable, address) ? "" : `${variable} is not among the variables yet; try again.`;
+  } catch (error) {
+    return error.message;
+  }
 }
 
 /** Show the image of an address that is data; another host is never asked. */

@@ -90,8 +90,9 @@ export class Variables {
   setSample(name, text) {
     const row = this.row(name);
     if (!row) return false;
-    row.querySelector("[data-sample]").value = text;
-    this.keepSample(name, row);
+    const sample = row.querySelector("[data-sample]");
+    sample.value = text;
+    sample.dispatchEvent(new Event("input", { bubbles: true }));
     return true;
   }
 

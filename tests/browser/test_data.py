@@ -1,11 +1,14 @@
 """Examples and datasets in a browser: a file with its progress, annotation by keyboard, what the editor picks."""
 
+import base64
 import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PersonFor
+from tests.browser.test_editor import GIVE_FILES, saved
+from tests.image_files import png
 
 GOOD = "".join(f"Row {number} about the quarterly export,billing\n" for number in range(400))
 
@@ -34,6 +37,67 @@ def test_a_file_goes_up_in_parts_and_bad_rows_are_left_out_afterwards(person_for
     expect(page.get_by_role("link", name=re.compile("Cases ?800"))).to_be_visible()
     page.get_by_role("link", name="Overview").click()
     expect(page.get_by_text("version 1, ").first).to_be_visible()
+
+
+def test_an_image_is_pasted_into_a_case_and_seen_wherever_the_case_is(person_for: PersonFor):
+    person = person_for("editor")
+    page = person.open("new-dataset/")
+    page.get_by_label("Name").fill("browser.shots")
+    page.get_by_role("button", name="Create").click()
+    page = person.open("datasets/browser.shots/cases/new/")
+    values = page.get_by_label("Variables")
+    values.fill('{"shot": , "ticket": "Why is it so small?"}')
+    values.evaluate("field => field.setSelectionRange(9, 9)")
+    picture = {"name": "a.png", "type": "image/png", "base64": base64.b64encode(png(40, 30)).decode()}
+
+    values.evaluate(GIVE_FILES, {**picture, "event": "paste"})
+    expect(values).to_have_value(re.compile(r'^{"shot": "image:40x30:[0-9a-f]{64}", "ticket": '))
+    expect(page.get_by_alt_text("An image of this value")).to_be_visible()
+    chooser = page.locator("[data-image-parts] input")
+    chooser.set_input_files({"name": "large.png", "mimeType": "image/png", "buffer": png() + bytes(6_000_000)})
+    expect(page.get_by_role("status").get_by_text("large.png has 5,860 KiB; at most 5,120")).to_be_visible()
+    page.get_by_role("button", name="Save as a new version").click()
+
+    expect(page.get_by_text("shot: image 40×30")).to_be_visible()
+    thumbnail = page.get_by_alt_text("An image of this input")
+    expect(thumbnail).to_be_visible()
+    assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") == 40
+
+    page = person.open("images/")
+    expect(page.get_by_text("in 1 case")).to_be_visible()
+    files = [{"name": f"{size}.png", "mimeType": "image/png", "buffer": png(size, 30)} for size in (40, 41)]
+    page.get_by_label("Files").set_input_files(files)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("1 image uploaded; 1 was there already")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("listitem").filter(has_text="41 × 30").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("Image deleted")).to_be_visible()
+    page.get_by_label("Files").set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"})
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("notes.png: This is no PNG, JPEG, WebP or GIF")).to_be_visible()
+
+
+def test_the_playground_takes_an_image_for_a_variable_that_is_one(person_for: PersonFor, prompt: str):
+    person = person_for("editor")
+    page = person.open(f"prompts/{prompt}/edit/")
+    page.get_by_role("button", name="+ Message").click()
+    page.keyboard.type("What is wrong in {{ place }}?")
+    page.locator("[data-block]").last.get_by_role("button", name="+ Image").click()
+    page.keyboard.type("{{ screenshot }}")
+    expect(page.locator("#sample-screenshot")).to_be_visible()
+    saved(page)
+
+    page = person.open(f"prompts/{prompt}/playground/?at=draft")
+    expect(page.get_by_text("Choose an image")).to_have_count(1)
+    page.locator("[data-image-parts] input").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": png(40, 30)}
+    )
+    expect(page.get_by_role("textbox", name="screenshot")).to_have_value(re.compile("^image:40x30:"))
+    page.get_by_role("textbox", name="place").fill("Rome")
+    page.get_by_role("textbox", name="ticket").fill("It broke.")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("time to first token")).to_be_visible()
+    expect(page.get_by_alt_text("An image of this input")).to_be_visible()
 
 
 def press(page: Page, key: str) -> None:

@@ -66,6 +66,7 @@ PAGES = [
     "settings/providers/sandbox/model/?model=sandbox-small",
     "settings/gates/",
     "datasets/",
+    "images/",
     "new-dataset/",
     "datasets/support.tickets/",
     "datasets/support.tickets/cases/",

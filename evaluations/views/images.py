@@ -1,0 +1,57 @@
+"""The page of a project's images: what cases and other values name, and what nothing has."""
+
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+
+from core.errors import Problem
+from core.image_data import MAX_IMAGE_BYTES
+from infra.http.body_limits import accepts_files
+from registry.accounts.permissions import Actor
+from registry.images import lookup, uploads
+from registry.views.frame import done, in_project, only_post, page, page_url, refused
+
+PAGE_SIZE = 48
+MAX_AT_ONCE = 20
+
+
+@accepts_files(MAX_AT_ONCE * MAX_IMAGE_BYTES)
+@in_project
+def image_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """Show the images, newest first; upload more."""
+    if request.method == "POST":
+        return _upload(request, actor)
+    images = lookup.stored(actor.project).annotate(case_count=Count("cases")).order_by("-id")
+    context = {
+        "section": "datasets",
+        "page": Paginator(images, PAGE_SIZE).get_page(request.GET.get("page")),
+        "most_megabytes": MAX_IMAGE_BYTES // 2**20,
+        **lookup.room(actor.project),
+    }
+    return page(request, actor, "evaluations/datasets/image_list.html", context)
+
+
+def _upload(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """Upload each file, until one is refused: the images before it stay."""
+    files, new = request.FILES.getlist("files")[:MAX_AT_ONCE], 0
+    address = page_url("evaluations:image-list", actor)
+    for file in files:
+        try:
+            new += uploads.upload(actor, file.read(MAX_IMAGE_BYTES + 1))[1]
+        except Problem as problem:
+            return refused(request, Problem(problem.code, f"{file.name}: {problem.detail}"), address)
+    sentence = f"{new} image{'' if new == 1 else 's'} uploaded"
+    if before := len(files) - new:
+        sentence += f"; {before} {'was' if before == 1 else 'were'} there already"
+    return done(request, sentence, address)
+
+
+@in_project
+@only_post
+def image_delete(request: HttpRequest, actor: Actor, sha256: str) -> HttpResponse:
+    address = page_url("evaluations:image-list", actor)
+    try:
+        uploads.delete(actor, lookup.get_image(actor.project, sha256))
+    except Problem as problem:
+        return refused(request, problem, address)
+    return done(request, "Image deleted", address)
