@@ -139,10 +139,10 @@ def _write_call(call: Mapping[str, Any], pointer: str, write: Callable[[str], st
 
 def is_json_object(text: object) -> bool:
     """Return whether a text is one JSON object, as the arguments of a call are, that can be written again: without
-    halves of characters, and what read_strict_json refuses."""
+    halves of characters, numbers that no float holds, and what read_strict_json refuses."""
     try:
         value = read_strict_json(text if isinstance(text, str) else "")
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict)

@@ -1,25 +1,17 @@
 """JSON as its standard has it: Python's reader takes more, which nobody could write again. Pure."""
 
 import json
-import math
 from typing import Any, NoReturn
 
 
 def read_strict_json(text: str) -> Any:
-    """Read a text; raises a ValueError (or, of too many levels, a RecursionError) for what is no JSON, among it NaN,
-    numbers beyond what a float holds, and a member twice in one object."""
-    return json.loads(text, parse_constant=_refuse_constant, parse_float=_read_float, object_pairs_hook=_unique_members)
+    """Read a text; raises a ValueError (or, of too many levels, a RecursionError) for what is no JSON, among it NaN and
+    a member twice in one object."""
+    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_members)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _read_float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:60]} is too large for a number")
-    return number
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

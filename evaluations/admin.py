@@ -14,6 +14,7 @@ from evaluations.models import (
     AnnotationItem,
     AnnotationRound,
     Case,
+    CaseImage,
     CaseProposal,
     CaseRemoval,
     Comparison,
@@ -86,6 +87,17 @@ class CaseAdmin(ReadOnlyAdmin):
     exclude = ("digest",)
     # A dataset may have millions: the newest come first, by the key's own index.
     ordering = ("-id",)
+
+
+@admin.register(CaseImage)
+class CaseImageAdmin(ReadOnlyAdmin):
+    list_display = ("case", "image")
+    list_select_related = ("case", "image")
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CaseImage]:
+        rows: QuerySet[CaseImage] = super().get_queryset(request)
+        return rows.defer("image__data")
 
 
 @admin.register(CaseRemoval)

@@ -2,23 +2,18 @@ from django.urls import path
 
 from evaluations.providers import profiles
 from evaluations.views import (
-    annotation,
     comparisons,
-    datasets,
     gates,
-    images,
-    imports,
     models,
     palette,
     panels,
     playground,
     prompt_imports,
-    proposals,
     providers,
-    reports,
     runs,
     sweeps,
 )
+from evaluations.views.data import annotation, datasets, images, imports, proposals, reports
 from registry.prompts import model_lookup
 from registry.views.palette import register
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cuebook.answers import Document, well_formed
@@ -11,6 +11,8 @@ from cuebook.core.content import DEFAULTS
 from cuebook.core.errors import Problem
 from cuebook.core.example_selection import BY_SIMILARITY, Candidate, candidate_count, choose
 from cuebook.core.examples import Shot
+from cuebook.core.image_data import UPLOADED
+from cuebook.core.messages import Message, address_of, images_of
 from cuebook.core.model_settings import as_chat_completions
 from cuebook.core.rendering import Rendering
 from cuebook.errors import RefusedError, RenderError
@@ -132,7 +134,9 @@ class Prompt:
         """
         try:
             with well_formed(f"The content of {self.name}"):
-                return arguments(self._request(variables))
+                request = self._request(variables)
+                _refuse_uploaded(request["messages"])
+                return arguments(request)
         except Problem as problem:
             raise RenderError(problem.detail, problem.code) from None
         except RefusedError as refused:
@@ -154,6 +158,16 @@ class Prompt:
         selection = self._document["content"]["examples"]
         first = self._source.examples(self.example_set)[: candidate_count(selection)]
         return choose(selection, [Candidate(place, shot, 0) for place, shot in enumerate(first, start=1)]).shots
+
+
+def _refuse_uploaded(messages: Sequence[Message]) -> None:
+    """Refuse images that only the registry has: a provider would not know what their addresses are."""
+    for message in messages:
+        for image in images_of(message):
+            address = address_of(image)
+            if UPLOADED.fullmatch(address):
+                sentence = f"{address} is in the registry only: let it render (POST …/render), or send the image."
+                raise Problem("render.invalid_message", sentence)
 
 
 def arguments(rendered: Mapping[str, Any]) -> dict[str, Any]:

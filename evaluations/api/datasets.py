@@ -1,5 +1,6 @@
 """Datasets over REST: list, create, cases, versions, folds, and files."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -189,7 +190,7 @@ class DatasetFolds(ProjectView):
 
 
 class DatasetFile(ProjectView):
-    query_members = ("as", "split")
+    query_members = ("as", "split", "images")
 
     @extend_schema(
         operation_id="datasets_download",
@@ -197,20 +198,26 @@ class DatasetFile(ProjectView):
         parameters=[
             OpenApiParameter("as", str, enum=["jsonl", "csv"], description="Default: jsonl."),
             OpenApiParameter("split", str, enum=Split.values, description="One split only."),
+            OpenApiParameter(
+                "images",
+                str,
+                enum=["address", "data"],
+                description="How uploaded images are written: by their addresses (the default), or, for another "
+                "installation, as data.",
+            ),
         ],
     )
     def get(self, request: Request, name: str, selector: str) -> StreamingHttpResponse:
         """Download a version's cases."""
-        version = datasets.get_version(self.actor.project, name, selector)
-        return file_answer(
-            version, as_csv=request.query_params.get("as") == "csv", split=request.query_params.get("split", "")
-        )
+        return file_answer(datasets.get_version(self.actor.project, name, selector), request.query_params)
 
 
-def file_answer(version: DatasetVersion, *, as_csv: bool, split: str = "") -> StreamingHttpResponse:
-    """Answer with a version, or one of its splits, as a file; a million cases need no memory."""
+def file_answer(version: DatasetVersion, query: Mapping[str, str]) -> StreamingHttpResponse:
+    """Answer with a version, or one of its splits, as a file; a million cases need no memory. `query` has the members
+    of the address."""
+    as_csv, split = query.get("as") == "csv", query.get("split", "")
     split = split if split in Split.values else ""
-    cases = datasets.cases_as_dicts(version, split=split)
+    cases = datasets.cases_as_dicts(version, split=split, with_images=query.get("images") == "data")
     lines = tables.write_csv(cases, datasets.table_columns(version)) if as_csv else formats.write_jsonl(cases)
     ending, kind = ("csv", "text/csv") if as_csv else ("jsonl", "application/jsonl")
     name = ".".join(part for part in (version.dataset.name, str(version.number), split, ending) if part)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core.image_data import UPLOADED
 from evaluations.datasets.cases import input_text
 
 # 50 to 100 good examples show a gain (OpenAI's guide to fine-tuning; the seed document says the same).
@@ -89,7 +90,8 @@ class Survey:
         if BROKEN.search(text):
             self.broken_count += 1
             _add_example(self.broken, key, text)
-        self._find_personal_data(key, text)
+        # The hash of an image may have the digits of a card.
+        self._find_personal_data(key, UPLOADED.sub("", text))
 
     def _find_personal_data(self, key: int, text: str) -> None:
         # All of them have a digit or an at sign; most texts have neither.

@@ -26,6 +26,7 @@ from evaluations.datasets.splits import (
 from evaluations.models import Case, Dataset, DatasetVersion
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
+from registry.images import lookup as images
 from registry.models import Project
 
 MAX_DESCRIPTION = 20_000
@@ -239,11 +240,16 @@ def case_as_dict(case: Case) -> dict[str, Any]:
     return members
 
 
-def cases_as_dicts(version: DatasetVersion, *, split: str = "") -> Iterator[dict[str, Any]]:
-    """Iterate over the cases of a version, or of one of its splits."""
+def cases_as_dicts(version: DatasetVersion, *, split: str = "", with_images: bool = False) -> Iterator[dict[str, Any]]:
+    """Iterate over the cases of a version, or of one of its splits; `with_images` has the data of uploaded images in
+    place of their addresses, which mean nothing elsewhere."""
     cases = Case.objects.of(version).order_by("id")
     cases = cases.filter(split=split) if split else cases
-    return (case_as_dict(case) for case in cases.iterator(chunk_size=BATCH))
+    for case in cases.iterator(chunk_size=BATCH):
+        members = case_as_dict(case)
+        if with_images:
+            members["variables"] = images.written_out(version.dataset.project_id, members["variables"])
+        yield members
 
 
 def pretty_json(value: Any) -> str:

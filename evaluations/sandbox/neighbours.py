@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.messages import is_message
 from evaluations.sandbox.engine import Reply
+from registry.content import tokens
 from registry.examples.tfidf import Lexicon, terms
 
 Pair = tuple[str, str]
@@ -66,6 +68,7 @@ class Neighbours:
         conversation = _Conversation.read(body["messages"])
         text = self._answer(body, conversation, tuned, voices)
         tokens_in = sum(_count_tokens(_text(message.get("content"))) + 4 for message in body["messages"])
+        tokens_in += tokens.count_images(filter(is_message, body["messages"]))
         max_tokens = body.get("max_tokens") or body.get("max_completion_tokens")
         finish = "stop"
         if isinstance(max_tokens, int) and _count_tokens(text) > max_tokens:

@@ -23,6 +23,7 @@ from registry.models import (
     PromptSample,
     PromptVersion,
     Snapshot,
+    UploadedImage,
 )
 from registry.promotions import environments, workflow
 from registry.prompts import lifecycle as prompts
@@ -153,6 +154,18 @@ class PromptDraftAdmin(ReadOnlyAdmin):
 class PromptSampleAdmin(ReadOnlyAdmin):
     list_display = ("prompt", "updated_by_name", "updated_at")
     list_select_related = ("prompt",)
+
+
+@admin.register(UploadedImage)
+class UploadedImageAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "project", "width", "height", "size", "by_name", "created_at")
+    list_select_related = ("project",)
+    search_fields = ("sha256",)
+    exclude = ("data",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[UploadedImage]:
+        rows: QuerySet[UploadedImage] = super().get_queryset(request)
+        return rows.defer("data")
 
 
 @admin.register(Snapshot)

@@ -1,6 +1,7 @@
 """Finding uploaded images by their addresses, and putting them into messages as data."""
 
 import base64
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db.models import QuerySet, Sum
 
 from core.errors import Problem
 from core.image_data import UPLOADED
-from core.messages import address_of, images_of
+from core.messages import IMAGE, address_of, images_of
 from registry.models import Project, UploadedImage
 
 Message = Mapping[str, Any]
@@ -54,11 +55,24 @@ def with_data(project_id: int, messages: Sequence[Message]) -> list[Message]:
         return list(messages)
     if unknown := unknown_addresses(project_id, addresses):
         raise Problem("image.unknown", f"This project has no image {min(unknown)}. Upload it first.")
-    rows = UploadedImage.objects.filter(
-        project=project_id, sha256__in={address.rpartition(":")[2] for address in addresses}
-    )
-    data_of = {image.address: _as_data(image) for image in rows}
-    return [_replaced(message, data_of) for message in messages]
+    data_by_address = data_of(project_id, addresses)
+    return [_replaced(message, data_by_address) for message in messages]
+
+
+def data_of(project_id: int, addresses: Collection[str]) -> dict[str, str]:
+    """Return images as `data:` addresses, by their own; those that the project has."""
+    hashes = {match[3] for address in addresses if (match := UPLOADED.fullmatch(address))}
+    rows = UploadedImage.objects.filter(project=project_id, sha256__in=hashes)
+    return {image.address: _as_data(image) for image in rows}
+
+
+def written_out(project_id: int, value: Any) -> Any:
+    """Return a JSON value with the data of the uploaded images that it names, for another installation."""
+    text = json.dumps(value, ensure_ascii=False)
+    data_by_address = data_of(project_id, addresses_in(text))
+    for address, data in data_by_address.items():
+        text = text.replace(address, data)
+    return json.loads(text) if data_by_address else value
 
 
 def _uploaded(messages: Iterable[Message]) -> set[str]:
@@ -70,13 +84,13 @@ def _as_data(image: UploadedImage) -> str:
     return f"data:{image.media_type};base64,{base64.b64encode(image.data).decode()}"
 
 
-def _replaced(message: Message, data_of: Mapping[str, str]) -> Message:
+def _replaced(message: Message, data_by_address: Mapping[str, str]) -> Message:
     if not _uploaded([message]):
         return message
-    return {**message, "content": [_replaced_part(part, data_of) for part in message["content"]]}
+    return {**message, "content": [_replaced_part(part, data_by_address) for part in message["content"]]}
 
 
-def _replaced_part(part: Mapping[str, Any], data_of: Mapping[str, str]) -> Mapping[str, Any]:
-    if part.get("type") != "image_url" or address_of(part) not in data_of:
+def _replaced_part(part: Mapping[str, Any], data_by_address: Mapping[str, str]) -> Mapping[str, Any]:
+    if part.get("type") != IMAGE or address_of(part) not in data_by_address:
         return part
-    return {**part, "image_url": {**part["image_url"], "url": data_of[address_of(part)]}}
+    return {**part, IMAGE: {**part[IMAGE], "url": data_by_address[address_of(part)]}}

@@ -38,6 +38,18 @@ values = st.recursive(
 )
 
 
+def test_an_image_that_only_the_registry_has_is_not_sent():
+    image = {"type": "image_url", "image_url": {"url": "{{ shot }}"}}
+    prompt = Prompt.from_fallback("p", {"messages": [{"role": "user", "content": [image]}]}, StubSource([]))
+    address = f"image:3x2:{'0' * 64}"
+
+    with pytest.raises(cuebook.RenderError, match="is in the registry only") as refusal:
+        prompt.render(shot=address)
+
+    assert refusal.value.code == "render.invalid_message"
+    assert prompt.render(shot="https://example.com/a.png")["messages"][0]["content"][0]["type"] == "image_url"
+
+
 @given(values)
 def test_the_canonical_form_is_that_of_the_reference(value: Any):
     assert canonical(value).encode() == rfc8785.dumps(value)

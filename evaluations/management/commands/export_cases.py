@@ -17,11 +17,14 @@ class Command(ProjectCommand):
         parser.add_argument("dataset", metavar="DATASET[@VERSION]")
         parser.add_argument("--as", dest="form", choices=("jsonl", "csv"), default="jsonl")
         parser.add_argument("--split", choices=Split.values, default="")
+        parser.add_argument(
+            "--with-images", action="store_true", help="write uploaded images as data, for another installation"
+        )
 
-    def run(self, *, project: str, dataset: str, form: str, split: str, **options: Any) -> None:
+    def run(self, *, project: str, dataset: str, form: str, split: str, with_images: bool, **options: Any) -> None:
         name, _, selector = dataset.partition("@")
         version = datasets.get_version(self.actor_in(project).project, name, selector or "latest")
-        cases = datasets.cases_as_dicts(version, split=split)
+        cases = datasets.cases_as_dicts(version, split=split, with_images=with_images)
         lines = (
             tables.write_csv(cases, datasets.table_columns(version)) if form == "csv" else formats.write_jsonl(cases)
         )

@@ -1,12 +1,15 @@
 """Images in cases: data is stored once and named by its address, which goes to the model as data again."""
 
+import io
 import json
 from typing import Any
 
 import pgtrigger
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
 
 from core.errors import Problem
 from evaluations.datasets import imports
@@ -94,6 +97,21 @@ def test_an_image_that_is_data_is_stored_once_and_named(stage: Stage, shots: Dat
     assert no_image == {"shot": "data:image/png;base64,QUJD"}
     assert elsewhere == {"shot": "https://example.com/a.png"}
     assert CaseImage.objects.count() == 2
+
+
+def test_an_export_has_the_data_where_it_is_for_another_installation(stage: Stage, shots: Dataset, api: APIClient):
+    row = {"variables": {"shot": as_data(png(40, 30)), "ticket": 'It is "grey".'}, "split": "test"}
+    datasets.change(stage.edith, shots, added=[row, {"variables": {"ticket": "none"}, "split": "test"}])
+    address, file = UploadedImage.objects.get().address, "/api/v1/datasets/support.shots/versions/1/file"
+
+    def read(query: str) -> list[Any]:
+        return [json.loads(line) for line in b"".join(api.get(file + query)).splitlines()]
+
+    assert read("")[0]["variables"]["shot"] == address
+    assert read("?images=data") == [row, {"variables": {"ticket": "none"}, "split": "test"}]
+    output = io.StringIO()
+    call_command("export_cases", "support.shots", project="paper", with_images=True, stdout=output)
+    assert json.loads(output.getvalue().splitlines()[0]) == row
 
 
 def test_an_image_of_a_case_stays(stage: Stage, shots: Dataset):

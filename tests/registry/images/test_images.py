@@ -1,10 +1,13 @@
 """Uploaded images: stored once by their hash, bounded, shown to who may see them, and kept while something has them."""
 
 import hashlib
+import io
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.test import Client
 from rest_framework.test import APIClient
@@ -226,3 +229,31 @@ def test_a_prompts_own_image_is_not_an_uploaded_one(stage: Stage):
         versions.commit(
             stage.edith, stage.prompt("support.look"), content={"messages": [message], "model": {"name": "gpt-4o"}}
         )
+
+
+def test_the_command_uploads_lists_and_deletes(stage: Stage, tmp_path: Path):
+    wide, other = tmp_path / "wide.png", tmp_path / "other.txt"
+    wide.write_bytes(png(40, 4))
+    other.write_bytes(b"hello")
+    sample, _ = uploads.upload(stage.edith, png())
+    drafts.save_samples(stage.edith, stage.prompt("support.look"), {"shot": sample.address})
+
+    uploaded = run("upload", str(wide))
+
+    assert uploaded == f"image:40x4:{hashlib.sha256(png(40, 4)).hexdigest()}\t{wide}\n"
+    assert uploaded.partition("\t")[0] in run("list")
+    with pytest.raises(CommandError, match=r"no PNG.*\[image\.invalid\]"):
+        run("upload", str(other))
+    with pytest.raises(CommandError, match="There is no file"):
+        run("upload", str(tmp_path / "none.png"))
+    for wrong in (["list", str(wide)], ["upload"]):
+        with pytest.raises(CommandError, match="Name files"):
+            run(*wrong)
+    assert run("delete-unused") == "1 deleted\n"
+    assert [image.pk for image in UploadedImage.objects.all()] == [sample.pk]
+
+
+def run(action: str, *files: str) -> str:
+    output = io.StringIO()
+    call_command("images", action, *files, project="paper", stdout=output)
+    return output.getvalue()

@@ -340,8 +340,7 @@ def dataset_history(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 @in_project
 def dataset_file(request: HttpRequest, actor: Actor, name: str, number: int) -> HttpResponseBase:
     version = datasets.get_version(actor.project, name, str(number))
-    query = request.GET
-    return file_answer(version, as_csv=query.get("as") == "csv", split=query.get("split", ""))
+    return file_answer(version, request.GET.dict())
 
 
 @in_project

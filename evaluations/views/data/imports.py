@@ -25,7 +25,7 @@ from evaluations.datasets.files.column_uses import (
 )
 from evaluations.datasets.files.file_preview import FilePreview, PreviewedColumn
 from evaluations.models import Dataset, DatasetImport, ImportState
-from evaluations.views.datasets import heading
+from evaluations.views.data.datasets import heading
 from infra.http.body_limits import accepts_files
 from infra.work import start
 from registry.accounts.permissions import Actor, Right

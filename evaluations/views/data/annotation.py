@@ -11,7 +11,7 @@ from evaluations.curation import annotation
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import SPLITS, label_of
 from evaluations.models import Annotation, AnnotationItem, AnnotationRound, Dataset, RoundState
-from evaluations.views.datasets import heading, typed_answer
+from evaluations.views.data.datasets import heading, typed_answer
 from registry.accounts.permissions import Actor, Right
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, signed_in, whole
 

@@ -14,7 +14,7 @@ from evaluations.curation import proposals, synthesis
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import CaseProposal, Dataset, ProposalState
 from evaluations.providers import configuration as providers
-from evaluations.views.datasets import heading
+from evaluations.views.data.datasets import heading
 from infra.work import start
 from registry.accounts.permissions import Actor
 from registry.views.frame import done, errors_of, in_project, page, page_url, whole

@@ -13,7 +13,7 @@ from evaluations.api.reports import examples_of_findings
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import FindingKind, ReportKind, ReportState
-from evaluations.views.datasets import heading, requested_version
+from evaluations.views.data.datasets import heading, requested_version
 from infra import charts
 from infra.work import start
 from registry.accounts.permissions import Actor

@@ -1,0 +1,1 @@
+"""Pages of datasets: their cases, images, imports, reports, proposals and annotation."""
