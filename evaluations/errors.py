@@ -45,6 +45,7 @@ declare(
         "provider.capability": Kind(409, "The provider does not offer what this needs"),
         "model.not_found": Kind(404, "There is no such model"),
         "model.invalid_name": Kind(400, "This cannot be a model's name"),
+        "model.archived": Kind(409, "The model is archived"),
         "model.shut_down": Kind(409, "The model was shut down"),
         "model.refuses": Kind(409, "The model refuses what the version asks for"),
         "model.no_refusal": Kind(404, "The model has refused no such setting"),

@@ -87,6 +87,7 @@ urlpatterns = [
     path(f"{PROVIDER}/end/", providers.provider_end, name="provider-end"),
     path(f"{PROVIDER}/models/", providers.model_new, name="model-new"),
     path(f"{PROVIDER}/prices/", providers.model_price, name="model-price"),
+    path(f"{PROVIDER}/model/archive/", models.model_archive, name="model-archive"),
     path(f"{PROVIDER}/model/", models.model_detail, name="model-detail"),
     path(f"{PROVIDER}/refusals/", models.model_refusal, name="model-refusal"),
     path(f"{P}/settings/gates/", gates.gate_list, name="gate-list"),

@@ -132,6 +132,22 @@ class ProviderModels(ProjectListView[ProviderModel]):
         return Response(_model_document(model), status=201)
 
 
+class ProviderModelsArchive(ProjectView):
+    write_right = Right.ADMINISTER
+
+    @extend_schema(
+        operation_id="providers_archive_model",
+        request=serializers.ProviderModelArchive,
+        responses=serializers.ProviderModelSerializer,
+    )
+    def post(self, request: Request, name: str) -> Response:
+        """Archive a model, or restore it. An archived one is offered nowhere and asked nothing; results keep it."""
+        body = serializers.ProviderModelArchive.read(request)
+        model = providers.get_model(self.actor.project, f"{name}/{body['model']}")
+        change = providers.archive_model if body["is_archived"] else providers.restore_model
+        return Response(_model_document(change(self.actor, model)))
+
+
 class ProviderPrices(ProjectView):
     write_right = Right.ADMINISTER
 

@@ -57,6 +57,7 @@ urlpatterns = [
     path(f"{PROVIDER}/restore", providers.ProviderRestore.as_view()),
     path(f"{PROVIDER}/test", providers.ProviderTest.as_view()),
     path(f"{PROVIDER}/models", providers.ProviderModels.as_view()),
+    path(f"{PROVIDER}/models/archive", providers.ProviderModelsArchive.as_view()),
     path(f"{PROVIDER}/prices", providers.ProviderPrices.as_view()),
     path(f"{PROVIDER}/profiles", providers.ProviderProfiles.as_view()),
     path(f"{PROVIDER}/refusals", providers.ProviderRefusals.as_view()),

@@ -112,6 +112,8 @@ class ProviderModel(models.Model):
     corrections = models.JSONField(default=dict, blank=True, editable=False)
     # Settings that the provider was seen to refuse, and nobody has settled yet: name to its sentence and when.
     refused_settings = models.JSONField(default=dict, blank=True, editable=False)
+    # An archived model is offered nowhere and asked nothing; what it answered stays.
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

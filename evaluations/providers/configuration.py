@@ -56,7 +56,7 @@ def get_provider(project: Project, name: str) -> Provider:
 def offered_models(project: Project) -> QuerySet[ProviderModel]:
     """Return the models that forms offer: the one that was evaluated last first, which is the form's default, and those
     that were fine-tuned after all others."""
-    models = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None)
+    models = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None, archived_at=None)
     newest = Run.objects.filter(model=OuterRef("pk")).order_by("-id").values("id")[:1]
     is_tuned = Case(When(name__startswith="ft:", then=True), default=False)
     # A tuned model is measured as soon as it is there: that says nothing of what the next form is for.
@@ -164,7 +164,7 @@ def restore(actor: Actor, provider: Provider) -> Provider:
 
 @transaction.atomic
 def add_model(actor: Actor, provider: Provider, name: str) -> ProviderModel:
-    """Add a model that the provider does not list, or has not listed yet."""
+    """Add a model that the provider does not list, or has not listed yet; one that is archived is restored."""
     actor.require(Right.ADMINISTER)
     name = name.strip()
     if not 1 <= len(name) <= 200 or not name.isprintable():
@@ -173,7 +173,34 @@ def add_model(actor: Actor, provider: Provider, name: str) -> ProviderModel:
     if created:
         audit.record(actor, "model.added", model)
         add_list_prices([model], actor.name)
-    return model
+    return restore_model(actor, model) if model.archived_at else model
+
+
+@transaction.atomic
+def archive_model(actor: Actor, model: ProviderModel) -> ProviderModel:
+    """Archive a model, such as one with a typing error in its name: nothing offers it, and nothing asks it."""
+    actor.require(Right.ADMINISTER)
+    locked = (
+        ProviderModel.objects.select_for_update(no_key=True, of=("self",)).select_related("provider").get(pk=model.pk)
+    )
+    if not locked.archived_at:
+        locked.archived_at = timezone.now()
+        locked.save(update_fields=["archived_at"])
+        audit.record(actor, "model.archived", locked)
+    return locked
+
+
+@transaction.atomic
+def restore_model(actor: Actor, model: ProviderModel) -> ProviderModel:
+    actor.require(Right.ADMINISTER)
+    locked = (
+        ProviderModel.objects.select_for_update(no_key=True, of=("self",)).select_related("provider").get(pk=model.pk)
+    )
+    if locked.archived_at:
+        locked.archived_at = None
+        locked.save(update_fields=["archived_at"])
+        audit.record(actor, "model.restored", locked)
+    return locked
 
 
 @transaction.atomic
@@ -223,6 +250,8 @@ def require_usable(
     are settings in place of the content's own."""
     if model.provider.archived_at:
         raise Problem("provider.archived", f"{model.provider.name} is archived; restore it, and enter its key again.")
+    if model.archived_at:
+        raise Problem("model.archived", f"{model} is archived; restore it to ask it.")
     end = profiles.end_of(model)
     if end and end <= timezone.now().date():
         sentence = f"{model.name} was shut down on {end}; choose another model."

@@ -27,7 +27,8 @@ MAX_NAME_LENGTH = 64
 MAX_DETAIL_LENGTH = 300
 MAX_REFUSED = 20
 MAX_TOKENS = 2**31 - 1
-SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+# As versions write them: a wire's own spelling (`maxOutputTokens`) would refuse nothing.
+SETTING_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 # Corrections that people make, and what each has to be. `is_like` names the model that stands behind a deployment.
 BOOLEANS = ("supports_images", "supports_tools", "supports_schema", "supports_prefill")
 LIMITS = ("max_input_tokens", "max_output_tokens")
@@ -103,7 +104,7 @@ def correct(actor: Actor, model: ProviderModel, corrections: Mapping[str, Any]) 
     checked, faults = _read_corrections(corrections)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
-    locked = _lock(model)
+    locked = lock_model(model)
     before, locked.corrections = locked.corrections, checked
     # Who says that a setting is refused has seen what was learned; who says that it is not, too.
     locked.refused_settings = {
@@ -118,7 +119,7 @@ def correct(actor: Actor, model: ProviderModel, corrections: Mapping[str, Any]) 
 @transaction.atomic
 def accept_refusal(actor: Actor, model: ProviderModel, setting: str) -> ProviderModel:
     """Take over what the provider refused: versions that name the setting are refused before a run."""
-    locked = _lock(model)
+    locked = lock_model(model)
     _require_seen(locked, setting)
     refuses = sorted({*locked.corrections.get("refuses", ()), setting})
     return correct(actor, locked, {**locked.corrections, "refuses": refuses})
@@ -128,7 +129,7 @@ def accept_refusal(actor: Actor, model: ProviderModel, setting: str) -> Provider
 def dismiss_refusal(actor: Actor, model: ProviderModel, setting: str) -> ProviderModel:
     """Forget what the provider refused: it was about something else."""
     actor.require(Right.ADMINISTER)
-    locked = _lock(model)
+    locked = lock_model(model)
     _require_seen(locked, setting)
     locked.refused_settings = {name: seen for name, seen in locked.refused_settings.items() if name != setting}
     locked.save(update_fields=["refused_settings"])
@@ -141,7 +142,7 @@ def note_refusal(model: ProviderModel, error: CallError) -> None:
     if not error.setting:
         return
     with transaction.atomic():
-        locked = _lock(model)
+        locked = lock_model(model)
         seen = {**locked.refused_settings}
         if error.setting in seen or error.setting in locked.corrections.get("refuses", ()) or len(seen) >= MAX_REFUSED:
             return
@@ -155,7 +156,7 @@ def effective_effort(model: ProviderModel, parameters: Mapping[str, Any]) -> str
     return read_settings(parameters).effort or profile_of(model).default_effort
 
 
-def _lock(model: ProviderModel) -> ProviderModel:
+def lock_model(model: ProviderModel) -> ProviderModel:
     return ProviderModel.objects.select_for_update(of=("self",)).select_related("provider__project").get(pk=model.pk)
 
 
@@ -184,7 +185,11 @@ def _read_corrections(document: Mapping[str, Any]) -> tuple[dict[str, Any], list
         check(name, is_whole, f"Must be a whole number of tokens, from 1 to {MAX_TOKENS:,}.")
     check("sampling", corrections.get("sampling") in SAMPLING, f"Must be one of: {', '.join(SAMPLING)}.")
     check("efforts", _are_names(corrections.get("efforts"), EFFORTS), f"Must be of: {', '.join(EFFORTS)}.")
-    check("refuses", _are_names(corrections.get("refuses")), "Must be names of settings, with a space between them.")
+    check(
+        "refuses",
+        _are_names(corrections.get("refuses")),
+        "Must be names of settings as versions write them: max_output_tokens.",
+    )
     for name in ("is_like", "successor"):
         value = corrections.get(name)
         check(name, isinstance(value, str) and len(value) <= 200 and value.isprintable(), "Must be a model's name.")

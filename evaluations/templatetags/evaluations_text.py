@@ -7,12 +7,14 @@ from typing import Any
 from django import template
 
 from evaluations.datasets.cases import SPLITS, input_text
-from evaluations.models import Case, Dataset, DatasetImport, DatasetVersion, Finding, Gate
+from evaluations.models import Capability, Case, Dataset, DatasetImport, DatasetVersion, Finding, Gate, Provider
 from evaluations.statistics import slas
 from registry.templatetags.registry_text import dollars, without_hashes
 
 register = template.Library()
 WIDTH = 1_000
+# What a test of a connection tries (evaluations.providers.connection_test), and the setting that says it can.
+CAPABILITY_OF_CHECK = {"structured output": Capability.JSON_SCHEMA, "tools": Capability.TOOLS}
 
 
 @register.filter
@@ -27,6 +29,13 @@ def shown_input(case: Case) -> str:
 def as_typed(value: Any) -> str:
     """An answer as a user would type it."""
     return _plain(value)
+
+
+@register.filter
+def contradicts(check: Mapping[str, Any], provider: Provider) -> bool:
+    """Whether a check of a test failed at what the provider's settings say that it can."""
+    capability = CAPABILITY_OF_CHECK.get(check["name"])
+    return not check["passed"] and capability is not None and capability in provider.capabilities
 
 
 @register.filter

@@ -58,6 +58,17 @@ def model_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 
 @in_project
 @only_post
+def model_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Archive or restore the model."""
+    model = providers.get_model(actor.project, f"{name}/{request.POST.get('model', '')}")
+    is_restored = request.POST.get("do") == "restore"
+    (providers.restore_model if is_restored else providers.archive_model)(actor, model)
+    sentence = f"{model.name} {'restored' if is_restored else 'archived: nothing offers it any more'}"
+    return done(request, sentence, page_url("evaluations:provider-detail", actor, name))
+
+
+@in_project
+@only_post
 def model_refusal(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Settle what the model was seen to refuse."""
     model = providers.get_model(actor.project, f"{name}/{request.POST.get('model', '')}")

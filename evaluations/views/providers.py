@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.dateparse import parse_date
@@ -23,6 +24,8 @@ MAX_WAIT_SECONDS = 150
 SANDBOX = "sandbox"
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds")
 FIELDS = dict.fromkeys(("provider.invalid_name", "provider.name_taken"), "name")
+# Archived ones come last.
+MODEL_ORDER = (F("archived_at").asc(nulls_first=True), "name")
 
 
 @in_project
@@ -84,7 +87,7 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
         "provider": provider,
         "capabilities": Capability.choices,
         "protocols": PROTOCOLS.items(),
-        "models": [(model, profiles.end_of(model)) for model in with_prices(provider.models.all())],
+        "models": [(model, profiles.end_of(model)) for model in with_prices(provider.models.order_by(*MODEL_ORDER))],
         "values": values,
         "waits": request.GET.get("tested") == "1",
         "waiting_since": int(time.time()),
@@ -142,11 +145,14 @@ def provider_end(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
 @only_post
 def model_new(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     provider = providers.get_provider(actor.project, name)
+    model_name = request.POST.get("name", "").strip()
+    is_there = provider.models.filter(name=model_name, archived_at=None).exists()
     try:
-        model = providers.add_model(actor, provider, request.POST.get("name", ""))
+        model = providers.add_model(actor, provider, model_name)
     except Problem as problem:
         return refused(request, problem, page_url("evaluations:provider-detail", actor, name))
-    return done(request, f"Model {model.name} added", page_url("evaluations:provider-detail", actor, name))
+    sentence = f"{model.name} is there already" if is_there else f"Model {model.name} added"
+    return done(request, sentence, page_url("evaluations:provider-detail", actor, name))
 
 
 @in_project

@@ -96,7 +96,7 @@ class _Models:
     """The project's models by name: versions name a model without saying which provider it is asked through."""
 
     def __init__(self, project: Project) -> None:
-        rows = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None)
+        rows = ProviderModel.objects.filter(provider__project=project, provider__archived_at=None, archived_at=None)
         self._rows: dict[str, list[ProviderModel]] = defaultdict(list)
         self._providers = set(Provider.objects.filter(project=project).values_list("name", flat=True))
         for row in rows.select_related("provider").order_by("provider__is_simulation", "id"):

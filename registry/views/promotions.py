@@ -16,6 +16,7 @@ from registry.models import UNDECIDED, Environment, Promotion, PromotionStatus, 
 from registry.promotions import approvals, contributors, environments, guards, inbox, releases, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import listing, resolution
+from registry.prompts.model_lookup import findings_on_model
 from registry.prompts.pinned import pinned_changes
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, signed_in
 
@@ -141,6 +142,7 @@ def _review_page(
         "is_decided": is_decided,
         "possible_approvers": None if is_decided else approvals.count_possible_approvers(row),
         "live_version": live_version,
+        "model_findings": [] if is_decided else findings_on_model(actor.project, row.version.content),
         "comparison": diff_view.compare(live_content, row.version.content),
         "pinned": [
             (change, diff_view.compare(change.old_content, change.new_content))

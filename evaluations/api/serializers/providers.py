@@ -101,13 +101,17 @@ class ProviderModelSerializer(serializers.ModelSerializer[ProviderModel]):
     profile = serializers.SerializerMethodField()
     corrections = serializers.DictField(help_text="What people here know better than the published facts.")
     refused_settings = serializers.DictField(help_text="Settings that it was seen to refuse, which nobody has settled.")
+    archived = serializers.SerializerMethodField()
 
     class Meta:
         model = ProviderModel
         fields = [
             *("provider", "name", "is_listed", "shutdown_date", "price", "profile", "corrections"),
-            "refused_settings",
+            *("refused_settings", "archived"),
         ]
+
+    def get_archived(self, model: ProviderModel) -> bool:
+        return model.archived_at is not None
 
     def get_shutdown_date(self, model: ProviderModel) -> date | None:
         return profiles.end_of(model)
@@ -124,6 +128,11 @@ class ProviderModelSerializer(serializers.ModelSerializer[ProviderModel]):
 
 class ProviderModelInput(Input):
     name = Text(allow_blank=False)
+
+
+class ProviderModelArchive(Input):
+    model = Text(allow_blank=False)
+    is_archived = serializers.BooleanField(required=False, default=True, help_text="False: restored.")
 
 
 class ModelCorrections(Input):

@@ -9,6 +9,7 @@ from evaluations.providers.connection_test import check_connection
 from evaluations.providers.presets import PRESETS, PROTOCOLS
 from registry.management.project_command import ProjectCommand
 
+ACTIONS = ("list", "create", "change", "model", "archive-model", "test", "archive", "restore")
 PRICES = ("input", "cached_input", "cache_write", "output")
 NUMBERS = ("concurrency", "timeout", "requests-per-minute", "tokens-per-minute")
 SETTINGS = {
@@ -22,11 +23,14 @@ class Command(ProjectCommand):
 
     help = (
         "list: show providers. create, change: set one up. model: add a model that it does not list, with its price. "
+        "archive-model: offer it no longer. "
         "test: ask it for its models and, with --model, for a word; exits with 1 where it does not answer."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("action", choices=["list", "create", "change", "model", "test", "archive", "restore"])
+        parser.add_argument(
+            "action", choices=["list", "create", "change", "model", "archive-model", "test", "archive", "restore"]
+        )
         parser.add_argument("name", nargs="?", default="", help="the provider's name")
         super().add_arguments(parser)
         parser.add_argument("--base-url", help="create, change: https://api.example/v1")
@@ -38,7 +42,7 @@ class Command(ProjectCommand):
         parser.add_argument("--capabilities", help=f"create, change: {', '.join(Capability.values)}; comma-separated")
         for number in NUMBERS:
             parser.add_argument(f"--{number}", type=int, help="create, change")
-        parser.add_argument("--model", help="model, test: the model's name at the provider")
+        parser.add_argument("--model", help="model, archive-model, test: the model's name at the provider")
         parser.add_argument("--input", help="model: US dollars for a million input tokens")
         parser.add_argument("--cached-input", help="model: the same for cached ones; default: as --input")
         parser.add_argument("--cache-write", help="model: the same for input that is written to a cache")
@@ -66,6 +70,9 @@ class Command(ProjectCommand):
             if any(options[name] is not None for name in PRICES):
                 providers.set_price(actor, model, {name: options[name] for name in PRICES})
             self.stdout.write(f"Added {model}.")
+        elif action == "archive-model":
+            model = providers.archive_model(actor, providers.get_model(actor.project, f"{name}/{options['model']}"))
+            self.stdout.write(f"Archived {model}.")
         elif action == "test":
             tested = check_connection(provider, options["model"] or "")
             self.stdout.write(tested.test_result)

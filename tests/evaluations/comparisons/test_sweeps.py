@@ -269,6 +269,9 @@ def test_the_pages(stage: Stage):
     sweep = Comparison.objects.get()
     assert started["Location"] == f"/p/paper/comparisons/{sweep.pk}/"
     assert "0 of 120 answers" in text(edith.get(started["Location"]))
+    # What holds a run up is seen without opening it.
+    Run.objects.filter(pk=sweep.runs[0].pk).update(note="sandbox cannot be reached; the next attempt is in 60 s.")
+    assert "sandbox cannot be reached" in text(edith.get(started["Location"]))
     finished(sweep)
     done = text(edith.get(started["Location"]))
     # Sixty calls say nothing of a p99's upper bound, and the page says that it is not shown.

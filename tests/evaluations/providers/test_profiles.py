@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
 from core.errors import Problem
@@ -19,6 +20,7 @@ from evaluations.providers.connection_test import check_connection
 from evaluations.providers.protocols import protocol_names
 from evaluations.runs import lifecycle as runs
 from registry.models import AuditEntry, PromptVersion
+from registry.promotions import workflow
 from registry.prompts.inspection import inspect
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run
@@ -99,6 +101,8 @@ def test_people_correct_what_is_known(stage: Stage, tickets: Dataset, luna: Prov
         profiles.correct(stage.ada, luna, {"is_like": "no-such-model"})
     with pytest.raises(Problem, match="names of settings"):
         profiles.correct(stage.ada, luna, {"refuses": ["top_p;"]})
+    with pytest.raises(Problem, match="as versions write them"):
+        profiles.correct(stage.ada, luna, {"refuses": ["maxOutputTokens"]})
     with pytest.raises(Problem, match="from 1 to 2,147,483,647"):
         profiles.correct(stage.ada, luna, {"max_output_tokens": 2**31})
     with pytest.raises(Problem, match="not a fact"):
@@ -240,6 +244,59 @@ def test_a_test_tells_what_a_model_does_with_each_thing(stage: Stage, strict: Pr
     # The server answers "billing" to everything, which keeps no schema and calls no tool.
     assert checks["structured output"] == (False, "It took the schema and answered no JSON: 'billing'")
     assert checks["tools"][0] is False
+
+
+def test_a_page_says_where_a_test_contradicts_the_settings(stage: Stage, strict: Provider):
+    providers.add_model(stage.ada, strict, "gpt-6-luna")
+    check_connection(strict, "gpt-6-luna")
+    address, sentence = "/p/paper/settings/providers/strict/", "The settings say that it can"
+
+    assert text(client_of(stage.ada).get(address)).count(sentence) == 2
+    providers.change(stage.ada, strict, capabilities=["chat", "tools"])
+    assert text(client_of(stage.ada).get(address)).count(sentence) == 1
+
+
+def test_a_model_with_a_typing_error_is_archived_and_can_come_back(
+    stage: Stage, tickets: Dataset, luna: ProviderModel, api_for: ApiFor
+):
+    version = committed(stage)
+    ada, api = client_of(stage.ada), api_for(stage.ada)
+    provider_page = "/p/paper/settings/providers/openai/"
+    assert "gpt-6-luna is there already" in text(
+        ada.post(f"{provider_page}models/", {"name": " gpt-6-luna"}, follow=True)
+    )
+
+    archived = ada.post(f"{provider_page}model/archive/", {"model": "gpt-6-luna", "do": "archive"}, follow=True)
+
+    assert "archived: nothing offers it any more" in text(archived)
+    assert ">archived<" in text(archived)
+    assert "openai/gpt-6-luna" not in text(client_of(stage.edith).get("/p/paper/new-evaluation/"))
+    with pytest.raises(Problem) as refused:
+        make_run(stage, version, tickets, ProviderModel.objects.get(pk=luna.pk))
+    assert refused.value.code == "model.archived"
+    restored = api.post("/api/v1/providers/openai/models/archive", {"model": "gpt-6-luna", "is_archived": False})
+    assert restored.json()["archived"] is False
+    assert make_run(stage, version, tickets, ProviderModel.objects.get(pk=luna.pk))
+    call_command("provider", "archive-model", "openai", project="paper", model="gpt-6-luna", verbosity=0)
+    assert api.post("/api/v1/providers/openai/models", {"name": "gpt-6-luna"}).json()["archived"] is False
+    assert list(
+        AuditEntry.objects.filter(action__startswith="model.").order_by("id").values_list("action", flat=True)
+    ) == [*("model.added", "model.archived", "model.restored", "model.archived", "model.restored")]
+    body = {"model": "gpt-6-luna"}
+    assert api_for(stage.edith).post("/api/v1/providers/openai/models/archive", body).status_code == 403
+
+
+def test_a_promotion_says_what_its_model_refuses_and_that_it_ends(stage: Stage, luna: ProviderModel):
+    profiles.correct(stage.ada, luna, {"shutdown_date": "2030-05-01", "successor": "gpt-7"})
+    version = stage.commit(
+        stage.prompt("support.cold"), "Sort {{ ticket }}.", model={"name": "gpt-6-luna", "temperature": 0}
+    )
+    promotion = workflow.request(stage.edith, version.prompt, version, stage.environment("production"))
+
+    review = text(client_of(stage.rhea).get(f"/p/paper/promotions/{promotion.pk}/"))
+
+    assert "gpt-6-luna is shut down on 2030-05-01. Its maker names gpt-7 as its successor." in review
+    assert "gpt-6-luna takes no temperature" in review
 
 
 def test_a_provider_starts_from_a_preset(stage: Stage, api_for: ApiFor):
