@@ -4,7 +4,9 @@ import base64
 import hashlib
 import re
 import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MAX_EDGE = 100_000
 # As much as Anthropic takes of one image; others take more.
@@ -13,6 +15,8 @@ MAX_IMAGE_BYTES = 5 * 1024 * 1024
 HEAD_BYTES = 64 * 1024
 # An uploaded image: its width and height, by which its tokens are counted without it, and the SHA-256 of its bytes.
 UPLOADED = re.compile(r"image:(\d{1,6})x(\d{1,6}):([0-9a-f]{64})")
+# The same in JSON: a value, and no member's name. PostgreSQL reads it too.
+UPLOADED_IN_JSON = r'(?<!\\)"image:([0-9]{1,6}x[0-9]{1,6}):([0-9a-f]{64})"(?!:)'
 DATA = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,([A-Za-z0-9+/]+={0,2})")
 
 
@@ -37,6 +41,20 @@ def read_facts(data: bytes) -> ImageFacts | None:
 def uploaded_address(facts: ImageFacts, sha256: str) -> str:
     """Return the address by which values name an uploaded image."""
     return f"image:{facts.width}x{facts.height}:{sha256}"
+
+
+def uploaded_in(value: Any) -> Iterator[str]:
+    """Yield the addresses of uploaded images among the texts of a JSON value, each as often as it stands there. Within
+    a longer text, or as a member's name, an address is just text."""
+    if isinstance(value, str):
+        if UPLOADED.fullmatch(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from uploaded_in(member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from uploaded_in(item)
 
 
 def size_of(address: str) -> tuple[int, int] | None:
@@ -109,6 +127,10 @@ def _read_jpeg(data: bytes) -> ImageFacts | None:
         if data[place] != 0xFF:
             return None
         marker = data[place + 1]
+        if marker == 0xFF:
+            # A fill byte.
+            place += 1
+            continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[place + 5 : place + 9])
             return ImageFacts("image/jpeg", width, height)

@@ -82,6 +82,7 @@ def create(
     _require_free_name(environment, name)
     if min_quality is None and not not_worse and not keeps_slas:
         raise Problem("gate.asks_nothing", "This gate has no condition: choose at least one.")
+    providers.require_usable(model)
     specs = planning.pin_scorers(actor.project, scoring.read_specs(scorers), model)
     _require_quality_scorer(specs, quality_scorer)
     locked = environments.lock(environment)
@@ -300,7 +301,8 @@ def _model_for(gate: Gate, version: PromptVersion) -> ProviderModel:
     """Return the model that a version names, where the gate's provider has it, because a tuned model is part of its
     version; else the gate's own."""
     own = str(version.content.get("model", {}).get("name") or "")
-    return gate.model.provider.models.select_related("provider").filter(name=own).first() or gate.model
+    models = gate.model.provider.models.select_related("provider").filter(archived_at=None)
+    return models.filter(name=own).first() or gate.model
 
 
 def _run_settings(gate: Gate, version: PromptVersion, dataset_version: DatasetVersion) -> RunSettings:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from core.errors import Fault, Problem
@@ -13,9 +14,12 @@ from evaluations.data_quality import leakage
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.cases import read_case
 from evaluations.datasets.ingest import IngestResult
+from evaluations.datasets.row import Row
+from evaluations.datasets.row_images import RowImages
 from evaluations.models import CaseProposal, Dataset, DatasetVersion, ProposalState
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
+from registry.models import UploadedImage
 
 MAX_AT_ONCE = 500
 MAX_ORIGIN_LENGTH = 200
@@ -35,7 +39,7 @@ def propose(actor: Actor, dataset: Dataset, *, cases: Sequence[object], origin: 
         raise Problem("request.invalid", fault.message, faults=[fault])
     if len(cases) > MAX_AT_ONCE:
         raise Problem("cases.too_many", f"At most {MAX_AT_ONCE} proposals at once.")
-    _refuse_faulty(cases)
+    cases = _with_images(actor, cases)
     proposals = CaseProposal.objects.bulk_create(
         CaseProposal(
             dataset=dataset,
@@ -138,14 +142,30 @@ def _decide(actor: Actor, proposals: Sequence[CaseProposal], state: ProposalStat
     )
 
 
-def _refuse_faulty(cases: Sequence[object]) -> None:
-    faults: list[Fault] = []
-    for index, case in enumerate(cases):
-        own: list[Fault] = []
-        read_case(case, own)
-        faults += [Fault(f"/{index}{fault.pointer}", fault.code, fault.message) for fault in own]
+def _with_images(actor: Actor, cases: Sequence[object]) -> list[Any]:
+    """Return the cases with their images uploaded, as a dataset would read them; refuse them all where one has a
+    fault."""
     if not cases:
         raise Problem("dataset.no_cases", "Nothing is proposed.")
+    images, documents, faults = RowImages(actor), [], list[Fault]()
+    for index, document in enumerate(cases):
+        own: list[Fault] = []
+        documents.append(images.read(document))
+        case = read_case(documents[-1], own)
+        if case is not None:
+            images.accept(index, Row(index), documents[-1], case.variables)
+        faults += [Fault(f"/{index}{fault.pointer}", fault.code, fault.message) for fault in own]
+    if not faults:
+        faults = [Fault(f"/{index}{fault.pointer}", fault.code, fault.message) for index, _, fault in images.settle()]
     if faults:
         sentence = f"Case {int(faults[0].pointer.split('/')[1]) + 1}: {faults[0].message}"
         raise Problem("cases.invalid", sentence, faults=faults[:MAX_FAULTS])
+    return documents
+
+
+def image_use(image: UploadedImage) -> str:
+    """Return the sentence on a proposal that waits and has an image; nothing where none does."""
+    waiting = CaseProposal.objects.filter(dataset__project=image.project_id, state__in=UNDECIDED)
+    proposal = waiting.select_related("dataset").annotate(text=Cast("document", TextField()))
+    named = proposal.filter(text__contains=image.sha256).first()
+    return f"A case that is proposed for {named.dataset.name} has it." if named else ""

@@ -7,18 +7,19 @@ meaning. Memory is bounded: cases stream, and some hundred bytes of each are kep
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations, islice
 from typing import Any
 
 import numpy as np
 from django.db import connection
 
 from core.errors import Problem
+from core.image_data import UPLOADED, digest_of, uploaded_in
 from evaluations.data_quality.containment import HeldOut
 from evaluations.data_quality.near_duplicates import Signatures, confirm_pairs
 from evaluations.datasets.cases import comparison_form, input_text
-from evaluations.models import Case, DatasetVersion, Finding, FindingKind, Report
+from evaluations.models import Case, CaseImage, DatasetVersion, Finding, FindingKind, Report
 from infra.bulk_copy import copy_rows
 from registry.examples import embedders, example_sets, text_vectors
 from registry.models import ExampleSetVersion
@@ -36,6 +37,8 @@ MAX_HELD_OUT_AT_ONCE = 200_000
 # Embedding takes 10 to 50 ms a text: with more texts than this it is skipped, and the report says so.
 MAX_EMBEDDED = 2_000
 MIN_MEANING_SIMILARITY = 0.95
+# Of cases with the same images every pair is compared.
+MAX_OF_SAME_IMAGES = 500
 # Held-out splits, and the splits that must not contain their cases.
 EXPOSING_SPLITS = {
     "test": ("train", "validation", "general"),
@@ -86,6 +89,8 @@ class LeakageSearch:
         self._contained(sets)
         self._report_progress("Comparing meanings")
         self._same_meaning(sets)
+        self._report_progress("Comparing cases with the same images")
+        self._nearly_same_with_images()
         return {
             "counts": {kind: self.counts[kind] for kind in FindingKind.values},
             "leaked": len(self.leaked),
@@ -145,6 +150,23 @@ class LeakageSearch:
             exposures = (pair for pair in part if _is_exposure(pair, split_of))
             for pair in confirm_pairs(exposures, lambda keys: _texts(keys, sets)):
                 self._pair(FindingKind.NEAR, pair.first, pair.second, pair.similarity, split_of, sets)
+
+    def _nearly_same_with_images(self) -> None:
+        """Compare the texts of cases that have the same images. With others a text is another question, and to compare
+        by meaning or by runs of words would find the questions that are asked of every image."""
+        pairs: list[tuple[int, int]] = []
+        for keys in _groups_by_images(self._version):
+            if len(keys) > MAX_OF_SAME_IMAGES:
+                self.skipped.append(
+                    f"More than {MAX_OF_SAME_IMAGES:,} cases have the same images: not all are compared."
+                )
+            pairs += combinations(keys[:MAX_OF_SAME_IMAGES], 2)
+        for start in range(0, len(pairs), CHUNK):
+            part = pairs[start : start + CHUNK]
+            split_of = _splits(key for pair in part for key in pair)
+            exposures = (pair for pair in part if _is_exposure(pair, split_of))
+            for pair in confirm_pairs(exposures, lambda keys: _texts(keys, ())):
+                self._pair(FindingKind.NEAR, pair.first, pair.second, pair.similarity, split_of, ())
 
     def _same_meaning(self, sets: Sequence[ExampleSetVersion]) -> None:
         """Compare the texts by meaning. Equal texts were found before, so each is embedded once."""
@@ -224,11 +246,12 @@ class LeakageSearch:
 
 def find_similar_cases(version: DatasetVersion, documents: Sequence[Any]) -> dict[int, list[dict[str, Any]]]:
     """Find cases of a version that equal new ones, contain them or are nearly the same, by the new one's index."""
-    keys = [-1 - index for index in range(len(documents))]
-    texts = [comparison_form(input_text(document["variables"])) for document in documents]
-    text_of = dict(zip(keys, texts, strict=True))
+    text_of = {-1 - index: comparison_form(_text_of(document["variables"])) for index, document in enumerate(documents)}
+    images_of = {-1 - index: _image_hashes(document["variables"]) for index, document in enumerate(documents)}
+    keys = [key for key, images in images_of.items() if not images]
+    texts = [text_of[key] for key in keys]
     held_out, signatures = HeldOut(), Signatures()
-    if not keys:
+    if not documents:
         return {}
     held_out.add(keys, texts)
     signatures.add(keys, 1, texts)
@@ -242,7 +265,8 @@ def find_similar_cases(version: DatasetVersion, documents: Sequence[Any]) -> dic
         for others, compared_texts in _chunks(version, [split]):
             contained += list(held_out.contained_in(others, compared_texts))
             signatures.add(others, 0, compared_texts)
-    for near in confirm_pairs(signatures.candidates(), lambda keys: _texts_beside(keys, text_of)):
+    candidates = chain(signatures.candidates(), _pairs_with_images(version, images_of))
+    for near in confirm_pairs(candidates, lambda keys: _texts_beside(keys, text_of)):
         kind = FindingKind.EXACT if near.similarity == 1 else FindingKind.NEAR
         note(kind, min(near.first, near.second), max(near.first, near.second), near.similarity)
     for pair in contained:
@@ -255,6 +279,42 @@ def find_similar_cases(version: DatasetVersion, documents: Sequence[Any]) -> dic
         ]
         for index, own in matches.items()
     }
+
+
+def _pairs_with_images(version: DatasetVersion, images_of: Mapping[int, frozenset[str]]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of new cases and existing ones that have the same images."""
+    new = {images: [key for key, of_key in images_of.items() if of_key == images] for images in images_of.values()}
+    new.pop(frozenset(), None)
+    if not new:
+        return
+    for case, images in _images_by_case(version).items():
+        yield from ((key, case) for key in new.get(images, ()))
+
+
+def _images_by_case(version: DatasetVersion) -> dict[int, frozenset[str]]:
+    """Return the hashes of the images of each case that has any."""
+    images: dict[int, set[str]] = {}
+    rows = CaseImage.objects.filter(case__in=Case.objects.of(version)).values_list("case_id", "image__sha256")
+    for case, sha256 in rows.iterator(chunk_size=CHUNK):
+        images.setdefault(case, set()).add(sha256)
+    return {case: frozenset(hashes) for case, hashes in images.items()}
+
+
+def _groups_by_images(version: DatasetVersion) -> list[list[int]]:
+    """Return the cases that have the same images, where they are several."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for case, images in _images_by_case(version).items():
+        groups.setdefault(images, []).append(case)
+    return [sorted(cases) for cases in groups.values() if len(cases) > 1]
+
+
+def _image_hashes(variables: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(digest_of(address) for address in uploaded_in(variables))
+
+
+def _text_of(variables: Mapping[str, Any]) -> str:
+    """Return a case's text without the addresses of images, which are no words."""
+    return UPLOADED.sub("", input_text(variables))
 
 
 def _texts_beside(keys: Sequence[int], new: dict[int, str]) -> dict[int, str]:
@@ -270,8 +330,9 @@ def _sets_in_use(version: DatasetVersion) -> list[ExampleSetVersion]:
 
 
 def _chunks(version: DatasetVersion, splits: Iterable[str]) -> Iterator[tuple[list[int], list[str]]]:
-    """Yield keys and comparison forms of the cases of some splits, in chunks that bound the memory."""
-    cases = Case.objects.of(version).filter(split__in=list(splits)).order_by("id")
+    """Yield keys and comparison forms of the cases of some splits, in chunks that bound the memory; those with images
+    are compared among themselves."""
+    cases = Case.objects.of(version).filter(split__in=list(splits), images=None).order_by("id")
     rows = cases.values_list("pk", "variables").iterator(chunk_size=CHUNK // 5)
     return _bounded((key, input_text(variables)) for key, variables in rows)
 
@@ -314,7 +375,7 @@ def _example_chunks(version: ExampleSetVersion, number: int) -> Iterator[tuple[l
 def _texts(keys: Sequence[int], sets: Sequence[ExampleSetVersion]) -> dict[int, str]:
     """Map keys to comparison forms."""
     cases = Case.objects.filter(pk__in=[key for key in keys if key > 0]).values_list("pk", "variables")
-    texts = {key: comparison_form(input_text(variables)[:MAX_TEXT_LENGTH]) for key, variables in cases}
+    texts = {key: comparison_form(_text_of(variables)[:MAX_TEXT_LENGTH]) for key, variables in cases}
     of_set: dict[int, list[int]] = {}
     for key in keys:
         if key < 0:

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from core.errors import Fault, Problem
+from core.image_data import UPLOADED_IN_JSON
 from core.json_values import MAX_FAULTS
 from evaluations.datasets.cases import SPLITS, Case, read_case
 from evaluations.datasets.row import Row
@@ -71,15 +72,20 @@ FROM (
 ) placed
 """
 
-# core.image_data.UPLOADED, of the cases that were just added.
-LINK_IMAGES = """
-INSERT INTO evaluations_caseimage (case_id, image_id)
-SELECT DISTINCT named.case_id, image.id FROM (
-    SELECT fresh.id AS case_id,
-        (regexp_matches(fresh.variables::text, 'image:[0-9]{1,6}x[0-9]{1,6}:([0-9a-f]{64})', 'g'))[1] AS sha256
+# The images that the cases name which were just added.
+NAMED_IMAGES = f"""
+CREATE TEMPORARY TABLE named_image ON COMMIT DROP AS
+SELECT DISTINCT named.case_id, 'image:' || named.parts[1] || ':' || named.parts[2] AS address, named.parts[2] AS sha256
+FROM (
+    SELECT fresh.id AS case_id, regexp_matches(fresh.variables::text, '{UPLOADED_IN_JSON}', 'g') AS parts
     FROM evaluations_case fresh WHERE fresh.dataset_id = %(dataset)s AND fresh.added_in = %(next)s
     AND fresh.variables::text LIKE '%%image:%%'
-) named JOIN registry_uploadedimage image ON image.project_id = %(project)s AND image.sha256 = named.sha256
+) named
+"""
+LINK_IMAGES = """
+INSERT INTO evaluations_caseimage (case_id, image_id)
+SELECT DISTINCT named.case_id, image.id FROM named_image named
+JOIN registry_uploadedimage image ON image.project_id = %(project)s AND image.sha256 = named.sha256
 """
 
 
@@ -223,7 +229,6 @@ class _Stage:
             faults = [row.fault] if row.fault else []
             case = None if faults else self._read_case(row, faults)
             if case is not None:
-                self.images.note(self.read, row, case.variables)
                 lines.append(_copy_line(self.read, case, self._split_of_row.get(row.line, case.preferred_split)))
             else:
                 self._reject_row(row, faults)
@@ -233,17 +238,20 @@ class _Stage:
 
     def settle_images(self) -> None:
         """Store the images of the rows so far, and reject those that name one that is not there. Not during a COPY."""
-        unknown = self.images.settle()
-        if unknown:
-            numbers = [number for number, _, _ in unknown]
+        unfit = self.images.settle()
+        if unfit:
+            numbers = [number for number, _, _ in unfit]
             with connection.cursor() as cursor:
                 cursor.execute(f"DELETE FROM {STAGED} WHERE number = ANY(%s)", [numbers])
-        for _, row, fault in unknown:
+        for _, row, fault in unfit:
             self._reject_row(row, [fault])
 
     def _read_case(self, row: Row, faults: list[Fault]) -> Case | None:
-        document = self.images.take(row.document)
-        return read_case(document, faults, is_normal=row.is_normal)
+        document = self.images.read(row.document)
+        case = read_case(document, faults, is_normal=row.is_normal)
+        if case is not None:
+            self.images.accept(self.read, row, document, case.variables)
+        return case
 
     def _reject_row(self, row: Row, faults: Sequence[Fault]) -> None:
         self.bad += 1
@@ -403,8 +411,26 @@ class _VersionBuilder:
         )
         self._execute("DROP TABLE assigned")
         if self._change.names_images:
-            self._execute(LINK_IMAGES)
+            self._link_images()
         return added
+
+    def _link_images(self) -> None:
+        """Note which images the new cases have, and keep them from being deleted until that is committed."""
+        self._execute(NAMED_IMAGES)
+        self._execute(
+            """SELECT FROM registry_uploadedimage image WHERE image.project_id = %(project)s
+            AND image.sha256 IN (SELECT sha256 FROM named_image) ORDER BY image.id FOR KEY SHARE"""
+        )
+        self._execute(LINK_IMAGES)
+        gone = self._rows(
+            """SELECT named.address FROM named_image named WHERE NOT EXISTS (
+                SELECT FROM registry_uploadedimage image WHERE image.project_id = %(project)s
+                AND image.sha256 = named.sha256
+            ) LIMIT 1"""
+        )
+        if gone:
+            raise Problem("image.unknown", f"{gone[0][0]} was deleted in the meantime. Upload it again.")
+        self._execute("DROP TABLE named_image")
 
     def _version(self) -> DatasetVersion:
         self._values["number"] = self._before + 1

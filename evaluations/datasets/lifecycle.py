@@ -13,6 +13,7 @@ from core.references import HashPrefix, Latest, Number, is_prompt_name, parse_se
 from evaluations.datasets import ingest
 from evaluations.datasets.cases import label_of, read_case
 from evaluations.datasets.files.tables import fits_columns
+from evaluations.datasets.image_values import with_addresses
 from evaluations.datasets.ingest import DatasetChange, IngestResult
 from evaluations.datasets.row import Row
 from evaluations.datasets.splits import (
@@ -216,7 +217,7 @@ def resplit(
 
 def _is_same(case: Case, changed: object) -> bool:
     """Return whether a changed case is as it was, so that nothing has to be done."""
-    new_case = read_case(changed, [])
+    new_case = read_case(with_addresses(changed, {}), [])
     return new_case is not None and new_case.digest == bytes(case.digest)
 
 

@@ -69,6 +69,8 @@ def check_connection(provider: Provider, model: str = "") -> Provider:
     attempt, outcome, is_first = _Attempt(), "", provider.synced_at is None
     row = provider.models.filter(name=model).first() if model else None
     try:
+        if row and row.archived_at:
+            raise Problem("model.archived", f"{row} is archived; restore it to ask it.")
         asyncio.run(_try_calls(provider, model, profiles.profile_of(row) if row else UNKNOWN, attempt))
         # What the provider lists is known also where the model did not answer.
         if attempt.models is not None:

@@ -115,6 +115,7 @@ class Judges:
     def _judge(self, spec: Spec) -> _Judge:
         rubric = planning.get_rubric(self._run.project, str(spec.parameters["prompt"]))
         model = providers.get_model(self._run.project, str(spec.parameters["model"]))
+        providers.require_usable(model, rubric.content)
         partials = {key: version.content for key, version in includes.get_partials([rubric]).items()}
         return _Judge(rubric, partials, model, providers.price_of(model), profiles.profile_of(model))
 

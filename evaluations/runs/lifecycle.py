@@ -11,6 +11,7 @@ from evaluations.models import RUN_OPEN, BatchState, Comparison, Result, ResultA
 from evaluations.providers import configuration as providers
 from evaluations.runs import planning
 from evaluations.runs.planning import RunPlan, RunSettings
+from evaluations.scorers.specs import specs_from_json
 from evaluations.statistics.agreement import cohen
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -165,6 +166,7 @@ def resume(actor: Actor, run: Run, *, budget_usd: object = None, of_sweep: bool 
     if locked.state not in RESUMABLE:
         raise Problem("run.wrong_state", f"This run is {RunState(locked.state).label.lower()}.")
     providers.require_usable(run.model, run.version.content, run.parameters)
+    planning.require_usable_judges(run.project, specs_from_json(run.scorers))
     if budget is not None and locked.price is None:
         raise Problem("run.no_price", "This model has no price, so a budget cannot be kept.")
     budget = locked.budget_usd if budget is None else budget

@@ -206,6 +206,14 @@ def pin_scorers(project: Project, specs: Sequence[Spec], model: ProviderModel) -
     return pinned_specs
 
 
+def require_usable_judges(project: Project, specs: Sequence[Spec]) -> None:
+    """Raise the Problem with the first pinned judge that can no longer be asked."""
+    for spec in specs:
+        if spec.definition.asks_model:
+            rubric = get_rubric(project, str(spec.parameters["prompt"]))
+            providers.require_usable(providers.get_model(project, str(spec.parameters["model"])), rubric.content)
+
+
 def _require_renderable(rubric: PromptVersion, pointer: str) -> None:
     """Refuse a rubric with variables that a judge does not have, before anything is paid for."""
     try:
@@ -224,7 +232,7 @@ def get_rubric(project: Project, reference: str) -> PromptVersion:
 def _own_model(rubric: PromptVersion, model: ProviderModel) -> str:
     """Return the model that a rubric names, where the provider has it; else the model of the run."""
     own = str(rubric.content.get("model", {}).get("name") or "")
-    has = model.provider.models.filter(name=own).exists()
+    has = model.provider.models.filter(name=own, archived_at=None).exists()
     return f"{model.provider.name}/{own if has else model.name}"
 
 

@@ -99,6 +99,8 @@ class _Tick:
 
     def __init__(self, run: Run, seconds: float) -> None:
         self._run = run
+        if run.model.archived_at:
+            raise Problem("model.archived", f"{run.model} was archived; restore it, and resume the run.")
         self._until = time.monotonic() + seconds
         self._specs = scoring.specs_from_json(run.scorers)
         self._builder = ResultBuilder(run, self._specs)

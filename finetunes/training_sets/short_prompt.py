@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.content import EXAMPLES_PLACEHOLDER, templates
+from core.errors import Problem
 from core.messages import text_of
 from registry.content.normalize import normalise
 
 # The first sentence of the instructions is suggested, up to this length; it usually states the task.
 MAX_SUGGESTION_LENGTH = 200
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+# A variable that a text writes out, with whatever filters.
+WRITTEN_VARIABLE = re.compile(r"\{\{-?\s*([^\W\d]\w*)")
 TEMPLATE_CODE = re.compile(r"\{[{%#]")
 INSTRUCTION_ROLES = ("system", "developer")
 QUESTION_ROLES = ("user", "placeholder", "tool")
@@ -39,7 +42,10 @@ def make_short_prompt(content: Mapping[str, Any], instruction: str) -> dict[str,
     members = {name: content[name] for name in ("model", "response", "tools", "variables") if name in content}
     if content["kind"] == "text":
         # One text is instruction, examples and question at once: its variables are the question.
-        question = "\n".join(f"{{{{ {name} }}}}" for name in content.get("variables", {}))
+        names = dict.fromkeys([*content.get("variables", {}), *WRITTEN_VARIABLE.findall(content["text"])])
+        if not names:
+            raise Problem("content.invalid", "Nothing is left to ask: this text has no variable.")
+        question = "\n".join(f"{{{{ {name} }}}}" for name in names)
         messages = [*_instruction_messages(instruction), {"role": "user", "content": question}]
         return normalise(_without_unused({**members, "kind": "chat", "messages": messages}))
     return normalise(

@@ -217,7 +217,7 @@ def fine_tuning_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResp
     """Show the fine-tuning settings of a provider, on its page."""
     provider = providers.get_provider(actor.project, name)
     fine_tuning = provider_settings.settings_for(provider)
-    models = provider.models.filter(tuned_as=None).order_by("name")[:200]
+    models = provider.models.filter(tuned_as=None, archived_at=None).order_by("name")[:200]
     context = {
         "project": actor.project,
         "provider": provider,

@@ -149,6 +149,7 @@ def _set_context(actor: Actor, training_set: TrainingSet, values: dict[str, str]
     tunable = ProviderModel.objects.filter(
         provider__project=actor.project,
         provider__archived_at=None,
+        archived_at=None,
         provider__capabilities__contains=[Capability.FINE_TUNING],
         tuned_as=None,
     )

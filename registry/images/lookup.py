@@ -1,7 +1,7 @@
 """Finding uploaded images by their addresses, and putting them into messages as data."""
 
 import base64
-import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +9,14 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from core.errors import Problem
-from core.image_data import UPLOADED
+from core.image_data import UPLOADED, UPLOADED_IN_JSON, uploaded_in
 from core.messages import IMAGE, address_of, images_of
 from registry.models import Project, UploadedImage
 
 Message = Mapping[str, Any]
+VALUE_IN_JSON = re.compile(UPLOADED_IN_JSON)
+# Of all images of one request, or of one case: more than providers take.
+MAX_SENT_BYTES = 32 * 1024 * 1024
 
 
 def stored(project: Project) -> QuerySet[UploadedImage]:
@@ -35,16 +38,18 @@ def get_image(project: Project, sha256: str) -> UploadedImage:
     return image
 
 
-def addresses_in(text: str) -> set[str]:
-    """Return the addresses of uploaded images that a text names, such as the JSON of a case."""
-    return {match[0] for match in UPLOADED.finditer(text)} if "image:" in text else set()
+def addresses_in_json(text: str) -> list[str]:
+    """Return the addresses of uploaded images among the values of a JSON text, each as often as it stands there."""
+    if "image:" not in text:
+        return []
+    return [f"image:{match[1]}:{match[2]}" for match in VALUE_IN_JSON.finditer(text)]
 
 
-def unknown_addresses(project_id: int, addresses: Collection[str]) -> set[str]:
-    """Return the addresses among these that no image of the project has."""
+def sizes_of(project_id: int, addresses: Collection[str]) -> dict[str, int]:
+    """Return the sizes in bytes, by address, of those of these images that the project has."""
     hashes = {match[3] for address in addresses if (match := UPLOADED.fullmatch(address))}
     rows = UploadedImage.objects.filter(project=project_id, sha256__in=hashes).defer("data")
-    return set(addresses) - {image.address for image in rows}
+    return {image.address: image.size for image in rows if image.address in addresses}
 
 
 def with_data(project_id: int, messages: Sequence[Message]) -> list[Message]:
@@ -53,9 +58,13 @@ def with_data(project_id: int, messages: Sequence[Message]) -> list[Message]:
     addresses = _uploaded(messages)
     if not addresses:
         return list(messages)
-    if unknown := unknown_addresses(project_id, addresses):
+    sizes = sizes_of(project_id, set(addresses))
+    if unknown := set(addresses) - sizes.keys():
         raise Problem("image.unknown", f"This project has no image {min(unknown)}. Upload it first.")
-    data_by_address = data_of(project_id, addresses)
+    if sum(sizes[address] for address in addresses) > MAX_SENT_BYTES:
+        sentence = f"The images of one request have at most {MAX_SENT_BYTES // 2**20} MB together."
+        raise Problem("image.too_large", sentence)
+    data_by_address = data_of(project_id, set(addresses))
     return [_replaced(message, data_by_address) for message in messages]
 
 
@@ -67,17 +76,23 @@ def data_of(project_id: int, addresses: Collection[str]) -> dict[str, str]:
 
 
 def written_out(project_id: int, value: Any) -> Any:
-    """Return a JSON value with the data of the uploaded images that it names, for another installation."""
-    text = json.dumps(value, ensure_ascii=False)
-    data_by_address = data_of(project_id, addresses_in(text))
-    for address, data in data_by_address.items():
-        text = text.replace(address, data)
-    return json.loads(text) if data_by_address else value
+    """Return a JSON value with the data of the uploaded images that it names, for another installation. A case is
+    bounded when it is added (evaluations.datasets.row_images), and so is this."""
+    addresses = set(uploaded_in(value))
+    return _with_values(value, data_of(project_id, addresses)) if addresses else value
 
 
-def _uploaded(messages: Iterable[Message]) -> set[str]:
+def _with_values(value: Any, data_by_address: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return data_by_address.get(value, value)
+    if isinstance(value, Mapping):
+        return {name: _with_values(member, data_by_address) for name, member in value.items()}
+    return [_with_values(item, data_by_address) for item in value] if isinstance(value, list) else value
+
+
+def _uploaded(messages: Iterable[Message]) -> list[str]:
     addresses = (address_of(part) for message in messages for part in images_of(message))
-    return {address for address in addresses if UPLOADED.fullmatch(address)}
+    return [address for address in addresses if UPLOADED.fullmatch(address)]
 
 
 def _as_data(image: UploadedImage) -> str:

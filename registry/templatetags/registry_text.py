@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 from markdown_it import MarkdownIt
 
 from core.example_selection import DEFAULT_K
-from core.image_data import UPLOADED
+from core.image_data import UPLOADED, digest_of, uploaded_in
 from core.references import HASH
 from registry.content.content_hash import canonical_bytes
 from registry.content.message_view import editor_sections, message_sections
@@ -53,8 +53,7 @@ def plain(value: Any) -> str:
 @register.filter
 def image_hashes(value: Any) -> list[str]:
     """The hashes of the first uploaded images that a JSON value names, to show them."""
-    text = value if isinstance(value, str) else as_json(value)
-    return list(dict.fromkeys(match[3] for match in UPLOADED.finditer(text)))[:MAX_IMAGES_SHOWN]
+    return list(dict.fromkeys(digest_of(address) for address in uploaded_in(value)))[:MAX_IMAGES_SHOWN]
 
 
 @register.filter

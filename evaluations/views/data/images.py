@@ -26,6 +26,7 @@ def image_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "section": "datasets",
         "page": Paginator(images, PAGE_SIZE).get_page(request.GET.get("page")),
         "most_megabytes": MAX_IMAGE_BYTES // 2**20,
+        "most_files": MAX_AT_ONCE,
         **lookup.room(actor.project),
     }
     return page(request, actor, "evaluations/datasets/image_list.html", context)
@@ -33,8 +34,11 @@ def image_list(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 def _upload(request: HttpRequest, actor: Actor) -> HttpResponse:
     """Upload each file, until one is refused: the images before it stay."""
-    files, new = request.FILES.getlist("files")[:MAX_AT_ONCE], 0
+    files, new = request.FILES.getlist("files"), 0
     address = page_url("evaluations:image-list", actor)
+    if not 1 <= len(files) <= MAX_AT_ONCE:
+        sentence = f"Choose 1 to {MAX_AT_ONCE} files at once; these are {len(files)}. Nothing was uploaded."
+        return refused(request, Problem("request.invalid", sentence), address)
     for file in files:
         try:
             new += uploads.upload(actor, file.read(MAX_IMAGE_BYTES + 1))[1]

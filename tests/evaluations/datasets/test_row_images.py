@@ -2,6 +2,9 @@
 
 import io
 import json
+import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pgtrigger
@@ -12,9 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from core.errors import Problem
+from evaluations.curation import proposals
+from evaluations.data_quality import reports
 from evaluations.datasets import imports
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import Case, CaseImage, Dataset, Provider, ProviderModel, Result
+from evaluations.datasets.row import Row
+from evaluations.datasets.row_images import RowImages
+from evaluations.models import Case, CaseImage, CaseProposal, Dataset, Provider, ProviderModel, Report, Result
 from evaluations.playground import lifecycle as playground
 from evaluations.playground.lifecycle import Input, PlaygroundSettings
 from evaluations.providers import configuration as providers
@@ -180,6 +187,155 @@ def test_a_file_may_have_images_that_are_larger_than_a_case(stage: Stage, shots:
     assert (done.error, done.state, done.rows_read) == ("", "done", 15)
     assert UploadedImage.objects.count() == 14
     assert values_of(shots)[0] == {"shot": UploadedImage.objects.order_by("id").first().address}
+
+
+def test_one_image_in_many_rows_needs_no_memory_for_each(stage: Stage):
+    """What waits to be checked has the address, and not the data."""
+    images, data = RowImages(stage.edith), as_data(png() + bytes(300_000))
+    for number in range(200):
+        row = Row(number, {"variables": {"shot": data, "number": number}}, raw=data * 2)
+        document = images.read(row.document)
+        images.accept(number, row, document, json.dumps(document["variables"]))
+
+    assert sum(len(json.dumps(row.document)) for _, row, _ in images._noted) < 40_000
+    assert not any(row.raw for _, row, _ in images._noted)
+    assert not images.is_full
+
+
+def test_a_row_that_is_refused_uploads_nothing(stage: Stage, shots: Dataset):
+    added = [{"variables": {"shot": as_data(png())}, "weight": -1}, {"variables": {"shot": as_data(png(9, 9))}}]
+
+    with pytest.raises(Problem, match="above 0"):
+        datasets.change(stage.edith, shots, added=added[:1])
+
+    assert not UploadedImage.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "bound", "sentence"), [(101, 10**9, "at most 100 images"), (3, 2 * len(png()), "more than 0 MB together")]
+)
+def test_the_images_of_a_case_have_a_bound(
+    stage: Stage, shots: Dataset, monkeypatch: pytest.MonkeyPatch, count: int, bound: int, sentence: str
+):
+    monkeypatch.setattr("registry.images.lookup.MAX_SENT_BYTES", bound)
+
+    with pytest.raises(Problem, match=sentence):
+        datasets.change(stage.edith, shots, added=[{"variables": {"shots": [as_data(png())] * count}}])
+
+
+def test_an_address_within_a_text_or_as_a_name_is_text(stage: Stage, shots: Dataset, api: APIClient):
+    image, _ = uploads.upload(stage.edith, png())
+    unknown = f"image:3x2:{'0' * 64}"
+    variables = {
+        **{"a": f"see {image.address}, please", "b": f' "{image.address}" ', unknown: "a name"},
+        **{"c": f"{unknown}{unknown}", "d": image.address, "e": f'say "{unknown}', "f": [{"g": image.address}]},
+    }
+
+    datasets.change(stage.edith, shots, added=[{"variables": variables, "split": "test"}])
+
+    assert list(CaseImage.objects.values_list("image", flat=True)) == [image.pk]
+    file = "/api/v1/datasets/support.shots/versions/1/file?images=data"
+    (row,) = [json.loads(line) for line in b"".join(api.get(file)).splitlines()]
+    assert row["variables"] == {**variables, "d": as_data(png()), "f": [{"g": as_data(png())}]}
+    again = datasets.create(stage.edith, name="support.copy")
+    datasets.change(stage.edith, again, added=[row])
+    hashes = [datasets.get_version(stage.project, name, "1").content_hash for name in ("support.shots", "support.copy")]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_change_to_the_same_image_is_no_change(stage: Stage, shots: Dataset):
+    row = {"variables": {"shot": as_data(png())}}
+    datasets.change(stage.edith, shots, added=[row])
+
+    changed = datasets.change(stage.edith, shots, changed={Case.objects.get().pk: row})
+
+    assert (changed.created, changed.version.number) == (False, 1)
+
+
+def test_who_adds_a_case_and_who_deletes_its_image_do_not_both_succeed(live_stage: Stage):
+    shots = datasets.create(live_stage.edith, name="support.shots")
+    start = threading.Barrier(2)
+    for turn in range(12):
+        image, _ = uploads.upload(live_stage.edith, png(5, 5, turn))
+        outcomes: dict[str, str] = {}
+
+        def attempt(name: str, act: Callable[[], object], outcomes: dict[str, str] = outcomes) -> None:
+            start.wait()
+            try:
+                act()
+                outcomes[name] = "done"
+            except Problem as problem:
+                outcomes[name] = problem.code
+            finally:
+                connection.close()
+
+        row = {"variables": {"shot": image.address, "turn": turn}}
+        acts: dict[str, Callable[[], object]] = {
+            "add": partial(datasets.change, live_stage.edith, shots, added=[row]),
+            "delete": partial(uploads.delete, live_stage.edith, image),
+        }
+        threads = [threading.Thread(target=attempt, args=each) for each in acts.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        added = Case.objects.filter(variables__turn=turn).exists()
+        assert UploadedImage.objects.filter(pk=image.pk).exists() == added
+        assert outcomes in (
+            {"add": "done", "delete": "image.in_use"},
+            {"add": "cases.invalid", "delete": "done"},
+            {"add": "image.unknown", "delete": "done"},
+        )
+
+
+def test_different_images_are_different_questions(stage: Stage, shots: Dataset, settings: Any):
+    settings.EMBEDDINGS_LOCAL = False
+    question = "What is shown in this picture of our product, and what should a customer do about it, in one word?"
+    others = [
+        {
+            "variables": {"shot": as_data(png(30, 30, shade)), "q": question},
+            "split": "test" if shade % 4 == 0 else "train",
+        }
+        for shade in range(40)
+    ]
+    alike = [
+        {"variables": {"shot": as_data(png(9, 9)), "q": question}, "split": "train"},
+        {"variables": {"shot": as_data(png(9, 9)), "q": f"{question} Please."}, "split": "test"},
+    ]
+    datasets.change(stage.edith, shots, added=[*others, *alike])
+    version = datasets.get_version(stage.project, "support.shots", "1")
+    report = Report.objects.get(version=version, kind="leakage")
+
+    reports.make_report(report)
+
+    report.refresh_from_db()
+    (finding,) = report.findings.all()
+    assert report.result["leaked"] == 1
+    assert (finding.kind, finding.held_out.variables["q"]) == ("near", f"{question} Please.")
+
+
+def test_a_proposals_images_are_uploaded_and_stay_while_it_waits(stage: Stage, shots: Dataset):
+    datasets.change(stage.edith, shots, added=[{"variables": {"shot": as_data(png(4, 4)), "q": "What is it?"}}])
+    large = as_data(png() + bytes(400_000))
+    with pytest.raises(Problem, match="no image image:3x2"):
+        proposals.propose(stage.edith, shots, cases=[{"variables": {"shot": f"image:3x2:{'0' * 64}"}}], origin="a test")
+
+    new = [
+        {"variables": {"shot": large, "q": "What is it?"}},
+        {"variables": {"shot": as_data(png(4, 4)), "q": "What is it"}},
+    ]
+    proposed = proposals.propose(stage.edith, shots, cases=new, origin="a test")
+    proposals.check(shots)
+
+    image = UploadedImage.objects.get(size__gt=400_000)
+    with pytest.raises(Problem, match=r"proposed for support\.shots"):
+        uploads.delete(stage.edith, image)
+    other, same = CaseProposal.objects.filter(pk__in=[each.pk for each in proposed]).order_by("pk")
+    assert other.findings == []
+    assert [finding["kind"] for finding in same.findings] == ["exact"]
+    proposals.accept(stage.edith, shots, keys=[other.pk])
+    assert Case.objects.order_by("id").last().variables == {"shot": image.address, "q": "What is it?"}  # type: ignore[union-attr]
 
 
 def test_where_there_is_no_room_nothing_is_imported(stage: Stage, shots: Dataset, settings: Any):
