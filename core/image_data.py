@@ -81,6 +81,11 @@ def digest_of(address: str) -> str:
     return hash_of(data) if data is not None else address
 
 
+def is_data(address: str) -> bool:
+    """Return whether an address says that it is an image's data, and not just a text that begins so."""
+    return bool(DATA.fullmatch(address))
+
+
 def decoded(address: str) -> bytes | None:
     """Return the bytes of an image that is data, or None."""
     data = DATA.fullmatch(address)

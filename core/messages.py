@@ -121,7 +121,9 @@ def _write_part(
     if not address:
         return None
     if is_checked and not is_image_address(address):
-        sentence = f"An image is https://…, http://… or data:image/…;base64,…; this is {address[:60]!r}."
+        sentence = (
+            f"An image is https://…, http://…, data:image/…;base64,… or an uploaded one; this is {address[:60]!r}."
+        )
         raise Problem("render.invalid_message", sentence, pointer=where)
     return {"type": IMAGE, "image_url": {**part["image_url"], "url": address}}
 

@@ -8,7 +8,9 @@ class EvaluationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the registry what it cannot know: what else has an image."""
-        from evaluations.curation.proposals import image_use  # noqa: PLC0415 - models are there only now
+        from evaluations.curation import proposals  # noqa: PLC0415 - models are there only now
+        from evaluations.playground import lifecycle as playground  # noqa: PLC0415
         from registry.images.uploads import register_use  # noqa: PLC0415
 
-        register_use(image_use)
+        register_use(proposals.image_use)
+        register_use(playground.image_use)

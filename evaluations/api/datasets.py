@@ -25,6 +25,7 @@ from registry.api.versions import IF_MATCH
 from registry.delivery import caching
 
 DEFAULT_FOLDS = 5
+IMAGE_FORMS = ("address", "data")
 
 
 def dataset_document(dataset: Dataset) -> dict[str, Any]:
@@ -201,7 +202,7 @@ class DatasetFile(ProjectView):
             OpenApiParameter(
                 "images",
                 str,
-                enum=["address", "data"],
+                enum=IMAGE_FORMS,
                 description="How uploaded images are written: by their addresses (the default), or, for another "
                 "installation, as data.",
             ),
@@ -209,6 +210,9 @@ class DatasetFile(ProjectView):
     )
     def get(self, request: Request, name: str, selector: str) -> StreamingHttpResponse:
         """Download a version's cases."""
+        if request.query_params.get("images", "address") not in IMAGE_FORMS:
+            sentence = f"images is {' or '.join(IMAGE_FORMS)}."
+            raise Problem("request.invalid", sentence, faults=[Fault("?images", "choice", sentence)])
         return file_answer(datasets.get_version(self.actor.project, name, selector), request.query_params)
 
 

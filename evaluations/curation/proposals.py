@@ -150,8 +150,8 @@ def _with_images(actor: Actor, cases: Sequence[object]) -> list[Any]:
     images, documents, faults = RowImages(actor), [], list[Fault]()
     for index, document in enumerate(cases):
         own: list[Fault] = []
-        documents.append(images.read(document))
-        case = read_case(documents[-1], own)
+        documents.append(images.read(document, own))
+        case = read_case(documents[-1], own) if not own else None
         if case is not None:
             images.accept(index, Row(index), documents[-1], case.variables)
         faults += [Fault(f"/{index}{fault.pointer}", fault.code, fault.message) for fault in own]

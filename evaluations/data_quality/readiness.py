@@ -80,7 +80,8 @@ class Survey:
     tested: Counter[str] = field(default_factory=Counter)
 
     def add(self, key: int, variables: Mapping[str, Any], expected: Any, label: str, split: str = "train") -> None:
-        text = input_text(variables)
+        # The address of an image is no text; its hash may have the digits of a card.
+        text = UPLOADED.sub("", input_text(variables))
         self.size += 1
         self.tested[label] += split == "test"
         self.unanswered += expected is None
@@ -90,8 +91,7 @@ class Survey:
         if BROKEN.search(text):
             self.broken_count += 1
             _add_example(self.broken, key, text)
-        # The hash of an image may have the digits of a card.
-        self._find_personal_data(key, UPLOADED.sub("", text))
+        self._find_personal_data(key, text)
 
     def _find_personal_data(self, key: int, text: str) -> None:
         # All of them have a digit or an at sign; most texts have neither.

@@ -247,8 +247,8 @@ class _Stage:
             self._reject_row(row, [fault])
 
     def _read_case(self, row: Row, faults: list[Fault]) -> Case | None:
-        document = self.images.read(row.document)
-        case = read_case(document, faults, is_normal=row.is_normal)
+        document = self.images.read(row.document, faults)
+        case = read_case(document, faults, is_normal=row.is_normal) if not faults else None
         if case is not None:
             self.images.accept(self.read, row, document, case.variables)
         return case

@@ -32,11 +32,11 @@ class RowImages:
     def is_full(self) -> bool:
         return self._bytes > MAX_WAITING_BYTES
 
-    def read(self, document: Any) -> Any:
-        """Return a case's document with the addresses of images that are data in its variables. What is no image that
-        can be uploaded stays as it is."""
+    def read(self, document: Any, faults: list[Fault]) -> Any:
+        """Return a case's document with the addresses of images that are data in its variables; data that is no image
+        which can be uploaded is a fault."""
         self._row = {}
-        return with_addresses(document, self._row)
+        return with_addresses(document, self._row, faults)
 
     def accept(self, number: int, row: Row, document: Any, variables: str) -> None:
         """Keep the images of the row that was read last, which is a case: with `variables` as JSON."""

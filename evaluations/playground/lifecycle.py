@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from core.content import without_aside
@@ -35,7 +36,7 @@ from evaluations.runs import planning
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.examples import example_sets
-from registry.models import ExampleSet, Prompt, PromptVersion
+from registry.models import ExampleSet, Prompt, PromptVersion, UploadedImage
 from registry.prompts import versions
 
 MAX_MODELS = 6
@@ -210,6 +211,13 @@ def visible_playground_runs(actor: Actor) -> QuerySet[PlaygroundRun]:
     """Return playground runs that the actor may see: everybody's of committed versions, their own of drafts."""
     own = Q(by=actor.user) if actor.user else Q(by_key=actor.key) if actor.key else Q(by=None, by_key=None)
     return playground_runs_with_related().filter(own | Q(version__isnull=False), project=actor.project)
+
+
+def image_use(image: UploadedImage) -> str:
+    """Return the sentence on a playground run that was given an image; nothing where none was."""
+    answers = PlaygroundAnswer.objects.filter(playground_run__project=image.project_id)
+    named = answers.annotate(text=Cast("variables", TextField())).filter(text__contains=image.sha256)
+    return "A playground run of the last days has it." if named.exists() else ""
 
 
 def get_playground_run(actor: Actor, number: int) -> PlaygroundRun:

@@ -1,6 +1,7 @@
 """Builder of training sets: cases into lines, lines into files, with a validation report."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -219,7 +220,7 @@ def _requests(training_set: TrainingSet, every: Sequence[Mapping[str, Any]]) -> 
     requests = versions.render_requests(training_set.project_id, version.content, every, partials)
     for position, request in enumerate(requests):
         if isinstance(request, Problem):
-            variables_text = str(every[position])[:200]
+            variables_text = json.dumps(every[position], ensure_ascii=False)[:200]
             raise Problem(request.code, f"The short prompt cannot ask {variables_text}: {request.detail}")
     return [request for request in requests if not isinstance(request, Problem)]
 

@@ -1,5 +1,6 @@
 """Pages of training sets: the form for a new one, and one with its validation, files and the form of a job."""
 
+import re
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -38,6 +39,9 @@ DOMAIN_FIELDS = {
 }
 JOB_FIELDS = ("model", "n_epochs", "batch_size", "learning_rate_multiplier", "beta", "suffix", "budget_usd")
 SAMPLE_BYTES = 20_000
+# With images in them.
+MAX_SAMPLE_BYTES = 16 * 1024 * 1024
+IMAGE_DATA = re.compile(r"(data:image/[a-z0-9.+-]{1,40};base64,)[A-Za-z0-9+/=]+")
 MAX_LINES_SHOWN = 3
 
 
@@ -179,8 +183,14 @@ def _sample(training_set: TrainingSet) -> list[str]:
     """Return the first lines of the training file."""
     if training_set.state != "done":
         return []
-    first = next(training_sets.file_pieces(training_set, "train"), b"")[:SAMPLE_BYTES]
-    return [line.decode("utf-8", "replace")[:2_000] for line in first.split(b"\n")[:MAX_LINES_SHOWN] if line]
+    first = b""
+    for piece in training_sets.file_pieces(training_set, "train"):
+        first += piece
+        if len(first) >= SAMPLE_BYTES and (first.count(b"\n") >= MAX_LINES_SHOWN or len(first) >= MAX_SAMPLE_BYTES):
+            break
+    # Images are data there, far longer than what one wants to read.
+    lines = (IMAGE_DATA.sub(r"\1…", line.decode("utf-8", "replace")) for line in first.split(b"\n"))
+    return [line[:2_000] for line in list(lines)[:MAX_LINES_SHOWN] if line]
 
 
 @in_project

@@ -58,7 +58,7 @@ def _read(data: bytes) -> ImageFacts:
         raise Problem("image.too_large", f"An image has at most {MAX_IMAGE_BYTES // 2**20} MB.")
     facts = read_facts(data)
     if facts is None:
-        raise Problem("image.invalid", f"This is no {KINDS} whose size can be read.")
+        raise Problem("image.invalid", f"This is no {KINDS} whose size can be read: send the file itself.")
     return facts
 
 

@@ -245,6 +245,7 @@ def _marks(result: Inspection) -> dict[str, Any]:
                 "inherited": variable.is_inherited,
                 "used": variable.is_used,
                 "required": variable.is_required,
+                "image": variable.is_image,
             }
             for variable in result.variables
         ],

@@ -50,14 +50,27 @@ export function shownAddresses(text) {
 
 const FIELDS = "textarea[data-takes-images]";
 
-/** Put the address of an image into a field: in place of its value, or, in JSON, where the cursor is. */
+/** Put the address of an image into a field: in place of its value, or, in JSON, where the cursor is, else into the
+ * first value that is empty. */
 function insert(field, address) {
   if (field.dataset.takesImages === "whole") {
     field.value = address;
-  } else {
-    const isInText = (field.value.slice(0, field.selectionStart).match(/(?<!\\)"/g) ?? []).length % 2 === 1;
-    field.setRangeText(isInText ? address : JSON.stringify(address), field.selectionStart, field.selectionEnd, "end");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    return;
   }
+  const before = field.value.slice(0, field.selectionStart);
+  const isInText = (before.match(/(?<!\\)"/g) ?? []).length % 2 === 1;
+  const isValue = /[:[,]\s*$/.test(before) && !/^\s*"/.test(field.value.slice(field.selectionEnd));
+  if (!isInText && !isValue) {
+    const empty = /:\s*""/.exec(field.value);
+    if (!empty) throw new Error("Put the cursor where the image belongs: between the quotation marks of a value.");
+    const place = empty.index + empty[0].length - 1;
+    field.setSelectionRange(place, place);
+  }
+  const text = isInText || !isValue ? address : JSON.stringify(address);
+  field.focus();
+  // Unlike a change of its value, this can be undone.
+  if (!document.execCommand("insertText", false, text)) field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
   field.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
@@ -103,7 +116,7 @@ function partsOf(field) {
   return { status: below.querySelector("[role='status']"), shown: below.querySelector(".thumbnails") };
 }
 
-function showImages(field) {
+export function showImages(field) {
   const addresses = shownAddresses(field.value);
   if (!addresses.length && "withoutChoice" in field.dataset && !field.parentElement.querySelector("[data-image-parts]")) return;
   const { shown } = partsOf(field);
@@ -123,10 +136,12 @@ function takeFrom(event, transfer) {
 
 document.addEventListener("paste", (event) => takeFrom(event, event.clipboardData));
 document.addEventListener("drop", (event) => takeFrom(event, event.dataTransfer));
-document.addEventListener("dragover", (event) => {
-  // Without this a browser leaves the page to open the file.
-  if (event.target.closest?.(FIELDS) && event.dataTransfer.types.includes("Files")) event.preventDefault();
-});
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    // Without this a browser leaves the page to open the file, wherever on it that is dropped.
+    if (event.dataTransfer.types.includes("Files") && !event.target.closest?.("input[type='file']")) event.preventDefault();
+  });
+}
 document.addEventListener("input", (event) => {
   if (event.target.matches(FIELDS)) showImages(event.target);
 });

@@ -1,6 +1,7 @@
 // The variables panel: a row for each variable that the text uses or the prompt declares.
 
 import { parseValue, valueAsText } from "./document.js";
+import { showImages } from "./images.js";
 
 export class Variables {
   constructor(root, declared, samples, changed) {
@@ -26,6 +27,7 @@ export class Variables {
       const row = this.row(variable.name) ?? this.add(variable);
       if (this.rows.children[index] !== row) this.rows.insertBefore(row, this.rows.children[index] ?? null);
       row.querySelector("[data-forget]").hidden = variable.used;
+      if (variable.image) this.offerImages(row);
     }
     this.none.hidden = used.length > 0;
   }
@@ -63,6 +65,15 @@ export class Variables {
     });
     this.rows.append(row);
     return row;
+  }
+
+  /** Offer to choose an image as the sample, and show it. */
+  offerImages(row) {
+    const sample = row.querySelector("[data-sample]");
+    if (!("withoutChoice" in sample.dataset)) return;
+    delete sample.dataset.withoutChoice;
+    sample.placeholder = "an image: its address, or paste, drop or choose one";
+    showImages(sample);
   }
 
   declare(name, row, event) {

@@ -46,8 +46,8 @@ def test_an_image_is_pasted_into_a_case_and_seen_wherever_the_case_is(person_for
     page.get_by_role("button", name="Create").click()
     page = person.open("datasets/browser.shots/cases/new/")
     values = page.get_by_label("Variables")
-    values.fill('{"shot": , "ticket": "Why is it so small?"}')
-    values.evaluate("field => field.setSelectionRange(9, 9)")
+    values.fill('{"shot": "", "ticket": "Why is it so small?"}')
+    values.evaluate("field => field.setSelectionRange(0, 0)")
     picture = {"name": "a.png", "type": "image/png", "base64": base64.b64encode(png(40, 30)).decode()}
 
     values.evaluate(GIVE_FILES, {**picture, "event": "paste"})
@@ -64,7 +64,7 @@ def test_an_image_is_pasted_into_a_case_and_seen_wherever_the_case_is(person_for
     assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") == 40
 
     page = person.open("images/")
-    expect(page.get_by_text("in 1 case")).to_be_visible()
+    expect(page.get_by_role("link", name="1 case of browser.shots")).to_be_visible()
     files = [{"name": f"{size}.png", "mimeType": "image/png", "buffer": png(size, 30)} for size in (40, 41)]
     page.get_by_label("Files").set_input_files(files)
     page.get_by_role("button", name="Upload").click()
@@ -74,7 +74,7 @@ def test_an_image_is_pasted_into_a_case_and_seen_wherever_the_case_is(person_for
     expect(page.get_by_text("Image deleted")).to_be_visible()
     page.get_by_label("Files").set_input_files({"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"})
     page.get_by_role("button", name="Upload").click()
-    expect(page.get_by_text("notes.png: This is no PNG, JPEG, WebP or GIF")).to_be_visible()
+    expect(page.get_by_text("0 images uploaded. notes.png: This is no PNG, JPEG, WebP or GIF")).to_be_visible()
 
 
 def test_the_playground_takes_an_image_for_a_variable_that_is_one(person_for: PersonFor, prompt: str):

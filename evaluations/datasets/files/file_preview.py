@@ -53,8 +53,6 @@ def preview_file(path: Path, form: str, columns: Columns, *, name: str = "", is_
     if is_cut and len(rows) < MAX_ROWS:
         rows = rows[:-1]
     faults: list[tuple[int, Fault]] = []
-    for row in rows:
-        row.document = with_addresses(row.document, {})
     cases = [row.document for row in rows if _is_case(row, faults)]
     # A promptfoo file's tests have no columns.
     shown_columns = _columns(rows, columns, mapping) if form != "promptfoo" else []
@@ -64,7 +62,8 @@ def preview_file(path: Path, form: str, columns: Columns, *, name: str = "", is_
 def _is_case(row: Row, faults: list[tuple[int, Fault]]) -> bool:
     """Return whether the import would take the row, and add to `faults` why not."""
     row_faults = [row.fault] if row.fault else []
-    if not row.fault:
+    row.document = with_addresses(row.document, {}, row_faults)
+    if not row_faults:
         read_case(row.document, row_faults, is_normal=row.is_normal)
     faults += [(row.line, fault) for fault in row_faults]
     return not row_faults

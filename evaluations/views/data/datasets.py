@@ -19,6 +19,7 @@ from evaluations.datasets.ingest import IngestResult
 from evaluations.datasets.splits import DEFAULT_SEED, DEFAULT_SPLIT_RATIOS, SMALL_DATASET_SIZE
 from evaluations.models import (
     Case,
+    CaseImage,
     CaseProposal,
     CaseRemoval,
     Dataset,
@@ -102,7 +103,11 @@ def heading(actor: Actor, name: str, tab: str) -> dict[str, Any]:
     """Return the context of the heading of all pages of a dataset."""
     dataset = datasets.get_dataset(actor.project, name)
     waiting = CaseProposal.objects.filter(dataset=dataset, state__in=UNDECIDED).count()
-    return {"section": "datasets", "dataset": dataset, "tab": tab, "waiting_proposals": waiting}
+    has_images = CaseImage.objects.filter(case__dataset=dataset).exists()
+    return {
+        **{"section": "datasets", "dataset": dataset, "tab": tab},
+        **{"waiting_proposals": waiting, "has_images": has_images},
+    }
 
 
 def requested_version(request: HttpRequest, actor: Actor, dataset: Dataset) -> DatasetVersion | None:

@@ -31,7 +31,11 @@ class Command(ProjectCommand):
             if not path.is_file():
                 raise CommandError(f"There is no file {path}.")
             with path.open("rb") as file:
-                image, _ = uploads.upload(actor, file.read(MAX_IMAGE_BYTES + 1))
+                data = file.read(MAX_IMAGE_BYTES + 1)
+            try:
+                image, _ = uploads.upload(actor, data)
+            except Problem as problem:
+                raise CommandError(f"{path}: {problem.detail} [{problem.code}]") from None
             self.stdout.write(f"{image.address}\t{path}")
         if action == "list":
             for image in lookup.stored(actor.project).order_by("id"):

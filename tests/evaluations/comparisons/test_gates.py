@@ -57,6 +57,16 @@ def newest(stage: Stage, version: PromptVersion) -> VersionCheck:
     return check
 
 
+def test_a_gate_is_on_a_model_that_can_be_asked(stage: Stage, tickets: Dataset, model: ProviderModel):
+    archived = providers.archive_model(stage.ada, model)
+
+    with pytest.raises(Problem) as refused:
+        make_gate(stage, tickets, archived)
+
+    assert refused.value.code == "model.archived"
+    assert "tickets" not in stage.environment("production").required_checks
+
+
 def test_a_gate_is_a_required_check(stage: Stage, gate: Gate):
     assert "tickets" in stage.environment("production").required_checks
     gates.remove(stage.ada, gate)

@@ -92,7 +92,7 @@ def test_an_image_that_is_data_is_stored_once_and_named(stage: Stage, shots: Dat
         added=[
             {"variables": {"shot": data, "ticket": "It is grey."}},
             {"variables": {"messages": talk}},
-            {"variables": {"shot": "data:image/png;base64,QUJD"}},
+            {"variables": {"shot": "data:image/png is how an image begins"}},
             {"variables": {"shot": "https://example.com/a.png"}},
         ],
     )
@@ -101,7 +101,7 @@ def test_an_image_that_is_data_is_stored_once_and_named(stage: Stage, shots: Dat
     first, second, no_image, elsewhere = values_of(shots)
     assert first == {"shot": address, "ticket": "It is grey."}
     assert second["messages"][0]["content"][0]["image_url"]["url"] == address
-    assert no_image == {"shot": "data:image/png;base64,QUJD"}
+    assert no_image == {"shot": "data:image/png is how an image begins"}
     assert elsewhere == {"shot": "https://example.com/a.png"}
     assert CaseImage.objects.count() == 2
 
@@ -115,10 +115,23 @@ def test_an_export_has_the_data_where_it_is_for_another_installation(stage: Stag
         return [json.loads(line) for line in b"".join(api.get(file + query)).splitlines()]
 
     assert read("")[0]["variables"]["shot"] == address
+    assert api.get(f"{file}?images=dta").json()["errors"][0]["pointer"] == "?images"
     assert read("?images=data") == [row, {"variables": {"ticket": "none"}, "split": "test"}]
     output = io.StringIO()
     call_command("export_cases", "support.shots", project="paper", with_images=True, stdout=output)
     assert json.loads(output.getvalue().splitlines()[0]) == row
+
+
+@pytest.mark.parametrize("kind", ["png", "svg+xml"])
+def test_data_that_is_no_image_is_refused(stage: Stage, shots: Dataset, kind: str):
+    row = {"variables": {"shot": f"data:image/{kind};base64,QUJD"}}
+    begun = upload(stage, shots, lines([row]))
+
+    preview = imports.preview(stage.edith, begun)
+    with pytest.raises(Problem, match=r"is no PNG, JPEG, WebP or GIF of at most 5 MB"):
+        datasets.change(stage.edith, shots, added=[row])
+
+    assert [fault.code for _, fault in preview.faults] == ["image"]
 
 
 def test_an_image_of_a_case_stays(stage: Stage, shots: Dataset):
@@ -194,7 +207,7 @@ def test_one_image_in_many_rows_needs_no_memory_for_each(stage: Stage):
     images, data = RowImages(stage.edith), as_data(png() + bytes(300_000))
     for number in range(200):
         row = Row(number, {"variables": {"shot": data, "number": number}}, raw=data * 2)
-        document = images.read(row.document)
+        document = images.read(row.document, [])
         images.accept(number, row, document, json.dumps(document["variables"]))
 
     assert sum(len(json.dumps(row.document)) for _, row, _ in images._noted) < 40_000
@@ -402,4 +415,6 @@ def test_the_playground_keeps_the_address_and_sends_the_data(
     answer = started.answers.get()
     assert answer.error_detail == ""
     assert image.address in json.dumps(answer.request)
+    with pytest.raises(Problem, match="playground run"):
+        uploads.delete(stage.edith, image)
     assert as_data(png()) in json.dumps(wire.requests)

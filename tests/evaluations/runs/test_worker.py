@@ -11,6 +11,7 @@ from django.utils import timezone
 from core.errors import Problem
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import BatchState, Dataset, Provider, ProviderModel, Result, Run, RunBatch, RunState
+from evaluations.providers import configuration as providers
 from evaluations.runs import batches
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import worker as run_worker
@@ -341,6 +342,41 @@ def test_a_judge_is_a_registered_prompt(
     scores = [row.scores["judge"] for row in judged.results.all()]
     assert all(0 <= score["value"] <= 1 and "unread" not in score.get("found", {}) for score in scores)
     assert done.cost_usd > sum(row.cost_usd for row in judged.results.all()), "judging is paid for as well"
+
+
+def test_a_model_that_is_archived_on_the_way_is_asked_no_more(run: Run, stage: Stage, sandbox: Running):
+    archived = providers.archive_model(stage.ada, run.model)
+
+    tick(again(run))
+
+    stopped = again(run)
+    assert (stopped.state, "was archived" in stopped.error) == (RunState.FAILED, True)
+    assert not sandbox.calls()
+    with pytest.raises(Problem, match="is archived; restore it"):
+        runs.resume(stage.edith, stopped)
+    providers.restore_model(stage.ada, archived)
+    assert runs.resume(stage.edith, again(run)).state == RunState.PENDING
+
+
+def test_a_judge_that_is_archived_is_asked_no_more(
+    stage: Stage, version: PromptVersion, tickets: Dataset, model: ProviderModel, sandbox: Running
+):
+    stage.commit(stage.prompt("judges.route"), "Grade {{ output }}, with a score.", model={"name": "sandbox-large"})
+    large = providers.add_model(stage.ada, model.provider, "sandbox-large")
+    scorers = ["label", {"scorer": "judge", "parameters": {"prompt": "judges.route@latest"}}]
+    judged = make_run(stage, version, tickets, model, limit=10, scorers=scorers)
+    providers.archive_model(stage.ada, large)
+
+    tick(judged)
+
+    stopped = again(judged)
+    assert (stopped.state, stopped.error) == (
+        RunState.FAILED,
+        "sandbox/sandbox-large is archived; restore it to ask it.",
+    )
+    assert not sandbox.calls()
+    with pytest.raises(Problem, match="sandbox-large is archived"):
+        runs.resume(stage.edith, stopped)
 
 
 def test_frozen_is_frozen(run: Run):

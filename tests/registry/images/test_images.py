@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.test import Client
@@ -165,6 +166,33 @@ def test_an_image_that_nothing_has_can_be_deleted(stage: Stage, api: APIClient):
     assert api.delete(address).status_code == 204
     assert api.get(address).json()["code"] == "image.not_found"
     assert AuditEntry.objects.get(action="image.deleted").before["address"].startswith("image:3x2:")
+
+
+def test_the_images_of_one_request_have_a_bound(stage: Stage, api: APIClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lookup, "MAX_SENT_BYTES", 5 * len(png()))
+    image, _ = uploads.upload(stage.edith, png())
+    part = {"type": "image_url", "image_url": {"url": image.address}}
+
+    assert len(lookup.with_data(stage.project.pk, [{"role": "user", "content": [part] * 5}])[0]["content"]) == 5
+    with pytest.raises(Problem) as refusal:
+        lookup.with_data(stage.project.pk, [{"role": "user", "content": [part] * 6}])
+    assert refusal.value.code == "image.too_large"
+
+
+def test_twenty_files_come_at_once_and_a_bad_one_spoils_no_other(stage: Stage):
+    edith = Client()
+    edith.force_login(stage.edith.user)
+    page = f"/p/{stage.project.slug}/images/"
+
+    def send(files: list[bytes]) -> str:
+        named = [SimpleUploadedFile(f"{place}.png", data, "image/png") for place, data in enumerate(files)]
+        return edith.post(page, {"files": named}, follow=True).content.decode()
+
+    assert "Choose 1 to 20 files at once; these are 21. Nothing was uploaded." in send([png(shade=1)] * 21)
+    assert "Choose 1 to 20 files at once; these are 0." in send([])
+    answer = send([png(3, 3), b"hello", png(4, 4), png(3, 3)])
+    assert "2 images uploaded; 1 was there already. 1.png: This is no PNG" in answer
+    assert UploadedImage.objects.count() == 2
 
 
 def test_a_sample_value_keeps_its_image(stage: Stage):
