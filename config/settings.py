@@ -253,6 +253,10 @@ CELERY_BEAT_SCHEDULE = {
 # Child processes that render user-edited templates under limits, per web process.
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
+# --- Inference service -----------------------------------------------------------------------------------------------
+# Where records of calls wait for the database; on this machine's own disk, shared by its processes.
+SPOOL = Path(env.text("SPOOL", str(HOME.root / "spool")))
+
 # --- Images ----------------------------------------------------------------------------------------------------------
 # The room that uploaded images of one project have together.
 IMAGE_BYTES = env.integer("IMAGE_MEGABYTES", 1024, at_least=1) * 1024 * 1024

@@ -9,6 +9,12 @@ declare(
         "config.not_found": Kind(404, "There is no such inference config"),
         "config.no_follower": Kind(409, "Nobody stands behind what the config follows"),
         "config.not_live": Kind(409, "What the config would pin is not live"),
+        # The inference service
+        "gateway.invalid": Kind(400, "The request has faults"),
+        "gateway.unknown_model": Kind(404, "There is no such task or prompt"),
+        "gateway.no_place": Kind(400, "The version has no place for what was sent"),
+        "gateway.no_prompt": Kind(409, "The config says not what to ask"),
+        "gateway.no_model": Kind(409, "The model cannot be found"),
         # Live calls
         "observation.invalid": Kind(400, "The observations have faults"),
         "monitor.not_found": Kind(404, "There is no such monitor"),

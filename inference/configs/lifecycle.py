@@ -92,12 +92,17 @@ def _get_or_create_config(actor: Actor, task: str) -> InferenceConfig:
 
 
 def pin_prompt(project: Project, record: Record) -> Record:
-    """Return the record with its prompt's reference pinned to a content hash."""
-    if not record.prompt:
-        return record
-    reference = parse_reference(record.prompt)
-    version = resolution.resolve(project, reference)
-    return replace(record, prompt=f"{reference.name}@{version.content_hash}")
+    """Return the record with the references of its prompts pinned to content hashes."""
+
+    def pinned(text: str) -> str:
+        reference = parse_reference(text)
+        return f"{reference.name}@{resolution.resolve(project, reference).content_hash}"
+
+    if record.prompt:
+        record = replace(record, prompt=pinned(record.prompt))
+    if record.fallback:
+        record = replace(record, fallback={**record.fallback, "prompt": pinned(record.fallback["prompt"])})
+    return record
 
 
 def read_config_version(version: PromptVersion) -> ConfigVersion:

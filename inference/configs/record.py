@@ -11,7 +11,11 @@ from core.references import parse_reference
 
 STRATEGIES = ("prompt", "fine-tune", "hybrid")
 FORMATS = ("text", "json")
-MEMBERS = ("strategy", "model", "prompt", "max_tokens", "temperature", "response_format", "retrieval")
+MEMBERS = (
+    *("strategy", "model", "prompt", "max_tokens", "temperature", "response_format", "retrieval"),
+    *("input", "fallback"),
+)
+FALLBACK_MEMBERS = frozenset({"prompt", "model"})
 MAX_TEXT_LENGTH = 200
 MAX_TOKENS = 10_000_000
 # A record is stored as a template without code: what would begin code is refused.
@@ -22,7 +26,8 @@ TEMPLATE_MARKERS = ("{{", "{%", "{#")
 @dataclass(frozen=True)
 class Record:
     """Content of a config. `prompt` is a reference, pinned to a hash when the record is committed; empty for a tuned
-    model that needs none. `collection` is what retrieval searches, where it is on."""
+    model that needs none. `collection` is what retrieval searches, where it is on. `input` is the variable that a
+    call's last message is; `fallback` the prompt and the model that are asked where this fails."""
 
     strategy: str
     model: str
@@ -32,6 +37,8 @@ class Record:
     response_format: str = "text"
     retrieval: bool = False
     collection: str = ""
+    input: str = ""
+    fallback: Mapping[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON, without members at their default."""
@@ -41,6 +48,8 @@ class Record:
         members |= {"temperature": self.temperature} if self.temperature is not None else {}
         members |= {"response_format": self.response_format} if self.response_format != "text" else {}
         members |= {"retrieval": {"collection": self.collection}} if self.retrieval else {}
+        members |= {"input": self.input} if self.input else {}
+        members |= {"fallback": dict(self.fallback)} if self.fallback else {}
         return members
 
     def text(self) -> str:
@@ -93,6 +102,14 @@ def read_record(document: object) -> Record:
     if response_format not in FORMATS:
         add_fault("response_format", f"Must be one of: {', '.join(FORMATS)}.", "choice")
     collection = _collection(document.get("retrieval"), faults)
+    question = document.get("input") or ""
+    if (
+        not isinstance(question, str)
+        or not (question == "" or question.isidentifier())
+        or len(question) > MAX_TEXT_LENGTH
+    ):
+        add_fault("input", "Must be the name of a variable.", "type")
+    fallback = _fallback(document.get("fallback"), faults)
     if faults:
         raise _refusal(faults)
     return Record(
@@ -104,7 +121,32 @@ def read_record(document: object) -> Record:
         response_format=response_format,
         retrieval=collection is not None,
         collection=collection or "",
+        input=str(question),
+        fallback=fallback,
     )
+
+
+def _fallback(value: object, faults: list[Fault]) -> dict[str, str] | None:
+    """Read the prompt and the model that are asked where the task's own way fails; None where there is none."""
+    if value in (None, False):
+        return None
+    is_readable = isinstance(value, Mapping) and value.keys() <= FALLBACK_MEMBERS and bool(value.get("prompt"))
+    texts = list(value.values()) if isinstance(value, Mapping) else []
+    if not is_readable or not all(
+        isinstance(text, str)
+        and len(text) <= MAX_TEXT_LENGTH
+        and not any(marker in text for marker in TEMPLATE_MARKERS)
+        for text in texts
+    ):
+        sentence = 'Name a prompt, and its model where it has none: {"prompt": "support.route@production"}.'
+        faults.append(Fault("/fallback", "type", sentence))
+        return None
+    members = {name: str(text) for name, text in value.items() if text}  # type: ignore[attr-defined]  # a mapping
+    try:
+        parse_reference(members["prompt"])
+    except Problem as problem:
+        faults.append(Fault("/fallback/prompt", problem.code, problem.detail))
+    return members
 
 
 def _collection(retrieval: object, faults: list[Fault]) -> str | None:
@@ -131,8 +173,10 @@ def parse_record(text: str) -> Record:
         record = read_record(json.loads(text))
     except ValueError:
         raise _refusal([Fault("", "json", "It is not JSON.")]) from None
-    if record.prompt and not PINNED.fullmatch(record.prompt):
-        raise _refusal([Fault("/prompt", "pinned", "Its prompt has to be pinned: name@sha256:… with the whole hash.")])
+    for pointer, reference in (("/prompt", record.prompt), ("/fallback/prompt", (record.fallback or {}).get("prompt"))):
+        if reference and not PINNED.fullmatch(reference):
+            sentence = "Its prompt has to be pinned: name@sha256:… with the whole hash."
+            raise _refusal([Fault(pointer, "pinned", sentence)])
     return record
 
 

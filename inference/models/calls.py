@@ -29,6 +29,16 @@ class Call(models.Model):
     score = models.FloatField(null=True)
     label = models.CharField(max_length=100, blank=True)
     is_simulation = models.BooleanField(default=False)
+    # What the inference service knows of its own calls: the route and the config by which it was taken, why the
+    # fallback was, how it ended, and whose it is.
+    route = models.CharField(max_length=20, blank=True)
+    config_hash = models.CharField(max_length=71, blank=True)
+    fallback = models.CharField(max_length=60, blank=True)
+    error = models.CharField(max_length=60, blank=True)
+    finish_reason = models.CharField(max_length=30, blank=True)
+    time_to_first_token_ms = models.FloatField(null=True)
+    subject = models.CharField(max_length=200, blank=True)
+    trace = models.CharField(max_length=32, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -45,7 +55,8 @@ class Call(models.Model):
         triggers = frozen_fields_of_deletable_rows(
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
             *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
-            *("format_ok", "score", "label", "is_simulation"),
+            *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
+            *("finish_reason", "time_to_first_token_ms", "subject", "trace"),
         )
 
     def __str__(self) -> str:

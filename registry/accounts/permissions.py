@@ -16,6 +16,7 @@ class Right(StrEnum):
     APPROVE = "approve or reject"
     RECORD_CHECKS = "record checks"
     OBSERVE = "send live calls"
+    INFER = "ask models through the inference service"
     ADMINISTER = "administer the project"
 
 
@@ -34,9 +35,10 @@ SCOPE_RIGHTS: dict[Scope, frozenset[Right]] = {
     Scope.READ: frozenset({Right.SEE}),
     Scope.WRITE: _EDITOR | {Right.RECORD_CHECKS, Right.OBSERVE},
     Scope.OBSERVE: frozenset({Right.OBSERVE}),
+    Scope.INFER: frozenset({Right.INFER}),
 }
 # What only keys may do.
-MACHINE_RIGHTS = frozenset({Right.RECORD_CHECKS, Right.OBSERVE})
+MACHINE_RIGHTS = frozenset({Right.RECORD_CHECKS, Right.OBSERVE, Right.INFER})
 # Whoever has a shell on the server administers it; approving stays with two users.
 COMMAND_RIGHTS = frozenset(Right) - {Right.APPROVE}
 

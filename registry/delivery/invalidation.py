@@ -6,14 +6,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from django.conf import settings
 from psycopg import sql
 
 from registry.delivery.fetch_recorder import FetchRecorder
-from registry.delivery.response_cache import ResponseCache
 from registry.delivery.wsgi import TRUSTED_SECONDS
 from registry.models.notify_triggers import CHANNEL, KEYS_PREFIX
 
@@ -36,11 +35,23 @@ class StaleListenerError(Exception):
     """The connection stands, but notifications do not arrive."""
 
 
+class Invalidated(Protocol):
+    """What a listener keeps current: registry.delivery.response_cache says what each verb does."""
+
+    def invalidate(
+        self, project: int | None = None, *, drop: bool = False, valid_until: float | None = None
+    ) -> None: ...
+
+    def readers(self) -> list[int]: ...
+
+    def retain_readers(self, keys: set[int]) -> None: ...
+
+
 class Listener:
     """A thread that receives notifications and invalidates the cache. It starts with the first request of a process,
     after servers have forked, and starts the recorder of fetches."""
 
-    def __init__(self, cache: ResponseCache, recorder: FetchRecorder) -> None:
+    def __init__(self, cache: Invalidated, recorder: FetchRecorder) -> None:
         self._cache = cache
         self._recorder = recorder
         # Called every few seconds while the thread lives, whether or not notifications arrive.

@@ -98,6 +98,7 @@ class Scope(models.TextChoices):
     READ = "read", "Read"
     WRITE = "write", "Write"
     OBSERVE = "observe", "Observe"
+    INFER = "infer", "Infer"
 
 
 class APIKey(models.Model):

@@ -1,0 +1,52 @@
+"""The entry point of the inference service: `granian --interface asgi config.gateway:app`."""
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+# Applications can be imported only now.
+from django.conf import settings  # noqa: E402
+
+from evaluations.providers.configuration import destinations  # noqa: E402
+from inference.gateway.application import build_application  # noqa: E402
+from inference.gateway.plan_cache import PlanCache  # noqa: E402
+from inference.gateway.recording import save  # noqa: E402
+from inference.gateway.service import Gateway  # noqa: E402
+from inference.gateway.spool import Drain, Spool  # noqa: E402
+from inference.gateway.upstreams import Upstreams  # noqa: E402
+from registry.delivery.fetch_recorder import Fetch, FetchRecorder  # noqa: E402
+from registry.delivery.invalidation import Listener, connect  # noqa: E402
+from registry.prompts.versions import renderer_pool  # noqa: E402
+
+used_keys: "deque[Fetch]" = deque()
+cache = PlanCache()
+listener = Listener(cache, FetchRecorder(used_keys, connect))
+cache.is_listening = listener.is_listening
+spool = Spool(settings.SPOOL)
+upstreams = Upstreams(destinations())
+gateway = Gateway(cache, upstreams, spool, used_keys)
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    """Listen, record and answer, until the process ends."""
+    renderer_pool().warm()
+    listener.current_until()
+    drain = Drain(spool, save)
+    drain.start()
+    try:
+        yield
+    finally:
+        gateway.close()
+        await upstreams.close()
+        drain.stop()
+        listener.stop()
+
+
+app = build_application(gateway, is_ready=listener.is_listening, lifespan=lifespan)

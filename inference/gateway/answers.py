@@ -1,0 +1,213 @@
+"""Answers of the inference service in OpenAI's wires: whole, streamed, and errors. Pure."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from core.errors import Problem
+from evaluations.providers.chat import CallError, Completion
+
+DONE = b"data: [DONE]\n\n"
+# Codes of calls, as HTTP says them; any other is what the provider did.
+STATUS_OF_CALL_ERROR = {
+    "call.rate_limited": 429,
+    "call.timeout": 504,
+    "call.refused": 400,
+    "call.setting_refused": 400,
+    "call.inexpressible": 400,
+}
+
+
+def event(document: Mapping[str, Any], name: str = "") -> bytes:
+    """Write a server-sent event."""
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + orjson.dumps(document) + b"\n\n"
+
+
+def error_document(error: Problem | CallError) -> tuple[int, dict[str, Any]]:
+    """Return a refusal's status and its document in OpenAI's shape; `code` is ours."""
+    if isinstance(error, Problem):
+        status, code, pointer = error.kind.status, error.code, error.faults[0].pointer if error.faults else None
+        kind = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}.get(status)
+    else:
+        status, code, pointer, kind = STATUS_OF_CALL_ERROR.get(error.code, 502), error.code, None, None
+    kind = kind or (
+        "rate_limit_error" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
+    )
+    parameter = pointer.strip("/").replace("/", ".") if pointer else None
+    sentence = error.detail
+    return status, {"error": {"message": sentence, "type": kind, "param": parameter, "code": code}}
+
+
+def chat_usage(answer: Completion) -> dict[str, Any]:
+    return {
+        "prompt_tokens": answer.tokens_in,
+        "completion_tokens": answer.tokens_out,
+        "total_tokens": answer.tokens_in + answer.tokens_out,
+        "prompt_tokens_details": {"cached_tokens": answer.tokens_cached},
+        "completion_tokens_details": {"reasoning_tokens": answer.tokens_reasoning},
+    }
+
+
+def chat_answer(answer: Completion, call: str, model: str) -> dict[str, Any]:
+    """Return an answer as Chat Completions writes it."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None}
+    if answer.tool_calls:
+        message["tool_calls"] = [dict(each) for each in answer.tool_calls]
+    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason or "stop", "logprobs": None}
+    head = {"id": f"chatcmpl-{call}", "object": "chat.completion", "created": int(time.time()), "model": model}
+    return {**head, "choices": [choice], "usage": chat_usage(answer)}
+
+
+@dataclass
+class ChatStream:
+    """Writes a streamed answer as Chat Completions does."""
+
+    call: str
+    model: str
+    includes_usage: bool
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def begin(self) -> bytes:
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def piece(self, text: str) -> bytes:
+        return self._chunk({"content": text})
+
+    def end(self, answer: Completion) -> Iterator[bytes]:
+        if answer.refusal:
+            yield self._chunk({"refusal": answer.refusal})
+        if answer.tool_calls:
+            calls = [{"index": place, **each} for place, each in enumerate(answer.tool_calls)]
+            yield self._chunk({"tool_calls": calls})
+        yield self._chunk({}, answer.finish_reason or "stop")
+        if self.includes_usage:
+            yield event({**self._head(), "choices": [], "usage": chat_usage(answer)})
+        yield DONE
+
+    def fail(self, error: CallError | Problem) -> Iterator[bytes]:
+        yield event(error_document(error)[1])
+        yield DONE
+
+    def _head(self) -> dict[str, Any]:
+        head = {"id": f"chatcmpl-{self.call}", "object": "chat.completion.chunk"}
+        return {**head, "created": self.created, "model": self.model}
+
+    def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        return event({**self._head(), "choices": [choice]})
+
+
+def responses_answer(answer: Completion, call: str, model: str) -> dict[str, Any]:
+    """Return an answer as Responses writes it."""
+    is_cut = answer.finish_reason == "length"
+    output: list[dict[str, Any]] = []
+    if answer.text or answer.refusal or not answer.tool_calls:
+        output.append(_message_item(answer, call))
+    output += [
+        {
+            "type": "function_call",
+            "id": f"fc_{call}_{place}",
+            "call_id": each["id"],
+            "name": each["function"]["name"],
+            "arguments": each["function"]["arguments"],
+            "status": "completed",
+        }
+        for place, each in enumerate(answer.tool_calls or ())
+    ]
+    return {
+        **_response_head(call, model),
+        "status": "incomplete" if is_cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+        "output": output,
+        "usage": {
+            "input_tokens": answer.tokens_in,
+            "input_tokens_details": {"cached_tokens": answer.tokens_cached},
+            "output_tokens": answer.tokens_out,
+            "output_tokens_details": {"reasoning_tokens": answer.tokens_reasoning},
+            "total_tokens": answer.tokens_in + answer.tokens_out,
+        },
+    }
+
+
+def _response_head(call: str, model: str) -> dict[str, Any]:
+    return {
+        **{"id": f"resp_{call}", "object": "response", "created_at": int(time.time()), "model": model},
+        **{"error": None, "instructions": None, "metadata": {}, "parallel_tool_calls": True, "tools": []},
+        **{"tool_choice": "auto", "temperature": None, "top_p": None},
+    }
+
+
+def _message_item(answer: Completion, call: str) -> dict[str, Any]:
+    part = {"type": "output_text", "text": answer.text, "annotations": []}
+    refusal = {"type": "refusal", "refusal": answer.refusal}
+    content = [refusal] if answer.refusal and not answer.text else [part]
+    return {"type": "message", "id": f"msg_{call}", "role": "assistant", "status": "completed", "content": content}
+
+
+@dataclass
+class ResponsesStream:
+    """Writes a streamed answer as Responses does."""
+
+    call: str
+    model: str
+    includes_usage: bool = True
+    number: int = 0
+    text: str = ""
+
+    def begin(self) -> bytes:
+        head = {**_response_head(self.call, self.model), "status": "in_progress", "output": [], "usage": None}
+        item = {
+            "type": "message",
+            "id": f"msg_{self.call}",
+            "role": "assistant",
+            "status": "in_progress",
+            "content": [],
+        }
+        part = {"type": "output_text", "text": "", "annotations": []}
+        return b"".join(
+            (
+                self._event("response.created", {"response": head}),
+                self._event("response.in_progress", {"response": head}),
+                self._event("response.output_item.added", {"output_index": 0, "item": item}),
+                self._event("response.content_part.added", {**self._place(), "part": part}),
+            )
+        )
+
+    def piece(self, text: str) -> bytes:
+        self.text += text
+        return self._event("response.output_text.delta", {**self._place(), "delta": text})
+
+    def end(self, answer: Completion) -> Iterator[bytes]:
+        whole = responses_answer(answer, self.call, self.model)
+        item = _message_item(answer, self.call)
+        if not whole["output"] or whole["output"][0]["type"] != "message":
+            whole["output"].insert(0, item)
+        yield self._event("response.output_text.done", {**self._place(), "text": answer.text})
+        yield self._event("response.content_part.done", {**self._place(), "part": item["content"][0]})
+        yield self._event("response.output_item.done", {"output_index": 0, "item": item})
+        for place, call in enumerate(whole["output"][1:], start=1):
+            added = {**call, "arguments": "", "status": "in_progress"}
+            where = {"output_index": place, "item_id": call["id"]}
+            yield self._event("response.output_item.added", {"output_index": place, "item": added})
+            yield self._event("response.function_call_arguments.delta", {**where, "delta": call["arguments"]})
+            done = {**where, "arguments": call["arguments"], "name": call["name"]}
+            yield self._event("response.function_call_arguments.done", done)
+            yield self._event("response.output_item.done", {"output_index": place, "item": call})
+        name = "response.incomplete" if whole["status"] == "incomplete" else "response.completed"
+        yield self._event(name, {"response": whole})
+
+    def fail(self, error: CallError | Problem) -> Iterator[bytes]:
+        document = error_document(error)[1]["error"]
+        yield self._event("error", {"code": document["code"], "message": document["message"], "param": None})
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": f"msg_{self.call}", "output_index": 0, "content_index": 0}
+
+    def _event(self, name: str, members: Mapping[str, Any]) -> bytes:
+        document = {"type": name, "sequence_number": self.number, **members}
+        self.number += 1
+        return event(document, name)

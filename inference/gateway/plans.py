@@ -1,0 +1,166 @@
+"""Plans: all that a call of a task or a prompt needs, read from the database once and kept in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import close_old_connections
+
+from core.errors import Problem
+from core.references import Reference, parse_reference
+from evaluations.models import ProviderModel
+from evaluations.providers import configuration as providers
+from evaluations.providers import profiles
+from evaluations.providers.chat import Endpoint
+from evaluations.providers.prices import Price
+from inference.configs import lifecycle as configs
+from inference.configs.record import Record
+from inference.gateway.inputs import InputPlaces, input_places
+from inference.gateway.request_reading import PROMPT, Target
+from registry.accounts import api_keys, permissions
+from registry.accounts.permissions import Right
+from registry.content.model_profiles.facts import ModelProfile
+from registry.models import Environment, Project, PromptVersion
+from registry.prompts import includes, resolution
+from registry.prompts.versions import renderer_pool
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever calls: a key of a project."""
+
+    key: int
+    project: int
+    rights: frozenset[Right]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way to ask: a version, through a model. `parameters` are the config's, in place of the version's own."""
+
+    name: str
+    version: int
+    version_name: str
+    content: Mapping[str, Any]
+    partials: Mapping[str, Any]
+    places: InputPlaces
+    model: str
+    endpoint: Endpoint
+    profile: ModelProfile
+    price: Price | None
+    is_simulation: bool
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a target is asked now: its route, and the one that is taken where that fails."""
+
+    project: int
+    environment: str
+    route: Route
+    fallback: Route | None = None
+    config_hash: str = ""
+
+
+def load_caller(token: str) -> Caller:
+    """Return who a token belongs to; `auth.invalid_key`, or `access.denied` for a key without the scope."""
+    close_old_connections()
+    key = api_keys.authenticate(token)
+    actor = permissions.actor_for_key(key)
+    actor.require(Right.INFER)
+    return Caller(key.pk, key.project_id, actor.rights, key.expires_at)
+
+
+def load_plan(project_id: int, target: Target) -> Plan:
+    """Return how a target is asked now, or raise the Problem with it."""
+    close_old_connections()
+    project = Project.objects.get(pk=project_id)
+    if target.kind == PROMPT:
+        version = resolution.resolve(project, parse_reference(f"{target.name}@{target.selector}"))
+        is_environment = Environment.objects.filter(project=project, name=target.selector).exists()
+        return Plan(project_id, target.selector if is_environment else "", _route(project, "prompt", version))
+    config = configs.get_config(project, target.name)
+    config_version = configs.get_config_version(config, target.selector)
+    record = config_version.record
+    route = _route(project, record.strategy, _version(project, record), record.model, _parameters(record), record.input)
+    fallback = None
+    if record.fallback:
+        version = _pinned(project, record.fallback["prompt"])
+        fallback = _route(project, "fallback", version, record.fallback.get("model", ""), {}, record.input)
+    return Plan(project_id, target.selector, route, fallback, config_version.version.content_hash)
+
+
+def list_targets(project_id: int) -> list[str]:
+    """Return the names of tasks with a config, as `model` takes them."""
+    close_old_connections()
+    project = Project.objects.get(pk=project_id)
+    tasks = configs.configs_with_related().filter(project=project).values_list("task", flat=True)
+    live = Environment.objects.filter(project=project).values_list("name", flat=True)
+    return [*(f"task:{task}" for task in tasks), *(f"task:{task}@{name}" for task in tasks for name in live)]
+
+
+def _version(project: Project, record: Record) -> PromptVersion:
+    if not record.prompt:
+        sentence = "Its config names no prompt: what the model is asked with stands nowhere."
+        raise Problem("gateway.no_prompt", sentence)
+    return _pinned(project, record.prompt)
+
+
+def _pinned(project: Project, reference: str) -> PromptVersion:
+    parsed: Reference = parse_reference(reference)
+    return resolution.resolve(project, parsed)
+
+
+def _route(
+    project: Project,
+    name: str,
+    version: PromptVersion,
+    model: str = "",
+    parameters: Mapping[str, Any] | None = None,
+    question: str = "",
+) -> Route:
+    model_name = model or str(version.content.get("model", {}).get("name", ""))
+    row = _model(project, model_name)
+    providers.require_usable(row, version.content, parameters)
+    partials = {key: partial.content for key, partial in includes.get_partials([version]).items()}
+    analysed = renderer_pool().survey(version.content, list(partials.values()), owner=project.pk)
+    price = providers.price_of(row)
+    return Route(
+        name=name,
+        version=version.pk,
+        version_name=f"{version.prompt.name}@{version.number}",
+        content=version.content,
+        partials=partials,
+        places=input_places(version.content, analysed.variables, question),
+        model=row.name,
+        endpoint=providers.endpoint(row.provider),
+        profile=profiles.profile_of(row),
+        price=price,
+        is_simulation=row.provider.is_simulation,
+        parameters=parameters or {},
+    )
+
+
+def _model(project: Project, name: str) -> ProviderModel:
+    """Return the model of that name: `provider/model`, or the name alone where one provider has it."""
+    if not name:
+        raise Problem("gateway.no_model", "The version names no model; a config has to.")
+    rows = providers.offered_models(project)
+    named = [row for row in rows if str(row) == name] or [row for row in rows if row.name == name]
+    if len(named) == 1:
+        return named[0]
+    names = " or ".join(str(row) for row in named)
+    sentence = f"Several providers have {name}: name {names}." if named else f"No provider here has {name}."
+    raise Problem("gateway.no_model", sentence)
+
+
+def _parameters(record: Record) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    if record.max_tokens is not None:
+        parameters["max_output_tokens"] = record.max_tokens
+    if record.temperature is not None:
+        parameters["temperature"] = record.temperature
+    return parameters

@@ -1,0 +1,265 @@
+"""A call from end to end: who asks, what is live, what is rendered, which model answers, and the record of it."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import Error as DatabaseError
+from psycopg_pool import PoolTimeout
+
+from core.errors import Problem
+from evaluations.playground import adherence
+from evaluations.providers.chat import CallError, ChatRequest, Completion, build_request
+from inference.gateway import plans
+from inference.gateway.inputs import read_variables
+from inference.gateway.plan_cache import PlanCache
+from inference.gateway.plans import Caller, Plan, Route
+from inference.gateway.request_reading import InferenceRequest
+from inference.gateway.spool import Spool
+from inference.gateway.upstreams import Upstreams
+from registry.images.lookup import with_data
+from registry.prompts import versions
+from registry.prompts.versions import renderer_pool
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+THREADS = 16
+# How long a call waits for the database where there is an older plan to serve it by.
+PATIENCE_SECONDS = 1.0
+
+
+@dataclass
+class CallInProgress:
+    """A call on its way: its id, by which feedback will name it, and what the record will say."""
+
+    request: InferenceRequest
+    caller: Caller
+    plan: Plan
+    trace: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.perf_counter)
+    route: Route = field(init=False)
+    fallback: str = ""
+    first_token_ms: float | None = None
+    # What was paid for before the answer: a route that failed with an answer.
+    spent: list[tuple[Route, Completion]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.route = self.plan.route
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-Cuebook-Version": self.route.version_name,
+            "X-Cuebook-Call": self.id,
+            "X-Cuebook-Route": self.route.name,
+        }
+
+
+class Gateway:
+    """The service; one a process, on its event loop. What may block runs in threads."""
+
+    def __init__(
+        self, cache: PlanCache, upstreams: Upstreams, spool: Spool, used_keys: "deque[tuple[int, tuple[int, ...]]]"
+    ) -> None:
+        self._cache, self._upstreams, self._spool, self._used_keys = cache, upstreams, spool, used_keys
+        self._threads = ThreadPoolExecutor(THREADS, "gateway")
+
+    async def begin(self, token: str, request: InferenceRequest, trace: str = "") -> CallInProgress:
+        """Find out who asks, and how the target is asked now. Raises a Problem."""
+        caller = await self.caller(token)
+        name = (caller.project, request.target)
+        plan: Plan = await self._read(name, lambda: plans.load_plan(caller.project, request.target), caller.project)
+        return CallInProgress(request, caller, plan, trace)
+
+    async def caller(self, token: str) -> Caller:
+        """Return who a token belongs to; raises `auth.invalid_key` or `access.denied`."""
+        if not token:
+            raise Problem("auth.required", "Send a key with the scope infer: Authorization: Bearer cbk_….")
+        caller: Caller = await self._read(token, lambda: plans.load_caller(token), None)
+        if caller.expires_at is not None and caller.expires_at <= datetime.now(UTC):
+            self._cache.remove(token)
+            raise Problem("auth.invalid_key", "The API key is past its end.")
+        self._used_keys.append((caller.key, ()))
+        return caller
+
+    async def targets(self, caller: Caller) -> list[str]:
+        return await self._in_thread(lambda: plans.list_targets(caller.project))
+
+    async def complete(self, call: CallInProgress) -> Completion:
+        """Answer a call, by the fallback where the route fails; recorded when this returns. Raises a Problem or a
+        CallError, which is recorded as well."""
+        try:
+            chat_request = await self._request(call)
+            answer = await self._ask(call, chat_request)
+            faults = await self._faults(call.route, answer)
+            if reason := _reason_to_fall_back(call, answer, faults):
+                call.spent.append((call.route, answer))
+                answer = await self._fall_back(call, reason)
+                faults = await self._faults(call.route, answer)
+        except CallError as error:
+            self._record(call, error=error.code)
+            raise
+        except asyncio.CancelledError:
+            self._record(call, error="gateway.client_left")
+            raise
+        self._record(call, answer, faults=faults)
+        return answer
+
+    async def stream(self, call: CallInProgress) -> AsyncIterator[str | Completion]:
+        """Yield the pieces of an answer as they come, then the answer; recorded before the last is yielded. The
+        fallback is taken as long as nothing was sent."""
+        answer: Completion | None = None
+        try:
+            async for piece in self._pieces(call):
+                if isinstance(piece, Completion):
+                    answer = piece
+                    break
+                if call.first_token_ms is None:
+                    call.first_token_ms = (time.perf_counter() - call.started) * 1_000
+                yield piece
+            assert answer is not None  # noqa: S101 - for the type checker: a stream ends with its answer
+            faults = await self._faults(call.route, answer)
+        except CallError as error:
+            self._record(call, error=error.code)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._record(call, error="gateway.client_left")
+            raise
+        self._record(call, answer, faults=faults)
+        yield answer
+
+    async def _pieces(self, call: CallInProgress) -> AsyncIterator[str | Completion]:
+        chat_request, has_begun = await self._request(call), False
+        try:
+            chat = await self._upstreams.chat(call.route.endpoint)
+            async for piece in chat.stream(chat_request):
+                has_begun = True
+                yield piece
+        except CallError as error:
+            if has_begun or call.plan.fallback is None or call.fallback:
+                raise
+            call.fallback, call.route = error.code, call.plan.fallback
+        else:
+            return
+        async for piece in self._pieces(call):
+            yield piece
+
+    async def _ask(self, call: CallInProgress, chat_request: ChatRequest) -> Completion:
+        try:
+            return await (await self._upstreams.chat(call.route.endpoint)).complete(chat_request)
+        except CallError as error:
+            if call.plan.fallback is None:
+                raise
+            return await self._fall_back(call, error.code)
+
+    async def _fall_back(self, call: CallInProgress, reason: str) -> Completion:
+        """Take the other route, once."""
+        assert call.plan.fallback is not None  # noqa: S101 - for the type checker: there is a reason only with one
+        call.fallback, call.route = reason, call.plan.fallback
+        chat_request = await self._request(call)
+        return await (await self._upstreams.chat(call.route.endpoint)).complete(chat_request)
+
+    async def _request(self, call: CallInProgress) -> ChatRequest:
+        """Render what the route asks."""
+        return await self._in_thread(lambda: _render(call))
+
+    async def _faults(self, route: Route, answer: Completion) -> list[str] | None:
+        """Return what is wrong with the form of an answer; None where the version asks for none."""
+        if not route.content.get("response", {}).get("format") and not route.content.get("tools"):
+            return None
+        owner = route.content
+        return await self._in_thread(lambda: list(adherence.find_faults(owner, answer, renderer_pool().violations)))
+
+    async def _read(self, name: Hashable, load: Callable[[], Any], project: int | None) -> Any:
+        """Return what is kept under a name, or what `load` reads. Where the database cannot be asked, what was kept
+        before serves on."""
+        entry = self._cache.get(name)
+        if entry is not None and entry[1]:
+            return entry[0]
+        generation = self._cache.generation
+        try:
+            loading = self._in_thread(load)
+            value = await (asyncio.wait_for(loading, PATIENCE_SECONDS) if entry else loading)
+        except (DatabaseError, PoolTimeout, TimeoutError) as error:
+            if entry is None:
+                raise Problem("server.busy", "The registry cannot be asked just now; try again.") from error
+            logger.warning("gateway.serves_on %s", (str(error) or type(error).__name__).splitlines()[0])
+            return entry[0]
+        except Problem:
+            self._cache.remove(name)
+            raise
+        key = value.key if isinstance(value, Caller) else 0
+        self._cache.put(name, value, project=project or value.project, key=key, generation=generation)
+        return value
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _record(
+        self,
+        call: CallInProgress,
+        answer: Completion | None = None,
+        *,
+        error: str = "",
+        faults: list[str] | None = None,
+    ) -> None:
+        """Write the record of a call to disk; before the end of its answer is sent."""
+        route, usage = call.route, answer
+        paid = [*call.spent, *([(route, answer)] if answer else [])]
+        costs = [each.price.of(completion.usage) if each.price else None for each, completion in paid]
+        is_priced = bool(costs) and None not in costs
+        self._spool.append(
+            {
+                "reference": call.id,
+                "project": call.plan.project,
+                "version": route.version,
+                "environment": call.plan.environment,
+                "at": call.at.isoformat(),
+                "model_name": route.model,
+                "failed": bool(error),
+                "error": error,
+                "latency_ms": (time.perf_counter() - call.started) * 1_000,
+                "time_to_first_token_ms": call.first_token_ms,
+                **{name: getattr(usage, name) if usage else None for name in TOKENS},
+                "cost_usd": str(sum(cost for cost in costs if cost is not None)) if is_priced else None,
+                "format_ok": None if faults is None else not faults,
+                "finish_reason": answer.finish_reason[:30] if answer else "",
+                "route": route.name,
+                "fallback": call.fallback,
+                "config_hash": call.plan.config_hash,
+                "subject": call.request.subject,
+                "trace": call.trace,
+                "is_simulation": route.is_simulation,
+            }
+        )
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
+
+
+def _render(call: CallInProgress) -> ChatRequest:
+    route, project = call.route, call.plan.project
+    values = read_variables(route.places, call.request.messages, call.request.variables)
+    rendered = versions.render_request(project, route.content, values, route.partials)
+    request = build_request(rendered, route.model, route.parameters, route.profile)
+    return replace(request, messages=with_data(project, request.messages))
+
+
+def _reason_to_fall_back(call: CallInProgress, answer: Completion, faults: list[str] | None) -> str:
+    if call.plan.fallback is None or call.fallback:
+        return ""
+    if answer.refusal:
+        return "refusal"
+    return "format" if faults else ""

@@ -1,0 +1,114 @@
+"""The inference service as a process of its own, beside the tests' database and the sandbox."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from django.db import connection
+
+from config.embedded.supervisor import free_port
+from registry.accounts import api_keys, permissions
+from tests.conftest import Stage
+from tests.evaluations.conftest import make_model
+from tests.sandbox import Running, running
+
+ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS = 120
+
+
+@dataclass
+class GatewayProcess:
+    """The running service; `client` is OpenAI's own, unchanged."""
+
+    url: str
+    token: str
+    spool: Path
+    process: "subprocess.Popen[bytes]"
+    clients: ExitStack
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        return self.client_of(self.token)
+
+    def client_of(self, token: str) -> openai.OpenAI:
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=token, max_retries=0)
+        return self.clients.enter_context(client)
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def gateway_process(spool: Path, token: str, **environment: str) -> Iterator[GatewayProcess]:
+    port = free_port()
+    database = connection.settings_dict
+    address = f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?host={database['HOST']}"
+    if database["PORT"]:
+        address += f"&port={database['PORT']}"
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "config.gateway:app", "--host", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--workers", "1", "--log-level", "warning"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": address, "SPOOL": str(spool), **environment},
+        start_new_session=True,
+    )
+    clients = ExitStack()
+    running_process = GatewayProcess(f"http://127.0.0.1:{port}", token, spool, process, clients)
+    try:
+        with clients:
+            _wait_until_ready(running_process)
+            yield running_process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                running_process.kill()
+
+
+def _wait_until_ready(gateway: GatewayProcess) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{gateway.url}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        assert gateway.process.poll() is None, "The inference service ended."
+        assert time.monotonic() < deadline, "The inference service is not ready."
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def live_sandbox(settings: Any, tmp_path: Path) -> Iterator[Running]:
+    with running(tmp_path / "sandbox", settings.SANDBOX_KEY) as server:
+        settings.SANDBOX_URL = server.url
+        yield server
+
+
+@pytest.fixture
+def token(live_stage: Stage) -> str:
+    actor = permissions.actor_for_command_line(live_stage.project)
+    return api_keys.issue(actor, name="service", scopes=["infer"])[1]
+
+
+@pytest.fixture
+def gateway(live_stage: Stage, live_sandbox: Running, token: str, tmp_path: Path) -> Iterator[GatewayProcess]:
+    make_model(live_stage)
+    with gateway_process(tmp_path / "spool", token, SANDBOX_URL=live_sandbox.url) as process:
+        yield process

@@ -1,0 +1,222 @@
+"""The inference service, asked by OpenAI's own client: what is live is what answers, and each call is recorded once."""
+
+import time
+from decimal import Decimal
+from typing import Any
+
+import openai
+import pytest
+
+from inference.configs import lifecycle as configs
+from inference.models import Call
+from registry.prompts import versions
+from tests.conftest import Stage
+from tests.evaluations.conftest import routing
+from tests.inference.gateway.conftest import GatewayProcess, gateway_process
+from tests.sandbox import Running
+
+TICKET = "I was charged two times this month"
+
+
+def recorded(count: int) -> list[Call]:
+    """Wait until so many calls are recorded."""
+    deadline = time.monotonic() + 30
+    while Call.objects.count() < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+    calls = list(Call.objects.order_by("at", "id"))
+    assert len(calls) == count
+    return calls
+
+
+@pytest.fixture
+def live(live_stage: Stage) -> Any:
+    """A prompt that is live in production."""
+    version = versions.commit(
+        live_stage.edith, live_stage.prompt("support.route"), content=routing(), message="first"
+    ).version
+    live_stage.release(version)
+    return version
+
+
+def test_the_prompt_that_is_live_answers(live: Any, gateway: GatewayProcess, live_sandbox: Running):
+    answer = gateway.client.chat.completions.with_raw_response.create(
+        model="prompt:support.route", messages=[{"role": "user", "content": TICKET}]
+    )
+
+    parsed = answer.parse()
+    assert parsed.choices[0].message.content == "billing"
+    assert parsed.usage
+    assert answer.headers["X-Cuebook-Version"] == "support.route@1"
+    assert answer.headers["X-Cuebook-Route"] == "prompt"
+    (call,) = recorded(1)
+    assert call.reference == answer.headers["X-Cuebook-Call"]
+    assert (call.version, call.environment, call.route, call.failed) == (live, "production", "prompt", False)
+    assert (call.tokens_in, call.tokens_out) == (parsed.usage.prompt_tokens, parsed.usage.completion_tokens)
+    assert call.cost_usd == Decimal(call.tokens_in + 4 * call.tokens_out) / 1_000_000
+    assert call.latency_ms > 0
+    assert call.is_simulation
+    assert len(live_sandbox.calls()) == 1
+
+
+def test_variables_are_sent_beside(live: Any, gateway: GatewayProcess):
+    own = {"variables": {"ticket": TICKET}, "subject": "user-17", "metadata": {"team": "a"}}
+    answer = gateway.client.chat.completions.create(
+        model="prompt:support.route@1", messages=[], extra_body={"cuebook": own}
+    )
+
+    assert answer.choices[0].message.content == "billing"
+    (call,) = recorded(1)
+    assert (call.subject, call.environment) == ("user-17", "")
+
+
+def test_a_stream_comes_in_pieces(live: Any, gateway: GatewayProcess):
+    stream = gateway.client.chat.completions.create(
+        model="prompt:support.route",
+        messages=[{"role": "user", "content": TICKET}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "billing"
+    assert chunks[-1].usage
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    (call,) = recorded(1)
+    assert 0 < call.time_to_first_token_ms <= call.latency_ms
+
+
+def test_responses_whole_and_streamed(live: Any, gateway: GatewayProcess):
+    answer = gateway.client.responses.create(model="prompt:support.route", input=TICKET)
+    with gateway.client.responses.stream(model="prompt:support.route", input=TICKET) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+
+    assert answer.output_text == final.output_text == "billing"
+    assert answer.usage
+    assert final.usage
+    assert answer.usage.input_tokens == final.usage.input_tokens > 0
+    assert events[0].type == "response.created"
+    assert events[-1].type == "response.completed"
+    recorded(2)
+
+
+def test_a_release_is_what_the_next_call_gets(live_stage: Stage, live: Any, gateway: GatewayProcess):
+    def ask() -> str:
+        answer = gateway.client.chat.completions.with_raw_response.create(
+            model="prompt:support.route", messages=[{"role": "user", "content": TICKET}]
+        )
+        return answer.headers["X-Cuebook-Version"]
+
+    assert ask() == "support.route@1"
+    second = versions.commit(
+        live_stage.edith, live.prompt, content=routing(model={"name": "sandbox-small", "temperature": 0.5}), message=""
+    ).version
+    live_stage.release(second)
+
+    deadline = time.monotonic() + 10
+    while ask() != "support.route@2":
+        assert time.monotonic() < deadline
+
+
+def test_a_tasks_config_decides(live_stage: Stage, live: Any, gateway: GatewayProcess):
+    record = {"strategy": "prompt", "model": "sandbox/sandbox-small", "prompt": "support.route", "input": "ticket"}
+    _, version = configs.commit(live_stage.edith, "triage", {**record, "max_tokens": 20})
+    live_stage.release(version.version)
+
+    answer = gateway.client.chat.completions.with_raw_response.create(
+        model="task:triage", messages=[{"role": "user", "content": TICKET}]
+    )
+
+    assert answer.parse().choices[0].message.content == "billing"
+    (call,) = recorded(1)
+    assert (call.config_hash, call.environment, call.route) == (version.version.content_hash, "production", "prompt")
+    assert "task:triage" in [model.id for model in gateway.client.models.list()]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "error"),
+    [
+        ({"model": "gpt-4o"}, "gateway.unknown_model", openai.NotFoundError),
+        ({"model": "prompt:support.nobody"}, "prompt.not_found", openai.NotFoundError),
+        ({"model": "task:nobody"}, "config.not_found", openai.NotFoundError),
+        ({"model": "prompt:support.route", "temperature": 0.5}, "gateway.invalid", openai.BadRequestError),
+        ({"model": "prompt:support.route", "messages": []}, "gateway.no_place", openai.BadRequestError),
+        (
+            {"model": "prompt:support.route", "messages": [{"role": "user", "content": "a"}] * 2},
+            "gateway.no_place",
+            openai.BadRequestError,
+        ),
+    ],
+)
+def test_refusals_are_in_openais_shape(
+    live: Any, gateway: GatewayProcess, body: dict[str, Any], code: str, error: type[openai.APIStatusError]
+):
+    request: dict[str, Any] = {"messages": [{"role": "user", "content": TICKET}], **body}
+
+    with pytest.raises(error) as refused:
+        gateway.client.chat.completions.create(**request)
+
+    assert refused.value.code == code
+    assert not Call.objects.exists()
+
+
+def test_only_keys_with_the_scope_may_ask(live_stage: Stage, live: Any, gateway: GatewayProcess, api_for: Any):
+    with pytest.raises(openai.AuthenticationError):
+        gateway.client_of("cbk_nobody").models.list()
+    header = api_for(live_stage.edith, scopes=["read", "write"])._credentials["HTTP_AUTHORIZATION"]
+    with pytest.raises(openai.PermissionDeniedError):
+        gateway.client_of(header.removeprefix("Bearer ")).models.list()
+
+
+def test_a_providers_error_is_told_and_recorded(live: Any, gateway: GatewayProcess, live_sandbox: Running):
+    live_sandbox.fault("overloaded", count=1)
+
+    with pytest.raises(openai.InternalServerError) as refused:
+        gateway.client.chat.completions.create(
+            model="prompt:support.route", messages=[{"role": "user", "content": TICKET}]
+        )
+
+    (call,) = recorded(1)
+    assert call.failed
+    assert call.error == refused.value.code
+
+
+def test_where_the_route_fails_the_fallback_answers(
+    live_stage: Stage, live: Any, gateway: GatewayProcess, live_sandbox: Running
+):
+    record = {
+        **{"strategy": "prompt", "model": "sandbox/sandbox-small", "prompt": "support.route", "input": "ticket"},
+        "fallback": {"prompt": "support.route", "model": "sandbox/sandbox-small"},
+    }
+    _, version = configs.commit(live_stage.edith, "triage", record)
+    live_stage.release(version.version)
+    question = {"model": "task:triage", "messages": [{"role": "user", "content": TICKET}]}
+    for is_streamed in (False, True):
+        live_sandbox.fault("overloaded", count=1)
+
+        answer = gateway.client.chat.completions.create(**question, stream=is_streamed)
+
+        text = (
+            "".join(chunk.choices[0].delta.content or "" for chunk in answer)
+            if is_streamed
+            else answer.choices[0].message.content
+        )
+        assert text == "billing"
+    calls = recorded(2)
+    assert {(call.route, bool(call.fallback), call.failed) for call in calls} == {("fallback", True, False)}
+
+
+def test_calls_survive_a_kill(live: Any, gateway: GatewayProcess, live_stage: Stage, token: str, live_sandbox: Running):
+    """Killed after the answer, most likely before its record is in the database; and the next process records it."""
+    ids = []
+    for _ in range(5):
+        answer = gateway.client.chat.completions.with_raw_response.create(
+            model="prompt:support.route", messages=[{"role": "user", "content": TICKET}]
+        )
+        ids.append(answer.headers["X-Cuebook-Call"])
+    gateway.kill()
+
+    with gateway_process(gateway.spool, token, SANDBOX_URL=live_sandbox.url):
+        calls = recorded(5)
+    assert sorted(call.reference for call in calls) == sorted(ids)
+    assert not list(gateway.spool.iterdir())
