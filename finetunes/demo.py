@@ -15,6 +15,7 @@ from inference.configs import lifecycle as configs
 from registry import demo
 from registry.accounts.permissions import Actor, actor_for_user
 from registry.models import Project, User
+from registry.promotions import environments, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
 
@@ -28,6 +29,12 @@ ANALYSIS = {
         {"role": "system", "content": "Answer from the table alone, and name the rows that you used."},
         {"role": "user", "content": "{{ table }}\n\n{{ question }}"},
     ],
+}
+ROUTING: Mapping[str, Any] = {
+    "strategy": "prompt",
+    "model": "sandbox/sandbox-small",
+    "prompt": "support.route@production",
+    "input": "ticket",
 }
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "classification-task": {
@@ -68,6 +75,7 @@ def seed(_credentials_file: Path) -> bool:
     provider_settings.set_price(admin, providers.get_model(project, f"{sandbox.name}/{BASE}"), PRICES)
     editor = actor_for_user(User.objects.get(username="editor"), project)
     _configs(editor)
+    _release_routing(editor, actor_for_user(User.objects.get(username="reviewer"), project))
     members = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}
     guides.define(editor, "ticket-routing", members)
     return True
@@ -79,3 +87,12 @@ def _configs(editor: Actor) -> None:
     versions.commit(editor, analysis, content=ANALYSIS, message="First version")
     for task, record in CONFIGS.items():
         configs.commit(editor, task, record, message="As the source document has it")
+
+
+def _release_routing(editor: Actor, reviewer: Actor) -> None:
+    """Have one task live, by the simulated model, so that the inference service answers."""
+    production = environments.get_environment(editor.project, "production")
+    config, _ = configs.commit(editor, "ticket-routing", ROUTING, message="Asks the simulated model")
+    promotion = configs.propose(editor, config, production, reason="So that services can ask for it")
+    workflow.approve(reviewer, promotion)
+    workflow.apply(editor, promotion)

@@ -60,7 +60,7 @@ def seed(credentials_file: Path) -> bool:
     projects.create_project(slug=OTHER_PROJECT, name="Elsewhere")
     passwords = {name: _create_user(name, demo_user) for name, demo_user in USERS.items()}
     editor = User.objects.get(username="editor")
-    scopes = ["read", "write"]
+    scopes = ["read", "write", "infer"]
     _, token = api_keys.issue(actor_for_command_line(demo), name="demo", scopes=scopes, owner=editor)
     text_vectors.store_demo_vectors()
     _create_history(demo)

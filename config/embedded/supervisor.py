@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,6 +42,10 @@ GRANIAN = (
     *("--workers", "1", "--blocking-threads", "64", "--no-ws"),
     *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
 )
+GATEWAY = (
+    *(sys.executable, "-m", "granian", "--interface", "asgi", "config.gateway:app", "--host", HOST, "--workers", "1"),
+    *("--no-ws", "--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
+)
 # Long tasks are not waited for: their rows say what is left to do, and the next start continues them.
 QUICK_STOP: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
 
@@ -48,18 +53,24 @@ QUICK_STOP: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
 class Supervisor:
     """Runs one instance until SIGINT or SIGTERM.
 
-    Start: private servers, `prepare` (migrations and the demo), tasks of a killed worker, then web, worker and beat.
+    Start: private servers, `prepare` (migrations and the demo), tasks of a killed worker, then web, the inference
+    service, workers and beat.
     Stop: the other way round. A child that ends by itself is started again.
     """
 
-    def __init__(self, home: Home, *, port: int, prepare: Callable[[dict[str, str]], None]) -> None:
+    def __init__(
+        self, home: Home, *, port: int, gateway_port: int | None, prepare: Callable[[dict[str, str]], None]
+    ) -> None:
         self._home = home
         self._port = port
+        # The next one, unless something has it.
+        self._gateway_port = gateway_port or (port + 1 if is_free(port + 1) else free_port())
         self._prepare = prepare
         self._stopping = False
         self._database_url = environment.secret("DATABASE_URL")
         self._broker_url = environment.secret("BROKER_URL")
         self.address = f"http://{HOST}:{port}"
+        self.gateway_address = f"http://{HOST}:{self._gateway_port}"
         self._sandbox_port = 0
 
     def run(self, on_ready: Callable[[], None]) -> None:
@@ -69,6 +80,7 @@ class Supervisor:
         self._home.prepare()
         with self._home.lock(), ExitStack() as stack:
             refuse_taken_port(self._port)
+            refuse_taken_port(self._gateway_port, "--gateway-port")
             self._sandbox_port = free_port()
             say("Starting the database and the broker …")
             children = self._start_servers(stack)
@@ -81,7 +93,8 @@ class Supervisor:
             for program in programs:
                 stack.callback(program.stop)
                 program.start()
-            programs[0].wait_until(self._answers, seconds=START_SECONDS)
+            for program, address in zip(programs, (self.address, self.gateway_address), strict=False):
+                program.wait_until(partial(self._answers, address), seconds=START_SECONDS)
             if not self._stopping:
                 on_ready()
             self._watch([*children, *programs])
@@ -129,7 +142,7 @@ class Supervisor:
         }
 
     def _programs(self, child_environment: dict[str, str]) -> list[Child]:
-        """Return web, workers, sandbox and beat, in the order in which they start."""
+        """Return web, the inference service, workers, sandbox and beat, in the order in which they start."""
 
         def program(name: str, *command: str, extra: dict[str, str] | None = None, **how: Any) -> Child:
             log = self._home.log / f"{name}.log"
@@ -145,6 +158,7 @@ class Supervisor:
         schedule = self._home.run / "beat-schedule"
         return [
             program("web", *GRANIAN, "--port", str(self._port), extra={"DATABASE_POOL_SIZE": "16"}),
+            program("gateway", *GATEWAY, "--port", str(self._gateway_port)),
             worker("worker", "celery", "--concurrency", "2", stop_seconds=10),
             worker("worker-long", "long", "--concurrency", "2", **QUICK_STOP),
             # It waits for models, not for the processor: threads suffice, and no user waits behind another.
@@ -153,11 +167,11 @@ class Supervisor:
             program("beat", *CELERY, "beat", "--loglevel", "info", "--schedule", str(schedule)),
         ]
 
-    def _answers(self) -> bool:
+    def _answers(self, address: str) -> bool:
         if self._stopping:
             return True
         try:
-            with urllib.request.urlopen(f"{self.address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
+            with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310 - our own address
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
@@ -237,7 +251,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def refuse_taken_port(port: int) -> None:
+def is_free(port: int) -> bool:
+    """Return whether nothing listens on the port at the moment."""
+    try:
+        refuse_taken_port(port)
+    except (ChildError, OverflowError):
+        return False
+    return True
+
+
+def refuse_taken_port(port: int, option: str = "--port") -> None:
     """Raise ChildError where something else listens on the port, before anything is started."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -245,5 +268,5 @@ def refuse_taken_port(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise ChildError(
-                f"Port {port} on {HOST} cannot be used ({error.strerror}). Choose another: manage.py up --port N"
+                f"Port {port} on {HOST} cannot be used ({error.strerror}). Choose another: manage.py up {option} N"
             ) from error

@@ -25,11 +25,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
+        parser.add_argument(
+            "--gateway-port", type=int, default=None, help="of the inference service; default: the next one"
+        )
         parser.add_argument("--home", type=Path, default=None, help="data, logs and sockets; default: var/")
         parser.add_argument("--no-demo", action="store_true", help="start without the demo project")
 
-    def handle(self, *, port: int, home: Path | None, no_demo: bool, **options: Any) -> None:
-        if not 1 <= port <= MAX_PORT:
+    def handle(self, *, port: int, gateway_port: int | None, home: Path | None, no_demo: bool, **options: Any) -> None:
+        if not all(1 <= number <= MAX_PORT for number in (port, gateway_port or 1)):
             raise CommandError(f"A port is a number from 1 to {MAX_PORT}.")
         instance_home = Home(home) if home else settings.HOME
 
@@ -37,9 +40,9 @@ class Command(BaseCommand):
             # One process for both: its start takes longer than most of what it does.
             run_command(environment, *(("migrate", "--no-input", "-v", "0") if no_demo else ("demo", "--migrate")))
 
-        supervisor = Supervisor(instance_home, port=port, prepare=prepare)
+        supervisor = Supervisor(instance_home, port=port, gateway_port=gateway_port, prepare=prepare)
         try:
-            supervisor.run(lambda: self._greet(instance_home, supervisor.address, show_demo=not no_demo))
+            supervisor.run(lambda: self._greet(instance_home, supervisor, show_demo=not no_demo))
         except HomeInUseError as error:
             instance = instance_home.instance()
             where = f": {instance.address} (process {instance.pid})" if instance else ""
@@ -47,8 +50,10 @@ class Command(BaseCommand):
         except (ChildError, NoAccountError) as error:
             raise CommandError(str(error)) from None
 
-    def _greet(self, home: Home, address: str, *, show_demo: bool) -> None:
+    def _greet(self, home: Home, supervisor: Supervisor, *, show_demo: bool) -> None:
+        address, gateway = supervisor.address, supervisor.gateway_address
         lines = ["", f"Cuebook runs at {address} (API: {address}/api/v1/docs, admin: {address}/admin/)"]
+        lines += [f"The inference service answers at {gateway}/v1, as OpenAI's API does"]
         credentials = demo.read_credentials(home.demo_file) if show_demo else None
         if credentials:
             lines += ["", "Demo project “demo”. Users and their passwords:", ""]
@@ -56,9 +61,11 @@ class Command(BaseCommand):
                 f"  {name:<10} {password:<22} {demo.USERS[name].purpose}"
                 for name, password in credentials.passwords.items()
             ]
-            lines += ["", f"API key (read and write): {credentials.token}", "", "Try it:", ""]
+            lines += ["", f"API key (read, write and infer): {credentials.token}", "", "Try it:", ""]
             fetch = f"{address}/api/v1/prompts/support.triage/versions/production"
-            lines += [f"  curl -s -H 'Authorization: Bearer {credentials.token}' {fetch}"]
+            curl = f"  curl -s -H 'Authorization: Bearer {credentials.token}'"
+            question = '{"model": "task:ticket-routing", "messages": [{"role": "user", "content": "I paid twice"}]}'
+            lines += [f"{curl} {fetch}", "", f"{curl} -d '{question}' {gateway}/v1/chat/completions"]
         lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
         self.stdout.write("\n".join(lines))
         sys.stdout.flush()

@@ -72,7 +72,7 @@ def test_a_worker_that_runs_and_does_no_work_is_started_again(
     before = [child.pid for child in children]
 
     with serve(Readiness) as port:
-        supervisor = Supervisor(Home(tmp_path), port=port, prepare=lambda _environment: None)
+        supervisor = Supervisor(Home(tmp_path), port=port, gateway_port=None, prepare=lambda _environment: None)
         watching = threading.Thread(target=supervisor._watch, args=(children,))
         watching.start()
         deadline = time.monotonic() + 50
