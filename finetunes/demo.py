@@ -92,7 +92,8 @@ def _configs(editor: Actor) -> None:
 def _release_routing(editor: Actor, reviewer: Actor) -> None:
     """Have one task live, by the simulated model, so that the inference service answers."""
     production = environments.get_environment(editor.project, "production")
-    config, _ = configs.commit(editor, "ticket-routing", ROUTING, message="Asks the simulated model")
+    configs.commit(editor, "ticket-routing", ROUTING, message="Asks the simulated model")
+    config = configs.get_config(editor.project, "ticket-routing")
     promotion = configs.propose(editor, config, production, reason="So that services can ask for it")
     workflow.approve(reviewer, promotion)
     workflow.apply(editor, promotion)

@@ -14,6 +14,7 @@ declare(
         "gateway.unknown_model": Kind(404, "There is no such task or prompt"),
         "gateway.no_place": Kind(400, "The version has no place for what was sent"),
         "gateway.no_prompt": Kind(409, "The config says not what to ask"),
+        "gateway.no_retrieval": Kind(409, "The config asks for retrieval"),
         "gateway.no_model": Kind(409, "The model cannot be found"),
         # Live calls
         "observation.invalid": Kind(400, "The observations have faults"),

@@ -1,3 +1,4 @@
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -6,7 +7,14 @@ from django.db.models.functions import Now
 
 from infra.triggers import insert_only
 from registry.models import Project
+from registry.models.notify_triggers import notify_trigger
 from registry.models.prompts import PROMPT_NAME
+
+PROJECT_OF_PROVIDER = "SELECT project_id FROM evaluations_provider WHERE id = ROW.provider_id"
+PROJECT_OF_MODEL = """
+SELECT provider.project_id FROM evaluations_providermodel model
+JOIN evaluations_provider provider ON provider.id = model.provider_id WHERE model.id = ROW.model_id
+"""
 
 
 class Capability(models.TextChoices):
@@ -74,6 +82,16 @@ class Provider(models.Model):
                 condition=Q(capabilities__contained_by=Capability.values), name="provider_capabilities_are_known"
             ),
         ]
+        # The inference service keeps what it asks by.
+        triggers = [
+            notify_trigger(
+                "ROW.project_id",
+                pgtrigger.Update,
+                condition=pgtrigger.AnyChange(
+                    *("base_url", "protocol", "encrypted_key", "capabilities", "timeout_seconds", "archived_at")
+                ),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -119,6 +137,15 @@ class ProviderModel(models.Model):
     class Meta:
         ordering = ["provider", "name"]
         constraints = [models.UniqueConstraint(fields=["provider", "name"], name="model_name_once_per_provider")]
+        triggers = [
+            notify_trigger(PROJECT_OF_PROVIDER, pgtrigger.Insert),
+            notify_trigger(
+                PROJECT_OF_PROVIDER,
+                pgtrigger.Update,
+                condition=pgtrigger.AnyChange("name", "shutdown_date", "corrections", "archived_at"),
+                name="tell_delivery_of_update",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.provider.name}/{self.name}"
@@ -149,7 +176,7 @@ class ModelPrice(models.Model):
                 condition=Q(cache_write=None) | Q(cache_write__gte=0), name="price_of_cache_write_is_not_negative"
             ),
         ]
-        triggers = insert_only()
+        triggers = [*insert_only(), notify_trigger(PROJECT_OF_MODEL, pgtrigger.Insert)]
 
     def __str__(self) -> str:
         return f"{self.model} from {self.valid_from}"

@@ -1,7 +1,7 @@
 """Plans: all that a call of a task or a prompt needs, read from the database once and kept in memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,8 @@ class Route:
     profile: ModelProfile
     price: Price | None
     is_simulation: bool
+    # Whether the config wants JSON where the version says nothing of the answer's form.
+    wants_json: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -85,7 +87,11 @@ def load_plan(project_id: int, target: Target) -> Plan:
     config = configs.get_config(project, target.name)
     config_version = configs.get_config_version(config, target.selector)
     record = config_version.record
+    if record.retrieval:
+        sentence = f"{target.name} asks with retrieval, which the inference service does not do yet."
+        raise Problem("gateway.no_retrieval", sentence)
     route = _route(project, record.strategy, _version(project, record), record.model, _parameters(record), record.input)
+    route = replace(route, wants_json=record.response_format == "json")
     fallback = None
     if record.fallback:
         version = _pinned(project, record.fallback["prompt"])

@@ -253,6 +253,8 @@ def _render(call: CallInProgress) -> ChatRequest:
     route, project = call.route, call.plan.project
     values = read_variables(route.places, call.request.messages, call.request.variables)
     rendered = versions.render_request(project, route.content, values, route.partials)
+    if route.wants_json and rendered["response_format"]["type"] == "text":
+        rendered = {**rendered, "response_format": {"type": "json_object"}}
     request = build_request(rendered, route.model, route.parameters, route.profile)
     return replace(request, messages=with_data(project, request.messages))
 

@@ -31,14 +31,14 @@ class Call(models.Model):
     is_simulation = models.BooleanField(default=False)
     # What the inference service knows of its own calls: the route and the config by which it was taken, why the
     # fallback was, how it ended, and whose it is.
-    route = models.CharField(max_length=20, blank=True)
-    config_hash = models.CharField(max_length=71, blank=True)
-    fallback = models.CharField(max_length=60, blank=True)
-    error = models.CharField(max_length=60, blank=True)
-    finish_reason = models.CharField(max_length=30, blank=True)
+    route = models.CharField(max_length=20, blank=True, db_default="")
+    config_hash = models.CharField(max_length=71, blank=True, db_default="")
+    fallback = models.CharField(max_length=60, blank=True, db_default="")
+    error = models.CharField(max_length=60, blank=True, db_default="")
+    finish_reason = models.CharField(max_length=30, blank=True, db_default="")
     time_to_first_token_ms = models.FloatField(null=True)
-    subject = models.CharField(max_length=200, blank=True)
-    trace = models.CharField(max_length=32, blank=True)
+    subject = models.CharField(max_length=200, blank=True, db_default="")
+    trace = models.CharField(max_length=32, blank=True, db_default="")
 
     class Meta:
         ordering = ["-id"]

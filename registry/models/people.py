@@ -76,8 +76,11 @@ class Membership(models.Model):
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_is_known"),
         ]
-        # Keys do not outlive their owner's membership, whoever ends it.
+        # Keys do not outlive their owner's membership, whoever ends it, and have its role.
         triggers = [
+            notify_trigger(
+                "ROW.project_id", pgtrigger.Update, condition=pgtrigger.AnyChange("role"), prefix=KEYS_PREFIX
+            ),
             pgtrigger.Trigger(
                 name="revoke_keys",
                 when=pgtrigger.After,
@@ -87,7 +90,7 @@ class Membership(models.Model):
                     WHERE owner_id = OLD.user_id AND project_id = OLD.project_id AND revoked_at IS NULL;
                     RETURN NULL;
                 """,
-            )
+            ),
         ]
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ def test_the_demo_is_made_once(db: None, tmp_path: Path):
 
     credentials = demo.read_credentials(credentials_file)
     assert credentials
-    assert api_keys.authenticate(credentials.token).scopes == ["read", "write"]
+    assert api_keys.authenticate(credentials.token).scopes == ["infer", "read", "write"]
     assert credentials_file.stat().st_mode & 0o777 == 0o600
     for name, password in credentials.passwords.items():
         assert User.objects.get(username=name).check_password(password)

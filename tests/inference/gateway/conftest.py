@@ -51,18 +51,21 @@ class GatewayProcess:
         self.process.wait()
 
 
+def database_url(host: str = "", port: str = "") -> str:
+    """Return the address of the tests' database, or of it behind something else."""
+    database = connection.settings_dict
+    server = f"host={host or database['HOST']}&port={port or database['PORT'] or 5432}"
+    return f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?{server}"
+
+
 @contextmanager
 def gateway_process(spool: Path, token: str, **environment: str) -> Iterator[GatewayProcess]:
     port = free_port()
-    database = connection.settings_dict
-    address = f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?host={database['HOST']}"
-    if database["PORT"]:
-        address += f"&port={database['PORT']}"
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "config.gateway:app", "--host", "127.0.0.1"]
     process = subprocess.Popen(
         [*command, "--port", str(port), "--workers", "1", "--log-level", "warning"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": address, "SPOOL": str(spool), **environment},
+        env={**os.environ, "DATABASE_URL": database_url(), "SPOOL": str(spool), **environment},
         start_new_session=True,
     )
     clients = ExitStack()

@@ -1,18 +1,28 @@
 """The inference service, asked by OpenAI's own client: what is live is what answers, and each call is recorded once."""
 
+import asyncio
+import json
 import time
+from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from django.db import connection
 
+from evaluations.models import ProviderModel
+from evaluations.providers import configuration as providers
 from inference.configs import lifecycle as configs
 from inference.models import Call
+from registry.accounts import api_keys, permissions
+from registry.models import APIKey, Membership, Role
 from registry.prompts import versions
 from tests.conftest import Stage
-from tests.evaluations.conftest import routing
-from tests.inference.gateway.conftest import GatewayProcess, gateway_process
+from tests.evaluations.conftest import make_model, routing
+from tests.inference.gateway.conftest import GatewayProcess, database_url, gateway_process
+from tests.relay import relay
 from tests.sandbox import Running
 
 TICKET = "I was charged two times this month"
@@ -220,3 +230,166 @@ def test_calls_survive_a_kill(live: Any, gateway: GatewayProcess, live_stage: St
         calls = recorded(5)
     assert sorted(call.reference for call in calls) == sorted(ids)
     assert not list(gateway.spool.iterdir())
+
+
+def test_known_tasks_are_served_while_the_database_is_away(
+    live: Any, live_sandbox: Running, live_stage: Stage, token: str, tmp_path: Path
+):
+    make_model(live_stage)
+    database = connection.settings_dict
+    target = f"{database['HOST']}/.s.PGSQL.{database['PORT'] or 5432}"
+    question: dict[str, Any] = {
+        "model": "prompt:support.route",
+        "messages": [{"role": "user", "content": TICKET}],
+    }
+    with (
+        relay(target if database["HOST"].startswith("/") else (database["HOST"], int(database["PORT"]))) as between,
+        gateway_process(
+            tmp_path / "spool",
+            token,
+            SANDBOX_URL=live_sandbox.url,
+            DATABASE_URL=database_url("127.0.0.1", str(between.port)),
+        ) as gateway,
+    ):
+        assert gateway.client.chat.completions.create(**question).choices[0].message.content == "billing"
+        recorded(1)
+        between.cut()
+
+        for _ in range(3):
+            assert gateway.client.chat.completions.create(**question).choices[0].message.content == "billing"
+        with pytest.raises(openai.InternalServerError) as unknown:
+            gateway.client.chat.completions.create(**{**question, "model": "prompt:support.route@1"})
+        assert unknown.value.code == "server.busy"
+        assert Call.objects.count() == 1
+        assert list(gateway.spool.iterdir())
+
+        between.mend()
+        recorded(4)
+
+
+def test_a_client_that_leaves_stops_the_call(live: Any, gateway: GatewayProcess, live_sandbox: Running):
+    live_sandbox.fault("hang", count=1)
+
+    with pytest.raises(openai.APITimeoutError):
+        gateway.client.with_options(timeout=1).chat.completions.create(
+            model="prompt:support.route", messages=[{"role": "user", "content": TICKET}]
+        )
+
+    (call,) = recorded(1)
+    assert (call.failed, call.error) == (True, "gateway.client_left")
+    assert call.latency_ms < 5_000
+
+
+def test_tools_and_structured_output_come_through(live_stage: Stage, gateway: GatewayProcess):
+    schema = {
+        "type": "object",
+        "properties": {"category": {"type": "string", "enum": ["incident", "billing", "how-to"]}},
+        "required": ["category"],
+        "additionalProperties": False,
+    }
+    content = routing(response={"format": "json_schema", "schema": schema})
+    version = versions.commit(live_stage.edith, live_stage.prompt("support.typed"), content=content, message="").version
+    live_stage.release(version)
+
+    answer = gateway.client.chat.completions.create(
+        model="prompt:support.typed", messages=[{"role": "user", "content": TICKET}]
+    )
+
+    assert json.loads(answer.choices[0].message.content or "") == {"category": "billing"}
+    (call,) = recorded(1)
+    assert call.format_ok is True
+
+
+def test_the_asynchronous_client_and_many_at_once(live: Any, gateway: GatewayProcess):
+    async def ask_all() -> list[str | None]:
+        async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.token, max_retries=0) as client:
+            calls = [
+                client.chat.completions.create(
+                    model="prompt:support.route", messages=[{"role": "user", "content": f"{TICKET} {number}"}]
+                )
+                for number in range(40)
+            ]
+            return [answer.choices[0].message.content for answer in await asyncio.gather(*calls)]
+
+    assert asyncio.run(ask_all()) == ["billing"] * 40
+    assert len({call.reference for call in recorded(40)}) == 40
+
+
+def test_a_trace_is_taken_over(live: Any, gateway: GatewayProcess):
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    gateway.client.chat.completions.create(
+        model="prompt:support.route",
+        messages=[{"role": "user", "content": TICKET}],
+        extra_headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+    )
+
+    assert recorded(1)[0].trace == trace
+
+
+def test_a_revoked_key_is_refused_at_once(live_stage: Stage, live: Any, gateway: GatewayProcess, token: str):
+    gateway.client.models.list()
+    actor = permissions.actor_for_command_line(live_stage.project)
+    api_keys.revoke(actor, APIKey.objects.get(key_id=token.split("_")[1]))
+
+    assert until(lambda: code_of(gateway.client.models.list), "auth.invalid_key")
+
+
+def test_what_the_admin_changes_of_a_provider_counts_at_once(
+    live_stage: Stage, live: Any, gateway: GatewayProcess, token: str
+):
+    def ask() -> str:
+        question: Any = {"model": "prompt:support.route", "messages": [{"role": "user", "content": TICKET}]}
+        return code_of(lambda: gateway.client.chat.completions.create(**question))
+
+    assert ask() == ""
+    model = ProviderModel.objects.get(name="sandbox-small")
+    providers.archive_model(live_stage.ada, model)
+    assert until(ask, "gateway.no_model")
+    providers.restore_model(live_stage.ada, model)
+    assert until(ask, "")
+    providers.archive(live_stage.ada, model.provider)
+    assert until(ask, "gateway.no_model")
+
+
+def code_of(ask: Callable[[], object]) -> str:
+    """Return the code of a refusal; empty for an answer."""
+    try:
+        ask()
+    except openai.APIStatusError as error:
+        return str(error.code)
+    return ""
+
+
+def until(ask: Callable[[], str], code: str) -> bool:
+    """Ask until this comes back; false where it does not within ten seconds."""
+    deadline = time.monotonic() + 10
+    while ask() != code:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def test_a_keys_owner_gives_it_no_more_than_they_have(live_stage: Stage, live: Any, gateway: GatewayProcess):
+    actor = permissions.actor_for_command_line(live_stage.project)
+    _, owned = api_keys.issue(actor, name="ediths", scopes=["infer"], owner=live_stage.edith.user)
+    client = gateway.client_of(owned)
+    client.models.list()
+
+    Membership.objects.filter(user=live_stage.edith.user).update(role=Role.VIEWER)
+
+    assert until(lambda: code_of(client.models.list), "access.denied")
+
+
+def test_a_config_with_retrieval_is_not_served_without(live_stage: Stage, live: Any, gateway: GatewayProcess):
+    record = {
+        **{"strategy": "hybrid", "model": "sandbox/sandbox-small", "prompt": "support.route"},
+        "retrieval": {"collection": "handbook"},
+    }
+    _, version = configs.commit(live_stage.edith, "triage", record)
+    live_stage.release(version.version)
+
+    with pytest.raises(openai.ConflictError) as refused:
+        gateway.client.chat.completions.create(model="task:triage", messages=[{"role": "user", "content": TICKET}])
+
+    assert refused.value.code == "gateway.no_retrieval"
