@@ -30,10 +30,10 @@ ANALYSIS = {
         {"role": "user", "content": "{{ table }}\n\n{{ question }}"},
     ],
 }
-ROUTING: Mapping[str, Any] = {
+TRIAGE: Mapping[str, Any] = {
     "strategy": "prompt",
     "model": "sandbox/sandbox-small",
-    "prompt": "support.route@production",
+    "prompt": "support.triage@production",
     "input": "ticket",
 }
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
@@ -75,7 +75,7 @@ def seed(_credentials_file: Path) -> bool:
     provider_settings.set_price(admin, providers.get_model(project, f"{sandbox.name}/{BASE}"), PRICES)
     editor = actor_for_user(User.objects.get(username="editor"), project)
     _configs(editor)
-    _release_routing(editor, actor_for_user(User.objects.get(username="reviewer"), project))
+    _release_triage(editor, actor_for_user(User.objects.get(username="reviewer"), project))
     members = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}
     guides.define(editor, "ticket-routing", members)
     return True
@@ -89,11 +89,11 @@ def _configs(editor: Actor) -> None:
         configs.commit(editor, task, record, message="As the source document has it")
 
 
-def _release_routing(editor: Actor, reviewer: Actor) -> None:
+def _release_triage(editor: Actor, reviewer: Actor) -> None:
     """Have one task live, by the simulated model, so that the inference service answers."""
     production = environments.get_environment(editor.project, "production")
-    configs.commit(editor, "ticket-routing", ROUTING, message="Asks the simulated model")
-    config = configs.get_config(editor.project, "ticket-routing")
+    configs.commit(editor, "ticket-triage", TRIAGE, message="Asks the simulated model")
+    config = configs.get_config(editor.project, "ticket-triage")
     promotion = configs.propose(editor, config, production, reason="So that services can ask for it")
     workflow.approve(reviewer, promotion)
     workflow.apply(editor, promotion)

@@ -197,6 +197,15 @@ def test_the_printed_curl_line_works_as_printed(instance: Instance):
     assert body["environments"] == ["production"]
 
 
+def test_the_printed_line_for_the_inference_service_works_as_printed(instance: Instance):
+    line = [line for line in instance.printed.splitlines() if line.strip().startswith("curl ")][1]
+
+    output = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=30, check=True).stdout
+
+    # A simulation's answer.
+    assert json.loads(output)["choices"][0]["message"]["content"]
+
+
 @pytest.mark.parametrize("person", ["editor", "reviewer", "admin"])
 def test_the_printed_people_can_sign_in(instance: Instance, person: str):
     password = re.findall(rf"^  {person}\s+(\S+)", instance.printed, re.MULTILINE)[0]

@@ -64,7 +64,7 @@ class Command(BaseCommand):
             lines += ["", f"API key (read, write and infer): {credentials.token}", "", "Try it:", ""]
             fetch = f"{address}/api/v1/prompts/support.triage/versions/production"
             curl = f"  curl -s -H 'Authorization: Bearer {credentials.token}'"
-            question = '{"model": "task:ticket-routing", "messages": [{"role": "user", "content": "I paid twice"}]}'
+            question = '{"model": "task:ticket-triage", "messages": [{"role": "user", "content": "I paid twice"}]}'
             lines += [f"{curl} {fetch}", "", f"{curl} -d '{question}' {gateway}/v1/chat/completions"]
         lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
         self.stdout.write("\n".join(lines))
