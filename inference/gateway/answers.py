@@ -15,6 +15,7 @@ DONE = b"data: [DONE]\n\n"
 STATUS_OF_CALL_ERROR = {
     "call.rate_limited": 429,
     "call.timeout": 504,
+    "gateway.model_down": 503,
     "call.refused": 400,
     "call.setting_refused": 400,
     "call.inexpressible": 400,

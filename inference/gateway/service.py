@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -16,12 +17,14 @@ from psycopg_pool import PoolTimeout
 
 from core.errors import Problem
 from evaluations.playground import adherence
+from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion, build_request
 from inference.gateway import plans
 from inference.gateway.inputs import read_variables
 from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plans import Caller, Plan, Route
 from inference.gateway.request_reading import InferenceRequest
+from inference.gateway.resilience import OPEN, Circuits
 from inference.gateway.spool import Spool
 from inference.gateway.upstreams import Upstreams
 from registry.images.lookup import with_data
@@ -71,6 +74,7 @@ class Gateway:
         self, cache: PlanCache, upstreams: Upstreams, spool: Spool, used_keys: "deque[tuple[int, tuple[int, ...]]]"
     ) -> None:
         self._cache, self._upstreams, self._spool, self._used_keys = cache, upstreams, spool, used_keys
+        self._circuits = Circuits()
         self._threads = ThreadPoolExecutor(THREADS, "gateway")
 
     async def begin(self, token: str, request: InferenceRequest, trace: str = "") -> CallInProgress:
@@ -138,35 +142,71 @@ class Gateway:
         yield answer
 
     async def _pieces(self, call: CallInProgress) -> AsyncIterator[str | Completion]:
-        chat_request, has_begun = await self._request(call), False
-        try:
-            chat = await self._upstreams.chat(call.route.endpoint)
-            async for piece in chat.stream(chat_request):
-                has_begun = True
-                yield piece
-        except CallError as error:
-            if has_begun or call.plan.fallback is None or call.fallback:
-                raise
-            call.fallback, call.route = error.code, call.plan.fallback
-        else:
-            return
-        async for piece in self._pieces(call):
-            yield piece
+        """Yield a stream. As long as nothing was sent, it is tried again, then taken by the fallback."""
+        tries, has_begun = 0, False
+        chat_request = await self._request(call)
+        while True:
+            tries += 1
+            try:
+                async with self._asking(call) as chat:
+                    async for piece in chat.stream(chat_request):
+                        has_begun = True
+                        yield piece
+                return
+            except CallError as error:
+                if has_begun:
+                    raise
+                if await self._is_tried_again(call, error, tries):
+                    continue
+                if call.plan.fallback is None or call.fallback:
+                    raise
+                call.fallback, call.route, tries = error.code, call.plan.fallback, 0
+                chat_request = await self._request(call)
 
     async def _ask(self, call: CallInProgress, chat_request: ChatRequest) -> Completion:
+        """Return the answer of the route, tried again where that may help, or of the fallback."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self._asking(call) as chat:
+                    return await chat.complete(chat_request, key=f"{call.id}-{call.route.name}")
+            except CallError as error:
+                if await self._is_tried_again(call, error, tries):
+                    continue
+                if call.plan.fallback is None or call.fallback:
+                    raise
+                return await self._fall_back(call, error.code)
+
+    @asynccontextmanager
+    async def _asking(self, call: CallInProgress) -> AsyncIterator[ChatClient]:
+        """Open the chat with a call's model, and note how it went; raises at once where the model is down."""
+        model = (call.route.endpoint, call.route.model)
+        self._circuits.require_closed(model)
         try:
-            return await (await self._upstreams.chat(call.route.endpoint)).complete(chat_request)
+            yield await self._upstreams.chat(call.route.endpoint)
         except CallError as error:
-            if call.plan.fallback is None:
-                raise
-            return await self._fall_back(call, error.code)
+            self._circuits.failed(model, error)
+            raise
+        except BaseException:
+            self._circuits.left_alone(model)
+            raise
+        self._circuits.succeeded(model)
+
+    async def _is_tried_again(self, call: CallInProgress, error: CallError, tries: int) -> bool:
+        """Wait for the next try of a failed call, and return whether there is one."""
+        model = (call.route.endpoint, call.route.model)
+        pause = None if error.code == OPEN else self._circuits.pause_before_retry(model, error, tries)
+        if pause is None:
+            return False
+        await asyncio.sleep(pause)
+        return True
 
     async def _fall_back(self, call: CallInProgress, reason: str) -> Completion:
         """Take the other route, once."""
         assert call.plan.fallback is not None  # noqa: S101 - for the type checker: there is a reason only with one
         call.fallback, call.route = reason, call.plan.fallback
-        chat_request = await self._request(call)
-        return await (await self._upstreams.chat(call.route.endpoint)).complete(chat_request)
+        return await self._ask(call, await self._request(call))
 
     async def _request(self, call: CallInProgress) -> ChatRequest:
         """Render what the route asks."""

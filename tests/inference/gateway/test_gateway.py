@@ -179,7 +179,7 @@ def test_only_keys_with_the_scope_may_ask(live_stage: Stage, live: Any, gateway:
 
 
 def test_a_providers_error_is_told_and_recorded(live: Any, gateway: GatewayProcess, live_sandbox: Running):
-    live_sandbox.fault("overloaded", count=1)
+    live_sandbox.fault("overloaded", count=2)
 
     with pytest.raises(openai.InternalServerError) as refused:
         gateway.client.chat.completions.create(
@@ -189,6 +189,33 @@ def test_a_providers_error_is_told_and_recorded(live: Any, gateway: GatewayProce
     (call,) = recorded(1)
     assert call.failed
     assert call.error == refused.value.code
+
+
+def test_a_failure_that_passes_is_tried_again(live: Any, gateway: GatewayProcess, live_sandbox: Running):
+    for is_streamed in (False, True):
+        live_sandbox.fault("overloaded", count=1)
+        answer = gateway.client.chat.completions.create(
+            model="prompt:support.route", messages=[{"role": "user", "content": TICKET}], stream=is_streamed
+        )
+        assert list(answer)
+
+    assert [(call.failed, call.fallback) for call in recorded(2)] == [(False, "")] * 2
+
+
+def test_a_model_that_is_down_is_left_alone_for_a_while(live: Any, gateway: GatewayProcess, live_sandbox: Running):
+    live_sandbox.fault("overloaded", count=100)
+
+    def ask() -> str:
+        question: Any = {"model": "prompt:support.route", "messages": [{"role": "user", "content": TICKET}]}
+        return code_of(lambda: gateway.client.chat.completions.create(**question))
+
+    codes = [ask() for _ in range(8)]
+
+    assert codes[0] == "call.overloaded"
+    assert codes[-3:] == ["gateway.model_down"] * 3
+    live_sandbox.fix()
+    time.sleep(10)
+    assert until(ask, "")
 
 
 def test_where_the_route_fails_the_fallback_answers(
@@ -202,7 +229,7 @@ def test_where_the_route_fails_the_fallback_answers(
     live_stage.release(version.version)
     question = {"model": "task:triage", "messages": [{"role": "user", "content": TICKET}]}
     for is_streamed in (False, True):
-        live_sandbox.fault("overloaded", count=1)
+        live_sandbox.fault("overloaded", count=2)
 
         answer = gateway.client.chat.completions.create(**question, stream=is_streamed)
 
