@@ -289,16 +289,16 @@ def report(
             f" {rate:,.0f} | {for_processor:,.0f} |"
         )
     added = median[OURS] - median[DIRECT]
-    held = added <= ADDED_BAR and first[OURS] - first[DIRECT] <= STREAM_BAR
+    is_held = added <= ADDED_BAR and first[OURS] - first[DIRECT] <= STREAM_BAR
     if LITELLM in places:
         of_litellm = added / (median[LITELLM] - median[DIRECT])
         times = loads[OURS][1] / loads[LITELLM][1]
         print(
             f"\nOf LiteLLM's: {of_litellm:.2f} of what is added, {times:.1f} times the requests for its processor time."
         )
-        held = held and of_litellm <= 0.5 and times >= 2
-    print("\nBars:", "held" if held else "FALLEN")
-    return 0 if held else 1
+        is_held = is_held and of_litellm <= 0.5 and times >= 2
+    print("\nBars:", "held" if is_held else "FALLEN")
+    return 0 if is_held else 1
 
 
 if __name__ == "__main__":

@@ -42,10 +42,10 @@ async def application(
         message = await receive()
         body += message.get("body", b"")
         is_whole = not message.get("more_body")
-    asked = json.loads(body) if body else {}
-    if asked.get("model", "").endswith("slow"):
+    question = json.loads(body) if body else {}
+    if question.get("model", "").endswith("slow"):
         await asyncio.sleep(SLOW_SECONDS)
-    kind = b"text/event-stream" if asked.get("stream") else b"application/json"
-    answer = STREAM if asked.get("stream") else json.dumps(ANSWER).encode()
+    kind = b"text/event-stream" if question.get("stream") else b"application/json"
+    answer = STREAM if question.get("stream") else json.dumps(ANSWER).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
     await send({"type": "http.response.body", "body": answer})

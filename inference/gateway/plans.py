@@ -8,7 +8,7 @@ from typing import Any
 from django.db import close_old_connections
 
 from core.errors import Problem
-from core.references import Reference, parse_reference
+from core.references import DEFAULT_ENVIRONMENT, Reference, parse_reference
 from evaluations.models import ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.providers import profiles
@@ -34,6 +34,8 @@ class Caller:
     project: int
     rights: frozenset[Right]
     expires_at: datetime | None
+    # Of calls that name no environment.
+    environment: str = DEFAULT_ENVIRONMENT
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def load_caller(token: str) -> Caller:
     key = api_keys.authenticate(token)
     actor = permissions.actor_for_key(key)
     actor.require(Right.INFER)
-    return Caller(key.pk, key.project_id, actor.rights, key.expires_at)
+    return Caller(key.pk, key.project_id, actor.rights, key.expires_at, key.environment or DEFAULT_ENVIRONMENT)
 
 
 def load_plan(project_id: int, target: Target) -> Plan:

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import Fault, Problem
 from core.messages import is_message
-from core.references import DEFAULT_ENVIRONMENT, parse_reference
+from core.references import parse_reference
 
 MAX_MESSAGES = 1_000
 MAX_SUBJECT = 200
@@ -24,7 +24,8 @@ IGNORED = frozenset({"user", "store", "n", "service_tier", "prompt_cache_key", "
 
 @dataclass(frozen=True)
 class Target:
-    """What `model` names: a task in an environment, or a prompt by a reference."""
+    """What `model` names: a task in an environment, or a prompt by a reference. Without a `selector` the key's own
+    environment is meant."""
 
     kind: str
     name: str
@@ -76,7 +77,7 @@ def parse_target(model: object) -> Target:
     if text.startswith(TASK):
         name, _, environment = text.removeprefix(TASK).partition("@")
         if name:
-            return Target(TASK, name, environment or DEFAULT_ENVIRONMENT)
+            return Target(TASK, name, environment)
     if text.startswith(PROMPT):
         reference = text.removeprefix(PROMPT)
         try:
@@ -84,7 +85,7 @@ def parse_target(model: object) -> Target:
         except Problem as problem:
             raise Problem("gateway.unknown_model", problem.detail) from None
         name, _, selector = reference.partition("@")
-        return Target(PROMPT, name, selector or DEFAULT_ENVIRONMENT)
+        return Target(PROMPT, name, selector)
     sentence = "model is task:NAME, task:NAME@ENVIRONMENT or prompt:NAME@SELECTOR"
     raise Problem("gateway.unknown_model", f"{sentence}; this is {text[:100]!r}.")
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
@@ -80,8 +81,9 @@ class Gateway:
     async def begin(self, token: str, request: InferenceRequest, trace: str = "") -> CallInProgress:
         """Find out who asks, and how the target is asked now. Raises a Problem."""
         caller = await self.caller(token)
-        name = (caller.project, request.target)
-        plan: Plan = await self._read(name, lambda: plans.load_plan(caller.project, request.target), caller.project)
+        target = request.target if request.target.selector else replace(request.target, selector=caller.environment)
+        load = partial(plans.load_plan, caller.project, target)
+        plan: Plan = await self._read((caller.project, target), load, caller.project)
         return CallInProgress(request, caller, plan, trace)
 
     async def caller(self, token: str) -> Caller:
@@ -278,6 +280,7 @@ class Gateway:
                 "config_hash": call.plan.config_hash,
                 "subject": call.request.subject,
                 "trace": call.trace,
+                "metadata": dict(call.request.metadata),
                 "is_simulation": route.is_simulation,
             }
         )

@@ -39,6 +39,7 @@ class Call(models.Model):
     time_to_first_token_ms = models.FloatField(null=True)
     subject = models.CharField(max_length=200, blank=True, db_default="")
     trace = models.CharField(max_length=32, blank=True, db_default="")
+    metadata = models.JSONField(db_default=models.Value({}, models.JSONField()), blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -56,7 +57,7 @@ class Call(models.Model):
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
             *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
             *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
-            *("finish_reason", "time_to_first_token_ms", "subject", "trace"),
+            *("finish_reason", "time_to_first_token_ms", "subject", "trace", "metadata"),
         )
 
     def __str__(self) -> str:

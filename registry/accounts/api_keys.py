@@ -17,7 +17,7 @@ from core.errors import Fault, Problem
 from core.references import quoted
 from registry.accounts import audit, permissions
 from registry.accounts.permissions import Actor, Right
-from registry.models import APIKey, Membership, Project, Scope, User
+from registry.models import APIKey, Environment, Membership, Project, Scope, User
 
 ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 12
@@ -35,12 +35,13 @@ def issue(
     scopes: Iterable[str],
     expires_at: datetime | None = None,
     owner: User | None = None,
+    environment: str = "",
 ) -> tuple[APIKey, str]:
     """Create a key; returns its row and the token, which cannot be read again.
 
     The key's owner is the member who holds it and answers for what is done with it: the four-eyes rule counts the owner
     as the author of what the key commits, and the key ends with the owner's membership. A key without an owner is a
-    service's; who made it answers for it.
+    service's; who made it answers for it. `environment` is where its calls of the inference service go that name none.
     """
     actor.require(Right.ADMINISTER)
     wanted_scopes = sorted(set(scopes))
@@ -51,6 +52,9 @@ def issue(
         raise Problem("key.invalid", "A key needs a name of 1 to 100 characters.")
     if expires_at is not None and expires_at <= timezone.now():
         raise Problem("key.invalid", "A key cannot expire in the past.")
+    if environment and not Environment.objects.filter(project=actor.project, name=environment).exists():
+        sentence = f"There is no environment {quoted(environment)}."
+        raise Problem("key.invalid", sentence, faults=[Fault("/environment", "choice", sentence)])
     # The lock of who removes a member: no key is issued to somebody who is being removed.
     Project.objects.select_for_update(no_key=True).get(pk=actor.project.pk)
     if owner and not Membership.objects.filter(project=actor.project, user=owner, user__is_active=True).exists():
@@ -63,6 +67,7 @@ def issue(
         digest=_digest(secret),
         scopes=wanted_scopes,
         owner=owner,
+        environment=environment,
         created_by=actor.user,
         expires_at=expires_at,
     )
@@ -70,6 +75,7 @@ def issue(
         "scopes": wanted_scopes,
         "expires_at": str(expires_at or ""),
         "owner": owner.username if owner else None,
+        **({"environment": environment} if environment else {}),
     }
     audit.record(actor, "key.issued", key, after=after)
     return key, f"cbk_{key_id}_{secret}"

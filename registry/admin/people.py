@@ -93,7 +93,7 @@ class InvitationAdmin(ReadOnlyAdmin):
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time
     class Meta:
         model = APIKey
-        fields: ClassVar = ["project", "name", "scopes", "owner", "expires_at"]
+        fields: ClassVar = ["project", "name", "scopes", "owner", "environment", "expires_at"]
 
 
 @admin.register(APIKey)
@@ -116,6 +116,7 @@ class APIKeyAdmin(DomainAdmin):
             scopes=form_data["scopes"],
             expires_at=form_data["expires_at"],
             owner=form_data["owner"],
+            environment=form_data["environment"],
         )
         obj.pk = key.pk
         self.message_user(request, f"This key is shown only once: {token}", messages.WARNING)

@@ -116,6 +116,8 @@ class APIKey(models.Model):
     # a service holds it, and who made it answers.
     owner = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="owned_keys")
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    # Where its calls of the inference service go that name none; empty: production.
+    environment = models.CharField(max_length=60, blank=True, db_default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

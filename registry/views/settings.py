@@ -28,6 +28,7 @@ SCOPE_HINTS = {
     "read": "fetch, render, compare",
     "write": "commit, request promotions, release approved ones, record checks; never approve",
     "observe": "report calls",
+    "infer": "ask models through the inference service, at the cost that they have",
 }
 # In the form for a new key: no member holds it. No user name is like this.
 SERVICE_HOLDER = "-"
@@ -173,6 +174,7 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     actor.require(Right.ADMINISTER)
     values = {"name": request.POST.get("name", ""), "scopes": request.POST.getlist("scopes") or ["read"]}
     values |= {"days": request.POST.get("days", LIFETIMES[1][0]), "owner": request.POST.get("owner", "")}
+    values["environment"] = request.POST.get("environment", "")
     context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
     status = 200
     if request.method == "POST":
@@ -189,12 +191,13 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
                 scopes=request.POST.getlist("scopes"),
                 expires_at=_end(str(values["days"])),
                 owner=_owner(actor, str(values["owner"])),
+                environment=str(values["environment"]),
             )
         except Problem as problem:
             fields = {"key.unknown_scope": "scopes", "key.invalid": "owner" if problem.faults else "name"}
             context["errors"], status = errors_of(problem, fields), problem.kind.status
         else:
-            context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0], "owner": ""}
+            context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0], "owner": "", "environment": ""}
     # A form creates one key: reloading the answer, or going back and submitting again, creates no second one.
     request.session[KEY_FORM] = context["form"] = secrets.token_urlsafe(12)
     rows = APIKey.objects.filter(project=actor.project).select_related("owner", "created_by").order_by("-id")
@@ -206,6 +209,7 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "scopes": Scope.choices,
         "scope_hints": SCOPE_HINTS,
         "lifetimes": LIFETIMES,
+        "environments": Environment.objects.filter(project=actor.project).values_list("name", flat=True),
     }
     return page(request, actor, "registry/settings/keys.html", context, status=status)
 

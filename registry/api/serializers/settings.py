@@ -72,6 +72,7 @@ class KeySerializer(serializers.ModelSerializer[APIKey]):
             "name",
             "scopes",
             "owner",
+            "environment",
             "created_by",
             "created_at",
             "expires_at",
@@ -96,6 +97,9 @@ class KeyInput(Input):
         allow_null=True,
         allow_blank=False,
         help_text="The member who holds it; null: a service does. Default: who asks.",
+    )
+    environment = Text(
+        required=False, help_text="Where its calls of the inference service go that name none; default: production."
     )
 
 

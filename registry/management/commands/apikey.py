@@ -19,9 +19,10 @@ class Command(ProjectCommand):
         parser.add_argument("action", choices=["create", "list", "revoke"])
         super().add_arguments(parser)
         parser.add_argument("--name", help="create: what the key is for")
-        parser.add_argument("--scopes", default="read", help="create: read, write, observe; comma-separated")
+        parser.add_argument("--scopes", default="read", help="create: read, write, observe, infer; comma-separated")
         parser.add_argument("--days", type=int, help="create: days until it expires; default: never")
         parser.add_argument("--owner", help="create: the user name of the member who holds it; default: a service does")
+        parser.add_argument("--environment", default="", help="create: of calls that name none; default: production")
         parser.add_argument("--id", help="revoke: the key's id")
 
     def run(self, *, action: str, project: str, **options: Any) -> None:
@@ -37,6 +38,7 @@ class Command(ProjectCommand):
                 scopes=[scope.strip() for scope in options["scopes"].split(",") if scope.strip()],
                 expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
                 owner=person,
+                environment=options["environment"],
             )
             self.stdout.write(token)
             return

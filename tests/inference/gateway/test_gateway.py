@@ -12,6 +12,7 @@ import openai
 import pytest
 from django.db import connection
 
+from core.errors import Problem
 from evaluations.models import ProviderModel
 from evaluations.providers import configuration as providers
 from inference.configs import lifecycle as configs
@@ -76,7 +77,7 @@ def test_variables_are_sent_beside(live: Any, gateway: GatewayProcess):
 
     assert answer.choices[0].message.content == "billing"
     (call,) = recorded(1)
-    assert (call.subject, call.environment) == ("user-17", "")
+    assert (call.subject, call.environment, call.metadata) == ("user-17", "", {"team": "a"})
 
 
 def test_a_stream_comes_in_pieces(live: Any, gateway: GatewayProcess):
@@ -126,6 +127,29 @@ def test_a_release_is_what_the_next_call_gets(live_stage: Stage, live: Any, gate
     deadline = time.monotonic() + 10
     while ask() != "support.route@2":
         assert time.monotonic() < deadline
+
+
+def test_a_key_has_its_own_environment(live_stage: Stage, live: Any, gateway: GatewayProcess):
+    actor = permissions.actor_for_command_line(live_stage.project)
+    with pytest.raises(Problem, match="no environment"):
+        api_keys.issue(actor, name="x", scopes=["infer"], environment="nowhere")
+    _, token = api_keys.issue(actor, name="staging", scopes=["infer"], environment="staging")
+    client = gateway.client_of(token)
+
+    def version_of(model: str) -> str:
+        answer = client.chat.completions.with_raw_response.create(
+            model=model, messages=[{"role": "user", "content": TICKET}]
+        )
+        return answer.headers["X-Cuebook-Version"]
+
+    assert version_of("prompt:support.route@production") == "support.route@1"
+    assert code_of(lambda: version_of("prompt:support.route")) == "prompt.unknown_selector"
+    second = versions.commit(
+        live_stage.edith, live.prompt, content=routing(model={"name": "sandbox-small", "temperature": 0.5}), message=""
+    ).version
+    live_stage.release(second, "staging")
+    assert version_of("prompt:support.route") == second.prompt.name + f"@{second.number}"
+    assert {call.environment for call in recorded(2)} == {"production", "staging"}
 
 
 def test_a_tasks_config_decides(live_stage: Stage, live: Any, gateway: GatewayProcess):
