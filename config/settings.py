@@ -254,6 +254,8 @@ CELERY_BEAT_SCHEDULE = {
 RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 
 # --- Inference service -----------------------------------------------------------------------------------------------
+# Its address, for the programs that pages show.
+GATEWAY_URL = env.address("GATEWAY_URL", env.text("GATEWAY_URL")) or (INSTANCE.gateway_url if INSTANCE else "")
 # Where records of calls wait for the database; on this machine's own disk, shared by its processes.
 SPOOL = Path(env.text("SPOOL", str(HOME.root / "spool")))
 

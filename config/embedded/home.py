@@ -30,6 +30,7 @@ class Instance:
     database_url: str
     broker_url: str
     sandbox_url: str = ""
+    gateway_url: str = ""
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ class Supervisor:
                 database_url=self._database_url,
                 broker_url=self._broker_url,
                 sandbox_url=f"http://{HOST}:{self._sandbox_port}/v1",
+                gateway_url=self.gateway_address,
             )
         )
         stack.callback(self._home.withdraw)

@@ -91,6 +91,8 @@ def record_for_strategy(
         response_format="text" if response_format == "text" else "json",
         retrieval=is_looked_up,
         collection=collection if is_looked_up else "",
+        input=live_record.input if live_record else "",
+        fallback=live_record.fallback if live_record else None,
     )
     if not decision.TUNING[strategy]:
         return base

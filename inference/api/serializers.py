@@ -129,7 +129,7 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
         ]
 
 
-CONFIG_MEMBERS = "strategy, model, prompt, max_tokens, temperature, response_format, retrieval."
+CONFIG_MEMBERS = "strategy, model, prompt, max_tokens, temperature, response_format, retrieval, input, fallback."
 
 
 class InferenceConfigInput(Input):

@@ -52,6 +52,8 @@ class Call(models.Model):
         indexes = [
             models.Index(fields=["version", "at"], name="call_of_version"),
             models.Index(fields=["at"], name="call_at"),
+            # Of the inference service's calls: what a task did lately.
+            models.Index(fields=["config_hash", "at"], condition=~Q(config_hash=""), name="call_of_config"),
         ]
         triggers = frozen_fields_of_deletable_rows(
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),

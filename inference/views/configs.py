@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
 from core.errors import Problem
+from inference.calls.task_usage import usage_of_task
 from inference.configs import lifecycle as configs
 from inference.configs import record as inference
 from inference.models import InferenceConfig
@@ -28,7 +30,24 @@ from registry.views.frame import (
     whole,
 )
 
-FIELDS = ("task", *inference.MEMBERS, "message")
+FIELDS = ("task", *inference.MEMBERS, "fallback_prompt", "fallback_model", "message")
+PYTHON = """import openai
+
+client = openai.OpenAI(base_url="{address}/v1", api_key="{key}")
+answer = client.chat.completions.create(
+    model="task:{task}", messages=[{{"role": "user", "content": "…"}}]
+)
+print(answer.choices[0].message.content)"""
+CURL = """curl {address}/v1/chat/completions -H "Authorization: Bearer {key}" \\
+  -d '{{"model": "task:{task}", "messages": [{{"role": "user", "content": "…"}}]}}'"""
+TYPESCRIPT = """import OpenAI from "openai";
+
+const client = new OpenAI({{ baseURL: "{address}/v1", apiKey: "{key}" }});
+const answer = await client.chat.completions.create({{
+  model: "task:{task}", messages: [{{ role: "user", content: "…" }}],
+}});
+console.log(answer.choices[0].message.content);"""
+KEY_TO_FILL_IN = "YOUR KEY"
 MAX_VERSIONS_SHOWN = 20
 SAVED = "Config saved. Request a promotion to release it."
 
@@ -105,6 +124,8 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
         .exclude(tags__contains=[configs.TAG])
         .order_by("name")[:500],
         "values": values,
+        "snippets": _snippets(task),
+        "usage": usage_of_task(actor.project, list(config.holder.versions.values_list("content_hash", flat=True))),
         **_offered(),
     }
     return page(request, actor, "inference/config_detail.html", context, status=status)
@@ -127,6 +148,9 @@ def _values(record: inference.Record) -> dict[str, str]:
         "temperature": "" if record.temperature is None else f"{record.temperature:g}",
         "response_format": record.response_format,
         "retrieval": record.collection,
+        "input": record.input,
+        "fallback_prompt": (record.fallback or {}).get("prompt", ""),
+        "fallback_model": (record.fallback or {}).get("model", ""),
     }
 
 
@@ -141,7 +165,19 @@ def _document(values: dict[str, str]) -> dict[str, Any]:
         document["temperature"] = values["temperature"] if temperature is None else temperature
     if values["retrieval"]:
         document["retrieval"] = {"collection": values["retrieval"]}
+    if values["input"]:
+        document["input"] = values["input"]
+    if values["fallback_prompt"] or values["fallback_model"]:
+        document["fallback"] = {"prompt": values["fallback_prompt"], "model": values["fallback_model"]}
     return document
+
+
+def _snippets(task: str) -> list[tuple[str, str]]:
+    """Return programs that ask for a task, by their titles."""
+    address = settings.GATEWAY_URL or "https://the-inference-service"
+    named = {"address": address, "key": KEY_TO_FILL_IN, "task": task}
+    programs = (("curl", CURL), ("Python", PYTHON), ("TypeScript", TYPESCRIPT))
+    return [(title, program.format(**named)) for title, program in programs]
 
 
 @in_project
