@@ -3,11 +3,34 @@
 import json
 from typing import Any, NoReturn
 
+MAX_DEPTH = 60
+
 
 def read_strict_json(text: str) -> Any:
     """Read a text; raises a ValueError (or, of too many levels, a RecursionError) for what is no JSON, among it NaN and
     a member twice in one object."""
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_members)
+
+
+def require_storable(value: Any, depth: int = 0) -> None:
+    """Raise a ValueError for a value that no later layer can hold: nested deeply, or with a text that has a NUL or half
+    of a surrogate pair."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("text has a NUL character")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("text has half of a surrogate pair") from None
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            require_storable(name, depth + 1)
+            require_storable(member, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            require_storable(item, depth + 1)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -16,12 +16,11 @@ from rest_framework import exceptions, pagination, parsers, renderers
 from rest_framework.response import Response
 
 from core.errors import CATALOGUE, Fault, Problem
-from core.strict_json import read_strict_json
+from core.strict_json import read_strict_json, require_storable
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
-MAX_DEPTH = 60
 # Exceptions that Django and DRF raise themselves, with our codes for them.
 CODES: dict[type[Exception], str] = {
     exceptions.ParseError: "request.malformed",
@@ -60,7 +59,7 @@ class StrictJSONParser(parsers.JSONParser):
             raise Problem("request.too_large", f"A request body has at most {limit:,} bytes.")
         try:
             value = read_strict_json(body.decode())
-            _check_text(value, 0)
+            require_storable(value)
         except UnicodeDecodeError:
             raise Problem("request.malformed", "The body is not UTF-8.") from None
         except RecursionError:
@@ -84,23 +83,6 @@ class BytesParser(parsers.BaseParser):
         if len(data) > self.max_bytes:
             raise Problem(*self.too_large)
         return data
-
-
-def _check_text(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested more than {MAX_DEPTH} levels")
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("text has a NUL character")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("text has half of a surrogate pair")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _check_text(name, depth + 1)
-            _check_text(member, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_text(item, depth + 1)
 
 
 class CursorPagination(pagination.CursorPagination):

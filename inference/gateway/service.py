@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout
 from core.errors import Problem
 from evaluations.playground import adherence
 from evaluations.providers.base import ChatClient
-from evaluations.providers.chat import CallError, ChatRequest, Completion, build_request
+from evaluations.providers.chat import CallError, ChatRequest, Completion, build_request, storable
 from inference.gateway import plans
 from inference.gateway.inputs import read_variables
 from inference.gateway.plan_cache import PlanCache
@@ -274,7 +274,7 @@ class Gateway:
                 **{name: getattr(usage, name) if usage else None for name in TOKENS},
                 "cost_usd": str(sum(cost for cost in costs if cost is not None)) if is_priced else None,
                 "format_ok": None if faults is None else not faults,
-                "finish_reason": answer.finish_reason[:30] if answer else "",
+                "finish_reason": storable(answer.finish_reason)[:30] if answer else "",
                 "route": route.name,
                 "fallback": call.fallback,
                 "config_hash": call.plan.config_hash,

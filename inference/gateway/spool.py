@@ -17,13 +17,15 @@ from typing import Any
 import orjson
 
 logger = logging.getLogger(__name__)
-SUFFIX = ".calls"
+SUFFIX, REFUSED = ".calls", "refused.jsonl"
 # A segment is closed, so that it can be recorded, when it has records and so much time has passed.
 INTERVAL_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 30.0
 BATCH = 500
 
 Record = Mapping[str, Any]
+# Saves records, and returns those that can never be saved.
+Save = Callable[[Sequence[Record]], Sequence[Record]]
 
 
 class Spool:
@@ -56,13 +58,21 @@ class Spool:
                 os.close(self._descriptor)
             self._descriptor = self._path = None
 
+    def _keep_refused(self, records: Sequence[Record]) -> None:
+        if records:
+            with os.fdopen(
+                os.open(self._directory / REFUSED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab"
+            ) as file:
+                file.writelines(orjson.dumps(record) + b"\n" for record in records)
+
     def waiting(self) -> int:
         """Return the bytes that wait to be recorded, of all processes."""
         return sum(path.stat().st_size for path in self._directory.glob(f"*{SUFFIX}") if path.exists())
 
-    def drain(self, save: Callable[[Sequence[Record]], None]) -> int:
+    def drain(self, save: Save) -> int:
         """Save the records of all segments that nobody holds, and remove them; returns how many there were. Where
-        `save` raises, the segment stays. What was saved before a crash is saved again: `save` knows it by its id."""
+        `save` raises, the segment stays. What was saved before a crash is saved again: `save` knows it by its id. What
+        it returns can never be saved, and is kept in a file of its own."""
         self.close_segment()
         drained = 0
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
@@ -71,7 +81,7 @@ class Spool:
                     continue
                 records = list(_read(path))
                 for start in range(0, len(records), BATCH):
-                    save(records[start : start + BATCH])
+                    self._keep_refused(save(records[start : start + BATCH]))
                 path.unlink()
                 drained += len(records)
         return drained
@@ -114,7 +124,7 @@ def _read(path: Path) -> Iterator[Record]:
 class Drain:
     """A thread that records what the spool has, every half second; after a failure with growing pauses."""
 
-    def __init__(self, spool: Spool, save: Callable[[Sequence[Record]], None]) -> None:
+    def __init__(self, spool: Spool, save: Save) -> None:
         self._spool, self._save = spool, save
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="call-records", daemon=True)

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -198,6 +200,31 @@ def test_refusals_are_in_openais_shape(
 
     assert refused.value.code == code
     assert not Call.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'"x"',
+        b"\xff",
+        b'{"model": "prompt:support.route", "messages": [], "user": "a\\u0000b"}',
+        b'{"model": "prompt:support.route", "messages": [{"role": "user", "content": "\\ud83d"}]}',
+        b'{"model": "prompt:support.route", "model": "task:x", "messages": []}',
+        b'{"model": ' + b"[" * 100_000,
+        b'{"model": "prompt:support.route", "messages": [{"role": "user", "content": "x"}], "stream": NaN}',
+    ],
+)
+def test_an_odd_body_is_refused_in_words(live: Any, gateway: GatewayProcess, body: bytes):
+    headers = {"Authorization": f"Bearer {gateway.token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{gateway.url}/v1/chat/completions", body, headers)
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+
+    with refused.value as answer:
+        assert (answer.status, json.loads(answer.read())["error"]["code"]) == (400, "request.malformed")
 
 
 def test_only_keys_with_the_scope_may_ask(live_stage: Stage, live: Any, gateway: GatewayProcess, api_for: Any):
