@@ -88,7 +88,8 @@ class Provider(models.Model):
                 "ROW.project_id",
                 pgtrigger.Update,
                 condition=pgtrigger.AnyChange(
-                    *("base_url", "protocol", "encrypted_key", "capabilities", "timeout_seconds", "archived_at")
+                    *("base_url", "protocol", "encrypted_key", "archived_at"),
+                    *("capabilities", "timeout_seconds", "max_concurrency"),
                 ),
             )
         ]

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from core.errors import Problem
-from evaluations.providers.chat import CallError, Completion
+from evaluations.providers.chat import CallError, Completion, storable
 
 DONE = b"data: [DONE]\n\n"
 # Codes of calls, as HTTP says them; any other is what the provider did.
@@ -16,6 +16,7 @@ STATUS_OF_CALL_ERROR = {
     "call.rate_limited": 429,
     "call.timeout": 504,
     "gateway.model_down": 503,
+    "call.overloaded": 503,
     "call.refused": 400,
     "call.setting_refused": 400,
     "call.inexpressible": 400,
@@ -53,11 +54,23 @@ def chat_usage(answer: Completion) -> dict[str, Any]:
     }
 
 
+def _tool_calls(answer: Completion, call: str) -> list[dict[str, Any]]:
+    """Return the tools that a model calls as OpenAI writes them. The ids are ours: not every protocol has some."""
+    return [
+        {
+            "id": f"call_{call}_{place}",
+            "type": "function",
+            "function": {"name": each["name"], "arguments": each["arguments"]},
+        }
+        for place, each in enumerate(answer.tool_calls or ())
+    ]
+
+
 def chat_answer(answer: Completion, call: str, model: str) -> dict[str, Any]:
     """Return an answer as Chat Completions writes it."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None}
-    if answer.tool_calls:
-        message["tool_calls"] = [dict(each) for each in answer.tool_calls]
+    if calls := _tool_calls(answer, call):
+        message["tool_calls"] = calls
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason or "stop", "logprobs": None}
     head = {"id": f"chatcmpl-{call}", "object": "chat.completion", "created": int(time.time()), "model": model}
     return {**head, "choices": [choice], "usage": chat_usage(answer)}
@@ -76,14 +89,13 @@ class ChatStream:
         return self._chunk({"role": "assistant", "content": ""})
 
     def piece(self, text: str) -> bytes:
-        return self._chunk({"content": text})
+        return self._chunk({"content": storable(text)})
 
     def end(self, answer: Completion) -> Iterator[bytes]:
         if answer.refusal:
             yield self._chunk({"refusal": answer.refusal})
-        if answer.tool_calls:
-            calls = [{"index": place, **each} for place, each in enumerate(answer.tool_calls)]
-            yield self._chunk({"tool_calls": calls})
+        if calls := _tool_calls(answer, self.call):
+            yield self._chunk({"tool_calls": [{"index": place, **each} for place, each in enumerate(calls)]})
         yield self._chunk({}, answer.finish_reason or "stop")
         if self.includes_usage:
             yield event({**self._head(), "choices": [], "usage": chat_usage(answer)})
@@ -117,7 +129,7 @@ def responses_answer(answer: Completion, call: str, model: str) -> dict[str, Any
             "arguments": each["function"]["arguments"],
             "status": "completed",
         }
-        for place, each in enumerate(answer.tool_calls or ())
+        for place, each in enumerate(_tool_calls(answer, call))
     ]
     return {
         **_response_head(call, model),
@@ -157,7 +169,6 @@ class ResponsesStream:
     model: str
     includes_usage: bool = True
     number: int = 0
-    text: str = ""
 
     def begin(self) -> bytes:
         head = {**_response_head(self.call, self.model), "status": "in_progress", "output": [], "usage": None}
@@ -179,8 +190,7 @@ class ResponsesStream:
         )
 
     def piece(self, text: str) -> bytes:
-        self.text += text
-        return self._event("response.output_text.delta", {**self._place(), "delta": text})
+        return self._event("response.output_text.delta", {**self._place(), "delta": storable(text)})
 
     def end(self, answer: Completion) -> Iterator[bytes]:
         whole = responses_answer(answer, self.call, self.model)

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Address
@@ -21,7 +22,9 @@ from inference.gateway.service import CallInProgress, Gateway
 
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 16 * 1024 * 1024
+BROKEN = "The inference service failed; it is its own fault."
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+T = TypeVar("T")
 Read = Callable[[Mapping[str, Any]], InferenceRequest]
 
 
@@ -61,7 +64,14 @@ def build_application(gateway: Gateway, *, is_ready: Callable[[], bool], lifespa
         Address("/healthz", health),
         Address("/readyz", ready),
     ]
-    return Starlette(routes=addresses, lifespan=while_it_runs)
+    refusals: dict[Any, Any] = {404: _no_such_address, 405: _no_such_address}
+    return Starlette(routes=addresses, lifespan=while_it_runs, exception_handlers=refusals)
+
+
+async def _no_such_address(request: Request, error: HTTPException) -> Response:
+    sentence = f"{request.method} {request.url.path} is no address of the inference service."
+    document = answers.error_document(Problem("not_found", sentence))[1]
+    return _json(document, error.status_code, error.headers)
 
 
 def _refusing(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -76,7 +86,7 @@ def _refusing(view: Callable[[Request], Awaitable[Response]]) -> Callable[[Reque
             return Response(status_code=499)
         except Exception:
             logger.exception("gateway.broken")
-            return _error(Problem("server.error", "The inference service failed; it is its own fault."))
+            return _error(Problem("server.error", BROKEN))
 
     return guarded
 
@@ -91,17 +101,21 @@ async def _answer(
     parsed = read(await _body(request))
     call = await gateway.begin(_token(request), parsed, _trace(request))
     if parsed.is_streamed:
-        return await _stream(gateway, call, stream_writer(call.id, parsed.model, parsed.includes_usage))
+        return await _stream(gateway, request, call, stream_writer(call.id, parsed.model, parsed.includes_usage))
     answer = await _unless_left(request, gateway.complete(call))
     return _json(write(answer, call.id, parsed.model), headers=call.headers)
 
 
 async def _stream(
-    gateway: Gateway, call: CallInProgress, writer: answers.ChatStream | answers.ResponsesStream
+    gateway: Gateway, request: Request, call: CallInProgress, writer: answers.ChatStream | answers.ResponsesStream
 ) -> Response:
     """Begin a stream when the first piece is there: until then a refusal has its own status."""
     pieces = gateway.stream(call)
-    first = await anext(pieces)
+    try:
+        first = await _unless_left(request, anext(pieces))
+    except ClientDisconnect:
+        await pieces.aclose()
+        raise
 
     async def written() -> AsyncIterator[bytes]:
         try:
@@ -115,14 +129,18 @@ async def _stream(
         except (CallError, Problem) as error:
             for part in writer.fail(error):
                 yield part
+        except Exception:
+            logger.exception("gateway.broken")
+            for part in writer.fail(Problem("server.error", BROKEN)):
+                yield part
         finally:
-            await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
+            await pieces.aclose()
 
     headers = {**call.headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(written(), media_type=EVENT_STREAM, headers=headers)
 
 
-async def _unless_left(request: Request, work: Awaitable[Completion]) -> Completion:
+async def _unless_left(request: Request, work: Awaitable[T]) -> T:
     """Wait for an answer, and stop it where the client goes away."""
     answering = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
@@ -173,7 +191,7 @@ def _trace(request: Request) -> str:
     """Return the id of the trace that the caller is in (W3C Trace Context), or nothing."""
     parts = request.headers.get("traceparent", "").split("-")
     is_trace = len(parts) >= 4 and len(parts[1]) == 32 and all(letter in "0123456789abcdef" for letter in parts[1])
-    return parts[1] if is_trace else ""
+    return parts[1] if is_trace and parts[1].strip("0") else ""
 
 
 def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -15,7 +15,7 @@ from core.references import parse_reference
 
 MAX_MESSAGES = 1_000
 MAX_SUBJECT = 200
-MAX_METADATA, MAX_METADATA_TEXT = 16, 512
+MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_TEXT = 16, 64, 512
 TASK, PROMPT = "task:", "prompt:"
 OWN_MEMBERS = frozenset({"variables", "subject", "metadata"})
 # Members of a request that change nothing of what is asked, or ask for what is done anyway.
@@ -53,12 +53,13 @@ def read_chat(body: Mapping[str, Any]) -> InferenceRequest:
     """Read the body of `POST /v1/chat/completions`; raises `gateway.invalid` with what is wrong."""
     taken = {"model", "messages", "stream", "stream_options", "cuebook", "metadata"}
     _refuse_settings(body, taken)
-    if body.get("n") not in (None, 1):
-        raise _invalid("/n", "One answer comes to a call.")
-    options = body.get("stream_options") or {}
-    return _read(
-        body, body.get("messages"), includes_usage=bool(isinstance(options, dict) and options.get("include_usage"))
-    )
+    options = body.get("stream_options")
+    options = {} if options is None else options
+    if not isinstance(options, dict) or not options.keys() <= {"include_usage", "include_obfuscation"}:
+        raise _invalid("/stream_options", "Must be an object with include_usage.")
+    if not isinstance(options.get("include_usage"), bool | None):
+        raise _invalid("/stream_options/include_usage", "Must be true or false.")
+    return _read(body, body.get("messages"), includes_usage=bool(options.get("include_usage")))
 
 
 def read_responses(body: Mapping[str, Any]) -> InferenceRequest:
@@ -101,7 +102,9 @@ def _read(body: Mapping[str, Any], messages: object, *, includes_usage: bool) ->
     variables = own.get("variables")
     if variables is not None and not isinstance(variables, dict):
         raise _invalid("/cuebook/variables", "Must be an object.")
-    subject = own.get("subject") or body.get("user") or ""
+    subject, metadata = own.get("subject"), own.get("metadata")
+    subject = body.get("user") if subject is None else subject
+    subject = "" if subject is None else subject
     if not isinstance(subject, str) or len(subject) > MAX_SUBJECT:
         raise _invalid("/cuebook/subject", f"Must be text of at most {MAX_SUBJECT} characters.")
     if not isinstance(body.get("stream"), bool | None):
@@ -112,21 +115,29 @@ def _read(body: Mapping[str, Any], messages: object, *, includes_usage: bool) ->
         messages=messages,
         variables=variables,
         subject=subject,
-        metadata=_metadata(own.get("metadata") or body.get("metadata") or {}),
+        metadata=_metadata(body.get("metadata") if metadata is None else metadata),
         is_streamed=bool(body.get("stream")),
         includes_usage=includes_usage,
     )
 
 
 def _metadata(value: object) -> dict[str, str]:
-    is_metadata = isinstance(value, dict) and len(value) <= MAX_METADATA
-    if not is_metadata or not all(isinstance(text, str) and len(text) <= MAX_METADATA_TEXT for text in value.values()):  # type: ignore[attr-defined]  # an object, as was just checked
-        raise _invalid("/metadata", f"Must be at most {MAX_METADATA} texts of {MAX_METADATA_TEXT} characters.")
-    return dict(value)  # type: ignore[call-overload, no-any-return]  # as above
+    pairs = {} if value is None else value
+    if isinstance(pairs, dict) and len(pairs) <= MAX_METADATA and all(map(_is_metadata, pairs.items())):
+        return pairs
+    sentence = f"Must be at most {MAX_METADATA} texts of {MAX_METADATA_TEXT} characters"
+    raise _invalid("/metadata", f"{sentence}, under names of {MAX_METADATA_NAME}.")
+
+
+def _is_metadata(pair: tuple[str, object]) -> bool:
+    name, text = pair
+    return len(name) <= MAX_METADATA_NAME and isinstance(text, str) and len(text) <= MAX_METADATA_TEXT
 
 
 def _refuse_settings(body: Mapping[str, Any], read: set[str]) -> None:
     """Refuse what the version decides: settings that change nothing would be a lie."""
+    if body.get("n") not in (None, 1):
+        raise _invalid("/n", "One answer comes to a call.")
     settings = sorted(name for name, value in body.items() if name not in read | IGNORED and value is not None)
     if settings:
         sentence = "The task's config, or the prompt's version, decides this. Leave it out."

@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from core.errors import Problem
@@ -111,50 +111,61 @@ class Gateway:
                 call.spent.append((call.route, answer))
                 answer = await self._fall_back(call, reason)
                 faults = await self._faults(call.route, answer)
-        except CallError as error:
-            self._record(call, error=error.code)
-            raise
         except asyncio.CancelledError:
             self._record(call, error="gateway.client_left")
+            raise
+        except Exception as error:
+            self._record_failure(call, error)
             raise
         self._record(call, answer, faults=faults)
         return answer
 
-    async def stream(self, call: CallInProgress) -> AsyncIterator[str | Completion]:
+    async def stream(self, call: CallInProgress) -> AsyncGenerator[str | Completion]:
         """Yield the pieces of an answer as they come, then the answer; recorded before the last is yielded. The
         fallback is taken as long as nothing was sent."""
         answer: Completion | None = None
+        pieces = self._pieces(call)
         try:
-            async for piece in self._pieces(call):
+            # To the very end, not only to the answer: the model's circuit hears of the success after it.
+            async for piece in pieces:
                 if isinstance(piece, Completion):
                     answer = piece
-                    break
+                    continue
                 if call.first_token_ms is None:
                     call.first_token_ms = (time.perf_counter() - call.started) * 1_000
                 yield piece
             assert answer is not None  # noqa: S101 - for the type checker: a stream ends with its answer
             faults = await self._faults(call.route, answer)
-        except CallError as error:
-            self._record(call, error=error.code)
-            raise
         except (asyncio.CancelledError, GeneratorExit):
             self._record(call, error="gateway.client_left")
             raise
+        except Exception as error:
+            self._record_failure(call, error)
+            raise
+        finally:
+            await pieces.aclose()
         self._record(call, answer, faults=faults)
         yield answer
 
-    async def _pieces(self, call: CallInProgress) -> AsyncIterator[str | Completion]:
+    async def _pieces(self, call: CallInProgress) -> AsyncGenerator[str | Completion]:
         """Yield a stream. As long as nothing was sent, it is tried again, then taken by the fallback."""
-        tries, has_begun = 0, False
+        tries, has_begun, refused = 0, False, None
         chat_request = await self._request(call)
         while True:
             tries += 1
             try:
                 async with self._asking(call) as chat:
                     async for piece in chat.stream(chat_request):
-                        has_begun = True
-                        yield piece
-                return
+                        if isinstance(piece, Completion) and not has_begun and _reason_to_fall_back(call, piece, None):
+                            refused = piece
+                        else:
+                            has_begun = True
+                            yield piece
+                if refused is None or call.plan.fallback is None or call.fallback:
+                    return
+                call.spent.append((call.route, refused))
+                call.fallback, call.route, tries = "refusal", call.plan.fallback, 0
+                chat_request = await self._request(call)
             except CallError as error:
                 if has_begun:
                     raise
@@ -231,7 +242,7 @@ class Gateway:
         try:
             loading = self._in_thread(load)
             value = await (asyncio.wait_for(loading, PATIENCE_SECONDS) if entry else loading)
-        except (DatabaseError, PoolTimeout, TimeoutError) as error:
+        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
             if entry is None:
                 raise Problem("server.busy", "The registry cannot be asked just now; try again.") from error
             logger.warning("gateway.serves_on %s", (str(error) or type(error).__name__).splitlines()[0])
@@ -245,6 +256,13 @@ class Gateway:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _record_failure(self, call: CallInProgress, error: Exception) -> None:
+        """Record a call that failed after it began: an input that cannot be rendered only where a model was asked."""
+        if isinstance(error, CallError):
+            self._record(call, error=error.code)
+        elif call.fallback or call.spent or not isinstance(error, Problem):
+            self._record(call, error=error.code if isinstance(error, Problem) else "server.error")
 
     def _record(
         self,

@@ -35,4 +35,12 @@ class Migration(migrations.Migration):
             model_name='apikey',
             constraint=models.CheckConstraint(condition=models.Q(('scopes__contained_by', ['read', 'write', 'observe', 'infer']), ('scopes__len__gt', 0)), name='api_key_scopes_are_known'),
         ),
+        pgtrigger.migrations.RemoveTrigger(
+            model_name='apikey',
+            name='tell_delivery',
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='apikey',
+            trigger=pgtrigger.compiler.Trigger(name='tell_delivery', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."digest" IS DISTINCT FROM (NEW."digest") OR OLD."environment" IS DISTINCT FROM (NEW."environment") OR OLD."expires_at" IS DISTINCT FROM (NEW."expires_at") OR OLD."project_id" IS DISTINCT FROM (NEW."project_id") OR OLD."revoked_at" IS DISTINCT FROM (NEW."revoked_at") OR OLD."scopes" IS DISTINCT FROM (NEW."scopes"))', func="\n            IF TG_OP = 'DELETE' THEN\n                PERFORM pg_notify('cuebook_delivery', '!' || (OLD.project_id)::text);\n            ELSE\n                PERFORM pg_notify('cuebook_delivery', '!' || (NEW.project_id)::text);\n            END IF;\n            RETURN NULL;\n        ", hash='def1cf46346aa104dddd19c986eedfcdcafe4c11', operation='UPDATE', pgid='pgtrigger_tell_delivery_c0fbd', table='registry_apikey', when='AFTER')),
+        ),
     ]

@@ -136,7 +136,7 @@ class APIKey(models.Model):
             notify_trigger(
                 "ROW.project_id",
                 pgtrigger.Update,
-                condition=pgtrigger.AnyChange("digest", "scopes", "expires_at", "revoked_at", "project"),
+                condition=pgtrigger.AnyChange("digest", "scopes", "environment", "expires_at", "revoked_at", "project"),
                 prefix=KEYS_PREFIX,
             ),
             notify_trigger("ROW.project_id", pgtrigger.Delete, prefix=KEYS_PREFIX, name="tell_delivery_of_delete"),

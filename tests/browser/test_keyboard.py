@@ -91,7 +91,7 @@ def test_a_key_is_made_and_copied(person_for: PersonFor):
     admin = person_for("admin")
     admin.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = admin.open("settings/keys/")
-    page.get_by_label("Name").focus()
+    page.get_by_role("textbox", name="Name").focus()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
     # By the first letters, as in any list.

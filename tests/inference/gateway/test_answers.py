@@ -1,0 +1,93 @@
+"""What OpenAI's own client reads from the answers that the inference service writes."""
+
+import json
+from typing import Any
+
+import httpx
+import openai
+import orjson
+import pytest
+
+from core.errors import Problem
+from evaluations.providers.chat import CallError, Completion, Remedy
+from inference.gateway import answers
+
+EVENT_STREAM = "text/event-stream"
+TOOLS = [{"name": "find_order", "arguments": '{"number": 7}'}, {"name": "close", "arguments": "{}"}]
+CALLED = Completion(text="", finish_reason="tool_calls", tool_calls=TOOLS, tokens_in=3, tokens_out=2, latency_ms=1.0)
+
+
+def client_that_reads(content: bytes, kind: str) -> openai.OpenAI:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content, headers={"Content-Type": kind}))
+    return openai.OpenAI(base_url="http://gateway/v1", api_key="k", http_client=httpx.Client(transport=transport))
+
+
+def test_tool_calls_in_chat_completions():
+    document = orjson.dumps(answers.chat_answer(CALLED, "c1", "task:t"))
+
+    answer = client_that_reads(document, "application/json").chat.completions.create(model="task:t", messages=[])
+
+    calls: Any = answer.choices[0].message.tool_calls
+    assert [(each.id, each.type) for each in calls] == [("call_c1_0", "function"), ("call_c1_1", "function")]
+    assert [(each.function.name, each.function.arguments) for each in calls] == [
+        ("find_order", '{"number": 7}'),
+        ("close", "{}"),
+    ]
+    assert answer.choices[0].finish_reason == "tool_calls"
+
+
+def test_tool_calls_in_a_stream_of_chat_completions():
+    writer = answers.ChatStream("c1", "task:t", True)
+    stream = b"".join((writer.begin(), *writer.end(CALLED)))
+
+    chunks = list(
+        client_that_reads(stream, EVENT_STREAM).chat.completions.create(model="task:t", messages=[], stream=True)
+    )
+
+    (calls,) = [
+        chunk.choices[0].delta.tool_calls for chunk in chunks if chunk.choices and chunk.choices[0].delta.tool_calls
+    ]
+    assert [(each.index, each.id) for each in calls] == [(0, "call_c1_0"), (1, "call_c1_1")]
+    assert [each.function.arguments for each in calls if each.function] == ['{"number": 7}', "{}"]
+    assert chunks[-1].usage
+    assert chunks[-1].usage.prompt_tokens == 3
+
+
+def test_tool_calls_in_responses_whole_and_streamed():
+    document = orjson.dumps(answers.responses_answer(CALLED, "c1", "task:t"))
+    answer = client_that_reads(document, "application/json").responses.create(model="task:t", input="x")
+    writer = answers.ResponsesStream("c1", "task:t")
+    stream = b"".join((writer.begin(), *writer.end(CALLED)))
+    events: list[Any] = list(
+        client_that_reads(stream, EVENT_STREAM).responses.create(model="task:t", input="x", stream=True)
+    )
+
+    calls: list[Any] = [item for item in answer.output if item.type == "function_call"]
+    assert [(each.call_id, each.name, each.arguments) for each in calls] == [
+        ("call_c1_0", "find_order", '{"number": 7}'),
+        ("call_c1_1", "close", "{}"),
+    ]
+    assert [each.sequence_number for each in events] == list(range(len(events)))
+    streamed = [item for item in events[-1].response.output if item.type == "function_call"]
+    assert [each.call_id for each in streamed] == ["call_c1_0", "call_c1_1"]
+
+
+@pytest.mark.parametrize("writer", [answers.ChatStream("c1", "t", False), answers.ResponsesStream("c1", "t")])
+def test_half_of_a_surrogate_pair_ends_no_stream(writer: answers.ChatStream | answers.ResponsesStream):
+    event = writer.piece("a \ud83d")
+
+    data = event.decode().split("data: ", 1)[1]
+    assert "a ?" in json.dumps(json.loads(data))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CallError("call.overloaded", "busy", Remedy.RETRY), 503),
+        (CallError("call.rate_limited", "slower", Remedy.RETRY), 429),
+        (CallError("call.garbled", "what", Remedy.RETRY), 502),
+        (Problem("gateway.invalid", "no"), 400),
+    ],
+)
+def test_the_status_of_a_refusal(error: CallError | Problem, status: int):
+    assert answers.error_document(error)[0] == status
