@@ -44,11 +44,14 @@ def build_application(gateway: Gateway, *, is_ready: Callable[[], bool], lifespa
 
     async def models(request: Request) -> Response:
         caller = await gateway.caller(_token(request))
-        rows = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "cuebook"}
-            for name in await gateway.targets(caller)
-        ]
+        rows = [_model(name) for name in await gateway.targets(caller)]
         return _json({"object": "list", "data": rows})
+
+    async def model(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in await gateway.targets(await gateway.caller(_token(request))):
+            raise Problem("not_found", f"There is no {name[:100]!r} here.")
+        return _json(_model(name))
 
     async def health(_: Request) -> Response:
         return _json({"status": "ok"})
@@ -61,6 +64,7 @@ def build_application(gateway: Gateway, *, is_ready: Callable[[], bool], lifespa
         Address("/v1/chat/completions", _refusing(chat), methods=["POST"]),
         Address("/v1/responses", _refusing(responses), methods=["POST"]),
         Address("/v1/models", _refusing(models), methods=["GET"]),
+        Address("/v1/models/{name:path}", _refusing(model), methods=["GET"]),
         Address("/healthz", health),
         Address("/readyz", ready),
     ]
@@ -192,6 +196,10 @@ def _trace(request: Request) -> str:
     parts = request.headers.get("traceparent", "").split("-")
     is_trace = len(parts) >= 4 and len(parts[1]) == 32 and all(letter in "0123456789abcdef" for letter in parts[1])
     return parts[1] if is_trace and parts[1].strip("0") else ""
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "cuebook"}
 
 
 def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

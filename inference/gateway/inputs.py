@@ -47,6 +47,12 @@ def read_variables(
         if not places.question:
             sentence = "Nobody can tell which variable the last message is: send variables, or name it in the config."
             raise Problem("gateway.no_place", sentence)
+        others = sorted(name for name, value in last.items() if name not in ("role", "content") and value is not None)
+        if others:
+            sentence = (
+                f"The last message is the question; its {others[0]} has no place. Leave it out, or send variables."
+            )
+            raise Problem("gateway.no_place", sentence)
         if not isinstance(last.get("content"), str):
             sentence = "The last message has parts: send variables, an image's address as one of them."
             raise Problem("gateway.no_place", sentence)

@@ -37,6 +37,10 @@ T = TypeVar("T")
 THREADS = 16
 # How long a call waits for the database where there is an older plan to serve it by.
 PATIENCE_SECONDS = 1.0
+# How long older plans are served without asking, after the database did not answer: not each call waits for it.
+AWAY_SECONDS = 2.0
+# Of their own: loads that hang in a database that is away do not keep calls from being rendered.
+LOAD_THREADS = 8
 
 
 @dataclass
@@ -77,6 +81,8 @@ class Gateway:
         self._cache, self._upstreams, self._spool, self._used_keys = cache, upstreams, spool, used_keys
         self._circuits = Circuits()
         self._threads = ThreadPoolExecutor(THREADS, "gateway")
+        self._loads = ThreadPoolExecutor(LOAD_THREADS, "gateway-loads")
+        self._away_until = 0.0
 
     async def begin(self, token: str, request: InferenceRequest, trace: str = "") -> CallInProgress:
         """Find out who asks, and how the target is asked now. Raises a Problem."""
@@ -236,15 +242,16 @@ class Gateway:
         """Return what is kept under a name, or what `load` reads. Where the database cannot be asked, what was kept
         before serves on."""
         entry = self._cache.get(name)
-        if entry is not None and entry[1]:
+        if entry is not None and (entry[1] or time.monotonic() < self._away_until):
             return entry[0]
         generation = self._cache.generation
         try:
-            loading = self._in_thread(load)
+            loading = asyncio.get_running_loop().run_in_executor(self._loads, load)
             value = await (asyncio.wait_for(loading, PATIENCE_SECONDS) if entry else loading)
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
             if entry is None:
                 raise Problem("server.busy", "The registry cannot be asked just now; try again.") from error
+            self._away_until = time.monotonic() + AWAY_SECONDS
             logger.warning("gateway.serves_on %s", (str(error) or type(error).__name__).splitlines()[0])
             return entry[0]
         except Problem:
@@ -304,7 +311,8 @@ class Gateway:
         )
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._loads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")

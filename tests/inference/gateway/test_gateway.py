@@ -173,6 +173,7 @@ def test_a_tasks_config_decides(live_stage: Stage, live: Any, gateway: GatewayPr
     (call,) = recorded(1)
     assert (call.config_hash, call.environment, call.route) == (version.version.content_hash, "production", "prompt")
     assert "task:triage" in [model.id for model in gateway.client.models.list()]
+    assert gateway.client.models.retrieve("task:triage@production").id == "task:triage@production"
 
 
 @pytest.mark.parametrize(
@@ -397,6 +398,23 @@ def test_the_asynchronous_client_and_many_at_once(live: Any, gateway: GatewayPro
 
     assert asyncio.run(ask_all()) == ["billing"] * 40
     assert len({call.reference for call in recorded(40)}) == 40
+
+
+def test_addresses_that_are_none(live: Any, gateway: GatewayProcess):
+    with pytest.raises(openai.NotFoundError) as unknown:
+        gateway.client.models.retrieve("task:nothing")
+    assert unknown.value.code == "not_found"
+    with pytest.raises(openai.NotFoundError) as elsewhere:
+        gateway.client.embeddings.create(model="task:nothing", input="x")
+    assert elsewhere.value.code == "not_found"
+
+
+def test_what_the_last_message_has_beside_its_text_is_refused(live: Any, gateway: GatewayProcess):
+    with pytest.raises(openai.BadRequestError) as refused:
+        gateway.client.chat.completions.create(
+            model="prompt:support.route", messages=[{"role": "user", "content": TICKET, "name": "ann"}]
+        )
+    assert refused.value.code == "gateway.no_place"
 
 
 def test_a_trace_is_taken_over(live: Any, gateway: GatewayProcess):
