@@ -18,6 +18,7 @@ from inference.configs import lifecycle as configs
 from inference.configs.record import Record
 from inference.gateway.inputs import InputPlaces, input_places
 from inference.gateway.request_reading import PROMPT, Target
+from inference.models import InferenceConfig
 from registry.accounts import api_keys, permissions
 from registry.accounts.permissions import Right
 from registry.content.model_profiles.facts import ModelProfile
@@ -101,13 +102,14 @@ def load_plan(project_id: int, target: Target) -> Plan:
     return Plan(project_id, target.selector, route, fallback, config_version.version.content_hash)
 
 
-def list_targets(project_id: int) -> list[str]:
-    """Return the names of tasks with a config, as `model` takes them."""
+def list_targets(project_id: int, environment: str) -> list[str]:
+    """Return the tasks that have a live config, as `model` takes them; by their name alone those of an environment,
+    which is the key's own."""
     close_old_connections()
-    project = Project.objects.get(pk=project_id)
-    tasks = configs.configs_with_related().filter(project=project).values_list("task", flat=True)
-    live = Environment.objects.filter(project=project).values_list("name", flat=True)
-    return [*(f"task:{task}" for task in tasks), *(f"task:{task}@{name}" for task in tasks for name in live)]
+    live = InferenceConfig.objects.filter(project=project_id, holder__releases__isnull=False).order_by("task")
+    pairs = list(live.values_list("task", "holder__releases__environment__name").distinct())
+    own = [f"task:{task}" for task, name in pairs if name == environment]
+    return [*own, *(f"task:{task}@{name}" for task, name in sorted(pairs))]
 
 
 def _version(project: Project, record: Record) -> PromptVersion:

@@ -104,7 +104,7 @@ class Gateway:
         return caller
 
     async def targets(self, caller: Caller) -> list[str]:
-        return await self._in_thread(lambda: plans.list_targets(caller.project))
+        return await self._in_thread(lambda: plans.list_targets(caller.project, caller.environment))
 
     async def complete(self, call: CallInProgress) -> Completion:
         """Answer a call, by the fallback where the route fails; recorded when this returns. Raises a Problem or a

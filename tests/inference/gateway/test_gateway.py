@@ -164,6 +164,7 @@ def test_a_tasks_config_decides(live_stage: Stage, live: Any, gateway: GatewayPr
     record = {"strategy": "prompt", "model": "sandbox/sandbox-small", "prompt": "support.route", "input": "ticket"}
     _, version = configs.commit(live_stage.edith, "triage", {**record, "max_tokens": 20})
     live_stage.release(version.version)
+    configs.commit(live_stage.edith, "draft", record)
 
     answer = gateway.client.chat.completions.with_raw_response.create(
         model="task:triage", messages=[{"role": "user", "content": TICKET}]
@@ -172,7 +173,8 @@ def test_a_tasks_config_decides(live_stage: Stage, live: Any, gateway: GatewayPr
     assert answer.parse().choices[0].message.content == "billing"
     (call,) = recorded(1)
     assert (call.config_hash, call.environment, call.route) == (version.version.content_hash, "production", "prompt")
-    assert "task:triage" in [model.id for model in gateway.client.models.list()]
+    # Not the draft, which is live nowhere.
+    assert [model.id for model in gateway.client.models.list()] == ["task:triage", "task:triage@production"]
     assert gateway.client.models.retrieve("task:triage@production").id == "task:triage@production"
 
 
