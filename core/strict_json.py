@@ -3,6 +3,8 @@
 import json
 from typing import Any, NoReturn
 
+from .errors import Problem
+
 MAX_DEPTH = 60
 
 
@@ -10,6 +12,20 @@ def read_strict_json(text: str) -> Any:
     """Read a text; raises a ValueError (or, of too many levels, a RecursionError) for what is no JSON, among it NaN and
     a member twice in one object."""
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_members)
+
+
+def read_request_body(body: bytes | bytearray) -> Any:
+    """Read what a request brought, strictly and so that every later layer can hold it; raises `request.malformed`."""
+    try:
+        value = read_strict_json(body.decode())
+        require_storable(value)
+    except UnicodeDecodeError:
+        raise Problem("request.malformed", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem("request.malformed", "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Problem("request.malformed", f"The body cannot be read as JSON: {error}") from None
+    return value
 
 
 def require_storable(value: Any, depth: int = 0) -> None:

@@ -16,7 +16,7 @@ from rest_framework import exceptions, pagination, parsers, renderers
 from rest_framework.response import Response
 
 from core.errors import CATALOGUE, Fault, Problem
-from core.strict_json import read_strict_json, require_storable
+from core.strict_json import read_request_body
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +57,7 @@ class StrictJSONParser(parsers.JSONParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise Problem("request.too_large", f"A request body has at most {limit:,} bytes.")
-        try:
-            value = read_strict_json(body.decode())
-            require_storable(value)
-        except UnicodeDecodeError:
-            raise Problem("request.malformed", "The body is not UTF-8.") from None
-        except RecursionError:
-            raise Problem("request.malformed", "The body is nested too deeply.") from None
-        except ValueError as error:
-            raise Problem("request.malformed", f"The body cannot be read as JSON: {error}") from None
-        return value
+        return read_request_body(body)
 
 
 class BytesParser(parsers.BaseParser):

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Address
 
 from core.errors import Problem
-from core.strict_json import read_strict_json, require_storable
+from core.strict_json import read_request_body
 from evaluations.providers.chat import CallError, Completion
 from inference.gateway import answers
 from inference.gateway.request_reading import InferenceRequest, read_chat, read_responses
@@ -172,15 +172,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
         data += chunk
         if len(data) > MAX_BODY_BYTES:
             raise Problem("request.too_large", f"A request has at most {MAX_BODY_BYTES:,} bytes.")
-    try:
-        body = read_strict_json(data.decode())
-        require_storable(body)
-    except UnicodeDecodeError:
-        raise Problem("request.malformed", "The body is not UTF-8.") from None
-    except RecursionError:
-        raise Problem("request.malformed", "The body is nested too deeply.") from None
-    except ValueError as error:
-        raise Problem("request.malformed", f"The body is no JSON: {error}") from None
+    body = read_request_body(data)
     if not isinstance(body, dict):
         raise Problem("request.malformed", "The body is no JSON object.")
     return body
