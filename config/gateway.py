@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402
 from evaluations.providers.configuration import destinations  # noqa: E402
 from inference.gateway.application import build_application  # noqa: E402
 from inference.gateway.plan_cache import PlanCache  # noqa: E402
+from inference.gateway.plan_reading import PlanReader  # noqa: E402
 from inference.gateway.recording import save  # noqa: E402
 from inference.gateway.service import Gateway  # noqa: E402
 from inference.gateway.spool import Drain, Spool  # noqa: E402
@@ -30,7 +31,7 @@ listener = Listener(cache, FetchRecorder(used_keys, connect))
 cache.is_listening = listener.is_listening
 spool = Spool(settings.SPOOL)
 upstreams = Upstreams(destinations())
-gateway = Gateway(cache, upstreams, spool, used_keys)
+gateway = Gateway(PlanReader(cache, used_keys), upstreams, spool)
 
 
 @asynccontextmanager

@@ -119,7 +119,7 @@ def responses_answer(answer: Completion, call: str, model: str) -> dict[str, Any
     is_cut = answer.finish_reason == "length"
     output: list[dict[str, Any]] = []
     if answer.text or answer.refusal or not answer.tool_calls:
-        output.append(_message_item(answer, call))
+        output.append(_message_item(answer, call, has_text=bool(answer.text) or not answer.refusal))
     output += [
         {
             "type": "function_call",
@@ -154,10 +154,10 @@ def _response_head(call: str, model: str) -> dict[str, Any]:
     }
 
 
-def _message_item(answer: Completion, call: str) -> dict[str, Any]:
+def _message_item(answer: Completion, call: str, *, has_text: bool) -> dict[str, Any]:
     part = {"type": "output_text", "text": answer.text, "annotations": []}
     refusal = {"type": "refusal", "refusal": answer.refusal}
-    content = [refusal] if answer.refusal and not answer.text else [part]
+    content = [*([part] if has_text else []), *([refusal] if answer.refusal else [])]
     return {"type": "message", "id": f"msg_{call}", "role": "assistant", "status": "completed", "content": content}
 
 
@@ -194,11 +194,12 @@ class ResponsesStream:
 
     def end(self, answer: Completion) -> Iterator[bytes]:
         whole = responses_answer(answer, self.call, self.model)
-        item = _message_item(answer, self.call)
-        if not whole["output"] or whole["output"][0]["type"] != "message":
-            whole["output"].insert(0, item)
+        # The item that the stream began with, whose first part is text: there, even where the answer has none.
+        item = _message_item(answer, self.call, has_text=True)
+        whole["output"] = [item, *(each for each in whole["output"] if each["type"] != "message")]
         yield self._event("response.output_text.done", {**self._place(), "text": answer.text})
         yield self._event("response.content_part.done", {**self._place(), "part": item["content"][0]})
+        yield from self._refusal(answer.refusal)
         yield self._event("response.output_item.done", {"output_index": 0, "item": item})
         for place, call in enumerate(whole["output"][1:], start=1):
             added = {**call, "arguments": "", "status": "in_progress"}
@@ -214,6 +215,17 @@ class ResponsesStream:
     def fail(self, error: CallError | Problem) -> Iterator[bytes]:
         document = error_document(error)[1]["error"]
         yield self._event("error", {"code": document["code"], "message": document["message"], "param": None})
+
+    def _refusal(self, refusal: str) -> Iterator[bytes]:
+        """A refusal is a part of its own, after the text that came, if any."""
+        if not refusal:
+            return
+        place = {**self._place(), "content_index": 1}
+        part = {"type": "refusal", "refusal": refusal}
+        yield self._event("response.content_part.added", {**place, "part": {**part, "refusal": ""}})
+        yield self._event("response.refusal.delta", {**place, "delta": refusal})
+        yield self._event("response.refusal.done", {**place, "refusal": refusal})
+        yield self._event("response.content_part.done", {**place, "part": part})
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": f"msg_{self.call}", "output_index": 0, "content_index": 0}

@@ -17,8 +17,9 @@ from core.errors import Problem
 from core.strict_json import read_request_body
 from evaluations.providers.chat import CallError, Completion
 from inference.gateway import answers
+from inference.gateway.calls_in_progress import CallInProgress
 from inference.gateway.request_reading import InferenceRequest, read_chat, read_responses
-from inference.gateway.service import CallInProgress, Gateway
+from inference.gateway.service import Gateway
 
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -43,13 +44,12 @@ def build_application(gateway: Gateway, *, is_ready: Callable[[], bool], lifespa
         return await _answer(gateway, request, read_responses, answers.ResponsesStream, answers.responses_answer)
 
     async def models(request: Request) -> Response:
-        caller = await gateway.caller(_token(request))
-        rows = [_model(name) for name in await gateway.targets(caller)]
+        rows = [_model(name) for name in await gateway.targets(_token(request))]
         return _json({"object": "list", "data": rows})
 
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in await gateway.targets(await gateway.caller(_token(request))):
+        if name not in await gateway.targets(_token(request)):
             raise Problem("not_found", f"There is no {name[:100]!r} here.")
         return _json(_model(name))
 

@@ -49,6 +49,8 @@ class Route:
     content: Mapping[str, Any]
     partials: Mapping[str, Any]
     places: InputPlaces
+    # The names of all variables that the version uses, placeholders among them.
+    variables: frozenset[str]
     model: str
     endpoint: Endpoint
     profile: ModelProfile
@@ -144,6 +146,7 @@ def _route(
         version_name=f"{version.prompt.name}@{version.number}",
         content=version.content,
         partials=partials,
+        variables=analysed.variables,
         places=input_places(version.content, analysed.variables, question),
         model=row.name,
         endpoint=providers.endpoint(row.provider),

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +19,16 @@ import pytest
 from django.db import connection
 
 from config.embedded.supervisor import free_port
+from inference.models import Call
 from registry.accounts import api_keys, permissions
+from registry.prompts import versions
 from tests.conftest import Stage
-from tests.evaluations.conftest import make_model
+from tests.evaluations.conftest import make_model, routing
 from tests.sandbox import Running, running
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 120
+TICKET = "I was charged two times this month"
 
 
 @dataclass
@@ -85,16 +88,18 @@ def gateway_process(spool: Path, token: str, **environment: str) -> Iterator[Gat
 
 def _wait_until_ready(gateway: GatewayProcess) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"{gateway.url}/readyz", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
+    while reason := _why_not_ready(gateway.url):
         assert gateway.process.poll() is None, "The inference service ended."
-        assert time.monotonic() < deadline, "The inference service is not ready."
+        assert time.monotonic() < deadline, f"The inference service is not ready: {reason}"
         time.sleep(0.1)
+
+
+def _why_not_ready(url: str) -> str:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return "" if answer.status == 200 else f"it answers {answer.status}"
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        return str(error) or type(error).__name__
 
 
 @pytest.fixture
@@ -115,3 +120,41 @@ def gateway(live_stage: Stage, live_sandbox: Running, token: str, tmp_path: Path
     make_model(live_stage)
     with gateway_process(tmp_path / "spool", token, SANDBOX_URL=live_sandbox.url) as process:
         yield process
+
+
+@pytest.fixture
+def live(live_stage: Stage) -> Any:
+    """A prompt that is live in production."""
+    version = versions.commit(
+        live_stage.edith, live_stage.prompt("support.route"), content=routing(), message="first"
+    ).version
+    live_stage.release(version)
+    return version
+
+
+def recorded(count: int) -> list[Call]:
+    """Wait until so many calls are recorded."""
+    deadline = time.monotonic() + 30
+    while Call.objects.count() < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+    calls = list(Call.objects.order_by("at", "id"))
+    assert len(calls) == count
+    return calls
+
+
+def code_of(ask: Callable[[], object]) -> str:
+    """Return the code of a refusal; empty for an answer."""
+    try:
+        ask()
+    except openai.APIStatusError as error:
+        return str(error.code)
+    return ""
+
+
+def until(ask: Callable[[], str], code: str) -> bool:
+    """Ask until this comes back; false where it does not within ten seconds."""
+    deadline = time.monotonic() + 10
+    while ask() != code:
+        if time.monotonic() > deadline:
+            return False
+    return True

@@ -72,6 +72,26 @@ def test_tool_calls_in_responses_whole_and_streamed():
     assert [each.call_id for each in streamed] == ["call_c1_0", "call_c1_1"]
 
 
+def test_a_refusal_in_responses_whole_and_streamed():
+    refused = Completion(text="", refusal="I cannot", finish_reason="stop")
+    document = orjson.dumps(answers.responses_answer(refused, "c1", "task:t"))
+    answer: Any = client_that_reads(document, "application/json").responses.create(model="task:t", input="x")
+    writer = answers.ResponsesStream("c1", "task:t")
+    stream = b"".join((writer.begin(), *writer.end(refused)))
+    events: list[Any] = list(
+        client_that_reads(stream, EVENT_STREAM).responses.create(model="task:t", input="x", stream=True)
+    )
+
+    assert [part.refusal for part in answer.output[0].content] == ["I cannot"]
+    (refusal,) = [event for event in events if event.type == "response.refusal.done"]
+    assert (refusal.refusal, refusal.content_index) == ("I cannot", 1)
+    content = events[-1].response.output[0].content
+    assert [part.type for part in content] == ["output_text", "refusal"]
+    # Each part was begun before it was done.
+    begun = [event.content_index for event in events if event.type == "response.content_part.added"]
+    assert begun == [event.content_index for event in events if event.type == "response.content_part.done"] == [0, 1]
+
+
 @pytest.mark.parametrize("writer", [answers.ChatStream("c1", "t", False), answers.ResponsesStream("c1", "t")])
 def test_half_of_a_surrogate_pair_ends_no_stream(writer: answers.ChatStream | answers.ResponsesStream):
     event = writer.piece("a \ud83d")

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy
+from inference.gateway.calls_in_progress import CallInProgress
 from inference.gateway.plan_cache import PlanCache
+from inference.gateway.plan_reading import PlanReader
 from inference.gateway.resilience import FAILURES_TO_OPEN
-from inference.gateway.service import CallInProgress, Gateway
+from inference.gateway.service import Gateway
 
 WHOLE = Completion(text="billing", tokens_in=3, tokens_out=1)
 REFUSED = Completion(text="", refusal="I cannot", tokens_in=3, tokens_out=1)
@@ -53,7 +55,7 @@ class Stage:
         monkeypatch.setattr(Gateway, "_request", request)
         upstreams: Any = SimpleNamespace(chat=chat)
         spool: Any = SimpleNamespace(append=self.records.append)
-        self.gateway = Gateway(PlanCache(), upstreams, spool, deque())
+        self.gateway = Gateway(PlanReader(PlanCache(), deque()), upstreams, spool)
         fallback = route("fallback") if has_fallback else None
         self.plan = SimpleNamespace(
             project=1, environment="production", route=route("first"), fallback=fallback, config_hash=""
@@ -62,7 +64,7 @@ class Stage:
     def call(self) -> CallInProgress:
         request: Any = SimpleNamespace(subject="", metadata={})
         plan: Any = self.plan
-        return CallInProgress(request, SimpleNamespace(), plan)  # type: ignore[arg-type]  # the caller is not read
+        return CallInProgress(request, plan)
 
     async def pieces(self) -> list[str | Completion]:
         return [piece async for piece in self.gateway.stream(self.call())]
