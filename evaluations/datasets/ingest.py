@@ -1,12 +1,12 @@
 """Adding cases to a dataset: many at once, all of them or none, each in its split.
 
-Rows are checked one by one as they come and copied into a temporary table of this session, so a million need no memory
-and lock nothing. Then one transaction: the dataset is locked, existing cases are left out, new groups are assigned to
-splits (evaluations.datasets.splits), and the cases and the new version are written.
+Rows are staged first (evaluations.datasets.staging). Then one transaction: the dataset is locked, existing cases are
+left out, new groups are assigned to splits (evaluations.datasets.splits), and the cases and the new version are
+written.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,39 +14,18 @@ from django.db import connection, transaction
 
 from core.errors import Fault, Problem
 from core.image_data import UPLOADED_IN_JSON
-from core.json_values import MAX_FAULTS
-from evaluations.datasets.cases import SPLITS, Case, read_case
+from evaluations.datasets.cases import SPLITS
 from evaluations.datasets.row import Row
 from evaluations.datasets.row_images import RowImages
-from evaluations.datasets.splits import SplitRatios, plan_splits
+from evaluations.datasets.splits import plan_splits
+from evaluations.datasets.staging import MAX_CASES, STAGED, STAGED_COLUMNS, Reject, execute, stage, staging_table
 from evaluations.models import Case as StoredCase
 from evaluations.models import Dataset, DatasetVersion, Report, ReportKind, ReportState
 from infra.bulk_copy import copy_into
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 
-# Rows that are sent together, and the number of such blocks before the progress is reported.
-BLOCK, BLOCKS_A_COPY = 500, 40
-COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 MAX_MESSAGE = 500
-# A larger dataset is better kept at its source, and sampled.
-MAX_CASES = 5_000_000
-STAGED = "staged_case"
-# The columns of a staged row; `split` is its split where known, `is_placed` true where the row named it itself.
-STAGED_COLUMNS = {
-    "number": "integer",
-    "variables": "jsonb",
-    "expected": "jsonb",
-    "label": "varchar",
-    "tags": "varchar[]",
-    "group_key": "varchar",
-    "weight": "double precision",
-    "split": "varchar",
-    "is_placed": "boolean",
-    "digest": "bytea",
-    "group_hash": "bigint",
-    "input_hash": "bigint",
-}
 CASE_COLUMNS = ", ".join(name for name in STAGED_COLUMNS if name not in ("number", "split"))
 # The cases of %(dataset)s up to version %(number)s.
 EXISTING = """
@@ -123,7 +102,7 @@ def load(
     rows: Iterable[Row],
     change: DatasetChange | None = None,
     *,
-    reject: Callable[[Row, Sequence[Fault]], None] | None = None,
+    reject: Reject | None = None,
     report_progress: Callable[[int, int], None] | None = None,
 ) -> IngestResult:
     """Create the dataset's next version from its newest and these rows.
@@ -137,159 +116,23 @@ def load(
     if len(change.message) > MAX_MESSAGE:
         fault = Fault("/message", "too_long", f"Must have at most {MAX_MESSAGE} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
-    create_staging()
-    try:
+    with staging_table():
         images = RowImages(actor)
-        read, bad = _stage(_Stage(images, change.split_of_row, reject), rows, report_progress)
+        read, bad = stage(rows, images, change.split_of_row, reject, report_progress)
         loaded = apply(actor, dataset, replace(change, names_images=images.has_any), added=read - bad)
-    finally:
-        drop_staging()
     loaded.read, loaded.bad = read, bad
     return loaded
-
-
-def create_staging() -> None:
-    columns = ", ".join(f"{name} {kind}" for name, kind in STAGED_COLUMNS.items())
-    _execute(f"CREATE TEMPORARY TABLE {STAGED} ({columns})")
-
-
-def drop_staging() -> None:
-    """Drop the session's table; where the transaction has failed it is gone already, and no statement would run."""
-    if not connection.needs_rollback and connection.connection and not connection.connection.closed:
-        _execute(f"DROP TABLE IF EXISTS {STAGED}")
 
 
 def apply(actor: Actor, dataset: Dataset, change: DatasetChange, *, added: int) -> IngestResult:
     """Create the next version from the staged rows."""
     if added:
-        _execute(f"ANALYZE {STAGED} (group_hash, digest)")
+        execute(f"ANALYZE {STAGED} (group_hash, digest)")
     with transaction.atomic():
         # A hundred thousand rows are sorted and joined in memory, not on disk.
-        _execute("SET LOCAL work_mem = '128MB'")
+        execute("SET LOCAL work_mem = '128MB'")
         locked = _lock(dataset, change)
         return _VersionBuilder(actor, locked, change).build()
-
-
-def _stage(stage: "_Stage", rows: Iterable[Row], report_progress: Callable[[int, int], None] | None) -> tuple[int, int]:
-    """Check and copy the rows; return how many were read, and how many of them were bad."""
-    source = iter(rows)
-    statement = f"COPY {STAGED} ({', '.join(STAGED_COLUMNS)}) FROM STDIN"
-    refusal: Problem | None = None
-    while refusal is None and not stage.is_over:
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            # The server copies one block while the next is read. A refusal waits until the COPY has ended well: ending
-            # it otherwise would break a transaction that this may be part of.
-            try:
-                for _ in range(BLOCKS_A_COPY):
-                    copy.write(stage.block(source))
-                    if stage.is_over or stage.images.is_full:
-                        break
-            except Problem as problem:
-                refusal = problem
-        if refusal is None:
-            stage.settle_images()
-        if report_progress:
-            report_progress(stage.read, stage.bad)
-    if refusal or stage.refusal:
-        raise refusal or stage.refusal  # type: ignore[misc]  # one of them is set
-    return stage.read, stage.bad
-
-
-class _Stage:
-    """Checked rows for the session's table, a block at a time."""
-
-    def __init__(
-        self,
-        images: RowImages,
-        split_of_row: Mapping[int, str],
-        reject: Callable[[Row, Sequence[Fault]], None] | None,
-    ) -> None:
-        self.images = images
-        self.read = self.bad = 0
-        self.is_over = False
-        self._split_of_row = split_of_row
-        self._reject = reject
-        self._first: list[Fault] = []
-
-    @property
-    def refusal(self) -> Problem | None:
-        return _refusal(self._first[:MAX_FAULTS], self.bad) if self._first else None
-
-    def block(self, source: Iterator[Row]) -> bytes:
-        """Return the next rows, checked, in COPY's format."""
-        lines = []
-        for _ in range(BLOCK):
-            if self.images.is_full:
-                break
-            row = next(source, None)
-            if row is None or len(self._first) >= MAX_FAULTS:
-                self.is_over = True
-                break
-            self.read += 1
-            faults = [row.fault] if row.fault else []
-            case = None if faults else self._read_case(row, faults)
-            if case is not None:
-                lines.append(_copy_line(self.read, case, self._split_of_row.get(row.line, case.preferred_split)))
-            else:
-                self._reject_row(row, faults)
-        if self.read - self.bad > MAX_CASES:
-            raise Problem("cases.too_many", f"A dataset has at most {MAX_CASES:,} cases.")
-        return "".join(lines).encode()
-
-    def settle_images(self) -> None:
-        """Store the images of the rows so far, and reject those that name one that is not there. Not during a COPY."""
-        unfit = self.images.settle()
-        if unfit:
-            numbers = [number for number, _, _ in unfit]
-            with connection.cursor() as cursor:
-                cursor.execute(f"DELETE FROM {STAGED} WHERE number = ANY(%s)", [numbers])
-        for _, row, fault in unfit:
-            self._reject_row(row, [fault])
-
-    def _read_case(self, row: Row, faults: list[Fault]) -> Case | None:
-        document = self.images.read(row.document, faults)
-        case = read_case(document, faults, is_normal=row.is_normal) if not faults else None
-        if case is not None:
-            self.images.accept(self.read, row, document, case.variables)
-        return case
-
-    def _reject_row(self, row: Row, faults: Sequence[Fault]) -> None:
-        self.bad += 1
-        if self._reject:
-            self._reject(row, faults)
-        elif len(self._first) < MAX_FAULTS:
-            self._first += [Fault(f"/lines/{row.line}{fault.pointer}", fault.code, fault.message) for fault in faults]
-
-
-def _copy_line(number: int, case: Case, preferred_split: str) -> str:
-    """Write a case as a line of COPY's text format, in the order of STAGED_COLUMNS. In JSON only the backslash is
-    special to COPY; the other texts are escaped as a whole, and the rest is numbers."""
-    split = case.split or preferred_split
-    expected = "\\N" if case.expected is None else case.expected.replace("\\", "\\\\")
-    variables = case.variables.replace("\\", "\\\\")
-    tags = _array(case.tags) if case.tags else "{}"
-    label = _escaped(case.label) if case.label else ""
-    group = _escaped(case.group) if case.group else ""
-    return (
-        f"{number}\t{variables}\t{expected}\t{label}\t{tags}\t{group}\t{case.weight}\t{split}\t"
-        f"{'t' if case.split else 'f'}\t\\\\x{case.digest.hex()}\t{case.group_hash}\t{case.input_hash}\n"
-    )
-
-
-def _escaped(text: str) -> str:
-    return text.translate(COPY_ESCAPES)
-
-
-def _array(texts: Sequence[str]) -> str:
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return _escaped("{" + ",".join(f'"{text}"' for text in quoted) + "}")
-
-
-def _refusal(faults: list[Fault], bad: int) -> Problem:
-    _, _, line, *members = faults[0].pointer.split("/")
-    where = f"Line {line}{', ' + '/'.join(members) if members else ''}"
-    more = {1: "", 2: " (1 more row has faults.)"}.get(bad, f" ({bad - 1:,} more rows have faults.)")
-    return Problem("cases.invalid", f"{where}: {faults[0].message}{more}", faults=faults)
 
 
 def lock(dataset: Dataset) -> Dataset:
@@ -474,7 +317,7 @@ class _VersionBuilder:
         return counts
 
     def _execute(self, statement: str) -> int:
-        return _execute(statement, self._values)
+        return execute(statement, self._values)
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
@@ -486,17 +329,11 @@ class _VersionBuilder:
 CASE_COLUMNS_OF_STAGED = ", ".join(f"staged.{name}" for name in CASE_COLUMNS.split(", "))
 
 
-def _execute(statement: str, values: Any = None) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
-
-
-def stage_for_resplit(dataset: Dataset, split_ratios: SplitRatios) -> int:
+def stage_for_resplit(dataset: Dataset) -> int:
     """Stage every case of the newest version without its split, to assign it again; cases that name theirs keep it."""
     columns = [name for name in STAGED_COLUMNS if name not in ("number", "split")]
     values = {"dataset": dataset.pk, "number": dataset.head.number if dataset.head else 0}
-    return _execute(
+    return execute(
         f"""INSERT INTO {STAGED} (number, split, {", ".join(columns)})
         SELECT row_number() OVER (ORDER BY existing.id), CASE WHEN existing.is_placed THEN existing.split ELSE '' END,
         {", ".join(f"existing.{name}" for name in columns)} {EXISTING}""",

@@ -24,6 +24,7 @@ from evaluations.datasets.splits import (
     assign_folds,
     checked_split_ratios,
 )
+from evaluations.datasets.staging import staging_table
 from evaluations.models import Case, Dataset, DatasetVersion
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -202,14 +203,11 @@ def resplit(
     locked.save(update_fields=["seed", "split_ratios"])
     if locked.head is None:
         raise Problem("dataset.no_cases", f"{locked.name} has no cases to re-split.")
-    ingest.create_staging()
-    try:
-        staged = ingest.stage_for_resplit(locked, locked.split_ratios)
+    with staging_table():
+        staged = ingest.stage_for_resplit(locked)
         everything = list(Case.objects.of(locked.head).values_list("pk", flat=True))
         change_set = DatasetChange(removed=everything, message=message or "Re-split", is_resplit=True)
         loaded = ingest.apply(actor, locked, change_set, added=staged)
-    finally:
-        ingest.drop_staging()
     after = {"seed": locked.seed, "split_ratios": locked.split_ratios}
     audit.record(actor, "dataset.resplit", loaded.version, before=before, after=after)
     return loaded

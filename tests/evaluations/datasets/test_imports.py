@@ -16,6 +16,8 @@ from django.utils import timezone
 from core.errors import Problem
 from evaluations.datasets import imports, ingest
 from evaluations.datasets import lifecycle as datasets
+from evaluations.datasets.row import Row
+from evaluations.datasets.staging import STAGED
 from evaluations.models import Case, Dataset, DatasetImport, ImportPart, ImportState
 from infra import work
 from registry.accounts import api_keys, permissions
@@ -379,13 +381,13 @@ def test_the_session_table_is_gone_afterwards(stage: Stage, tickets: Dataset):
         datasets.change(stage.edith, tickets, added=[{}])
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_class WHERE relname = %s", [ingest.STAGED])
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relname = %s", [STAGED])
         assert cursor.fetchone() == (0,)
 
 
 def test_progress_is_told_while_it_goes_on(stage: Stage, tickets: Dataset, tmp_path: Path):
     heard: list[tuple[int, int]] = []
-    rows = (ingest.Row(number, row) for number, row in enumerate(cases(50_000, start=1_000)))
+    rows = (Row(number, row) for number, row in enumerate(cases(50_000, start=1_000)))
 
     ingest.load(stage.edith, tickets, rows, report_progress=lambda read, bad: heard.append((read, bad)))
 
