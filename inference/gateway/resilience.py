@@ -26,11 +26,47 @@ OPEN = "gateway.model_down"
 NOT_DOWN = frozenset({"call.refused", "call.rate_limited", "call.no_credit"})
 
 
+@dataclass(eq=False)
+class Ask:
+    """One try to have an answer of a model: what became of it is noted once, by the first of the three methods."""
+
+    circuit: "Circuit"
+    is_noted: bool = False
+
+    def succeeded(self) -> None:
+        """Note that the model answers."""
+        if self._is_first():
+            self.circuit.failures = 0
+
+    def failed(self, error: CallError) -> None:
+        """Note a try without an answer. One that is the request's own fault, or the account's, shows a model that
+        answers."""
+        if not self._is_first():
+            return
+        if error.remedy != Remedy.RETRY or error.code in NOT_DOWN:
+            self.circuit.failures = 0
+            return
+        self.circuit.failures += 1
+        self.circuit.reason = error.code
+        self.circuit.open_until = time.monotonic() + OPEN_SECONDS
+
+    def left(self) -> None:
+        """Note that it ended without finding out, because its client left or the fault is our own."""
+        self._is_first()
+
+    def _is_first(self) -> bool:
+        is_first, self.is_noted = not self.is_noted, True
+        if self.circuit.probe is self:
+            self.circuit.probe = None
+        return is_first
+
+
 @dataclass
-class _Circuit:
+class Circuit:
     failures: int = 0
     open_until: float = 0.0
-    is_probed: bool = False
+    # The call that finds out whether the model is up again.
+    probe: "Ask | None" = None
     budget: int = CALLS_A_RETRY * MAX_RETRIES_SAVED
     reason: str = ""
 
@@ -42,48 +78,28 @@ class _Circuit:
 class Circuits:
     """The circuits of a process, one for each model at its endpoint. Used from one event loop."""
 
-    _circuits: dict[Hashable, _Circuit] = field(default_factory=dict)
+    _circuits: dict[Hashable, Circuit] = field(default_factory=dict)
 
-    def require_closed(self, model: Hashable) -> None:
-        """Raise a CallError where a model is left alone now. After the pause one call goes through, to find out."""
-        circuit = self._circuits.get(model)
-        if circuit is None or circuit.failures < FAILURES_TO_OPEN:
-            return
+    def ask(self, model: Hashable) -> Ask:
+        """Begin a try. Raises a CallError where a model is left alone now; after the pause one goes through, to find
+        out."""
+        circuit = self._circuits.setdefault(model, Circuit())
+        ask = Ask(circuit)
+        if circuit.failures < FAILURES_TO_OPEN:
+            circuit.count_call()
+            return ask
         now = time.monotonic()
-        if now >= circuit.open_until and not circuit.is_probed:
-            circuit.is_probed = True
-            return
+        if now >= circuit.open_until and circuit.probe is None:
+            circuit.probe = ask
+            return ask
         left = max(0.1, circuit.open_until - now)
         sentence = f"The model has failed {circuit.failures} times in a row ({circuit.reason}); it is asked again soon."
         raise CallError(OPEN, sentence, Remedy.RETRY, retry_after=left)
 
-    def succeeded(self, model: Hashable) -> None:
-        """Note an answer."""
-        circuit = self._circuits.setdefault(model, _Circuit())
-        circuit.failures, circuit.is_probed = 0, False
-        circuit.count_call()
-
-    def failed(self, model: Hashable, error: CallError) -> None:
-        """Note a call without an answer; one that is the request's own fault says nothing of the model."""
-        circuit = self._circuits.setdefault(model, _Circuit())
-        circuit.count_call()
-        if error.remedy != Remedy.RETRY or error.code in NOT_DOWN:
-            circuit.is_probed = False
-            return
-        circuit.failures += 1
-        circuit.is_probed = False
-        circuit.reason = error.code
-        circuit.open_until = time.monotonic() + OPEN_SECONDS
-
-    def left_alone(self, model: Hashable) -> None:
-        """Note that a call ended without finding out, because its client left."""
-        if circuit := self._circuits.get(model):
-            circuit.is_probed = False
-
     def pause_before_retry(self, model: Hashable, error: CallError, tries: int) -> float | None:
         """Return how long to wait before a call is tried again, or None where it is not: its failure is final, it has
         been tried often enough, the provider asks for a longer pause, or the budget is used up."""
-        circuit = self._circuits.setdefault(model, _Circuit())
+        circuit = self._circuits.setdefault(model, Circuit())
         asked_pause = error.retry_after or 0.0
         if error.remedy != Remedy.RETRY or tries > MAX_RETRIES or asked_pause > MAX_PAUSE_SECONDS:
             return None

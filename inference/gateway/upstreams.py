@@ -1,14 +1,15 @@
 """Open chats with model providers, one for each endpoint, kept as long as the process lives. Pure."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from evaluations.providers.base import ChatClient
-from evaluations.providers.chat import Endpoint
+from evaluations.providers.chat import CallError, Endpoint, Remedy
 from evaluations.providers.outbound import Destinations
 from evaluations.providers.protocols import open_chat
 
-CONNECTIONS = 512
+NO_TURN = "gateway.no_turn"
 
 
 class Upstreams:
@@ -20,6 +21,7 @@ class Upstreams:
         self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
         self._chats: dict[Endpoint, ChatClient] = {}
+        self._turns: dict[Endpoint, asyncio.Semaphore] = {}
 
     async def chat(self, endpoint: Endpoint) -> ChatClient:
         """Return the chat with an endpoint. Raises a Problem where its address is not allowed."""
@@ -31,6 +33,21 @@ class Upstreams:
                     chat = await self._stack.enter_async_context(open_chat(endpoint, self._destinations))
                     self._chats[endpoint] = chat
         return chat
+
+    @asynccontextmanager
+    async def turn(self, endpoint: Endpoint) -> AsyncIterator[None]:
+        """Wait for one of the provider's places. Raises a CallError after its timeout: that many calls wait, which says
+        nothing of the model."""
+        turns = self._turns.setdefault(endpoint, asyncio.Semaphore(endpoint.connections))
+        try:
+            await asyncio.wait_for(turns.acquire(), endpoint.timeout_seconds)
+        except TimeoutError:
+            sentence = f"More calls wait than the provider's max_concurrency ({endpoint.connections}) lets through."
+            raise CallError(NO_TURN, sentence, Remedy.GIVE_UP, retry_after=endpoint.timeout_seconds) from None
+        try:
+            yield
+        finally:
+            turns.release()
 
     async def close(self) -> None:
         await self._stack.aclose()

@@ -16,26 +16,72 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def opened(circuits: Circuits) -> None:
+    for _ in range(FAILURES_TO_OPEN):
+        circuits.ask("m").failed(DOWN)
+
+
 def test_a_circuit_opens_lets_one_call_through_and_closes(clock: list[float]):
     circuits = Circuits()
-    for _ in range(FAILURES_TO_OPEN):
-        circuits.require_closed("m")
-        circuits.failed("m", DOWN)
+    opened(circuits)
 
     with pytest.raises(CallError, match="5 times in a row") as refused:
-        circuits.require_closed("m")
+        circuits.ask("m")
     assert refused.value.retry_after == pytest.approx(OPEN_SECONDS)
-    circuits.require_closed("another")
+    circuits.ask("another")
     clock[0] += OPEN_SECONDS
-    circuits.require_closed("m")
+    probe = circuits.ask("m")
     # One finds out; the others wait for what it finds.
     with pytest.raises(CallError):
-        circuits.require_closed("m")
-    circuits.left_alone("m")
-    circuits.require_closed("m")
-    circuits.succeeded("m")
-    circuits.require_closed("m")
-    circuits.require_closed("m")
+        circuits.ask("m")
+    probe.left()
+    circuits.ask("m").succeeded()
+    circuits.ask("m")
+    circuits.ask("m")
+
+
+def test_only_the_probe_ends_the_probe(clock: list[float]):
+    circuits = Circuits()
+    older = circuits.ask("m")
+    opened(circuits)
+    clock[0] += OPEN_SECONDS
+    circuits.ask("m")
+
+    older.left()
+
+    with pytest.raises(CallError):
+        circuits.ask("m")
+
+
+def test_a_probe_that_is_refused_for_its_own_fault_shows_a_model_that_answers(clock: list[float]):
+    circuits = Circuits()
+    opened(circuits)
+    clock[0] += OPEN_SECONDS
+
+    circuits.ask("m").failed(CallError("call.refused", "a bad request", Remedy.GIVE_UP))
+
+    circuits.ask("m")
+    circuits.ask("m")
+
+
+def test_in_a_row_is_in_a_row():
+    circuits = Circuits()
+    for _ in range(3 * FAILURES_TO_OPEN):
+        circuits.ask("m").failed(DOWN)
+        circuits.ask("m").failed(CallError("call.refused", "a bad request", Remedy.GIVE_UP))
+
+    circuits.ask("m")
+
+
+def test_a_try_counts_once():
+    circuits = Circuits()
+    for _ in range(3 * FAILURES_TO_OPEN):
+        ask = circuits.ask("m")
+        # The first piece of a stream came, then the connection was lost.
+        ask.succeeded()
+        ask.failed(DOWN)
+
+    circuits.ask("m")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +95,9 @@ def test_a_circuit_opens_lets_one_call_through_and_closes(clock: list[float]):
 def test_what_is_the_requests_fault_opens_nothing(error: CallError):
     circuits = Circuits()
     for _ in range(20):
-        circuits.failed("m", error)
+        circuits.ask("m").failed(error)
 
-    circuits.require_closed("m")
+    circuits.ask("m")
 
 
 def test_retries_have_a_budget():
@@ -61,7 +107,7 @@ def test_retries_have_a_budget():
 
     assert sum(pause is not None for pause in pauses) == MAX_RETRIES_SAVED
     for _ in range(10):
-        circuits.succeeded("m")
+        circuits.ask("m").succeeded()
     assert circuits.pause_before_retry("m", DOWN, 1) is not None
     assert circuits.pause_before_retry("m", DOWN, 1) is None
 
