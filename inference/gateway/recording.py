@@ -19,29 +19,42 @@ def save(records: Sequence[Record]) -> list[Record]:
     """Insert calls; those that are there already are left as they are. Returns those that the database refuses for what
     they are, which no later attempt would save."""
     close_old_connections()
-    versions = set(
-        PromptVersion.objects.filter(pk__in={record["version"] for record in records}).values_list("pk", flat=True)
-    )
-    rows = [_call(record) for record in records if record["version"] in versions]
-    if len(rows) < len(records):
-        logger.warning("gateway.version_gone records=%d", len(records) - len(rows))
+    pairs, refused = _readable(records)
+    versions = PromptVersion.objects.filter(pk__in={row.version_id for _, row in pairs}).values_list("pk", flat=True)
+    present = set(versions)
+    refused += [record for record, row in pairs if row.version_id not in present]
+    pairs = [(record, row) for record, row in pairs if row.version_id in present]
     try:
-        Call.objects.bulk_create(rows, ignore_conflicts=True)
+        Call.objects.bulk_create([row for _, row in pairs], ignore_conflicts=True)
     except (DataError, IntegrityError):
-        return _save_each(rows, records)
-    return []
+        refused += _save_each(pairs)
+    if refused:
+        logger.warning("gateway.records_refused records=%d", len(refused))
+    return refused
 
 
-def _save_each(rows: Sequence[Call], records: Sequence[Record]) -> list[Record]:
+def _readable(records: Sequence[Record]) -> tuple[list[tuple[Record, Call]], list[Record]]:
+    """Return records with their rows, and those that are no records of this version of Cuebook: a newer one may have
+    written them, or a disk."""
+    pairs, refused = [], []
+    for record in records:
+        try:
+            pairs.append((record, _call(record)))
+        except (TypeError, ValueError, KeyError, ArithmeticError):
+            logger.exception("gateway.record_unreadable")
+            refused.append(record)
+    return pairs, refused
+
+
+def _save_each(pairs: Sequence[tuple[Record, Call]]) -> list[Record]:
     """Insert calls one by one, so that one that is refused takes no other along."""
-    by_reference = {str(record["reference"]): record for record in records}
     refused = []
-    for row in rows:
+    for record, row in pairs:
         try:
             Call.objects.bulk_create([row], ignore_conflicts=True)
         except (DataError, IntegrityError):
             logger.exception("gateway.record_refused %s", row.reference)
-            refused.append(by_reference[row.reference])
+            refused.append(record)
     return refused
 
 

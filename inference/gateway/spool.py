@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 logger = logging.getLogger(__name__)
-SUFFIX, REFUSED = ".calls", "refused.jsonl"
+SUFFIX, BEGINNING, REFUSED = ".calls", ".begun", "refused.jsonl"
 # A segment is closed, so that it can be recorded, when it has records and so much time has passed.
 INTERVAL_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 30.0
@@ -35,7 +35,6 @@ class Spool:
         self._directory = directory
         self._lock = threading.Lock()
         self._descriptor: int | None = None
-        self._path: Path | None = None
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def append(self, record: Record) -> None:
@@ -43,20 +42,32 @@ class Spool:
         line = orjson.dumps(record) + b"\n"
         with self._lock:
             if self._descriptor is None:
-                self._path = self._directory / f"{uuid.uuid4().hex}{SUFFIX}"
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-                self._descriptor = os.open(self._path, flags, 0o600)
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            view = memoryview(line)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+                self._descriptor = self._begin_segment()
+            length = os.fstat(self._descriptor).st_size
+            try:
+                view = memoryview(line)
+                while view:
+                    view = view[os.write(self._descriptor, view) :]
+            except OSError:
+                # A full disk: the half that was written would take the next record along.
+                os.ftruncate(self._descriptor, length)
+                raise
+
+    def _begin_segment(self) -> int:
+        """Create a segment, under a name that no drain looks for until it is held."""
+        name = uuid.uuid4().hex
+        beginning = self._directory / f"{name}{BEGINNING}"
+        descriptor = os.open(beginning, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        beginning.rename(self._directory / f"{name}{SUFFIX}")
+        return descriptor
 
     def close_segment(self) -> None:
         """Let the segment go that this process appends to: the next record begins another."""
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
-            self._descriptor = self._path = None
+            self._descriptor = None
 
     def _keep_refused(self, records: Sequence[Record]) -> None:
         if records:
@@ -74,17 +85,17 @@ class Spool:
         `save` raises, the segment stays. What was saved before a crash is saved again: `save` knows it by its id. What
         it returns can never be saved, and is kept in a file of its own."""
         self.close_segment()
-        drained = 0
-        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
-            with _HeldSegment(path) as is_ours:
-                if not is_ours:
-                    continue
-                records = list(_read(path))
-                for start in range(0, len(records), BATCH):
-                    self._keep_refused(save(records[start : start + BATCH]))
-                path.unlink()
-                drained += len(records)
-        return drained
+        return sum(self._drain_segment(path, save) for path in sorted(self._directory.glob(f"*{SUFFIX}")))
+
+    def _drain_segment(self, path: Path, save: Save) -> int:
+        with _HeldSegment(path) as is_ours:
+            if not is_ours:
+                return 0
+            records = list(_read(path))
+            for start in range(0, len(records), BATCH):
+                self._keep_refused(save(records[start : start + BATCH]))
+            path.unlink()
+            return len(records)
 
 
 class _HeldSegment:
@@ -108,7 +119,7 @@ class _HeldSegment:
             os.close(self._descriptor)
 
 
-def _read(path: Path) -> Iterator[Record]:
+def _read(path: Path) -> Iterator[Any]:
     for line in path.read_bytes().split(b"\n"):
         if not line:
             continue

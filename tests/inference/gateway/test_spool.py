@@ -1,12 +1,17 @@
 """The spool: what is on disk is recorded once, whoever left it, and what cannot be recorded blocks nothing."""
 
+import errno
+import os
+import threading
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from inference.gateway import spool as spool_module
 from inference.gateway.recording import save
 from inference.gateway.spool import REFUSED, Record, Spool
 from inference.models import Call
@@ -63,12 +68,58 @@ def test_half_a_record_is_left_out(tmp_path: Path):
 def test_a_record_that_can_never_be_saved_blocks_no_other(live_stage: Stage, tmp_path: Path):
     version = live_stage.commit(live_stage.prompt(), "Sort it.")
     good, bad, again = record_of(version), record_of(version, subject="a\0b"), record_of(version)
+    newer, orphan = record_of(version, of_a_newer_version=1), record_of(version) | {"version": 0}
     spool = Spool(tmp_path)
-    for record in (good, bad, again, good):
+    for record in (good, bad, newer, orphan, again, good):
         spool.append(record)
+    (tmp_path / "0.calls").write_bytes(b"1\n")
 
     spool.drain(save)
 
     assert set(Call.objects.values_list("reference", flat=True)) == {good["reference"], again["reference"]}
     assert [path.name for path in tmp_path.iterdir()] == [REFUSED]
-    assert bad["reference"] in (tmp_path / REFUSED).read_text()
+    refused = [orjson.loads(line) for line in (tmp_path / REFUSED).read_bytes().splitlines()]
+    expected = {bad["reference"], newer["reference"], orphan["reference"]}
+    assert {record["reference"] for record in refused if isinstance(record, dict)} == expected
+    assert 1 in refused
+
+
+def test_no_record_is_lost_to_a_drain_that_comes_while_a_segment_begins(tmp_path: Path):
+    spool, count, saved = Spool(tmp_path), 50_000, 0
+    is_over = threading.Event()
+
+    def append() -> None:
+        for number in range(count):
+            spool.append({"reference": number})
+        is_over.set()
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    while not is_over.is_set():
+        saved += spool.drain(lambda _: [])
+    writer.join()
+    saved += spool.drain(lambda _: [])
+
+    assert saved == count
+
+
+def test_half_a_record_on_a_full_disk_takes_no_other_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spool = Spool(tmp_path)
+    spool.append({"reference": "a"})
+    write = os.write
+    writes = iter((10, 0))
+
+    def write_on_a_full_disk(descriptor: int, data: Any) -> int:
+        if size := next(writes):
+            return write(descriptor, data[:size])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(spool_module.os, "write", write_on_a_full_disk)
+        with pytest.raises(OSError, match="No space"):
+            spool.append({"reference": "b"})
+    spool.append({"reference": "c"})
+    saved: list[Record] = []
+    spool.drain(lambda records: saved.extend(records) or [])
+
+    assert [record["reference"] for record in saved] == ["a", "c"]
