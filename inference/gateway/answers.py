@@ -16,11 +16,15 @@ STATUS_OF_CALL_ERROR = {
     "call.rate_limited": 429,
     "call.timeout": 504,
     "gateway.model_down": 503,
+    "gateway.no_turn": 503,
     "call.overloaded": 503,
     "call.refused": 400,
     "call.setting_refused": 400,
     "call.inexpressible": 400,
 }
+
+# Why Responses calls an answer incomplete, by Chat Completions' finish reason.
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def event(document: Mapping[str, Any], name: str = "") -> bytes:
@@ -114,9 +118,9 @@ class ChatStream:
         return event({**self._head(), "choices": [choice]})
 
 
-def responses_answer(answer: Completion, call: str, model: str) -> dict[str, Any]:
+def responses_answer(answer: Completion, call: str, model: str, created: int | None = None) -> dict[str, Any]:
     """Return an answer as Responses writes it."""
-    is_cut = answer.finish_reason == "length"
+    reason = INCOMPLETE.get(answer.finish_reason)
     output: list[dict[str, Any]] = []
     if answer.text or answer.refusal or not answer.tool_calls:
         output.append(_message_item(answer, call, has_text=bool(answer.text) or not answer.refusal))
@@ -132,13 +136,16 @@ def responses_answer(answer: Completion, call: str, model: str) -> dict[str, Any
         for place, each in enumerate(_tool_calls(answer, call))
     ]
     return {
-        **_response_head(call, model),
-        "status": "incomplete" if is_cut else "completed",
-        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+        **_response_head(call, model, created),
+        "status": "incomplete" if reason else "completed",
+        "incomplete_details": {"reason": reason} if reason else None,
         "output": output,
         "usage": {
             "input_tokens": answer.tokens_in,
-            "input_tokens_details": {"cached_tokens": answer.tokens_cached},
+            "input_tokens_details": {
+                "cached_tokens": answer.tokens_cached,
+                "cache_write_tokens": answer.tokens_cache_write,
+            },
             "output_tokens": answer.tokens_out,
             "output_tokens_details": {"reasoning_tokens": answer.tokens_reasoning},
             "total_tokens": answer.tokens_in + answer.tokens_out,
@@ -146,9 +153,10 @@ def responses_answer(answer: Completion, call: str, model: str) -> dict[str, Any
     }
 
 
-def _response_head(call: str, model: str) -> dict[str, Any]:
+def _response_head(call: str, model: str, created: int | None) -> dict[str, Any]:
+    created = int(time.time()) if created is None else created
     return {
-        **{"id": f"resp_{call}", "object": "response", "created_at": int(time.time()), "model": model},
+        **{"id": f"resp_{call}", "object": "response", "created_at": created, "model": model},
         **{"error": None, "instructions": None, "metadata": {}, "parallel_tool_calls": True, "tools": []},
         **{"tool_choice": "auto", "temperature": None, "top_p": None},
     }
@@ -158,7 +166,8 @@ def _message_item(answer: Completion, call: str, *, has_text: bool) -> dict[str,
     part = {"type": "output_text", "text": answer.text, "annotations": []}
     refusal = {"type": "refusal", "refusal": answer.refusal}
     content = [*([part] if has_text else []), *([refusal] if answer.refusal else [])]
-    return {"type": "message", "id": f"msg_{call}", "role": "assistant", "status": "completed", "content": content}
+    status = "incomplete" if answer.finish_reason in INCOMPLETE else "completed"
+    return {"type": "message", "id": f"msg_{call}", "role": "assistant", "status": status, "content": content}
 
 
 @dataclass
@@ -169,9 +178,15 @@ class ResponsesStream:
     model: str
     includes_usage: bool = True
     number: int = 0
+    created: int = field(default_factory=lambda: int(time.time()))
 
     def begin(self) -> bytes:
-        head = {**_response_head(self.call, self.model), "status": "in_progress", "output": [], "usage": None}
+        head = {
+            **_response_head(self.call, self.model, self.created),
+            "status": "in_progress",
+            "output": [],
+            "usage": None,
+        }
         item = {
             "type": "message",
             "id": f"msg_{self.call}",
@@ -190,14 +205,14 @@ class ResponsesStream:
         )
 
     def piece(self, text: str) -> bytes:
-        return self._event("response.output_text.delta", {**self._place(), "delta": storable(text)})
+        return self._event("response.output_text.delta", {**self._place(), "delta": storable(text), "logprobs": []})
 
     def end(self, answer: Completion) -> Iterator[bytes]:
-        whole = responses_answer(answer, self.call, self.model)
+        whole = responses_answer(answer, self.call, self.model, self.created)
         # The item that the stream began with, whose first part is text: there, even where the answer has none.
         item = _message_item(answer, self.call, has_text=True)
         whole["output"] = [item, *(each for each in whole["output"] if each["type"] != "message")]
-        yield self._event("response.output_text.done", {**self._place(), "text": answer.text})
+        yield self._event("response.output_text.done", {**self._place(), "text": answer.text, "logprobs": []})
         yield self._event("response.content_part.done", {**self._place(), "part": item["content"][0]})
         yield from self._refusal(answer.refusal)
         yield self._event("response.output_item.done", {"output_index": 0, "item": item})

@@ -23,6 +23,8 @@ from inference.gateway.service import Gateway
 
 logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 16 * 1024 * 1024
+# What is read beside the event loop, which others wait for.
+LARGE_BODY_BYTES = 64 * 1024
 BROKEN = "The inference service failed; it is its own fault."
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 T = TypeVar("T")
@@ -44,12 +46,12 @@ def build_application(gateway: Gateway, *, is_ready: Callable[[], bool], lifespa
         return await _answer(gateway, request, read_responses, answers.ResponsesStream, answers.responses_answer)
 
     async def models(request: Request) -> Response:
-        rows = [_model(name) for name in await gateway.targets(_token(request))]
+        rows = [_model(name) for name in await gateway.targets(await gateway.caller(_token(request)))]
         return _json({"object": "list", "data": rows})
 
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in await gateway.targets(_token(request)):
+        if name not in await gateway.targets(await gateway.caller(_token(request))):
             raise Problem("not_found", f"There is no {name[:100]!r} here.")
         return _json(_model(name))
 
@@ -74,6 +76,8 @@ def build_application(gateway: Gateway, *, is_ready: Callable[[], bool], lifespa
 
 async def _no_such_address(request: Request, error: HTTPException) -> Response:
     sentence = f"{request.method} {request.url.path} is no address of the inference service."
+    if not request.url.path.startswith("/v1/"):
+        sentence += " Its addresses begin with /v1: end base_url with that."
     document = answers.error_document(Problem("not_found", sentence))[1]
     return _json(document, error.status_code, error.headers)
 
@@ -102,11 +106,17 @@ async def _answer(
     stream_writer: type[answers.ChatStream] | type[answers.ResponsesStream],
     write: Callable[[Completion, str, str], dict[str, Any]],
 ) -> Response:
+    # Before the body is read: a large one costs time.
+    caller = await gateway.caller(_token(request))
     parsed = read(await _body(request))
-    call = await gateway.begin(_token(request), parsed, _trace(request))
-    if parsed.is_streamed:
-        return await _stream(gateway, request, call, stream_writer(call.id, parsed.model, parsed.includes_usage))
-    answer = await _unless_left(request, gateway.complete(call))
+    call = await gateway.begin(caller, parsed, _trace(request))
+    try:
+        if parsed.is_streamed:
+            return await _stream(gateway, request, call, stream_writer(call.id, parsed.model, parsed.includes_usage))
+        answer = await _unless_left(request, gateway.complete(call))
+    except (Problem, CallError) as error:
+        # With the call's id, by which its record is found.
+        return _error(error, call.headers)
     return _json(write(answer, call.id, parsed.model), headers=call.headers)
 
 
@@ -172,7 +182,8 @@ async def _body(request: Request) -> Mapping[str, Any]:
         data += chunk
         if len(data) > MAX_BODY_BYTES:
             raise Problem("request.too_large", f"A request has at most {MAX_BODY_BYTES:,} bytes.")
-    body = read_request_body(data)
+    is_large = len(data) > LARGE_BODY_BYTES
+    body = await asyncio.to_thread(read_request_body, data) if is_large else read_request_body(data)
     if not isinstance(body, dict):
         raise Problem("request.malformed", "The body is no JSON object.")
     return body
@@ -198,9 +209,9 @@ def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, 
     return Response(orjson.dumps(document), status, headers, media_type="application/json")
 
 
-def _error(error: Problem | CallError) -> Response:
+def _error(error: Problem | CallError, headers: Mapping[str, str] | None = None) -> Response:
     status, document = answers.error_document(error)
-    headers = {}
+    headers = dict(headers or {})
     if isinstance(error, CallError) and error.retry_after:
         headers["Retry-After"] = str(int(error.retry_after) + 1)
     return _json(document, status, headers)

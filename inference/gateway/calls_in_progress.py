@@ -30,6 +30,9 @@ class CallInProgress:
     route: Route = field(init=False)
     fallback: str = ""
     first_token_ms: float | None = None
+    # Whether a model was asked; and what is wrong with its answer's form, None where nobody can say.
+    is_asked: bool = False
+    faults: Sequence[str] | None = None
     # What was paid for before the answer: a route that failed with an answer.
     spent: list[tuple[Route, Completion]] = field(default_factory=list)
 
@@ -49,9 +52,8 @@ class CallInProgress:
             headers["X-Cuebook-Unused-Variables"] = ",".join(quote(name[:60]) for name in unused[:MAX_UNUSED])
         return headers
 
-    def record(self, answer: Completion | None, error: str, faults: Sequence[str] | None) -> Record:
-        """Return what is recorded of it: its answer or why there is none, and what is wrong with the answer's form
-        (None where the version asks for none)."""
+    def record(self, answer: Completion | None, error: str) -> Record:
+        """Return what is recorded of it: its answer, or why there is none."""
         route = self.route
         paid = [*self.spent, *([(route, answer)] if answer else [])]
         costs = [each.price.of(completion.usage) if each.price else None for each, completion in paid]
@@ -69,7 +71,7 @@ class CallInProgress:
             "time_to_first_token_ms": self.first_token_ms,
             **{name: getattr(answer, name) if answer else None for name in TOKENS},
             "cost_usd": str(sum(cost for cost in costs if cost is not None)) if is_priced else None,
-            "format_ok": None if faults is None else not faults,
+            "format_ok": None if answer is None or self.faults is None else not self.faults,
             "finish_reason": storable(answer.finish_reason)[:30] if answer else "",
             "route": route.name,
             "fallback": self.fallback,

@@ -30,36 +30,51 @@ def input_places(content: Mapping[str, Any], variables: frozenset[str], question
     ]
     others = sorted(variables - set(placeholders))
     only = others[0] if len(others) == 1 else ""
-    return InputPlaces(question or only, placeholders[0] if len(placeholders) == 1 else "")
+    if question:
+        only = question if question in others else ""
+    return InputPlaces(only, placeholders[0] if len(placeholders) == 1 else "")
 
 
 def read_variables(
     places: InputPlaces, messages: Sequence[Message], variables: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the variables to render with; nothing of the messages is dropped. Raises `gateway.no_place` where a
-    message has none."""
+    """Return the variables to render with; nothing of the messages is dropped. The last message of the user is the
+    question, unless that is among the variables. Raises `gateway.no_place` where a message has no place."""
     values = dict(variables or {})
     rest = list(messages)
-    if variables is None:
-        rest, last = rest[:-1], rest[-1] if rest else None
-        if last is None or last.get("role") != "user":
-            raise Problem("gateway.no_place", "Send variables, or a last message of the user, which is the question.")
-        if not places.question:
-            sentence = "Nobody can tell which variable the last message is: send variables, or name it in the config."
-            raise Problem("gateway.no_place", sentence)
-        others = sorted(name for name, value in last.items() if name not in ("role", "content") and value is not None)
-        if others:
-            sentence = (
-                f"The last message is the question; its {others[0]} has no place. Leave it out, or send variables."
-            )
-            raise Problem("gateway.no_place", sentence)
-        if not isinstance(last.get("content"), str):
-            sentence = "The last message has parts: send variables, an image's address as one of them."
-            raise Problem("gateway.no_place", sentence)
-        values[places.question] = text_of(last)
-    if rest and (not places.history or places.history in values):
-        sentence = "There is no placeholder for earlier messages: the version has to say where they go."
+    is_last_asking = bool(rest) and rest[-1].get("role") == "user"
+    if variables is None and not is_last_asking:
+        raise Problem("gateway.no_place", "Send variables, or a last message of the user, which is the question.")
+    if variables is None and not places.question:
+        sentence = "Nobody can tell which variable the last message is: send variables, or name it in the config."
         raise Problem("gateway.no_place", sentence)
+    if is_last_asking and places.question and places.question not in values:
+        values[places.question] = _question(rest.pop())
+    if rest and (not places.history or places.history in values):
+        raise Problem("gateway.no_place", _no_history(places, values, variables is not None))
     if places.history:
         values.setdefault(places.history, [dict(message) for message in rest])
     return values
+
+
+def _question(message: Message) -> str:
+    """Return the text of the message that is the question; several parts are one text where all of them are text."""
+    others = sorted(name for name, value in message.items() if name not in ("role", "content") and value is not None)
+    if others:
+        sentence = f"The last message is the question; its {others[0]} has no place. Leave it out, or send variables."
+        raise Problem("gateway.no_place", sentence)
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    if not isinstance(content, str) and not (parts and all(part.get("type") == "text" for part in parts)):
+        sentence = "The last message has parts that are no text: send an image's address as a variable."
+        raise Problem("gateway.no_place", sentence)
+    return text_of(message)
+
+
+def _no_history(places: InputPlaces, values: Mapping[str, Any], has_variables: bool) -> str:
+    if has_variables and not places.history:
+        named = f" {places.question} is among the variables, so" if places.question in values else " With variables,"
+        return f"The version has no placeholder for messages.{named} send messages: []."
+    if places.history:
+        return f"The messages have no place: {places.history} is among the variables."
+    return "There is no placeholder for earlier messages: the version has to say where they go."

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_ENTRIES = 10_000
+# Prices and the ends of models come with time, and nothing tells of it.
+MAX_AGE_SECONDS = 300.0
 
 
 @dataclass
@@ -49,7 +51,8 @@ class PlanCache:
             if entry is None:
                 return None
             self._entries.move_to_end(name)
-        return entry.value, entry.is_current and self.is_listening()
+            is_young = time.monotonic() - entry.cached_at < MAX_AGE_SECONDS
+        return entry.value, entry.is_current and is_young and self.is_listening()
 
     def put(self, name: Hashable, value: Any, *, project: int, key: int = 0, generation: int) -> None:
         """Keep a value that was asked for in this generation; what changed since is outdated already."""

@@ -36,7 +36,7 @@ class PlanReader:
     def __init__(self, cache: PlanCache, used_keys: "deque[tuple[int, tuple[int, ...]]]") -> None:
         self._cache, self._used_keys = cache, used_keys
         self._threads = ThreadPoolExecutor(THREADS, "gateway-loads")
-        self._loading: dict[tuple[Hashable, int], asyncio.Task[Any]] = {}
+        self._loading: dict[tuple[Hashable, int], tuple[asyncio.Task[Any], float]] = {}
         self._away_until = 0.0
 
     async def caller(self, token: str) -> Caller:
@@ -69,22 +69,28 @@ class PlanReader:
         if entry is not None and (entry[1] or time.monotonic() < self._away_until):
             return entry[0]
         # A caller that leaves, or that is served by what was before, ends no load that others wait for.
-        loading = asyncio.shield(self._load(name, load, project))
+        task, since = self._load(name, load, project)
+        loading = asyncio.shield(task)
+        patience = max(0.0, PATIENCE_SECONDS - (time.monotonic() - since))
         try:
-            return await (asyncio.wait_for(loading, PATIENCE_SECONDS) if entry else loading)
+            return await (asyncio.wait_for(loading, patience) if entry else loading)
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
             if entry is None:
                 raise Problem("server.busy", "The registry cannot be asked just now; try again.") from error
-            self._away_until = time.monotonic() + AWAY_SECONDS
+            # A load that is only slow goes on, and counts when it comes.
+            if not isinstance(error, TimeoutError) or isinstance(error, PoolTimeout):
+                self._away_until = time.monotonic() + AWAY_SECONDS
             logger.warning("gateway.serves_on %s", (str(error) or type(error).__name__).splitlines()[0])
             return entry[0]
 
-    def _load(self, name: Hashable, load: Callable[[], Any], project: int | None) -> "asyncio.Task[Any]":
-        """Return the load of a name that is under way, if nothing has changed since it began, or begin one."""
+    def _load(self, name: Hashable, load: Callable[[], Any], project: int | None) -> "tuple[asyncio.Task[Any], float]":
+        """Return the load of a name that is under way, if nothing has changed since it began, or begin one; and when it
+        began."""
         generation = self._cache.generation
         place = (name, generation)
         if place not in self._loading:
-            self._loading[place] = task = asyncio.create_task(self._keep(name, load, project, generation))
+            task = asyncio.create_task(self._keep(name, load, project, generation))
+            self._loading[place] = task, time.monotonic()
             task.add_done_callback(lambda _: self._loading.pop(place))
             # Its error is raised where somebody waits; where nobody does any more, nobody misses it.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())

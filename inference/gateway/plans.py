@@ -22,8 +22,9 @@ from inference.models import InferenceConfig
 from registry.accounts import api_keys, permissions
 from registry.accounts.permissions import Right
 from registry.content.model_profiles.facts import ModelProfile
+from registry.examples import few_shot
 from registry.models import Environment, Project, PromptVersion
-from registry.prompts import includes, resolution
+from registry.prompts import includes, resolution, versions
 from registry.prompts.versions import renderer_pool
 
 
@@ -48,6 +49,8 @@ class Route:
     version_name: str
     content: Mapping[str, Any]
     partials: Mapping[str, Any]
+    # The examples that are the same for each call.
+    picks: few_shot.Picks | None
     places: InputPlaces
     # The names of all variables that the version uses, placeholders among them.
     variables: frozenset[str]
@@ -70,6 +73,8 @@ class Plan:
     route: Route
     fallback: Route | None = None
     config_hash: str = ""
+    # What its config names and nobody can find: the calls do without.
+    warnings: tuple[str, ...] = ()
 
 
 def load_caller(token: str) -> Caller:
@@ -84,24 +89,43 @@ def load_caller(token: str) -> Caller:
 def load_plan(project_id: int, target: Target) -> Plan:
     """Return how a target is asked now, or raise the Problem with it."""
     close_old_connections()
-    project = Project.objects.get(pk=project_id)
+    return read_plan(Project.objects.get(pk=project_id), target)
+
+
+def read_plan(project: Project, target: Target) -> Plan:
+    """Return how a target of a project is asked now, or raise the Problem with it."""
     if target.kind == PROMPT:
         version = resolution.resolve(project, parse_reference(f"{target.name}@{target.selector}"))
         is_environment = Environment.objects.filter(project=project, name=target.selector).exists()
-        return Plan(project_id, target.selector if is_environment else "", _route(project, "prompt", version))
+        return Plan(project.pk, target.selector if is_environment else "", _route(project, "prompt", version))
     config = configs.get_config(project, target.name)
-    config_version = configs.get_config_version(config, target.selector)
+    try:
+        config_version = configs.get_config_version(config, target.selector)
+    except Problem as problem:
+        if problem.code != "prompt.unknown_selector":
+            raise
+        sentence = f"Nothing of {target.name} is live in {target.selector}, and no version of it is called so."
+        raise Problem("prompt.unknown_selector", sentence) from None
     record = config_version.record
     if record.retrieval:
         sentence = f"{target.name} asks with retrieval, which the inference service does not do yet."
         raise Problem("gateway.no_retrieval", sentence)
     route = _route(project, record.strategy, _version(project, record), record.model, _parameters(record), record.input)
     route = replace(route, wants_json=record.response_format == "json")
+    warnings = []
     fallback = None
     if record.fallback:
-        version = _pinned(project, record.fallback["prompt"])
-        fallback = _route(project, "fallback", version, record.fallback.get("model", ""), {}, record.input)
-    return Plan(project_id, target.selector, route, fallback, config_version.version.content_hash)
+        try:
+            version = _pinned(project, record.fallback["prompt"])
+            fallback = _route(project, "fallback", version, record.fallback.get("model", ""), {}, record.input)
+        except Problem as problem:
+            warnings.append(f"There is no fallback: {problem.detail}")
+    for each in (route, *([fallback] if fallback else [])):
+        if record.input and each.places.question != record.input:
+            sentence = f"The config takes the last message as {record.input}; {each.version_name} has no such variable."
+            warnings.append(sentence)
+    content_hash = config_version.version.content_hash
+    return Plan(project.pk, target.selector, route, fallback, content_hash, tuple(warnings))
 
 
 def list_targets(project_id: int, environment: str) -> list[str]:
@@ -146,6 +170,7 @@ def _route(
         version_name=f"{version.prompt.name}@{version.number}",
         content=version.content,
         partials=partials,
+        picks=versions.fixed_picks(project.pk, version.content),
         variables=analysed.variables,
         places=input_places(version.content, analysed.variables, question),
         model=row.name,

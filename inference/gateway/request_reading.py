@@ -11,13 +11,16 @@ from typing import Any
 
 from core.errors import Fault, Problem
 from core.messages import is_message
-from core.references import parse_reference
+from core.references import is_environment_name, parse_reference
 
+MAX_MODEL = 300
 MAX_MESSAGES = 1_000
 MAX_SUBJECT = 200
 MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_TEXT = 16, 64, 512
 TASK, PROMPT = "task:", "prompt:"
 OWN_MEMBERS = frozenset({"variables", "subject", "metadata"})
+# Members that go on with what a provider keeps of earlier calls, or begin to keep.
+STATE = frozenset({"previous_response_id", "conversation", "background", "prompt", "include", "item_reference"})
 # Members of a request that change nothing of what is asked, or ask for what is done anyway.
 IGNORED = frozenset({"user", "store", "n", "service_tier", "prompt_cache_key", "safety_identifier", "truncation"})
 
@@ -69,15 +72,24 @@ def read_responses(body: Mapping[str, Any]) -> InferenceRequest:
     items = [{"role": "user", "content": items}] if isinstance(items, str) else items
     if not isinstance(items, list):
         raise _invalid("/input", "Must be text, or a list of messages.")
-    return _read(body, [_message_of_item(item, place) for place, item in enumerate(items)], includes_usage=True)
+    messages: list[dict[str, Any]] = []
+    for place, item in enumerate(items):
+        message = _message_of_item(item, place)
+        before = messages[-1] if messages else {}
+        if "tool_calls" in message and before.get("role") == "assistant":
+            # Chat Completions has the calls of one turn, and the text before them, in one message.
+            before["tool_calls"] = [*before.get("tool_calls", ()), *message["tool_calls"]]
+        else:
+            messages.append(message)
+    return _read(body, messages, includes_usage=True)
 
 
 def parse_target(model: object) -> Target:
     """Parse what `model` names; raises `gateway.unknown_model` where it is neither a task nor a prompt."""
-    text = model if isinstance(model, str) else ""
+    text = model if isinstance(model, str) and len(model) <= MAX_MODEL else ""
     if text.startswith(TASK):
         name, _, environment = text.removeprefix(TASK).partition("@")
-        if name:
+        if name and (not environment or is_environment_name(environment)):
             return Target(TASK, name, environment)
     if text.startswith(PROMPT):
         reference = text.removeprefix(PROMPT)
@@ -88,7 +100,7 @@ def parse_target(model: object) -> Target:
         name, _, selector = reference.partition("@")
         return Target(PROMPT, name, selector)
     sentence = "model is task:NAME, task:NAME@ENVIRONMENT or prompt:NAME@SELECTOR"
-    raise Problem("gateway.unknown_model", f"{sentence}; this is {text[:100]!r}.")
+    raise Problem("gateway.unknown_model", f"{sentence}; this is {str(model)[:100]!r}.")
 
 
 def _read(body: Mapping[str, Any], messages: object, *, includes_usage: bool) -> InferenceRequest:
@@ -136,11 +148,14 @@ def _is_metadata(pair: tuple[str, object]) -> bool:
 
 def _refuse_settings(body: Mapping[str, Any], read: set[str]) -> None:
     """Refuse what the version decides: settings that change nothing would be a lie."""
-    if body.get("n") not in (None, 1):
+    if body.get("n") not in (None, 1) or body.get("n") is True:
         raise _invalid("/n", "One answer comes to a call.")
     settings = sorted(name for name, value in body.items() if name not in read | IGNORED and value is not None)
     if settings:
         sentence = "The task's config, or the prompt's version, decides this. Leave it out."
+        if any(name in STATE for name in settings):
+            settings = [name for name in settings if name in STATE]
+            sentence = "Nothing is kept between calls here. Send the whole conversation as messages."
         faults = [Fault(f"/{name}", "decided", sentence) for name in settings]
         sentence = f"{', '.join(settings)}: {sentence}"
         raise Problem("gateway.invalid", sentence, faults=faults)
@@ -158,7 +173,7 @@ def _message_of_item(item: object, place: int) -> dict[str, Any]:
             call = {"id": item.get("call_id"), "type": "function", "function": function}
             return {"role": "assistant", "content": None, "tool_calls": [call]}
         case "function_call_output":
-            return {"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")}
+            return {"role": "tool", "tool_call_id": item.get("call_id"), "content": _content(item.get("output"), place)}
     raise _invalid(f"/input/{place}/type", "Is a message, a function_call or a function_call_output.")
 
 
@@ -172,10 +187,12 @@ def _part(part: object, place: int) -> dict[str, Any]:
     kind = part.get("type") if isinstance(part, dict) else None
     if isinstance(part, dict) and kind in ("input_text", "output_text"):
         return {"type": "text", "text": part.get("text")}
+    if isinstance(part, dict) and kind == "refusal":
+        return {"type": "text", "text": part.get("refusal")}
     if isinstance(part, dict) and kind == "input_image":
         detail = {"detail": part["detail"]} if part.get("detail") else {}
         return {"type": "image_url", "image_url": {"url": part.get("image_url"), **detail}}
-    raise _invalid(f"/input/{place}/content", "Parts are input_text, input_image and output_text.")
+    raise _invalid(f"/input/{place}/content", "Parts are input_text, input_image, output_text and refusal.")
 
 
 def _invalid(pointer: str, sentence: str) -> Problem:

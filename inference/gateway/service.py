@@ -1,12 +1,15 @@
 """A call from end to end: who asks, what is live, what is rendered, which model answers, and the record of it."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
+
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from core.errors import Problem
 from evaluations.playground import adherence
@@ -15,15 +18,16 @@ from evaluations.providers.chat import CallError, ChatRequest, Completion, build
 from inference.gateway.calls_in_progress import CallInProgress
 from inference.gateway.inputs import read_variables
 from inference.gateway.plan_reading import PlanReader
-from inference.gateway.plans import Route
+from inference.gateway.plans import Caller
 from inference.gateway.request_reading import InferenceRequest
-from inference.gateway.resilience import OPEN, Circuits
+from inference.gateway.resilience import OPEN, Ask, Circuits
 from inference.gateway.spool import Spool
-from inference.gateway.upstreams import Upstreams
+from inference.gateway.upstreams import NO_TURN, Upstreams
 from registry.images.lookup import with_data
 from registry.prompts import versions
 from registry.prompts.versions import renderer_pool
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 THREADS = 16
 
@@ -36,33 +40,34 @@ class Gateway:
         self._circuits = Circuits()
         self._threads = ThreadPoolExecutor(THREADS, "gateway")
 
-    async def begin(self, token: str, request: InferenceRequest, trace: str = "") -> CallInProgress:
-        """Find out who asks, and how the target is asked now. Raises a Problem."""
-        caller = await self._plans.caller(token)
+    async def caller(self, token: str) -> Caller:
+        """Return who a token belongs to. Raises a Problem."""
+        return await self._plans.caller(token)
+
+    async def begin(self, caller: Caller, request: InferenceRequest, trace: str = "") -> CallInProgress:
+        """Find out how the target is asked now. Raises a Problem."""
         return CallInProgress(request, await self._plans.plan(caller, request.target), trace)
 
-    async def targets(self, token: str) -> list[str]:
-        """Return what a token may name as `model` and is live. Raises a Problem."""
-        return await self._plans.targets(await self._plans.caller(token))
+    async def targets(self, caller: Caller) -> list[str]:
+        """Return what a caller may name as `model` and is live. Raises a Problem."""
+        return await self._plans.targets(caller)
 
     async def complete(self, call: CallInProgress) -> Completion:
         """Answer a call, by the fallback where the route fails; recorded when this returns. Raises a Problem or a
         CallError, which is recorded as well."""
         try:
-            chat_request = await self._request(call)
-            answer = await self._ask(call, chat_request)
-            faults = await self._faults(call.route, answer)
-            if reason := _reason_to_fall_back(call, answer, faults):
+            answer = await self._ask(call, await self._request(call))
+            if reason := await self._check(call, answer):
                 call.spent.append((call.route, answer))
                 answer = await self._fall_back(call, reason)
-                faults = await self._faults(call.route, answer)
+                await self._check(call, answer)
         except asyncio.CancelledError:
             self._record(call, error="gateway.client_left")
             raise
         except Exception as error:
             self._record_failure(call, error)
             raise
-        self._record(call, answer, faults=faults)
+        self._record(call, answer)
         return answer
 
     async def stream(self, call: CallInProgress) -> AsyncGenerator[str | Completion]:
@@ -71,7 +76,6 @@ class Gateway:
         answer: Completion | None = None
         pieces = self._pieces(call)
         try:
-            # To the very end, not only to the answer: the model's circuit hears of the success after it.
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     answer = piece
@@ -80,7 +84,6 @@ class Gateway:
                     call.first_token_ms = (time.perf_counter() - call.started) * 1_000
                 yield piece
             assert answer is not None  # noqa: S101 - for the type checker: a stream ends with its answer
-            faults = await self._faults(call.route, answer)
         except (asyncio.CancelledError, GeneratorExit):
             self._record(call, error="gateway.client_left")
             raise
@@ -89,28 +92,30 @@ class Gateway:
             raise
         finally:
             await pieces.aclose()
-        self._record(call, answer, faults=faults)
+        self._record(call, answer)
         yield answer
 
     async def _pieces(self, call: CallInProgress) -> AsyncGenerator[str | Completion]:
-        """Yield a stream. As long as nothing was sent, it is tried again, then taken by the fallback."""
-        tries, has_begun, refused = 0, False, None
+        """Yield a stream. As long as nothing was sent, it is tried again, then taken by the fallback: where there is
+        none to be had, and where the whole answer is one to fall back from."""
+        tries, has_begun, reason = 0, False, ""
         chat_request = await self._request(call)
         while True:
             tries += 1
             try:
-                async with self._asking(call) as chat:
+                async with self._asking(call) as (chat, ask):
                     async for piece in chat.stream(chat_request):
-                        if isinstance(piece, Completion) and not has_begun and _reason_to_fall_back(call, piece, None):
-                            refused = piece
-                        else:
-                            has_begun = True
-                            yield piece
-                if refused is None or call.plan.fallback is None or call.fallback:
+                        ask.succeeded()
+                        if isinstance(piece, Completion):
+                            reason = await self._check(call, piece)
+                            if reason and not has_begun:
+                                call.spent.append((call.route, piece))
+                                continue
+                            reason = ""
+                        has_begun = True
+                        yield piece
+                if not reason:
                     return
-                call.spent.append((call.route, refused))
-                call.fallback, call.route, tries = "refusal", call.plan.fallback, 0
-                chat_request = await self._request(call)
             except CallError as error:
                 if has_begun:
                     raise
@@ -118,8 +123,8 @@ class Gateway:
                     continue
                 if call.plan.fallback is None or call.fallback:
                     raise
-                call.fallback, call.route, tries = error.code, call.plan.fallback, 0
-                chat_request = await self._request(call)
+                reason = error.code
+            chat_request, tries, reason = await self._turn_to_fallback(call, reason), 0, ""
 
     async def _ask(self, call: CallInProgress, chat_request: ChatRequest) -> Completion:
         """Return the answer of the route, tried again where that may help, or of the fallback."""
@@ -127,7 +132,7 @@ class Gateway:
         while True:
             tries += 1
             try:
-                async with self._asking(call) as chat:
+                async with self._asking(call) as (chat, _):
                     return await chat.complete(chat_request, key=f"{call.id}-{call.route.name}")
             except CallError as error:
                 if await self._is_tried_again(call, error, tries):
@@ -137,66 +142,81 @@ class Gateway:
                 return await self._fall_back(call, error.code)
 
     @asynccontextmanager
-    async def _asking(self, call: CallInProgress) -> AsyncIterator[ChatClient]:
+    async def _asking(self, call: CallInProgress) -> AsyncIterator[tuple[ChatClient, Ask]]:
         """Open the chat with a call's model, and note how it went; raises at once where the model is down."""
-        model = (call.route.endpoint, call.route.model)
-        self._circuits.require_closed(model)
+        endpoint = call.route.endpoint
+        ask = self._circuits.ask((endpoint, call.route.model))
         try:
-            yield await self._upstreams.chat(call.route.endpoint)
+            async with self._upstreams.turn(endpoint):
+                chat = await self._upstreams.chat(endpoint)
+                call.is_asked = True
+                yield chat, ask
         except CallError as error:
-            self._circuits.failed(model, error)
+            if error.code == NO_TURN:
+                ask.left()
+            else:
+                ask.failed(error)
             raise
         except BaseException:
-            self._circuits.left_alone(model)
+            ask.left()
             raise
-        self._circuits.succeeded(model)
+        ask.succeeded()
 
     async def _is_tried_again(self, call: CallInProgress, error: CallError, tries: int) -> bool:
         """Wait for the next try of a failed call, and return whether there is one."""
         model = (call.route.endpoint, call.route.model)
-        pause = None if error.code == OPEN else self._circuits.pause_before_retry(model, error, tries)
+        pause = None if error.code in (OPEN, NO_TURN) else self._circuits.pause_before_retry(model, error, tries)
         if pause is None:
             return False
         await asyncio.sleep(pause)
         return True
 
     async def _fall_back(self, call: CallInProgress, reason: str) -> Completion:
-        """Take the other route, once."""
+        """Ask the other route, once."""
+        return await self._ask(call, await self._turn_to_fallback(call, reason))
+
+    async def _turn_to_fallback(self, call: CallInProgress, reason: str) -> ChatRequest:
+        """Note that the other route is asked from now on, and return what it is asked."""
         assert call.plan.fallback is not None  # noqa: S101 - for the type checker: there is a reason only with one
         call.fallback, call.route = reason, call.plan.fallback
-        return await self._ask(call, await self._request(call))
+        return await self._request(call)
 
     async def _request(self, call: CallInProgress) -> ChatRequest:
         """Render what the route asks."""
         return await self._in_thread(lambda: _render(call))
 
-    async def _faults(self, route: Route, answer: Completion) -> list[str] | None:
-        """Return what is wrong with the form of an answer; None where the version asks for none."""
-        if not route.content.get("response", {}).get("format") and not route.content.get("tools"):
-            return None
-        owner = route.content
-        return await self._in_thread(lambda: list(adherence.find_faults(owner, answer, renderer_pool().violations)))
+    async def _check(self, call: CallInProgress, answer: Completion) -> str:
+        """Note what is wrong with the form of an answer, where the version asks for one, and return why to fall back
+        from it; empty where it is the answer."""
+        content, call.faults = call.route.content, None
+        if content.get("response", {}).get("format") or content.get("tools"):
+            try:
+                call.faults = await self._in_thread(
+                    lambda: list(adherence.find_faults(content, answer, renderer_pool().violations))
+                )
+            except Problem as problem:
+                # The answer was paid for, and may well be right: what checks it is busy.
+                logger.warning("gateway.unchecked %s %s", call.id, problem.code)
+        if call.plan.fallback is None or call.fallback:
+            return ""
+        if answer.refusal:
+            return "refusal"
+        return "format" if call.faults else ""
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _record_failure(self, call: CallInProgress, error: Exception) -> None:
-        """Record a call that failed after it began: an input that cannot be rendered only where a model was asked."""
-        if isinstance(error, CallError):
-            self._record(call, error=error.code)
-        elif call.fallback or call.spent or not isinstance(error, Problem):
-            self._record(call, error=error.code if isinstance(error, Problem) else "server.error")
+        """Record a call that failed; an input that cannot be rendered only where a model was asked before."""
+        if isinstance(error, CallError | Problem):
+            if isinstance(error, CallError) or call.is_asked:
+                self._record(call, error=error.code)
+        else:
+            self._record(call, error="server.error")
 
-    def _record(
-        self,
-        call: CallInProgress,
-        answer: Completion | None = None,
-        *,
-        error: str = "",
-        faults: list[str] | None = None,
-    ) -> None:
+    def _record(self, call: CallInProgress, answer: Completion | None = None, *, error: str = "") -> None:
         """Write the record of a call to disk; before the end of its answer is sent."""
-        self._spool.append(call.record(answer, error, faults))
+        self._spool.append(call.record(answer, error))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -204,18 +224,19 @@ class Gateway:
 
 
 def _render(call: CallInProgress) -> ChatRequest:
+    """Render what the route asks, in a thread: with connections of its own to the database, for examples that are
+    picked by the question and for uploaded images."""
+    close_old_connections()
     route, project = call.route, call.plan.project
     values = read_variables(route.places, call.request.messages, call.request.variables)
-    rendered = versions.render_request(project, route.content, values, route.partials)
-    if route.wants_json and rendered["response_format"]["type"] == "text":
-        rendered = {**rendered, "response_format": {"type": "json_object"}}
-    request = build_request(rendered, route.model, route.parameters, route.profile)
-    return replace(request, messages=with_data(project, request.messages))
-
-
-def _reason_to_fall_back(call: CallInProgress, answer: Completion, faults: list[str] | None) -> str:
-    if call.plan.fallback is None or call.fallback:
-        return ""
-    if answer.refusal:
-        return "refusal"
-    return "format" if faults else ""
+    try:
+        rendered = versions.render_request(project, route.content, values, route.partials, picks=route.picks)
+        if route.wants_json and rendered["response_format"]["type"] == "text":
+            rendered = {**rendered, "response_format": {"type": "json_object"}}
+        request = build_request(rendered, route.model, route.parameters, route.profile)
+        return replace(request, messages=with_data(project, request.messages))
+    except (OperationalError, InterfaceError) as error:
+        sentence = "The database cannot be asked just now, and this call needs it: for its examples or its images."
+        raise Problem("server.busy", sentence) from error
+    finally:
+        close_old_connections()

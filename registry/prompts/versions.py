@@ -157,17 +157,29 @@ def render_request(
     partials: Mapping[str, Any],
     *,
     is_checked: bool = True,
+    picks: few_shot.Picks | None = None,
 ) -> dict[str, Any]:
     """Render a content that may not be committed yet; `partials` has the contents of what it includes. Where stand-ins
-    take the place of values, images and arguments are not checked (not `is_checked`)."""
+    take the place of values, images and arguments are not checked (not `is_checked`). `picks` are the examples of
+    `fixed_picks`, for whoever renders it often."""
     selection = content.get("examples")
     if selection is None:
         return renderer_pool().render(content, variables, partials, owner=project_id, is_checked=is_checked)
-    by_similarity = selection.get("select") in BY_SIMILARITY
-    query = renderer_pool().query(content, variables, partials, owner=project_id) if by_similarity else None
-    picks = few_shot.pick(project_id, selection, query)
+    if picks is None:
+        by_similarity = selection.get("select") in BY_SIMILARITY
+        query = renderer_pool().query(content, variables, partials, owner=project_id) if by_similarity else None
+        picks = few_shot.pick(project_id, selection, query)
     request = renderer_pool().render(content, variables, partials, picks.shots, owner=project_id, is_checked=is_checked)
     return {**request, "examples": picks.as_dict()}
+
+
+def fixed_picks(project_id: int, content: Mapping[str, Any]) -> few_shot.Picks | None:
+    """Return the examples of a content that are the same whatever it is asked; None where it has none, or picks them by
+    the question."""
+    selection = content.get("examples")
+    if selection is None or selection.get("select") in BY_SIMILARITY:
+        return None
+    return few_shot.pick(project_id, selection, None)
 
 
 def render_requests(
@@ -178,14 +190,14 @@ def render_requests(
 ) -> list[dict[str, Any] | Problem]:
     """Render for each of many variables, or return its problem; much faster than one call each."""
     selection = content.get("examples")
-    if selection is not None and selection.get("select") in BY_SIMILARITY:
-        return [_request_or_problem(project_id, content, variables, partials) for variables in every]
     if selection is None:
         return renderer_pool().render_all(content, every, partials, owner=project_id)
     try:
-        picks = few_shot.pick(project_id, selection, None)
+        picks = fixed_picks(project_id, content)
     except Problem as problem:
         return [problem for _ in every]
+    if picks is None:
+        return [_request_or_problem(project_id, content, variables, partials) for variables in every]
     rendered = renderer_pool().render_all(content, every, partials, picks.shots, owner=project_id)
     examples = picks.as_dict()
     return [request if isinstance(request, Problem) else {**request, "examples": examples} for request in rendered]

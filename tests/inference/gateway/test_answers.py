@@ -7,6 +7,8 @@ import httpx
 import openai
 import orjson
 import pytest
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from core.errors import Problem
 from evaluations.providers.chat import CallError, Completion, Remedy
@@ -90,6 +92,30 @@ def test_a_refusal_in_responses_whole_and_streamed():
     # Each part was begun before it was done.
     begun = [event.content_index for event in events if event.type == "response.content_part.added"]
     assert begun == [event.content_index for event in events if event.type == "response.content_part.done"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "details"),
+    [
+        ("stop", "completed", None),
+        ("length", "incomplete", "max_output_tokens"),
+        ("content_filter", "incomplete", "content_filter"),
+    ],
+)
+def test_an_answer_in_responses_is_what_the_client_says_it_is(reason: str, status: str, details: str | None):
+    answer = Completion(text="billing", finish_reason=reason, tokens_in=9, tokens_cached=4, tokens_cache_write=2)
+    writer = answers.ResponsesStream("c1", "task:t")
+    parts = [writer.begin(), writer.piece("bil"), writer.piece("ling"), *writer.end(answer)]
+    events = [orjson.loads(line[6:]) for part in parts for line in part.split(b"\n") if line.startswith(b"data: ")]
+
+    # Not parsed as the client does, which takes anything, but checked against its types.
+    for event in events:
+        TypeAdapter(ResponseStreamEvent).validate_python(event)
+    whole = Response.model_validate(answers.responses_answer(answer, "c1", "task:t"))
+    assert (whole.status, whole.incomplete_details and whole.incomplete_details.reason) == (status, details)
+    assert whole.output[0].model_dump()["status"] == status
+    assert {event["response"]["created_at"] for event in events if "response" in event} == {writer.created}
+    assert events[-1]["type"] == f"response.{status}"
 
 
 @pytest.mark.parametrize("writer", [answers.ChatStream("c1", "t", False), answers.ResponsesStream("c1", "t")])

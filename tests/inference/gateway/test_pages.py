@@ -9,7 +9,9 @@ from html import unescape
 from typing import Any
 
 from inference.configs import lifecycle as configs
+from registry.prompts import versions
 from tests.conftest import Stage
+from tests.evaluations.conftest import make_model, routing
 from tests.evaluations.runs.test_pages import client_of, text
 from tests.inference.gateway.conftest import TICKET, GatewayProcess, recorded
 from tests.sandbox import Running
@@ -64,3 +66,43 @@ def test_the_form_of_a_config_keeps_question_and_fallback(live_stage: Stage, liv
 
     second = configs.get_config_version(configs.get_config(live_stage.project, "triage"), "latest").record
     assert second == replace(first.record, max_tokens=50)
+
+
+def programs_of(page: str) -> list[str]:
+    return [unescape(program) for program in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)[:3]]
+
+
+def test_programs_send_the_variables_that_the_config_needs(live_stage: Stage, gateway: GatewayProcess, settings: Any):
+    settings.GATEWAY_URL = gateway.url
+    prompt = live_stage.prompt("support.two")
+    content = routing(messages=[{"role": "user", "content": "{{ tone }}: {{ ticket }}"}])
+    live_stage.release(versions.commit(live_stage.edith, prompt, content=content, message="").version)
+    record = {"strategy": "prompt", "model": "sandbox/sandbox-small", "prompt": "support.two"}
+    for task, members in (("both", record), ("one-beside", {**record, "input": "ticket"})):
+        _, version = configs.commit(live_stage.edith, task, members)
+        live_stage.release(version.version, "staging")
+    page = client_of(live_stage.edith)
+
+    for task in ("both", "one-beside"):
+        address = f"/p/paper/strategy/configs/{task}/"
+        curl, python, typescript = programs_of(page.get(address).content.decode())
+        for command in (["/bin/bash", "-c", curl], [sys.executable, "-c", python]):
+            filled = [part.replace("YOUR KEY", gateway.token) for part in command]
+            assert subprocess.run(filled, capture_output=True, text=True, timeout=30, check=True).stdout
+        assert f'"task:{task}@staging"' in typescript
+        assert "It is live in staging, not in production." in text(page.get(address))
+    assert {call.error for call in recorded(4)} == {""}
+
+
+def test_a_page_says_what_the_service_would_not_do(live_stage: Stage, live: Any, live_sandbox: Running):
+    make_model(live_stage)
+    record = {"strategy": "prompt", "model": "sandbox/sandbox-small", "prompt": "support.route", "input": "question"}
+    configs.commit(live_stage.edith, "triage", {**record, "fallback": {"prompt": "support.route", "model": "x/gone"}})
+    configs.commit(live_stage.edith, "elsewhere", {**record, "model": "x/gone"})
+    page = client_of(live_stage.edith)
+
+    triage = text(page.get("/p/paper/strategy/configs/triage/"))
+    assert "There is no fallback: No provider here has x/gone." in triage
+    assert "The config takes the last message as question; support.route@1 has no such variable." in triage
+    assert "It is live nowhere" in triage
+    assert "would refuse it: No provider here has x/gone." in text(page.get("/p/paper/strategy/configs/elsewhere/"))

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy
+from core.errors import Problem
+from evaluations.playground import adherence
+from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
 from inference.gateway.calls_in_progress import CallInProgress
 from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plan_reading import PlanReader
 from inference.gateway.resilience import FAILURES_TO_OPEN
 from inference.gateway.service import Gateway
+from inference.gateway.upstreams import NO_TURN, Upstreams
 
 WHOLE = Completion(text="billing", tokens_in=3, tokens_out=1)
 REFUSED = Completion(text="", refusal="I cannot", tokens_in=3, tokens_out=1)
@@ -21,10 +24,19 @@ DOWN = CallError("call.overloaded", "busy", Remedy.GIVE_UP)
 
 
 class Model:
-    """A model that streams what it is given, one answer after the other; an error is raised."""
+    """A model that answers what it is given, one answer after the other; an error is raised. `seconds` is what it takes
+    for each."""
 
-    def __init__(self, *answers: Completion | CallError) -> None:
+    def __init__(self, *answers: Completion | CallError, seconds: float = 0.0) -> None:
         self.answers = deque(answers)
+        self.seconds = seconds
+
+    async def complete(self, _: ChatRequest, *, key: str) -> Completion:
+        await asyncio.sleep(self.seconds)
+        answer = self.answers.popleft()
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
 
     async def stream(self, _: ChatRequest) -> AsyncIterator[str | Completion]:
         answer = self.answers.popleft()
@@ -35,31 +47,40 @@ class Model:
         yield answer
 
 
-def route(name: str) -> Any:
-    named = {"name": name, "endpoint": name, "model": "m", "version": 1, "version_name": "p@1"}
-    return SimpleNamespace(**named, content={}, price=None, is_simulation=True)
+def route(name: str, connections: int = 64, content: Any = None) -> Any:
+    endpoint = Endpoint(name, "", timeout_seconds=0.5, connections=connections)
+    named = {"name": name, "endpoint": endpoint, "model": "m", "version": 1, "version_name": "p@1"}
+    return SimpleNamespace(**named, content=content or {}, price=None, is_simulation=True)
 
 
 class Stage:
     """The service over models of the test's own; `records` are those of its calls."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, has_fallback: bool = False, **models: Model) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        has_fallback: bool = False,
+        connections: int = 64,
+        content: Any = None,
+        **models: Model,
+    ) -> None:
         self.records: list[dict[str, Any]] = []
 
-        async def chat(endpoint: str) -> Model:
-            return models[endpoint]
+        class OfTest(Upstreams):
+            async def chat(self, endpoint: Endpoint) -> Any:
+                return models[endpoint.base_url]
 
         async def request(_: Gateway, call: CallInProgress) -> Any:
             return None
 
         monkeypatch.setattr(Gateway, "_request", request)
-        upstreams: Any = SimpleNamespace(chat=chat)
+        upstreams = OfTest(SimpleNamespace())  # type: ignore[arg-type]  # nothing is opened
         spool: Any = SimpleNamespace(append=self.records.append)
         self.gateway = Gateway(PlanReader(PlanCache(), deque()), upstreams, spool)
         fallback = route("fallback") if has_fallback else None
-        self.plan = SimpleNamespace(
-            project=1, environment="production", route=route("first"), fallback=fallback, config_hash=""
-        )
+        first = route("first", connections, content)
+        self.plan = SimpleNamespace(project=1, environment="production", route=first, fallback=fallback, config_hash="")
 
     def call(self) -> CallInProgress:
         request: Any = SimpleNamespace(subject="", metadata={})
@@ -121,3 +142,62 @@ def test_a_fault_of_our_own_is_recorded(monkeypatch: pytest.MonkeyPatch):
         asyncio.run(stage.pieces())
 
     assert [record["error"] for record in stage.records] == ["server.error"]
+
+
+OFFERS_NO_TOOL = {"response": {"format": "json_schema", "schema": {"type": "object"}}}
+CALLS_A_TOOL = Completion(text="", tool_calls=[{"name": "no_such", "arguments": "{}"}], tokens_in=3)
+
+
+def checks(monkeypatch: pytest.MonkeyPatch, *faults: str) -> None:
+    monkeypatch.setattr(adherence, "find_faults", lambda *_: iter(faults))
+
+
+def test_a_whole_answer_in_a_broken_form_is_asked_of_the_fallback(monkeypatch: pytest.MonkeyPatch):
+    checks(monkeypatch, "is no object")
+    models = {"first": Model(CALLS_A_TOOL), "fallback": Model(WHOLE)}
+    stage = Stage(monkeypatch, has_fallback=True, content=OFFERS_NO_TOOL, **models)
+
+    assert asyncio.run(stage.pieces()) == ["billing", WHOLE]
+    (record,) = stage.records
+    assert (record["route"], record["fallback"], record["format_ok"]) == ("fallback", "format", None)
+
+
+def test_text_in_a_broken_form_was_sent_and_is_recorded_so(monkeypatch: pytest.MonkeyPatch):
+    checks(monkeypatch, "is no object")
+    models = {"first": Model(WHOLE), "fallback": Model(WHOLE)}
+    stage = Stage(monkeypatch, has_fallback=True, content=OFFERS_NO_TOOL, **models)
+
+    assert asyncio.run(stage.pieces()) == ["billing", WHOLE]
+    assert [(record["route"], record["format_ok"]) for record in stage.records] == [("first", False)]
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_answer_that_cannot_be_checked_is_an_answer(monkeypatch: pytest.MonkeyPatch, is_streamed: bool):
+    def be_busy(*_: Any) -> Any:
+        raise Problem("render.busy", "Too many at once.")
+
+    monkeypatch.setattr(adherence, "find_faults", be_busy)
+    stage = Stage(monkeypatch, content=OFFERS_NO_TOOL, first=Model(WHOLE))
+
+    if is_streamed:
+        assert asyncio.run(stage.pieces())[-1] == WHOLE
+    else:
+        assert asyncio.run(stage.gateway.complete(stage.call())) == WHOLE
+    assert [(record["error"], record["format_ok"], record["tokens_in"]) for record in stage.records] == [("", None, 3)]
+
+
+def test_calls_that_wait_for_a_place_are_no_failures_of_the_model(monkeypatch: pytest.MonkeyPatch):
+    count = 2 * FAILURES_TO_OPEN
+    stage = Stage(monkeypatch, connections=1, first=Model(*[WHOLE] * (count + 1), seconds=0.2))
+
+    async def ask_all() -> list[str]:
+        outcomes = await asyncio.gather(
+            *(stage.gateway.complete(stage.call()) for _ in range(count)), return_exceptions=True
+        )
+        # The model is well: it is asked again as soon as there is a place.
+        assert await stage.gateway.complete(stage.call()) == WHOLE
+        return [each.code if isinstance(each, CallError) else "" for each in outcomes]
+
+    codes = asyncio.run(ask_all())
+    assert set(codes) == {"", NO_TURN}
+    assert codes.count("") >= 2
