@@ -26,6 +26,8 @@ class RouteUsage:
     cost_usd: Decimal | None
     # Why the fallback was taken, and which errors there were: code to calls.
     reasons: dict[str, int]
+    # Whether a simulation answered some of them.
+    is_simulation: bool = False
 
 
 class Percentile(Aggregate):
@@ -47,6 +49,7 @@ def usage_of_task(project: Project, config_hashes: Sequence[str]) -> list[RouteU
         p50=Percentile("latency_ms", share=0.5, filter=answered),
         p99=Percentile("latency_ms", share=0.99, filter=answered),
         cost=Sum("cost_usd"),
+        simulations=Count("pk", filter=Q(is_simulation=True)),
     )
     reasons: dict[str, dict[str, int]] = {}
     explained = calls.exclude(fallback="", error="").values("route", "fallback", "error").annotate(count=Count("pk"))
@@ -63,6 +66,7 @@ def usage_of_task(project: Project, config_hashes: Sequence[str]) -> list[RouteU
             row["p99"],
             row["cost"],
             reasons.get(row["route"], {}),
+            bool(row["simulations"]),
         )
         for row in rows.order_by(F("calls").desc(), "route")
     ]

@@ -1,5 +1,6 @@
 """Pages of inference configs: the list, and one task's config with its versions and a form for the next one."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -9,12 +10,16 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from core.errors import Problem
+from core.references import DEFAULT_ENVIRONMENT
 from inference.calls.task_usage import usage_of_task
 from inference.configs import lifecycle as configs
 from inference.configs import record as inference
+from inference.gateway import plans
+from inference.gateway.programs import programs
+from inference.gateway.request_reading import TASK, Target
 from inference.models import InferenceConfig
 from registry.accounts.permissions import Actor
-from registry.models import Environment, Prompt, PromptVersion, Release
+from registry.models import Environment, Project, Prompt, PromptVersion, Release
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import (
@@ -31,23 +36,6 @@ from registry.views.frame import (
 )
 
 FIELDS = ("task", *inference.MEMBERS, "fallback_prompt", "fallback_model", "message")
-PYTHON = """import openai
-
-client = openai.OpenAI(base_url="{address}/v1", api_key="{key}")
-answer = client.chat.completions.create(
-    model="task:{task}", messages=[{{"role": "user", "content": "…"}}]
-)
-print(answer.choices[0].message.content)"""
-CURL = """curl {address}/v1/chat/completions -H "Authorization: Bearer {key}" \\
-  -d '{{"model": "task:{task}", "messages": [{{"role": "user", "content": "…"}}]}}'"""
-TYPESCRIPT = """import OpenAI from "openai";
-
-const client = new OpenAI({{ baseURL: "{address}/v1", apiKey: "{key}" }});
-const answer = await client.chat.completions.create({{
-  model: "task:{task}", messages: [{{ role: "user", content: "…" }}],
-}});
-console.log(answer.choices[0].message.content);"""
-KEY_TO_FILL_IN = "YOUR KEY"
 MAX_VERSIONS_SHOWN = 20
 SAVED = "Config saved. Request a promotion to release it."
 
@@ -115,18 +103,21 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
         except Problem as problem:
             context["errors"] = errors_of(problem)
             status = problem.kind.status
+    live = _live([config.holder_id]).get(config.holder_id, {})
+    usage = usage_of_task(actor.project, list(config.holder.versions.values_list("content_hash", flat=True)))
     context |= {
         "config": config,
         "versions": versions,
-        "live": _live([config.holder_id]).get(config.holder_id, {}),
+        "live": live,
         "environments": Environment.objects.filter(project=actor.project).order_by("position"),
         "prompts": Prompt.objects.filter(project=actor.project, archived_at=None)
         .exclude(tags__contains=[configs.TAG])
         .order_by("name")[:500],
         "values": values,
-        "snippets": _snippets(task),
-        "usage": usage_of_task(actor.project, list(config.holder.versions.values_list("content_hash", flat=True))),
+        "usage": usage,
+        "has_simulation": any(row.is_simulation for row in usage),
         **_offered(),
+        **_service(actor.project, task, live),
     }
     return page(request, actor, "inference/config_detail.html", context, status=status)
 
@@ -172,12 +163,23 @@ def _document(values: dict[str, str]) -> dict[str, Any]:
     return document
 
 
-def _snippets(task: str) -> list[tuple[str, str]]:
-    """Return programs that ask for a task, by their titles."""
+def _service(project: Project, task: str, live: Iterable[str]) -> dict[str, Any]:
+    """Return how the inference service answers for a task where it is live, or would answer by its newest version:
+    programs that ask for it, what it does without, and why it would refuse."""
+    environment = min(live, key=lambda name: (name != DEFAULT_ENVIRONMENT, name), default="")
+    selector = environment or "latest"
+    try:
+        plan = plans.read_plan(project, Target(TASK, task, selector))
+    except Problem as problem:
+        return {"snippets": [], "refusal": problem, "asked_environment": environment}
+    model = f"{TASK}{task}" if environment in ("", DEFAULT_ENVIRONMENT) else f"{TASK}{task}@{environment}"
     address = settings.GATEWAY_URL or "https://the-inference-service"
-    named = {"address": address, "key": KEY_TO_FILL_IN, "task": task}
-    programs = (("curl", CURL), ("Python", PYTHON), ("TypeScript", TYPESCRIPT))
-    return [(title, program.format(**named)) for title, program in programs]
+    names = sorted(plan.route.variables - {plan.route.places.history})
+    return {
+        "snippets": programs(address, model, plan.route.places.question, names),
+        "plan": plan,
+        "asked_environment": environment,
+    }
 
 
 @in_project

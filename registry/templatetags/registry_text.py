@@ -37,6 +37,19 @@ def short_hash(value: object) -> str:
 
 
 @register.filter
+def short_reference(reference: str) -> str:
+    """A reference with the 12 digits of its hash that are enough: `support.reply@sha256:9f2c41d07a1b`."""
+    name, at, selector = reference.partition("@")
+    return f"{name}{at}{short_hash(selector) if selector.startswith('sha256:') else selector}"
+
+
+@register.filter
+def prompt_name(reference: str) -> str:
+    """The name of the prompt that a reference names."""
+    return reference.partition("@")[0]
+
+
+@register.filter
 def as_json(value: Any) -> str:
     """A JSON value in one line; an absent one as a dash."""
     if value is None:
