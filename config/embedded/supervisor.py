@@ -64,7 +64,9 @@ class Supervisor:
         self._home = home
         self._port = port
         # The next one, unless something has it.
-        self._gateway_port = gateway_port or (port + 1 if is_free(port + 1) else free_port())
+        # The next port, where something else listens on it: services that knew it have to be told another.
+        self.taken_port = 0 if gateway_port or is_free(port + 1) else port + 1
+        self._gateway_port = gateway_port or (free_port() if self.taken_port else port + 1)
         self._prepare = prepare
         self._stopping = False
         self._database_url = environment.secret("DATABASE_URL")

@@ -54,6 +54,8 @@ class Command(BaseCommand):
         address, gateway = supervisor.address, supervisor.gateway_address
         lines = ["", f"Cuebook runs at {address} (API: {address}/api/v1/docs, admin: {address}/admin/)"]
         lines += [f"The inference service answers at {gateway}/v1, as OpenAI's API does"]
+        if supervisor.taken_port:
+            lines += [f"(not at port {supervisor.taken_port}, which is taken; choose one with --gateway-port N)"]
         credentials = demo.read_credentials(home.demo_file) if show_demo else None
         if credentials:
             lines += ["", "Demo project “demo”. Users and their passwords:", ""]
@@ -66,6 +68,7 @@ class Command(BaseCommand):
             curl = f"  curl -s -H 'Authorization: Bearer {credentials.token}'"
             question = '{"model": "task:ticket-triage", "messages": [{"role": "user", "content": "I paid twice"}]}'
             lines += [f"{curl} {fetch}", "", f"{curl} -d '{question}' {gateway}/v1/chat/completions"]
+            lines += ["", "The demo's model is a simulation: it picks a category, seldom the right one."]
         lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
         self.stdout.write("\n".join(lines))
         sys.stdout.flush()
