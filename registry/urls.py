@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.views import account, compare, editor, examples, images, promotions, prompts, search, settings
+from registry.views import account, compare, editor, examples, images, keys, promotions, prompts, search, settings
 
 app_name = "registry"
 P = "p/<slug:project>"
@@ -57,7 +57,8 @@ urlpatterns = [
     path(f"{P}/settings/environments/<str:name>/", settings.environment_detail, name="environment"),
     path(f"{P}/settings/environments/<str:name>/move/", settings.environment_move, name="environment-move"),
     path(f"{P}/settings/environments/<str:name>/remove/", settings.environment_remove, name="environment-remove"),
-    path(f"{P}/settings/keys/", settings.key_list, name="keys"),
-    path(f"{P}/settings/keys/<str:key_id>/revoke/", settings.key_revoke, name="key-revoke"),
+    path(f"{P}/settings/keys/", keys.key_list, name="keys"),
+    path(f"{P}/settings/keys/<str:key_id>/", keys.key_detail, name="key"),
+    path(f"{P}/settings/keys/<str:key_id>/revoke/", keys.key_revoke, name="key-revoke"),
     path(f"{P}/settings/audit/", settings.audit_log, name="audit"),
 ]

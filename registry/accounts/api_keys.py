@@ -6,6 +6,7 @@ import re
 import secrets
 import string
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.references import quoted
 from registry.accounts import audit, permissions
+from registry.accounts.key_limits import NO_LIMITS, DailyLimits, check_limits
 from registry.accounts.permissions import Actor, Right
 from registry.models import APIKey, Environment, Membership, Project, Scope, User
 
@@ -36,12 +38,14 @@ def issue(
     expires_at: datetime | None = None,
     owner: User | None = None,
     environment: str = "",
+    limits: DailyLimits = NO_LIMITS,
 ) -> tuple[APIKey, str]:
     """Create a key; returns its row and the token, which cannot be read again.
 
     The key's owner is the member who holds it and answers for what is done with it: the four-eyes rule counts the owner
     as the author of what the key commits, and the key ends with the owner's membership. A key without an owner is a
-    service's; who made it answers for it. `environment` is where its calls of the inference service go that name none.
+    service's; who made it answers for it. `environment` is where its calls of the inference service go that name none,
+    `limits` what it may ask there on a day.
     """
     actor.require(Right.ADMINISTER)
     wanted_scopes = sorted(set(scopes))
@@ -55,6 +59,7 @@ def issue(
     if environment and not Environment.objects.filter(project=actor.project, name=environment).exists():
         sentence = f"There is no environment {quoted(environment)}."
         raise Problem("key.invalid", sentence, faults=[Fault("/environment", "choice", sentence)])
+    check_limits(limits)
     # The lock of who removes a member: no key is issued to somebody who is being removed.
     Project.objects.select_for_update(no_key=True).get(pk=actor.project.pk)
     if owner and not Membership.objects.filter(project=actor.project, user=owner, user__is_active=True).exists():
@@ -70,12 +75,14 @@ def issue(
         environment=environment,
         created_by=actor.user,
         expires_at=expires_at,
+        **{member.name: getattr(limits, member.name) for member in fields(limits)},
     )
     after = {
         "scopes": wanted_scopes,
         "expires_at": str(expires_at or ""),
         "owner": owner.username if owner else None,
         **({"environment": environment} if environment else {}),
+        **(limits.as_dict() if limits else {}),
     }
     audit.record(actor, "key.issued", key, after=after)
     return key, f"cbk_{key_id}_{secret}"
@@ -92,6 +99,14 @@ def get_owner(project: Project, username: str) -> User:
 def _not_an_owner(username: str) -> Problem:
     sentence = f"{quoted(username)} is not a member, and cannot hold a key."
     return Problem("key.invalid", sentence, faults=[Fault("/owner", "choice", sentence)])
+
+
+def get_key(project: Project, key_id: str) -> APIKey:
+    """Return the project's key of that id, or raise `not_found`."""
+    key = APIKey.objects.filter(project=project, key_id=key_id).select_related("owner", "created_by").first()
+    if key is None:
+        raise Problem("not_found", "There is no such key.")
+    return key
 
 
 @transaction.atomic

@@ -1,5 +1,6 @@
 """Users, projects, members and keys in the administration site."""
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -12,10 +13,12 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from registry.accounts import api_keys, projects
+from registry.accounts.key_limits import DailyLimits
 from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, report_outcome
 from registry.models import (
     APIKey,
     Invitation,
+    KeyUsage,
     Membership,
     Project,
     Role,
@@ -90,10 +93,13 @@ class InvitationAdmin(ReadOnlyAdmin):
     list_select_related = ("project",)
 
 
+LIMITS = tuple(member.name for member in fields(DailyLimits))
+
+
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time
     class Meta:
         model = APIKey
-        fields: ClassVar = ["project", "name", "scopes", "owner", "environment", "expires_at"]
+        fields: ClassVar = ["project", "name", "scopes", "owner", "environment", "expires_at", *LIMITS]
 
 
 @admin.register(APIKey)
@@ -117,6 +123,7 @@ class APIKeyAdmin(DomainAdmin):
             expires_at=form_data["expires_at"],
             owner=form_data["owner"],
             environment=form_data["environment"],
+            limits=DailyLimits(**{name: form_data[name] for name in LIMITS}),
         )
         obj.pk = key.pk
         self.message_user(request, f"This key is shown only once: {token}", messages.WARNING)
@@ -129,3 +136,10 @@ class APIKeyAdmin(DomainAdmin):
     def _revoke(self, request: HttpRequest, key: APIKey) -> str:
         api_keys.revoke(operator_in(request, key.project), key)
         return f"{key} was revoked."
+
+
+@admin.register(KeyUsage)
+class KeyUsageAdmin(ReadOnlyAdmin):
+    list_display = ("key", "day", "requests", "tokens", "cost_usd", "process")
+    list_filter = ("key__project", "day")
+    list_select_related = ("key",)

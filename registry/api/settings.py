@@ -1,6 +1,6 @@
 """A project's environments, members, keys and audit trail over REST."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -8,9 +8,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.errors import Problem
 from infra.serializer_fields import EmptyInput
-from registry.accounts import api_keys, invitations, projects
+from registry.accounts import api_keys, invitations, key_limits, projects
+from registry.accounts.key_limits import DailyLimits, DayUsage
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.filters import AuditFilter
@@ -18,6 +18,8 @@ from registry.api.serializers import settings as serializers
 from registry.models import APIKey, AuditEntry, Environment, Invitation, Membership, Role
 from registry.promotions import environments
 from registry.promotions.environments import Rules
+
+LIMITS = tuple(member.name for member in fields(DailyLimits))
 
 
 class Me(ProjectView):
@@ -174,12 +176,33 @@ class KeyList(ProjectListView[APIKey]):
         body = serializers.KeyInput.read(request)
         named_owner = body.pop("owner", self.actor.user.username if self.actor.user else None)
         owner = api_keys.get_owner(self.actor.project, named_owner) if named_owner else None
-        key, token = api_keys.issue(self.actor, **body, owner=owner)
+        limits = DailyLimits(**{name: body.pop(name, None) for name in LIMITS})
+        key, token = api_keys.issue(self.actor, **body, owner=owner, limits=limits)
         return Response(
             {**serializers.KeySerializer(key).data, "token": token},
             status=201,
             headers={"Cache-Control": "no-store"},
         )
+
+
+class KeyDetail(ProjectView):
+    read_right = Right.ADMINISTER
+    write_right = Right.ADMINISTER
+
+    @extend_schema(operation_id="keys_read", responses=serializers.KeyUsageSerializer)
+    def get(self, request: Request, key_id: str) -> Response:
+        """Read a key, with what it has asked of the inference service today (UTC)."""
+        key = api_keys.get_key(self.actor.project, key_id)
+        usage = key_limits.usage_today([key.pk]).get(key.pk, DayUsage())
+        return Response({**serializers.KeySerializer(key).data, "today": serializers.DayUsageSerializer(usage).data})
+
+    @extend_schema(operation_id="keys_limit", request=serializers.KeyLimitsInput, responses=serializers.KeySerializer)
+    def patch(self, request: Request, key_id: str) -> Response:
+        """Set what a key may ask of the inference service on a day; null takes a limit away, what is left out stays."""
+        body = serializers.KeyLimitsInput.read(request)
+        key = api_keys.get_key(self.actor.project, key_id)
+        limits = replace(key_limits.limits_of(key), **body)
+        return Response(serializers.KeySerializer(key_limits.set_limits(self.actor, key, limits)).data)
 
 
 class KeyRevoke(ProjectView):
@@ -188,9 +211,7 @@ class KeyRevoke(ProjectView):
     @extend_schema(operation_id="keys_revoke", request=EmptyInput, responses=serializers.KeySerializer)
     def post(self, request: Request, key_id: str) -> Response:
         """Revoke a key for good."""
-        key = APIKey.objects.filter(project=self.actor.project, key_id=key_id).first()
-        if key is None:
-            raise Problem("not_found", "There is no such key.")
+        key = api_keys.get_key(self.actor.project, key_id)
         api_keys.revoke(self.actor, key)
         key.refresh_from_db()
         return Response(serializers.KeySerializer(key).data)

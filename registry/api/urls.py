@@ -47,6 +47,7 @@ urlpatterns = [
     path("invitations", settings.InvitationList.as_view()),
     path("invitations/<int:number>", settings.InvitationDetail.as_view()),
     path("keys", settings.KeyList.as_view()),
+    path("keys/<str:key_id>", settings.KeyDetail.as_view()),
     path("keys/<str:key_id>/revoke", settings.KeyRevoke.as_view()),
     path("audit", settings.AuditList.as_view()),
 ]

@@ -31,7 +31,7 @@ from registry.models.governance import (
 from registry.models.images import ImageMediaType, UploadedImage
 from registry.models.invitations import Invitation, InvitationState
 from registry.models.operations import ProcessHeartbeat, ProcessKind, TaskNotice
-from registry.models.people import APIKey, Membership, Project, Role, Scope, User
+from registry.models.people import APIKey, KeyUsage, Membership, Project, Role, Scope, User
 from registry.models.prompts import FetchCount, Inclusion, Prompt, PromptVersion
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Inclusion",
     "Invitation",
     "InvitationState",
+    "KeyUsage",
     "Membership",
     "NextRevision",
     "ProcessHeartbeat",

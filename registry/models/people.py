@@ -118,6 +118,10 @@ class APIKey(models.Model):
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     # Where its calls of the inference service go that name none; empty: production.
     environment = models.CharField(max_length=60, blank=True, db_default="")
+    # What it may ask of the inference service on a day (UTC); None: as much as it likes.
+    max_requests_a_day = models.PositiveBigIntegerField(null=True, blank=True)
+    max_tokens_a_day = models.PositiveBigIntegerField(null=True, blank=True)
+    max_dollars_a_day = models.DecimalField(max_digits=12, decimal_places=4, null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -131,12 +135,18 @@ class APIKey(models.Model):
                 condition=Q(scopes__contained_by=Scope.values) & Q(scopes__len__gt=0),
                 name="api_key_scopes_are_known",
             ),
+            models.CheckConstraint(
+                condition=Q(max_dollars_a_day=None) | Q(max_dollars_a_day__gte=0), name="api_key_dollars_a_day"
+            ),
         ]
         triggers = [
             notify_trigger(
                 "ROW.project_id",
                 pgtrigger.Update,
-                condition=pgtrigger.AnyChange("digest", "scopes", "environment", "expires_at", "revoked_at", "project"),
+                condition=pgtrigger.AnyChange(
+                    *("digest", "scopes", "environment", "expires_at", "revoked_at", "project"),
+                    *("max_requests_a_day", "max_tokens_a_day", "max_dollars_a_day"),
+                ),
                 prefix=KEYS_PREFIX,
             ),
             notify_trigger("ROW.project_id", pgtrigger.Delete, prefix=KEYS_PREFIX, name="tell_delivery_of_delete"),
@@ -149,3 +159,22 @@ class APIKey(models.Model):
     def is_usable(self) -> bool:
         """Neither revoked nor past its end."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+
+class KeyUsage(models.Model):
+    """What a key asked of the inference service on a day (UTC), as one process of it has counted: a process knows its
+    own calls before the database does, and adds those of all others."""
+
+    key = models.ForeignKey(APIKey, on_delete=models.CASCADE, related_name="usage")
+    day = models.DateField()
+    process = models.CharField(max_length=32)
+    requests = models.BigIntegerField(default=0)
+    tokens = models.BigIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=18, decimal_places=8, default=0)
+
+    class Meta:
+        ordering = ["-day"]
+        constraints = [models.UniqueConstraint(fields=["key", "day", "process"], name="key_usage_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} on {self.day}"

@@ -1,39 +1,25 @@
-"""Settings of a project: members, environments and their rules, API keys, and the audit log."""
+"""Settings of a project: members, environments and their rules, and the audit log."""
 
 import csv
 import json
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.utils import timezone
 from django.utils.dateparse import parse_date
-from django.views.decorators.cache import never_cache
 
-from core.errors import Fault, Problem
+from core.errors import Problem
 from core.references import quoted
-from registry.accounts import api_keys, invitations, projects
+from registry.accounts import invitations, projects
 from registry.accounts.permissions import Actor, Right
-from registry.models import APIKey, AuditEntry, Environment, Membership, Role, Scope, User
+from registry.models import AuditEntry, Environment, Membership, Role
 from registry.promotions import environments
 from registry.promotions.environments import Rules
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
-# The default is the second; a key that never expires has to be chosen.
-LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never expires"))
-SCOPE_HINTS = {
-    "read": "fetch, render, compare",
-    "write": "commit, request promotions, release approved ones, record checks; never approve",
-    "observe": "report calls",
-    "infer": "ask models through the inference service, at the cost that they have",
-}
-# In the form for a new key: no member holds it. No user name is like this.
-SERVICE_HOLDER = "-"
 EXPORT_CHUNK = 1_000
-KEY_FORM = "key_form"
 
 
 # --- Members --------------------------------------------------------------------------------------------------------
@@ -164,84 +150,6 @@ def environment_remove(request: HttpRequest, actor: Actor, name: str) -> HttpRes
     except Problem as problem:
         return refused(request, problem, page_url("registry:environment", actor, name))
     return done(request, f"Environment {name} removed", page_url("registry:environments", actor))
-
-
-# --- API keys --------------------------------------------------------------------------------------------------------
-@never_cache
-@in_project
-def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """List the project's keys, with a form for a new one. The token is in the answer to the form, and nowhere else."""
-    actor.require(Right.ADMINISTER)
-    values = {"name": request.POST.get("name", ""), "scopes": request.POST.getlist("scopes") or ["read"]}
-    values |= {"days": request.POST.get("days", LIFETIMES[1][0]), "owner": request.POST.get("owner", "")}
-    values["environment"] = request.POST.get("environment", "")
-    context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
-    status = 200
-    if request.method == "POST":
-        if request.POST.get("form") != request.session.pop(KEY_FORM, None):
-            return refused(
-                request,
-                Problem("request.invalid", "This form was submitted already."),
-                page_url("registry:keys", actor),
-            )
-        try:
-            context["issued"], context["token"] = api_keys.issue(
-                actor,
-                name=str(values["name"]),
-                scopes=request.POST.getlist("scopes"),
-                expires_at=_end(str(values["days"])),
-                owner=_owner(actor, str(values["owner"])),
-                environment=str(values["environment"]),
-            )
-        except Problem as problem:
-            fields = {"key.unknown_scope": "scopes", "key.invalid": "owner" if problem.faults else "name"}
-            context["errors"], status = errors_of(problem, fields), problem.kind.status
-        else:
-            context["values"] = {"scopes": ["read"], "days": LIFETIMES[1][0], "owner": "", "environment": ""}
-    # A form creates one key: reloading the answer, or going back and submitting again, creates no second one.
-    request.session[KEY_FORM] = context["form"] = secrets.token_urlsafe(12)
-    rows = APIKey.objects.filter(project=actor.project).select_related("owner", "created_by").order_by("-id")
-    members = Membership.objects.filter(project=actor.project, user__is_active=True).select_related("user")
-    context |= {
-        "rows": rows,
-        "holders": members.order_by("user__username"),
-        "service": SERVICE_HOLDER,
-        "scopes": Scope.choices,
-        "scope_hints": SCOPE_HINTS,
-        "lifetimes": LIFETIMES,
-        "environments": Environment.objects.filter(project=actor.project).values_list("name", flat=True),
-    }
-    return page(request, actor, "registry/settings/keys.html", context, status=status)
-
-
-def _owner(actor: Actor, holder: str) -> User | None:
-    """Return the member who is to hold a key, None for a service; it has to be chosen."""
-    if holder == SERVICE_HOLDER:
-        return None
-    user = User.objects.filter(username=holder, memberships__project=actor.project).first()
-    if user is None:
-        fault = Fault("/owner", "choice", "Choose who holds the key.")
-        raise Problem("request.invalid", fault.message, faults=[fault])
-    return user
-
-
-def _end(days: str) -> datetime | None:
-    """Return when a key expires; None is never, and has to be chosen."""
-    if days not in dict(LIFETIMES):
-        fault = Fault("/days", "choice", "Choose when the key expires.")
-        raise Problem("request.invalid", fault.message, faults=[fault])
-    return timezone.now() + timedelta(days=int(days)) if days else None
-
-
-@in_project
-@only_post
-def key_revoke(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
-    actor.require(Right.ADMINISTER)
-    key = APIKey.objects.filter(project=actor.project, key_id=key_id).first()
-    if key is None:
-        raise Problem("not_found", "There is no such key.")
-    api_keys.revoke(actor, key)
-    return done(request, f"Key {key.name} revoked", page_url("registry:keys", actor))
 
 
 # --- Audit log -------------------------------------------------------------------------------------------------------

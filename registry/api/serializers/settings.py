@@ -73,6 +73,9 @@ class KeySerializer(serializers.ModelSerializer[APIKey]):
             "scopes",
             "owner",
             "environment",
+            "max_requests_a_day",
+            "max_tokens_a_day",
+            "max_dollars_a_day",
             "created_by",
             "created_at",
             "expires_at",
@@ -88,7 +91,28 @@ class IssuedKeySerializer(KeySerializer):
         fields = [*KeySerializer.Meta.fields, "token"]
 
 
-class KeyInput(Input):
+class KeyLimitsInput(Input):
+    max_requests_a_day = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Of the inference service."
+    )
+    max_tokens_a_day = serializers.IntegerField(required=False, allow_null=True)
+    max_dollars_a_day = serializers.DecimalField(12, 4, required=False, allow_null=True)
+
+
+class DayUsageSerializer(serializers.Serializer[Any]):
+    requests = serializers.IntegerField()
+    tokens = serializers.IntegerField()
+    dollars = serializers.DecimalField(18, 8)
+
+
+class KeyUsageSerializer(KeySerializer):
+    today = DayUsageSerializer()
+
+    class Meta(KeySerializer.Meta):
+        fields = [*KeySerializer.Meta.fields, "today"]
+
+
+class KeyInput(KeyLimitsInput):
     name = Text()
     scopes = serializers.ListField(child=Text(), min_length=1)
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)

@@ -1,15 +1,18 @@
 """API keys: shown once, kept as a digest, ended by time or by hand."""
 
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.errors import Problem
 from registry.accounts import api_keys
+from registry.accounts.key_limits import DailyLimits, limits_of
 from registry.models import APIKey, AuditEntry
 from tests.conftest import ApiFor, Stage
 
@@ -40,6 +43,38 @@ def test_a_key_that_has_ended_is_refused(stage: Stage, end: str):
         api_keys.authenticate(token)
 
     assert refused.value.code == "auth.invalid_key"
+
+
+def test_limits_are_set_on_the_page_over_rest_and_by_command(stage: Stage, api_for: ApiFor, client: Client):
+    key, _ = api_keys.issue(stage.ada, name="service", scopes=["infer"])
+    client.force_login(stage.ada.user)
+    address = f"/p/{stage.project.slug}/settings/keys/{key.key_id}/"
+
+    refused = client.post(address, {"max_requests_a_day": "many", "max_dollars_a_day": "2.5"})
+    assert refused.status_code == 400
+    assert "Must be a number" in refused.content.decode()
+    assert 'value="many"' in refused.content.decode()
+    client.post(address, {"max_requests_a_day": "1,000", "max_tokens_a_day": "", "max_dollars_a_day": "2.5"})
+    key.refresh_from_db()
+    assert limits_of(key) == DailyLimits(1_000, None, Decimal("2.5"))
+    assert 'value="2.5"' in client.get(address).content.decode()
+
+    api = api_for(stage.ada)
+    answer = api.patch(f"/api/v1/keys/{key.key_id}", {"max_requests_a_day": None, "max_tokens_a_day": 7}, format="json")
+    assert (answer.json()["max_requests_a_day"], answer.json()["max_dollars_a_day"]) == (None, "2.5000")
+    assert api.get(f"/api/v1/keys/{key.key_id}").json()["today"] == {
+        "requests": 0,
+        "tokens": 0,
+        "dollars": "0.00000000",
+    }
+
+    out = StringIO()
+    options = ["--project", stage.project.slug, "--id", key.key_id, "--max-tokens-a-day", "9"]
+    call_command("apikey", "limit", *options, stdout=out)
+    assert "max_tokens_a_day 9" in out.getvalue()
+    key.refresh_from_db()
+    assert limits_of(key) == DailyLimits(max_tokens_a_day=9)
+    assert [entry.action for entry in AuditEntry.objects.order_by("id")][-3:] == ["key.limited"] * 3
 
 
 def test_the_last_use_is_written_once_a_minute(stage: Stage):

@@ -1,0 +1,1 @@
+"""Records of calls: on disk until the database has them."""

@@ -1,0 +1,118 @@
+"""Records of the spool as rows: each call once, and what its key has used, however often it is saved."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import DataError, IntegrityError, close_old_connections, transaction
+from django.db.models import F
+
+from inference.gateway.records.spool import Record
+from inference.models import Call
+from registry.accounts.key_limits import DayUsage
+from registry.models import APIKey, KeyUsage, PromptVersion
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A record with its row, and what is counted for its key."""
+
+    record: Record
+    call: Call
+    process: str
+    usage: DayUsage
+
+
+def save(records: Sequence[Record]) -> list[Record]:
+    """Insert calls; those that are there already are left as they are, and count for their key once. Returns those that
+    the database refuses for what they are, which no later attempt would save."""
+    close_old_connections()
+    rows, refused = _readable(records)
+    versions = PromptVersion.objects.filter(pk__in={row.call.version_id for row in rows}).values_list("pk", flat=True)
+    present = set(versions)
+    refused += [row.record for row in rows if row.call.version_id not in present]
+    rows = [row for row in rows if row.call.version_id in present]
+    try:
+        _insert(rows)
+    except (DataError, IntegrityError):
+        refused += _save_each(rows)
+    if refused:
+        logger.warning("gateway.records_refused records=%d", len(refused))
+    return refused
+
+
+def _readable(records: Sequence[Record]) -> tuple[list[_Row], list[Record]]:
+    """Return records with their rows, and those that are no records of this version of Cuebook: a newer one may have
+    written them, or a disk."""
+    rows, refused = [], []
+    for record in records:
+        try:
+            rows.append(_row(record))
+        except (TypeError, ValueError, KeyError, ArithmeticError):
+            logger.exception("gateway.record_unreadable")
+            refused.append(record)
+    return rows, refused
+
+
+def _save_each(rows: Sequence[_Row]) -> list[Record]:
+    """Insert calls one by one, so that one that is refused takes no other along."""
+    refused = []
+    for row in rows:
+        try:
+            _insert([row])
+        except (DataError, IntegrityError):
+            logger.exception("gateway.record_refused %s", row.call.reference)
+            refused.append(row.record)
+    return refused
+
+
+@transaction.atomic
+def _insert(rows: Sequence[_Row]) -> None:
+    """Insert calls, and count those that are new. A segment is drained by one process at a time, so nothing is inserted
+    between the question and the answer."""
+    references = Call.objects.filter(reference__in=[row.call.reference for row in rows])
+    before = set(references.values_list("project", "reference"))
+    new = {(row.call.project_id, row.call.reference): row for row in rows}
+    new = {name: row for name, row in new.items() if name not in before}
+    Call.objects.bulk_create([row.call for row in new.values()], ignore_conflicts=True)
+    _count(new.values())
+
+
+def _count(rows: Iterable[_Row]) -> None:
+    """Add what calls have used to the days of their keys. A key that is gone has no more limits."""
+    by_key: dict[tuple[str, date, str], DayUsage] = {}
+    for row in rows:
+        place = (row.call.key, row.call.at.astimezone(UTC).date(), row.process)
+        by_key[place] = by_key.get(place, DayUsage()) + row.usage
+    keys = dict(APIKey.objects.filter(key_id__in={name for name, _, _ in by_key}).values_list("key_id", "pk"))
+    # In one order for all processes.
+    for (name, day, process), usage in sorted(by_key.items()):
+        if name not in keys:
+            continue
+        place_of_key: Mapping[str, Any] = {"key_id": keys[name], "day": day, "process": process}
+        KeyUsage.objects.bulk_create([KeyUsage(**place_of_key)], ignore_conflicts=True)
+        KeyUsage.objects.filter(**place_of_key).update(
+            requests=F("requests") + usage.requests,
+            tokens=F("tokens") + usage.tokens,
+            cost_usd=F("cost_usd") + usage.dollars,
+        )
+
+
+def _row(record: Record) -> _Row:
+    members: dict[str, Any] = dict(record)
+    spent, process = members.pop("cost_usd"), str(members.pop("process", ""))
+    cost = None if spent is None else Decimal(spent)
+    usage = DayUsage(1, int(members.pop("tokens", 0)), cost or Decimal())
+    call = Call(
+        project_id=members.pop("project"),
+        version_id=members.pop("version"),
+        at=datetime.fromisoformat(members.pop("at")),
+        cost_usd=cost,
+        **members,
+    )
+    return _Row(record, call, process, usage)
