@@ -1,9 +1,11 @@
 """The entry point of the inference service: `granian --interface asgi config.gateway:app`."""
 
 import os
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import django
 
@@ -14,13 +16,16 @@ django.setup()
 from django.conf import settings  # noqa: E402
 
 from evaluations.providers.configuration import destinations  # noqa: E402
+from inference.gateway.allowances import Allowances  # noqa: E402
+from inference.gateway.answering import Answering  # noqa: E402
 from inference.gateway.application import build_application  # noqa: E402
 from inference.gateway.plan_cache import PlanCache  # noqa: E402
 from inference.gateway.plan_reading import PlanReader  # noqa: E402
-from inference.gateway.recording import save  # noqa: E402
+from inference.gateway.records.recording import save  # noqa: E402
+from inference.gateway.records.spool import Drain, Spool  # noqa: E402
 from inference.gateway.service import Gateway  # noqa: E402
-from inference.gateway.spool import Drain, Spool  # noqa: E402
-from inference.gateway.upstreams import Upstreams  # noqa: E402
+from inference.gateway.upstream.chats import OpenChats  # noqa: E402
+from registry.accounts import key_limits  # noqa: E402
 from registry.delivery.fetch_recorder import Fetch, FetchRecorder  # noqa: E402
 from registry.delivery.invalidation import Listener, connect  # noqa: E402
 from registry.prompts.versions import renderer_pool  # noqa: E402
@@ -30,8 +35,11 @@ cache = PlanCache()
 listener = Listener(cache, FetchRecorder(used_keys, connect))
 cache.is_listening = listener.is_listening
 spool = Spool(settings.SPOOL)
-upstreams = Upstreams(destinations())
-gateway = Gateway(PlanReader(cache, used_keys), upstreams, spool)
+chats = OpenChats(destinations())
+# The name of this process: usage of keys is recorded by process (registry.accounts.key_limits).
+process = uuid.uuid4().hex
+allowances = Allowances(partial(key_limits.usage_of_others, process=process))
+gateway = Gateway(PlanReader(cache, used_keys), allowances, Answering(chats), spool, process)
 
 
 @asynccontextmanager
@@ -45,7 +53,7 @@ async def lifespan() -> AsyncIterator[None]:
         yield
     finally:
         gateway.close()
-        await upstreams.close()
+        await chats.close()
         drain.stop()
         listener.stop()
 

@@ -13,7 +13,7 @@ declare(
         "gateway.invalid": Kind(400, "The request has faults"),
         "gateway.unknown_model": Kind(404, "There is no such task or prompt"),
         "gateway.no_place": Kind(400, "The version has no place for what was sent"),
-        "gateway.no_prompt": Kind(409, "The config says not what to ask"),
+        "gateway.limit_reached": Kind(429, "The key has used up what it may ask today"),
         "gateway.no_retrieval": Kind(409, "The config asks for retrieval"),
         "gateway.no_model": Kind(409, "The model cannot be found"),
         # Live calls

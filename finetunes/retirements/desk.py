@@ -18,7 +18,7 @@ from evaluations.models import RUN_OPEN, Gate, Provider, ProviderModel, Run, Run
 from evaluations.providers import profiles
 from finetunes.models import FineTune, TunedModel
 from finetunes.strategy.links import Link
-from inference.configs.record import parse_record
+from inference.configs.record_reading import parse_record
 from inference.models import CallDay, InferenceConfig
 from registry.content.model_profiles.facts import get_profile
 from registry.models import Project, PromptVersion, Release

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.references import DEFAULT_ENVIRONMENT
+from inference.configs import record
 from inference.models import Call, InferenceConfig, Monitor
 from inference.monitoring import monitors
 from infra.serializer_fields import Input, ObjectField, Text
@@ -129,7 +130,7 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
         ]
 
 
-CONFIG_MEMBERS = "strategy, model, prompt, max_tokens, temperature, response_format, retrieval, input, fallback."
+CONFIG_MEMBERS = f"{', '.join(record.MEMBERS)}."
 
 
 class InferenceConfigInput(Input):

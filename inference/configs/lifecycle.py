@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from core.errors import Fault, Problem
 from core.references import parse_reference
-from inference.configs import record as inference
+from inference.configs import record_reading
 from inference.configs.record import Record
 from inference.models import InferenceConfig
 from registry.accounts import api_keys, audit, permissions
@@ -64,7 +64,7 @@ def commit(actor: Actor, task: str, document: object, *, message: str = "") -> t
     if len(task) > MAX_TASK_LENGTH:
         sentence = f"A task's name has at most {MAX_TASK_LENGTH} characters."
         raise Problem("config.invalid", sentence, faults=[Fault("/task", "too_long", sentence)])
-    record = pin_prompt(actor.project, inference.read_record(document))
+    record = pin_prompt(actor.project, record_reading.read_record(document))
     config = _get_or_create_config(actor, task)
     version_message = message or f"{record.strategy}, {record.model}"[:500]
     content = {"kind": "text", "text": record.text()}
@@ -107,7 +107,7 @@ def pin_prompt(project: Project, record: Record) -> Record:
 
 def read_config_version(version: PromptVersion) -> ConfigVersion:
     """Read a version of a config; raises `config.invalid` where a user committed something else by hand."""
-    return ConfigVersion(version, inference.parse_record(str(version.content.get("text", ""))))
+    return ConfigVersion(version, record_reading.parse_record(str(version.content.get("text", ""))))
 
 
 def unreadable_config(version: PromptVersion) -> Problem | None:

@@ -212,6 +212,7 @@ def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, 
 def _error(error: Problem | CallError, headers: Mapping[str, str] | None = None) -> Response:
     status, document = answers.error_document(error)
     headers = dict(headers or {})
-    if isinstance(error, CallError) and error.retry_after:
-        headers["Retry-After"] = str(int(error.retry_after) + 1)
+    pause = error.retry_after if isinstance(error, CallError) else error.members.get("retry_after")
+    if pause:
+        headers["Retry-After"] = str(int(pause) + 1)
     return _json(document, status, headers)

@@ -5,12 +5,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import quote
 
 from evaluations.providers.chat import Completion, storable
-from inference.gateway.plans import Plan, Route
+from inference.gateway.plans import Caller, Plan, Route
+from inference.gateway.records.spool import Record
 from inference.gateway.request_reading import InferenceRequest
-from inference.gateway.spool import Record
 
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
 # Names of variables in a header, at most.
@@ -23,6 +24,7 @@ class CallInProgress:
 
     request: InferenceRequest
     plan: Plan
+    caller: Caller
     trace: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -33,11 +35,27 @@ class CallInProgress:
     # Whether a model was asked; and what is wrong with its answer's form, None where nobody can say.
     is_asked: bool = False
     faults: Sequence[str] | None = None
+    # Whether the model was told once what is wrong; whether the answer is one that was kept.
+    is_repaired: bool = False
+    is_cached: bool = False
+    # When the route has had all the time that the config gives it, on the clock of perf_counter.
+    deadline: float | None = None
     # What was paid for before the answer: a route that failed with an answer.
     spent: list[tuple[Route, Completion]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.route = self.plan.route
+        self.take(self.plan.route)
+
+    def take(self, route: Route) -> None:
+        """Go by this route from now on."""
+        self.route = route
+        limit = self.plan.timeout_seconds
+        self.deadline = None if limit is None else time.perf_counter() + limit
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return how long the route may still take; None where the config gives no limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.perf_counter())
 
     @property
     def headers(self) -> dict[str, str]:
@@ -48,16 +66,33 @@ class CallInProgress:
             "X-Cuebook-Route": self.route.name,
         }
         unused = sorted((self.request.variables or {}).keys() - self.route.variables)
+        if self.is_cached:
+            headers["X-Cuebook-Cache"] = "hit"
         if unused:
             headers["X-Cuebook-Unused-Variables"] = ",".join(quote(name[:60]) for name in unused[:MAX_UNUSED])
         return headers
 
+    def paid(self, answer: Completion | None) -> list[tuple[Route, Completion]]:
+        """Return all answers that were paid for, and by which route: those that were not taken as well."""
+        is_new = answer is not None and not self.is_cached
+        return [*self.spent, *([(self.route, answer)] if is_new and answer else [])]
+
+    def tokens(self, answer: Completion | None) -> int:
+        """Return the tokens of all questions and answers."""
+        return sum(completion.tokens_in + completion.tokens_out for _, completion in self.paid(answer))
+
+    def cost_usd(self, answer: Completion | None) -> Decimal | None:
+        """Return what the call cost; None where nobody knows. An answer that was kept costs nothing."""
+        costs = [route.price.of(completion.usage) if route.price else None for route, completion in self.paid(answer)]
+        if not costs:
+            return Decimal() if self.is_cached else None
+        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal())
+
     def record(self, answer: Completion | None, error: str) -> Record:
-        """Return what is recorded of it: its answer, or why there is none."""
+        """Return what is recorded of it: its answer, or why there is none. An answer that was kept costs nothing, and
+        has no tokens."""
         route = self.route
-        paid = [*self.spent, *([(route, answer)] if answer else [])]
-        costs = [each.price.of(completion.usage) if each.price else None for each, completion in paid]
-        is_priced = bool(costs) and None not in costs
+        spent = self.cost_usd(answer)
         return {
             "reference": self.id,
             "project": self.plan.project,
@@ -69,15 +104,19 @@ class CallInProgress:
             "error": error,
             "latency_ms": (time.perf_counter() - self.started) * 1_000,
             "time_to_first_token_ms": self.first_token_ms,
-            **{name: getattr(answer, name) if answer else None for name in TOKENS},
-            "cost_usd": str(sum(cost for cost in costs if cost is not None)) if is_priced else None,
+            **{name: getattr(answer, name) if answer and not self.is_cached else None for name in TOKENS},
+            "cost_usd": None if spent is None else str(spent),
             "format_ok": None if answer is None or self.faults is None else not self.faults,
             "finish_reason": storable(answer.finish_reason)[:30] if answer else "",
             "route": route.name,
             "fallback": self.fallback,
+            "is_repaired": self.is_repaired,
+            "is_cached": self.is_cached,
             "config_hash": self.plan.config_hash,
             "subject": self.request.subject,
             "trace": self.trace,
             "metadata": dict(self.request.metadata),
+            "key": self.caller.key_id,
+            "tokens": self.tokens(answer),
             "is_simulation": route.is_simulation,
         }

@@ -18,6 +18,8 @@ class InputPlaces:
 
     question: str = ""
     history: str = ""
+    # Whether the messages are all that the model is asked: there is no prompt around them.
+    is_all: bool = False
 
 
 def input_places(content: Mapping[str, Any], variables: frozenset[str], question: str = "") -> InputPlaces:
@@ -40,6 +42,14 @@ def read_variables(
 ) -> dict[str, Any]:
     """Return the variables to render with; nothing of the messages is dropped. The last message of the user is the
     question, unless that is among the variables. Raises `gateway.no_place` where a message has no place."""
+    if places.is_all:
+        if variables:
+            raise Problem(
+                "gateway.no_place", "The config names no prompt: send messages, which the model gets as they are."
+            )
+        if not messages:
+            raise Problem("gateway.no_place", "The config names no prompt: the messages are what is asked. Send some.")
+        return {places.history: [dict(message) for message in messages]}
     values = dict(variables or {})
     rest = list(messages)
     is_last_asking = bool(rest) and rest[-1].get("role") == "user"

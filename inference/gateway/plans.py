@@ -20,6 +20,7 @@ from inference.gateway.inputs import InputPlaces, input_places
 from inference.gateway.request_reading import PROMPT, Target
 from inference.models import InferenceConfig
 from registry.accounts import api_keys, permissions
+from registry.accounts.key_limits import NO_LIMITS, DailyLimits, limits_of
 from registry.accounts.permissions import Right
 from registry.content.model_profiles.facts import ModelProfile
 from registry.examples import few_shot
@@ -38,6 +39,9 @@ class Caller:
     expires_at: datetime | None
     # Of calls that name no environment.
     environment: str = DEFAULT_ENVIRONMENT
+    # Its public id, by which records name it; and what it may ask on a day.
+    key_id: str = ""
+    limits: DailyLimits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -59,20 +63,27 @@ class Route:
     profile: ModelProfile
     price: Price | None
     is_simulation: bool
-    # Whether the config wants JSON where the version says nothing of the answer's form.
-    wants_json: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+# What a config asks that names no prompt: the messages of the call, as they come.
+MESSAGES = "messages"
+MESSAGES_ALONE: Mapping[str, Any] = {"kind": "chat", "messages": [{"role": "placeholder", "name": MESSAGES}]}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a target is asked now: its route, and the one that is taken where that fails."""
+    """How a target is asked now: its route, and the one that is taken where that fails; what its config says of time,
+    repair and kept answers (inference.configs.record)."""
 
     project: int
     environment: str
     route: Route
     fallback: Route | None = None
     config_hash: str = ""
+    timeout_seconds: float | None = None
+    repair: bool = False
+    cache_seconds: int | None = None
     # What its config names and nobody can find: the calls do without.
     warnings: tuple[str, ...] = ()
 
@@ -83,7 +94,15 @@ def load_caller(token: str) -> Caller:
     key = api_keys.authenticate(token)
     actor = permissions.actor_for_key(key)
     actor.require(Right.INFER)
-    return Caller(key.pk, key.project_id, actor.rights, key.expires_at, key.environment or DEFAULT_ENVIRONMENT)
+    return Caller(
+        key=key.pk,
+        project=key.project_id,
+        rights=actor.rights,
+        expires_at=key.expires_at,
+        environment=key.environment or DEFAULT_ENVIRONMENT,
+        key_id=key.key_id,
+        limits=limits_of(key),
+    )
 
 
 def load_plan(project_id: int, target: Target) -> Plan:
@@ -97,7 +116,8 @@ def read_plan(project: Project, target: Target) -> Plan:
     if target.kind == PROMPT:
         version = resolution.resolve(project, parse_reference(f"{target.name}@{target.selector}"))
         is_environment = Environment.objects.filter(project=project, name=target.selector).exists()
-        return Plan(project.pk, target.selector if is_environment else "", _route(project, "prompt", version))
+        route = _route(project, "prompt", version, version.content)
+        return Plan(project.pk, target.selector if is_environment else "", route)
     config = configs.get_config(project, target.name)
     try:
         config_version = configs.get_config_version(config, target.selector)
@@ -110,22 +130,38 @@ def read_plan(project: Project, target: Target) -> Plan:
     if record.retrieval:
         sentence = f"{target.name} asks with retrieval, which the inference service does not do yet."
         raise Problem("gateway.no_retrieval", sentence)
-    route = _route(project, record.strategy, _version(project, record), record.model, _parameters(record), record.input)
-    route = replace(route, wants_json=record.response_format == "json")
+    version = _pinned(project, record.prompt) if record.prompt else config_version.version
+    content = version.content if record.prompt else MESSAGES_ALONE
+    if record.response_format == "json" and content.get("response", {}).get("format", "text") == "text":
+        # The version says nothing of the answer's form.
+        content = {**content, "response": {"format": "json_object"}}
+    route = _route(project, record.strategy, version, content, record.model, _parameters(record), record.input)
+    if not record.prompt:
+        route = replace(route, places=InputPlaces(history=MESSAGES, is_all=True))
     warnings = []
     fallback = None
     if record.fallback:
         try:
             version = _pinned(project, record.fallback["prompt"])
-            fallback = _route(project, "fallback", version, record.fallback.get("model", ""), {}, record.input)
+            model = record.fallback.get("model", "")
+            fallback = _route(project, "fallback", version, version.content, model, {}, record.input)
         except Problem as problem:
             warnings.append(f"There is no fallback: {problem.detail}")
     for each in (route, *([fallback] if fallback else [])):
-        if record.input and each.places.question != record.input:
+        if record.input and not each.places.is_all and each.places.question != record.input:
             sentence = f"The config takes the last message as {record.input}; {each.version_name} has no such variable."
             warnings.append(sentence)
-    content_hash = config_version.version.content_hash
-    return Plan(project.pk, target.selector, route, fallback, content_hash, tuple(warnings))
+    return Plan(
+        project=project.pk,
+        environment=target.selector,
+        route=route,
+        fallback=fallback,
+        config_hash=config_version.version.content_hash,
+        timeout_seconds=record.timeout_seconds,
+        repair=record.repair,
+        cache_seconds=record.cache_seconds,
+        warnings=tuple(warnings),
+    )
 
 
 def list_targets(project_id: int, environment: str) -> list[str]:
@@ -138,13 +174,6 @@ def list_targets(project_id: int, environment: str) -> list[str]:
     return [*own, *(f"task:{task}@{name}" for task, name in sorted(pairs))]
 
 
-def _version(project: Project, record: Record) -> PromptVersion:
-    if not record.prompt:
-        sentence = "Its config names no prompt: what the model is asked with stands nowhere."
-        raise Problem("gateway.no_prompt", sentence)
-    return _pinned(project, record.prompt)
-
-
 def _pinned(project: Project, reference: str) -> PromptVersion:
     parsed: Reference = parse_reference(reference)
     return resolution.resolve(project, parsed)
@@ -154,25 +183,25 @@ def _route(
     project: Project,
     name: str,
     version: PromptVersion,
+    content: Mapping[str, Any],
     model: str = "",
     parameters: Mapping[str, Any] | None = None,
     question: str = "",
 ) -> Route:
-    model_name = model or str(version.content.get("model", {}).get("name", ""))
-    row = _model(project, model_name)
-    providers.require_usable(row, version.content, parameters)
+    row = _model(project, model or str(content.get("model", {}).get("name", "")))
+    providers.require_usable(row, content, parameters)
     partials = {key: partial.content for key, partial in includes.get_partials([version]).items()}
-    analysed = renderer_pool().survey(version.content, list(partials.values()), owner=project.pk)
+    analysed = renderer_pool().survey(content, list(partials.values()), owner=project.pk)
     price = providers.price_of(row)
     return Route(
         name=name,
         version=version.pk,
         version_name=f"{version.prompt.name}@{version.number}",
-        content=version.content,
+        content=content,
         partials=partials,
-        picks=versions.fixed_picks(project.pk, version.content),
+        picks=versions.fixed_picks(project.pk, content),
         variables=analysed.variables,
-        places=input_places(version.content, analysed.variables, question),
+        places=input_places(content, analysed.variables, question),
         model=row.name,
         endpoint=providers.endpoint(row.provider),
         profile=profiles.profile_of(row),

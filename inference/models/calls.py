@@ -36,9 +36,15 @@ class Call(models.Model):
     fallback = models.CharField(max_length=60, blank=True, db_default="")
     error = models.CharField(max_length=60, blank=True, db_default="")
     finish_reason = models.CharField(max_length=30, blank=True, db_default="")
+    # Whether the model was told once what is wrong with the form of its answer; whether the answer was one that was
+    # kept, which costs nothing.
+    is_repaired = models.BooleanField(db_default=False)
+    is_cached = models.BooleanField(db_default=False)
     time_to_first_token_ms = models.FloatField(null=True)
     subject = models.CharField(max_length=200, blank=True, db_default="")
     trace = models.CharField(max_length=32, blank=True, db_default="")
+    # The id of the key that asked (APIKey.key_id); no reference, so that a key that is gone leaves its calls.
+    key = models.CharField(max_length=12, blank=True, db_default="")
     metadata = models.JSONField(db_default=models.Value({}, models.JSONField()), blank=True)
 
     class Meta:
@@ -59,6 +65,7 @@ class Call(models.Model):
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
             *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
             *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
+            *("is_repaired", "is_cached", "key"),
             *("finish_reason", "time_to_first_token_ms", "subject", "trace", "metadata"),
         )
 

@@ -142,18 +142,25 @@ def _values(record: inference.Record) -> dict[str, str]:
         "input": record.input,
         "fallback_prompt": (record.fallback or {}).get("prompt", ""),
         "fallback_model": (record.fallback or {}).get("model", ""),
+        "timeout_seconds": "" if record.timeout_seconds is None else f"{record.timeout_seconds:g}",
+        "cache_seconds": "" if record.cache_seconds is None else str(record.cache_seconds),
+        "repair": "on" if record.repair else "",
     }
 
 
 def _document(values: dict[str, str]) -> dict[str, Any]:
     """Return what was typed as a document of the API."""
     document: dict[str, Any] = {name: values[name] for name in ("strategy", "model", "prompt", "response_format")}
-    if values["max_tokens"]:
-        number = whole(values["max_tokens"])
-        document["max_tokens"] = values["max_tokens"] if number is None else number
-    if values["temperature"]:
-        temperature = decimal(values["temperature"])
-        document["temperature"] = values["temperature"] if temperature is None else temperature
+    # What is no number goes on as it was typed, and is refused by its name.
+    for name, read in (
+        *(("max_tokens", whole), ("cache_seconds", whole)),
+        *(("temperature", decimal), ("timeout_seconds", decimal)),
+    ):
+        if values[name]:
+            number = read(values[name])
+            document[name] = values[name] if number is None else number
+    if values["repair"]:
+        document["repair"] = True
     if values["retrieval"]:
         document["retrieval"] = {"collection": values["retrieval"]}
     if values["input"]:

@@ -44,6 +44,20 @@ def processes_of(home: Path) -> dict[int, str]:
     return processes
 
 
+def wait_until_idle(processes: list[int]) -> None:
+    """Wait until processes have begun: a pool's process that is stopped before that knows of no parent."""
+    deadline = time.monotonic() + 60
+    before: list[str] = []
+    while (spent := [processor_time(process) for process in processes]) != before and time.monotonic() < deadline:
+        before = spent
+        time.sleep(2)
+
+
+def processor_time(process: int) -> str:
+    """Return the processor time that a process has spent, as the kernel counts it."""
+    return " ".join((Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[11:13])
+
+
 def data_of(home: Path) -> str:
     """Where the database is: below the home, unless PostgreSQL's unprivileged account cannot reach that."""
     pointer = home / "postgres-is-in"
@@ -402,6 +416,7 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     # A worker that can react to nothing, as one that says goodbye to a broker that has gone.
     workers = [process for process, command in processes_of(home).items() if "--queues long" in command]
     assert len(workers) == 3, "the worker and its pool's two processes"
+    wait_until_idle(workers)
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     first.process.kill()

@@ -12,7 +12,7 @@ from evaluations.providers.protocols import open_chat
 NO_TURN = "gateway.no_turn"
 
 
-class Upstreams:
+class OpenChats:
     """Chats by endpoint: an address, a key and a protocol. Another key is another endpoint; chats that are asked no
     longer cost a few idle connections, which end by themselves."""
 
@@ -35,12 +35,12 @@ class Upstreams:
         return chat
 
     @asynccontextmanager
-    async def turn(self, endpoint: Endpoint) -> AsyncIterator[None]:
-        """Wait for one of the provider's places. Raises a CallError after its timeout: that many calls wait, which says
-        nothing of the model."""
+    async def turn(self, endpoint: Endpoint, max_seconds: float) -> AsyncIterator[None]:
+        """Wait for one of the provider's places, at most so long and as long as its timeout. Raises a CallError then:
+        that many calls wait, which says nothing of the model."""
         turns = self._turns.setdefault(endpoint, asyncio.Semaphore(endpoint.connections))
         try:
-            await asyncio.wait_for(turns.acquire(), endpoint.timeout_seconds)
+            await asyncio.wait_for(turns.acquire(), min(endpoint.timeout_seconds, max_seconds))
         except TimeoutError:
             sentence = f"More calls wait than the provider's max_concurrency ({endpoint.connections}) lets through."
             raise CallError(NO_TURN, sentence, Remedy.GIVE_UP, retry_after=endpoint.timeout_seconds) from None

@@ -16,8 +16,8 @@ from finetunes.jobs import tuned_models
 from finetunes.models import FineTune, StrategyRecommendation
 from finetunes.strategy import config_proposals, recommendations
 from inference.configs import lifecycle as configs
-from inference.configs import record as inference
-from inference.configs.record import Record
+from inference.configs import record_reading
+from inference.configs.record import FORMATS, Record
 from inference.models import InferenceConfig
 from registry.accounts import projects
 from registry.accounts.permissions import Actor
@@ -51,15 +51,17 @@ SEED = {
         Record,
         strategy=st.just("fine-tune"),
         model=st.text(min_size=1, max_size=50).filter(
-            lambda text: not any(marker in text for marker in inference.TEMPLATE_MARKERS)
+            lambda text: not any(marker in text for marker in record_reading.TEMPLATE_MARKERS)
         ),
         max_tokens=st.none() | st.integers(1, 10_000),
         temperature=st.none() | st.floats(0, 2),
-        response_format=st.sampled_from(inference.FORMATS),
+        response_format=st.sampled_from(FORMATS),
+        timeout_seconds=st.none() | st.floats(0.1, 3_600),
+        repair=st.booleans(),
     )
 )
 def test_a_stored_record_reads_back_the_same(record: Record):
-    assert inference.parse_record(record.text()) == record
+    assert record_reading.parse_record(record.text()) == record
     assert "{{" not in record.text()
 
 
@@ -77,17 +79,22 @@ def test_a_stored_record_reads_back_the_same(record: Record):
         ({"response_format": "xml"}, "/response_format"),
         ({"retrieval": {"where": "x"}}, "/retrieval"),
         ({"retrieval": True}, "/retrieval"),
+        ({"timeout_seconds": 0}, "/timeout_seconds"),
+        ({"timeout_seconds": "1"}, "/timeout_seconds"),
+        ({"repair": 1}, "/repair"),
+        ({"cache_seconds": 60}, "/cache_seconds"),
+        ({"cache_seconds": 0.5, "temperature": 0}, "/cache_seconds"),
         ({"speed": 1}, "/speed"),
     ],
 )
 def test_faults_are_named(changed: dict[str, Any], pointer: str):
     with pytest.raises(Problem) as refusal:
-        inference.read_record({**SEED["ad-hoc-analysis"], **changed})
+        record_reading.read_record({**SEED["ad-hoc-analysis"], **changed})
     assert refusal.value.faults[0].pointer == pointer
     with pytest.raises(Problem, match="not JSON"):
-        inference.parse_record("{")
+        record_reading.parse_record("{")
     with pytest.raises(Problem, match="object"):
-        inference.read_record([])
+        record_reading.read_record([])
 
 
 def test_the_published_configs_are_kept_promoted_and_fetched(stage: Stage, api: APIClient, version: PromptVersion):

@@ -3,8 +3,8 @@
 import pytest
 
 from evaluations.providers.chat import CallError, Remedy
-from inference.gateway import resilience
-from inference.gateway.resilience import FAILURES_TO_OPEN, MAX_RETRIES_SAVED, OPEN_SECONDS, Circuits
+from inference.gateway.upstream import resilience
+from inference.gateway.upstream.resilience import FAILURES_TO_OPEN, MAX_RETRIES_SAVED, OPEN_SECONDS, Circuits
 
 DOWN = CallError("call.overloaded", "no", Remedy.RETRY)
 

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from inference.gateway import spool as spool_module
-from inference.gateway.recording import save
-from inference.gateway.spool import REFUSED, Record, Spool
+from inference.gateway.records import spool as spool_module
+from inference.gateway.records.recording import save
+from inference.gateway.records.spool import REFUSED, Record, Spool
 from inference.models import Call
 from registry.models import PromptVersion
 from tests.conftest import Stage

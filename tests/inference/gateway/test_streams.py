@@ -1,99 +1,21 @@
 """What becomes of a stream: its model is well, it is refused before a word, or its client goes away."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from core.errors import Problem
 from evaluations.playground import adherence
-from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
-from inference.gateway.calls_in_progress import CallInProgress
-from inference.gateway.plan_cache import PlanCache
-from inference.gateway.plan_reading import PlanReader
-from inference.gateway.resilience import FAILURES_TO_OPEN
-from inference.gateway.service import Gateway
-from inference.gateway.upstreams import NO_TURN, Upstreams
-
-WHOLE = Completion(text="billing", tokens_in=3, tokens_out=1)
-REFUSED = Completion(text="", refusal="I cannot", tokens_in=3, tokens_out=1)
-DOWN = CallError("call.overloaded", "busy", Remedy.GIVE_UP)
-
-
-class Model:
-    """A model that answers what it is given, one answer after the other; an error is raised. `seconds` is what it takes
-    for each."""
-
-    def __init__(self, *answers: Completion | CallError, seconds: float = 0.0) -> None:
-        self.answers = deque(answers)
-        self.seconds = seconds
-
-    async def complete(self, _: ChatRequest, *, key: str) -> Completion:
-        await asyncio.sleep(self.seconds)
-        answer = self.answers.popleft()
-        if isinstance(answer, CallError):
-            raise answer
-        return answer
-
-    async def stream(self, _: ChatRequest) -> AsyncIterator[str | Completion]:
-        answer = self.answers.popleft()
-        if isinstance(answer, CallError):
-            raise answer
-        if answer.text:
-            yield answer.text
-        yield answer
-
-
-def route(name: str, connections: int = 64, content: Any = None) -> Any:
-    endpoint = Endpoint(name, "", timeout_seconds=0.5, connections=connections)
-    named = {"name": name, "endpoint": endpoint, "model": "m", "version": 1, "version_name": "p@1"}
-    return SimpleNamespace(**named, content=content or {}, price=None, is_simulation=True)
-
-
-class Stage:
-    """The service over models of the test's own; `records` are those of its calls."""
-
-    def __init__(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        has_fallback: bool = False,
-        connections: int = 64,
-        content: Any = None,
-        **models: Model,
-    ) -> None:
-        self.records: list[dict[str, Any]] = []
-
-        class OfTest(Upstreams):
-            async def chat(self, endpoint: Endpoint) -> Any:
-                return models[endpoint.base_url]
-
-        async def request(_: Gateway, call: CallInProgress) -> Any:
-            return None
-
-        monkeypatch.setattr(Gateway, "_request", request)
-        upstreams = OfTest(SimpleNamespace())  # type: ignore[arg-type]  # nothing is opened
-        spool: Any = SimpleNamespace(append=self.records.append)
-        self.gateway = Gateway(PlanReader(PlanCache(), deque()), upstreams, spool)
-        fallback = route("fallback") if has_fallback else None
-        first = route("first", connections, content)
-        self.plan = SimpleNamespace(project=1, environment="production", route=first, fallback=fallback, config_hash="")
-
-    def call(self) -> CallInProgress:
-        request: Any = SimpleNamespace(subject="", metadata={})
-        plan: Any = self.plan
-        return CallInProgress(request, plan)
-
-    async def pieces(self) -> list[str | Completion]:
-        return [piece async for piece in self.gateway.stream(self.call())]
+from evaluations.providers.chat import CallError, Completion
+from inference.gateway.upstream.chats import NO_TURN
+from inference.gateway.upstream.resilience import FAILURES_TO_OPEN
+from tests.inference.gateway.service_of_test import DOWN, REFUSED, WHOLE, Model, ServiceOfTest
 
 
 def test_a_streamed_success_is_heard_of(monkeypatch: pytest.MonkeyPatch):
     almost = [DOWN] * (FAILURES_TO_OPEN - 1)
-    stage = Stage(monkeypatch, first=Model(*almost, WHOLE, *almost, WHOLE))
+    stage = ServiceOfTest(monkeypatch, first=Model(*almost, WHOLE, *almost, WHOLE))
 
     async def ask() -> list[str]:
         outcomes = []
@@ -110,7 +32,7 @@ def test_a_streamed_success_is_heard_of(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_refusal_before_a_word_is_asked_of_the_fallback(monkeypatch: pytest.MonkeyPatch):
-    stage = Stage(monkeypatch, has_fallback=True, first=Model(REFUSED), fallback=Model(WHOLE))
+    stage = ServiceOfTest(monkeypatch, has_fallback=True, first=Model(REFUSED), fallback=Model(WHOLE))
 
     assert asyncio.run(stage.pieces()) == ["billing", WHOLE]
     (record,) = stage.records
@@ -118,13 +40,13 @@ def test_a_refusal_before_a_word_is_asked_of_the_fallback(monkeypatch: pytest.Mo
 
 
 def test_a_refusal_with_no_fallback_is_the_answer(monkeypatch: pytest.MonkeyPatch):
-    stage = Stage(monkeypatch, first=Model(REFUSED))
+    stage = ServiceOfTest(monkeypatch, first=Model(REFUSED))
 
     assert asyncio.run(stage.pieces()) == [REFUSED]
 
 
 def test_a_client_that_leaves_is_recorded_once(monkeypatch: pytest.MonkeyPatch):
-    stage = Stage(monkeypatch, first=Model(WHOLE))
+    stage = ServiceOfTest(monkeypatch, first=Model(WHOLE))
 
     async def leave() -> None:
         pieces = stage.gateway.stream(stage.call())
@@ -136,7 +58,7 @@ def test_a_client_that_leaves_is_recorded_once(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_fault_of_our_own_is_recorded(monkeypatch: pytest.MonkeyPatch):
-    stage = Stage(monkeypatch, first=Model())
+    stage = ServiceOfTest(monkeypatch, first=Model())
 
     with pytest.raises(IndexError):
         asyncio.run(stage.pieces())
@@ -155,7 +77,7 @@ def checks(monkeypatch: pytest.MonkeyPatch, *faults: str) -> None:
 def test_a_whole_answer_in_a_broken_form_is_asked_of_the_fallback(monkeypatch: pytest.MonkeyPatch):
     checks(monkeypatch, "is no object")
     models = {"first": Model(CALLS_A_TOOL), "fallback": Model(WHOLE)}
-    stage = Stage(monkeypatch, has_fallback=True, content=OFFERS_NO_TOOL, **models)
+    stage = ServiceOfTest(monkeypatch, has_fallback=True, content=OFFERS_NO_TOOL, **models)
 
     assert asyncio.run(stage.pieces()) == ["billing", WHOLE]
     (record,) = stage.records
@@ -165,7 +87,7 @@ def test_a_whole_answer_in_a_broken_form_is_asked_of_the_fallback(monkeypatch: p
 def test_text_in_a_broken_form_was_sent_and_is_recorded_so(monkeypatch: pytest.MonkeyPatch):
     checks(monkeypatch, "is no object")
     models = {"first": Model(WHOLE), "fallback": Model(WHOLE)}
-    stage = Stage(monkeypatch, has_fallback=True, content=OFFERS_NO_TOOL, **models)
+    stage = ServiceOfTest(monkeypatch, has_fallback=True, content=OFFERS_NO_TOOL, **models)
 
     assert asyncio.run(stage.pieces()) == ["billing", WHOLE]
     assert [(record["route"], record["format_ok"]) for record in stage.records] == [("first", False)]
@@ -177,7 +99,7 @@ def test_an_answer_that_cannot_be_checked_is_an_answer(monkeypatch: pytest.Monke
         raise Problem("render.busy", "Too many at once.")
 
     monkeypatch.setattr(adherence, "find_faults", be_busy)
-    stage = Stage(monkeypatch, content=OFFERS_NO_TOOL, first=Model(WHOLE))
+    stage = ServiceOfTest(monkeypatch, content=OFFERS_NO_TOOL, first=Model(WHOLE))
 
     if is_streamed:
         assert asyncio.run(stage.pieces())[-1] == WHOLE
@@ -188,7 +110,7 @@ def test_an_answer_that_cannot_be_checked_is_an_answer(monkeypatch: pytest.Monke
 
 def test_calls_that_wait_for_a_place_are_no_failures_of_the_model(monkeypatch: pytest.MonkeyPatch):
     count = 2 * FAILURES_TO_OPEN
-    stage = Stage(monkeypatch, connections=1, first=Model(*[WHOLE] * (count + 1), seconds=0.2))
+    stage = ServiceOfTest(monkeypatch, connections=1, first=Model(*[WHOLE] * (count + 1), seconds=0.2))
 
     async def ask_all() -> list[str]:
         outcomes = await asyncio.gather(

@@ -1,0 +1,99 @@
+"""The service over models of a test's own, in this process: what cannot be had from a real one at will."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
+from inference.gateway.allowances import Allowances
+from inference.gateway.answering import Answering
+from inference.gateway.calls_in_progress import CallInProgress
+from inference.gateway.plan_cache import PlanCache
+from inference.gateway.plan_reading import PlanReader
+from inference.gateway.plans import Caller
+from inference.gateway.service import Gateway
+from inference.gateway.upstream.chats import OpenChats
+from registry.accounts.key_limits import DayUsage
+
+WHOLE = Completion(text="billing", tokens_in=3, tokens_out=1)
+REFUSED = Completion(text="", refusal="I cannot", tokens_in=3, tokens_out=1)
+DOWN = CallError("call.overloaded", "busy", Remedy.GIVE_UP)
+
+
+class Model:
+    """A model that answers what it is given, one answer after the other; an error is raised. `seconds` is what it takes
+    for each."""
+
+    def __init__(self, *answers: Completion | CallError, seconds: float = 0.0) -> None:
+        self.answers = deque(answers)
+        self.seconds = seconds
+
+    async def complete(self, _: ChatRequest, *, key: str) -> Completion:
+        await asyncio.sleep(self.seconds)
+        answer = self.answers.popleft()
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    async def stream(self, _: ChatRequest) -> AsyncIterator[str | Completion]:
+        answer = self.answers.popleft()
+        if isinstance(answer, CallError):
+            raise answer
+        if answer.text:
+            yield answer.text
+        yield answer
+
+
+def route(name: str, connections: int = 64, content: Any = None) -> Any:
+    endpoint = Endpoint(name, "", timeout_seconds=0.5, connections=connections)
+    named = {"name": name, "endpoint": endpoint, "model": "m", "version": 1, "version_name": "p@1"}
+    return SimpleNamespace(**named, content=content or {}, price=None, is_simulation=True)
+
+
+CALLER = Caller(1, 1, frozenset(), None)
+
+
+class ServiceOfTest:
+    """The service over models of the test's own; `records` are those of its calls."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        has_fallback: bool = False,
+        connections: int = 64,
+        content: Any = None,
+        **models: Model,
+    ) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.request = ChatRequest("m", [])
+
+        class OfTest(OpenChats):
+            async def chat(self, endpoint: Endpoint) -> Any:
+                return models[endpoint.base_url]
+
+        async def request(_: Answering, call: CallInProgress) -> Any:
+            return self.request
+
+        monkeypatch.setattr(Answering, "_request", request)
+        chats = OfTest(SimpleNamespace())  # type: ignore[arg-type]  # nothing is opened
+        spool: Any = SimpleNamespace(append=self.records.append)
+        reader = PlanReader(PlanCache(), deque())
+        self.gateway = Gateway(reader, Allowances(lambda *_: DayUsage()), Answering(chats), spool, "process")
+        fallback = route("fallback") if has_fallback else None
+        first = route("first", connections, content)
+        members: dict[str, Any] = {"project": 1, "environment": "production", "config_hash": ""}
+        members |= {"timeout_seconds": None, "repair": False, "cache_seconds": None}
+        self.plan = SimpleNamespace(**members, route=first, fallback=fallback)
+
+    def call(self) -> CallInProgress:
+        request: Any = SimpleNamespace(subject="", metadata={})
+        plan: Any = self.plan
+        return CallInProgress(request, plan, CALLER)
+
+    async def pieces(self) -> list[str | Completion]:
+        return [piece async for piece in self.gateway.stream(self.call())]
