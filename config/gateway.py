@@ -24,6 +24,7 @@ from inference.gateway.plan_reading import PlanReader  # noqa: E402
 from inference.gateway.records.recording import save  # noqa: E402
 from inference.gateway.records.spool import Drain, Spool  # noqa: E402
 from inference.gateway.service import Gateway  # noqa: E402
+from inference.gateway.tracing import Traces  # noqa: E402
 from inference.gateway.upstream.chats import OpenChats  # noqa: E402
 from registry.accounts import key_limits  # noqa: E402
 from registry.delivery.fetch_recorder import Fetch, FetchRecorder  # noqa: E402
@@ -39,7 +40,7 @@ chats = OpenChats(destinations())
 # The name of this process: usage of keys is recorded by process (registry.accounts.key_limits).
 process = uuid.uuid4().hex
 allowances = Allowances(partial(key_limits.usage_of_others, process=process))
-gateway = Gateway(PlanReader(cache, used_keys), allowances, Answering(chats), spool, process)
+gateway = Gateway(PlanReader(cache, used_keys), allowances, Answering(chats), Traces(), spool, process)
 
 
 @asynccontextmanager

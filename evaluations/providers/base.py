@@ -1,22 +1,29 @@
 """What a protocol of chat has to offer. Pure."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from evaluations.providers.chat import ChatRequest, Completion, Endpoint
 from evaluations.providers.outbound import Destinations
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 
 class ChatClient(Protocol):
     """A provider that is being called."""
 
-    async def complete(self, request: ChatRequest, *, key: str = "") -> Completion:
-        """Return the model's answer, or raise a CallError."""
+    async def complete(
+        self, request: ChatRequest, *, key: str = "", headers: Mapping[str, str] = NO_HEADERS
+    ) -> Completion:
+        """Return the model's answer, or raise a CallError. `headers` go along: of a trace, for example."""
         ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[str | Completion]:
+    def stream(
+        self, request: ChatRequest, *, headers: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncIterator[str | Completion]:
         """Yield the pieces of an answer as they come, then the whole of it."""
         ...
 

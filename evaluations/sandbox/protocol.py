@@ -83,7 +83,7 @@ class Sandbox:
                     404, f"The model {str(body.get('model'))[:100]!r} does not exist.", "model_not_found"
                 )
             document = _document(body, reply)
-            self._charge(key, document)
+            self._charge(key, document, request.headers.get("traceparent", ""))
             await asyncio.sleep(reply.seconds * self._time_scale)
         answer = json.loads(json.dumps(document))
         if fault and (instead := await faulty.in_answer(fault, answer)):
@@ -92,9 +92,10 @@ class Sandbox:
             return await self._stream(request, answer)
         return web.json_response(answer, headers={"x-request-id": answer["id"]})
 
-    def _charge(self, key: str, document: dict[str, Any]) -> None:
+    def _charge(self, key: str, document: dict[str, Any], trace: str) -> None:
         """Charge a call: from now on it has cost something, whether or not its answer arrives."""
-        self._journal.append({"key": key, "id": document["id"], "model": document["model"], "usage": document["usage"]})
+        call = {name: document[name] for name in ("id", "model", "usage")}
+        self._journal.append({"key": key, "trace": trace, **call})
         if key:
             self._answers[key] = document
             while len(self._answers) > MAX_REMEMBERED:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request
 from inference.gateway.calls_in_progress import CallInProgress
 from inference.gateway.inputs import read_variables
+from inference.gateway.tracing import AskSpan
 from inference.gateway.upstream.answer_cache import AnswerCache
 from inference.gateway.upstream.chats import NO_TURN, OpenChats
 from inference.gateway.upstream.repair import repair_request
@@ -53,11 +54,10 @@ class Answering:
             tries += 1
             try:
                 async with (
-                    self._asking(call) as (chat, ask),
-                    aclosing(_in_time_at_first(call, chat, chat_request)) as streamed,
+                    self._asking(call) as attempt,
+                    aclosing(_in_time_at_first(call, attempt.stream(chat_request))) as streamed,
                 ):
                     async for piece in streamed:
-                        ask.succeeded()
                         if isinstance(piece, Completion):
                             await self._check(call, piece)
                             reason = _reason_to_fall_back(call, piece)
@@ -105,10 +105,9 @@ class Answering:
             return answer
         call.is_repaired = True
         try:
-            async with self._asking(call) as (chat, _), _in_time(call):
-                repaired = await chat.complete(
-                    repair_request(chat_request, answer, call.faults or ()), key=f"{call.id}-repair"
-                )
+            async with self._asking(call) as attempt, _in_time(call):
+                asked_again = repair_request(chat_request, answer, call.faults or ())
+                repaired = await attempt.complete(asked_again, f"{call.id}-repair")
         except CallError as error:
             logger.warning("gateway.not_repaired %s %s", call.id, error.code)
             return answer
@@ -122,8 +121,8 @@ class Answering:
         while True:
             tries += 1
             try:
-                async with self._asking(call) as (chat, _), _in_time(call):
-                    return await chat.complete(chat_request, key=f"{call.id}-{call.route.name}")
+                async with self._asking(call) as attempt, _in_time(call):
+                    return await attempt.complete(chat_request, f"{call.id}-{call.route.name}")
             except CallError as error:
                 if await self._is_tried_again(call, error, tries):
                     continue
@@ -132,26 +131,30 @@ class Answering:
                 chat_request, tries = await self._turn_to_fallback(call, error.code), 0
 
     @asynccontextmanager
-    async def _asking(self, call: CallInProgress) -> AsyncIterator[tuple[ChatClient, Ask]]:
+    async def _asking(self, call: CallInProgress) -> AsyncIterator["_Attempt"]:
         """Open the chat with a call's model, and note how it went; raises at once where the model is down."""
         endpoint = call.route.endpoint
         ask = self._circuits.ask((endpoint, call.route.model))
         left = call.seconds_left
+        span = call.trace.asking(endpoint, call.route.model)
         try:
             async with self._chats.turn(endpoint, inf if left is None else left):
                 chat = await self._chats.chat(endpoint)
                 call.is_asked = True
-                yield chat, ask
+                yield _Attempt(chat, ask, span)
         except CallError as error:
             if error.code == NO_TURN:
                 ask.left()
             else:
                 ask.failed(error)
+            span.end(error.code)
             raise
-        except BaseException:
+        except BaseException as error:
             ask.left()
+            span.end(error.code if isinstance(error, Problem) else type(error).__name__)
             raise
         ask.succeeded()
+        span.end()
 
     async def _is_tried_again(self, call: CallInProgress, error: CallError, tries: int) -> bool:
         """Wait for the next try of a failed call, and return whether there is one."""
@@ -194,6 +197,29 @@ class Answering:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+@dataclass
+class _Attempt:
+    """One time that a model is asked."""
+
+    chat: ChatClient
+    ask: Ask
+    span: AskSpan
+
+    async def complete(self, chat_request: ChatRequest, key: str) -> Completion:
+        self.span.requested(chat_request)
+        answer = await self.chat.complete(chat_request, key=key, headers=self.span.headers)
+        self.span.answered(answer)
+        return answer
+
+    async def stream(self, chat_request: ChatRequest) -> AsyncGenerator[str | Completion]:
+        self.span.requested(chat_request)
+        async for piece in self.chat.stream(chat_request, headers=self.span.headers):
+            self.ask.succeeded()
+            if isinstance(piece, Completion):
+                self.span.answered(piece)
+            yield piece
+
+
 @asynccontextmanager
 async def _in_time(call: CallInProgress) -> AsyncIterator[None]:
     """Raise a CallError where the route takes longer than the config gives it."""
@@ -206,10 +232,9 @@ async def _in_time(call: CallInProgress) -> AsyncIterator[None]:
 
 
 async def _in_time_at_first(
-    call: CallInProgress, chat: ChatClient, chat_request: ChatRequest
+    call: CallInProgress, pieces: AsyncGenerator[str | Completion]
 ) -> AsyncGenerator[str | Completion]:
     """Yield the pieces of a stream, the first of which has to come in time: what was sent cannot be taken back."""
-    pieces = chat.stream(chat_request)
     async with _in_time(call):
         first = await anext(pieces)
     yield first

@@ -109,7 +109,7 @@ async def _answer(
     # Before the body is read: a large one costs time.
     caller = await gateway.caller(_token(request))
     parsed = read(await _body(request))
-    call = await gateway.begin(caller, parsed, _trace(request))
+    call = await gateway.begin(caller, parsed, request.headers)
     try:
         if parsed.is_streamed:
             return await _stream(gateway, request, call, stream_writer(call.id, parsed.model, parsed.includes_usage))
@@ -192,13 +192,6 @@ async def _body(request: Request) -> Mapping[str, Any]:
 def _token(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _trace(request: Request) -> str:
-    """Return the id of the trace that the caller is in (W3C Trace Context), or nothing."""
-    parts = request.headers.get("traceparent", "").split("-")
-    is_trace = len(parts) >= 4 and len(parts[1]) == 32 and all(letter in "0123456789abcdef" for letter in parts[1])
-    return parts[1] if is_trace and parts[1].strip("0") else ""
 
 
 def _model(name: str) -> dict[str, Any]:

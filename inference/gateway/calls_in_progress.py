@@ -12,6 +12,7 @@ from evaluations.providers.chat import Completion, storable
 from inference.gateway.plans import Caller, Plan, Route
 from inference.gateway.records.spool import Record
 from inference.gateway.request_reading import InferenceRequest
+from inference.gateway.tracing import CallTrace
 
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
 # Names of variables in a header, at most.
@@ -25,7 +26,7 @@ class CallInProgress:
     request: InferenceRequest
     plan: Plan
     caller: Caller
-    trace: str = ""
+    trace: CallTrace = field(default_factory=CallTrace)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
@@ -114,7 +115,7 @@ class CallInProgress:
             "is_cached": self.is_cached,
             "config_hash": self.plan.config_hash,
             "subject": self.request.subject,
-            "trace": self.trace,
+            "trace": self.trace.id,
             "metadata": dict(self.request.metadata),
             "key": self.caller.key_id,
             "tokens": self.tokens(answer),

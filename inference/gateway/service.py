@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from decimal import Decimal
 
 from core.errors import Problem
@@ -14,26 +14,33 @@ from inference.gateway.plan_reading import PlanReader
 from inference.gateway.plans import Caller
 from inference.gateway.records.spool import Spool
 from inference.gateway.request_reading import InferenceRequest
+from inference.gateway.tracing import Traces
 
 
 class Gateway:
     """The service; one a process, on its event loop."""
 
     def __init__(
-        self, plans: PlanReader, allowances: Allowances, answering: Answering, spool: Spool, process: str
+        self,
+        plans: PlanReader,
+        allowances: Allowances,
+        answering: Answering,
+        traces: Traces,
+        spool: Spool,
+        process: str,
     ) -> None:
         self._plans, self._allowances, self._answering = plans, allowances, answering
-        self._spool, self._process = spool, process
+        self._traces, self._spool, self._process = traces, spool, process
 
     async def caller(self, token: str) -> Caller:
         """Return who a token belongs to. Raises a Problem."""
         return await self._plans.caller(token)
 
-    async def begin(self, caller: Caller, request: InferenceRequest, trace: str = "") -> CallInProgress:
+    async def begin(self, caller: Caller, request: InferenceRequest, headers: Mapping[str, str]) -> CallInProgress:
         """Find out how the target is asked now, and count the request. Raises a Problem."""
         plan = await self._plans.plan(caller, request.target)
         await self._allowances.take(caller)
-        return CallInProgress(request, plan, caller, trace)
+        return CallInProgress(request, plan, caller, self._traces.begin(request.model, headers))
 
     async def targets(self, caller: Caller) -> list[str]:
         """Return what a caller may name as `model` and is live. Raises a Problem."""
@@ -83,14 +90,19 @@ class Gateway:
         if isinstance(error, CallError | Problem):
             if isinstance(error, CallError) or call.is_asked:
                 self._record(call, error=error.code)
+            else:
+                call.trace.end(None, call.route.version_name, error.code)
         else:
             self._record(call, error="server.error")
 
     def _record(self, call: CallInProgress, answer: Completion | None = None, *, error: str = "") -> None:
         """Write the record of a call to disk; before the end of its answer is sent."""
         self._allowances.add(call.caller.key, call.tokens(answer), call.cost_usd(answer) or Decimal())
-        self._spool.append({**call.record(answer, error), "process": self._process})
+        record = call.record(answer, error)
+        call.trace.end(record, call.route.version_name, error)
+        self._spool.append({**record, "process": self._process})
 
     def close(self) -> None:
         self._answering.close()
+        self._traces.close()
         self._plans.close()

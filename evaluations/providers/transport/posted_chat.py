@@ -10,6 +10,7 @@ from typing import Any
 import openai
 
 from evaluations.providers.answer_shapes import MAX_ANSWER_CHARACTERS, garbled_error, read_object
+from evaluations.providers.base import NO_HEADERS
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy
 from evaluations.providers.transport.openai_client import MAX_TIMEOUTS, translate_error
 from evaluations.providers.transport.posts import Posts
@@ -42,7 +43,9 @@ class PostedChat:
         """Return how many calls the server takes at once; None where it does not say, as most."""
         return None
 
-    async def complete(self, request: ChatRequest, *, key: str = "") -> Completion:
+    async def complete(
+        self, request: ChatRequest, *, key: str = "", headers: Mapping[str, str] = NO_HEADERS
+    ) -> Completion:
         """Return the model's answer, or raise a CallError. `key` names the call: a server that supports idempotency
         keys answers the same call again without doing, or charging, it again."""
         body = self._body(request)
@@ -50,8 +53,8 @@ class PostedChat:
         try:
             # A server that sends a byte now and then is late as well: the transport's timeout is from byte to byte.
             async with asyncio.timeout(self._seconds):
-                headers = {"Idempotency-Key": key} if key else {}
-                raw = await self._posts.post(self._path(request, False), body, headers)
+                named = {**headers, "Idempotency-Key": key} if key else headers
+                raw = await self._posts.post(self._path(request, False), body, named)
                 text = raw.text
             latency = (time.perf_counter() - started) * 1000
             request_id = raw.headers.get("x-request-id") or raw.headers.get("request-id") or ""
@@ -64,13 +67,15 @@ class PostedChat:
             raise garbled_error("The answer is too long.", request_id)
         return with_usage(answer, request)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[str | Completion]:
+    async def stream(
+        self, request: ChatRequest, *, headers: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncIterator[str | Completion]:
         """Yield the pieces of an answer as they come, then the answer."""
         body = self._body(request)
         started = time.perf_counter()
         reader = self._wire.stream_reader()
         try:
-            async for event in self._events(request, body):
+            async for event in self._events(request, body, headers):
                 if piece := reader.add(event):
                     yield piece
             answer = reader.completion((time.perf_counter() - started) * 1000)
@@ -80,13 +85,15 @@ class PostedChat:
             raise naming_setting(translate_error(error), request) from error
         yield with_usage(answer, request)
 
-    async def _events(self, request: ChatRequest, body: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    async def _events(
+        self, request: ChatRequest, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the events of a stream that tells the tokens at its end; from a server that refuses to be asked for
         them, without."""
         path = self._path(request, True)
         has_begun = False
         try:
-            async for event in self._posts.events(path, {**body, **self._streamed}):
+            async for event in self._posts.events(path, {**body, **self._streamed}, headers):
                 has_begun = True
                 yield event
         except openai.APIStatusError as error:
@@ -95,7 +102,7 @@ class PostedChat:
         else:
             return
         plain = {name: value for name, value in self._streamed.items() if name != "stream_options"}
-        async for event in self._posts.events(path, {**body, **plain}):
+        async for event in self._posts.events(path, {**body, **plain}, headers):
             yield event
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:

@@ -72,9 +72,11 @@ class Posts:
         timeouts: dict[str, Any] = self._extensions["timeout"]
         return {"timeout": {**timeouts, "read": seconds, "write": seconds}}
 
-    async def events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    async def events(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> AsyncIterator[Mapping[str, Any]]:
         """Send a body and yield the events of the answer as they come. Who leaves early ends the call."""
-        response = await self._send(self._request("POST", path, body, {}), stream=True)
+        response = await self._send(self._request("POST", path, body, headers), stream=True)
         try:
             async for data in _read_events(response):
                 yield data

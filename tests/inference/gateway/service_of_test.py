@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export import SpanExporter
 
 from evaluations.providers.chat import CallError, ChatRequest, Completion, Endpoint, Remedy
 from inference.gateway.allowances import Allowances
@@ -16,6 +17,7 @@ from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plan_reading import PlanReader
 from inference.gateway.plans import Caller
 from inference.gateway.service import Gateway
+from inference.gateway.tracing import Traces
 from inference.gateway.upstream.chats import OpenChats
 from registry.accounts.key_limits import DayUsage
 
@@ -32,14 +34,14 @@ class Model:
         self.answers = deque(answers)
         self.seconds = seconds
 
-    async def complete(self, _: ChatRequest, *, key: str) -> Completion:
+    async def complete(self, _: ChatRequest, *, key: str, headers: Mapping[str, str]) -> Completion:
         await asyncio.sleep(self.seconds)
         answer = self.answers.popleft()
         if isinstance(answer, CallError):
             raise answer
         return answer
 
-    async def stream(self, _: ChatRequest) -> AsyncIterator[str | Completion]:
+    async def stream(self, _: ChatRequest, *, headers: Mapping[str, str]) -> AsyncIterator[str | Completion]:
         answer = self.answers.popleft()
         if isinstance(answer, CallError):
             raise answer
@@ -67,6 +69,7 @@ class ServiceOfTest:
         has_fallback: bool = False,
         connections: int = 64,
         content: Any = None,
+        exporter: SpanExporter | None = None,
         **models: Model,
     ) -> None:
         self.records: list[dict[str, Any]] = []
@@ -83,7 +86,9 @@ class ServiceOfTest:
         chats = OfTest(SimpleNamespace())  # type: ignore[arg-type]  # nothing is opened
         spool: Any = SimpleNamespace(append=self.records.append)
         reader = PlanReader(PlanCache(), deque())
-        self.gateway = Gateway(reader, Allowances(lambda *_: DayUsage()), Answering(chats), spool, "process")
+        self.traces = Traces(exporter)
+        allowances = Allowances(lambda *_: DayUsage())
+        self.gateway = Gateway(reader, allowances, Answering(chats), self.traces, spool, "process")
         fallback = route("fallback") if has_fallback else None
         first = route("first", connections, content)
         members: dict[str, Any] = {"project": 1, "environment": "production", "config_hash": ""}
@@ -93,7 +98,7 @@ class ServiceOfTest:
     def call(self) -> CallInProgress:
         request: Any = SimpleNamespace(subject="", metadata={})
         plan: Any = self.plan
-        return CallInProgress(request, plan, CALLER)
+        return CallInProgress(request, plan, CALLER, self.traces.begin("task:triage", {}))
 
     async def pieces(self) -> list[str | Completion]:
         return [piece async for piece in self.gateway.stream(self.call())]

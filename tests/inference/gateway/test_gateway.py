@@ -139,15 +139,3 @@ def test_the_asynchronous_client_and_many_at_once(live: Any, gateway: GatewayPro
 
     assert asyncio.run(ask_all()) == ["billing"] * 40
     assert len({call.reference for call in recorded(40)}) == 40
-
-
-def test_a_trace_is_taken_over(live: Any, gateway: GatewayProcess):
-    trace = "0af7651916cd43dd8448eb211c80319c"
-
-    gateway.client.chat.completions.create(
-        model="prompt:support.route",
-        messages=[{"role": "user", "content": TICKET}],
-        extra_headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
-    )
-
-    assert recorded(1)[0].trace == trace
