@@ -4,6 +4,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from finetunes.api.webhooks import webhook as tuning_webhook
 from registry.api.langfuse import LangfusePrompt
+from registry.api.litellm import LiteLLMPrompt
 from registry.operations.metrics import metrics
 
 # Only to be looked at: an OPTIONS request would describe the page as if it were data.
@@ -20,6 +21,7 @@ urlpatterns = [
     path("api/v1/", include("finetunes.api.urls")),
     path("hooks/fine-tunes/<int:key>", tuning_webhook, name="tuning-webhook"),
     path("api/public/v2/prompts/<str:name>", LangfusePrompt.as_view(), name="langfuse-prompt"),
+    path("beta/litellm_prompt_management", LiteLLMPrompt.as_view(), name="litellm-prompt"),
     path("", include("registry.urls")),
     path("", include("evaluations.urls")),
     path("", include("inference.urls")),

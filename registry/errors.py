@@ -65,6 +65,7 @@ declare(
         "template.include_size": Kind(400, "The included prompts are too many or too large"),
         "template.include_depth": Kind(400, "Prompts are included too deeply"),
         "langfuse.needs_rendering": Kind(409, "Langfuse's client cannot fill in this template"),
+        "litellm.needs_rendering": Kind(409, "LiteLLM cannot fill in this template"),
         "render.busy": Kind(503, "The machine is too busy for this"),
         "schema.too_expensive": Kind(400, "The check against a schema needs too much time or memory"),
         # Environments, promotions and releases

@@ -91,9 +91,17 @@ def record_for_strategy(
         response_format="text" if response_format == "text" else "json",
         retrieval=is_looked_up,
         collection=collection if is_looked_up else "",
-        input=live_record.input if live_record else "",
-        fallback=live_record.fallback if live_record else None,
     )
+    if live_record:
+        # What is no part of a strategy stays as it is.
+        base = replace(
+            base,
+            input=live_record.input,
+            fallback=live_record.fallback,
+            timeout_seconds=live_record.timeout_seconds,
+            repair=live_record.repair,
+            cache_seconds=live_record.cache_seconds if base.temperature == 0 else None,
+        )
     if not decision.TUNING[strategy]:
         return base
     rows = TunedModel.objects.filter(job__training_set__source__prompt=version.prompt, job__cross_validation=None)
