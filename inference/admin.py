@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from inference.models import Call, CallDay, InferenceConfig, Monitor
+from inference.models import Call, CallDay, CallText, InferenceConfig, Monitor, TextPolicy
 from registry.admin.base import ReadOnlyAdmin
 
 
@@ -33,3 +33,17 @@ class MonitorAdmin(ReadOnlyAdmin):
     list_display = ("prompt", "environment", "figure", "bound", "state", "value", "calls", "looked_at")
     list_select_related = ("prompt",)
     list_filter = ("state", "figure")
+
+
+@admin.register(TextPolicy)
+class TextPolicyAdmin(ReadOnlyAdmin):
+    list_display = ("project", "share", "days", "presets", "by_name", "changed_at")
+    list_select_related = ("project",)
+
+
+@admin.register(CallText)
+class CallTextAdmin(ReadOnlyAdmin):
+    list_display = ("reference", "project", "at", "subject")
+    list_select_related = ("project",)
+    list_filter = ("project",)
+    show_full_result_count = False

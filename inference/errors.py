@@ -17,6 +17,8 @@ declare(
         "gateway.no_retrieval": Kind(409, "The config asks for retrieval"),
         "gateway.no_model": Kind(409, "The model cannot be found"),
         # Live calls
+        "text_policy.invalid": Kind(400, "What is to be kept of texts has faults"),
+        "call.not_found": Kind(404, "There is no such call"),
         "observation.invalid": Kind(400, "The observations have faults"),
         "monitor.not_found": Kind(404, "There is no such monitor"),
         "monitor.too_many": Kind(409, "The project has many monitors already"),

@@ -2,6 +2,7 @@
 
 from inference.calls import log as call_log
 from inference.monitoring import monitors
+from inference.texts import policy as text_policy
 from infra.queues import SHORT, task
 
 HOUR = 3_600
@@ -17,6 +18,7 @@ def look_at_monitors() -> None:
 
 @task(name="inference.tasks.add_up_days", queue=SHORT, time_limit=HOUR, soft_time_limit=HOUR - 60)
 def add_up_days() -> None:
-    """Add up the days of live calls that are over, and delete calls that are old."""
+    """Add up the days of live calls that are over, and delete calls and texts that are old."""
     call_log.roll_up()
     call_log.clear_old()
+    text_policy.clear_old()

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inference.views import calls, configs, palette, panels
+from inference.views import calls, configs, palette, panels, texts
 from registry.views.palette import register
 
 register(palette.places, palette.find)
@@ -11,6 +11,9 @@ urlpatterns = [
     path(f"{PROMPT}/live/", calls.live_page, name="live"),
     path(f"{PROMPT}/live/monitors/<int:key>/remove/", calls.monitor_remove, name="monitor-remove"),
     path(f"{PROMPT}/usage/panel/", panels.usage_panel, name="usage-panel"),
+    path(f"{P}/settings/texts/", texts.text_policy, name="text-policy"),
+    path(f"{P}/settings/texts/delete/", texts.texts_delete, name="texts-delete"),
+    path(f"{P}/calls/texts/", texts.text_list, name="text-list"),
     path(f"{P}/strategy/configs/", configs.config_list, name="config-list"),
     path(f"{P}/strategy/configs/<str:task>/", configs.config_detail, name="config-detail"),
     path(f"{P}/strategy/configs/<str:task>/propose/", configs.config_propose, name="config-propose"),

@@ -262,6 +262,7 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "gates/<int:key>": create_row(rows, "evaluations.Gate").pk,
         "monitors/<int:key>": create_row(rows, "inference.Monitor").pk,
         "inference-configs/<str:task>": "routing",
+        "calls/<str:reference>": create_row(rows, "inference.Call", reference="7f3c", metadata={}).reference,
         "training-sets/<int:key>": training_set.pk,
         "files/<str:file>": "train",
         "cross-validations/<int:key>": create_row(rows, "finetunes.CrossValidation", folds=2).pk,

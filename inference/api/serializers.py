@@ -4,9 +4,10 @@ from typing import Any
 
 from rest_framework import serializers
 
+from core import redaction
 from core.references import DEFAULT_ENVIRONMENT
 from inference.configs import record
-from inference.models import Call, InferenceConfig, Monitor
+from inference.models import Call, CallText, InferenceConfig, Monitor
 from inference.monitoring import monitors
 from infra.serializer_fields import Input, ObjectField, Text
 
@@ -108,6 +109,52 @@ class PromptUsageSerializer(serializers.Serializer[Any]):
     total = UsageSerializer()
     versions = VersionUsageSerializer(many=True)
     drift = serializers.ListField(child=ObjectField(), help_text="The last seven days compared with those before.")
+
+
+class TextPolicyInput(Input):
+    share = serializers.FloatField(help_text="Of the calls: from 0 (none) to 1 (all).")
+    days = serializers.IntegerField(required=False, default=14)
+    presets = serializers.ListField(
+        child=serializers.ChoiceField(list(redaction.PRESETS)),
+        required=False,
+        help_text="What is taken out before anything is written down; all of these where it is left out.",
+    )
+    patterns = serializers.ListField(child=Text(), required=False, default=list, help_text="Regular expressions.")
+
+
+class TextPolicySerializer(serializers.Serializer[Any]):
+    share = serializers.FloatField()
+    days = serializers.IntegerField()
+    presets = serializers.ListField(child=serializers.CharField())
+    patterns = serializers.ListField(child=serializers.CharField())
+
+
+class DeletedTextsSerializer(serializers.Serializer[Any]):
+    deleted = serializers.IntegerField()
+
+
+class CallTextSerializer(serializers.ModelSerializer[CallText]):
+    messages = serializers.ListField(child=ObjectField())
+    answer = ObjectField()
+
+    class Meta:
+        model = CallText
+        fields = ["messages", "answer"]
+
+
+class CallDetailSerializer(serializers.ModelSerializer[Call]):
+    id = serializers.CharField(source="reference")
+    prompt = serializers.CharField(source="version")
+    text = CallTextSerializer(allow_null=True, help_text="None where it is not kept, or for keys that may not edit.")
+
+    class Meta:
+        model = Call
+        fields = [
+            *("id", "prompt", "environment", "at", "model_name", "failed", "error", "latency_ms"),
+            *("time_to_first_token_ms", "tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out"),
+            *("tokens_reasoning", "cost_usd", "format_ok", "score", "label", "is_simulation", "route", "config_hash"),
+            *("fallback", "is_repaired", "is_cached", "finish_reason", "subject", "trace", "metadata", "text"),
+        ]
 
 
 class MonitorInput(Input):

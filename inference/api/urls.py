@@ -1,9 +1,12 @@
 from django.urls import path
 
-from inference.api import calls, configs
+from inference.api import calls, configs, texts
 
 urlpatterns = [
     path("observations", calls.CallList.as_view()),
+    path("calls/<str:reference>", texts.CallDetail.as_view()),
+    path("text-policy", texts.TextPolicyDetail.as_view()),
+    path("text-policy/delete-texts", texts.TextsDelete.as_view()),
     path("prompts/<str:name>/live", calls.PromptUsage.as_view()),
     path("monitors", calls.MonitorList.as_view()),
     path("monitors/<int:key>/remove", calls.MonitorRemove.as_view()),

@@ -190,6 +190,24 @@ class Answering:
             # The answer was paid for, and may well be right: what checks it is busy.
             logger.warning("gateway.unchecked %s %s", call.id, problem.code)
 
+    async def keep_text(self, call: CallInProgress, answer: Completion) -> None:
+        """Note what is kept of a call's text, if anything; redacted before it is written down anywhere."""
+        if not call.is_sampled:
+            return
+        members = {"text": answer.text, "refusal": answer.refusal, "tool_calls": list(answer.tool_calls or ())}
+        value = {
+            "messages": list(call.messages),
+            "answer": {name: member for name, member in members.items() if member},
+        }
+        policy = call.plan.texts
+        try:
+            call.text = await self._in_thread(
+                lambda: renderer_pool().redact(value, policy.presets, policy.patterns, owner=call.plan.project)
+            )
+        except Problem as problem:
+            # Nothing is kept that nobody has cleaned.
+            logger.warning("gateway.text_not_kept %s %s", call.id, problem.code)
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
@@ -272,6 +290,7 @@ def _render(call: CallInProgress) -> ChatRequest:
     values = read_variables(route.places, call.request.messages, call.request.variables)
     try:
         rendered = versions.render_request(project, route.content, values, route.partials, picks=route.picks)
+        call.messages = rendered["messages"]
         request = build_request(rendered, route.model, route.parameters, route.profile)
         return replace(request, messages=with_data(project, request.messages))
     except (OperationalError, InterfaceError) as error:

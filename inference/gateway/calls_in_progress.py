@@ -2,10 +2,11 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote
 
 from evaluations.providers.chat import Completion, storable
@@ -39,6 +40,9 @@ class CallInProgress:
     # Whether the model was told once what is wrong; whether the answer is one that was kept.
     is_repaired: bool = False
     is_cached: bool = False
+    # What the route asked, with images by their addresses; and what is kept of it and its answer.
+    messages: Sequence[Mapping[str, Any]] = ()
+    text: Mapping[str, Any] | None = None
     # When the route has had all the time that the config gives it, on the clock of perf_counter.
     deadline: float | None = None
     # What was paid for before the answer: a route that failed with an answer.
@@ -72,6 +76,11 @@ class CallInProgress:
         if unused:
             headers["X-Cuebook-Unused-Variables"] = ",".join(quote(name[:60]) for name in unused[:MAX_UNUSED])
         return headers
+
+    @property
+    def is_sampled(self) -> bool:
+        """Return whether this is one of the calls whose texts the project keeps: by its id, so that it stays so."""
+        return int(self.id[:8], 16) / 16**8 < self.plan.texts.share
 
     def paid(self, answer: Completion | None) -> list[tuple[Route, Completion]]:
         """Return all answers that were paid for, and by which route: those that were not taken as well."""
@@ -119,5 +128,6 @@ class CallInProgress:
             "metadata": dict(self.request.metadata),
             "key": self.caller.key_id,
             "tokens": self.tokens(answer),
+            "text": self.text,
             "is_simulation": route.is_simulation,
         }

@@ -19,6 +19,7 @@ from inference.configs.record import Record
 from inference.gateway.inputs import InputPlaces, input_places
 from inference.gateway.request_reading import PROMPT, Target
 from inference.models import InferenceConfig
+from inference.texts.policy import KeptTexts, policy_of
 from registry.accounts import api_keys, permissions
 from registry.accounts.key_limits import NO_LIMITS, DailyLimits, limits_of
 from registry.accounts.permissions import Right
@@ -84,6 +85,8 @@ class Plan:
     timeout_seconds: float | None = None
     repair: bool = False
     cache_seconds: int | None = None
+    # What the project keeps of its calls' texts.
+    texts: KeptTexts = field(default_factory=KeptTexts)
     # What its config names and nobody can find: the calls do without.
     warnings: tuple[str, ...] = ()
 
@@ -117,7 +120,8 @@ def read_plan(project: Project, target: Target) -> Plan:
         version = resolution.resolve(project, parse_reference(f"{target.name}@{target.selector}"))
         is_environment = Environment.objects.filter(project=project, name=target.selector).exists()
         route = _route(project, "prompt", version, version.content)
-        return Plan(project.pk, target.selector if is_environment else "", route)
+        environment = target.selector if is_environment else ""
+        return Plan(project.pk, environment, route, texts=policy_of(project))
     config = configs.get_config(project, target.name)
     try:
         config_version = configs.get_config_version(config, target.selector)
@@ -160,6 +164,7 @@ def read_plan(project: Project, target: Target) -> Plan:
         timeout_seconds=record.timeout_seconds,
         repair=record.repair,
         cache_seconds=record.cache_seconds,
+        texts=policy_of(project),
         warnings=tuple(warnings),
     )
 

@@ -51,6 +51,7 @@ class Gateway:
         CallError, which is recorded as well."""
         try:
             answer = await self._answering.answer(call)
+            await self._answering.keep_text(call, answer)
         except asyncio.CancelledError:
             self._record(call, error="gateway.client_left")
             raise
@@ -74,6 +75,7 @@ class Gateway:
                     call.first_token_ms = (time.perf_counter() - call.started) * 1_000
                 yield piece
             assert answer is not None  # noqa: S101 - for the type checker: a stream ends with its answer
+            await self._answering.keep_text(call, answer)
         except (asyncio.CancelledError, GeneratorExit):
             self._record(call, error="gateway.client_left")
             raise

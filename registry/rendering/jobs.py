@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core import redaction
 from core.examples import Shot
 from core.rendering import Content, Rendering, analyse_content, survey_content
 from core.rendering import render as render_content
@@ -54,6 +55,10 @@ def render_all(
     """Render for each of many variables, as many as fit."""
     rendering = Rendering(content, partials, [_read_shot(shot) for shot in examples])
     return do_each(rendering.request, every)
+
+
+def redact(value: Any, presets: Sequence[str], patterns: Sequence[str]) -> Any:
+    return redaction.redact(value, presets, patterns)
 
 
 def _read_shot(document: Mapping[str, Any]) -> Shot:

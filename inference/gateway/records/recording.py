@@ -11,7 +11,7 @@ from django.db import DataError, IntegrityError, close_old_connections, transact
 from django.db.models import F
 
 from inference.gateway.records.spool import Record
-from inference.models import Call
+from inference.models import Call, CallText
 from registry.accounts.key_limits import DayUsage
 from registry.models import APIKey, KeyUsage, PromptVersion
 
@@ -26,6 +26,7 @@ class _Row:
     call: Call
     process: str
     usage: DayUsage
+    text: CallText | None
 
 
 def save(records: Sequence[Record]) -> list[Record]:
@@ -80,6 +81,7 @@ def _insert(rows: Sequence[_Row]) -> None:
     new = {(row.call.project_id, row.call.reference): row for row in rows}
     new = {name: row for name, row in new.items() if name not in before}
     Call.objects.bulk_create([row.call for row in new.values()], ignore_conflicts=True)
+    CallText.objects.bulk_create([row.text for row in new.values() if row.text], ignore_conflicts=True)
     _count(new.values())
 
 
@@ -106,6 +108,7 @@ def _count(rows: Iterable[_Row]) -> None:
 def _row(record: Record) -> _Row:
     members: dict[str, Any] = dict(record)
     spent, process = members.pop("cost_usd"), str(members.pop("process", ""))
+    kept_text = members.pop("text", None)
     cost = None if spent is None else Decimal(spent)
     usage = DayUsage(1, int(members.pop("tokens", 0)), cost or Decimal())
     call = Call(
@@ -115,4 +118,8 @@ def _row(record: Record) -> _Row:
         cost_usd=cost,
         **members,
     )
-    return _Row(record, call, process, usage)
+    text = None
+    if kept_text:
+        members = {"project_id": call.project_id, "reference": call.reference, "at": call.at, "subject": call.subject}
+        text = CallText(**members, messages=kept_text["messages"], answer=kept_text["answer"])
+    return _Row(record, call, process, usage, text)

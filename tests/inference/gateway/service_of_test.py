@@ -19,6 +19,7 @@ from inference.gateway.plans import Caller
 from inference.gateway.service import Gateway
 from inference.gateway.tracing import Traces
 from inference.gateway.upstream.chats import OpenChats
+from inference.texts.policy import KeptTexts
 from registry.accounts.key_limits import DayUsage
 
 WHOLE = Completion(text="billing", tokens_in=3, tokens_out=1)
@@ -92,7 +93,7 @@ class ServiceOfTest:
         fallback = route("fallback") if has_fallback else None
         first = route("first", connections, content)
         members: dict[str, Any] = {"project": 1, "environment": "production", "config_hash": ""}
-        members |= {"timeout_seconds": None, "repair": False, "cache_seconds": None}
+        members |= {"timeout_seconds": None, "repair": False, "cache_seconds": None, "texts": KeptTexts()}
         self.plan = SimpleNamespace(**members, route=first, fallback=fallback)
 
     def call(self) -> CallInProgress:
