@@ -7,8 +7,9 @@ from infra.queues import LONG, SHORT, task
 from infra.work import start, start_waiting
 from registry.delivery import fetch_stats, snapshots
 from registry.examples import text_vectors, vector_search
-from registry.models import Embedding, ExampleSetVersion
+from registry.models import Collection, CollectionEmbedding, Embedding, ExampleSetVersion
 from registry.operations import heartbeats
+from registry.retrieval import indexing
 
 EMBEDDING_SECONDS = 3_600
 
@@ -40,6 +41,26 @@ def embed(work_id: int) -> None:
 def sweep_embeddings() -> None:
     """Start what waits: its own task was lost, or its worker died."""
     start_waiting(embed, vector_search.claimable_embeddings().values_list("pk", flat=True)[:50])
+    start_waiting(embed_collection, indexing.claimable_embeddings().values_list("pk", flat=True)[:50])
+
+
+@task(
+    name="registry.tasks.embed_collection",
+    queue=LONG,
+    time_limit=EMBEDDING_SECONDS + 30,
+    soft_time_limit=EMBEDDING_SECONDS,
+)
+def embed_collection(work_id: int) -> None:
+    """Embed what a collection lacks."""
+    embedding = CollectionEmbedding.objects.select_related("collection").filter(pk=work_id).first()
+    if embedding:
+        indexing.embed_missing(embedding)
+
+
+def start_collection(collection: Collection) -> None:
+    """Start the embedding that a change of a collection left waiting."""
+    for row in CollectionEmbedding.objects.filter(collection=collection, state="pending"):
+        start(embed_collection, row.pk)
 
 
 def start_embeddings(version: ExampleSetVersion) -> None:

@@ -35,6 +35,9 @@ FILES = Limits(processor_seconds=120.0, memory_bytes=1_500 * MEGABYTE, answer_by
 # The first rows of one, while somebody waits for the page.
 FIRST_ROWS = Limits(processor_seconds=8.0, memory_bytes=1_500 * MEGABYTE, answer_bytes=MEGABYTE)
 
+# A document that is read as text.
+DOCUMENTS = Limits(processor_seconds=60.0, memory_bytes=1_500 * MEGABYTE, answer_bytes=64 * MEGABYTE)
+
 # Somebody waits for the page; a worker has time, and what it gives up is paid for again.
 IN_REQUEST = Patience(free_seconds=2.0, answer_seconds=10.0)
 IN_WORKER = Patience(free_seconds=300.0, answer_seconds=300.0)

@@ -35,6 +35,13 @@ def embed(embedder: str, texts: Sequence[str]) -> Matrix:
     return np.stack([stored[key] for key in hashes])
 
 
+def embed_query(embedder: str, text: str) -> Matrix:
+    """Return the vector of a question, from the cache where somebody has asked it before; it is not kept, for questions
+    are many and mostly asked once."""
+    stored = _stored(embedder, [hash_of(text)])
+    return stored[hash_of(text)] if stored else embedders.get_embedder(embedder).embed([text])[0]
+
+
 def hash_of(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 

@@ -3,6 +3,7 @@ prompts, never the reverse."""
 
 from registry.models.audit import AuditEntry
 from registry.models.by_actor import ByActor
+from registry.models.collections import Chunk, Collection, CollectionEmbedding, Document, DocumentRevision
 from registry.models.drafts import NextRevision, PromptDraft, PromptSample
 from registry.models.examples import (
     Embedding,
@@ -40,7 +41,12 @@ __all__ = [
     "AuditEntry",
     "ByActor",
     "CheckStatus",
+    "Chunk",
+    "Collection",
+    "CollectionEmbedding",
     "Decision",
+    "Document",
+    "DocumentRevision",
     "Embedding",
     "EmbeddingState",
     "Environment",

@@ -1,0 +1,231 @@
+"""Searching a collection: by meaning and by words, joined by their ranks.
+
+Meaning is the cosine of vectors, words are PostgreSQL's full text; both find candidates, and reciprocal rank fusion
+joins them: a chunk's score is the sum of 1 / (60 + rank) over the halves that found it (Cormack, Clarke and Buettcher,
+"Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR 2009).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from pgvector import Vector
+
+from core.errors import Problem
+from registry.examples import embedders, text_vectors
+from registry.models import Chunk, Collection
+from registry.retrieval import indexing
+
+RANK_CONSTANT = 60
+MAX_K = 100
+# What each half looks at, at least, and for each chunk that is asked for.
+MIN_CANDIDATES, CANDIDATES_PER_CHUNK = 50, 4
+MAX_QUERY_CHARACTERS = 8_000
+# Of a long question the rarest words are searched for, or half of the collection would be ranked.
+MAX_WORDS = 32
+
+# The collection's number stands in the statement: the condition of its own index has to be met word for word.
+VALID = """
+chunk.collection_id = {collection}
+AND {moment}
+AND chunk.metadata @> %(metadata)s::jsonb
+"""
+NOW = "chunk.until_at IS NULL"
+AT = "chunk.from_at <= %(as_of)s AND (chunk.until_at IS NULL OR chunk.until_at > %(as_of)s)"
+NEAREST = """
+SELECT chunk.id, 1 - (chunk.vector::vector({dimensions}) <=> %(vector)s::vector({dimensions})) AS score
+FROM registry_chunk chunk
+WHERE {valid} AND chunk.vector IS NOT NULL
+ORDER BY chunk.vector::vector({dimensions}) <=> %(vector)s::vector({dimensions})
+LIMIT %(limit)s
+"""
+BY_WORDS = """
+SELECT chunk.id, ts_rank_cd(chunk.search_vector, asked.words, 1) AS score
+FROM registry_chunk chunk, (SELECT %(words)s::tsquery AS words) asked
+WHERE {valid} AND chunk.search_vector @@ asked.words
+ORDER BY score DESC, chunk.id
+LIMIT %(limit)s
+"""
+LEXEMES = "SELECT array_agg(DISTINCT word) FROM unnest(tsvector_to_array(to_tsvector(%s::regconfig, %s))) word"
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a collection is searched. `min_score` is of meaning, from 0 to 1; `neighbours` how many chunks before and
+    after one are joined to it; `filter` are metadata that documents have to have."""
+
+    k: int = 5
+    min_score: float = 0.0
+    token_budget: int | None = None
+    neighbours: int = 0
+    filter: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A chunk that was found. `score` is the joined one; `meaning` the cosine and `words` the rank of full text, None
+    where that half did not find it; the ranks begin with 1."""
+
+    chunk: Chunk
+    text: str
+    tokens: int
+    score: float
+    meaning: float | None = None
+    meaning_rank: int | None = None
+    words: float | None = None
+    words_rank: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the hit as answers and records have it."""
+        revision = self.chunk.revision
+        return {
+            "source": revision.document.path,
+            "revision": revision.number,
+            "chunk": self.chunk.position,
+            "title": " > ".join(self.chunk.titles),
+            "start": self.chunk.start,
+            "end": self.chunk.end,
+            "tokens": self.tokens,
+            "score": round(self.score, 6),
+            "meaning": None if self.meaning is None else round(self.meaning, 4),
+            "meaning_rank": self.meaning_rank,
+            "words": None if self.words is None else round(self.words, 4),
+            "words_rank": self.words_rank,
+            "metadata": self.chunk.metadata,
+            "text": self.text,
+        }
+
+
+def search(collection: Collection, query: str, settings: SearchSettings, as_of: datetime | None = None) -> list[Hit]:
+    """Return the chunks that answer a question, the best first: as the documents are now, or were at a moment.
+
+    Raises `collection.archived`, `collection.not_embedded` while workers are still at it, or `embedder.unknown`.
+    """
+    if collection.archived_at is not None:
+        raise Problem("collection.archived", f"The collection {collection} is archived.")
+    query = query.replace("\0", " ").strip()[:MAX_QUERY_CHARACTERS]
+    if not query:
+        return []
+    limit = max(MIN_CANDIDATES, CANDIDATES_PER_CHUNK * settings.k)
+    values: dict[str, Any] = {"limit": limit, "as_of": as_of}
+    values["metadata"] = json.dumps(dict(settings.filter))
+    valid = VALID.format(collection=collection.pk, moment=NOW if as_of is None else AT)
+    meanings = _by_meaning(collection, query, valid, values)
+    words = _by_words(collection, query, valid, values)
+    hits = _joined(meanings, words, settings)
+    return _fitting(_with_rows(hits), settings)
+
+
+def _by_meaning(collection: Collection, query: str, valid: str, values: Mapping[str, Any]) -> list[tuple[int, float]]:
+    if embedders.is_lexical(collection.embedder):
+        return []
+    embedders.require_embedder(collection.embedder)
+    waiting = indexing.missing(collection).filter(until_at=None).count()
+    if waiting:
+        sentence = f"{waiting:,} chunks of {collection} are still being embedded; try again in a moment."
+        raise Problem("collection.not_embedded", sentence, waiting=waiting)
+    vector = text_vectors.embed_query(collection.embedder, query)
+    statement = NEAREST.format(dimensions=len(vector), valid=valid)
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Where there is an index: removed chunks and filters are in it too, so go on until enough are found.
+        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+        cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, 2 * int(values['limit']))}")
+        cursor.execute(statement, {**values, "vector": Vector(vector).to_text()})
+        return [(key, float(score)) for key, score in cursor.fetchall()]
+
+
+def _by_words(collection: Collection, query: str, valid: str, values: Mapping[str, Any]) -> list[tuple[int, float]]:
+    with connection.cursor() as cursor:
+        cursor.execute(LEXEMES, [collection.language, query])
+        (lexemes,) = cursor.fetchone() or (None,)
+        if not lexemes:
+            return []
+        longest = sorted(lexemes, key=len, reverse=True)[:MAX_WORDS]
+        quoted = " | ".join("'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in longest)
+        cursor.execute(BY_WORDS.format(valid=valid), {**values, "words": quoted})
+        return [(key, float(score)) for key, score in cursor.fetchall()]
+
+
+@dataclass(frozen=True)
+class _Found:
+    key: int
+    score: float
+    meaning: float | None
+    meaning_rank: int | None
+    words: float | None
+    words_rank: int | None
+
+
+def _joined(
+    meanings: Sequence[tuple[int, float]], words: Sequence[tuple[int, float]], settings: SearchSettings
+) -> list[_Found]:
+    """Join what the halves have found, the best first."""
+    by_meaning = {key: (rank, score) for rank, (key, score) in enumerate(meanings, 1)}
+    by_words = {key: (rank, score) for rank, (key, score) in enumerate(words, 1)}
+    joined = []
+    for key in {**by_meaning, **by_words}:
+        meaning_rank, meaning = by_meaning.get(key, (None, None))
+        words_rank, rank_score = by_words.get(key, (None, None))
+        if meanings and (meaning if meaning is not None else 0.0) < settings.min_score:
+            continue
+        score = sum(1 / (RANK_CONSTANT + rank) for rank in (meaning_rank, words_rank) if rank is not None)
+        joined.append(_Found(key, score, meaning, meaning_rank, rank_score, words_rank))
+    return sorted(joined, key=lambda found: (-found.score, found.meaning_rank or MAX_K * 10, found.key))
+
+
+def _with_rows(joined: Sequence[_Found]) -> list[Hit]:
+    rows = Chunk.objects.select_related("revision__document").defer("vector", "search_vector", "revision__text")
+    by_key = rows.in_bulk([each.key for each in joined])
+    return [
+        Hit(
+            chunk=by_key[each.key],
+            text=by_key[each.key].text,
+            tokens=by_key[each.key].tokens,
+            score=each.score,
+            meaning=each.meaning,
+            meaning_rank=each.meaning_rank,
+            words=each.words,
+            words_rank=each.words_rank,
+        )
+        for each in joined
+    ]
+
+
+def _fitting(hits: Sequence[Hit], settings: SearchSettings) -> list[Hit]:
+    """Return the first hits that fit: one that the budget has no room for is passed over, a shorter one may still fit.
+    A chunk that an earlier one's neighbours have shown already is not shown again."""
+    chosen: list[Hit] = []
+    left = settings.token_budget
+    covered: dict[int, set[int]] = {}
+    for hit in hits:
+        if len(chosen) == settings.k:
+            break
+        shown = covered.setdefault(hit.chunk.revision_id, set())
+        if hit.chunk.position in shown:
+            continue
+        wider, positions = _with_neighbours(hit, settings.neighbours, shown)
+        if left is not None and wider.tokens > left:
+            wider, positions = hit, {hit.chunk.position}
+        if left is not None and wider.tokens > left:
+            continue
+        left = None if left is None else left - wider.tokens
+        shown |= positions
+        chosen.append(wider)
+    return chosen
+
+
+def _with_neighbours(hit: Hit, count: int, shown: set[int]) -> tuple[Hit, set[int]]:
+    """Join the chunks around a hit to it, as their document has them; what overlaps is said once."""
+    if not count:
+        return hit, {hit.chunk.position}
+    first, last = hit.chunk.position - count, hit.chunk.position + count
+    rows = Chunk.objects.filter(revision=hit.chunk.revision_id, position__gte=first, position__lte=last)
+    rows = rows.only("position", "start", "end", "tokens").order_by("position")
+    around = [row for row in rows if row.position not in shown]
+    start, end = min(row.start for row in around), max(row.end for row in around)
+    text = type(hit.chunk.revision).objects.filter(pk=hit.chunk.revision_id).values_list("text", flat=True)[0]
+    wider = replace(hit, text=text[start:end], tokens=sum(row.tokens for row in around))
+    return wider, {row.position for row in around}

@@ -1,0 +1,118 @@
+"""Searching a collection: both halves, their ranks, and what fits."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from core.errors import Problem
+from registry.examples import tfidf
+from registry.models import Chunk, Collection, CollectionEmbedding
+from registry.retrieval import collections, documents, indexing
+from registry.retrieval.search import SearchSettings, search
+from tests.conftest import Stage
+from tests.registry.retrieval.conftest import embed, make_handbook
+
+
+def sources(collection: Collection, query: str, **settings: Any) -> list[str]:
+    return [hit.chunk.revision.document.path for hit in search(collection, query, SearchSettings(**settings))]
+
+
+def test_meaning_finds_what_no_word_has(handbook: Collection):
+    (hit,) = search(handbook, "I want my cash returned", SearchSettings(k=1))
+
+    assert hit.chunk.revision.document.path == "refunds.md"
+    assert hit.meaning_rank == 1
+    assert hit.words is None
+
+
+def test_words_find_what_has_them_and_both_add_up(handbook: Collection):
+    first, *_ = search(handbook, "export CSV", SearchSettings(k=3))
+
+    assert first.chunk.revision.document.path == "data/export.md"
+    assert (first.meaning_rank, first.words_rank) == (1, 1)
+    assert first.score == pytest.approx(2 / 61)
+
+
+def test_without_an_embedder_words_alone_are_compared(stage: Stage):
+    collection = make_handbook(stage, embedder=tfidf.NAME)
+
+    (hit,) = search(collection, "Where do I export tickets?", SearchSettings(k=1))
+    assert (hit.meaning, hit.words_rank) == (None, 1)
+    assert not CollectionEmbedding.objects.exists()
+
+
+@pytest.mark.parametrize("query", ["", "  ", "the of and", "'", "\\", "a & ! | (", "\0", "x" * 20_000, "🙂"])
+def test_any_question_can_be_asked(handbook: Collection, query: str):
+    search(handbook, query, SearchSettings())
+
+
+def test_a_score_a_filter_and_a_budget_leave_out(stage: Stage, handbook: Collection):
+    documents.put(
+        stage.edith, handbook, "de/refunds.md", b"# Refunds\n\nMoney back in Germany.\n", metadata={"land": "de"}
+    )
+    embed(handbook)
+
+    assert sources(handbook, "money back", filter={"land": "de"}) == ["de/refunds.md"]
+    assert sources(handbook, "money back", filter={"land": "fr"}) == []
+    assert sources(handbook, "quantum chromodynamics", min_score=0.9) == []
+    tokens = dict(Chunk.objects.values_list("id", "tokens"))
+    hits = search(handbook, "money back", SearchSettings(k=5, token_budget=12))
+    assert sum(tokens[hit.chunk.pk] for hit in hits) <= 12
+
+
+def test_neighbours_are_joined_and_said_once(handbook: Collection):
+    first, *others = search(handbook, "days of the purchase", SearchSettings(k=4, neighbours=1))
+
+    assert first.text.startswith("You get your money back")
+    assert first.text.endswith("Other rules hold in Norway.")
+    # What was joined to it is not shown again.
+    assert all(hit.chunk.revision_id != first.chunk.revision_id for hit in others)
+
+
+def test_what_is_not_embedded_yet_is_waited_for(stage: Stage, handbook: Collection):
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+
+    with pytest.raises(Problem) as refused:
+        search(handbook, "new", SearchSettings())
+    assert (refused.value.code, refused.value.members["waiting"]) == ("collection.not_embedded", 1)
+    embed(handbook)
+    assert sources(handbook, "Something new", k=1) == ["new.md"]
+    row = CollectionEmbedding.objects.get()
+    assert (row.state, row.done, row.total) == ("done", 5, 5)
+
+
+def test_an_archived_collection_is_searched_no_more(stage: Stage, handbook: Collection):
+    collections.archive(stage.edith, handbook)
+    handbook.refresh_from_db()
+
+    with pytest.raises(Problem) as refused:
+        search(handbook, "new", SearchSettings())
+    assert refused.value.code == "collection.archived"
+    collections.restore(stage.edith, handbook)
+
+
+def test_a_large_collection_has_an_index_of_its_own(
+    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
+):
+
+    monkeypatch.setattr(indexing, "EXACT_UP_TO", 3)
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+    with connection.cursor() as cursor:
+        # As if each step were a transaction of its own.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    embed(handbook)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [f"chunk_vectors_{handbook.pk}"])
+        (definition,) = cursor.fetchone()
+    assert "hnsw" in definition
+    assert sources(handbook, "Something new", k=1) == ["new.md"]
+
+
+def test_other_collections_and_projects_are_not_searched(stage: Stage, handbook: Collection):
+    other = collections.create(stage.edith, name="other")
+    documents.put(stage.edith, other, "secret.md", b"# Money\n\nMoney back, money back.\n")
+    embed(other)
+
+    assert "secret.md" not in sources(handbook, "money back", k=10)
