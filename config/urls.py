@@ -3,8 +3,8 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from finetunes.api.webhooks import webhook as tuning_webhook
-from registry.api.langfuse import LangfusePrompt
-from registry.api.litellm import LiteLLMPrompt
+from registry.api.interop.langfuse import LangfusePrompt
+from registry.api.interop.litellm import LiteLLMPrompt
 from registry.operations.metrics import metrics
 
 # Only to be looked at: an OPTIONS request would describe the page as if it were data.

@@ -7,7 +7,7 @@ from .messages import message_templates, text_templates
 
 EXAMPLES_PLACEHOLDER = "examples"
 IMAGE_DATA = "data:image/"
-EXAMPLES_QUERY = "/examples/query"
+EXAMPLES_QUERY, RETRIEVAL_QUERY = "/examples/query", "/retrieval/query"
 KINDS = ("chat", "text")
 # A member that no content can have; the editor uses it in drafts only.
 ASIDE = "(aside)"
@@ -18,6 +18,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "response": {"format": "text", "name": "response", "strict": False},
     "variable": {"type": "string", "required": True},
     "examples": {"select": "fixed"},
+    "retrieval": {"k": 5, "min_score": 0, "neighbours": 0},
     "function": {"strict": False},
 }
 
@@ -31,16 +32,17 @@ def templates(content: Mapping[str, Any]) -> dict[str, str]:
     }
     if "text" in content:
         sources["/text"] = content["text"]
-    query = content.get("examples", {}).get("query")
-    if query is not None:
-        sources[EXAMPLES_QUERY] = query
+    for pointer in (EXAMPLES_QUERY, RETRIEVAL_QUERY):
+        query = content.get(pointer.split("/")[1], {}).get("query")
+        if query is not None:
+            sources[pointer] = query
     return sources
 
 
-def query_template(content: Mapping[str, Any]) -> str:
-    """Return the pointer of the template that examples are compared with: the content's own query, else the last text
-    of the user."""
-    own_query = [EXAMPLES_QUERY] if "query" in content.get("examples", {}) else []
+def query_template(content: Mapping[str, Any], own: str = EXAMPLES_QUERY) -> str:
+    """Return the pointer of the template that examples are compared with, or a collection is searched for: the
+    content's own query, at the pointer `own`, else the last text of the user."""
+    own_query = [own] if "query" in content.get(own.split("/")[1], {}) else []
     user_texts = [
         pointer
         for index, message in enumerate(content.get("messages", ()))
@@ -68,7 +70,7 @@ def full_text(content: Mapping[str, Any]) -> str:
     return "\n".join(
         text
         for pointer, text in templates(content).items()
-        if pointer != EXAMPLES_QUERY and not text.startswith(IMAGE_DATA)
+        if pointer not in (EXAMPLES_QUERY, RETRIEVAL_QUERY) and not text.startswith(IMAGE_DATA)
     )
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from jinja2 import Template
 
-from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, has_type, partial_source, query_template, templates
+from .content import DEFAULTS, EXAMPLES_PLACEHOLDER, EXAMPLES_QUERY, has_type, partial_source, query_template, templates
 from .errors import Fault, Problem
 from .example_selection import example_messages as as_messages
 from .examples import Shot
 from .messages import is_message, without_empty, write_message
+from .retrieval import CONTEXT, Context
 from .template_language import Analysis, PromptEnvironment, analyse
 
 MAX_OUTPUT_CHARACTERS = 1_000_000
@@ -74,6 +75,8 @@ def survey_content(content: Content, partials: Sequence[Content] = ()) -> Survey
     placed = places_examples(content, frozenset(variables))
     if "examples" in content:
         variables.discard(EXAMPLES_PLACEHOLDER)
+    if "retrieval" in content:
+        variables.discard(CONTEXT)
     return Survey(frozenset(variables), tuple(includes), tuple(problems), placed)
 
 
@@ -83,11 +86,16 @@ def places_examples(content: Content, variables: frozenset[str]) -> bool:
     return placed or EXAMPLES_PLACEHOLDER in variables
 
 
-def render_query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
-    """Render the query that examples are compared with, for these variables. Refuses as `render` does."""
-    values = bind_variables(content.get("variables", {}), variables)
-    writer = _Writer(_Templates(content, partials), {**values, EXAMPLES_PLACEHOLDER: []})
-    return writer.write(query_template(content))
+def render_query(
+    content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], own: str = EXAMPLES_QUERY
+) -> str:
+    """Render the query that examples are compared with, or that a collection is searched for (`own` is the pointer of
+    the content's own), for these variables. Refuses as `render` does."""
+    values = {**bind_variables(content.get("variables", {}), variables), EXAMPLES_PLACEHOLDER: []}
+    if "retrieval" in content:
+        # Nothing is found yet: a last text of the user that shows it is searched for without it.
+        values[CONTEXT] = ""
+    return _Writer(_Templates(content, partials), values).write(query_template(content, own))
 
 
 def render(
@@ -96,15 +104,16 @@ def render(
     partials: Mapping[str, Content],
     examples: Sequence[Shot] = (),
     *,
+    retrieved: Sequence[Mapping[str, Any]] = (),
     is_checked: bool = True,
 ) -> dict[str, Any]:
     """Return the provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
 
     `partials` has every included version's content by hash, those of the partials too; `examples` is what was picked
-    (core.example_selection). Raises `render.missing_variable`, `render.invalid_variable`, `template.failed` or
-    `template.too_expensive`.
+    (core.example_selection), `retrieved` the chunks of the collection that it searches (core.retrieval). Raises
+    `render.missing_variable`, `render.invalid_variable`, `template.failed` or `template.too_expensive`.
     """
-    return Rendering(content, partials, examples, is_checked=is_checked).request(variables)
+    return Rendering(content, partials, examples, is_checked=is_checked).request(variables, retrieved)
 
 
 class Rendering:
@@ -129,10 +138,16 @@ class Rendering:
         if examples and content["kind"] != "text":
             self._before = _default_example_position(content, partials)
 
-    def request(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the request for these variables, as `render`."""
+    def request(self, variables: Mapping[str, Any], retrieved: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Return the request for these variables and what was found for them, as `render`."""
         content = self._content
         values = bind_variables(content.get("variables", {}), variables)
+        if "retrieval" in content:
+            if CONTEXT in values:
+                sentence = f"{CONTEXT} is what the version's search finds; it cannot be passed."
+                fault = Fault(f"/variables/{CONTEXT}", "reserved", sentence)
+                raise Problem("render.invalid_variable", sentence, faults=[fault])
+            values[CONTEXT] = Context(retrieved)
         if "examples" in content:
             # With all four members: a template that shows notes must not fail on an example without one.
             values[EXAMPLES_PLACEHOLDER] = [

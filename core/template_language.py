@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from .errors import Problem
+from .retrieval import Context
 
 MAX_NODES = 5_000
 MAX_LOOP_DEPTH = 2
@@ -225,10 +226,10 @@ def _without_iterators(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write_value(value: Any) -> Any:
-    """Write `{{ value }}`: text as it is, anything else as JSON."""
+    """Write `{{ value }}`: text as it is, what was found framed as documents, anything else as JSON."""
     if isinstance(value, str | MissingVariable):
         return value
-    return as_json(value)
+    return str(value) if isinstance(value, Context) else as_json(value)
 
 
 def as_json(value: Any, indent: int | None = None) -> str:

@@ -65,6 +65,7 @@ declare(
         "template.include_size": Kind(400, "The included prompts are too many or too large"),
         "template.include_depth": Kind(400, "Prompts are included too deeply"),
         # Retrieval
+        "content.unknown_collection": Kind(400, "The content searches a collection that is not there"),
         "collection.not_found": Kind(404, "There is no such collection"),
         "collection.invalid": Kind(400, "The collection has faults"),
         "collection.name_taken": Kind(409, "The name is taken"),
@@ -76,7 +77,6 @@ declare(
         "document.too_expensive": Kind(400, "The document takes too long to read"),
         "document.unreadable": Kind(400, "The document cannot be read"),
         "document.unsupported": Kind(415, "Documents of this kind are not read"),
-        "search.invalid": Kind(400, "The search has faults"),
         "langfuse.needs_rendering": Kind(409, "Langfuse's client cannot fill in this template"),
         "litellm.needs_rendering": Kind(409, "LiteLLM cannot fill in this template"),
         "render.busy": Kind(503, "The machine is too busy for this"),

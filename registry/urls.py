@@ -1,6 +1,18 @@
 from django.urls import path
 
-from registry.views import account, compare, editor, examples, images, keys, promotions, prompts, search, settings
+from registry.views import (
+    account,
+    collections,
+    compare,
+    editor,
+    examples,
+    images,
+    keys,
+    promotions,
+    prompts,
+    search,
+    settings,
+)
 
 app_name = "registry"
 P = "p/<slug:project>"
@@ -33,6 +45,12 @@ urlpatterns = [
     path(f"{PROMPT}/promote/", promotions.promotion_new, name="promotion-new"),
     path(f"{PROMPT}/rollback/", promotions.rollback, name="rollback"),
     path(f"{P}/examples/", examples.example_list, name="example-list"),
+    path(f"{P}/collections/", collections.collection_list, name="collection-list"),
+    path(f"{P}/collections/<str:name>/", collections.collection_detail, name="collection"),
+    path(f"{P}/collections/<str:name>/archive/", collections.collection_archive, name="collection-archive"),
+    path(f"{P}/collections/<str:name>/restore/", collections.collection_restore, name="collection-restore"),
+    path(f"{P}/collections/<str:name>/remove/<path:path>", collections.document_remove, name="document-remove"),
+    path(f"{P}/collections/<str:name>/documents/<path:path>", collections.document_detail, name="document"),
     path(f"{P}/new-example-set/", examples.example_new, name="example-new"),
     path(f"{EXAMPLES}/", examples.example_detail, name="example-detail"),
     path(f"{EXAMPLES}/edit/", examples.example_edit, name="example-edit"),

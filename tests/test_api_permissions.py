@@ -12,6 +12,7 @@ from django.apps import apps
 from django.db import models, transaction
 from django.db.models import NOT_PROVIDED, Model
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.test import APIClient
@@ -26,6 +27,7 @@ from registry.images import uploads
 from registry.models import APIKey, Role
 from registry.promotions import environments, workflow
 from registry.promotions.environments import Rules
+from registry.retrieval import collections, documents
 from tests.conftest import ApiFor, Stage
 from tests.image_files import png
 
@@ -40,6 +42,7 @@ READING_POSTS = {
     "prompts/batch": "fetches many versions",
     "prompts/<str:name>/versions/<str:selector>/render": "renders with variables",
     "example-sets/<str:name>/search": "searches by a text",
+    "collections/<str:name>/search": "searches by a text",
     "evaluations/estimate": "starts nothing",
     "sweeps/estimate": "starts nothing",
     "training-sets/<int:key>/estimate": "creates nothing",
@@ -234,6 +237,8 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
     training_set = create_row(rows, "finetunes.TrainingSet", state="done")
     create_row(rows, "finetunes.TrainingFile", file="train", data=b"")
     recommended: dict[str, Any] = {"payback_months": None, "reasons": []}
+    handbook = collections.create(stage.edith, name="handbook")
+    documents.put(stage.edith, handbook, "a.md", b"# A")
     key = APIKey.objects.filter(project=stage.project).first()
     assert key
     return {
@@ -262,7 +267,9 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "gates/<int:key>": create_row(rows, "evaluations.Gate").pk,
         "monitors/<int:key>": create_row(rows, "inference.Monitor").pk,
         "inference-configs/<str:task>": "routing",
-        "calls/<str:reference>": create_row(rows, "inference.Call", reference="7f3c", metadata={}).reference,
+        "collections/<str:name>": handbook.name,
+        "documents/<path:path>": "a.md",
+        "calls/<str:reference>": create_row(rows, "inference.Call", reference="7f3c", at=timezone.now()).reference,
         "training-sets/<int:key>": training_set.pk,
         "files/<str:file>": "train",
         "cross-validations/<int:key>": create_row(rows, "finetunes.CrossValidation", folds=2).pk,

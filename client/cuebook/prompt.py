@@ -110,7 +110,9 @@ class Prompt:
     @property
     def is_rendered_there(self) -> bool:
         """True if rendering asks the registry: examples by similarity need its embeddings, a token budget its
-        tokenisers."""
+        tokenisers, retrieval its collections."""
+        if "retrieval" in self._document["content"]:
+            return True
         selection = self._document["content"].get("examples") or {}
         return selection.get("select", DEFAULTS["examples"]["select"]) in BY_SIMILARITY or "token_budget" in selection
 

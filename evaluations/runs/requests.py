@@ -88,7 +88,9 @@ class BatchPreparation:
         """Render each case's request, or return the problem with it."""
         run, every = self._run, [case.variables for case in cases.values()]
         try:
-            requests = versions.render_requests(run.project_id, run.version.content, every, self._partials)
+            requests = versions.render_requests(
+                run.project_id, run.version.content, every, self._partials, run.created_at
+            )
         except Problem as problem:
             return dict.fromkeys(cases, problem)
         return dict(zip(cases, requests, strict=True))

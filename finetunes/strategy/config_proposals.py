@@ -81,7 +81,8 @@ def record_for_strategy(
     settings: Mapping[str, Any] = version.content.get("model", {})
     response_format = version.content.get("response", {}).get("format", "text")
     is_looked_up = uses_retrieval or strategy == decision.RETRIEVAL
-    collection = (live_record.collection if live_record else "") or DEFAULT_COLLECTION
+    own_collection = str(version.content.get("retrieval", {}).get("collection", ""))
+    collection = (live_record.collection if live_record else "") or own_collection or DEFAULT_COLLECTION
     base = Record(
         strategy="prompt",
         model=str(settings.get("name") or ""),

@@ -291,10 +291,14 @@ def _render(call: CallInProgress) -> ChatRequest:
     try:
         rendered = versions.render_request(project, route.content, values, route.partials, picks=route.picks)
         call.messages = rendered["messages"]
+        call.retrieved = [
+            {name: chunk[name] for name in ("source", "revision", "chunk", "score")}
+            for chunk in rendered.get("retrieval", {}).get("chunks", ())
+        ]
         request = build_request(rendered, route.model, route.parameters, route.profile)
         return replace(request, messages=with_data(project, request.messages))
     except (OperationalError, InterfaceError) as error:
-        sentence = "The database cannot be asked just now, and this call needs it: for its examples or its images."
+        sentence = "The database cannot be asked just now, and this call needs it: for examples, documents or images."
         raise Problem("server.busy", sentence) from error
     finally:
         close_old_connections()

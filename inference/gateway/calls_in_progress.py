@@ -43,6 +43,8 @@ class CallInProgress:
     # What the route asked, with images by their addresses; and what is kept of it and its answer.
     messages: Sequence[Mapping[str, Any]] = ()
     text: Mapping[str, Any] | None = None
+    # The chunks that were found for it.
+    retrieved: Sequence[Mapping[str, Any]] = ()
     # When the route has had all the time that the config gives it, on the clock of perf_counter.
     deadline: float | None = None
     # What was paid for before the answer: a route that failed with an answer.
@@ -73,6 +75,9 @@ class CallInProgress:
         unused = sorted((self.request.variables or {}).keys() - self.route.variables)
         if self.is_cached:
             headers["X-Cuebook-Cache"] = "hit"
+        if self.retrieved:
+            named = (f"{quote(each['source'], safe='/')}@{each['revision']}#{each['chunk']}" for each in self.retrieved)
+            headers["X-Cuebook-Retrieved"] = ",".join(named)
         if unused:
             headers["X-Cuebook-Unused-Variables"] = ",".join(quote(name[:60]) for name in unused[:MAX_UNUSED])
         return headers
@@ -122,6 +127,7 @@ class CallInProgress:
             "fallback": self.fallback,
             "is_repaired": self.is_repaired,
             "is_cached": self.is_cached,
+            "retrieved": list(self.retrieved),
             "config_hash": self.plan.config_hash,
             "subject": self.request.subject,
             "trace": self.trace.id,

@@ -131,11 +131,14 @@ def read_plan(project: Project, target: Target) -> Plan:
         sentence = f"Nothing of {target.name} is live in {target.selector}, and no version of it is called so."
         raise Problem("prompt.unknown_selector", sentence) from None
     record = config_version.record
-    if record.retrieval:
-        sentence = f"{target.name} asks with retrieval, which the inference service does not do yet."
-        raise Problem("gateway.no_retrieval", sentence)
     version = _pinned(project, record.prompt) if record.prompt else config_version.version
     content = version.content if record.prompt else MESSAGES_ALONE
+    if record.retrieval:
+        if "retrieval" not in content:
+            sentence = f"The config of {target.name} searches {record.collection}, and its prompt says not how."
+            raise Problem("gateway.no_retrieval", sentence)
+        # Another one than the version was written with, perhaps: that of another country.
+        content = {**content, "retrieval": {**content["retrieval"], "collection": record.collection}}
     if record.response_format == "json" and content.get("response", {}).get("format", "text") == "text":
         # The version says nothing of the answer's form.
         content = {**content, "response": {"format": "json_object"}}

@@ -45,6 +45,8 @@ class Call(models.Model):
     trace = models.CharField(max_length=32, blank=True, db_default="")
     # The id of the key that asked (APIKey.key_id); no reference, so that a key that is gone leaves its calls.
     key = models.CharField(max_length=12, blank=True, db_default="")
+    # The chunks that were found for it, the best first: source, revision, chunk, score.
+    retrieved = models.JSONField(db_default=models.Value([], models.JSONField()), blank=True, default=list)
     metadata = models.JSONField(db_default=models.Value({}, models.JSONField()), blank=True)
 
     class Meta:
@@ -65,7 +67,7 @@ class Call(models.Model):
             *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
             *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
             *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
-            *("is_repaired", "is_cached", "key"),
+            *("is_repaired", "is_cached", "key", "retrieved"),
             *("finish_reason", "time_to_first_token_ms", "subject", "trace", "metadata"),
         )
 

@@ -4,7 +4,7 @@ A day is a day in UTC. Requests that failed count; tokens and dollars are those 
 before a call, so calls that are on their way when it is reached still end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from django.db.models import Sum
 from core.errors import Fault, Problem
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
-from registry.models import APIKey, KeyUsage
+from registry.models import APIKey, KeyUsage, Project
 
 MAX_COUNT = 10**15
 MAX_DOLLARS = Decimal(10**7)
@@ -116,9 +116,9 @@ def usage_of_others(key: int, day: date, process: str) -> DayUsage:
     return _usage(sums)
 
 
-def usage_today(keys: Iterable[int]) -> dict[int, DayUsage]:
-    """Return what keys have asked today, as far as it is recorded: within a second or so."""
-    rows = KeyUsage.objects.filter(key__in=list(keys), day=today()).order_by().values("key_id")
+def usage_today(project: Project) -> dict[int, DayUsage]:
+    """Return what a project's keys have asked today, as far as it is recorded: within a second or so."""
+    rows = KeyUsage.objects.filter(key__project=project, day=today()).order_by().values("key_id")
     sums = rows.annotate(requests=Sum("requests"), tokens=Sum("tokens"), dollars=Sum("cost_usd"))
     return {row["key_id"]: _usage(row) for row in sums}
 

@@ -4,6 +4,6 @@ Nothing is saved here by itself: forms and actions call the functions that the A
 same audit entries. Insert-only rows are shown, never edited.
 """
 
-from registry.admin import examples, governance, operations, people, prompts
+from registry.admin import collections, examples, governance, operations, people, prompts
 
-__all__ = ["examples", "governance", "operations", "people", "prompts"]
+__all__ = ["collections", "examples", "governance", "operations", "people", "prompts"]

@@ -193,7 +193,7 @@ class KeyDetail(ProjectView):
     def get(self, request: Request, key_id: str) -> Response:
         """Read a key, with what it has asked of the inference service today (UTC)."""
         key = api_keys.get_key(self.actor.project, key_id)
-        usage = key_limits.usage_today([key.pk]).get(key.pk, DayUsage())
+        usage = key_limits.usage_today(self.actor.project).get(key.pk, DayUsage())
         return Response({**serializers.KeySerializer(key).data, "today": serializers.DayUsageSerializer(usage).data})
 
     @extend_schema(operation_id="keys_limit", request=serializers.KeyLimitsInput, responses=serializers.KeySerializer)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from registry.api import checks, example_sets, images, promotions, prompts, releases, settings, versions
+from registry.api import checks, collections, example_sets, images, promotions, prompts, releases, settings, versions
 
 urlpatterns = [
     path("me", settings.Me.as_view()),
@@ -46,6 +46,13 @@ urlpatterns = [
     path("members/<str:username>", settings.MemberDetail.as_view()),
     path("invitations", settings.InvitationList.as_view()),
     path("invitations/<int:number>", settings.InvitationDetail.as_view()),
+    path("collections", collections.CollectionList.as_view()),
+    path("collections/<str:name>", collections.CollectionDetail.as_view()),
+    path("collections/<str:name>/archive", collections.CollectionArchive.as_view()),
+    path("collections/<str:name>/restore", collections.CollectionRestore.as_view()),
+    path("collections/<str:name>/search", collections.CollectionSearch.as_view()),
+    path("collections/<str:name>/documents", collections.DocumentList.as_view()),
+    path("collections/<str:name>/documents/<path:path>", collections.DocumentDetail.as_view()),
     path("keys", settings.KeyList.as_view()),
     path("keys/<str:key_id>", settings.KeyDetail.as_view()),
     path("keys/<str:key_id>/revoke", settings.KeyRevoke.as_view()),

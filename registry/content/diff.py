@@ -22,7 +22,7 @@ MAX_COMPARED_CHARACTERS = 20_000
 # From this proportion of common words on, two messages count as one that was edited.
 MIN_SIMILARITY = 0.4
 WORD = re.compile(r"\w+|\s+|[^\w\s]")
-MEMBERS = ("model", "response", "variables", "tools", "examples", "includes")
+MEMBERS = ("model", "response", "variables", "tools", "examples", "retrieval", "includes")
 
 Content = Mapping[str, Any]
 

@@ -16,6 +16,7 @@ TITLES = {
     "variables": "Variables",
     "tools": "Tools",
     "examples": "Examples",
+    "retrieval": "Retrieval",
     "includes": "Partials",
 }
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from core.content import RETRIEVAL_QUERY, templates
 from core.example_selection import max_count
 from core.json_values import escape_pointer
 from core.messages import PLACEHOLDER, images_of, text_of, text_templates
+from core.retrieval import CONTEXT
 from registry.content import tokens
 from registry.content.model_profiles.facts import ModelProfile, get_profile
 from registry.content.model_profiles.refusals import refusals
@@ -27,6 +29,8 @@ BLOATED_EXAMPLES = 5
 MIN_REPEATED_LENGTH = 30
 # The code of the finding that needs all templates to be readable.
 UNUSED = "variable.unused"
+# A tag that uses what was found.
+SHOWS_CONTEXT = re.compile(r"\{[{%][^}]*\bcontext\b")
 INSTRUCTING_ROLES = ("system", "developer", "user")
 
 # Of the arguments of a call: an expression outside of a text, or a text with quotation marks around it.
@@ -262,6 +266,26 @@ def refused_by_model(subject: Subject) -> Iterator[Finding]:
         yield Finding("model.ends", "warning", sentence, "/model/name")
 
 
+def retrieval(subject: Subject) -> Iterator[Finding]:
+    """Find a search whose results are not shown, and results that stand where instructions do."""
+    if "retrieval" not in subject.content:
+        return
+    sources = templates(subject.content)
+    showing = [
+        pointer for pointer, text in sources.items() if SHOWS_CONTEXT.search(text) and pointer != RETRIEVAL_QUERY
+    ]
+    if not showing and CONTEXT not in subject.inherited:
+        sentence = f"It searches a collection, and no template shows what was found: write {{{{ {CONTEXT} }}}}."
+        yield Finding("retrieval.unused", "warning", sentence, "/retrieval")
+    for pointer in showing:
+        parts = pointer.split("/")
+        if parts[1] == "messages" and subject.messages[int(parts[2])]["role"] in ("system", "developer"):
+            sentence = (
+                "What documents say stands among the instructions, and may be taken for one; show it to the user's."
+            )
+            yield Finding("retrieval.instructs", "warning", sentence, pointer)
+
+
 RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     variables,
     answer_format,
@@ -273,6 +297,7 @@ RULES: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     undeclared_tools,
     unescaped_arguments,
     refused_by_model,
+    retrieval,
 )
 
 

@@ -17,7 +17,7 @@ State = Literal["same", "theirs", "mine", "both", "merged", "conflict"]
 MergeSource = Literal["base", "theirs", "mine"]
 # Members whose own members are parts, with what such a part is called; the others are a part each.
 OPEN_MEMBERS = {"model": "", "variables": "Variable ", "includes": "Partial "}
-WHOLE_MEMBERS = ("response", "tools", "examples")
+WHOLE_MEMBERS = ("response", "tools", "examples", "retrieval")
 
 
 @dataclass(frozen=True)

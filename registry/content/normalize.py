@@ -19,12 +19,15 @@ from core.json_values import MAX_FAULTS, MAX_NUMBER, escape_pointer, normalise_j
 from core.messages import FUNCTION_NAME
 from core.model_settings import LIMITS, SAME_MEANING, setting_fault
 from core.references import is_prompt_name
+from core.retrieval import CONTEXT
 from registry.content.checker import Checker, is_variable_name, without_defaults
 from registry.content.content_hash import canonical_bytes
 from registry.content.message_check import MessageChecker
 
 MAX_BYTES = 1024 * 1024
 MAX_VARIABLES = 500
+RETRIEVAL_RANGES = {"k": (1, 100), "token_budget": (1, 1_000_000), "neighbours": (0, 10)}
+MAX_FILTERS = 20
 
 SETTING_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Parts of a provider request that have a member of their own here, or that the caller decides.
@@ -94,6 +97,7 @@ class _ContentChecker(Checker):
             "includes": self._includes,
             "model": self._model,
             "response": self._response,
+            "retrieval": self._retrieval,
             "tools": self._tools,
             "variables": self._variables,
         }
@@ -108,6 +112,9 @@ class _ContentChecker(Checker):
                 checked = check(document[name], f"/{name}")
                 if not _is_absent(checked):
                     content[name] = checked
+        if "retrieval" in content and CONTEXT in content.get("variables", {}):
+            sentence = f"{CONTEXT} is what the search finds, and no variable."
+            self.fault(f"/variables/{CONTEXT}", "contradiction", sentence)
         return content
 
     def _examples(self, value: Any, pointer: str) -> dict[str, Any]:
@@ -123,6 +130,27 @@ class _ContentChecker(Checker):
         if "embedder" in examples and not isinstance(examples["embedder"], str):
             self.fault(f"{pointer}/embedder", "type", "Must be text.")
         return without_defaults(examples, DEFAULTS["examples"])
+
+    def _retrieval(self, value: Any, pointer: str) -> dict[str, Any]:
+        allowed = frozenset({"collection", "query", "k", "min_score", "token_budget", "neighbours", "filter"})
+        retrieval = self.members(value, pointer, allowed)
+        if not is_prompt_name(str(retrieval.get("collection", ""))):
+            self.fault(f"{pointer}/collection", "name", "Must be a collection's name.")
+        if "query" in retrieval:
+            self.template(retrieval["query"], f"{pointer}/query")
+        for name, (low, high) in RETRIEVAL_RANGES.items():
+            if name in retrieval:
+                self.whole(retrieval[name], f"{pointer}/{name}", low, high)
+        score = retrieval.get("min_score", 0)
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            self.fault(f"{pointer}/min_score", "range", "Must be a number from 0 to 1.")
+        filters = retrieval.get("filter", {})
+        is_plain = isinstance(filters, dict) and len(filters) <= MAX_FILTERS
+        if not is_plain or not all(isinstance(each, str | int | float | bool) for each in filters.values()):
+            sentence = f"Must be at most {MAX_FILTERS} names with texts, numbers, true or false."
+            self.fault(f"{pointer}/filter", "type", sentence)
+        members = without_defaults(retrieval, DEFAULTS["retrieval"])
+        return {name: member for name, member in members.items() if member != {}}
 
     def _includes(self, value: Any, pointer: str) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -45,7 +45,7 @@ MARKER = re.compile(r"=== ([a-z]+)(?: (\S+))?(?: (\S+))? ===")
 MAX_WORDS = {"image": 1, "call": 2, "tool": 1, PLACEHOLDER: 1}
 FENCE = "---\n"
 # Members of the content that are not text; they stand in the front matter under their own names.
-CONTENT_MEMBERS = ("kind", "model", "response", "variables", "tools", "examples", "includes")
+CONTENT_MEMBERS = ("kind", "model", "response", "variables", "tools", "examples", "retrieval", "includes")
 ABOUT_MEMBERS = {"prompt": str, "number": int, "hash": str, "message": str, "description": str, "tags": list}
 
 

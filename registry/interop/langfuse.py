@@ -18,6 +18,8 @@ def langfuse_prompt(content: Content, partials: Mapping[str, Content]) -> dict[s
 
     Raises `langfuse.needs_rendering` where a template has more than plain variables and partials.
     """
+    if "retrieval" in content:
+        raise LANGFUSE.refusal("retrieval", "The version searches a collection, which Langfuse's client cannot do")
     if content["kind"] == "text":
         return {
             "type": "text",

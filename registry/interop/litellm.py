@@ -21,6 +21,8 @@ def litellm_prompt(content: Content, partials: Mapping[str, Content]) -> dict[st
     has all that it includes, by hash. Raises `litellm.needs_rendering`."""
     if "examples" in content:
         raise LITELLM.refusal("examples", "The version picks examples, which LiteLLM cannot do")
+    if "retrieval" in content:
+        raise LITELLM.refusal("retrieval", "The version searches a collection, which LiteLLM cannot do")
     if content["kind"] == "text":
         messages = [{"role": "user", "content": _text(content["text"], content, partials)}]
     else:

@@ -3,12 +3,13 @@
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from core.content import EXAMPLES_PLACEHOLDER, full_text
+from core.content import EXAMPLES_PLACEHOLDER, RETRIEVAL_QUERY, full_text
 from core.errors import Fault, Problem
 from core.example_selection import BY_SIMILARITY, MAX_IN_ORDER
 from core.rendering import places_examples
@@ -24,6 +25,7 @@ from registry.prompts import includes
 from registry.prompts.pinned import named_references
 from registry.prompts.resolution import with_live_environments
 from registry.rendering.pool import RendererPool
+from registry.retrieval import context
 
 MAX_MESSAGE = 500
 
@@ -77,6 +79,7 @@ def commit(
         fault = Fault("/message", "too_long", f"Must have at most {MAX_MESSAGE} characters.")
         raise Problem("request.invalid", fault.message, faults=[fault])
     normal = normalise(content)
+    context.require_collection(actor.project, normal)
     example_version = pin_examples(actor.project, normal)
     # Refuses one that names too many others.
     named_references(normal)
@@ -91,6 +94,7 @@ def commit(
 def preview_commit(project: Project, prompt: Prompt, content: object) -> dict[str, Any]:
     """Return the content as a commit would store it now, with all pins; refuses what a commit would. Stores nothing."""
     normal = normalise(content)
+    context.require_collection(project, normal)
     example_version = pin_examples(project, normal)
     analysis = renderer_pool().analyse(normal, owner=project.pk)
     _pin_includes(project, prompt, normal, analysis, picks=example_version is not None)
@@ -158,19 +162,28 @@ def render_request(
     *,
     is_checked: bool = True,
     picks: few_shot.Picks | None = None,
+    as_of: datetime | None = None,
 ) -> dict[str, Any]:
     """Render a content that may not be committed yet; `partials` has the contents of what it includes. Where stand-ins
     take the place of values, images and arguments are not checked (not `is_checked`). `picks` are the examples of
-    `fixed_picks`, for whoever renders it often."""
-    selection = content.get("examples")
-    if selection is None:
-        return renderer_pool().render(content, variables, partials, owner=project_id, is_checked=is_checked)
-    if picks is None:
+    `fixed_picks`, for whoever renders it often. Collections are searched as they are, or were at `as_of`."""
+    pool = renderer_pool()
+    selection, retrieval = content.get("examples"), content.get("retrieval")
+    if selection is not None and picks is None:
         by_similarity = selection.get("select") in BY_SIMILARITY
-        query = renderer_pool().query(content, variables, partials, owner=project_id) if by_similarity else None
+        query = pool.query(content, variables, partials, owner=project_id) if by_similarity else None
         picks = few_shot.pick(project_id, selection, query)
-    request = renderer_pool().render(content, variables, partials, picks.shots, owner=project_id, is_checked=is_checked)
-    return {**request, "examples": picks.as_dict()}
+    retrieved = None
+    if retrieval is not None:
+        query = pool.query(content, variables, partials, RETRIEVAL_QUERY, owner=project_id)
+        retrieved = context.find(project_id, retrieval, query, as_of)
+    request = pool.render(
+        *(content, variables, partials, picks.shots if picks else (), retrieved.seen() if retrieved else ()),
+        owner=project_id,
+        is_checked=is_checked,
+    )
+    request |= {"examples": picks.as_dict()} if picks else {}
+    return request | ({"retrieval": retrieved.as_dict()} if retrieved else {})
 
 
 def fixed_picks(project_id: int, content: Mapping[str, Any]) -> few_shot.Picks | None:
@@ -187,8 +200,12 @@ def render_requests(
     content: Mapping[str, Any],
     every: Sequence[Mapping[str, Any]],
     partials: Mapping[str, Any],
+    as_of: datetime | None = None,
 ) -> list[dict[str, Any] | Problem]:
-    """Render for each of many variables, or return its problem; much faster than one call each."""
+    """Render for each of many variables, or return its problem; much faster than one call each, unless something is
+    searched for each."""
+    if "retrieval" in content:
+        return [_request_or_problem(project_id, content, variables, partials, as_of) for variables in every]
     selection = content.get("examples")
     if selection is None:
         return renderer_pool().render_all(content, every, partials, owner=project_id)
@@ -204,10 +221,14 @@ def render_requests(
 
 
 def _request_or_problem(
-    project_id: int, content: Mapping[str, Any], variables: Mapping[str, Any], partials: Mapping[str, Any]
+    project_id: int,
+    content: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    partials: Mapping[str, Any],
+    as_of: datetime | None = None,
 ) -> dict[str, Any] | Problem:
     try:
-        return render_request(project_id, content, variables, partials)
+        return render_request(project_id, content, variables, partials, as_of=as_of)
     except Problem as problem:
         return problem
 

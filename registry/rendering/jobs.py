@@ -32,8 +32,8 @@ def refused_examples(content: Content) -> list[tuple[int, str]]:
     return lint.refused_examples(content)
 
 
-def render_query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content]) -> str:
-    return render_query_of(content, variables, partials)
+def render_query(content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], own: str) -> str:
+    return render_query_of(content, variables, partials, own)
 
 
 def render(
@@ -41,9 +41,11 @@ def render(
     variables: Mapping[str, Any],
     partials: Mapping[str, Content],
     examples: Sequence[Mapping[str, Any]],
+    retrieved: Sequence[Mapping[str, Any]],
     is_checked: bool,
 ) -> dict[str, Any]:
-    return render_content(content, variables, partials, [_read_shot(shot) for shot in examples], is_checked=is_checked)
+    shots = [_read_shot(shot) for shot in examples]
+    return render_content(content, variables, partials, shots, retrieved=retrieved, is_checked=is_checked)
 
 
 def render_all(

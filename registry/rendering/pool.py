@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.content import EXAMPLES_QUERY
 from core.errors import Problem
 from core.examples import Shot
 from core.rendering import Content, Survey
@@ -50,10 +51,16 @@ class RendererPool(LimitedPool):
         return self.call(jobs.redact, arguments, owner=owner)
 
     def query(
-        self, content: Content, variables: Mapping[str, Any], partials: Mapping[str, Content], *, owner: object = None
+        self,
+        content: Content,
+        variables: Mapping[str, Any],
+        partials: Mapping[str, Content],
+        own: str = EXAMPLES_QUERY,
+        *,
+        owner: object = None,
     ) -> str:
         """`core.rendering.render_query` under limits."""
-        arguments = {"content": content, "variables": variables, "partials": partials}
+        arguments = {"content": content, "variables": variables, "partials": partials, "own": own}
         return str(self.call(jobs.render_query, arguments, owner=owner))
 
     def render(
@@ -62,6 +69,7 @@ class RendererPool(LimitedPool):
         variables: Mapping[str, Any],
         partials: Mapping[str, Content],
         examples: Sequence[Shot] = (),
+        retrieved: Sequence[Mapping[str, Any]] = (),
         *,
         owner: object = None,
         is_checked: bool = True,
@@ -69,7 +77,7 @@ class RendererPool(LimitedPool):
         """`core.rendering.render` under limits."""
         shots = [shot.as_dict() for shot in examples]
         arguments: dict[str, Any] = {"content": content, "variables": variables, "partials": partials}
-        arguments |= {"examples": shots, "is_checked": is_checked}
+        arguments |= {"examples": shots, "retrieved": list(retrieved), "is_checked": is_checked}
         request: dict[str, Any] = self.call(jobs.render, arguments, owner=owner)
         return request
 

@@ -64,8 +64,8 @@ def _sections(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
     begin, fence = 0, ""
     for start, end, line in _lines(text, 0, len(text)):
         if fence_here := FENCE.match(line):
-            mark = fence_here[1]
-            fence = "" if fence and mark.startswith(fence) else fence or mark
+            ticks = fence_here[1]
+            fence = "" if fence and ticks.startswith(fence) else fence or ticks
             continue
         heading = None if fence else HEADING.fullmatch(line)
         if heading is None:
@@ -90,8 +90,8 @@ def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             begin = None
             continue
         if fence_here := FENCE.match(line):
-            mark = fence_here[1]
-            fence = "" if fence and mark.startswith(fence) else fence or mark
+            ticks = fence_here[1]
+            fence = "" if fence and ticks.startswith(fence) else fence or ticks
         begin = line_start if begin is None else begin
         last = line_start + len(text[line_start:line_end].rstrip())
     if begin is not None:

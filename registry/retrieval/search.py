@@ -150,7 +150,7 @@ def _by_words(collection: Collection, query: str, valid: str, values: Mapping[st
 
 
 @dataclass(frozen=True)
-class _Found:
+class _JoinedHit:
     key: int
     score: float
     meaning: float | None
@@ -161,7 +161,7 @@ class _Found:
 
 def _joined(
     meanings: Sequence[tuple[int, float]], words: Sequence[tuple[int, float]], settings: SearchSettings
-) -> list[_Found]:
+) -> list[_JoinedHit]:
     """Join what the halves have found, the best first."""
     by_meaning = {key: (rank, score) for rank, (key, score) in enumerate(meanings, 1)}
     by_words = {key: (rank, score) for rank, (key, score) in enumerate(words, 1)}
@@ -172,11 +172,11 @@ def _joined(
         if meanings and (meaning if meaning is not None else 0.0) < settings.min_score:
             continue
         score = sum(1 / (RANK_CONSTANT + rank) for rank in (meaning_rank, words_rank) if rank is not None)
-        joined.append(_Found(key, score, meaning, meaning_rank, rank_score, words_rank))
-    return sorted(joined, key=lambda found: (-found.score, found.meaning_rank or MAX_K * 10, found.key))
+        joined.append(_JoinedHit(key, score, meaning, meaning_rank, rank_score, words_rank))
+    return sorted(joined, key=lambda hit: (-hit.score, hit.meaning_rank or MAX_K * 10, hit.key))
 
 
-def _with_rows(joined: Sequence[_Found]) -> list[Hit]:
+def _with_rows(joined: Sequence[_JoinedHit]) -> list[Hit]:
     rows = Chunk.objects.select_related("revision__document").defer("vector", "search_vector", "revision__text")
     by_key = rows.in_bulk([each.key for each in joined])
     return [
@@ -197,34 +197,34 @@ def _with_rows(joined: Sequence[_Found]) -> list[Hit]:
 def _fitting(hits: Sequence[Hit], settings: SearchSettings) -> list[Hit]:
     """Return the first hits that fit: one that the budget has no room for is passed over, a shorter one may still fit.
     A chunk that an earlier one's neighbours have shown already is not shown again."""
-    chosen: list[Hit] = []
+    fitting: list[Hit] = []
     left = settings.token_budget
     covered: dict[int, set[int]] = {}
     for hit in hits:
-        if len(chosen) == settings.k:
+        if len(fitting) == settings.k:
             break
-        shown = covered.setdefault(hit.chunk.revision_id, set())
-        if hit.chunk.position in shown:
+        covered_positions = covered.setdefault(hit.chunk.revision_id, set())
+        if hit.chunk.position in covered_positions:
             continue
-        wider, positions = _with_neighbours(hit, settings.neighbours, shown)
+        wider, positions = _with_neighbours(hit, settings.neighbours, covered_positions)
         if left is not None and wider.tokens > left:
             wider, positions = hit, {hit.chunk.position}
         if left is not None and wider.tokens > left:
             continue
         left = None if left is None else left - wider.tokens
-        shown |= positions
-        chosen.append(wider)
-    return chosen
+        covered_positions |= positions
+        fitting.append(wider)
+    return fitting
 
 
-def _with_neighbours(hit: Hit, count: int, shown: set[int]) -> tuple[Hit, set[int]]:
+def _with_neighbours(hit: Hit, count: int, covered_positions: set[int]) -> tuple[Hit, set[int]]:
     """Join the chunks around a hit to it, as their document has them; what overlaps is said once."""
     if not count:
         return hit, {hit.chunk.position}
     first, last = hit.chunk.position - count, hit.chunk.position + count
     rows = Chunk.objects.filter(revision=hit.chunk.revision_id, position__gte=first, position__lte=last)
     rows = rows.only("position", "start", "end", "tokens").order_by("position")
-    around = [row for row in rows if row.position not in shown]
+    around = [row for row in rows if row.position not in covered_positions]
     start, end = min(row.start for row in around), max(row.end for row in around)
     text = type(hit.chunk.revision).objects.filter(pk=hit.chunk.revision_id).values_list("text", flat=True)[0]
     wider = replace(hit, text=text[start:end], tokens=sum(row.tokens for row in around))

@@ -67,7 +67,7 @@ def key_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     members = Membership.objects.filter(project=actor.project, user__is_active=True).select_related("user")
     context |= {
         "rows": rows,
-        "usage": key_limits.usage_today(row.pk for row in rows),
+        "usage": key_limits.usage_today(actor.project),
         "holders": members.order_by("user__username"),
         "service": SERVICE_HOLDER,
         "scopes": Scope.choices,

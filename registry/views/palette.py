@@ -62,6 +62,7 @@ def _places(actor: Actor) -> Iterable[Place]:
     yield Place("Prompts", page_url("registry:prompt-list", actor), "list all")
     if actor.may(Right.EDIT):
         yield Place("New prompt", page_url("registry:prompt-new", actor), "create add")
+    yield Place("Collections", page_url("registry:collection-list", actor), "documents retrieval rag knowledge")
     yield Place("Examples", page_url("registry:example-list", actor), "example sets few-shot")
     yield Place("Inbox", page_url("registry:inbox", actor), "waiting review tasks")
     yield Place("Promotions", page_url("registry:promotion-list", actor), "requests reviews releases")

@@ -41,11 +41,14 @@ from finetunes.models import (
     TunedModel,
     TuneEvent,
 )
-from inference.models import Call, CallDay, InferenceConfig, Monitor
+from inference.models import Call, CallDay, CallText, InferenceConfig, Monitor
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
 from registry.examples import example_sets
 from registry.models import (
     AuditEntry,
+    Chunk,
+    Document,
+    DocumentRevision,
     Example,
     ExamplePlace,
     ExampleSetVersion,
@@ -60,6 +63,7 @@ from registry.models import (
     VersionCheck,
 )
 from registry.promotions import checks, workflow
+from registry.retrieval import collections, documents
 from tests.conftest import Stage
 from tests.image_files import as_data, png
 
@@ -79,6 +83,8 @@ INSERT_ONLY = [
     ComparisonRun,
     ModelPrice,
     CallDay,
+    Document,
+    DocumentRevision,
     PromptVersion,
     Release,
     Result,
@@ -107,7 +113,7 @@ FROZEN = [
 ]
 
 # The same of rows that go one day; tests/inference/calls/test_log.py and tests/registry/images try to change them.
-FROZEN_WHILE_KEPT = [Monitor, Call, UploadedImage]
+FROZEN_WHILE_KEPT = [Monitor, Call, CallText, UploadedImage, Chunk]
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +187,8 @@ def history(shared_stage: Stage) -> None:
         by_name="edith",
     )
     TuneEvent.objects.create(job=job, remote_id="1", at=job.created_at, level="info", message="Hello")
+    handbook = collections.create(stage.edith, name="handbook")
+    documents.put(stage.edith, handbook, "refunds.md", b"# Refunds")
     TuneCheckpoint.objects.create(job=job, remote_id="1", step=1, model_name="ft:x")
 
 

@@ -103,7 +103,7 @@ def test_the_service_refuses_past_a_limit(live_stage: Stage, live: Any, gateway:
         client.responses.create(model="prompt:support.route", input=TICKET)
     assert int(refused.value.response.headers["Retry-After"]) > 0
     calls = recorded(2)
-    usage = key_limits.usage_today([key.pk])[key.pk]
+    usage = key_limits.usage_today(live_stage.project)[key.pk]
     tokens = sum(call.tokens_in + call.tokens_out for call in calls)
     assert usage == DayUsage(2, tokens, sum(call.cost_usd for call in calls))
     assert {call.key for call in calls} == {key.key_id}

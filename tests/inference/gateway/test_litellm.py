@@ -1,16 +1,23 @@
 """The inference service, asked by LiteLLM's SDK, unchanged."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.inference.gateway.conftest import TICKET, GatewayProcess, recorded
-from tests.litellm_client import litellm
+from tests.litellm_client import leaving_nothing_open, litellm
 
 # Of its own types.
 pytestmark = pytest.mark.filterwarnings("ignore")
 MESSAGES: Any = [{"role": "user", "content": TICKET}]
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    with leaving_nothing_open():
+        yield
 
 
 @pytest.fixture

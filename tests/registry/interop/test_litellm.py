@@ -15,9 +15,15 @@ from tests.conftest import Stage
 from tests.core.test_messages import image, text
 from tests.front import django_alone
 from tests.http_server import Handler, serve
-from tests.litellm_client import litellm
+from tests.litellm_client import leaving_nothing_open, litellm
 
 ADDRESS = "/beta/litellm_prompt_management"
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    with leaving_nothing_open():
+        yield
 
 
 def token_of(stage: Stage) -> str:

@@ -85,8 +85,9 @@ LISTS = {
     "/p/paper/settings/members/": FRAME + 2,
     # 7. environments
     "/p/paper/settings/environments/": FRAME + 1,
-    # 7. keys; 8. who may hold one; 9. the environments; 10. to 12. the session that remembers which form may make a key
-    "/p/paper/settings/keys/": FRAME + 6,
+    # 7. keys; 8. what they have asked today; 9. who may hold one; 10. the environments; 11. to 13. the session that
+    # remembers which form may make a key
+    "/p/paper/settings/keys/": FRAME + 7,
     # 7. entries
     "/p/paper/settings/audit/": FRAME + 1,
     # 7. prompt; 8. its head; 9. versions; 10. releases; 11. whether there is a draft; 12. tokens of the newest

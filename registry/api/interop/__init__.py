@@ -1,0 +1,1 @@
+"""Addresses by other products' contracts, so that their clients read from here unchanged."""

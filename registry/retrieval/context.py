@@ -1,0 +1,65 @@
+"""What a version's search finds for a request, and how it was searched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.content import DEFAULTS
+from core.errors import Fault, Problem
+from registry.models import Collection, Project
+from registry.retrieval.search import Hit, SearchSettings, search
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Chunks that were found for a query."""
+
+    collection: Collection
+    query: str
+    as_of: datetime | None
+    hits: Sequence[Hit]
+
+    def seen(self) -> list[dict[str, Any]]:
+        """Return the chunks as templates see them (core.retrieval)."""
+        members = ("text", "title", "source", "score")
+        return [{name: hit.as_dict()[name] for name in members} for hit in self.hits]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form used in responses."""
+        return {
+            "collection": self.collection.name,
+            "query": self.query,
+            "as_of": self.as_of.isoformat() if self.as_of else None,
+            "tokens": sum(hit.tokens for hit in self.hits),
+            "chunks": [hit.as_dict() for hit in self.hits],
+        }
+
+
+def settings_of(retrieval: Mapping[str, Any]) -> SearchSettings:
+    """Read the settings of a content's `retrieval`, in normal form."""
+    members = {**DEFAULTS["retrieval"], **retrieval}
+    return SearchSettings(
+        k=members["k"],
+        min_score=members["min_score"],
+        token_budget=members.get("token_budget"),
+        neighbours=members["neighbours"],
+        filter=members.get("filter", {}),
+    )
+
+
+def require_collection(project: Project, content: Mapping[str, Any]) -> None:
+    """Raise `content.unknown_collection` where a content searches a collection that is not there."""
+    name = content.get("retrieval", {}).get("collection")
+    if name is None or Collection.objects.filter(project=project, name=name, archived_at=None).exists():
+        return
+    sentence = f"There is no collection {name}."
+    raise Problem("content.unknown_collection", sentence, faults=[Fault("/retrieval/collection", "unknown", sentence)])
+
+
+def find(project: int, retrieval: Mapping[str, Any], query: str, as_of: datetime | None = None) -> Retrieval:
+    """Search as a content says, among what documents say now or said at a moment."""
+    collection = Collection.objects.filter(project=project, name=retrieval["collection"]).first()
+    if collection is None:
+        raise Problem("collection.not_found", f"There is no collection {retrieval['collection']}.")
+    return Retrieval(collection, query, as_of, search(collection, query, settings_of(retrieval), as_of))
