@@ -175,6 +175,8 @@ class Result(models.Model):
     # The reason where there is no answer: a stable code, and the sentence. Empty where there is one.
     error = models.CharField(max_length=60, blank=True)
     error_detail = models.CharField(max_length=1_000, blank=True)
+    # The chunks that were retrieved for it, the best first: source, revision, chunk, score. None: nothing is searched.
+    retrieved = models.JSONField(null=True)
     latency_ms = models.FloatField(null=True)
     # The most calls that the provider had from here meanwhile; its own time, where it tells it.
     calls_in_flight = models.PositiveSmallIntegerField(null=True)

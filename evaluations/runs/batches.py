@@ -25,7 +25,8 @@ PLAIN_COLUMNS = (
     *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
     *("is_from_cache", "is_leaked", "request_id", "quality", "passed", "is_usage_estimated"),
 )
-COLUMNS = (*(name.removesuffix("_id") if name in KEYS else name for name in PLAIN_COLUMNS), "tool_calls", "scores")
+JSON_COLUMNS = ("tool_calls", "retrieved", "scores")
+COLUMNS = (*(name.removesuffix("_id") if name in KEYS else name for name in PLAIN_COLUMNS), *JSON_COLUMNS)
 
 
 @dataclass
@@ -117,8 +118,8 @@ def save_results(run: Run, new_results: Sequence[NewResult]) -> Run:
 
 def _columns(result: Result) -> tuple[Any, ...]:
     values = [getattr(result, name) for name in PLAIN_COLUMNS]
-    calls = None if result.tool_calls is None else orjson.dumps(result.tool_calls).decode()
-    return (*values, calls, orjson.dumps(result.scores).decode())
+    documents = [getattr(result, name) for name in JSON_COLUMNS]
+    return (*values, *(None if document is None else orjson.dumps(document).decode() for document in documents))
 
 
 def cost_of_other_runs(run: Run) -> Decimal:

@@ -1,7 +1,7 @@
 """Requests for a batch of cases: rendered, with the answers that are known already."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import Problem
@@ -13,9 +13,10 @@ from evaluations.runs.batches import BatchLease
 from infra.limited.policy import BUSY
 from registry.content.model_profiles.facts import ModelProfile
 from registry.prompts import includes, versions
+from registry.retrieval.context import retrieved_chunks
 
 # Errors of rendering that pass by themselves.
-TRANSIENT_ERRORS = frozenset({"examples.not_embedded", BUSY})
+TRANSIENT_ERRORS = frozenset({"examples.not_embedded", "collection.not_embedded", BUSY})
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class PendingCall:
     key: bytes | None = None
     known_answer: Completion | None = None
     error: tuple[str, str] = ("", "")
+    # The chunks that were retrieved for it; None where the version searches nothing.
+    retrieved: Sequence[Mapping[str, Any]] | None = None
 
 
 def _server(provider: Provider, profile: ModelProfile) -> str:
@@ -78,11 +81,7 @@ class BatchPreparation:
         cached = {bytes(key): Completion(**answer) for key, answer in rows.values_list("key", "answer")}
         for call in calls:
             answer = cached.get(call.key) if call.key else None
-            yield (
-                call
-                if answer is None
-                else PendingCall(call.batch_lease, call.case, call.repeat, key=None, known_answer=answer)
-            )
+            yield (call if answer is None else replace(call, request=None, key=None, known_answer=answer))
 
     def _rendered(self, cases: Mapping[int, Case]) -> Mapping[int, Mapping[str, Any] | Problem]:
         """Render each case's request, or return the problem with it."""
@@ -107,7 +106,7 @@ class BatchPreparation:
             key = request.key(repeat, of=self._server)
         elif self._keeps_all:
             key = request.key(repeat, of=f"run {run.pk} {self._server}")
-        return PendingCall(batch_lease, case, repeat, request, key)
+        return PendingCall(batch_lease, case, repeat, request, key, retrieved=retrieved_chunks(rendered))
 
     def _calls_of_source(self, batch_lease: BatchLease, missing: list[tuple[Case, int]]) -> Iterator[PendingCall]:
         source = Result.objects.filter(run=self._run.answers_of_id, case__in=batch_lease.batch.cases)
@@ -124,7 +123,8 @@ class BatchPreparation:
             elif row.error:
                 yield PendingCall(batch_lease, case, repeat, error=(row.error, row.error_detail))
             else:
-                yield PendingCall(batch_lease, case, repeat, known_answer=completion_of_result(row))
+                answer = completion_of_result(row)
+                yield PendingCall(batch_lease, case, repeat, known_answer=answer, retrieved=row.retrieved)
 
 
 def completion_of_result(row: Result) -> Completion:

@@ -43,6 +43,7 @@ class ResultBuilder:
             cost_usd=None if cost is None else float(cost),
             tokens_out=answer.tokens_out,
             tool_calls=answer.tool_calls,
+            retrieved=call.retrieved,
             seed=call.case.pk * SEEDS_PER_CASE + call.repeat,
         )
 
@@ -81,6 +82,7 @@ class ResultBuilder:
             run=self._run,
             case=call.case,
             repeat=call.repeat,
+            retrieved=call.retrieved,
             is_leaked=call.case.pk in self._leaked,
             scores={name: score.as_dict() for name, score in scores.scores.items()},
             quality=scores.quality,

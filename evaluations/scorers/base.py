@@ -27,6 +27,8 @@ class Sample:
     tokens_out: int = 0
     # Calls of tools, each with its name and its arguments as text.
     tool_calls: Sequence[Mapping[str, Any]] | None = None
+    # The chunks that were retrieved for it, the best first, each with its source; None where nothing is searched.
+    retrieved: Sequence[Mapping[str, Any]] | None = None
     # A number of the case and the repetition, so that a scorer's random choice is the same when it is re-scored.
     seed: int = 0
 

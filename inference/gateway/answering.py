@@ -25,6 +25,7 @@ from inference.gateway.upstream.resilience import OPEN, Ask, Circuits
 from registry.images.lookup import with_data
 from registry.prompts import versions
 from registry.prompts.versions import renderer_pool
+from registry.retrieval.context import retrieved_chunks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -291,10 +292,7 @@ def _render(call: CallInProgress) -> ChatRequest:
     try:
         rendered = versions.render_request(project, route.content, values, route.partials, picks=route.picks)
         call.messages = rendered["messages"]
-        call.retrieved = [
-            {name: chunk[name] for name in ("source", "revision", "chunk", "score")}
-            for chunk in rendered.get("retrieval", {}).get("chunks", ())
-        ]
+        call.retrieved = retrieved_chunks(rendered) or ()
         request = build_request(rendered, route.model, route.parameters, route.profile)
         return replace(request, messages=with_data(project, request.messages))
     except (OperationalError, InterfaceError) as error:

@@ -57,6 +57,14 @@ def require_collection(project: Project, content: Mapping[str, Any]) -> None:
     raise Problem("content.unknown_collection", sentence, faults=[Fault("/retrieval/collection", "unknown", sentence)])
 
 
+def retrieved_chunks(rendered: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return what a record keeps of the chunks that a rendered request has; None where nothing is searched."""
+    if "retrieval" not in rendered:
+        return None
+    members = ("source", "revision", "chunk", "score")
+    return [{name: chunk[name] for name in members} for chunk in rendered["retrieval"]["chunks"]]
+
+
 def find(project: int, retrieval: Mapping[str, Any], query: str, as_of: datetime | None = None) -> Retrieval:
     """Search as a content says, among what documents say now or said at a moment."""
     collection = Collection.objects.filter(project=project, name=retrieval["collection"]).first()

@@ -70,11 +70,19 @@ def _index(collection: Collection) -> None:
     first = rows.only("vector").first()
     if first is None or rows.count() <= EXACT_UP_TO or len(first.vector) > MAX_INDEXED_DIMENSIONS:
         return
+    with connection.cursor() as cursor:
+        # How common words are (registry.retrieval.word_statistics) is known by it.
+        cursor.execute("ANALYZE registry_chunk")
     vectors = f"(vector::vector({len(first.vector)})) vector_cosine_ops"
     with connection.cursor() as cursor:
         # Concurrently where it can be: other collections are searched and changed meanwhile.
         way = "" if connection.in_atomic_block else "CONCURRENTLY "
-        cursor.execute(
-            f"CREATE INDEX {way}IF NOT EXISTS chunk_vectors_{collection.pk} ON registry_chunk "
-            f"USING hnsw ({vectors}) WHERE collection_id = {collection.pk}"
-        )
+        # As much as 100,000 vectors and their neighbours take; with less it is built in many times the time.
+        cursor.execute("SET maintenance_work_mem = '256MB'")
+        try:
+            cursor.execute(
+                f"CREATE INDEX {way}IF NOT EXISTS chunk_vectors_{collection.pk} ON registry_chunk "
+                f"USING hnsw ({vectors}) WHERE collection_id = {collection.pk}"
+            )
+        finally:
+            cursor.execute("RESET maintenance_work_mem")

@@ -6,7 +6,7 @@ joins them: a chunk's score is the sum of 1 / (60 + rank) over the halves that f
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,15 +17,13 @@ from pgvector import Vector
 from core.errors import Problem
 from registry.examples import embedders, text_vectors
 from registry.models import Chunk, Collection
-from registry.retrieval import indexing
+from registry.retrieval import indexing, word_statistics
 
 RANK_CONSTANT = 60
 MAX_K = 100
 # What each half looks at, at least, and for each chunk that is asked for.
 MIN_CANDIDATES, CANDIDATES_PER_CHUNK = 50, 4
 MAX_QUERY_CHARACTERS = 8_000
-# Of a long question the rarest words are searched for, or half of the collection would be ranked.
-MAX_WORDS = 32
 
 # The collection's number stands in the statement: the condition of its own index has to be met word for word.
 VALID = """
@@ -35,6 +33,9 @@ AND chunk.metadata @> %(metadata)s::jsonb
 """
 NOW = "chunk.until_at IS NULL"
 AT = "chunk.from_at <= %(as_of)s AND (chunk.until_at IS NULL OR chunk.until_at > %(as_of)s)"
+INDEX_SETTINGS = (
+    "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true)"
+)
 NEAREST = """
 SELECT chunk.id, 1 - (chunk.vector::vector({dimensions}) <=> %(vector)s::vector({dimensions})) AS score
 FROM registry_chunk chunk
@@ -116,7 +117,7 @@ def search(collection: Collection, query: str, settings: SearchSettings, as_of: 
     meanings = _by_meaning(collection, query, valid, values)
     words = _by_words(collection, query, valid, values)
     hits = _joined(meanings, words, settings)
-    return _fitting(_with_rows(hits), settings)
+    return _fitting(_with_rows(hits, 2 * settings.k), settings)
 
 
 def _by_meaning(collection: Collection, query: str, valid: str, values: Mapping[str, Any]) -> list[tuple[int, float]]:
@@ -131,8 +132,7 @@ def _by_meaning(collection: Collection, query: str, valid: str, values: Mapping[
     statement = NEAREST.format(dimensions=len(vector), valid=valid)
     with transaction.atomic(), connection.cursor() as cursor:
         # Where there is an index: removed chunks and filters are in it too, so go on until enough are found.
-        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        cursor.execute(f"SET LOCAL hnsw.ef_search = {min(1_000, 2 * int(values['limit']))}")
+        cursor.execute(INDEX_SETTINGS, [str(min(1_000, 2 * int(values["limit"])))])
         cursor.execute(statement, {**values, "vector": Vector(vector).to_text()})
         return [(key, float(score)) for key, score in cursor.fetchall()]
 
@@ -143,8 +143,8 @@ def _by_words(collection: Collection, query: str, valid: str, values: Mapping[st
         (lexemes,) = cursor.fetchone() or (None,)
         if not lexemes:
             return []
-        longest = sorted(lexemes, key=len, reverse=True)[:MAX_WORDS]
-        quoted = " | ".join("'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in longest)
+        rare = word_statistics.rarest(collection, lexemes)
+        quoted = " | ".join("'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in rare)
         cursor.execute(BY_WORDS.format(valid=valid), {**values, "words": quoted})
         return [(key, float(score)) for key, score in cursor.fetchall()]
 
@@ -176,25 +176,26 @@ def _joined(
     return sorted(joined, key=lambda hit: (-hit.score, hit.meaning_rank or MAX_K * 10, hit.key))
 
 
-def _with_rows(joined: Sequence[_JoinedHit]) -> list[Hit]:
+def _with_rows(joined: Sequence[_JoinedHit], batch: int) -> Iterator[Hit]:
+    """Yield hits with their rows, which are read as they are needed: mostly the first batch is enough."""
     rows = Chunk.objects.select_related("revision__document").defer("vector", "search_vector", "revision__text")
-    by_key = rows.in_bulk([each.key for each in joined])
-    return [
-        Hit(
-            chunk=by_key[each.key],
-            text=by_key[each.key].text,
-            tokens=by_key[each.key].tokens,
-            score=each.score,
-            meaning=each.meaning,
-            meaning_rank=each.meaning_rank,
-            words=each.words,
-            words_rank=each.words_rank,
-        )
-        for each in joined
-    ]
+    for start in range(0, len(joined), batch):
+        part = joined[start : start + batch]
+        by_key = rows.in_bulk([each.key for each in part])
+        for each in part:
+            yield Hit(
+                chunk=by_key[each.key],
+                text=by_key[each.key].text,
+                tokens=by_key[each.key].tokens,
+                score=each.score,
+                meaning=each.meaning,
+                meaning_rank=each.meaning_rank,
+                words=each.words,
+                words_rank=each.words_rank,
+            )
 
 
-def _fitting(hits: Sequence[Hit], settings: SearchSettings) -> list[Hit]:
+def _fitting(hits: Iterable[Hit], settings: SearchSettings) -> list[Hit]:
     """Return the first hits that fit: one that the budget has no room for is passed over, a shorter one may still fit.
     A chunk that an earlier one's neighbours have shown already is not shown again."""
     fitting: list[Hit] = []

@@ -20,7 +20,8 @@ from evaluations.providers import configuration as providers
 from finetunes.models import CrossValidation, FineTune, TrainingSet
 from infra.work import WorkItem
 from registry.examples import example_sets
-from registry.models import Embedding, PromptVersion
+from registry.models import CollectionEmbedding, Embedding, PromptVersion
+from registry.retrieval import collections
 from tests.conftest import Stage
 from tests.evaluations.conftest import cases, make_run
 
@@ -52,6 +53,11 @@ class Parts:
     def model(self) -> ProviderModel:
         provider = providers.create(self.stage.ada, name="sandbox", is_simulation=True)
         return providers.add_model(self.stage.ada, provider, "sandbox-small")
+
+
+def collection_embedding(parts: Parts) -> CollectionEmbedding:
+    collection = collections.create(parts.stage.edith, name="support.handbook")
+    return CollectionEmbedding.objects.create(collection=collection)
 
 
 def embedding(parts: Parts) -> Embedding:
@@ -143,6 +149,7 @@ def fine_tune(parts: Parts) -> FineTune:
 
 
 MAKERS: dict[type[WorkItem], Callable[[Parts], WorkItem]] = {
+    CollectionEmbedding: collection_embedding,
     Comparison: comparison,
     CrossValidation: cross_validation,
     DatasetImport: dataset_import,

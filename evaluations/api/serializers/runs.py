@@ -98,6 +98,11 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     label = serializers.CharField(source="case.label")  # type: ignore[assignment]
     tags = serializers.ListField(child=serializers.CharField(), source="case.tags")
     tool_calls = serializers.ListField(child=ObjectField(), allow_null=True)
+    retrieved = serializers.ListField(
+        child=ObjectField(),
+        allow_null=True,
+        help_text="Chunks that were found for it: source, revision, chunk, score.",
+    )
     scores = ObjectField()
     from_cache = serializers.BooleanField(source="is_from_cache")
     usage_estimated = serializers.BooleanField(
@@ -109,7 +114,17 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
         model = Result
         fields = [
             *("id", "case", "repeat", "variables", "expected", "label", "tags", "output", "tool_calls", "refusal"),
-            *("finish_reason", "error", "error_detail", "scores", "quality", "passed", "latency_ms", "tokens_in"),
+            *(
+                "finish_reason",
+                "error",
+                "error_detail",
+                "retrieved",
+                "scores",
+                "quality",
+                "passed",
+                "latency_ms",
+                "tokens_in",
+            ),
             *("tokens_cached", "tokens_cache_write", "tokens_reasoning"),
             *("tokens_out", "cost_usd", "from_cache", "usage_estimated", "leaked", "request_id"),
         ]

@@ -1,0 +1,91 @@
+"""Runs of prompts that search: as of their start, judged by their sources, and re-scored without searching again."""
+
+import pytest
+
+from evaluations.datasets import lifecycle as datasets
+from evaluations.models import Dataset, ProviderModel, Result, Run
+from evaluations.runs import lifecycle as runs
+from evaluations.runs.worker import TickResult, tick
+from registry.models import Collection, PromptVersion
+from registry.prompts import versions
+from registry.retrieval import documents
+from tests.conftest import ApiFor, Stage
+from tests.evaluations.conftest import make_run
+from tests.evaluations.runs.test_worker import again
+from tests.registry.retrieval.conftest import REFUNDS, embed, make_handbook
+from tests.registry.retrieval.test_context import content
+from tests.sandbox import Running
+
+QUESTIONS = {
+    "How do I get my money back?": ["refunds.md"],
+    "Where can I export my tickets as CSV?": ["data/export.md"],
+    "The site is down, what now?": ["ops/incidents.md"],
+    "Who won the cup?": [],
+}
+SCORERS = ["source_hit", "source_rank", "source_ndcg"]
+
+
+@pytest.fixture
+def handbook(stage: Stage) -> Collection:
+    return make_handbook(stage)
+
+
+@pytest.fixture
+def answering(stage: Stage, handbook: Collection) -> PromptVersion:
+    document = {**content(k=2), "model": {"name": "sandbox-small", "temperature": 0}}
+    return versions.commit(stage.edith, stage.prompt("support.answer"), content=document, message="x").version
+
+
+@pytest.fixture
+def questions(stage: Stage) -> Dataset:
+    dataset = datasets.create(stage.edith, name="support.questions")
+    cases = [
+        {"variables": {"question": question}, "expected": {"answer": "", "sources": sources}, "split": "test"}
+        for question, sources in QUESTIONS.items()
+    ]
+    datasets.change(stage.edith, dataset, added=cases)
+    return datasets.get_dataset(stage.project, "support.questions")
+
+
+def finish(run: Run) -> Run:
+    assert tick(run) == TickResult.OVER
+    return again(run)
+
+
+def test_sources_are_judged_and_told(
+    stage: Stage, answering: PromptVersion, questions: Dataset, model: ProviderModel, sandbox: Running, api_for: ApiFor
+):
+    run = finish(make_run(stage, answering, questions, model, scorers=SCORERS))
+
+    rows = {row.case.variables["question"]: row for row in Result.objects.filter(run=run).select_related("case")}
+    for question, sources in QUESTIONS.items():
+        row = rows[question]
+        assert row.retrieved is not None
+        # A question that nothing answers is left out of these figures.
+        assert set(row.scores) == (set(SCORERS) if sources else set())
+        if sources:
+            assert row.retrieved[0]["source"] == sources[0]
+            assert row.scores["source_rank"]["value"] == 1
+    listed = api_for(stage.edith).get(f"/api/v1/evaluations/{run.pk}/results").json()["results"]
+    assert all(row["retrieved"][0].keys() == {"source", "revision", "chunk", "score"} for row in listed)
+
+
+def test_a_run_searches_as_of_its_start_and_is_scored_again_without_searching(
+    stage: Stage, answering: PromptVersion, questions: Dataset, model: ProviderModel, sandbox: Running
+):
+    waiting = make_run(stage, answering, questions, model, scorers=["source_hit"])
+    handbook = Collection.objects.get(name="handbook")
+    documents.put(stage.edith, handbook, "refunds.md", REFUNDS.replace(b"14", b"30"))
+    embed(handbook)
+
+    first = finish(waiting)
+    second = finish(make_run(stage, answering, questions, model, scorers=["source_hit"]))
+
+    def revisions(run: Run) -> set[int]:
+        rows = Result.objects.filter(run=run)
+        return {chunk["revision"] for row in rows for chunk in row.retrieved if chunk["source"] == "refunds.md"}
+
+    assert (revisions(first), revisions(second)) == ({1}, {2})
+    judged = finish(runs.rescore(stage.edith, first, ["source_rank"]))
+    assert revisions(judged) == {1}
+    assert Result.objects.filter(run=judged, scores__has_key="source_rank").count() == 3
