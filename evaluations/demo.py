@@ -8,7 +8,7 @@ from evaluations.datasets import ingest
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.files.formats import read_rows
 from evaluations.datasets.ingest import DatasetChange
-from evaluations.models import Dataset, DatasetVersion
+from evaluations.models import Dataset, DatasetVersion, ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs.planning import RunSettings
@@ -18,6 +18,8 @@ from registry.models import Project, Prompt, User
 
 DATASET = "support.tickets"
 PROMPT = "support.route"
+QUESTIONS = Path(__file__).parent / "demo_data" / "support.questions.jsonl"
+SOURCES = "Questions to the handbook, each with the documents that answer it; two are answered by none."
 # Invented, like the models.
 PRICES = {"sandbox-small": {"input": "0.1", "output": "0.4"}, "sandbox-large": {"input": "2", "output": "8"}}
 TICKETS = Path(__file__).parent / "demo_data" / "support.tickets.jsonl"
@@ -39,6 +41,7 @@ def seed(_credentials_file: Path) -> bool:
     dataset = datasets.create(editor, name=DATASET, description=DESCRIPTION)
     loaded = ingest.load(editor, dataset, read_rows(TICKETS, "jsonl"), DatasetChange(message="Tickets of seven teams"))
     _measure(project, editor, loaded.version)
+    _measure_retrieval(project, editor)
     return True
 
 
@@ -55,3 +58,17 @@ def _measure(project: Project, editor: Actor, version: DatasetVersion) -> None:
                 version=prompt.head, dataset_version=version, scorers=["label", "json_schema"], model=model
             )
             runs.create(editor, request)
+
+
+def _measure_retrieval(project: Project, editor: Actor) -> None:
+    """Create the questions to the handbook, and a run that asks them with what is found."""
+    dataset = datasets.create(editor, name="support.questions", description=SOURCES)
+    change = DatasetChange(message="Sixty questions to the handbook")
+    loaded = ingest.load(editor, dataset, read_rows(QUESTIONS, "jsonl"), change)
+    prompt = Prompt.objects.select_related("head").get(project=project, name="support.answer")
+    model = ProviderModel.objects.get(provider__project=project, name="sandbox-small")
+    if prompt.head:
+        scorers = ["source_hit", "source_rank", "source_ndcg"]
+        runs.create(
+            editor, RunSettings(version=prompt.head, dataset_version=loaded.version, scorers=scorers, model=model)
+        )

@@ -36,6 +36,10 @@ TRIAGE: Mapping[str, Any] = {
     "prompt": "support.triage@production",
     "input": "ticket",
 }
+HANDBOOK: Mapping[str, Any] = {
+    **{"strategy": "prompt", "model": "sandbox/sandbox-small", "prompt": "support.answer@production"},
+    **{"input": "question", "timeout_seconds": 30},
+}
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "classification-task": {
         "strategy": "fine-tune",
@@ -75,7 +79,7 @@ def seed(_credentials_file: Path) -> bool:
     provider_settings.set_price(admin, providers.get_model(project, f"{sandbox.name}/{BASE}"), PRICES)
     editor = actor_for_user(User.objects.get(username="editor"), project)
     _configs(editor)
-    _release_triage(editor, actor_for_user(User.objects.get(username="reviewer"), project))
+    _release_tasks(editor, actor_for_user(User.objects.get(username="reviewer"), project))
     members = {"prompt": "support.route", "dataset": "support.tickets", "latency_ms": 1_500, "quality": 0.8}
     guides.define(editor, "ticket-routing", members)
     return True
@@ -89,11 +93,13 @@ def _configs(editor: Actor) -> None:
         configs.commit(editor, task, record, message="As the source document has it")
 
 
-def _release_triage(editor: Actor, reviewer: Actor) -> None:
-    """Have one task live, by the simulated model, so that the inference service answers."""
+def _release_tasks(editor: Actor, reviewer: Actor) -> None:
+    """Have two tasks live, by the simulated model, so that the inference service answers: one by a prompt, one that
+    looks things up."""
     production = environments.get_environment(editor.project, "production")
-    configs.commit(editor, "ticket-triage", TRIAGE, message="Asks the simulated model")
-    config = configs.get_config(editor.project, "ticket-triage")
-    promotion = configs.propose(editor, config, production, reason="So that services can ask for it")
-    workflow.approve(reviewer, promotion)
-    workflow.apply(editor, promotion)
+    for task, record in {"ticket-triage": TRIAGE, "handbook": HANDBOOK}.items():
+        configs.commit(editor, task, record, message="Asks the simulated model")
+        config = configs.get_config(editor.project, task)
+        promotion = configs.propose(editor, config, production, reason="So that services can ask for it")
+        workflow.approve(reviewer, promotion)
+        workflow.apply(editor, promotion)

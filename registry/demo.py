@@ -18,10 +18,11 @@ from registry.models import Project, Prompt, PromptVersion, Role, User
 from registry.promotions import environments, releases, workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
+from registry.retrieval import collections, documents
 
 PROJECT = "demo"
 OTHER_PROJECT = "elsewhere"
-PROMPTS = Path(__file__).parent / "demo_prompts"
+PROMPTS, HANDBOOK = (Path(__file__).parent / name for name in ("demo_prompts", "demo_handbook"))
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,19 @@ def _create_history(demo: Project) -> None:
     shots = example_file.read_file((PROMPTS / "support.tickets.jsonl").read_bytes(), "support.tickets.jsonl")
     tickets = example_sets.create(editor, name="support.tickets", description="Tickets of each team, answered by hand.")
     example_sets.commit(editor, tickets, examples=shots, message="Six of each team")
+    _create_handbook(editor)
+    (answer,) = _commit_all(editor, "support.answer")
+    _release(editor, reviewer, answer, "production", "Answers from the handbook.")
     (route,) = _commit_all(editor, "support.route")
     _release(editor, reviewer, route, "staging", "Picks its examples; to be measured against support.triage.")
+
+
+def _create_handbook(editor: Actor) -> None:
+    """The handbook of a product that does not exist, written for this project; workers embed it."""
+    description = "Handbook of Quayside, a help desk that does not exist: accounts, billing, data, inbox, integrations."
+    handbook = collections.create(editor, name="support.handbook", description=description)
+    for path in sorted(HANDBOOK.rglob("*.md")):
+        documents.put(editor, handbook, path.relative_to(HANDBOOK).as_posix(), path.read_bytes())
 
 
 def _commit_all(editor: Actor, name: str) -> list[PromptVersion]:

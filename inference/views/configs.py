@@ -1,6 +1,6 @@
 """Pages of inference configs: the list, and one task's config with its versions and a form for the next one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from inference.gateway.programs import programs
 from inference.gateway.request_reading import TASK, Target
 from inference.models import InferenceConfig
 from registry.accounts.permissions import Actor
-from registry.models import Environment, Project, Prompt, PromptVersion, Release
+from registry.models import Collection, Environment, Project, Prompt, PromptVersion, Release
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import (
@@ -65,7 +65,7 @@ def config_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "page": configs_page,
         "rows": [(row, list(live.get(row.holder_id, {}).items())) for row in configs_page],
         "values": values,
-        **_offered(),
+        **_offered(actor.project, values),
     }
     return page(request, actor, "inference/config_list.html", context, status=status)
 
@@ -80,8 +80,11 @@ def _live(holders: list[int]) -> dict[int, dict[str, int]]:
     return live
 
 
-def _offered() -> dict[str, Any]:
-    return {"strategies": inference.STRATEGIES, "formats": inference.FORMATS}
+def _offered(project: Project, values: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the form offers to choose from; a collection that a config names stays, also where it is gone."""
+    names = Collection.objects.filter(project=project, archived_at=None).order_by("name").values_list("name", flat=True)
+    collections = sorted({*names, *filter(None, [values.get("retrieval")])})
+    return {"strategies": inference.STRATEGIES, "formats": inference.FORMATS, "collections": collections}
 
 
 @in_project
@@ -116,7 +119,7 @@ def config_detail(request: HttpRequest, actor: Actor, task: str) -> HttpResponse
         "values": values,
         "usage": usage,
         "has_simulation": any(row.is_simulation for row in usage),
-        **_offered(),
+        **_offered(actor.project, values),
         **_service(actor.project, task, live),
     }
     return page(request, actor, "inference/config_detail.html", context, status=status)

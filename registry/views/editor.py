@@ -20,7 +20,16 @@ from registry.content.merge import MergeSource
 from registry.content.message_view import MessageSection
 from registry.content.model_profiles.facts import current_models
 from registry.examples import embedders
-from registry.models import Environment, ExampleSet, ExampleSetVersion, Prompt, PromptDraft, PromptVersion, Release
+from registry.models import (
+    Collection,
+    Environment,
+    ExampleSet,
+    ExampleSetVersion,
+    Prompt,
+    PromptDraft,
+    PromptVersion,
+    Release,
+)
 from registry.promotions import approvals
 from registry.prompts import drafts, inspection, model_lookup, resolution
 from registry.prompts import lifecycle as prompts
@@ -39,7 +48,19 @@ SELECTION_LABELS = {
 }
 FORMAT_LABELS = {"text": "Text", "json_object": "Any JSON object", "json_schema": "JSON by a schema"}
 # Members that have a place of their own in the editor; anything else of a document is carried along untouched.
-EDITED_MEMBERS = ("kind", "messages", "text", "model", "response", "variables", "tools", "examples", "includes", ASIDE)
+EDITED_MEMBERS = (
+    "kind",
+    "messages",
+    "text",
+    "model",
+    "response",
+    "variables",
+    "tools",
+    "examples",
+    "retrieval",
+    "includes",
+    ASIDE,
+)
 
 
 @in_project
@@ -78,6 +99,7 @@ def editor(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "types": VARIABLE_TYPES,
         "models": _models(actor, model),
         **_examples(actor, _object(document.get("examples"))),
+        **_retrieval(actor, _object(document.get("retrieval"))),
     }
     return page(request, actor, "registry/editor/editor.html", context)
 
@@ -117,6 +139,13 @@ def _examples(actor: Actor, selection: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _retrieval(actor: Actor, retrieval: dict[str, Any]) -> dict[str, Any]:
+    """Return the collections to search; the one that a document names stays, also where it is gone."""
+    rows = Collection.objects.filter(project=actor.project, archived_at=None)
+    names = {*rows.values_list("name", flat=True), *filter(None, [str(retrieval.get("collection") or "")])}
+    return {"retrieval": retrieval, "collections": sorted(names)}
+
+
 def _state(actor: Actor, prompt: Prompt, sheet: drafts.EditorDocument) -> dict[str, Any]:
     """Return the state that the page's script starts from."""
     return {
@@ -128,6 +157,7 @@ def _state(actor: Actor, prompt: Prompt, sheet: drafts.EditorDocument) -> dict[s
         "variables": _object(sheet.document.get("variables")),
         "carried": {k: v for k, v in sheet.document.items() if k not in EDITED_MEMBERS},
         "includes": _object(sheet.document.get("includes")),
+        "retrieval": _object(sheet.document.get("retrieval")),
     }
 
 

@@ -114,6 +114,19 @@ export function collectExamples(root) {
   return picked;
 }
 
+/** How a collection is searched; null where none is chosen. `own` is what the document says: its filter has no field. */
+export function collectRetrieval(root, own) {
+  const fields = [...root.querySelectorAll("[data-search]")];
+  const collection = fields.find((field) => field.dataset.search === "collection")?.value;
+  if (!collection) return null;
+  const retrieval = own?.filter ? { filter: own.filter } : {};
+  for (const field of fields) {
+    const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+    if (value !== undefined) retrieval[field.dataset.search] = value;
+  }
+  return retrieval;
+}
+
 export function collectTools(root, faults) {
   const { value, fault } = readJson(root.querySelector("[data-json='tools']").value);
   if (fault) faults.push({ pointer: "/tools", severity: "error", ...fault });

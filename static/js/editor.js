@@ -1,6 +1,6 @@
 // Writing a prompt: message blocks, a draft that is saved as it is typed, and a preview of what the provider will get.
 
-import { UNREADABLE, aside, collectExamples, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
+import { UNREADABLE, aside, collectExamples, collectRetrieval, collectMessages, collectModel, collectResponse, collectTools } from "./document.js";
 import { gravest, paint } from "./highlight.js";
 import { filesOf } from "./images.js";
 import { addCall, addPart, addPictures, fieldAt, offerNames, paintAll, removePart, setRole, showAddress, showPicture } from "./messages.js";
@@ -50,6 +50,7 @@ function collect() {
     response: collectResponse(root, faults),
     tools: collectTools(root, faults),
     examples: collectExamples(root),
+    retrieval: collectRetrieval(root, state.retrieval),
     variables: variables.declared,
     includes: state.includes,
     ...aside(root),
@@ -332,6 +333,11 @@ function showExampleFields() {
   }
 }
 
+function showSearchFields() {
+  const isSearched = Boolean(root.querySelector("[data-search='collection']")?.value);
+  for (const field of root.querySelectorAll("[data-with-collection]")) field.hidden = !isSearched;
+}
+
 root.addEventListener("input", (event) => {
   if (event.target.closest("[data-variable]")) return;
   if (event.target.matches(".code textarea")) paint(event.target);
@@ -339,6 +345,7 @@ root.addEventListener("input", (event) => {
   if (event.target.matches("[data-role-of]")) setRole(event.target.closest("[data-block]"), event.target.value);
   if (event.target.matches("[data-response='format']")) showSchemaFields();
   if (event.target.matches("select[data-pick]")) showExampleFields();
+  if (event.target.matches("select[data-search]")) showSearchFields();
   changed();
 });
 
@@ -442,6 +449,7 @@ window.addEventListener("pageshow", (event) => {
 
 showSchemaFields();
 showExampleFields();
+showSearchFields();
 for (const field of root.querySelectorAll(".code textarea")) paint(field);
 root.querySelector("[data-content]")?.focus({ preventScroll: true });
 later(0);

@@ -430,3 +430,27 @@ def test_a_call_of_a_tool_comes_with_its_result(person_for: PersonFor, prompt: s
     page.get_by_role("button", name="Commit").click()
     expect(page.get_by_text("committed").first).to_be_visible()
     expect(page.get_by_text("find_order").first).to_be_visible()
+
+
+def test_a_collection_is_chosen_and_what_it_finds_is_shown(person_for: PersonFor, prompt: str):
+    editor = person_for("editor")
+    page = write(editor, prompt, "{{ context }}\n\nMy card was charged two times. {{ question }}")
+    page.get_by_label("Collection").select_option("support.handbook")
+    page.get_by_label("Chunks, at most").fill("2")
+    saved(page)
+
+    # Workers embed the demo's handbook while other tests run.
+    for _ in range(60):
+        page = editor.open(f"prompts/{prompt}/edit/")
+        retrieved = page.get_by_label("Retrieved")
+        page.wait_for_load_state("networkidle")
+        if retrieved.count():
+            break
+        page.wait_for_timeout(1_000)
+    expect(retrieved).to_contain_text("billing/refunds.md")
+    expect(retrieved.get_by_role("listitem")).to_have_count(2)
+    expect(page.get_by_label("Collection")).to_have_value("support.handbook")
+    expect(page.get_by_label("Chunks, at most")).to_have_value("2")
+    page.get_by_label("Collection").select_option("")
+    saved(page)
+    expect(page.get_by_label("Chunks, at most")).to_be_hidden()

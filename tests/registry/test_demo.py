@@ -34,6 +34,7 @@ def test_the_demo_tells_a_story(db: None, tmp_path: Path):
     assert {row.name: row.versions.count() for row in project.prompts.all()} == {
         "billing.extract-invoice": 1,
         "shared.tone": 1,
+        "support.answer": 1,
         "support.reply": 2,
         "support.route": 1,
         "support.triage": 3,
