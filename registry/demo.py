@@ -117,6 +117,8 @@ def _create_history(demo: Project) -> None:
     tickets = example_sets.create(editor, name="support.tickets", description="Tickets of each team, answered by hand.")
     example_sets.commit(editor, tickets, examples=shots, message="Six of each team")
     _create_handbook(editor)
+    (rubric,) = _commit_all(editor, "judges.faithful")
+    _release(editor, reviewer, rubric, "production", "For runs of prompts that look things up.")
     (answer,) = _commit_all(editor, "support.answer")
     _release(editor, reviewer, answer, "production", "Answers from the handbook.")
     (route,) = _commit_all(editor, "support.route")

@@ -8,10 +8,12 @@ from evaluations.models import CachedAnswer, Result, Run
 from evaluations.providers.chat import CallError, Completion
 from evaluations.providers.prices import Price
 from evaluations.runs.batches import NewResult
+from evaluations.runs.database_retry import retry_database
 from evaluations.runs.requests import PendingCall
 from evaluations.scorers import specs as scoring
 from evaluations.scorers.base import Sample
 from evaluations.scorers.specs import AnswerScores, Spec
+from registry.retrieval.context import retrieved_documents
 
 NO_COST = Decimal(0)
 # More than the repetitions of any run, so that seeds of different cases differ.
@@ -28,6 +30,7 @@ class ResultBuilder:
         self._leaked = reports.leaked_cases(run.dataset_version)
         form = run.version.content.get("response") or {}
         self._schema = form.get("schema")
+        self._asks_models = any(spec.definition.asks_model for spec in specs)
 
     def sample(self, call: PendingCall, answer: Completion) -> Sample:
         """Return an answer in the form of the scorers."""
@@ -44,8 +47,17 @@ class ResultBuilder:
             tokens_out=answer.tokens_out,
             tool_calls=answer.tool_calls,
             retrieved=call.retrieved,
+            documents=self._documents(call) if self._asks_models else "",
             seed=call.case.pk * SEEDS_PER_CASE + call.repeat,
         )
+
+    def _documents(self, call: PendingCall) -> str:
+        """Return what the answer was to be made of; empty where the version searches nothing."""
+        run, retrieved = self._run, call.retrieved
+        if not retrieved:
+            return ""
+        retrieval = run.version.content["retrieval"]
+        return retry_database(run, lambda: retrieved_documents(run.project_id, retrieval, retrieved))
 
     def judged(self, call: PendingCall, answer: Completion, scores: AnswerScores) -> NewResult:
         """Build the result of a judged answer."""

@@ -29,6 +29,8 @@ class Sample:
     tool_calls: Sequence[Mapping[str, Any]] | None = None
     # The chunks that were retrieved for it, the best first, each with its source; None where nothing is searched.
     retrieved: Sequence[Mapping[str, Any]] | None = None
+    # Their texts, framed as a prompt shows them, for a judge to compare the answer with.
+    documents: str = ""
     # A number of the case and the repetition, so that a scorer's random choice is the same when it is re-scored.
     seed: int = 0
 

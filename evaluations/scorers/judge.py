@@ -1,7 +1,8 @@
 """Judge: a model judges by a rubric, and the rubric is a registered prompt.
 
-The prompt gets `output`, `expected`, `input` (the case's variables) and, where it compares, `first` and `second`: the
-output and the expected answer in random order, so that the position gains nothing over all cases. It answers JSON:
+The prompt gets `output`, `expected`, `input` (the case's variables), `documents` (what was retrieved) and, where it
+compares, `first` and `second`: the output and the expected answer in random order, so that the position gains nothing
+over all cases. It answers JSON:
 {"score": 0 to 1, "reason": "..."} or {"better": "first" | "second" | "tie", "reason": "..."}.
 """
 
@@ -32,6 +33,7 @@ def judge_variables(sample: Sample, *, is_first: bool) -> dict[str, Any]:
         "input": inputs,
         "first": pair[0],
         "second": pair[1],
+        "documents": sample.documents,
     }
 
 

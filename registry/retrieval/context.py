@@ -7,7 +7,8 @@ from typing import Any
 
 from core.content import DEFAULTS
 from core.errors import Fault, Problem
-from registry.models import Collection, Project
+from core.retrieval import Context
+from registry.models import Collection, DocumentRevision, Project
 from registry.retrieval.search import Hit, SearchSettings, search
 
 
@@ -61,8 +62,24 @@ def retrieved_chunks(rendered: Mapping[str, Any]) -> list[dict[str, Any]] | None
     """Return what a record keeps of the chunks that a rendered request has; None where nothing is searched."""
     if "retrieval" not in rendered:
         return None
-    members = ("source", "revision", "chunk", "score")
+    members = ("source", "revision", "chunk", "start", "end", "score")
     return [{name: chunk[name] for name in members} for chunk in rendered["retrieval"]["chunks"]]
+
+
+def retrieved_documents(project: int, retrieval: Mapping[str, Any], retrieved: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a request was shown of the chunks that a record keeps: revisions never change."""
+    revisions = DocumentRevision.objects.filter(
+        document__collection__project=project,
+        document__collection__name=retrieval["collection"],
+        document__path__in={chunk["source"] for chunk in retrieved},
+    ).select_related("document")
+    by_name = {(revision.document.path, revision.number): revision for revision in revisions}
+    chunks = []
+    for chunk in retrieved:
+        revision = by_name.get((chunk["source"], chunk["revision"]))
+        text = revision.text[chunk["start"] : chunk["end"]] if revision else ""
+        chunks.append({"source": chunk["source"], "title": revision.title if revision else "", "text": text})
+    return str(Context(chunks))
 
 
 def find(project: int, retrieval: Mapping[str, Any], query: str, as_of: datetime | None = None) -> Retrieval:

@@ -72,6 +72,9 @@ class Hit:
 
     chunk: Chunk
     text: str
+    # Its place in the revision's text, with the neighbours that were joined to it.
+    start: int
+    end: int
     tokens: int
     score: float
     meaning: float | None = None
@@ -87,8 +90,8 @@ class Hit:
             "revision": revision.number,
             "chunk": self.chunk.position,
             "title": " > ".join(self.chunk.titles),
-            "start": self.chunk.start,
-            "end": self.chunk.end,
+            "start": self.start,
+            "end": self.end,
             "tokens": self.tokens,
             "score": round(self.score, 6),
             "meaning": None if self.meaning is None else round(self.meaning, 4),
@@ -186,6 +189,8 @@ def _with_rows(joined: Sequence[_JoinedHit], batch: int) -> Iterator[Hit]:
             yield Hit(
                 chunk=by_key[each.key],
                 text=by_key[each.key].text,
+                start=by_key[each.key].start,
+                end=by_key[each.key].end,
                 tokens=by_key[each.key].tokens,
                 score=each.score,
                 meaning=each.meaning,
@@ -228,5 +233,5 @@ def _with_neighbours(hit: Hit, count: int, covered_positions: set[int]) -> tuple
     around = [row for row in rows if row.position not in covered_positions]
     start, end = min(row.start for row in around), max(row.end for row in around)
     text = type(hit.chunk.revision).objects.filter(pk=hit.chunk.revision_id).values_list("text", flat=True)[0]
-    wider = replace(hit, text=text[start:end], tokens=sum(row.tokens for row in around))
+    wider = replace(hit, text=text[start:end], start=start, end=end, tokens=sum(row.tokens for row in around))
     return wider, {row.position for row in around}

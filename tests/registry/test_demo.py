@@ -33,6 +33,7 @@ def test_the_demo_tells_a_story(db: None, tmp_path: Path):
     }
     assert {row.name: row.versions.count() for row in project.prompts.all()} == {
         "billing.extract-invoice": 1,
+        "judges.faithful": 1,
         "shared.tone": 1,
         "support.answer": 1,
         "support.reply": 2,
