@@ -69,6 +69,7 @@ declare(
         "collection.not_found": Kind(404, "There is no such collection"),
         "collection.invalid": Kind(400, "The collection has faults"),
         "collection.name_taken": Kind(409, "The name is taken"),
+        "collection.in_use": Kind(409, "Prompts search the collection"),
         "collection.archived": Kind(409, "The collection is archived"),
         "collection.not_embedded": Kind(409, "Workers are still embedding the collection"),
         "document.not_found": Kind(404, "There is no such document"),

@@ -41,6 +41,7 @@ def embed(work_id: int) -> None:
 def sweep_embeddings() -> None:
     """Start what waits: its own task was lost, or its worker died."""
     start_waiting(embed, vector_search.claimable_embeddings().values_list("pk", flat=True)[:50])
+    indexing.requeue_incomplete()
     start_waiting(embed_collection, indexing.claimable_embeddings().values_list("pk", flat=True)[:50])
 
 

@@ -285,6 +285,9 @@ def _parameter_error(parameter: Parameter, value: object) -> str:
     match parameter.kind:
         case "boolean":
             return "" if isinstance(value, bool) else "Must be true or false."
+        case "integer":
+            is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000
+            return "" if is_whole else "Must be a whole number from 1 on."
         case "number":
             is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             return "" if is_number and float(value) >= 0 else "Must be a number of at least 0."  # type: ignore[arg-type]

@@ -30,6 +30,13 @@ from registry.retrieval.context import retrieved_chunks
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 THREADS = 16
+# What a route needs beside the model and cannot have now: its fallback may do without.
+ROUTE_FAULTS = frozenset(
+    {
+        *("collection.archived", "collection.not_found", "collection.not_embedded", "examples.not_embedded"),
+        *("embedder.unknown", "embedder.failed", "server.busy"),
+    }
+)
 
 
 class Answering:
@@ -84,7 +91,7 @@ class Answering:
         """Return the answer of a call: one that was kept, the route's, repaired where the config says so, or that of
         the fallback."""
         chat_request = await self._request(call)
-        cached_name = _cached_name(call, chat_request)
+        cached_name = None if call.fallback else _cached_name(call, chat_request)
         if cached_name and (cached := self._answers.get(cached_name, call.plan.cache_seconds or 0)):
             call.is_cached, call.faults = True, [] if _has_form(call) else None
             return cached
@@ -96,7 +103,8 @@ class Answering:
             call.spent.append((call.route, answer))
             answer = await self._ask(call, await self._turn_to_fallback(call, reason))
             await self._check(call, answer)
-        if cached_name and not call.fallback and not call.faults and not answer.refusal:
+        is_unchecked = call.faults is None and _has_form(call)
+        if cached_name and not (call.fallback or call.faults or is_unchecked or answer.refusal):
             self._answers.put(cached_name, answer)
         return answer
 
@@ -174,8 +182,16 @@ class Answering:
         return await self._request(call)
 
     async def _request(self, call: CallInProgress) -> ChatRequest:
-        """Render what the route asks."""
-        return await self._in_thread(lambda: _render(call))
+        """Render what the route asks; where it needs what cannot be had now, what the fallback asks."""
+        try:
+            return await self._in_thread(lambda: _render(call))
+        except Problem as problem:
+            if problem.code not in ROUTE_FAULTS:
+                raise
+            call.is_broken = True
+            if call.plan.fallback is None or call.fallback:
+                raise
+            return await self._turn_to_fallback(call, problem.code)
 
     async def _check(self, call: CallInProgress, answer: Completion) -> None:
         """Note what is wrong with the form of an answer, where the version asks for one."""

@@ -14,10 +14,12 @@ from inference.gateway.plans import Caller, Plan, Route
 from inference.gateway.records.spool import Record
 from inference.gateway.request_reading import InferenceRequest
 from inference.gateway.tracing import CallTrace
+from registry.content import tokens
 
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
 # Names of variables in a header, at most.
 MAX_UNUSED = 20
+MAX_HEADER_CHARACTERS = 2_000
 
 
 @dataclass
@@ -36,6 +38,10 @@ class CallInProgress:
     first_token_ms: float | None = None
     # Whether a model was asked; and what is wrong with its answer's form, None where nobody can say.
     is_asked: bool = False
+    # Whether the route could not be asked, for reasons of its own: that is recorded, too.
+    is_broken: bool = False
+    # What of a stream was sent.
+    sent: list[str] = field(default_factory=list)
     faults: Sequence[str] | None = None
     # Whether the model was told once what is wrong; whether the answer is one that was kept.
     is_repaired: bool = False
@@ -76,7 +82,10 @@ class CallInProgress:
         if self.is_cached:
             headers["X-Cuebook-Cache"] = "hit"
         if self.retrieved:
-            named = (f"{quote(each['source'], safe='/')}@{each['revision']}#{each['chunk']}" for each in self.retrieved)
+            named = [f"{quote(each['source'], safe='/')}@{each['revision']}#{each['chunk']}" for each in self.retrieved]
+            while len(",".join(named)) > MAX_HEADER_CHARACTERS:
+                # The record has them all.
+                named.pop()
             headers["X-Cuebook-Retrieved"] = ",".join(named)
         if unused:
             headers["X-Cuebook-Unused-Variables"] = ",".join(quote(name[:60]) for name in unused[:MAX_UNUSED])
@@ -92,9 +101,21 @@ class CallInProgress:
         is_new = answer is not None and not self.is_cached
         return [*self.spent, *([(self.route, answer)] if is_new and answer else [])]
 
-    def tokens(self, answer: Completion | None) -> int:
+    def token_count(self, answer: Completion | None) -> int:
         """Return the tokens of all questions and answers."""
         return sum(completion.tokens_in + completion.tokens_out for _, completion in self.paid(answer))
+
+    def known_cost_usd(self, answer: Completion | None) -> Decimal:
+        """Return what is known to be spent: what limits go by, also where one of several answers has no price."""
+        return sum((route.price.of(each.usage) for route, each in self.paid(answer) if route.price), Decimal())
+
+    def count_unfinished(self) -> None:
+        """Count what a model was asked for somebody who left: its provider charges for it, and tells nobody."""
+        if self.is_asked and not self.is_cached:
+            tokens_in = tokens.count_messages(self.messages, self.route.model).tokens
+            tokens_out = tokens.count("".join(self.sent), self.route.model).tokens
+            unfinished = Completion("", tokens_in=tokens_in, tokens_out=tokens_out, is_usage_estimated=True)
+            self.spent.append((self.route, unfinished))
 
     def cost_usd(self, answer: Completion | None) -> Decimal | None:
         """Return what the call cost; None where nobody knows. An answer that was kept costs nothing."""
@@ -133,7 +154,7 @@ class CallInProgress:
             "trace": self.trace.id,
             "metadata": dict(self.request.metadata),
             "key": self.caller.key_id,
-            "tokens": self.tokens(answer),
+            "tokens": self.token_count(answer),
             "text": self.text,
             "is_simulation": route.is_simulation,
         }

@@ -28,6 +28,7 @@ from registry.examples import few_shot
 from registry.models import Environment, Project, PromptVersion
 from registry.prompts import includes, resolution, versions
 from registry.prompts.versions import renderer_pool
+from registry.retrieval import context
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,7 @@ def _route(
     question: str = "",
 ) -> Route:
     row = _model(project, model or str(content.get("model", {}).get("name", "")))
+    context.require_collection(project, content)
     providers.require_usable(row, content, parameters)
     partials = {key: partial.content for key, partial in includes.get_partials([version]).items()}
     analysed = renderer_pool().survey(content, list(partials.values()), owner=project.pk)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
-from decimal import Decimal
 
 from core.errors import Problem
 from evaluations.providers.chat import CallError, Completion
@@ -49,11 +48,12 @@ class Gateway:
     async def complete(self, call: CallInProgress) -> Completion:
         """Answer a call, by the fallback where the route fails; recorded when this returns. Raises a Problem or a
         CallError, which is recorded as well."""
+        answer: Completion | None = None
         try:
             answer = await self._answering.answer(call)
             await self._answering.keep_text(call, answer)
         except asyncio.CancelledError:
-            self._record(call, error="gateway.client_left")
+            self._record_left(call, answer)
             raise
         except Exception as error:
             self._record_failure(call, error)
@@ -73,11 +73,12 @@ class Gateway:
                     continue
                 if call.first_token_ms is None:
                     call.first_token_ms = (time.perf_counter() - call.started) * 1_000
+                call.sent.append(piece)
                 yield piece
             assert answer is not None  # noqa: S101 - for the type checker: a stream ends with its answer
             await self._answering.keep_text(call, answer)
         except (asyncio.CancelledError, GeneratorExit):
-            self._record(call, error="gateway.client_left")
+            self._record_left(call, answer)
             raise
         except Exception as error:
             self._record_failure(call, error)
@@ -87,10 +88,16 @@ class Gateway:
         self._record(call, answer)
         yield answer
 
+    def _record_left(self, call: CallInProgress, answer: Completion | None) -> None:
+        """Record a call whose client has left; what it cost until then is estimated where its answer is not whole."""
+        if answer is None:
+            call.count_unfinished()
+        self._record(call, answer, error="gateway.client_left")
+
     def _record_failure(self, call: CallInProgress, error: Exception) -> None:
         """Record a call that failed; an input that cannot be rendered only where a model was asked before."""
         if isinstance(error, CallError | Problem):
-            if isinstance(error, CallError) or call.is_asked:
+            if isinstance(error, CallError) or call.is_asked or call.is_broken:
                 self._record(call, error=error.code)
             else:
                 call.trace.end(None, call.route.version_name, error.code)
@@ -99,7 +106,7 @@ class Gateway:
 
     def _record(self, call: CallInProgress, answer: Completion | None = None, *, error: str = "") -> None:
         """Write the record of a call to disk; before the end of its answer is sent."""
-        self._allowances.add(call.caller.key, call.tokens(answer), call.cost_usd(answer) or Decimal())
+        self._allowances.add(call.caller.key, call.token_count(answer), call.known_cost_usd(answer))
         record = call.record(answer, error)
         call.trace.end(record, call.route.version_name, error)
         self._spool.append({**record, "process": self._process})

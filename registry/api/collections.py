@@ -158,12 +158,17 @@ class DocumentDetail(ProjectView):
         return Response(status=204)
 
 
+def _no_constant(name: str) -> float:
+    # Python reads NaN and Infinity, which JSON does not have.
+    raise ValueError(name)
+
+
 def _metadata(request: Request) -> dict[str, Any] | None:
     text = request.query_params.get("metadata")
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_CHUNKS = 20_000
-HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t#]*")
+HEADING = re.compile(r"(#{1,6})[ \t]+(\S.*)")
 FENCE = re.compile(r"[ \t]{0,3}(```+|~~~+)")
 SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+|\n")
 MAX_TITLE = 200
@@ -59,9 +59,10 @@ def _lines(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
 
 
 def _sections(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
-    """Yield the sections of a text: their titles, and where what is below the heading stands."""
+    """Yield the sections of a text: their titles, and where what is below the heading stands. A heading with nothing
+    below it, not even another heading under it, is what it says itself."""
     titles: list[tuple[int, str]] = []
-    begin, fence = 0, ""
+    begin, heading_at, fence = 0, None, ""
     for start, end, line in _lines(text, 0, len(text)):
         if fence_here := FENCE.match(line):
             ticks = fence_here[1]
@@ -70,13 +71,22 @@ def _sections(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
         heading = None if fence else HEADING.fullmatch(line)
         if heading is None:
             continue
-        if text[begin:start].strip():
-            yield tuple(title for _, title in titles), begin, start
         level = len(heading[1])
-        titles = [*((above, title) for above, title in titles if above < level), (level, heading[2][:MAX_TITLE])]
-        begin = end
+        if text[begin:start].strip():
+            yield _names(titles), begin, start
+        elif heading_at is not None and titles[-1][0] >= level:
+            yield _names(titles), heading_at, begin
+        title = heading[2].rstrip(" \t#")[:MAX_TITLE] or heading[2][:MAX_TITLE]
+        titles = [*((above, name) for above, name in titles if above < level), (level, title)]
+        begin, heading_at = end, start
     if text[begin:].strip():
-        yield tuple(title for _, title in titles), begin, len(text)
+        yield _names(titles), begin, len(text)
+    elif heading_at is not None:
+        yield _names(titles), heading_at, begin
+
+
+def _names(titles: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    return tuple(title for _, title in titles)
 
 
 def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ from core.content import DEFAULTS
 from core.errors import Fault, Problem
 from core.retrieval import Context
 from registry.models import Collection, DocumentRevision, Project
+from registry.retrieval import indexing
 from registry.retrieval.search import Hit, SearchSettings, search
 
 
@@ -20,6 +21,8 @@ class Retrieval:
     query: str
     as_of: datetime | None
     hits: Sequence[Hit]
+    # Chunks of what documents say now that are found by their words alone, because they are not embedded yet.
+    waiting: int = 0
 
     def seen(self) -> list[dict[str, Any]]:
         """Return the chunks as templates see them (core.retrieval)."""
@@ -32,6 +35,7 @@ class Retrieval:
             "collection": self.collection.name,
             "query": self.query,
             "as_of": self.as_of.isoformat() if self.as_of else None,
+            "not_embedded": self.waiting,
             "tokens": sum(hit.tokens for hit in self.hits),
             "chunks": [hit.as_dict() for hit in self.hits],
         }
@@ -87,4 +91,5 @@ def find(project: int, retrieval: Mapping[str, Any], query: str, as_of: datetime
     collection = Collection.objects.filter(project=project, name=retrieval["collection"]).first()
     if collection is None:
         raise Problem("collection.not_found", f"There is no collection {retrieval['collection']}.")
-    return Retrieval(collection, query, as_of, search(collection, query, settings_of(retrieval), as_of))
+    hits = search(collection, query, settings_of(retrieval), as_of)
+    return Retrieval(collection, query, as_of, hits, indexing.waiting(collection) if as_of is None else 0)

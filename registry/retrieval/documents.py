@@ -4,9 +4,11 @@ import base64
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from registry.retrieval import chunking, extraction, indexing
 
 MAX_BYTES = 20_000_000
 MAX_PATH = 500
+NOT_STORED = re.compile("[\0\ud800-\udfff]")
 MAX_METADATA, MAX_METADATA_TEXT = 20, 300
 CHUNK_FIELDS = (
     *("collection", "revision", "position", "titles", "start", "end", "text", "tokens", "metadata", "language"),
@@ -79,15 +82,18 @@ def put(
     sha256 = hashlib.sha256(data).hexdigest()
     newest = _newest(collection, path)
     if newest and _is_same(newest, sha256, metadata):
+        indexing.await_missing(collection)
         return Outcome("unchanged", newest)
     arguments = {"path": path, "data": base64.b64encode(data).decode()}
     extracted = _pool().call(
         extraction.read, arguments, owner=actor.project.pk, code="document.too_expensive", subject="The document"
     )
     pieces = _cut(collection, extracted["text"])
-    members = {
+    if not pieces:
+        raise Problem("document.unreadable", "There is nothing in it that could be found.")
+    members: dict[str, Any] = {
         **{"sha256": sha256, "size": len(data), "text": extracted["text"]},
-        **{"title": extracted["title"] or Path(path).stem[:300], "metadata": dict(metadata or {})},
+        "title": extracted["title"] or Path(path).stem[:300],
         "media_type": extraction.MEDIA_TYPES.get(extraction.suffix_of(path), ""),
     }
     with transaction.atomic():
@@ -96,6 +102,9 @@ def put(
         if newest and _is_same(newest, sha256, metadata):
             return Outcome("unchanged", newest)
         document, _ = Document.objects.get_or_create(collection=collection, path=path)
+        # Metadata that are not named stay as they are.
+        before = newest.metadata if newest and not newest.is_removed else {}
+        members["metadata"] = before if metadata is None else dict(metadata)
         revision = _revise(actor, collection, document, newest, **members)
         _insert_chunks(collection, revision, pieces)
         indexing.await_embedding(collection)
@@ -136,6 +145,8 @@ def import_files(
             if problem.kind.status in (401, 403, 503):
                 raise
             refused.append((path, problem))
+    if removes_others and not paths:
+        raise Problem("document.invalid", "There is no file at all: that would remove every document.")
     if removes_others:
         gone = list(current_revisions(collection).exclude(document__path__in=paths).defer("text"))
         outcomes += [remove(actor, collection, revision.document) for revision in gone]
@@ -153,8 +164,9 @@ def _check(path: str, metadata: Mapping[str, Any] | None) -> None:
         isinstance(name, str)
         and 1 <= len(name) <= 60
         and isinstance(value, str | int | float | bool)
+        and (not isinstance(value, float) or isfinite(value))
         and len(str(value)) <= MAX_METADATA_TEXT
-        and "\0" not in f"{name}{value}"
+        and not NOT_STORED.search(f"{name}{value}")
         for name, value in texts.items()
     )
     if not is_plain:
@@ -186,7 +198,7 @@ def _cut(collection: Collection, text: str) -> list[chunking.Piece]:
 
 
 def _lock(collection: Collection) -> None:
-    row = Collection.objects.select_for_update(no_key=True).get(pk=collection.pk)
+    row = indexing.lock(collection)
     if row.archived_at is not None:
         raise Problem("collection.archived", f"{row.name} is archived; restore it first.")
 

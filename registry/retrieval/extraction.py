@@ -18,7 +18,7 @@ MAX_TEXT_CHARACTERS = 4_000_000
 MAX_PAGES = 2_000
 # Of a file that is an archive (Office's are): what it may unfold to, and how many times its size.
 MAX_UNPACKED_BYTES, MAX_RATIO = 200_000_000, 200
-TITLE = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+TITLE = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 OFFICE = (".docx", ".pptx", ".xlsx")
 MEDIA_TYPES = {
@@ -50,7 +50,7 @@ def read(path: str, data: str) -> dict[str, str]:
     if not text:
         raise Problem("document.unreadable", "There is no text in it; a scan has to be recognised first.")
     title = TITLE.search(text)
-    return {"title": title[1][:300] if title else "", "text": f"{text}\n"}
+    return {"title": title[1].rstrip(" \t#")[:300] if title else "", "text": f"{text}\n"}
 
 
 def _reader(suffix: str) -> Callable[[bytes], str]:
@@ -77,12 +77,22 @@ def _html(raw: bytes) -> str:
     from bs4 import BeautifulSoup  # noqa: PLC0415 - in a child, and only where it is needed
     from markdownify import MarkdownConverter  # noqa: PLC0415
 
-    soup = BeautifulSoup(raw, "html.parser")
+    try:
+        soup = BeautifulSoup(raw.decode("utf-8-sig"), "html.parser")
+    except UnicodeDecodeError:
+        # By what it declares.
+        soup = BeautifulSoup(raw, "html.parser")
+        if not soup.original_encoding or soup.declared_html_encoding is None:
+            raise Problem("document.unreadable", "It is not UTF-8, and does not say what it is.") from None
     for element in soup(["script", "style", "noscript", "template", "svg", "iframe", "object"]):
         element.decompose()
-    body = soup.find("main") or soup.find("article") or soup.body or soup
+    # The one part that is the page's own; with several of them nothing is left out.
+    parts = soup.find_all("main") or soup.find_all("article")
+    body = parts[0] if len(parts) == 1 else soup.body or soup
     converter = MarkdownConverter(heading_style="ATX", strip=["img"])
     text = str(converter.convert_soup(body))
+    if not text.strip():
+        return ""
     if soup.title and soup.title.string and not TITLE.search(text):
         text = f"# {soup.title.string.strip()}\n\n{text}"
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -105,6 +115,8 @@ def _pdf(raw: bytes) -> str:
         pages = [page.extract_text().strip() for page in reader.pages]
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
         raise Problem("document.unreadable", f"It cannot be read as PDF: {str(error)[:200]}") from None
+    if not any(pages):
+        return ""
     head = [f"# {title}"] if title else []
     return "\n\n".join([*head, *(f"## Page {number}\n\n{text}" for number, text in enumerate(pages, 1) if text)])
 

@@ -1,7 +1,7 @@
 """Embedding the chunks of a collection, and an index over them where there are many."""
 
-from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from infra import work
 from infra.work import Lease, WorkState
@@ -14,6 +14,7 @@ EXACT_UP_TO = 10_000
 # What an index of pgvector can hold.
 MAX_INDEXED_DIMENSIONS = 2_000
 BATCH = 128
+INVALID_INDEX = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
 
 
 def embedded_text(chunk: Chunk) -> str:
@@ -32,9 +33,28 @@ def await_embedding(collection: Collection) -> None:
         )
 
 
+def await_missing(collection: Collection) -> None:
+    """Queue the embedding of a collection that has something left to embed, whatever became of the work before."""
+    if missing(collection).exists():
+        await_embedding(collection)
+
+
 def missing(collection: Collection) -> QuerySet[Chunk]:
     """Return the chunks without a vector, those that count now first."""
     return Chunk.objects.filter(collection=collection, vector=None).order_by("-id")
+
+
+def requeue_incomplete() -> None:
+    """Queue collections again that are done and have chunks without a vector: a restored backup, for example."""
+    left = Chunk.objects.filter(collection=OuterRef("collection"), vector=None)
+    CollectionEmbedding.objects.filter(Exists(left), state=WorkState.DONE).update(
+        state=WorkState.PENDING, attempts=0, heartbeat_at=None, finished_at=None
+    )
+
+
+def waiting(collection: Collection) -> int:
+    """Return how many of the chunks that count now are not embedded yet; none where only words are compared."""
+    return 0 if embedders.is_lexical(collection.embedder) else missing(collection).filter(until_at=None).count()
 
 
 def claimable_embeddings() -> QuerySet[CollectionEmbedding]:
@@ -52,16 +72,30 @@ def embed_missing(embedding: CollectionEmbedding) -> None:
 
 def _embed_missing(lease: Lease[CollectionEmbedding]) -> None:
     collection = lease.item.collection
-    while batch := list(missing(collection).defer("search_vector")[:BATCH]):
-        vectors = text_vectors.embed(collection.embedder, [embedded_text(chunk) for chunk in batch])
-        for chunk, vector in zip(batch, vectors, strict=True):
-            chunk.vector = vector
-        Chunk.objects.bulk_update(batch, ["vector"])
-        left = missing(collection).count()
-        total = Chunk.objects.filter(collection=collection).count()
-        lease.save(done=total - left, total=total)
-    _index(collection)
-    lease.finish(WorkState.DONE)
+    while True:
+        while batch := list(missing(collection).defer("search_vector")[:BATCH]):
+            vectors = text_vectors.embed(collection.embedder, [embedded_text(chunk) for chunk in batch])
+            for chunk, vector in zip(batch, vectors, strict=True):
+                chunk.vector = vector
+            with transaction.atomic():
+                # Whoever puts a document holds it too: without it both lock the same chunks, in two orders.
+                lock(collection)
+                Chunk.objects.bulk_update(batch, ["vector"])
+            left = missing(collection).count()
+            total = Chunk.objects.filter(collection=collection).count()
+            lease.save(done=total - left, total=total)
+        _index(collection)
+        with transaction.atomic():
+            # A document that came meanwhile waits for this lock, and then starts the work anew.
+            lock(collection)
+            if not missing(collection).exists():
+                lease.finish(WorkState.DONE)
+                return
+
+
+def lock(collection: Collection) -> Collection:
+    """Return the collection's row, locked until the transaction ends."""
+    return Collection.objects.select_for_update(no_key=True).get(pk=collection.pk)
 
 
 def _index(collection: Collection) -> None:
@@ -80,6 +114,10 @@ def _index(collection: Collection) -> None:
         # As much as 100,000 vectors and their neighbours take; with less it is built in many times the time.
         cursor.execute("SET maintenance_work_mem = '256MB'")
         try:
+            # What an interrupted build has left would never be used, and never be built again.
+            cursor.execute(INVALID_INDEX, [f"chunk_vectors_{collection.pk}"])
+            if cursor.fetchone():
+                cursor.execute(f"DROP INDEX chunk_vectors_{collection.pk}")
             cursor.execute(
                 f"CREATE INDEX {way}IF NOT EXISTS chunk_vectors_{collection.pk} ON registry_chunk "
                 f"USING hnsw ({vectors}) WHERE collection_id = {collection.pk}"

@@ -8,10 +8,12 @@ joins them: a chunk's score is the sum of 1 / (60 + rank) over the halves that f
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
 from pgvector import Vector
 
 from core.errors import Problem
@@ -20,6 +22,8 @@ from registry.models import Chunk, Collection
 from registry.retrieval import indexing, word_statistics
 
 RANK_CONSTANT = 60
+# How long a document may be on its way into the database.
+IN_FLIGHT = timedelta(minutes=10)
 MAX_K = 100
 # What each half looks at, at least, and for each chunk that is asked for.
 MIN_CANDIDATES, CANDIDATES_PER_CHUNK = 50, 4
@@ -42,6 +46,10 @@ FROM registry_chunk chunk
 WHERE {valid} AND chunk.vector IS NOT NULL
 ORDER BY chunk.vector::vector({dimensions}) <=> %(vector)s::vector({dimensions})
 LIMIT %(limit)s
+"""
+COSINES = """
+SELECT chunk.id, 1 - (chunk.vector <=> %(vector)s::vector) FROM registry_chunk chunk
+WHERE chunk.id = ANY(%(keys)s) AND chunk.vector IS NOT NULL
 """
 BY_WORDS = """
 SELECT chunk.id, ts_rank_cd(chunk.search_vector, asked.words, 1) AS score
@@ -106,7 +114,9 @@ class Hit:
 def search(collection: Collection, query: str, settings: SearchSettings, as_of: datetime | None = None) -> list[Hit]:
     """Return the chunks that answer a question, the best first: as the documents are now, or were at a moment.
 
-    Raises `collection.archived`, `collection.not_embedded` while workers are still at it, or `embedder.unknown`.
+    What documents say now and is not embedded yet is found by its words alone. A moment is searched only when all that
+    counted then is embedded, so that it can be searched again: `collection.not_embedded`. Raises `collection.archived`
+    or `embedder.unknown` as well.
     """
     if collection.archived_at is not None:
         raise Problem("collection.archived", f"The collection {collection} is archived.")
@@ -117,27 +127,50 @@ def search(collection: Collection, query: str, settings: SearchSettings, as_of: 
     values: dict[str, Any] = {"limit": limit, "as_of": as_of}
     values["metadata"] = json.dumps(dict(settings.filter))
     valid = VALID.format(collection=collection.pk, moment=NOW if as_of is None else AT)
-    meanings = _by_meaning(collection, query, valid, values)
+    if as_of is not None:
+        _settle(collection, as_of)
     words = _by_words(collection, query, valid, values)
-    hits = _joined(meanings, words, settings)
-    return _fitting(_with_rows(hits, 2 * settings.k), settings)
+    meanings = _by_meaning(collection, query, valid, values, [key for key, _ in words])
+    return _fitting(_with_rows(_joined(meanings, words, settings), 2 * settings.k), settings)
 
 
-def _by_meaning(collection: Collection, query: str, valid: str, values: Mapping[str, Any]) -> list[tuple[int, float]]:
+def _settle(collection: Collection, as_of: datetime) -> None:
+    """Make sure that a moment is over: documents that are being put at it are there, and all of it is embedded."""
+    if timezone.now() - as_of < IN_FLIGHT:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # Whoever puts a document holds this row (registry.retrieval.documents).
+            cursor.execute("SELECT 1 FROM registry_collection WHERE id = %s FOR SHARE", [collection.pk])
     if embedders.is_lexical(collection.embedder):
-        return []
-    embedders.require_embedder(collection.embedder)
-    waiting = indexing.missing(collection).filter(until_at=None).count()
+        return
+    valid = Q(from_at__lte=as_of) & (Q(until_at=None) | Q(until_at__gt=as_of))
+    waiting = indexing.missing(collection).filter(valid).count()
     if waiting:
         sentence = f"{waiting:,} chunks of {collection} are still being embedded; try again in a moment."
         raise Problem("collection.not_embedded", sentence, waiting=waiting)
+
+
+def _by_meaning(
+    collection: Collection, query: str, valid: str, values: Mapping[str, Any], others: Sequence[int]
+) -> "_Meanings":
+    """Return the nearest chunks, and how near the others are that words have found."""
+    if embedders.is_lexical(collection.embedder):
+        return _Meanings([], {})
+    embedders.require_embedder(collection.embedder)
     vector = text_vectors.embed_query(collection.embedder, query)
     statement = NEAREST.format(dimensions=len(vector), valid=valid)
+    members = {**values, "vector": Vector(vector).to_text()}
     with transaction.atomic(), connection.cursor() as cursor:
-        # Where there is an index: removed chunks and filters are in it too, so go on until enough are found.
         cursor.execute(INDEX_SETTINGS, [str(min(1_000, 2 * int(values["limit"])))])
-        cursor.execute(statement, {**values, "vector": Vector(vector).to_text()})
-        return [(key, float(score)) for key, score in cursor.fetchall()]
+        cursor.execute(statement, members)
+        rows = cursor.fetchall()
+        if len(rows) < values["limit"] and word_statistics.chunk_count(collection) > indexing.EXACT_UP_TO:
+            # The index gave up among what a filter leaves out, or what is over: look at all.
+            cursor.execute("SET LOCAL enable_indexscan = off")
+            cursor.execute(statement, members)
+            rows = cursor.fetchall()
+        near = {key for key, _ in rows}
+        cursor.execute(COSINES, {"vector": members["vector"], "keys": [key for key in others if key not in near]})
+        return _Meanings([(key, float(score)) for key, score in rows], dict(cursor.fetchall()))
 
 
 def _by_words(collection: Collection, query: str, valid: str, values: Mapping[str, Any]) -> list[tuple[int, float]]:
@@ -153,6 +186,14 @@ def _by_words(collection: Collection, query: str, valid: str, values: Mapping[st
 
 
 @dataclass(frozen=True)
+class _Meanings:
+    """The nearest chunks with their cosines, and the cosines of others."""
+
+    nearest: Sequence[tuple[int, float]]
+    others: Mapping[int, float]
+
+
+@dataclass(frozen=True)
 class _JoinedHit:
     key: int
     score: float
@@ -162,17 +203,16 @@ class _JoinedHit:
     words_rank: int | None
 
 
-def _joined(
-    meanings: Sequence[tuple[int, float]], words: Sequence[tuple[int, float]], settings: SearchSettings
-) -> list[_JoinedHit]:
-    """Join what the halves have found, the best first."""
-    by_meaning = {key: (rank, score) for rank, (key, score) in enumerate(meanings, 1)}
+def _joined(meanings: _Meanings, words: Sequence[tuple[int, float]], settings: SearchSettings) -> list[_JoinedHit]:
+    """Join what the halves have found, the best first. A chunk that is not embedded yet has no cosine, and no least
+    one leaves it out."""
+    by_meaning = {key: (rank, score) for rank, (key, score) in enumerate(meanings.nearest, 1)}
     by_words = {key: (rank, score) for rank, (key, score) in enumerate(words, 1)}
     joined = []
     for key in {**by_meaning, **by_words}:
-        meaning_rank, meaning = by_meaning.get(key, (None, None))
+        meaning_rank, meaning = by_meaning.get(key, (None, meanings.others.get(key)))
         words_rank, rank_score = by_words.get(key, (None, None))
-        if meanings and (meaning if meaning is not None else 0.0) < settings.min_score:
+        if settings.min_score > 0 and meaning is not None and meaning < settings.min_score:
             continue
         score = sum(1 / (RANK_CONSTANT + rank) for rank in (meaning_rank, words_rank) if rank is not None)
         joined.append(_JoinedHit(key, score, meaning, meaning_rank, rank_score, words_rank))

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -256,3 +256,9 @@ def brief(value: Any) -> str:
     if isinstance(value, str) and HASH.fullmatch(value):
         return short_hash(value)
     return as_json(value)
+
+
+@register.filter
+def chunk_names(chunks: Iterable[Mapping[str, Any]]) -> str:
+    """Name chunks that were retrieved: document, revision and place, as `refunds.md@2#1`."""
+    return ", ".join(f"{chunk['source']}@{chunk['revision']}#{chunk['chunk']}" for chunk in chunks)

@@ -156,7 +156,11 @@ def document_remove(request: HttpRequest, actor: Actor, name: str, path: str) ->
 @in_project
 @only_post
 def collection_archive(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
-    collections.archive(actor, collections.get_collection(actor.project, name))
+    actor.require(Right.EDIT)
+    try:
+        collections.archive(actor, collections.get_collection(actor.project, name))
+    except Problem as problem:
+        return refused(request, problem, page_url("registry:collection", actor, name))
     return done(request, f"Collection {name} archived", page_url("registry:collection-list", actor))
 
 

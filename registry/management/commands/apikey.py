@@ -1,5 +1,5 @@
 from argparse import ArgumentParser
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,6 +30,7 @@ class Command(ProjectCommand):
         parser.add_argument("--max-requests-a-day", type=int, help="create, limit; default: no limit")
         parser.add_argument("--max-tokens-a-day", type=int, help="create, limit; default: no limit")
         parser.add_argument("--max-dollars-a-day", type=Decimal, help="create, limit; default: no limit")
+        parser.add_argument("--no-limits", action="store_true", help="limit: take all of them away")
         parser.add_argument("--id", help="limit, revoke: the key's id")
 
     def run(self, *, action: str, project: str, **options: Any) -> None:
@@ -59,6 +60,10 @@ class Command(ProjectCommand):
             return
         key = api_keys.get_key(actor.project, options["id"] or "")
         if action == "limit":
+            named = {name: value for name, value in vars(limits).items() if value is not None}
+            if options["no_limits"]:
+                named = vars(key_limits.NO_LIMITS)
+            limits = replace(key_limits.limits_of(key), **named)
             key_limits.set_limits(actor, key, limits)
             written = ", ".join(f"{name} {value}" for name, value in limits.as_dict().items() if value is not None)
             self.stdout.write(f"{key.key_id}: {written or 'no limits'}.")

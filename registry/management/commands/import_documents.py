@@ -2,6 +2,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.core.management import CommandError
+
 from core.errors import Problem
 from registry import tasks
 from registry.management.project_command import ProjectCommand
@@ -45,6 +47,8 @@ class Command(ProjectCommand):
         }
         counted = ", ".join(f"{count:,} {what}" for what, count in counts.items())
         self.stdout.write(f"{collection}: {counted}, {len(refused):,} refused.")
+        if refused:
+            raise CommandError(f"{len(refused):,} files were refused; their documents stay as they are.")
 
 
 def _files(directory: Path) -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 
+from core.errors import Problem
 from evaluations.playground import adherence
 from evaluations.providers.chat import CallError, ChatRequest, Completion
 from inference.configs import lifecycle as configs
@@ -164,6 +165,23 @@ def test_what_is_no_good_answer_is_not_kept(monkeypatch: pytest.MonkeyPatch, ans
 
     assert asyncio.run(ask_three_times())[1:] == [good, good]
     assert [record["is_cached"] for record in service.records] == [False, False, True]
+
+
+def test_an_answer_that_nobody_could_check_is_not_kept(monkeypatch: pytest.MonkeyPatch):
+    good = Completion('{"a": 1}')
+    service = ServiceOfTest(monkeypatch, content=FORM, first=Model(Completion("no JSON"), good))
+    service.plan.cache_seconds = 600
+    service.request = ChatRequest("m", [], {"temperature": 0})
+    with monkeypatch.context() as busy:
+
+        def fail(*_: object) -> list[str]:
+            raise Problem("render.busy", "Busy.")
+
+        busy.setattr(adherence, "find_faults", fail)
+        assert asyncio.run(service.gateway.complete(service.call())).text == "no JSON"
+
+    assert asyncio.run(service.gateway.complete(service.call())) == good
+    assert [record["format_ok"] for record in service.records] == [None, True]
 
 
 def test_kept_answers_are_bounded_and_grow_old():

@@ -4,8 +4,10 @@ from typing import Any
 
 import openai
 import pytest
+from django.utils import timezone
 
 from inference.configs import lifecycle as configs
+from registry.models import Collection
 from registry.prompts import versions
 from registry.retrieval import collections, documents
 from tests.conftest import Stage
@@ -81,3 +83,20 @@ def test_a_config_that_searches_needs_a_prompt_that_does(live_stage: Stage, live
     with pytest.raises(openai.ConflictError) as refused:
         gateway.client.chat.completions.create(model="task:answer", messages=QUESTION)
     assert refused.value.code == "gateway.no_retrieval"
+
+
+def test_what_cannot_be_searched_is_the_fallbacks_and_recorded(
+    live_stage: Stage, answering: Any, live: Any, gateway: GatewayProcess
+):
+    _, config = configs.commit(live_stage.edith, "answer", RECORD)
+    live_stage.release(config.version)
+    gateway.client.chat.completions.create(model="task:answer", messages=QUESTION)
+    # Behind the service's back, as an operator may.
+    Collection.objects.update(archived_at=timezone.now())
+
+    with pytest.raises(openai.ConflictError) as refused:
+        gateway.client.chat.completions.create(model="task:answer", messages=QUESTION)
+    assert refused.value.code == "collection.archived"
+    _, failed = recorded(2)
+    assert (failed.failed, failed.error) == (True, "collection.archived")
+    assert failed.reference == refused.value.response.headers["X-Cuebook-Call"]

@@ -73,8 +73,12 @@ def test_limits_are_set_on_the_page_over_rest_and_by_command(stage: Stage, api_f
     call_command("apikey", "limit", *options, stdout=out)
     assert "max_tokens_a_day 9" in out.getvalue()
     key.refresh_from_db()
-    assert limits_of(key) == DailyLimits(max_tokens_a_day=9)
-    assert [entry.action for entry in AuditEntry.objects.order_by("id")][-3:] == ["key.limited"] * 3
+    # What is not named stays.
+    assert limits_of(key) == DailyLimits(max_tokens_a_day=9, max_dollars_a_day=Decimal("2.5"))
+    call_command("apikey", "limit", "--project", stage.project.slug, "--id", key.key_id, "--no-limits", stdout=out)
+    key.refresh_from_db()
+    assert not limits_of(key)
+    assert [entry.action for entry in AuditEntry.objects.order_by("id")][-4:] == ["key.limited"] * 4
 
 
 def test_the_last_use_is_written_once_a_minute(stage: Stage):

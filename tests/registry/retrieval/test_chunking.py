@@ -1,5 +1,7 @@
 """Cutting documents by their structure."""
 
+import time
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,6 +69,28 @@ def test_a_long_section_is_cut_between_sentences_with_an_overlap():
     assert parts[-1].endswith("Sentence 9 has five words.")
 
 
+def test_a_heading_that_says_it_all_is_a_chunk():
+    text = "# Hours\n\n## Monday: 9 to 17\n\n## Sunday: closed ##\n"
+
+    pieces = texts(text, cut(text, words, max_tokens=50, overlap_tokens=0))
+
+    assert pieces == [
+        (("Hours", "Monday: 9 to 17"), "## Monday: 9 to 17"),
+        (("Hours", "Sunday: closed"), "## Sunday: closed ##"),
+    ]
+
+
+def test_blanks_in_a_heading_cost_no_more_than_other_letters():
+    def seconds(count: int) -> float:
+        text = f"# a{' ' * count}b\n\ntext"
+        started = time.process_time()
+        cut(text, words, max_tokens=50, overlap_tokens=0)
+        return time.process_time() - started
+
+    # Quadratic, it would be some minutes.
+    assert seconds(2_000_000) < 30 * max(0.01, seconds(200_000))
+
+
 def test_a_word_without_end_is_cut_somewhere():
     text = "x" * 1_000
 
@@ -92,7 +116,7 @@ def test_nothing_is_lost_and_everything_fits(parts: list[str], max_tokens: int, 
     headings = [line for line in text.splitlines() if line.startswith("#")]
     missing = "".join(letter for place, letter in enumerate(text) if place not in covered)
     # What no chunk has is white space, and headings, which are titles.
-    for heading in headings:
+    for heading in sorted(headings, key=len, reverse=True):
         missing = missing.replace(heading, "", 1)
     assert not missing.strip()
     assert [piece.start for piece in pieces] == sorted(piece.start for piece in pieces)

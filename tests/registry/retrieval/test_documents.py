@@ -85,6 +85,18 @@ def test_a_folder_is_taken_over_as_it_is(stage: Stage, handbook: Collection):
     ]
 
 
+def test_what_is_not_said_anew_stays(stage: Stage, handbook: Collection):
+    documents.put(stage.edith, handbook, "refunds.md", REFUNDS, metadata={"land": "de"})
+
+    revision = documents.put(stage.edith, handbook, "refunds.md", REFUNDS.replace(b"14", b"30")).revision
+
+    assert revision.metadata == {"land": "de"}
+    assert {chunk.metadata["land"] for chunk in revision.chunks.all()} == {"de"}
+    with pytest.raises(Problem) as refused:
+        documents.import_files(stage.edith, handbook, [], removes_others=True)
+    assert refused.value.code == "document.invalid"
+
+
 @pytest.mark.parametrize("path", ["", "/a.md", "a//b.md", "../a.md", "a/./b.md", "x" * 501, "a\nb.md"])
 def test_what_is_no_path_is_refused(stage: Stage, path: str):
     collection = collections.create(stage.edith, name="handbook")
@@ -95,7 +107,16 @@ def test_what_is_no_path_is_refused(stage: Stage, path: str):
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"a": []}, {"": "x"}, {"a": "x" * 301}, {str(n): n for n in range(21)}, {"a": "\0"}]
+    "metadata",
+    [
+        {"a": []},
+        {"": "x"},
+        {"a": "x" * 301},
+        {str(n): n for n in range(21)},
+        {"a": "\0"},
+        {"a": float("nan")},
+        {"a": "\ud800"},
+    ],
 )
 def test_metadata_is_what_can_be_searched_by(stage: Stage, metadata: Any):
     collection = collections.create(stage.edith, name="handbook")
@@ -145,6 +166,13 @@ def test_a_web_page_is_its_text():
     assert document["text"] == "# Refunds\n\n## Abroad\n\nAsk **us** & wait.\n\n* one\n"
 
 
+def test_several_parts_of_a_page_are_all_read():
+    page = "<body><article>One</article><article>Two</article><p>Tail</p></body>"
+    assert read("a.html", page.encode())["text"] == "One\n\nTwo\n\nTail\n"
+    declared = '<meta charset="latin-1"><p>Gr\u00fc\u00dfe</p>'
+    assert read("a.html", declared.encode("latin-1"))["text"] == "Gr\u00fc\u00dfe\n"
+
+
 def docx(*paragraphs: str) -> bytes:
     """The least that Word's format asks for."""
     word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -182,6 +210,9 @@ def test_a_document_of_word_is_its_text(stage: Stage):
         ("a.pdf", b"", "document.unreadable"),
         ("a.md", b"  \n", "document.unreadable"),
         ("a.html", b"<script>1</script>", "document.unreadable"),
+        ("a.html", b"<title>Only a title</title><body></body>", "document.unreadable"),
+        ("a.html", "<p>Gr\u00fc\u00dfe</p>".encode("latin-1"), "document.unreadable"),
+        ("a.pdf", pdf(""), "document.unreadable"),
         ("a.txt", b"\xff\xfe\x00", "document.unreadable"),
         ("a.exe", b"MZ", "document.unsupported"),
         ("a", b"text", "document.unsupported"),

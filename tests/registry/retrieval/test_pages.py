@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from registry.models import AuditEntry, Collection, DocumentRevision
@@ -120,7 +120,10 @@ def test_a_folder_is_taken_over_by_command(stage: Stage, tmp_path: Path):
     def run(*options: str) -> tuple[str, str]:
         out, err = StringIO(), StringIO()
         named = ["--project", stage.project.slug, "--collection", "handbook"]
-        call_command("import_documents", str(tmp_path), *named, *options, stdout=out, stderr=err)
+        try:
+            call_command("import_documents", str(tmp_path), *named, *options, stdout=out, stderr=err)
+        except CommandError as refusal:
+            err.write(str(refusal))
         return out.getvalue(), err.getvalue()
 
     printed, refused = run()
@@ -128,6 +131,7 @@ def test_a_folder_is_taken_over_by_command(stage: Stage, tmp_path: Path):
         printed == "created    billing/refunds.md\nhandbook: 1 created, 0 updated, 0 removed, 0 unchanged, 1 refused.\n"
     )
     assert "notes.xyz" in refused
+    assert "1 files were refused" in refused
     (tmp_path / "notes.xyz").unlink()
     assert "0 created, 0 updated, 0 removed, 1 unchanged, 0 refused" in run()[0]
     (tmp_path / "billing" / "refunds.md").rename(tmp_path / "money.md")

@@ -1,9 +1,11 @@
 """Searching a collection: both halves, their ranks, and what fits."""
 
+import threading
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from core.errors import Problem
 from registry.examples import tfidf
@@ -70,16 +72,86 @@ def test_neighbours_are_joined_and_said_once(handbook: Collection):
     assert all(hit.chunk.revision_id != first.chunk.revision_id for hit in others)
 
 
-def test_what_is_not_embedded_yet_is_waited_for(stage: Stage, handbook: Collection):
-    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+def test_what_is_not_embedded_yet_is_found_by_its_words_and_a_moment_is_waited_for(stage: Stage, handbook: Collection):
+    before = timezone.now()
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething quite unheard of.\n")
 
+    # Live calls go on while workers embed: nobody waits for a model.
+    assert sources(handbook, "quite unheard of", k=1, min_score=0.9) == ["new.md"]
     with pytest.raises(Problem) as refused:
-        search(handbook, "new", SearchSettings())
+        search(handbook, "new", SearchSettings(), timezone.now())
     assert (refused.value.code, refused.value.members["waiting"]) == ("collection.not_embedded", 1)
+    # A moment before is over.
+    assert search(handbook, "new", SearchSettings(), before)
     embed(handbook)
-    assert sources(handbook, "Something new", k=1) == ["new.md"]
+    assert sources(handbook, "Something quite unheard of", k=1) == ["new.md"]
     row = CollectionEmbedding.objects.get()
     assert (row.state, row.done, row.total) == ("done", 5, 5)
+
+
+def test_a_moment_waits_for_what_was_said_then_and_is_over_now(stage: Stage, handbook: Collection):
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+    between = timezone.now()
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething else.\n")
+
+    with pytest.raises(Problem) as refused:
+        search(handbook, "new", SearchSettings(), between)
+    assert refused.value.code == "collection.not_embedded"
+
+
+def test_a_least_similarity_counts_for_what_words_have_found(stage: Stage, handbook: Collection):
+    near = search(handbook, "Norway", SearchSettings(k=1))[0]
+    assert near.meaning is not None
+
+    assert sources(handbook, "Norway", k=1, min_score=near.meaning - 0.01) == ["refunds.md"]
+    assert "refunds.md" not in sources(handbook, "Norway", k=1, min_score=min(1.0, near.meaning + 0.01))
+
+
+def test_a_document_that_comes_while_the_work_ends_is_embedded_too(
+    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
+):
+    documents.put(stage.edith, handbook, "first.md", b"# First\n\nThe first.\n")
+    late = iter([b"# Late\n\nIt came late.\n"])
+
+    def put_once(*_: object) -> None:
+        for data in late:
+            documents.put(stage.edith, handbook, "late.md", data)
+
+    monkeypatch.setattr(indexing, "_index", put_once)
+    embed(handbook)
+
+    assert not indexing.missing(handbook).exists()
+    # What a backup brought back is found by the sweep.
+    Chunk.objects.filter(revision__document__path="late.md").update(vector=None)
+    indexing.requeue_incomplete()
+    embed(handbook)
+    assert not indexing.missing(handbook).exists()
+
+
+def test_workers_and_editors_do_not_lock_each_other_out(live_stage: Stage):
+    collection = collections.create(live_stage.edith, name="race", chunk_tokens=50, overlap_tokens=0)
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            while not ended.is_set():
+                embed(collection)
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for number in range(30):
+            text = "\n\n".join(f"## {part}\n\nText {number} of part {part}, again." for part in range(60))
+            documents.put(live_stage.edith, collection, "long.md", f"# Long\n\n{text}\n".encode())
+    finally:
+        ended.set()
+        worker.join()
+    embed(collection)
+
+    assert CollectionEmbedding.objects.get(collection=collection).state == "done"
+    assert not indexing.missing(collection).exists()
 
 
 def test_an_archived_collection_is_searched_no_more(stage: Stage, handbook: Collection):
