@@ -19,8 +19,6 @@ from registry.promotions import workflow
 # The least confidence with which a recommendation opens a promotion by itself.
 MIN_CONFIDENCE = 0.8
 REFUSED_STATES = (PromotionStatus.REJECTED, PromotionStatus.WITHDRAWN)
-# The collection that retrieval searches when the config names none.
-DEFAULT_COLLECTION = "knowledge-base"
 
 
 def propose_from(
@@ -47,7 +45,7 @@ def record_to_propose(
 ) -> Record | None:
     """Return the record to propose for a strategy. None where it is live already, a promotion is open, reviewers
     rejected the same record last time, or it cannot be made: too little evidence, no published tuned model, no model
-    name."""
+    name, nothing that is looked up by the version itself."""
     live_version = configs.live_config_version(config, environment)
     record = record_for_strategy(
         version, strategy, live_version.record if live_version else None, uses_retrieval=uses_retrieval
@@ -81,8 +79,11 @@ def record_for_strategy(
     settings: Mapping[str, Any] = version.content.get("model", {})
     response_format = version.content.get("response", {}).get("format", "text")
     is_looked_up = uses_retrieval or strategy == decision.RETRIEVAL
+    if is_looked_up and "retrieval" not in version.content:
+        # The inference service would refuse it: what is looked up, and how, a version has to say.
+        return None
     own_collection = str(version.content.get("retrieval", {}).get("collection", ""))
-    collection = (live_record.collection if live_record else "") or own_collection or DEFAULT_COLLECTION
+    collection = (live_record.collection if live_record else "") or own_collection
     base = Record(
         strategy="prompt",
         model=str(settings.get("name") or ""),
@@ -108,6 +109,9 @@ def record_for_strategy(
     rows = TunedModel.objects.filter(job__training_set__source__prompt=version.prompt, job__cross_validation=None)
     model = rows.filter(published__isnull=False, model__isnull=False).order_by("-id").select_related("model").first()
     if model is None or model.model is None or model.published is None:
+        return None
+    if is_looked_up and "retrieval" not in model.published.content:
+        # The short prompt shows nothing of what would be found.
         return None
     reference = f"{version.prompt.name}@{model.published.number}"
     return replace(base, strategy=strategy, model=model.model.name, prompt=reference)

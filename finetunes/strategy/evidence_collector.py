@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Any
 
-from django.db.models import Avg, Count, StdDev
+from django.db.models import Avg, Count, Q, StdDev
 from django.utils import timezone
 
 from core.errors import Problem
@@ -131,13 +131,15 @@ def _newest_evaluation(prompt: Prompt) -> TunedEvaluation | None:
 
 
 def _newest_retrieval_run(run: Run) -> Run | None:
-    """Return the newest run of a prompt with retrieval, on the same cases."""
+    """Return the newest run of a prompt with retrieval, on the same cases: one that searches a collection, or whose tag
+    says that it is given what was looked up elsewhere."""
+    searches = Q(version__content__has_key="retrieval") & ~Q(version=run.version_id)
     rows = Run.objects.filter(
+        searches | Q(version__prompt__tags__contains=[RETRIEVAL_TAG]),
         project=run.project_id,
         cases_hash=run.cases_hash,
         state=RunState.DONE,
         summary__isnull=False,
-        version__prompt__tags__contains=[RETRIEVAL_TAG],
         model=run.model_id,
     )
     return rows.select_related("version__prompt", "model__provider").order_by("-id").first()

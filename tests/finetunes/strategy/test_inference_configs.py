@@ -25,6 +25,7 @@ from registry.models import AuditEntry, Promotion, PromptVersion
 from registry.promotions import workflow
 from registry.prompts import lifecycle as prompts
 from registry.prompts import versions
+from registry.retrieval import collections
 from tests.conftest import ApiFor, Stage
 from tests.finetunes.conftest import until
 from tests.sandbox import Running
@@ -182,11 +183,16 @@ def test_a_recommendation_is_proposed_once_and_only_where_it_can_be(
     workflow.approve(stage.rhea, promotion)
     workflow.apply(stage.edith, workflow.get_promotion(stage.project, promotion.pk))
     assert config_proposals.propose_from(stage.edith, config, recommendation, production) is None
+    # A version that does not say what is looked up would be refused by the inference service.
+    assert config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production) is None
+    collections.create(stage.edith, name="support.handbook")
+    searching = {**version.content, "retrieval": {"collection": "support.handbook"}}
+    version = versions.commit(stage.edith, version.prompt, content=searching, message="looks up").version
     looked_up = config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production)
     assert looked_up is not None
     back = configs.read_config_version(looked_up.version).record
     # A prompt is asked of its own model again, and not of the tuned one.
-    assert (back.strategy, back.model, back.collection) == ("prompt", "sandbox-small", "knowledge-base")
+    assert (back.strategy, back.model, back.collection) == ("prompt", "sandbox-small", "support.handbook")
     workflow.reject(stage.rhea, looked_up, comment="No")
     # What reviewers have just rejected is not proposed again.
     assert config_proposals.propose_from(stage.edith, config, certain(stage, version, "retrieval"), production) is None
