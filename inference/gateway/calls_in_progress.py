@@ -79,6 +79,8 @@ class CallInProgress:
             "X-Cuebook-Route": self.route.name,
         }
         unused = sorted((self.request.variables or {}).keys() - self.route.variables)
+        if self.is_repaired:
+            headers["X-Cuebook-Repaired"] = "1"
         if self.is_cached:
             headers["X-Cuebook-Cache"] = "hit"
         if self.retrieved:

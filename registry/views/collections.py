@@ -13,7 +13,7 @@ from registry import tasks
 from registry.accounts.permissions import Actor, Right
 from registry.examples import embedders
 from registry.models import Chunk, Collection, DocumentRevision
-from registry.retrieval import collections, documents, extraction
+from registry.retrieval import collections, documents, extraction, indexing
 from registry.retrieval.search import SearchSettings, search
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
@@ -84,6 +84,7 @@ def collection_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResp
         "query": query,
         "page": Paginator(revisions, PAGE_SIZE).get_page(request.GET.get("page")),
         "embedding": documents.embedding_of(collection),
+        "waiting": indexing.waiting(collection),
         "chunk_count": Chunk.objects.filter(collection=collection, until_at=None).count(),
         "snippet": json.dumps({"retrieval": {"collection": name, "query": "{{ question }}", "k": 5}}, indent=2),
         "suffixes": ",".join(sorted(extraction.MEDIA_TYPES)),

@@ -8,9 +8,10 @@ import cuebook
 import pytest
 from cuebook import AsyncCuebook
 
-from registry.examples import example_sets, vector_search
+from registry.examples import example_sets, tfidf, vector_search
 from registry.models import Embedding
 from registry.prompts import versions
+from registry.retrieval import collections, documents
 from tests.client.conftest import TRIAGE, Service
 
 SNAPSHOT = "GET /api/v1/environments/production/snapshot"
@@ -200,6 +201,19 @@ def test_it_renders_as_the_registry_does(service: Service):
     mine["tools"].clear()
     mine["response_format"]["json_schema"]["schema"].clear()
     assert prompt.render(**variables)["tools"] == theirs["tools"], "what a caller does to an answer stays with it"
+
+
+def test_what_searches_a_collection_is_rendered_by_the_registry(service: Service):
+    collection = collections.create(service.stage.edith, name="handbook", embedder=tfidf.NAME)
+    documents.put(service.stage.edith, collection, "refunds.md", b"# Refunds\n\nMoney back within 14 days.\n")
+    messages = [{"role": "user", "content": "{{ context }}\n{{ question }}"}]
+    searching = {"messages": messages, "retrieval": {"collection": "handbook"}, "model": {"name": "gpt-6-luna"}}
+    service.stage.release(service.commit(searching, "p.searching"))
+
+    prompt = service.client().get("p.searching")
+
+    assert prompt.is_rendered_there
+    assert "within 14 days" in str(prompt.render(question="Money back?")["messages"])
 
 
 def test_asyncio(service: Service):

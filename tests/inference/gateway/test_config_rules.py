@@ -59,7 +59,9 @@ def test_a_model_is_told_once_what_is_wrong(live_stage: Stage, gateway: GatewayP
     release(live_stage, prompt="support.route@1", repair=True)
     live_sandbox.fault("cut_off", count=1)
 
-    answer = gateway.client.chat.completions.create(**QUESTION)
+    raw = gateway.client.chat.completions.with_raw_response.create(**QUESTION)
+    assert raw.headers["X-Cuebook-Repaired"] == "1"
+    answer = raw.parse()
     live_sandbox.fault("cut_off", count=1)
     streamed = list(gateway.client.chat.completions.create(**QUESTION, stream=True))
 
