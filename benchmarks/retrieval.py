@@ -97,7 +97,7 @@ def searched_twice(collection: Any, question: str, vector: Any) -> tuple[dict[st
         started = time.perf_counter()
         search.search(collection, question, search.SearchSettings(k=K))
         searched = time.perf_counter()
-        nearest = search._by_meaning(collection, question, valid, values)
+        nearest = search._by_meaning(collection, question, valid, values, []).nearest
         by_meaning = time.perf_counter()
         search._by_words(collection, question, valid, values)
         by_words = time.perf_counter()
