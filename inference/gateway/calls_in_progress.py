@@ -36,12 +36,12 @@ class CallInProgress:
     route: Route = field(init=False)
     fallback: str = ""
     first_token_ms: float | None = None
-    # Whether a model was asked; and what is wrong with its answer's form, None where nobody can say.
+    # Whether a model was asked; or the route could not be asked, for reasons of its own: that is recorded, too.
     is_asked: bool = False
-    # Whether the route could not be asked, for reasons of its own: that is recorded, too.
     is_broken: bool = False
     # What of a stream was sent.
     sent: list[str] = field(default_factory=list)
+    # What is wrong with the form of the answer, None where nobody can say.
     faults: Sequence[str] | None = None
     # Whether the model was told once what is wrong; whether the answer is one that was kept.
     is_repaired: bool = False

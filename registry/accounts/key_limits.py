@@ -36,11 +36,12 @@ class DailyLimits:
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the limits as the audit log has them."""
-        values = {member.name: getattr(self, member.name) for member in fields(self)}
+        values = {name: getattr(self, name) for name in LIMIT_NAMES}
         return {name: None if value is None else str(value) for name, value in values.items()}
 
 
 NO_LIMITS = DailyLimits()
+LIMIT_NAMES = tuple(member.name for member in fields(DailyLimits))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class DayUsage:
 
 
 def limits_of(key: APIKey) -> DailyLimits:
-    return DailyLimits(**{member.name: getattr(key, member.name) for member in fields(DailyLimits)})
+    return DailyLimits(**{name: getattr(key, name) for name in LIMIT_NAMES})
 
 
 def check_limits(limits: DailyLimits) -> None:
@@ -92,9 +93,9 @@ def set_limits(actor: Actor, key: APIKey, limits: DailyLimits) -> APIKey:
     row = APIKey.objects.select_for_update(no_key=True).get(pk=key.pk, project=actor.project)
     before = limits_of(row)
     if before != limits:
-        for member in fields(limits):
-            setattr(row, member.name, getattr(limits, member.name))
-        row.save(update_fields=[member.name for member in fields(limits)])
+        for name in LIMIT_NAMES:
+            setattr(row, name, getattr(limits, name))
+        row.save(update_fields=LIMIT_NAMES)
         audit.record(actor, "key.limited", row, before=before.as_dict(), after=limits.as_dict())
     return row
 

@@ -1,6 +1,5 @@
 """Users, projects, members and keys in the administration site."""
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -13,7 +12,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from registry.accounts import api_keys, projects
-from registry.accounts.key_limits import DailyLimits
+from registry.accounts.key_limits import LIMIT_NAMES, DailyLimits
 from registry.admin.base import DomainAdmin, ReadOnlyAdmin, operator_in, report_outcome
 from registry.models import (
     APIKey,
@@ -93,13 +92,10 @@ class InvitationAdmin(ReadOnlyAdmin):
     list_select_related = ("project",)
 
 
-LIMITS = tuple(member.name for member in fields(DailyLimits))
-
-
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # Django's forms take no parameters at run time
     class Meta:
         model = APIKey
-        fields: ClassVar = ["project", "name", "scopes", "owner", "environment", "expires_at", *LIMITS]
+        fields: ClassVar = ["project", "name", "scopes", "owner", "environment", "expires_at", *LIMIT_NAMES]
 
 
 @admin.register(APIKey)
@@ -123,7 +119,7 @@ class APIKeyAdmin(DomainAdmin):
             expires_at=form_data["expires_at"],
             owner=form_data["owner"],
             environment=form_data["environment"],
-            limits=DailyLimits(**{name: form_data[name] for name in LIMITS}),
+            limits=DailyLimits(**{name: form_data[name] for name in LIMIT_NAMES}),
         )
         obj.pk = key.pk
         self.message_user(request, f"This key is shown only once: {token}", messages.WARNING)

@@ -1,6 +1,5 @@
 """Collections over REST: create, put and remove documents, search."""
 
-import json
 from typing import Any
 
 from django.db.models import QuerySet
@@ -10,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import Fault, Problem
+from core.strict_json import read_strict_json
 from infra.rest import BytesParser
 from infra.serializer_fields import EmptyInput
 from registry import tasks
@@ -123,11 +123,12 @@ class DocumentDetail(ProjectView):
     def get(self, request: Request, name: str, path: str) -> Response:
         """Read what a document says, or said."""
         document = documents.get_document(collections.get_collection(self.actor.project, name), path)
-        number = request.query_params.get("revision", "")
-        revisions = documents.revisions_of(document)
-        revisions = revisions.filter(number=int(number)) if number.isdecimal() and len(number) < 10 else revisions
-        revision = revisions.select_related("document").first()
-        if revision is None or (number and not number.isdecimal()):
+        revisions = documents.revisions_of(document).select_related("document")
+        if number := request.query_params.get("revision", ""):
+            is_number = number.isascii() and number.isdecimal() and len(number) < 10
+            revisions = revisions.filter(number=int(number)) if is_number else revisions.none()
+        revision = revisions.first()
+        if revision is None:
             raise Problem("document.not_found", f"There is no revision {number[:20]!r} of {path[:100]}.")
         return Response(serializers.DocumentDetailSerializer(revision).data)
 
@@ -158,17 +159,12 @@ class DocumentDetail(ProjectView):
         return Response(status=204)
 
 
-def _no_constant(name: str) -> float:
-    # Python reads NaN and Infinity, which JSON does not have.
-    raise ValueError(name)
-
-
 def _metadata(request: Request) -> dict[str, Any] | None:
     text = request.query_params.get("metadata")
     if text is None:
         return None
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = read_strict_json(text)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

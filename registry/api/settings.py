@@ -1,6 +1,6 @@
 """A project's environments, members, keys and audit trail over REST."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from infra.serializer_fields import EmptyInput
 from registry.accounts import api_keys, invitations, key_limits, projects
-from registry.accounts.key_limits import DailyLimits, DayUsage
+from registry.accounts.key_limits import LIMIT_NAMES, DailyLimits, DayUsage
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.filters import AuditFilter
@@ -18,8 +18,6 @@ from registry.api.serializers import settings as serializers
 from registry.models import APIKey, AuditEntry, Environment, Invitation, Membership, Role
 from registry.promotions import environments
 from registry.promotions.environments import Rules
-
-LIMITS = tuple(member.name for member in fields(DailyLimits))
 
 
 class Me(ProjectView):
@@ -176,7 +174,7 @@ class KeyList(ProjectListView[APIKey]):
         body = serializers.KeyInput.read(request)
         named_owner = body.pop("owner", self.actor.user.username if self.actor.user else None)
         owner = api_keys.get_owner(self.actor.project, named_owner) if named_owner else None
-        limits = DailyLimits(**{name: body.pop(name, None) for name in LIMITS})
+        limits = DailyLimits(**{name: body.pop(name, None) for name in LIMIT_NAMES})
         key, token = api_keys.issue(self.actor, **body, owner=owner, limits=limits)
         return Response(
             {**serializers.KeySerializer(key).data, "token": token},

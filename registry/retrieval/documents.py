@@ -207,7 +207,7 @@ def _revise(
     actor: Actor, collection: Collection, document: Document, newest: DocumentRevision | None, **members: Any
 ) -> DocumentRevision:
     """Write the next revision, and end the chunks of the one before."""
-    # A moment after every other of this collection, whatever its clock says: searches ask by it.
+    # After the document's last moment, whatever the clock says: searches ask by it.
     at = max(timezone.now(), newest.at + timedelta(microseconds=1)) if newest else timezone.now()
     revision = DocumentRevision.objects.create(
         document=document,

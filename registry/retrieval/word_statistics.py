@@ -60,10 +60,3 @@ def chunk_count(collection: Collection) -> int:
         count = Chunk.objects.filter(collection=collection, until_at=None).count()
         _counts[collection.pk] = time.monotonic(), count
     return count
-
-
-def forget() -> None:
-    """Read the statistics anew: after a large import, and between tests."""
-    global _frequencies
-    _frequencies = (float("-inf"), {})
-    _counts.clear()

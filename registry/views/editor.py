@@ -34,6 +34,7 @@ from registry.promotions import approvals
 from registry.prompts import drafts, inspection, model_lookup, resolution
 from registry.prompts import lifecycle as prompts
 from registry.prompts.inspection import Inspection
+from registry.retrieval.search import SearchSettings
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 from registry.views.model_fields import field_states, model_fields
 
@@ -143,7 +144,7 @@ def _retrieval(actor: Actor, retrieval: dict[str, Any]) -> dict[str, Any]:
     """Return the collections to search; the one that a document names stays, also where it is gone."""
     rows = Collection.objects.filter(project=actor.project, archived_at=None)
     names = {*rows.values_list("name", flat=True), *filter(None, [str(retrieval.get("collection") or "")])}
-    return {"retrieval": retrieval, "collections": sorted(names)}
+    return {"retrieval": retrieval, "collections": sorted(names), "default_chunks": SearchSettings.k}
 
 
 def _state(actor: Actor, prompt: Prompt, sheet: drafts.EditorDocument) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 
 from core.errors import Fault, Problem
 from registry.accounts import api_keys, key_limits
-from registry.accounts.key_limits import DailyLimits
+from registry.accounts.key_limits import LIMIT_NAMES, DailyLimits
 from registry.accounts.permissions import Actor, Right
 from registry.models import APIKey, Environment, Membership, Scope, User
 from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, page_url, refused, whole
@@ -27,7 +27,6 @@ SCOPE_HINTS = {
 # In the form for a new key: no member holds it. No user name is like this.
 SERVICE_HOLDER = "-"
 KEY_FORM = "key_form"
-LIMIT_FIELDS = ("max_requests_a_day", "max_tokens_a_day", "max_dollars_a_day")
 
 
 @never_cache
@@ -103,12 +102,12 @@ def key_detail(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
     actor.require(Right.ADMINISTER)
     key = api_keys.get_key(actor.project, key_id)
     limits = key_limits.limits_of(key)
-    values = {name: "" if getattr(limits, name) is None else f"{getattr(limits, name):f}" for name in LIMIT_FIELDS}
+    values = {name: "" if getattr(limits, name) is None else f"{getattr(limits, name):f}" for name in LIMIT_NAMES}
     values["max_dollars_a_day"] = values["max_dollars_a_day"].rstrip("0").rstrip(".") or values["max_dollars_a_day"]
     context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
     status = 200
     if request.method == "POST":
-        context["values"] = {name: request.POST.get(name, "").strip()[:40] for name in LIMIT_FIELDS}
+        context["values"] = {name: request.POST.get(name, "").strip()[:40] for name in LIMIT_NAMES}
         try:
             key_limits.set_limits(actor, key, _limits(context["values"]))
             return done(request, f"Limits of {key.name} saved", page_url("registry:key", actor, key_id))

@@ -60,10 +60,15 @@ function collectParts(block) {
   return parts.length === 1 && parts[0].type === "text" ? parts[0].text : parts;
 }
 
+/** What a field says: a number where it is one for numbers; undefined where it is empty. */
+function fieldValue(field) {
+  return "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+}
+
 export function collectModel(root, faults) {
   const model = {};
   for (const field of root.querySelectorAll("[data-setting]")) {
-    const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+    const value = fieldValue(field);
     if (value !== undefined && !field.dataset.setting.includes(".")) model[field.dataset.setting] = value;
   }
   const { value, fault } = readJson(root.querySelector("[data-json='settings']").value);
@@ -108,7 +113,7 @@ export function collectExamples(root) {
   for (const [name, field] of fields) {
     const modes = field.closest("[data-for]")?.dataset.for.split(" ");
     if (name === "set" || (modes && !modes.includes(select))) continue;
-    const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+    const value = fieldValue(field);
     if (value !== undefined) picked[name] = value;
   }
   return picked;
@@ -121,7 +126,7 @@ export function collectRetrieval(root, own) {
   if (!collection) return null;
   const retrieval = own?.filter ? { filter: own.filter } : {};
   for (const field of fields) {
-    const value = "number" in field.dataset ? number(field.value) : field.value.trim() || undefined;
+    const value = fieldValue(field);
     if (value !== undefined) retrieval[field.dataset.search] = value;
   }
   return retrieval;

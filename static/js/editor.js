@@ -328,14 +328,14 @@ function showSchemaFields() {
 function showExampleFields() {
   const isPicked = Boolean(root.querySelector("[data-pick='set']")?.value);
   const select = root.querySelector("[data-pick='select']")?.value;
-  for (const field of root.querySelectorAll("[data-with-set]")) {
+  for (const field of root.querySelectorAll("[data-with='pick']")) {
     field.hidden = !isPicked || !(field.dataset.for ?? select).split(" ").includes(select);
   }
 }
 
 function showSearchFields() {
   const isSearched = Boolean(root.querySelector("[data-search='collection']")?.value);
-  for (const field of root.querySelectorAll("[data-with-collection]")) field.hidden = !isSearched;
+  for (const field of root.querySelectorAll("[data-with='search']")) field.hidden = !isSearched;
 }
 
 root.addEventListener("input", (event) => {

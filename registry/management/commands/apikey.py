@@ -1,5 +1,5 @@
 from argparse import ArgumentParser
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from core.errors import Problem
 from registry.accounts import api_keys, key_limits
-from registry.accounts.key_limits import DailyLimits
+from registry.accounts.key_limits import LIMIT_NAMES, DailyLimits
 from registry.management.project_command import ProjectCommand
 from registry.models import APIKey, User
 
@@ -35,7 +35,7 @@ class Command(ProjectCommand):
 
     def run(self, *, action: str, project: str, **options: Any) -> None:
         actor = self.actor_in(project)
-        limits = DailyLimits(**{member.name: options[member.name] for member in fields(DailyLimits)})
+        limits = DailyLimits(**{name: options[name] for name in LIMIT_NAMES})
         if action == "create":
             days, owner = options["days"], options["owner"]
             person = User.objects.filter(username=owner).first() if owner else None
