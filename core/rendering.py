@@ -104,14 +104,15 @@ def render(
     partials: Mapping[str, Content],
     examples: Sequence[Shot] = (),
     *,
-    retrieved: Sequence[Mapping[str, Any]] = (),
+    retrieved: Sequence[Mapping[str, Any]] | None = (),
     is_checked: bool = True,
 ) -> dict[str, Any]:
     """Return the provider-ready request: `messages`, `model`, `response_format` and `tools` (`text` for a text prompt).
 
     `partials` has every included version's content by hash, those of the partials too; `examples` is what was picked
-    (core.example_selection), `retrieved` the chunks of the collection that it searches (core.retrieval). Raises
-    `render.missing_variable`, `render.invalid_variable`, `template.failed` or `template.too_expensive`.
+    (core.example_selection), `retrieved` the chunks of the collection that it searches (core.retrieval), None where it
+    is measured without: then `context` is an empty text. Raises `render.missing_variable`, `render.invalid_variable`,
+    `template.failed` or `template.too_expensive`.
     """
     return Rendering(content, partials, examples, is_checked=is_checked).request(variables, retrieved)
 
@@ -138,7 +139,9 @@ class Rendering:
         if examples and content["kind"] != "text":
             self._before = _default_example_position(content, partials)
 
-    def request(self, variables: Mapping[str, Any], retrieved: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    def request(
+        self, variables: Mapping[str, Any], retrieved: Sequence[Mapping[str, Any]] | None = ()
+    ) -> dict[str, Any]:
         """Return the request for these variables and what was found for them, as `render`."""
         content = self._content
         values = bind_variables(content.get("variables", {}), variables)
@@ -147,7 +150,7 @@ class Rendering:
                 sentence = f"{CONTEXT} is what the version's search finds; it cannot be passed."
                 fault = Fault(f"/variables/{CONTEXT}", "reserved", sentence)
                 raise Problem("render.invalid_variable", sentence, faults=[fault])
-            values[CONTEXT] = Context(retrieved)
+            values[CONTEXT] = "" if retrieved is None else Context(retrieved)
         if "examples" in content:
             # With all four members: a template that shows notes must not fail on an example without one.
             values[EXAMPLES_PLACEHOLDER] = [

@@ -68,7 +68,7 @@ def _measure_retrieval(project: Project, editor: Actor) -> None:
     prompt = Prompt.objects.select_related("head").get(project=project, name="support.answer")
     model = ProviderModel.objects.get(provider__project=project, name="sandbox-small")
     if prompt.head:
-        scorers = ["source_hit", "source_rank", "source_ndcg"]
+        scorers = ["rouge_l", "source_hit", "source_rank", "source_ndcg"]
         runs.create(
             editor, RunSettings(version=prompt.head, dataset_version=loaded.version, scorers=scorers, model=model)
         )

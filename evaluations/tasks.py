@@ -146,6 +146,12 @@ def start_run(run: Run) -> None:
     start(work_on_run, run.pk)
 
 
+def start_sweep(sweep: Comparison) -> None:
+    """Start the runs of a sweep that was just created."""
+    for run in sweep.swept_runs.order_by("id"):
+        start_run(run)
+
+
 def start_reports(version: DatasetVersion) -> None:
     """Start the reports of a new version."""
     start_waiting(make_report, version.reports.filter(state="pending").values_list("pk", flat=True))

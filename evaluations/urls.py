@@ -71,6 +71,7 @@ urlpatterns = [
     path(f"{RUN}/cancel/", runs.run_cancel, name="run-cancel"),
     path(f"{RUN}/resume/", runs.run_resume, name="run-resume"),
     path(f"{RUN}/rescore/", runs.run_rescore, name="run-rescore"),
+    path(f"{RUN}/without-retrieval/", sweeps.sweep_without_retrieval, name="run-without-retrieval"),
     path(f"{RUN}/file/", runs.run_file, name="run-file"),
     path(f"{RUN}/results/<int:result>/annotation/", runs.result_annotate, name="result-annotate"),
     path(f"{P}/new-comparison/", comparisons.comparison_new, name="comparison-new"),

@@ -8,6 +8,8 @@ from evaluations import tasks
 from evaluations.api.comparisons import created_response
 from evaluations.api.serializers import comparisons as serializers
 from evaluations.comparisons import sweeps
+from evaluations.runs import lifecycle as runs
+from infra.serializer_fields import EmptyInput
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectView
 
@@ -23,8 +25,20 @@ class SweepList(ProjectView):
         sweep = sweeps.create(
             self.actor, grid, budget_usd=body.get("budget_usd"), margin=body["margin"], targets=body.get("slas")
         )
-        for run in sweep.swept_runs.order_by("id"):
-            tasks.start_run(run)
+        tasks.start_sweep(sweep)
+        return created_response(sweep)
+
+
+class RunWithoutRetrieval(ProjectView):
+    @extend_schema(
+        operation_id="evaluations_without_retrieval",
+        request=EmptyInput,
+        responses={201: serializers.ComparisonSerializer},
+    )
+    def post(self, request: Request, key: int) -> Response:
+        """Compare a run's version without retrieval and with it, on the run's cases: a sweep of two runs."""
+        sweep = sweeps.without_retrieval(self.actor, runs.get_run(self.actor.project, key))
+        tasks.start_sweep(sweep)
         return created_response(sweep)
 
 

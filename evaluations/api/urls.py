@@ -68,6 +68,7 @@ urlpatterns = [
     path(f"{RUN}/cancel", runs.RunCancel.as_view()),
     path(f"{RUN}/resume", runs.RunResume.as_view()),
     path(f"{RUN}/judge", runs.RunRescore.as_view()),
+    path(f"{RUN}/without-retrieval", sweeps.RunWithoutRetrieval.as_view()),
     path(f"{RUN}/results", runs.RunResults.as_view()),
     path(f"{RUN}/results/<int:result>/annotation", runs.ResultAnnotate.as_view()),
     path(f"{RUN}/file", runs.RunFile.as_view()),

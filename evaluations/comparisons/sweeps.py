@@ -1,4 +1,5 @@
-"""Model sweeps: runs of one version by several models and temperatures, under one budget, compared with each other."""
+"""Model sweeps: runs of one version by several models and temperatures, with and without retrieval, under one budget,
+compared with each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Sum
+from django.utils import timezone
 
 from core.errors import Fault, Problem
 from core.model_settings import laid_over
@@ -17,6 +19,7 @@ from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs import planning
 from evaluations.runs.planning import RunPlan, RunSettings
+from evaluations.scorers.specs import specs_from_json
 from infra import work
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -28,19 +31,24 @@ MAX_TEMPERATURES = 6
 
 @dataclass(frozen=True)
 class Grid:
-    """The runs of a sweep: each model at each temperature (None: the version's own). The other settings are those of
-    one run, whose `model` is ignored."""
+    """The runs of a sweep: each model at each temperature (None: the version's own), before each the same without
+    retrieval, if wanted. The other settings are those of one run, whose `model` is ignored."""
 
     settings: RunSettings
     models: Sequence[ProviderModel]
     temperatures: Sequence[float | None] = (None,)
+    also_without_retrieval: bool = False
 
     def cells(self) -> list[RunSettings]:
         """Return the settings of each run, model by model."""
+        settings = [self.settings]
+        if self.also_without_retrieval:
+            settings = [replace(self.settings, without_retrieval=True, as_of=None), self.settings]
         return [
-            replace(self.settings, model=model, parameters=self._parameters(temperature), budget_usd=None)
+            replace(setting, model=model, parameters=self._parameters(temperature), budget_usd=None)
             for model in dict.fromkeys(self.models)
             for temperature in dict.fromkeys(self.temperatures or (None,))
+            for setting in settings
         ]
 
     def _parameters(self, temperature: float | None) -> dict[str, Any]:
@@ -59,6 +67,9 @@ def create(
 ) -> Comparison:
     """Create a run of every model at every temperature, under one budget for all of them, and their comparison."""
     actor.require(Right.EDIT)
+    if grid.settings.searches and grid.settings.as_of is None:
+        # All search the same documents.
+        grid = replace(grid, settings=replace(grid.settings, as_of=timezone.now()))
     budget, plans = _plan(actor.project, grid, budget_usd)
     version = grid.settings.version
     sweep = comparisons.insert(actor, (), margin=margin, targets=targets, swept=version, budget_usd=budget)
@@ -66,6 +77,34 @@ def create(
     after = {"of": str(version), "runs": len(plans), "budget_usd": None if budget is None else str(budget)}
     audit.record(actor, "sweep.created", sweep, after=after)
     return sweep
+
+
+def without_retrieval(actor: Actor, run: Run) -> Comparison:
+    """Measure what a run's search is worth: its version on its cases without retrieval, and with it as it was, compared
+    by those of its scorers that judge answers. A budget is doubled, for two runs."""
+    if not run.searches:
+        raise Problem("run.wrong_state", f"Run {run.pk} searches no collection.")
+    specs = specs_from_json(run.scorers)
+    scorers = [spec.as_dict() for spec in specs if not planning.judges_retrieval(actor.project, spec)]
+    if not scorers:
+        sentence = "All of its scorers judge by what was retrieved; measure it by one that judges answers."
+        raise Problem("comparison.not_comparable", sentence)
+    settings = RunSettings(
+        version=run.version,
+        dataset_version=run.dataset_version,
+        scorers=scorers,
+        model=run.model,
+        split=run.split,
+        parameters=run.parameters,
+        repetitions=run.repetitions,
+        leaked=run.leaked,
+        fresh=run.is_fresh,
+        concurrency=run.concurrency,
+        as_of=run.as_of,
+        cases=[key for keys in run.batches.values_list("cases", flat=True) for key in keys],
+    )
+    budget = None if run.budget_usd is None else 2 * run.budget_usd
+    return create(actor, Grid(settings, [run.model], also_without_retrieval=True), budget_usd=budget)
 
 
 def estimate_sweep(project: Project, grid: Grid, budget_usd: object = None) -> dict[str, Any]:
@@ -92,6 +131,9 @@ def _plan(project: Project, grid: Grid, budget_usd: object) -> tuple[Decimal | N
         for temperature in grid.temperatures
         if temperature is not None and not 0 <= temperature <= 2
     ]
+    if grid.also_without_retrieval and not grid.settings.searches:
+        sentence = f"{grid.settings.version} searches no collection."
+        faults.append(Fault("/also_without_retrieval", "retrieval", sentence))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     cells = grid.cells()
@@ -111,6 +153,9 @@ def open_draft(actor: Actor, sweep: Comparison, run: Run) -> PromptVersion:
     actor.require(Right.EDIT)
     if sweep.swept is None or not sweep.swept_runs.filter(pk=run.pk, state=RunState.DONE).exists():
         raise Problem("run.wrong_state", "A draft starts from a finished run of a sweep.")
+    if run.is_without_retrieval:
+        sentence = "What the prompt says of retrieval is taken out by hand: its texts may show what is found."
+        raise Problem("run.wrong_state", sentence)
     version = sweep.swept
     if drafts.get_draft(actor, version.prompt):
         sentence = f"You have a draft of {version.prompt.name}; commit or discard it first."
@@ -183,4 +228,5 @@ def grid_from_document(project: Project, document: Mapping[str, Any]) -> Grid:
     if not models:
         raise Problem("request.invalid", "Choose some models.", faults=[Fault("/models", "required", "Choose some.")])
     settings = planning.settings_from_document(project, {**document, "model": str(models[0])})
-    return Grid(settings, models, tuple(document.get("temperatures") or (None,)))
+    temperatures = tuple(document.get("temperatures") or (None,))
+    return Grid(settings, models, temperatures, bool(document.get("also_without_retrieval")))

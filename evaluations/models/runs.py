@@ -50,6 +50,10 @@ class Run(ByActor):
     is_fresh = models.BooleanField(default=False)
     # The most calls that it has in flight; as many as the provider takes where it is empty.
     concurrency = models.PositiveSmallIntegerField(null=True)
+    # Whether nothing is retrieved, though the version searches a collection: to measure what searching is worth.
+    is_without_retrieval = models.BooleanField(default=False)
+    # The moment whose documents are searched; empty where nothing is.
+    as_of = models.DateTimeField(null=True)
     excluded = models.PositiveIntegerField(default=0)
     # US dollars for a million tokens, as of the day: {"input": "0.15", "cached_input": "0.075", "output": "0.6"}.
     price = models.JSONField(null=True)
@@ -85,6 +89,9 @@ class Run(ByActor):
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_is_known"),
             models.CheckConstraint(condition=Q(repetitions__gte=1, repetitions__lte=20), name="run_repeats_1_to_20"),
             models.CheckConstraint(condition=Q(leaked__in=("mark", "exclude")), name="run_leaked_is_known"),
+            models.CheckConstraint(
+                condition=Q(is_without_retrieval=False) | Q(as_of=None), name="run_without_retrieval_at_no_moment"
+            ),
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="run_of_project"),
@@ -95,7 +102,7 @@ class Run(ByActor):
         triggers = frozen_fields(
             *("project", "version", "dataset_version", "split", "model", "provider_name", "model_name"),
             *("is_simulation", "parameters", "scorers", "repetitions", "cases", "cases_hash", "leaked", "is_fresh"),
-            "concurrency",
+            *("concurrency", "is_without_retrieval", "as_of"),
             *("price", "answers_of", "sweep", "by_name", "created_at"),
         )
 
@@ -110,6 +117,11 @@ class Run(ByActor):
     @property
     def is_open(self) -> bool:
         return self.state in RUN_OPEN
+
+    @property
+    def searches(self) -> bool:
+        """Return whether a collection is searched for each case."""
+        return "retrieval" in self.version.content and not self.is_without_retrieval
 
     @property
     def seconds_left(self) -> float | None:

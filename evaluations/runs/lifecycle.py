@@ -60,6 +60,8 @@ def insert(
         leaked=settings.leaked,
         is_fresh=settings.fresh,
         concurrency=settings.concurrency,
+        is_without_retrieval=settings.without_retrieval,
+        as_of=settings.as_of or (timezone.now() if settings.searches else None),
         excluded=plan.excluded,
         price=plan.price.as_dict() if plan.price else None,
         estimate=plan.estimate() if answers_of is None else _estimate_of_judging(plan),
@@ -113,6 +115,8 @@ def rescore(actor: Actor, run: Run, scorers: object) -> Run:
         parameters=run.parameters,
         repetitions=run.repetitions,
         leaked=run.leaked,
+        without_retrieval=run.is_without_retrieval,
+        as_of=run.as_of,
     )
     plan = planning.plan_rescoring(actor.project, settings, keys)
     return insert(actor, settings, plan, answers_of=source)

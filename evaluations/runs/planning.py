@@ -3,15 +3,18 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import Avg, Count, QuerySet
+from django.utils import timezone
 
 from core.errors import Fault, Problem
 from core.json_values import normalise_json
 from core.model_settings import LIMITS, laid_over, read_settings
 from core.references import HashPrefix, Reference, parse_reference
+from core.rendering import analyse_content
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Case, DatasetVersion, ProviderModel, Result, Split
@@ -62,13 +65,22 @@ class RunSettings:
     fresh: bool = False
     # The most calls in flight; as many as the provider takes where it is None.
     concurrency: int | None = None
+    # True to retrieve nothing, though the version searches a collection: what searching is worth is the difference.
+    without_retrieval: bool = False
+    # The moment whose documents are searched; now where it is None.
+    as_of: datetime | None = None
     # These cases and no others, whatever their split.
     cases: Sequence[int] | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Return whether a collection is searched for each case."""
+        return "retrieval" in self.version.content and not self.without_retrieval
 
 
 DEFAULTS: Mapping[str, Any] = {
     **{"split": Split.TEST, "parameters": None, "repetitions": 1, "leaked": "mark", "limit": None, "budget_usd": None},
-    **{"fresh": False, "concurrency": None},
+    **{"fresh": False, "concurrency": None, "without_retrieval": False, "as_of": None},
 }
 
 
@@ -119,12 +131,15 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
         faults.append(Fault("/limit", "range", f"Must be from 1 to {MAX_ANSWERS:,}."))
     if settings.concurrency is not None and settings.concurrency not in range(1, MAX_CONCURRENCY + 1):
         faults.append(Fault("/concurrency", "range", f"Must be a whole number from 1 to {MAX_CONCURRENCY}."))
+    faults += _retrieval_faults(settings)
     parameters = read_parameters(settings.parameters or {}, faults)
     budget = read_budget(settings.budget_usd, faults)
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
     providers.require_usable(settings.model, settings.version.content, parameters)
     specs = pin_scorers(project, scoring.read_specs(settings.scorers), settings.model)
+    if settings.without_retrieval:
+        _require_scorers_of_answers(project, specs)
     leaked = reports.leaked_cases(settings.dataset_version) if settings.leaked == "exclude" else set()
     cases = _cases(settings)
     keys = [key for key in cases.values_list("pk", flat=True)[: MAX_ANSWERS + len(leaked) + 1] if key not in leaked]
@@ -154,6 +169,33 @@ def plan_run(project: Project, settings: RunSettings) -> RunPlan:
         cost_usd=price.of(TokenUsage(tokens_in * count, tokens_out=tokens_out * count)) if price else None,
         budget_usd=budget,
     )
+
+
+def _retrieval_faults(settings: RunSettings) -> list[Fault]:
+    has_retrieval = "retrieval" in settings.version.content
+    if settings.without_retrieval and not has_retrieval:
+        return [Fault("/without_retrieval", "retrieval", f"{settings.version} searches no collection.")]
+    if settings.as_of is None:
+        return []
+    if not settings.searches:
+        return [Fault("/as_of", "retrieval", "No collection is searched: there is no moment to search at.")]
+    if settings.as_of > timezone.now():
+        return [Fault("/as_of", "range", "Must not be in the future.")]
+    return []
+
+
+def judges_retrieval(project: Project, spec: Spec) -> bool:
+    """Return whether a pinned scorer judges by what was retrieved: without that it says nothing."""
+    if not spec.definition.asks_model:
+        return spec.definition.needs_retrieval
+    return judge.DOCUMENTS in analyse_content(get_rubric(project, str(spec.parameters["prompt"])).content).variables
+
+
+def _require_scorers_of_answers(project: Project, specs: Sequence[Spec]) -> None:
+    for place, spec in enumerate(specs):
+        if judges_retrieval(project, spec):
+            sentence = f"{spec.name} judges by what was retrieved, and this run retrieves nothing."
+            raise Problem("scorers.invalid", sentence, faults=[Fault(f"/scorers/{place}", "retrieval", sentence)])
 
 
 def _require_judges_prices(project: Project, specs: Sequence[Spec]) -> None:
@@ -247,7 +289,11 @@ def _expected_tokens(settings: RunSettings, parameters: Mapping[str, Any], keys:
     """Estimate the tokens of a request and an answer: as measured where this version has been run on this model, else
     from the prompt's own length, some cases' variables and expected answers."""
     measured = Result.objects.filter(
-        run__version=settings.version, run__model=settings.model, error="", tokens_in__gt=0
+        run__version=settings.version,
+        run__model=settings.model,
+        run__is_without_retrieval=settings.without_retrieval,
+        error="",
+        tokens_in__gt=0,
     )
     newest = Result.objects.filter(pk__in=measured.order_by("-id").values("pk")[:SAMPLE_SIZE])
     averages = newest.aggregate(tokens_in=Avg("tokens_in"), tokens_out=Avg("tokens_out"), n=Count("pk"))

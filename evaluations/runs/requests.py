@@ -13,7 +13,7 @@ from evaluations.runs.batches import BatchLease
 from infra.limited.policy import BUSY
 from registry.content.model_profiles.facts import ModelProfile
 from registry.prompts import includes, versions
-from registry.retrieval.context import retrieved_chunks
+from registry.retrieval.context import SearchMode, retrieved_chunks
 
 # Errors of rendering that pass by themselves.
 TRANSIENT_ERRORS = frozenset({"examples.not_embedded", "collection.not_embedded", BUSY})
@@ -56,6 +56,7 @@ class BatchPreparation:
         self._server = _server(run.model.provider, self._profile)
         partials = includes.get_partials([run.version])
         self._partials = {key: version.content for key, version in partials.items()}
+        self._searching = SearchMode(is_on=not run.is_without_retrieval, as_of=run.as_of)
 
     def pending_calls(self, batch_lease: BatchLease) -> Iterator[PendingCall]:
         """Return the calls that are left of a batch, and set their number on the lease."""
@@ -88,7 +89,7 @@ class BatchPreparation:
         run, every = self._run, [case.variables for case in cases.values()]
         try:
             requests = versions.render_requests(
-                run.project_id, run.version.content, every, self._partials, run.created_at
+                run.project_id, run.version.content, every, self._partials, self._searching
             )
         except Problem as problem:
             return dict.fromkeys(cases, problem)

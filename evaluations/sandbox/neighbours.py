@@ -3,7 +3,8 @@
 Examples come from the conversation (user and assistant messages), from "Input: ... Output: ..." in a text, and from
 tuning. Without any it guesses among the names that the instructions or the schema list, by the words beside them. So
 more and nearer examples do better, a schema is followed, a prompt that asks for JSON in passing gets prose now and
-then, and all of it is the same each time at temperature 0.
+then, and all of it is the same each time at temperature 0. Where documents come with a question, it answers with the
+sentence of theirs that is nearest.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from core.messages import is_message
 from evaluations.sandbox.engine import Reply
+from evaluations.sandbox.reading import read_documents
 from registry.content import tokens
 from registry.examples.tfidf import Lexicon, terms
 
@@ -101,7 +103,7 @@ class Neighbours:
         rng = random.Random(_random_seed(body))  # noqa: S311 - the same request draws the same, which is what is wanted
         answer = self._from_examples(conversation, tuned, voices, rng, float(body.get("temperature") or 0))
         if answer is None:
-            answer = _guess(conversation, schema)
+            answer = read_documents(conversation.query) or _guess(conversation, schema)
         if schema is not None:
             if _asks_for_cases(schema):
                 return json.dumps({"cases": _composed_cases(conversation, schema, rng)}, ensure_ascii=False)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 Parameters = Mapping[str, Any]
 MISSING = object()
+# Of an expected output that is an object: {"answer": "14 days", "sources": ["billing/refunds.md"]}.
+ANSWER, SOURCES = "answer", "sources"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Sample:
 
     @property
     def expected_text(self) -> str:
-        """Return the expected output as text: JSON where it is not text."""
+        """Return the expected output as text: JSON where it is not text. Of an object that names its sources as well
+        it is the answer alone, unless the output is an object too."""
+        if isinstance(self.expected, dict) and SOURCES in self.expected and not isinstance(self.parsed, dict):
+            return str(self.expected.get(ANSWER, ""))
         return self.expected if isinstance(self.expected, str) else json.dumps(self.expected, ensure_ascii=False)
 
 
@@ -111,6 +116,8 @@ class Scorer:
     place: int = 50
     # Whether it compares with the expected output, asks a model, or compares meanings.
     needs_expected: bool = False
+    # Whether it judges what was retrieved.
+    needs_retrieval: bool = False
     asks_model: bool = False
     compares_meaning: bool = False
     # Whether it runs what a user wrote (an expression, a schema): then in a child under limits, without a context

@@ -12,6 +12,9 @@ from typing import Any
 
 from evaluations.scorers.base import Parameter, Parameters, Sample, Score, Scorer, ScoringContext, clipped
 
+# The variable of a rubric that has what was retrieved.
+DOCUMENTS = "documents"
+
 
 def score(sample: Sample, parameters: Parameters, context: ScoringContext) -> Score | None:
     compares = parameters.get("mode") == "compare"
@@ -33,7 +36,7 @@ def judge_variables(sample: Sample, *, is_first: bool) -> dict[str, Any]:
         "input": inputs,
         "first": pair[0],
         "second": pair[1],
-        "documents": sample.documents,
+        DOCUMENTS: sample.documents,
     }
 
 

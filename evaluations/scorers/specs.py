@@ -15,6 +15,7 @@ from evaluations.datasets.files import promptfoo
 from evaluations.providers.chat import storable
 from evaluations.scorers import all_scorers
 from evaluations.scorers.base import Kind, Parameter, Sample, Score, Scorer, ScoringContext, score_safely
+from evaluations.scorers.retrieval.ranking import expected_sources
 
 MAX_SCORERS = 20
 MAX_NAME_LENGTH = 100
@@ -120,7 +121,9 @@ def scores_of_failure(specs: Sequence[Spec], sample: Sample) -> AnswerScores:
     scores = {
         spec.name: ScorerResult(0.0, False, "There is no answer.", {})
         for spec in specs
-        if spec.kind == Kind.SCORE and not (spec.definition.needs_expected and sample.expected is None)
+        if spec.kind == Kind.SCORE
+        and not (spec.definition.needs_expected and sample.expected is None)
+        and not (spec.definition.needs_retrieval and not expected_sources(sample))
     }
     return AnswerScores(scores, 0.0 if scores else None, False)
 
@@ -140,10 +143,11 @@ def _quality(scores: Mapping[str, ScorerResult], specs: Sequence[Spec]) -> float
 
 def quality_specs(specs: Sequence[Spec]) -> list[Spec]:
     """Return the scorers whose weighted mean is a run's quality. Milliseconds and dollars are not in it, nor is the
-    format: a model that gives one well-formed answer to everything would look half right. Where nothing but the format
-    is judged, it is all that there is."""
+    format: a model that gives one well-formed answer to everything would look half right. Nor is what was retrieved: a
+    wrong answer from the right document would. Where nothing else is judged, they are all that there is."""
     weighed = [spec for spec in specs if spec.kind == Kind.SCORE and spec.weight > 0]
-    return [spec for spec in weighed if not spec.definition.is_format] or weighed
+    of_content = [spec for spec in weighed if not spec.definition.is_format]
+    return [spec for spec in of_content if not spec.definition.needs_retrieval] or of_content or weighed
 
 
 def shared_specs(first: Sequence[Spec], second: Sequence[Spec]) -> list[Spec]:

@@ -119,6 +119,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
 def _title(comparison: Comparison, count: int) -> str:
     """Return the title of a comparison: what is compared with what."""
     first, second, swept = comparison.baseline, comparison.candidate, comparison.swept
+    if swept and first and second and first.is_without_retrieval and not second.is_without_retrieval:
+        return f"{swept.prompt.name} v{swept.number} with and without retrieval"
     if swept:
         return f"{swept.prompt.name} v{swept.number}, {count} settings"
     if first is None or second is None:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.utils.dateparse import parse_datetime
 from django_htmx.http import HttpResponseClientRefresh
 
 from core.errors import Fault, Problem
@@ -31,7 +33,7 @@ SCORERS_JSON_EXAMPLE = '[{"scorer": "contains", "parameters": {"texts": ["refund
 ONLY = {"": "All", "wrong": "Wrong", "failed": "No answer", "leaked": "Leaked", "marked": "Annotated"}
 FIELDS = (
     *("prompt", "dataset", "split", "model", "repetitions", "limit", "leaked", "budget_usd", "fresh"),
-    "concurrency",
+    *("concurrency", "without_retrieval", "as_of", "searched_at"),
     "scorers_json",
     "temperature",
 )
@@ -116,6 +118,8 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
         document["limit"] = whole(values["limit"].strip()) or 0
     document["budget_usd"] = values["budget_usd"].strip() or None
     document["fresh"] = bool(values["fresh"])
+    document["without_retrieval"] = bool(values["without_retrieval"])
+    document["as_of"] = _moment(values["as_of"])
     if values["concurrency"].strip():
         document["concurrency"] = whole(values["concurrency"].strip()) or 0
     if values["temperature"].strip():
@@ -125,6 +129,16 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
             raise sentence_at("temperature", "Must be a number.") from None
     document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]
     return document
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if text and (moment is None or moment.tzinfo is None):
+        raise sentence_at("as_of", "Choose one.")
+    return moment
 
 
 def scorers_of(text: str) -> list[Any]:
@@ -186,6 +200,8 @@ def _again_address(actor: Actor, run: Run) -> str:
         ("split", run.split),
         ("model", f"{run.provider_name}/{run.model_name}"),
         *(("scorers", spec["scorer"]) for spec in run.scorers),
+        *([("searched_at", run.as_of.isoformat())] if run.as_of else []),
+        *([("without_retrieval", "1")] if run.is_without_retrieval else []),
     ]
     return f"{page_url('evaluations:run-new', actor)}?{urlencode(values, safe='/@')}"
 

@@ -10,10 +10,11 @@ from core.model_settings import EFFORTS
 from evaluations import tasks
 from evaluations.comparisons import lifecycle as comparisons
 from evaluations.comparisons import slas, sweeps
+from evaluations.runs import lifecycle as runs
 from evaluations.statistics.slas import set_targets
 from evaluations.views.runs import DOMAIN_FIELDS, offered, scorers_of, sentence_at
 from registry.accounts.permissions import Actor, Right
-from registry.views.frame import done, errors_of, in_project, page, page_url, whole
+from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 FIELDS = (
     "prompt",
@@ -25,6 +26,7 @@ FIELDS = (
     "budget_usd",
     "temperatures",
     "effort",
+    "also_without_retrieval",
     "margin",
     "scorers_json",
 )
@@ -60,9 +62,21 @@ def sweep_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     except Problem as problem:
         context["errors"] = errors_of(problem, DOMAIN_FIELDS)
         return page(request, actor, "evaluations/comparisons/sweep_new.html", context, status=problem.kind.status)
-    for run in sweep.swept_runs.order_by("id"):
-        tasks.start_run(run)
+    tasks.start_sweep(sweep)
     return done(request, "Model sweep started", page_url("evaluations:comparison-detail", actor, sweep.pk))
+
+
+@in_project
+@only_post
+def sweep_without_retrieval(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """Compare a run's version without retrieval and with it."""
+    try:
+        sweep = sweeps.without_retrieval(actor, runs.get_run(actor.project, key))
+    except Problem as problem:
+        return refused(request, problem, page_url("evaluations:run-detail", actor, key))
+    tasks.start_sweep(sweep)
+    sentence = "Measuring with and without retrieval"
+    return done(request, sentence, page_url("evaluations:comparison-detail", actor, sweep.pk))
 
 
 def _document(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +91,7 @@ def _document(values: Mapping[str, Any]) -> dict[str, Any]:
     words = values["temperatures"].replace(",", " ").split()
     document["temperatures"] = [number_field(word, "temperatures") for word in words]
     document["models"] = values["models"]
+    document["also_without_retrieval"] = bool(values["also_without_retrieval"])
     if values["effort"]:
         document["parameters"] = {"reasoning": {"effort": values["effort"]}}
     document["scorers"] = [*values["scorers"], *scorers_of(values["scorers_json"])]

@@ -61,7 +61,11 @@ def steps_for_guide(guide: Guide) -> list[GuideStep]:
 
 def _newest_run(guide: Guide) -> Run | None:
     rows = Run.objects.filter(
-        version__prompt=guide.prompt, dataset_version__dataset=guide.dataset, state=RunState.DONE, summary__isnull=False
+        version__prompt=guide.prompt,
+        dataset_version__dataset=guide.dataset,
+        state=RunState.DONE,
+        summary__isnull=False,
+        is_without_retrieval=False,
     )
     return rows.filter(split="test").order_by("-id").first() if guide.prompt and guide.dataset else None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Any
 
-from django.db.models import Avg, Count, Q, StdDev
+from django.db.models import Avg, Count, Q, QuerySet, StdDev
 from django.utils import timezone
 
 from core.errors import Problem
@@ -20,6 +20,7 @@ from evaluations.providers.prices import TokenUsage
 from evaluations.statistics.slas import format_adherence, too_many_calls
 from finetunes.jobs import tuned_models
 from finetunes.models import TunedEvaluation, TunedModel
+from finetunes.strategy import benchmarks
 from finetunes.strategy.evidence import Figure, Origin, default_figure, measured_figure, reconcile
 from finetunes.strategy.links import Link
 from finetunes.strategy.monthly_volume import MonthlyVolume, monthly_volume_of
@@ -49,15 +50,32 @@ class PromptEvidence:
     version: PromptVersion
     environment: str
     live: LiveUsage
+    # The version as it is; where it searches a collection, the same without that.
     run: Run | None
+    run_without: Run | None
     tuned: TunedEvaluation | None
+    # The retrieval variant of a version that searches nothing.
     retrieval: Run | None
     inputs: Mapping[str, Figure]
 
     @property
     def is_simulation(self) -> bool:
-        runs = (self.run, self.retrieval, self.tuned.candidate if self.tuned else None)
-        return self.live.is_simulation or any(run is not None and run.is_simulation for run in runs)
+        return self.live.is_simulation or any(
+            run is not None and run.is_simulation for run in self.by_approach.values()
+        )
+
+    @property
+    def searches(self) -> bool:
+        return "retrieval" in self.version.content
+
+    @property
+    def by_approach(self) -> Mapping[str, Run | None]:
+        """Return the runs that measure each approach on the same cases."""
+        return {
+            benchmarks.PROMPT: self.run_without if self.searches else self.run,
+            benchmarks.TUNED: self.tuned.candidate if self.tuned else None,
+            benchmarks.RETRIEVAL: self.run if self.searches else self.retrieval,
+        }
 
 
 def collect(
@@ -74,7 +92,9 @@ def collect(
     if is_named and baseline is not None and baseline.version_id != version.pk:
         evaluation = baseline = None
     run = baseline or newest_run(version)
-    retrieval = _newest_retrieval_run(run) if run else None
+    searches = "retrieval" in version.content
+    run_without = _newest_run_without_retrieval(run) if run and searches else None
+    retrieval = _newest_retrieval_run(run) if run and not searches else None
     volume = monthly_volume_of(prompt, calls, only=version if is_named else None)
     inputs = {
         **default_figures(policy),
@@ -95,7 +115,7 @@ def collect(
         other = inputs.get(name) if name in COMPARED else None
         inputs[name] = reconcile(figure, other, name) if other and other.origin == Origin.MEASURED else figure
     inputs = {**inputs, **_proportional_prices(inputs, policy)}
-    return PromptEvidence(prompt, version, environment, calls, run, evaluation, retrieval, inputs)
+    return PromptEvidence(prompt, version, environment, calls, run, run_without, evaluation, retrieval, inputs)
 
 
 def _live_or_newest_version(prompt: Prompt, environment: str) -> PromptVersion:
@@ -109,8 +129,9 @@ def _live_or_newest_version(prompt: Prompt, environment: str) -> PromptVersion:
 
 
 def newest_run(version: PromptVersion) -> Run | None:
-    """Return the newest run of a version that is done, on the test split where there is one."""
+    """Return the newest run of a version as it is that is done, on the test split where there is one."""
     rows = Run.objects.filter(version=version, state=RunState.DONE, summary__isnull=False, answers_of=None)
+    rows = rows.filter(is_without_retrieval=False)
     rows = rows.select_related("dataset_version__dataset", "model__provider").order_by("-id")
     return rows.filter(split="test").first() or rows.first()
 
@@ -134,15 +155,24 @@ def _newest_retrieval_run(run: Run) -> Run | None:
     """Return the newest run of a prompt with retrieval, on the same cases: one that searches a collection, or whose tag
     says that it is given what was looked up elsewhere."""
     searches = Q(version__content__has_key="retrieval") & ~Q(version=run.version_id)
+    rows = _runs_on_same_cases(run).filter(is_without_retrieval=False)
+    return rows.filter(searches | Q(version__prompt__tags__contains=[RETRIEVAL_TAG])).first()
+
+
+def _newest_run_without_retrieval(run: Run) -> Run | None:
+    """Return the newest run of the same version that retrieves nothing."""
+    return _runs_on_same_cases(run).filter(version=run.version_id, is_without_retrieval=True).first()
+
+
+def _runs_on_same_cases(run: Run) -> QuerySet[Run]:
     rows = Run.objects.filter(
-        searches | Q(version__prompt__tags__contains=[RETRIEVAL_TAG]),
         project=run.project_id,
         cases_hash=run.cases_hash,
         state=RunState.DONE,
         summary__isnull=False,
         model=run.model_id,
     )
-    return rows.select_related("version__prompt", "model__provider").order_by("-id").first()
+    return rows.select_related("version__prompt", "model__provider").order_by("-id")
 
 
 def default_figures(policy: Policy) -> dict[str, Figure]:

@@ -234,15 +234,13 @@ def _totals(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], f
 
 
 def _benchmark(prompt_evidence: PromptEvidence, policy: Policy) -> list[benchmarks.BenchmarkRow]:
-    candidates = (
-        (benchmarks.PROMPT, prompt_evidence.run),
-        (benchmarks.TUNED, prompt_evidence.tuned.candidate if prompt_evidence.tuned else None),
-        (benchmarks.RETRIEVAL, prompt_evidence.retrieval),
-    )
-    run_summary = (prompt_evidence.run.summary or {}) if prompt_evidence.run else {}
+    runs = prompt_evidence.by_approach
+    # Prices of all are for the same tokens: those of the prompt alone, where it was measured.
+    prompt_run = runs[benchmarks.PROMPT] or prompt_evidence.run
+    run_summary = (prompt_run.summary or {}) if prompt_run else {}
     input_tokens = (run_summary.get("tokens_in") or {}).get("value")
     rows = []
-    for approach, run in candidates:
+    for approach, run in runs.items():
         if run is None:
             continue
         price = price_from_summary(run.summary or {}, input_tokens)

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +25,7 @@ from registry.prompts.pinned import named_references
 from registry.prompts.resolution import with_live_environments
 from registry.rendering.pool import RendererPool
 from registry.retrieval import context
+from registry.retrieval.context import SEARCHES_NOW, SearchMode
 
 MAX_MESSAGE = 500
 
@@ -162,11 +162,11 @@ def render_request(
     *,
     is_checked: bool = True,
     picks: few_shot.Picks | None = None,
-    as_of: datetime | None = None,
+    searching: SearchMode = SEARCHES_NOW,
 ) -> dict[str, Any]:
     """Render a content that may not be committed yet; `partials` has the contents of what it includes. Where stand-ins
     take the place of values, images and arguments are not checked (not `is_checked`). `picks` are the examples of
-    `fixed_picks`, for whoever renders it often. Collections are searched as they are, or were at `as_of`."""
+    `fixed_picks`, for whoever renders it often."""
     pool = renderer_pool()
     selection, retrieval = content.get("examples"), content.get("retrieval")
     if selection is not None and picks is None:
@@ -174,11 +174,11 @@ def render_request(
         query = pool.query(content, variables, partials, owner=project_id) if by_similarity else None
         picks = few_shot.pick(project_id, selection, query)
     retrieved = None
-    if retrieval is not None:
+    if retrieval is not None and searching.is_on:
         query = pool.query(content, variables, partials, RETRIEVAL_QUERY, owner=project_id)
-        retrieved = context.find(project_id, retrieval, query, as_of)
+        retrieved = context.find(project_id, retrieval, query, searching.as_of)
     request = pool.render(
-        *(content, variables, partials, picks.shots if picks else (), retrieved.seen() if retrieved else ()),
+        *(content, variables, partials, picks.shots if picks else (), retrieved.seen() if retrieved else None),
         owner=project_id,
         is_checked=is_checked,
     )
@@ -200,12 +200,12 @@ def render_requests(
     content: Mapping[str, Any],
     every: Sequence[Mapping[str, Any]],
     partials: Mapping[str, Any],
-    as_of: datetime | None = None,
+    searching: SearchMode = SEARCHES_NOW,
 ) -> list[dict[str, Any] | Problem]:
     """Render for each of many variables, or return its problem; much faster than one call each, unless something is
     searched for each."""
     if "retrieval" in content:
-        return [_request_or_problem(project_id, content, variables, partials, as_of) for variables in every]
+        return [_request_or_problem(project_id, content, variables, partials, searching) for variables in every]
     selection = content.get("examples")
     if selection is None:
         return renderer_pool().render_all(content, every, partials, owner=project_id)
@@ -225,10 +225,10 @@ def _request_or_problem(
     content: Mapping[str, Any],
     variables: Mapping[str, Any],
     partials: Mapping[str, Any],
-    as_of: datetime | None = None,
+    searching: SearchMode = SEARCHES_NOW,
 ) -> dict[str, Any] | Problem:
     try:
-        return render_request(project_id, content, variables, partials, as_of=as_of)
+        return render_request(project_id, content, variables, partials, searching=searching)
     except Problem as problem:
         return problem
 

@@ -41,7 +41,7 @@ def render(
     variables: Mapping[str, Any],
     partials: Mapping[str, Content],
     examples: Sequence[Mapping[str, Any]],
-    retrieved: Sequence[Mapping[str, Any]],
+    retrieved: Sequence[Mapping[str, Any]] | None,
     is_checked: bool,
 ) -> dict[str, Any]:
     shots = [_read_shot(shot) for shot in examples]

@@ -69,7 +69,7 @@ class RendererPool(LimitedPool):
         variables: Mapping[str, Any],
         partials: Mapping[str, Content],
         examples: Sequence[Shot] = (),
-        retrieved: Sequence[Mapping[str, Any]] = (),
+        retrieved: Sequence[Mapping[str, Any]] | None = (),
         *,
         owner: object = None,
         is_checked: bool = True,
@@ -77,7 +77,11 @@ class RendererPool(LimitedPool):
         """`core.rendering.render` under limits."""
         shots = [shot.as_dict() for shot in examples]
         arguments: dict[str, Any] = {"content": content, "variables": variables, "partials": partials}
-        arguments |= {"examples": shots, "retrieved": list(retrieved), "is_checked": is_checked}
+        arguments |= {
+            "examples": shots,
+            "retrieved": None if retrieved is None else list(retrieved),
+            "is_checked": is_checked,
+        }
         request: dict[str, Any] = self.call(jobs.render, arguments, owner=owner)
         return request
 

@@ -14,6 +14,18 @@ from registry.retrieval.search import Hit, SearchSettings, search
 
 
 @dataclass(frozen=True)
+class SearchMode:
+    """How a version's collection is searched: now, among what documents said at a moment (`as_of`), or not at all, to
+    measure what searching is worth (not `is_on`)."""
+
+    is_on: bool = True
+    as_of: datetime | None = None
+
+
+SEARCHES_NOW = SearchMode()
+
+
+@dataclass(frozen=True)
 class Retrieval:
     """Chunks that were found for a query."""
 

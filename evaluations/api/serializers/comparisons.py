@@ -83,6 +83,11 @@ class SweepInput(RunSettingsInput):
         max_length=6,
         help_text="The version's own where it is empty.",
     )
+    also_without_retrieval = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="Each setting also without retrieval, which comes first: what searching is worth.",
+    )
     budget_usd = serializers.DecimalField(
         max_digits=12, decimal_places=6, required=False, allow_null=True, help_text="For all runs together."
     )

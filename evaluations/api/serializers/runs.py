@@ -26,10 +26,16 @@ class RunSettingsInput(Input):
         help_text="At most so many calls in flight; as many as the provider takes where it is null.",
     )
     budget_usd = serializers.DecimalField(max_digits=12, decimal_places=6, required=False, allow_null=True)
+    as_of = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Search what documents said then; now where it is null."
+    )
 
 
 class RunInput(RunSettingsInput):
     model = Text(allow_blank=False, help_text="provider/model")
+    without_retrieval = serializers.BooleanField(
+        required=False, default=False, help_text="Retrieve nothing, though the version searches a collection."
+    )
 
 
 class RunEstimateSerializer(serializers.Serializer[Any]):
@@ -55,6 +61,10 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     scorers = serializers.ListField(child=ObjectField())
     parameters = ObjectField()
     fresh = serializers.BooleanField(source="is_fresh")
+    without_retrieval = serializers.BooleanField(source="is_without_retrieval")
+    as_of = serializers.DateTimeField(
+        allow_null=True, help_text="The moment whose documents are searched; null where nothing is searched."
+    )
     price = ObjectField(allow_null=True)
     estimate = ObjectField()
     summary = ObjectField(allow_null=True)
@@ -73,6 +83,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
                 "leaked",
                 "fresh",
                 "concurrency",
+                "without_retrieval",
+                "as_of",
                 "price",
                 "estimate",
             ),

@@ -32,6 +32,9 @@ class Command(BaseCommand):
             "--model", required=True, action="append", dest="models", help="provider/model, several times"
         )
         parser.add_argument("--temperature", action="append", type=float, dest="temperatures", help="several times")
+        parser.add_argument(
+            "--also-without-retrieval", action="store_true", help="each also without retrieval: what searching is worth"
+        )
         parser.add_argument("--project", required=True, help="the project's slug")
         parser.add_argument("--split", default="test", help="train, validation, test (default), general, or all")
         parser.add_argument("--scorer", action="append", dest="scorers", help="may be given several times (label)")
@@ -48,6 +51,7 @@ class Command(BaseCommand):
         document = {
             **{name: options[name] for name in ("prompt", "dataset", "models", "repetitions", "limit", "leaked")},
             "temperatures": options["temperatures"] or [],
+            "also_without_retrieval": options["also_without_retrieval"],
             "split": "" if options["split"] == "all" else options["split"],
             "scorers": options["scorers"] or ["label"],
         }
@@ -60,8 +64,7 @@ class Command(BaseCommand):
 
     def _wait(self, sweep: Comparison, *, here: bool) -> Comparison:
         runs = list(sweep.swept_runs.order_by("id"))
-        for run in runs:
-            tasks.start_run(run)
+        tasks.start_sweep(sweep)
         while True:
             if here:
                 self._work(sweep, runs)
@@ -112,4 +115,5 @@ class Command(BaseCommand):
 
 def _name_of(run: Run) -> str:
     temperature = run.parameters.get("temperature")
-    return str(run.model) + ("" if temperature is None else f" at temperature {temperature:g}")
+    name = str(run.model) + ("" if temperature is None else f" at temperature {temperature:g}")
+    return f"{name} without retrieval" if run.is_without_retrieval else name

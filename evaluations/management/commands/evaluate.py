@@ -2,9 +2,12 @@
 
 import sys
 import time
+from argparse import ArgumentTypeError
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.dateparse import parse_datetime
 
 from core.errors import Problem
 from evaluations import tasks
@@ -39,6 +42,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--concurrency", type=int, metavar="CALLS", help="have at most so many calls in flight (for latencies)"
         )
+        parser.add_argument(
+            "--without-retrieval",
+            action="store_true",
+            help="retrieve nothing, though the version searches",
+        )
+        parser.add_argument(
+            "--as-of", type=_read_moment, metavar="MOMENT", help="search what documents said then: 2026-11-28T12:00Z"
+        )
         parser.add_argument("--leaked", choices=["mark", "exclude"], default="mark", help="leaked test cases")
         parser.add_argument("--budget", help="US dollars at which the run stops")
         parser.add_argument(
@@ -59,6 +70,7 @@ class Command(BaseCommand):
                 name: options[name]
                 for name in ("prompt", "dataset", "model", "repetitions", "limit", "leaked", "fresh", "concurrency")
             },
+            **{name: options[name] for name in ("without_retrieval", "as_of")},
             "split": "" if options["split"] == "all" else options["split"],
             "scorers": options["scorers"] or ["label"],
             "budget_usd": options["budget"],
@@ -115,6 +127,13 @@ class Command(BaseCommand):
             raise CommandError(f"{RunState(run.state).label}. {run.error}")
         if at_least is not None and (value is None or value < at_least):
             raise CommandError(f"The quality{by} is below {at_least}.")
+
+
+def _read_moment(text: str) -> datetime:
+    moment = parse_datetime(text)
+    if moment is None or moment.tzinfo is None:
+        raise ArgumentTypeError(f"a moment is written as 2026-11-28T12:00Z, and not {text!r}")
+    return moment
 
 
 def _read_bound(text: str | None) -> tuple[str, float | None]:

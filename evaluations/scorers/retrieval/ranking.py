@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from evaluations.scorers.base import Parameter, Parameters, Sample
+from evaluations.scorers.base import SOURCES, Parameter, Parameters, Sample
 
-# Of an expected answer that is an object: {"answer": "14 days", "sources": ["billing/refunds.md"]}.
-SOURCES = "sources"
 CUTOFF = Parameter("k", "integer", "Of the first (all where empty)")
 
 

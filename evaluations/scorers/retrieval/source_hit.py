@@ -18,4 +18,5 @@ SCORER = Scorer(
     parameters=(CUTOFF,),
     place=60,
     needs_expected=True,
+    needs_retrieval=True,
 )

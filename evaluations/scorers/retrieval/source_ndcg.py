@@ -27,4 +27,5 @@ SCORER = Scorer(
     threshold=0.5,
     place=62,
     needs_expected=True,
+    needs_retrieval=True,
 )

@@ -23,4 +23,5 @@ SCORER = Scorer(
     threshold=0.5,
     place=61,
     needs_expected=True,
+    needs_retrieval=True,
 )

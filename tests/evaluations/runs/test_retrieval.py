@@ -1,8 +1,5 @@
 """Runs of prompts that search: as of their start, judged by their sources, and re-scored without searching again."""
 
-import pytest
-
-from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset, ProviderModel, Result, Run
 from evaluations.runs import lifecycle as runs
 from evaluations.runs.worker import TickResult, tick
@@ -12,40 +9,12 @@ from registry.retrieval import documents
 from registry.retrieval.context import retrieved_documents
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run
+from tests.evaluations.runs.conftest import QUESTIONS
 from tests.evaluations.runs.test_worker import again
-from tests.registry.retrieval.conftest import REFUNDS, embed, make_handbook
-from tests.registry.retrieval.test_context import content
+from tests.registry.retrieval.conftest import REFUNDS, embed
 from tests.sandbox import Running
 
-QUESTIONS = {
-    "How do I get my money back?": ["refunds.md"],
-    "Where can I export my tickets as CSV?": ["data/export.md"],
-    "The site is down, what now?": ["ops/incidents.md"],
-    "Who won the cup?": [],
-}
 SCORERS = ["source_hit", "source_rank", "source_ndcg"]
-
-
-@pytest.fixture
-def handbook(stage: Stage) -> Collection:
-    return make_handbook(stage)
-
-
-@pytest.fixture
-def answering(stage: Stage, handbook: Collection) -> PromptVersion:
-    document = {**content(k=2), "model": {"name": "sandbox-small", "temperature": 0}}
-    return versions.commit(stage.edith, stage.prompt("support.answer"), content=document, message="x").version
-
-
-@pytest.fixture
-def questions(stage: Stage) -> Dataset:
-    dataset = datasets.create(stage.edith, name="support.questions")
-    cases = [
-        {"variables": {"question": question}, "expected": {"answer": "", "sources": sources}, "split": "test"}
-        for question, sources in QUESTIONS.items()
-    ]
-    datasets.change(stage.edith, dataset, added=cases)
-    return datasets.get_dataset(stage.project, "support.questions")
 
 
 def finish(run: Run) -> Run:
@@ -59,7 +28,7 @@ def test_sources_are_judged_and_told(
     run = finish(make_run(stage, answering, questions, model, scorers=SCORERS))
 
     rows = {row.case.variables["question"]: row for row in Result.objects.filter(run=run).select_related("case")}
-    for question, sources in QUESTIONS.items():
+    for question, (_, sources) in QUESTIONS.items():
         row = rows[question]
         assert row.retrieved is not None
         # A question that nothing answers is left out of these figures.

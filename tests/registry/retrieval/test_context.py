@@ -14,6 +14,7 @@ from registry.content.normalize import normalise
 from registry.models import Collection, DocumentRevision, PromptVersion
 from registry.prompts import versions
 from registry.retrieval import collections, documents
+from registry.retrieval.context import SearchMode
 from tests.conftest import Stage
 from tests.registry.retrieval.conftest import REFUNDS, embed
 
@@ -118,7 +119,7 @@ def test_many_are_rendered_as_of_one_moment(stage: Stage, version: PromptVersion
 
     def days(as_of: datetime | None) -> list[str]:
         questions = [{"question": "Money back after how many days?"}] * 2
-        every = versions.render_requests(stage.project.pk, version.content, questions, {}, as_of)
+        every = versions.render_requests(stage.project.pk, version.content, questions, {}, SearchMode(as_of=as_of))
         texts = [str(request["messages"]) for request in every if not isinstance(request, Problem)]
         return ["14" if "14 days" in text else "30" for text in texts]
 
