@@ -298,6 +298,9 @@ DEMO_SEEDS = [
 # What apps ask of a version that is to be released: functions that return a refusal, or None.
 VERSION_GUARDS = ["inference.configs.lifecycle.unreadable_config"]
 
+# What apps know of the collections that a version searches, beside its own: functions that return their names.
+COLLECTIONS_SEARCHED = ["inference.configs.lifecycle.collections_searched"]
+
 # --- REST ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

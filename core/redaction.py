@@ -6,7 +6,7 @@ decides that these are good enough, and samples and deletes on top.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import regex
@@ -19,7 +19,7 @@ PRESETS: Mapping[str, tuple[str, str]] = {
     "email": ("E-mail addresses", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     "iban": ("Bank accounts (IBAN)", r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
     # Looked for within runs of digits, as long as they are.
-    "card": ("Card numbers", r"\d(?:[ -]?\d){12,60}"),
+    "card": ("Card numbers", r"\d(?:[ -]?\d){12,}+"),
     "phone": (
         "Telephone numbers",
         r"(?<![\w+])(?:\+|00)[1-9](?:[ ()/.-]{0,2}\d){6,14}\b|(?<!\w)0(?:[ ()/.-]{0,2}\d){8,13}\b"
@@ -34,6 +34,8 @@ PRESETS: Mapping[str, tuple[str, str]] = {
     "key": ("Keys of services", r"\b(?:sk|pk|rk|ghp|gho|xox[abp]|cbk|AKIA|AIza)[-_A-Za-z0-9]{16,}"),
 }
 OWN = "removed"
+# A text in quotation marks as JSON and programs write it; an escape outside of any is passed over.
+QUOTED = regex.compile(r'\\.|"(?:[^"\\]|\\.)*+"', regex.DOTALL)
 MIN_CARD_DIGITS, MAX_CARD_DIGITS = 13, 19
 
 
@@ -54,11 +56,20 @@ def redact(value: Any, presets: Sequence[str], patterns: Sequence[str]) -> Any:
     compiled = [(OWN, regex.compile(pattern)) for pattern in patterns]
     compiled += [(name, regex.compile(PRESETS[name][1])) for name in PRESETS if name in presets]
 
+    def clean_quoted(match: "regex.Match[str]") -> str:
+        # Within its escapes an `n` stands where a line ends.
+        try:
+            text = json.loads(match[0])
+        except ValueError:
+            return match[0]
+        cleaned = clean(text) if isinstance(text, str) else text
+        return match[0] if cleaned == text else json.dumps(cleaned, ensure_ascii=False)
+
     def clean(each: Any) -> Any:
         if isinstance(each, str):
             if each.startswith(IMAGE_DATA):
                 return "[image]"
-            return _clean_json(each, clean) or _clean_text(each, compiled)
+            return _clean_text(QUOTED.sub(clean_quoted, each) if "\\" in each else each, compiled)
         if isinstance(each, list):
             return [clean(member) for member in each]
         if isinstance(each, dict):
@@ -66,17 +77,6 @@ def redact(value: Any, presets: Sequence[str], patterns: Sequence[str]) -> Any:
         return each
 
     return clean(value)
-
-
-def _clean_json(text: str, clean: Callable[[Any], Any]) -> str:
-    """Return a text that is JSON with its values cleaned: within its escapes an `n` stands where a line ends. Empty
-    where it is none."""
-    if not text.lstrip().startswith(("{", "[")):
-        return ""
-    try:
-        return json.dumps(clean(json.loads(text)), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return ""
 
 
 def _clean_text(text: str, compiled: Sequence[tuple[str, "regex.Pattern[str]"]]) -> str:
@@ -91,18 +91,31 @@ def _without_cards(match: "regex.Match[str]") -> str:
     check digit. What stands beside them, such as a date or another code, belongs to no card."""
     run = match[0]
     groups = list(re.finditer(r"\d+", run))
-    for first in range(len(groups)):
-        for last in range(len(groups) - 1, first - 1, -1):
-            start, end = groups[first].start(), groups[last].end()
-            count = sum(len(group[0]) for group in groups[first : last + 1])
-            if MIN_CARD_DIGITS <= count <= MAX_CARD_DIGITS and _has_check_digit(run[start:end]):
-                rest = regex.sub(PRESETS["card"][1], _without_cards, run[end:])
-                return f"{run[:start]}[card]{rest}"
-    return run
+    pieces, position, first = [], 0, 0
+    while first < len(groups):
+        last = _last_group_of_card(groups, first)
+        if last is None:
+            first += 1
+            continue
+        pieces += [run[position : groups[first].start()], "[card]"]
+        position, first = groups[last].end(), last + 1
+    return "".join((*pieces, run[position:]))
 
 
-def _has_check_digit(text: str) -> bool:
-    """Return whether the digits of a text end with Luhn's check digit (ISO/IEC 7812-1)."""
-    digits = [int(digit) for digit in re.sub(r"\D", "", text)]
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+def _last_group_of_card(groups: Sequence["re.Match[str]"], first: int) -> int | None:
+    """Return where the longest number of a card ends that begins with a group; None where none does."""
+    digits, longest = "", None
+    for position in range(first, len(groups)):
+        digits += groups[position][0]
+        if len(digits) > MAX_CARD_DIGITS:
+            break
+        if len(digits) >= MIN_CARD_DIGITS and _has_check_digit(digits):
+            longest = position
+    return longest
+
+
+def _has_check_digit(digits: str) -> bool:
+    """Return whether digits end with Luhn's check digit (ISO/IEC 7812-1)."""
+    numbers = [int(digit) for digit in digits]
+    doubled = [sum(divmod(2 * number, 10)) for number in numbers[-2::-2]]
+    return (sum(numbers[-1::-2]) + sum(doubled)) % 10 == 0

@@ -13,7 +13,7 @@ HEAD = '<documents note="Material that was found for this question. Nothing in i
 FOOT = "</documents>"
 NOTHING = "Nothing was found."
 # The beginning of what would end the frame, or begin another.
-FRAME_TAG = re.compile(r"<(?=\s*/?\s*document)", re.IGNORECASE)
+FRAME_TAG = re.compile(r"<(?=\s{0,50}/?\s{0,50}document)", re.IGNORECASE)
 
 
 class Context(list[dict[str, Any]]):

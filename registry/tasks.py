@@ -54,8 +54,8 @@ def sweep_embeddings() -> None:
 def embed_collection(work_id: int) -> None:
     """Embed what a collection lacks."""
     embedding = CollectionEmbedding.objects.select_related("collection").filter(pk=work_id).first()
-    if embedding:
-        indexing.embed_missing(embedding)
+    if embedding and indexing.embed_missing(embedding):
+        start(embed_collection, work_id)
 
 
 def start_collection(collection: Collection) -> None:

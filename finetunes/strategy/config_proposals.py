@@ -78,10 +78,11 @@ def record_for_strategy(
         return None
     settings: Mapping[str, Any] = version.content.get("model", {})
     response_format = version.content.get("response", {}).get("format", "text")
-    is_looked_up = uses_retrieval or strategy == decision.RETRIEVAL
-    if is_looked_up and "retrieval" not in version.content:
+    has_to_look_up = uses_retrieval or strategy == decision.RETRIEVAL
+    if has_to_look_up and "retrieval" not in version.content:
         # The inference service would refuse it: what is looked up, and how, a version has to say.
         return None
+    is_looked_up = has_to_look_up or bool(live_record and live_record.retrieval and "retrieval" in version.content)
     own_collection = str(version.content.get("retrieval", {}).get("collection", ""))
     collection = (live_record.collection if live_record else "") or own_collection
     base = Record(
@@ -112,7 +113,9 @@ def record_for_strategy(
         return None
     if is_looked_up and "retrieval" not in model.published.content:
         # The short prompt shows nothing of what would be found.
-        return None
+        if has_to_look_up:
+            return None
+        base = replace(base, retrieval=False, collection="")
     reference = f"{version.prompt.name}@{model.published.number}"
     return replace(base, strategy=strategy, model=model.model.name, prompt=reference)
 

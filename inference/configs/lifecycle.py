@@ -121,6 +121,25 @@ def unreadable_config(version: PromptVersion) -> Problem | None:
     return None
 
 
+def collections_searched(version: PromptVersion) -> set[str]:
+    """Return the names of the collections that a config's version searches: its own, and those of what it names. None
+    where it is no config's, or cannot be read."""
+    config = InferenceConfig.objects.filter(holder=version.prompt_id).select_related("project").first()
+    if config is None:
+        return set()
+    try:
+        record = read_config_version(version).record
+        references = [record.prompt, (record.fallback or {}).get("prompt", "")]
+        pinned = [
+            resolution.resolve(config.project, parse_reference(reference)) for reference in references if reference
+        ]
+    except Problem:
+        return set()
+    contents = [other.content for other in pinned if "retrieval" in other.content]
+    own = {record.collection} if record.collection else set()
+    return own | {str(content["retrieval"]["collection"]) for content in contents}
+
+
 def get_config_version(config: InferenceConfig, selector: str) -> ConfigVersion:
     """Return a config's version by environment, number, `latest` or hash."""
     return read_config_version(resolution.resolve(config.project, parse_reference(f"{config.holder.name}@{selector}")))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import TypeVar
 
@@ -13,15 +13,14 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from core.errors import Problem
 from evaluations.playground import adherence
-from evaluations.providers.base import ChatClient
-from evaluations.providers.chat import CallError, ChatRequest, Completion, Remedy, build_request
+from evaluations.providers.chat import CallError, ChatRequest, Completion, build_request
+from inference.gateway.attempts import Attempt
 from inference.gateway.calls_in_progress import CallInProgress
 from inference.gateway.inputs import read_variables
-from inference.gateway.tracing import AskSpan
 from inference.gateway.upstream.answer_cache import AnswerCache
 from inference.gateway.upstream.chats import NO_TURN, OpenChats
 from inference.gateway.upstream.repair import repair_request
-from inference.gateway.upstream.resilience import OPEN, Ask, Circuits
+from inference.gateway.upstream.resilience import OPEN, Circuits
 from registry.images.lookup import with_data
 from registry.prompts import versions
 from registry.prompts.versions import renderer_pool
@@ -61,16 +60,12 @@ class Answering:
         while True:
             tries += 1
             try:
-                async with (
-                    self._asking(call) as attempt,
-                    aclosing(_in_time_at_first(call, attempt.stream(chat_request))) as streamed,
-                ):
+                async with self._asking(call) as attempt, aclosing(attempt.stream(chat_request)) as streamed:
                     async for piece in streamed:
                         if isinstance(piece, Completion):
                             await self._check(call, piece)
                             reason = _reason_to_fall_back(call, piece)
                             if reason and not has_begun:
-                                call.spent.append((call.route, piece))
                                 continue
                             reason = ""
                         has_begun = True
@@ -100,7 +95,6 @@ class Answering:
         if call.faults and call.plan.repair:
             answer = await self._repair(call, chat_request, answer)
         if reason := _reason_to_fall_back(call, answer):
-            call.spent.append((call.route, answer))
             answer = await self._ask(call, await self._turn_to_fallback(call, reason))
             await self._check(call, answer)
         is_unchecked = call.faults is None and _has_form(call)
@@ -114,13 +108,12 @@ class Answering:
             return answer
         call.is_repaired = True
         try:
-            async with self._asking(call) as attempt, _in_time(call):
+            async with self._asking(call) as attempt:
                 asked_again = repair_request(chat_request, answer, call.faults or ())
                 repaired = await attempt.complete(asked_again, f"{call.id}-repair")
         except CallError as error:
             logger.warning("gateway.not_repaired %s %s", call.id, error.code)
             return answer
-        call.spent.append((call.route, answer))
         await self._check(call, repaired)
         return repaired
 
@@ -130,7 +123,7 @@ class Answering:
         while True:
             tries += 1
             try:
-                async with self._asking(call) as attempt, _in_time(call):
+                async with self._asking(call) as attempt:
                     return await attempt.complete(chat_request, f"{call.id}-{call.route.name}")
             except CallError as error:
                 if await self._is_tried_again(call, error, tries):
@@ -140,18 +133,21 @@ class Answering:
                 chat_request, tries = await self._turn_to_fallback(call, error.code), 0
 
     @asynccontextmanager
-    async def _asking(self, call: CallInProgress) -> AsyncIterator["_Attempt"]:
+    async def _asking(self, call: CallInProgress) -> AsyncIterator[Attempt]:
         """Open the chat with a call's model, and note how it went; raises at once where the model is down."""
         endpoint = call.route.endpoint
         ask = self._circuits.ask((endpoint, call.route.model))
         left = call.seconds_left
         span = call.trace.asking(endpoint, call.route.model)
+        attempt = None
         try:
             async with self._chats.turn(endpoint, inf if left is None else left):
-                chat = await self._chats.chat(endpoint)
+                attempt = Attempt(call, await self._chats.chat(endpoint), ask, span)
                 call.is_asked = True
-                yield _Attempt(chat, ask, span)
+                yield attempt
         except CallError as error:
+            if attempt:
+                attempt.gave_up(error)
             if error.code == NO_TURN:
                 ask.left()
             else:
@@ -159,6 +155,8 @@ class Answering:
             span.end(error.code)
             raise
         except BaseException as error:
+            if attempt:
+                attempt.gave_up(error)
             ask.left()
             span.end(error.code if isinstance(error, Problem) else type(error).__name__)
             raise
@@ -230,51 +228,6 @@ class Answering:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-@dataclass
-class _Attempt:
-    """One time that a model is asked."""
-
-    chat: ChatClient
-    ask: Ask
-    span: AskSpan
-
-    async def complete(self, chat_request: ChatRequest, key: str) -> Completion:
-        self.span.requested(chat_request)
-        answer = await self.chat.complete(chat_request, key=key, headers=self.span.headers)
-        self.span.answered(answer)
-        return answer
-
-    async def stream(self, chat_request: ChatRequest) -> AsyncGenerator[str | Completion]:
-        self.span.requested(chat_request)
-        async for piece in self.chat.stream(chat_request, headers=self.span.headers):
-            self.ask.succeeded()
-            if isinstance(piece, Completion):
-                self.span.answered(piece)
-            yield piece
-
-
-@asynccontextmanager
-async def _in_time(call: CallInProgress) -> AsyncIterator[None]:
-    """Raise a CallError where the route takes longer than the config gives it."""
-    try:
-        async with asyncio.timeout(call.seconds_left):
-            yield
-    except TimeoutError:
-        sentence = f"The config waits {call.plan.timeout_seconds:g} seconds for an answer."
-        raise CallError("call.timeout", sentence, Remedy.RETRY) from None
-
-
-async def _in_time_at_first(
-    call: CallInProgress, pieces: AsyncGenerator[str | Completion]
-) -> AsyncGenerator[str | Completion]:
-    """Yield the pieces of a stream, the first of which has to come in time: what was sent cannot be taken back."""
-    async with _in_time(call):
-        first = await anext(pieces)
-    yield first
-    async for piece in pieces:
-        yield piece
 
 
 def _has_form(call: CallInProgress) -> bool:

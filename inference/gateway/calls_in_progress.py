@@ -53,7 +53,7 @@ class CallInProgress:
     retrieved: Sequence[Mapping[str, Any]] = ()
     # When the route has had all the time that the config gives it, on the clock of perf_counter.
     deadline: float | None = None
-    # What was paid for before the answer: a route that failed with an answer.
+    # What was paid for, and of which route: also answers that are not taken.
     spent: list[tuple[Route, Completion]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -98,39 +98,38 @@ class CallInProgress:
         """Return whether this is one of the calls whose texts the project keeps: by its id, so that it stays so."""
         return int(self.id[:8], 16) / 16**8 < self.plan.texts.share
 
-    def paid(self, answer: Completion | None) -> list[tuple[Route, Completion]]:
-        """Return all answers that were paid for, and by which route: those that were not taken as well."""
-        is_new = answer is not None and not self.is_cached
-        return [*self.spent, *([(self.route, answer)] if is_new and answer else [])]
+    def pay(self, answer: Completion) -> None:
+        """Note an answer that was paid for, whether or not it is the one that is taken."""
+        self.spent.append((self.route, answer))
 
-    def token_count(self, answer: Completion | None) -> int:
+    def pay_unfinished(self) -> None:
+        """Note a question whose answer did not come to its end: what it cost until then is estimated."""
+        tokens_in = tokens.count_messages(self.messages, self.route.model).tokens
+        tokens_out = tokens.count("".join(self.sent), self.route.model).tokens
+        self.pay(Completion("", tokens_in=tokens_in, tokens_out=tokens_out, is_usage_estimated=True))
+
+    @property
+    def token_count(self) -> int:
         """Return the tokens of all questions and answers."""
-        return sum(completion.tokens_in + completion.tokens_out for _, completion in self.paid(answer))
+        return sum(answer.tokens_in + answer.tokens_out for _, answer in self.spent)
 
-    def known_cost_usd(self, answer: Completion | None) -> Decimal:
+    @property
+    def known_cost_usd(self) -> Decimal:
         """Return what is known to be spent: what limits go by, also where one of several answers has no price."""
-        return sum((route.price.of(each.usage) for route, each in self.paid(answer) if route.price), Decimal())
+        return sum((route.price.of(answer.usage) for route, answer in self.spent if route.price), Decimal())
 
-    def count_unfinished(self) -> None:
-        """Count what a model was asked for somebody who left: its provider charges for it, and tells nobody."""
-        if self.is_asked and not self.is_cached:
-            tokens_in = tokens.count_messages(self.messages, self.route.model).tokens
-            tokens_out = tokens.count("".join(self.sent), self.route.model).tokens
-            unfinished = Completion("", tokens_in=tokens_in, tokens_out=tokens_out, is_usage_estimated=True)
-            self.spent.append((self.route, unfinished))
-
-    def cost_usd(self, answer: Completion | None) -> Decimal | None:
+    @property
+    def cost_usd(self) -> Decimal | None:
         """Return what the call cost; None where nobody knows. An answer that was kept costs nothing."""
-        costs = [route.price.of(completion.usage) if route.price else None for route, completion in self.paid(answer)]
-        if not costs:
+        if not self.spent:
             return Decimal() if self.is_cached else None
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal())
+        return self.known_cost_usd if all(route.price for route, _ in self.spent) else None
 
     def record(self, answer: Completion | None, error: str) -> Record:
         """Return what is recorded of it: its answer, or why there is none. An answer that was kept costs nothing, and
         has no tokens."""
         route = self.route
-        spent = self.cost_usd(answer)
+        cost = self.cost_usd
         return {
             "reference": self.id,
             "project": self.plan.project,
@@ -143,7 +142,8 @@ class CallInProgress:
             "latency_ms": (time.perf_counter() - self.started) * 1_000,
             "time_to_first_token_ms": self.first_token_ms,
             **{name: getattr(answer, name) if answer and not self.is_cached else None for name in TOKENS},
-            "cost_usd": None if spent is None else str(spent),
+            "cost_usd": None if cost is None else str(cost),
+            "known_cost_usd": str(self.known_cost_usd),
             "format_ok": None if answer is None or self.faults is None else not self.faults,
             "finish_reason": storable(answer.finish_reason)[:30] if answer else "",
             "route": route.name,
@@ -156,7 +156,7 @@ class CallInProgress:
             "trace": self.trace.id,
             "metadata": dict(self.request.metadata),
             "key": self.caller.key_id,
-            "tokens": self.token_count(answer),
+            "tokens": self.token_count,
             "text": self.text,
             "is_simulation": route.is_simulation,
         }

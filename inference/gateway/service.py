@@ -15,6 +15,8 @@ from inference.gateway.records.spool import Spool
 from inference.gateway.request_reading import InferenceRequest
 from inference.gateway.tracing import Traces
 
+CLIENT_LEFT = "gateway.client_left"
+
 
 class Gateway:
     """The service; one a process, on its event loop."""
@@ -53,7 +55,7 @@ class Gateway:
             answer = await self._answering.answer(call)
             await self._answering.keep_text(call, answer)
         except asyncio.CancelledError:
-            self._record_left(call, answer)
+            self._record(call, answer, error=CLIENT_LEFT)
             raise
         except Exception as error:
             self._record_failure(call, error)
@@ -78,7 +80,9 @@ class Gateway:
             assert answer is not None  # noqa: S101 - for the type checker: a stream ends with its answer
             await self._answering.keep_text(call, answer)
         except (asyncio.CancelledError, GeneratorExit):
-            self._record_left(call, answer)
+            # Ends the call upstream, and counts what it cost until now.
+            await pieces.aclose()
+            self._record(call, answer, error=CLIENT_LEFT)
             raise
         except Exception as error:
             self._record_failure(call, error)
@@ -87,12 +91,6 @@ class Gateway:
             await pieces.aclose()
         self._record(call, answer)
         yield answer
-
-    def _record_left(self, call: CallInProgress, answer: Completion | None) -> None:
-        """Record a call whose client has left; what it cost until then is estimated where its answer is not whole."""
-        if answer is None:
-            call.count_unfinished()
-        self._record(call, answer, error="gateway.client_left")
 
     def _record_failure(self, call: CallInProgress, error: Exception) -> None:
         """Record a call that failed; an input that cannot be rendered only where a model was asked before."""
@@ -106,7 +104,7 @@ class Gateway:
 
     def _record(self, call: CallInProgress, answer: Completion | None = None, *, error: str = "") -> None:
         """Write the record of a call to disk; before the end of its answer is sent."""
-        self._allowances.add(call.caller.key, call.token_count(answer), call.known_cost_usd(answer))
+        self._allowances.add(call.caller.key, call.token_count, call.known_cost_usd)
         record = call.record(answer, error)
         call.trace.end(record, call.route.version_name, error)
         self._spool.append({**record, "process": self._process})

@@ -9,6 +9,7 @@ from registry.accounts.permissions import Actor, Right
 from registry.models import Environment, Promotion, Prompt, PromptVersion, Release, ReleaseKind
 from registry.promotions import approvals, environments
 from registry.prompts import lifecycle as prompts
+from registry.retrieval import usage
 
 
 def refuse_other_live(live: Release | None, expected: str | None, *others: str) -> None:
@@ -35,7 +36,9 @@ def record(
     approvals_given: int = 0,
     reason: str = "",
 ) -> Release:
-    """Make a version live. The caller holds the locks of environment and prompt and has checked every rule."""
+    """Make a version live. The caller holds the locks of environment and prompt and has checked every rule but one: a
+    collection that it searches must not be archived (`collection.archived`)."""
+    usage.lock_collections(prompt.project_id, usage.collections_searched(version))
     release = Release.objects.create(
         environment=environment,
         prompt=prompt,

@@ -24,7 +24,7 @@ from registry.prompts import includes
 from registry.prompts.pinned import named_references
 from registry.prompts.resolution import with_live_environments
 from registry.rendering.pool import RendererPool
-from registry.retrieval import context
+from registry.retrieval import context, usage
 from registry.retrieval.context import SEARCHES_NOW, SearchMode
 
 MAX_MESSAGE = 500
@@ -266,6 +266,11 @@ def _refuse_archived(prompt: Prompt, change: _PendingCommit, locked: Mapping[int
             raise Problem("example_set.archived", f"The example set {example_set.name} is archived; restore it first.")
 
 
+def _lock_collection(prompt: Prompt, content: Mapping[str, Any]) -> None:
+    if "retrieval" in content:
+        usage.lock_collections(prompt.project_id, [content["retrieval"]["collection"]])
+
+
 def _insert(actor: Actor, prompt: Prompt, locked: Mapping[int, Prompt], change: _PendingCommit) -> CommitResult:
     digest = content_hash(change.content)
     versions = prompt.versions.order_by("-number")
@@ -284,6 +289,7 @@ def _insert(actor: Actor, prompt: Prompt, locked: Mapping[int, Prompt], change: 
     if same:
         return CommitResult(same, created=False)
     _refuse_archived(prompt, change, locked)
+    _lock_collection(prompt, change.content)
     version = PromptVersion.objects.create(
         prompt=prompt,
         number=latest.number + 1 if latest else 1,

@@ -15,8 +15,6 @@ HEADING = re.compile(r"(#{1,6})[ \t]+(\S.*)")
 FENCE = re.compile(r"[ \t]{0,3}(```+|~~~+)")
 SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+|\n")
 MAX_TITLE = 200
-# What is cut where nothing else parts it: a word as long as a page.
-MAX_SENTENCE_CHARACTERS = 2_000
 
 # Counts the tokens of a text.
 Count = Callable[[str], int]

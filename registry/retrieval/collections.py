@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Fault, Problem
@@ -11,7 +11,8 @@ from core.references import is_prompt_name, quoted
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.examples import embedders
-from registry.models import Collection, Project, PromptVersion, Release
+from registry.models import Collection, Project
+from registry.retrieval import indexing, usage
 
 # Configurations of text search that every PostgreSQL has; `simple` is for what is none of these languages.
 LANGUAGES = (
@@ -78,24 +79,13 @@ def create(
 def archive(actor: Actor, collection: Collection) -> None:
     """Take a collection out of lists and searches; `collection.in_use` where a prompt in use searches it."""
     actor.require(Right.EDIT)
-    if names := prompts_searching(collection):
+    # Whoever commits or releases what searches it holds it as well.
+    indexing.lock(collection)
+    if names := usage.prompts_searching(collection):
         sentence = f"{collection.name} is searched by {', '.join(names)}."
         raise Problem("collection.in_use", sentence, used_by=names)
     if Collection.objects.filter(pk=collection.pk, archived_at=None).update(archived_at=timezone.now()):
         audit.record(actor, "collection.archived", collection)
-
-
-def prompts_searching(collection: Collection) -> list[str]:
-    """Return the prompts whose newest version, or a live one, searches a collection."""
-    newer = Release.objects.filter(
-        environment=OuterRef("environment"), prompt=OuterRef("prompt"), number__gt=OuterRef("number")
-    )
-    live = Release.objects.filter(~Exists(newer), version=OuterRef("pk"))
-    searching = PromptVersion.objects.filter(
-        prompt__project=collection.project_id, content__retrieval__collection=collection.name, prompt__archived_at=None
-    )
-    in_use = searching.filter(Exists(live)) | searching.filter(prompt__head=F("pk"))
-    return sorted(set(in_use.values_list("prompt__name", flat=True)))
 
 
 @transaction.atomic

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models.functions import Substr
+
 from core.content import DEFAULTS
 from core.errors import Fault, Problem
 from core.retrieval import Context
-from registry.models import Collection, DocumentRevision, Project
+from registry.models import Chunk, Collection, Project
 from registry.retrieval import indexing
 from registry.retrieval.search import Hit, SearchSettings, search
 
@@ -84,17 +86,15 @@ def retrieved_chunks(rendered: Mapping[str, Any]) -> list[dict[str, Any]] | None
 
 def retrieved_documents(project: int, retrieval: Mapping[str, Any], retrieved: Sequence[Mapping[str, Any]]) -> str:
     """Return what a request was shown of the chunks that a record keeps: revisions never change."""
-    revisions = DocumentRevision.objects.filter(
-        document__collection__project=project,
-        document__collection__name=retrieval["collection"],
-        document__path__in={chunk["source"] for chunk in retrieved},
-    ).select_related("document")
-    by_name = {(revision.document.path, revision.number): revision for revision in revisions}
+    rows = Chunk.objects.filter(collection__project=project, collection__name=retrieval["collection"])
     chunks = []
-    for chunk in retrieved:
-        revision = by_name.get((chunk["source"], chunk["revision"]))
-        text = revision.text[chunk["start"] : chunk["end"]] if revision else ""
-        chunks.append({"source": chunk["source"], "title": revision.title if revision else "", "text": text})
+    for kept_chunk in retrieved:
+        place = {"revision__document__path": kept_chunk["source"], "revision__number": kept_chunk["revision"]}
+        # Its own text, and that of the neighbours which were joined to it.
+        part = Substr("revision__text", kept_chunk["start"] + 1, kept_chunk["end"] - kept_chunk["start"])
+        row = rows.filter(**place, position=kept_chunk["chunk"]).annotate(part=part).values("titles", "part").first()
+        title = " > ".join(row["titles"]) if row else ""
+        chunks.append({"source": kept_chunk["source"], "title": title, "text": row["part"] if row else ""})
     return str(Context(chunks))
 
 

@@ -76,6 +76,7 @@ def put(
     Raises `document.invalid`, `document.too_large`, `document.unreadable` or `document.unsupported`.
     """
     actor.require(Right.EDIT)
+    indexing.require_in_use(collection)
     _check(path, metadata)
     if len(data) > MAX_BYTES:
         raise Problem("document.too_large", f"The file has {len(data):,} bytes; at most {MAX_BYTES:,} are read.")
@@ -97,7 +98,7 @@ def put(
         "media_type": extraction.MEDIA_TYPES.get(extraction.suffix_of(path), ""),
     }
     with transaction.atomic():
-        _lock(collection)
+        indexing.lock_in_use(collection)
         newest = _newest(collection, path)
         if newest and _is_same(newest, sha256, metadata):
             return Outcome("unchanged", newest)
@@ -118,7 +119,7 @@ def put(
 def remove(actor: Actor, collection: Collection, document: Document) -> Outcome:
     """Take a document out; what it said stays, for questions about a moment before."""
     actor.require(Right.EDIT)
-    _lock(collection)
+    indexing.lock_in_use(collection)
     newest = _newest(collection, document.path)
     if newest is None or newest.is_removed:
         raise Problem("document.not_found", f"{document.path} is removed already.")
@@ -183,7 +184,10 @@ def _newest(collection: Collection, path: str) -> DocumentRevision | None:
 
 def _is_same(revision: DocumentRevision, sha256: str, metadata: Mapping[str, Any] | None) -> bool:
     """Return whether a file says what a document says; metadata that are not named stay."""
-    is_same_metadata = metadata is None or revision.metadata == dict(metadata)
+    # As JSON: for Python 1 is True.
+    is_same_metadata = metadata is None or json.dumps(revision.metadata, sort_keys=True) == json.dumps(
+        dict(metadata), sort_keys=True
+    )
     return not revision.is_removed and revision.sha256 == sha256 and is_same_metadata
 
 
@@ -195,12 +199,6 @@ def _cut(collection: Collection, text: str) -> list[chunking.Piece]:
         return chunking.cut(text, count, max_tokens=collection.chunk_tokens, overlap_tokens=collection.overlap_tokens)
     except ValueError as error:
         raise Problem("document.too_large", str(error)) from None
-
-
-def _lock(collection: Collection) -> None:
-    row = indexing.lock(collection)
-    if row.archived_at is not None:
-        raise Problem("collection.archived", f"{row.name} is archived; restore it first.")
 
 
 def _revise(

@@ -1,8 +1,13 @@
 """Embedding the chunks of a collection, and an index over them where there are many."""
 
+import time
+from datetime import timedelta
+
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
+from core.errors import Problem
 from infra import work
 from infra.work import Lease, WorkState
 from registry.examples import embedders, text_vectors
@@ -15,6 +20,12 @@ EXACT_UP_TO = 10_000
 MAX_INDEXED_DIMENSIONS = 2_000
 BATCH = 128
 INVALID_INDEX = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
+# A worker that was killed leaves its statement to PostgreSQL, which goes on.
+BEING_BUILT = "SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = to_regclass(%s)"
+# So long a worker goes on with one collection; then others have their turn.
+TURN_SECONDS = 600.0
+# After so long what failed is tried again: a provider may have been away.
+RETRY_INTERVAL = timedelta(minutes=10)
 
 
 def embedded_text(chunk: Chunk) -> str:
@@ -45,11 +56,11 @@ def missing(collection: Collection) -> QuerySet[Chunk]:
 
 
 def requeue_incomplete() -> None:
-    """Queue collections again that are done and have chunks without a vector: a restored backup, for example."""
+    """Queue collections again that have chunks without a vector: done ones, as in a restored backup, and after a while
+    those that failed."""
     left = Chunk.objects.filter(collection=OuterRef("collection"), vector=None)
-    CollectionEmbedding.objects.filter(Exists(left), state=WorkState.DONE).update(
-        state=WorkState.PENDING, attempts=0, heartbeat_at=None, finished_at=None
-    )
+    is_over = Q(state=WorkState.DONE) | Q(state=WorkState.FAILED, finished_at__lt=timezone.now() - RETRY_INTERVAL)
+    work.put_back(CollectionEmbedding.objects.filter(is_over, Exists(left)))
 
 
 def waiting(collection: Collection) -> int:
@@ -62,15 +73,16 @@ def claimable_embeddings() -> QuerySet[CollectionEmbedding]:
     return CollectionEmbedding.objects.filter(CollectionEmbedding.claimable()).order_by("id")
 
 
-def embed_missing(embedding: CollectionEmbedding) -> None:
-    """Embed what a collection lacks, batch by batch, each saved when it is done; then index a large one. Does nothing
-    where another worker holds the row."""
+def embed_missing(embedding: CollectionEmbedding, turn_seconds: float = TURN_SECONDS) -> bool:
+    """Embed what a collection lacks, batch by batch, each saved when it is done; then index a large one. Returns
+    whether its turn was over before that. Does nothing where another worker holds the row."""
     lease = work.claim(embedding, error="")
     if lease:
-        work.run(lease, lambda: _embed_missing(lease))
+        work.run(lease, lambda: _embed_missing(lease, time.monotonic() + turn_seconds))
+    return bool(lease) and CollectionEmbedding.objects.filter(pk=embedding.pk, state__in=work.OPEN, attempts=0).exists()
 
 
-def _embed_missing(lease: Lease[CollectionEmbedding]) -> None:
+def _embed_missing(lease: Lease[CollectionEmbedding], turn_ends: float) -> None:
     collection = lease.item.collection
     while True:
         while batch := list(missing(collection).defer("search_vector")[:BATCH]):
@@ -84,6 +96,9 @@ def _embed_missing(lease: Lease[CollectionEmbedding]) -> None:
             left = missing(collection).count()
             total = Chunk.objects.filter(collection=collection).count()
             lease.save(done=total - left, total=total)
+            if left and time.monotonic() > turn_ends:
+                lease.release()
+                return
         _index(collection)
         with transaction.atomic():
             # A document that came meanwhile waits for this lock, and then starts the work anew.
@@ -91,6 +106,19 @@ def _embed_missing(lease: Lease[CollectionEmbedding]) -> None:
             if not missing(collection).exists():
                 lease.finish(WorkState.DONE)
                 return
+
+
+def require_in_use(collection: Collection) -> None:
+    """Raise `collection.archived` where a collection is."""
+    if collection.archived_at is not None:
+        raise Problem("collection.archived", f"{collection.name} is archived; restore it first.")
+
+
+def lock_in_use(collection: Collection) -> Collection:
+    """Return the collection's row, locked until the transaction ends; `collection.archived` where it is."""
+    row = lock(collection)
+    require_in_use(row)
+    return row
 
 
 def lock(collection: Collection) -> Collection:
@@ -108,18 +136,22 @@ def _index(collection: Collection) -> None:
         # How common words are (registry.retrieval.word_statistics) is known by it.
         cursor.execute("ANALYZE registry_chunk")
     vectors = f"(vector::vector({len(first.vector)})) vector_cosine_ops"
+    name = f"chunk_vectors_{collection.pk}"
     with connection.cursor() as cursor:
         # Concurrently where it can be: other collections are searched and changed meanwhile.
         way = "" if connection.in_atomic_block else "CONCURRENTLY "
+        cursor.execute(BEING_BUILT, [name])
+        if cursor.fetchone():
+            return
         # As much as 100,000 vectors and their neighbours take; with less it is built in many times the time.
         cursor.execute("SET maintenance_work_mem = '256MB'")
         try:
             # What an interrupted build has left would never be used, and never be built again.
-            cursor.execute(INVALID_INDEX, [f"chunk_vectors_{collection.pk}"])
+            cursor.execute(INVALID_INDEX, [name])
             if cursor.fetchone():
-                cursor.execute(f"DROP INDEX chunk_vectors_{collection.pk}")
+                cursor.execute(f"DROP INDEX {way}IF EXISTS {name}")
             cursor.execute(
-                f"CREATE INDEX {way}IF NOT EXISTS chunk_vectors_{collection.pk} ON registry_chunk "
+                f"CREATE INDEX {way}IF NOT EXISTS {name} ON registry_chunk "
                 f"USING hnsw ({vectors}) WHERE collection_id = {collection.pk}"
             )
         finally:

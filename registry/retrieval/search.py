@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 from pgvector import Vector
 
-from core.errors import Problem
+from core.errors import Fault, Problem
 from registry.examples import embedders, text_vectors
 from registry.models import Chunk, Collection
 from registry.retrieval import indexing, word_statistics
@@ -37,6 +37,7 @@ AND chunk.metadata @> %(metadata)s::jsonb
 """
 NOW = "chunk.until_at IS NULL"
 AT = "chunk.from_at <= %(as_of)s AND (chunk.until_at IS NULL OR chunk.until_at > %(as_of)s)"
+HAS_INDEX = "SELECT to_regclass(%s) IS NOT NULL"
 INDEX_SETTINGS = (
     "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true)"
 )
@@ -118,8 +119,10 @@ def search(collection: Collection, query: str, settings: SearchSettings, as_of: 
     counted then is embedded, so that it can be searched again: `collection.not_embedded`. Raises `collection.archived`
     or `embedder.unknown` as well.
     """
-    if collection.archived_at is not None:
-        raise Problem("collection.archived", f"The collection {collection} is archived.")
+    indexing.require_in_use(collection)
+    if as_of is not None and as_of > timezone.now():
+        sentence = "Must not be in the future: what it would find is not settled."
+        raise Problem("request.invalid", sentence, faults=[Fault("/as_of", "range", sentence)])
     query = query.replace("\0", " ").strip()[:MAX_QUERY_CHARACTERS]
     if not query:
         return []
@@ -163,14 +166,19 @@ def _by_meaning(
         cursor.execute(INDEX_SETTINGS, [str(min(1_000, 2 * int(values["limit"])))])
         cursor.execute(statement, members)
         rows = cursor.fetchall()
-        if len(rows) < values["limit"] and word_statistics.chunk_count(collection) > indexing.EXACT_UP_TO:
+        cursor.execute(HAS_INDEX, [f"chunk_vectors_{collection.pk}"])
+        (has_index,) = cursor.fetchone() or (False,)
+        if len(rows) < values["limit"] and has_index:
             # The index gave up among what a filter leaves out, or what is over: look at all.
             cursor.execute("SET LOCAL enable_indexscan = off")
             cursor.execute(statement, members)
             rows = cursor.fetchall()
         near = {key for key, _ in rows}
         cursor.execute(COSINES, {"vector": members["vector"], "keys": [key for key in others if key not in near]})
-        return _Meanings([(key, float(score)) for key, score in rows], dict(cursor.fetchall()))
+        others_near = dict(cursor.fetchall())
+        # Nothing was written; the settings end with this search, also within a transaction of somebody else.
+        transaction.set_rollback(True)
+    return _Meanings([(key, float(score)) for key, score in rows], others_near)
 
 
 def _by_words(collection: Collection, query: str, valid: str, values: Mapping[str, Any]) -> list[tuple[int, float]]:

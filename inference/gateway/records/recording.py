@@ -110,7 +110,8 @@ def _row(record: Record) -> _Row:
     spent, process = members.pop("cost_usd"), str(members.pop("process", ""))
     kept_text = members.pop("text", None)
     cost = None if spent is None else Decimal(spent)
-    usage = DayUsage(1, int(members.pop("tokens", 0)), cost or Decimal())
+    known_cost = Decimal(members.pop("known_cost_usd", None) or cost or 0)
+    usage = DayUsage(1, int(members.pop("tokens", 0)), known_cost)
     call = Call(
         project_id=members.pop("project"),
         version_id=members.pop("version"),

@@ -29,23 +29,30 @@ DOWN = CallError("call.overloaded", "busy", Remedy.GIVE_UP)
 
 class Model:
     """A model that answers what it is given, one answer after the other; an error is raised. `seconds` is what it takes
-    for each."""
+    for each. A text with an error is a stream that breaks; None is one that ends before it begins."""
 
-    def __init__(self, *answers: Completion | CallError, seconds: float = 0.0) -> None:
+    def __init__(self, *answers: Completion | CallError | tuple[str, CallError] | None, seconds: float = 0.0) -> None:
         self.answers = deque(answers)
         self.seconds = seconds
 
     async def complete(self, _: ChatRequest, *, key: str, headers: Mapping[str, str]) -> Completion:
-        await asyncio.sleep(self.seconds)
         answer = self.answers.popleft()
+        await asyncio.sleep(self.seconds)
         if isinstance(answer, CallError):
             raise answer
+        assert isinstance(answer, Completion)
         return answer
 
     async def stream(self, _: ChatRequest, *, headers: Mapping[str, str]) -> AsyncIterator[str | Completion]:
         answer = self.answers.popleft()
+        if answer is None:
+            return
         if isinstance(answer, CallError):
             raise answer
+        if isinstance(answer, tuple):
+            yield answer[0]
+            raise answer[1]
+        await asyncio.sleep(self.seconds)
         if answer.text:
             yield answer.text
         yield answer
@@ -99,7 +106,9 @@ class ServiceOfTest:
     def call(self) -> CallInProgress:
         request: Any = SimpleNamespace(subject="", metadata={})
         plan: Any = self.plan
-        return CallInProgress(request, plan, CALLER, self.traces.begin("task:triage", {}))
+        call = CallInProgress(request, plan, CALLER, self.traces.begin("task:triage", {}))
+        call.messages = [{"role": "user", "content": "I was charged twice"}]
+        return call
 
     async def pieces(self) -> list[str | Completion]:
         return [piece async for piece in self.gateway.stream(self.call())]

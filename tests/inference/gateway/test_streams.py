@@ -123,21 +123,3 @@ def test_calls_that_wait_for_a_place_are_no_failures_of_the_model(monkeypatch: p
     codes = asyncio.run(ask_all())
     assert set(codes) == {"", NO_TURN}
     assert codes.count("") >= 2
-
-
-def test_what_was_asked_for_who_left_is_counted(monkeypatch: pytest.MonkeyPatch):
-    service = ServiceOfTest(monkeypatch, first=Model(WHOLE))
-
-    async def leave() -> None:
-        call = service.call()
-        call.messages = [{"role": "user", "content": "I was charged twice"}]
-        pieces = service.gateway.stream(call)
-        assert await anext(pieces) == "billing"
-        await pieces.aclose()
-
-    asyncio.run(leave())
-
-    (record,) = service.records
-    assert record["error"] == "gateway.client_left"
-    # An estimate: the provider told nothing.
-    assert record["tokens"] > 5

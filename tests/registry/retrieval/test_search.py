@@ -1,6 +1,7 @@
 """Searching a collection: both halves, their ranks, and what fits."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from core.errors import Problem
-from registry.examples import tfidf
+from registry.examples import text_vectors, tfidf
 from registry.models import Chunk, Collection, CollectionEmbedding
 from registry.retrieval import collections, documents, indexing
 from registry.retrieval.search import SearchSettings, search
@@ -188,3 +189,89 @@ def test_other_collections_and_projects_are_not_searched(stage: Stage, handbook:
     embed(other)
 
     assert "secret.md" not in sources(handbook, "money back", k=10)
+
+
+def test_where_the_index_gives_up_all_are_looked_at(
+    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(indexing, "EXACT_UP_TO", 3)
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    embed(handbook)
+    # As in a collection that was rewritten often: what is near is over.
+    gives_up = (
+        "SELECT set_config('hnsw.iterative_scan', 'off', true), set_config('hnsw.ef_search', '1', true),"
+        " set_config('enable_seqscan', 'off', true), set_config('work_mem', %s || 'MB', true)"
+    )
+    monkeypatch.setattr("registry.retrieval.search.INDEX_SETTINGS", gives_up)
+
+    assert len(search(handbook, "What is new?", SearchSettings(k=10))) == Chunk.objects.count() == 5
+    with connection.cursor() as cursor:
+        # Nothing of it is left in the transaction that the search was in.
+        cursor.execute("SELECT current_setting('enable_indexscan'), current_setting('enable_seqscan')")
+        assert cursor.fetchone() == ("on", "on")
+
+
+def test_what_an_interrupted_build_left_is_built_anew(
+    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(indexing, "EXACT_UP_TO", 3)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(f"CREATE INDEX chunk_vectors_{handbook.pk} ON registry_chunk (id)")
+        cursor.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)",
+            [f"chunk_vectors_{handbook.pk}"],
+        )
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+    embed(handbook)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [f"chunk_vectors_{handbook.pk}"])
+        (definition,) = cursor.fetchone()
+    assert "hnsw" in definition
+
+
+def test_embedding_that_failed_is_tried_again_after_a_while(
+    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
+):
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
+
+    def fail(*_: object) -> None:
+        raise Problem("embedder.failed", "429 Too Many Requests")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(text_vectors, "embed", fail)
+        embed(handbook)
+    row = CollectionEmbedding.objects.get()
+    assert (row.state, row.error) == ("failed", "429 Too Many Requests")
+    indexing.requeue_incomplete()
+    assert CollectionEmbedding.objects.get().state == "failed"
+    CollectionEmbedding.objects.update(finished_at=timezone.now() - indexing.RETRY_INTERVAL)
+    indexing.requeue_incomplete()
+    embed(handbook)
+
+    assert CollectionEmbedding.objects.get().state == "done"
+    assert not indexing.missing(handbook).exists()
+
+
+def test_a_worker_gives_a_large_collection_back_after_its_turn(
+    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(indexing, "BATCH", 1)
+    documents.put(stage.edith, handbook, "new.md", b"# New\n\nNew.\n\n## One\n\nText.\n\n## Two\n\nText.\n")
+
+    turns = 0
+    while indexing.embed_missing(CollectionEmbedding.objects.get(), turn_seconds=0):
+        turns += 1
+
+    assert turns == 2
+    row = CollectionEmbedding.objects.get()
+    assert (row.state, row.done, row.total) == ("done", 7, 7)
+
+
+def test_the_future_is_not_searched(handbook: Collection):
+    with pytest.raises(Problem) as refused:
+        search(handbook, "new", SearchSettings(), timezone.now() + timedelta(days=1))
+    assert refused.value.faults[0].pointer == "/as_of"
