@@ -57,6 +57,17 @@ def declare(codes: Mapping[str, Kind]) -> None:
     CATALOGUE.update(codes)
 
 
+# What may become of a call of a model, by its code: results, records of calls and the inference service have them.
+FAILURES: dict[str, str] = {}
+
+
+def declare_failures(codes: Mapping[str, str]) -> None:
+    """Add codes of calls that failed, with what each means; nothing declares one twice."""
+    if twice := (FAILURES.keys() | CATALOGUE.keys()) & codes.keys():
+        raise ValueError(f"declared twice: {sorted(twice)}")
+    FAILURES.update(codes)
+
+
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A refusal that the caller can act on.
 

@@ -1,6 +1,6 @@
 """Codes of refusals of datasets, providers, runs and comparisons. Part of the contract: never renamed."""
 
-from core.errors import Kind, declare
+from core.errors import Kind, declare, declare_failures
 
 declare(
     {
@@ -72,5 +72,26 @@ declare(
         "playground_run.no_answer": Kind(409, "There is no answer to keep"),
         "comparison.not_found": Kind(404, "There is no such comparison"),
         "comparison.not_comparable": Kind(400, "These runs cannot be compared"),
+    }
+)
+
+declare_failures(
+    {
+        "call.rate_limited": "The provider had too many calls from here, also after waiting",
+        "call.overloaded": "The provider had no room for the call, also when it was tried again",
+        "call.timeout": "There was no complete answer in time",
+        "call.unreachable": "There was no connection to the provider, or it was lost",
+        "call.garbled": "What came is no answer of the protocol",
+        "call.unreadable": "The answer says less, or something else, than an answer has to",
+        "call.redirected": "The provider's address answers with another address",
+        "call.no_credit": "The account at the provider has no credit",
+        "call.not_allowed": "The provider does not accept the key",
+        "call.unknown_model": "The provider does not know the model",
+        "call.refused": "The provider refuses the request as it is",
+        "call.setting_refused": "The provider refuses a setting by its name",
+        "call.inexpressible": "The provider's protocol has no words for what the version says",
+        "call.filtered": "The provider's filter withheld the answer",
+        "call.none": "The run whose answers are judged again has none here",
+        "call.lost": "The worker ended before the answer was complete",
     }
 )

@@ -1,6 +1,6 @@
 """Codes of refusals of inference configs, calls and monitors. Part of the contract: never renamed."""
 
-from core.errors import Kind, declare
+from core.errors import Kind, declare, declare_failures
 
 declare(
     {
@@ -22,5 +22,13 @@ declare(
         "observation.invalid": Kind(400, "The observations have faults"),
         "monitor.not_found": Kind(404, "There is no such monitor"),
         "monitor.too_many": Kind(409, "The project has many monitors already"),
+    }
+)
+
+declare_failures(
+    {
+        "gateway.no_turn": "Too many calls of the provider were in flight for as long as one may wait",
+        "gateway.model_down": "The model failed several times in a row, and is left alone for a moment",
+        "gateway.client_left": "The client left before the answer was complete",
     }
 )

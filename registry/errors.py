@@ -70,6 +70,7 @@ declare(
         "collection.invalid": Kind(400, "The collection has faults"),
         "collection.name_taken": Kind(409, "The name is taken"),
         "collection.in_use": Kind(409, "Prompts search the collection"),
+        "collection.other_files": Kind(409, "None of the documents there are is among the files"),
         "collection.archived": Kind(409, "The collection is archived"),
         "collection.not_embedded": Kind(409, "Workers are still embedding the collection"),
         "document.not_found": Kind(404, "There is no such document"),

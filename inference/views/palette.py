@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 
 from inference.models import InferenceConfig
-from registry.accounts.permissions import Actor
+from registry.accounts.permissions import Actor, Right
 from registry.views.frame import page_url
 from registry.views.palette import MAX_OF_A_KIND, Place
 
 
 def places(actor: Actor) -> Iterable[Place]:
     yield Place("Inference configs", page_url("inference:config-list", actor), "strategy tasks routing")
+    if actor.may(Right.EDIT):
+        yield Place("Texts of calls", page_url("inference:text-list", actor), "questions answers kept")
 
 
 def find(actor: Actor, text: str) -> Iterable[Place]:

@@ -35,6 +35,8 @@ def snippets(
     values = {variable: SAMPLES[declared.get("type", "string")] for variable, declared in variables.items()}
     values |= dict.fromkeys(sorted(set(used) - variables.keys()), SAMPLES["string"])
     address = f"{server}/api/v1/prompts/{name}/versions/{selector}"
+    # Langfuse's client fills in templates itself: it cannot search a collection, and is refused.
+    others = [] if "retrieval" in content else [_langfuse(server, name, selector, kind, values)]
     return [
         Snippet(
             "cuebook",
@@ -63,13 +65,7 @@ def snippets(
             "other provider that speaks the protocol.",
             _openai(address, values),
         ),
-        Snippet(
-            "langfuse",
-            "Python, Langfuse’s client",
-            "Unchanged, pointed here: its public key is the id in the key (cbk_ID_SECRET), its secret key the rest. It "
-            "fills in variables and nothing else; a prompt with conditions, loops or filters is refused in words.",
-            _langfuse(server, name, selector, kind, values),
-        ),
+        *others,
     ]
 
 
@@ -141,10 +137,10 @@ assert version["hash"] == f"sha256:{{digest}}"
 print(version["reference"], version["content"])"""
 
 
-def _langfuse(server: str, name: str, selector: str, kind: str, values: Mapping[str, Any]) -> str:
+def _langfuse(server: str, name: str, selector: str, kind: str, values: Mapping[str, Any]) -> Snippet:
     version_argument = f"version={selector}" if selector.isdigit() else f"label={selector!r}"
     arguments = ", ".join(f"{variable}={value!r}" for variable, value in values.items())
-    return f"""import os
+    code = f"""import os
 
 from langfuse import Langfuse
 
@@ -154,3 +150,10 @@ langfuse = Langfuse(public_key=public, secret_key=secret, base_url="{server}", t
 prompt = langfuse.get_prompt("{name}", {version_argument}, type="{kind}")
 print(prompt.compile({arguments}))
 print(prompt.config)"""
+    return Snippet(
+        "langfuse",
+        "Python, Langfuse’s client",
+        "Unchanged, pointed here: its public key is the id in the key (cbk_ID_SECRET), its secret key the rest. It "
+        "fills in variables and nothing else; a prompt with conditions, loops or filters is refused in words.",
+        code,
+    )

@@ -89,6 +89,12 @@ class Inspection:
         return list((self.rendered or {}).get("examples", {}).get("chosen", ()))
 
     @property
+    def searches_stand_in(self) -> bool:
+        """Whether what was retrieved is for a stand-in, and says nothing of real questions."""
+        query = (self.rendered or {}).get("retrieval", {}).get("query", "")
+        return any(STAND_IN.format(name) in query for name in self.stand_ins)
+
+    @property
     def can_be_committed(self) -> bool:
         return self.content is not None and not self.faults
 

@@ -128,32 +128,6 @@ def remove(actor: Actor, collection: Collection, document: Document) -> Outcome:
     return Outcome("removed", revision)
 
 
-def import_files(
-    actor: Actor,
-    collection: Collection,
-    files: Iterable[tuple[str, bytes]],
-    *,
-    removes_others: bool,
-) -> tuple[list[Outcome], list[tuple[str, Problem]]]:
-    """Put files one after the other, and remove what is not among them, if `removes_others`. Returns what became of
-    them, and those that could not be read, whose documents stay as they are."""
-    outcomes, refused, paths = [], [], set()
-    for path, data in files:
-        paths.add(path)
-        try:
-            outcomes.append(put(actor, collection, path, data))
-        except Problem as problem:
-            if problem.kind.status in (401, 403, 503):
-                raise
-            refused.append((path, problem))
-    if removes_others and not paths:
-        raise Problem("document.invalid", "There is no file at all: that would remove every document.")
-    if removes_others:
-        gone = list(current_revisions(collection).exclude(document__path__in=paths).defer("text"))
-        outcomes += [remove(actor, collection, revision.document) for revision in gone]
-    return outcomes, refused
-
-
 def _check(path: str, metadata: Mapping[str, Any] | None) -> None:
     faults = []
     parts = path.split("/")

@@ -5,6 +5,7 @@ file may be made to cost.
 """
 
 import base64
+import importlib.util
 import io
 import logging
 import re
@@ -30,6 +31,12 @@ MEDIA_TYPES = {
     ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+
+
+def readable_suffixes() -> list[str]:
+    """Return the endings of files that can be read here: Office's with the extra `documents` alone."""
+    has_office = importlib.util.find_spec("markitdown") is not None
+    return [suffix for suffix in MEDIA_TYPES if has_office or suffix not in OFFICE]
 
 
 def suffix_of(path: str) -> str:

@@ -2,7 +2,8 @@
 
 Meaning is the cosine of vectors, words are PostgreSQL's full text; both find candidates, and reciprocal rank fusion
 joins them: a chunk's score is the sum of 1 / (60 + rank) over the halves that found it (Cormack, Clarke and Buettcher,
-"Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR 2009).
+"Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR 2009). The first of each
+half are among what is returned.
 """
 
 import json
@@ -224,7 +225,17 @@ def _joined(meanings: _Meanings, words: Sequence[tuple[int, float]], settings: S
             continue
         score = sum(1 / (RANK_CONSTANT + rank) for rank in (meaning_rank, words_rank) if rank is not None)
         joined.append(_JoinedHit(key, score, meaning, meaning_rank, rank_score, words_rank))
-    return sorted(joined, key=lambda hit: (-hit.score, hit.meaning_rank or MAX_K * 10, hit.key))
+    best_first = sorted(joined, key=lambda hit: (-hit.score, hit.meaning_rank or MAX_K * 10, hit.key))
+    return _with_firsts(best_first, settings.k)
+
+
+def _with_firsts(joined: Sequence[_JoinedHit], k: int) -> list[_JoinedHit]:
+    """Return the hits with the first of each half among the k: ranks joined prefer what is middling in both halves to
+    what is the best of one, and a question in other words than the document's is such a case."""
+    firsts = [hit for hit in joined[k:] if 1 in (hit.meaning_rank, hit.words_rank)][: k - 1]
+    others = [hit for hit in joined if hit not in firsts]
+    place = k - len(firsts)
+    return [*others[:place], *firsts, *others[place:]]
 
 
 def _with_rows(joined: Sequence[_JoinedHit], batch: int) -> Iterator[Hit]:

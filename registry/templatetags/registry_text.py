@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -259,6 +259,6 @@ def brief(value: Any) -> str:
 
 
 @register.filter
-def chunk_names(chunks: Iterable[Mapping[str, Any]]) -> str:
-    """Name chunks that were retrieved: document, revision and place, as `refunds.md@2#1`."""
-    return ", ".join(f"{chunk['source']}@{chunk['revision']}#{chunk['chunk']}" for chunk in chunks)
+def chunk_name(chunk: Mapping[str, Any]) -> str:
+    """Name a chunk that was retrieved: document, revision and place, as `refunds.md@2#1`."""
+    return f"{chunk['source']}@{chunk['revision']}#{chunk['chunk']}"

@@ -13,7 +13,7 @@ from registry import tasks
 from registry.accounts.permissions import Actor, Right
 from registry.examples import embedders
 from registry.models import Chunk, Collection, DocumentRevision
-from registry.retrieval import collections, documents, extraction, indexing
+from registry.retrieval import collections, documents, extraction, file_imports, indexing
 from registry.retrieval.search import SearchSettings, search
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
@@ -87,7 +87,8 @@ def collection_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResp
         "waiting": indexing.waiting(collection),
         "chunk_count": Chunk.objects.filter(collection=collection, until_at=None).count(),
         "snippet": json.dumps({"retrieval": {"collection": name, "query": "{{ question }}", "k": 5}}, indent=2),
-        "suffixes": ",".join(sorted(extraction.MEDIA_TYPES)),
+        "suffixes": ",".join(extraction.readable_suffixes()),
+        "kinds": ", ".join(suffix.removeprefix(".").upper() for suffix in extraction.readable_suffixes()),
         "max_megabytes": documents.MAX_BYTES // 1_000_000,
     }
     return page(request, actor, "registry/collections/collection_detail.html", context, status=status)
@@ -101,8 +102,8 @@ def _put_files(request: HttpRequest, actor: Actor, collection: Collection) -> Ht
     if not files or len(files) > MAX_FILES:
         fault = Fault("/files", "count", f"Choose 1 to {MAX_FILES} files.")
         raise Problem("document.invalid", fault.message, faults=[fault])
-    uploads = ((f"{folder}/{_name(file)}" if folder else _name(file), file.read()) for file in files)
-    outcomes, problems = documents.import_files(actor, collection, uploads, removes_others=False)
+    uploads = ((f"{folder}/{_name(file)}" if folder else _name(file), file.read) for file in files)
+    outcomes, problems = file_imports.import_files(actor, collection, uploads, removes_others=False)
     tasks.start_collection(collection)
     if problems:
         whole_sentence = " ".join(f"{path}: {problem.detail}" for path, problem in problems)

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 
 from core.errors import Fault, Problem
 from registry.accounts import api_keys, key_limits
-from registry.accounts.key_limits import LIMIT_NAMES, DailyLimits
+from registry.accounts.key_limits import LIMIT_NAMES, DailyLimits, DayUsage
 from registry.accounts.permissions import Actor, Right
 from registry.models import APIKey, Environment, Membership, Scope, User
 from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, page_url, refused, whole
@@ -102,8 +102,7 @@ def key_detail(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
     actor.require(Right.ADMINISTER)
     key = api_keys.get_key(actor.project, key_id)
     limits = key_limits.limits_of(key)
-    values = {name: "" if getattr(limits, name) is None else f"{getattr(limits, name):f}" for name in LIMIT_NAMES}
-    values["max_dollars_a_day"] = values["max_dollars_a_day"].rstrip("0").rstrip(".") or values["max_dollars_a_day"]
+    values = {name: _as_typed(getattr(limits, name)) for name in LIMIT_NAMES}
     context: dict[str, Any] = {"section": "settings", "tab": "keys", "values": values}
     status = 200
     if request.method == "POST":
@@ -113,8 +112,18 @@ def key_detail(request: HttpRequest, actor: Actor, key_id: str) -> HttpResponse:
             return done(request, f"Limits of {key.name} saved", page_url("registry:key", actor, key_id))
         except Problem as problem:
             context["errors"], status = errors_of(problem), problem.kind.status
-    context |= {"key": key, "days": key_limits.usage_by_day(key), "is_asking": Scope.INFER in key.scopes}
+    days = key_limits.usage_by_day(key)
+    asked_today = next((usage for day, usage in days if day == key_limits.today()), DayUsage())
+    context |= {"key": key, "days": days, "is_asking": Scope.INFER in key.scopes}
+    context |= {"limits": limits, "today": asked_today, "reached": asked_today.reached(limits)}
     return page(request, actor, "registry/settings/key.html", context, status=status)
+
+
+def _as_typed(limit: int | Decimal | None) -> str:
+    """Write a limit as one would type it: 0.5, not 0.500000."""
+    if limit is None:
+        return ""
+    return f"{limit.normalize():f}" if isinstance(limit, Decimal) else str(limit)
 
 
 def _limits(values: dict[str, str]) -> DailyLimits:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from registry.accounts.permissions import Actor, Right
-from registry.models import ExampleSet, Promotion
+from registry.models import Collection, Document, ExampleSet, Promotion
 from registry.views.frame import page_url
 
 # A number as people write it of a thing: 12, #12, run 12.
@@ -79,6 +79,14 @@ def _find(actor: Actor, text: str) -> Iterable[Place]:
     for example_set in sets[:MAX_OF_A_KIND]:
         address = page_url("registry:example-detail", actor, example_set.name)
         yield Place(example_set.name, address, kind="example set")
+    named = Collection.objects.filter(project=actor.project, archived_at=None, name__icontains=text).order_by("name")
+    for collection in named[:MAX_OF_A_KIND]:
+        yield Place(collection.name, page_url("registry:collection", actor, collection.name), kind="collection")
+    documents = Document.objects.filter(collection__project=actor.project, path__icontains=text)
+    documents = documents.filter(collection__archived_at=None).select_related("collection").order_by("path")
+    for document in documents[:MAX_OF_A_KIND]:
+        address = page_url("registry:document", actor, document.collection.name, document.path)
+        yield Place(document.path, address, kind=f"document of {document.collection.name}")
     if (number := number_in(text, "promotion")) is not None:
         promotions = Promotion.objects.filter(prompt__project=actor.project, pk=number)
         for promotion in promotions.select_related("prompt", "version", "environment"):

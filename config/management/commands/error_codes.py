@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from core.errors import CATALOGUE
+from core.errors import CATALOGUE, FAILURES
 
 HEAD = """# Errors
 
@@ -11,6 +11,14 @@ do not change; sentences may. `errors`, where present, lists each fault with a J
 
 | code | status | meaning |
 |---|---|---|
+"""
+
+FAILURES_HEAD = """
+A call of a model that failed has one of these codes: in the results of runs, in records of live calls, and where the
+inference service answers.
+
+| code | meaning |
+|---|---|
 """
 
 
@@ -22,4 +30,5 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         rows = [f"| `{code}` | {kind.status} | {kind.title} |\n" for code, kind in sorted(CATALOGUE.items())]
-        self.stdout.write(HEAD + "".join(rows), ending="")
+        failures = [f"| `{code}` | {meaning} |\n" for code, meaning in sorted(FAILURES.items())]
+        self.stdout.write("".join([HEAD, *rows, FAILURES_HEAD, *failures]), ending="")

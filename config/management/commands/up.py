@@ -68,7 +68,7 @@ class Command(BaseCommand):
             curl = f"  curl -s -H 'Authorization: Bearer {credentials.token}'"
             question = '{"model": "task:ticket-triage", "messages": [{"role": "user", "content": "I paid twice"}]}'
             lines += [f"{curl} {fetch}", "", f"{curl} -d '{question}' {gateway}/v1/chat/completions"]
-            lines += ["", "The demo's model is a simulation: it picks a category, seldom the right one."]
+            lines += ["", "The demo's model is a simulation: its answers are seldom right, and cost nothing."]
         lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
         self.stdout.write("\n".join(lines))
         sys.stdout.flush()

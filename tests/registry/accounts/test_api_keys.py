@@ -11,9 +11,9 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.errors import Problem
-from registry.accounts import api_keys
+from registry.accounts import api_keys, key_limits
 from registry.accounts.key_limits import DailyLimits, limits_of
-from registry.models import APIKey, AuditEntry
+from registry.models import APIKey, AuditEntry, KeyUsage
 from tests.conftest import ApiFor, Stage
 
 
@@ -57,7 +57,12 @@ def test_limits_are_set_on_the_page_over_rest_and_by_command(stage: Stage, api_f
     client.post(address, {"max_requests_a_day": "1,000", "max_tokens_a_day": "", "max_dollars_a_day": "2.5"})
     key.refresh_from_db()
     assert limits_of(key) == DailyLimits(1_000, None, Decimal("2.5"))
-    assert 'value="2.5"' in client.get(address).content.decode()
+    KeyUsage.objects.create(key=key, day=key_limits.today(), process="a", requests=6, tokens=500, cost_usd="0.25")
+    page = " ".join(client.get(address).content.decode().split())
+    assert 'value="1000"' in page
+    assert 'value="2.5"' in page
+    assert "Today: <b>6</b> of 1,000 requests, <b>500</b> tokens, <b>$0.25</b> of $2.50." in page
+    KeyUsage.objects.all().delete()
 
     api = api_for(stage.ada)
     answer = api.patch(f"/api/v1/keys/{key.key_id}", {"max_requests_a_day": None, "max_tokens_a_day": 7}, format="json")

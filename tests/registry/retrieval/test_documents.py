@@ -1,8 +1,10 @@
 """Documents: put by their content, revised and removed without losing what they said."""
 
 import base64
+import functools
 import io
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from pypdf.generic import DecodedStreamObject, NameObject
 
 from core.errors import Problem
 from registry.models import AuditEntry, Chunk, Collection, DocumentRevision
-from registry.retrieval import collections, documents, extraction
+from registry.retrieval import collections, documents, extraction, file_imports
 from registry.retrieval.search import SearchSettings, search
 from tests.conftest import Stage
 from tests.registry.retrieval.conftest import EXPORT, REFUNDS, embed
@@ -65,14 +67,9 @@ def test_what_was_said_at_a_moment_can_be_asked_again(stage: Stage, handbook: Co
 
 
 def test_a_folder_is_taken_over_as_it_is(stage: Stage, handbook: Collection):
-    files = [
-        ("refunds.md", REFUNDS),
-        ("data/export.md", EXPORT + b"\nOr JSON.\n"),
-        ("notes.xyz", b"?"),
-        ("x.md", b"\xff"),
-    ]
+    texts = {"refunds.md": REFUNDS, "data/export.md": EXPORT + b"\nOr JSON.\n", "notes.xyz": b"?", "x.md": b"\xff"}
 
-    outcomes, refused = documents.import_files(stage.edith, handbook, files, removes_others=True)
+    outcomes, refused = file_imports.import_files(stage.edith, handbook, readers(texts), removes_others=True)
 
     assert [(outcome.revision.document.path, outcome.what) for outcome in outcomes] == [
         ("refunds.md", "unchanged"),
@@ -85,6 +82,21 @@ def test_a_folder_is_taken_over_as_it_is(stage: Stage, handbook: Collection):
     ]
 
 
+def readers(texts: Mapping[str, bytes]) -> list[tuple[str, Callable[[], bytes]]]:
+    return [(path, functools.partial(bytes, text)) for path, text in texts.items()]
+
+
+def test_another_folder_does_not_empty_a_collection(stage: Stage, handbook: Collection):
+    others = readers({"menu.md": b"# Menu\n\nSoup.\n"})
+
+    with pytest.raises(Problem) as refused:
+        file_imports.import_files(stage.edith, handbook, others, removes_others=True)
+    assert refused.value.code == "collection.other_files"
+    assert documents.current_revisions(handbook).count() == 3
+    file_imports.import_files(stage.edith, handbook, others, removes_others=True, may_replace_all=True)
+    assert [row.document.path for row in documents.current_revisions(handbook)] == ["menu.md"]
+
+
 def test_what_is_not_said_anew_stays(stage: Stage, handbook: Collection):
     documents.put(stage.edith, handbook, "refunds.md", REFUNDS, metadata={"land": "de"})
 
@@ -93,7 +105,7 @@ def test_what_is_not_said_anew_stays(stage: Stage, handbook: Collection):
     assert revision.metadata == {"land": "de"}
     assert {chunk.metadata["land"] for chunk in revision.chunks.all()} == {"de"}
     with pytest.raises(Problem) as refused:
-        documents.import_files(stage.edith, handbook, [], removes_others=True)
+        file_imports.import_files(stage.edith, handbook, [], removes_others=True)
     assert refused.value.code == "document.invalid"
 
 

@@ -137,3 +137,6 @@ def test_a_folder_is_taken_over_by_command(stage: Stage, tmp_path: Path):
     (tmp_path / "billing" / "refunds.md").rename(tmp_path / "money.md")
     assert "1 created, 0 updated, 0 removed, 0 unchanged" in run("--keep-missing")[0]
     assert "0 created, 0 updated, 1 removed, 1 unchanged" in run()[0]
+    (tmp_path / "money.md").rename(tmp_path / "cash.md")
+    assert "--replace-all removes them" in run()[1]
+    assert "1 created, 0 updated, 1 removed" in run("--replace-all")[0]

@@ -108,6 +108,19 @@ def test_a_least_similarity_counts_for_what_words_have_found(stage: Stage, handb
     assert "refunds.md" not in sources(handbook, "Norway", k=1, min_score=min(1.0, near.meaning + 0.01))
 
 
+def test_what_is_first_in_one_half_is_found_whatever_is_middling_in_both(stage: Stage, handbook: Collection):
+    for number in range(20):
+        text = f"# Office {number}\n\nHow the station of purchase {number} is cleaned, and how often.\n"
+        documents.put(stage.edith, handbook, f"offices/{number}.md", text.encode())
+    embed(handbook)
+
+    question = "How do I get cash returned from the station of purchase?"
+    found = search(handbook, question, SearchSettings(k=3))
+
+    ranks = {rank for hit in found for rank in (("meaning", hit.meaning_rank), ("words", hit.words_rank))}
+    assert {("meaning", 1), ("words", 1)} <= ranks
+
+
 def test_a_document_that_comes_while_the_work_ends_is_embedded_too(
     stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
 ):
