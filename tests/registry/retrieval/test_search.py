@@ -115,9 +115,9 @@ def test_what_is_first_in_one_half_is_found_whatever_is_middling_in_both(stage: 
     embed(handbook)
 
     question = "How do I get cash returned from the station of purchase?"
-    found = search(handbook, question, SearchSettings(k=3))
+    hits = search(handbook, question, SearchSettings(k=3))
 
-    ranks = {rank for hit in found for rank in (("meaning", hit.meaning_rank), ("words", hit.words_rank))}
+    ranks = {rank for hit in hits for rank in (("meaning", hit.meaning_rank), ("words", hit.words_rank))}
     assert {("meaning", 1), ("words", 1)} <= ranks
 
 
