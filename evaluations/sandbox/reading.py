@@ -5,7 +5,7 @@ import re
 from core.retrieval import FOOT, HEAD
 from registry.examples.tfidf import Lexicon
 
-DOCUMENT = re.compile(r'<document source="(?P<source>[^"]*)"[^>]*>\n(?P<text>.*?)\n</document>', re.DOTALL)
+DOCUMENT = re.compile(r'<document source="(?P<source>[^"]*)" title="[^"]*">\n(?P<text>.*?)\n</document>', re.DOTALL)
 SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 # A heading answers nothing.
 MIN_WORDS = 3
