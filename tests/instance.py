@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from config.embedded.supervisor import free_port
 from tests.servers import SHARED
 from tests.waiting import soon
 
@@ -29,12 +29,6 @@ def clean_environment(**extra: str) -> dict[str, str]:
     kept_variables = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
     # Two cores embed the demo's tickets in half a minute, which every instance would spend beside what is tested.
     return {**kept_variables, "EMBEDDINGS_LOCAL": "0", **extra}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def demo_home(home: Path) -> Path:
@@ -120,7 +114,8 @@ class Instance:
 
 def start(home: Path, *options: str, **environment: str) -> Instance:
     """Start an instance in a home, and return when it is ready."""
-    port = free_port()
+    # The inference service takes the next one.
+    port = free_port(2)
     home.mkdir(exist_ok=True)
     log = home / "up.log"
     with log.open("wb") as output:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from config.embedded.processes import Child, ChildError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
+# Below those of outgoing connections (Linux: 32768, others 49152), above those that services are known by.
+PORTS = (15_000, 32_000)
 # On a busy machine a start takes minutes.
 START_SECONDS = 600
 CHECK_SECONDS = 0.5
@@ -247,11 +250,14 @@ def run_command(child_environment: dict[str, str], *arguments: str) -> None:
         raise ChildError(f"manage.py {arguments[0]} failed.\n{result.stderr.strip() or result.stdout.strip()}")
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def free_port(count: int = 1) -> int:
+    """Return a port that nothing listens on at the moment, nor on the `count` - 1 after it.
+
+    It is none of those that the system gives to outgoing connections: one of those would take it before it is used."""
+    while True:
+        port = random.randrange(*PORTS)  # noqa: S311 - no secret
+        if all(is_free(port + place) for place in range(count)):
+            return port
 
 
 def is_free(port: int) -> bool:

@@ -21,8 +21,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from config.embedded.supervisor import free_port
 from registry.content.snippets import snippets
-from tests.instance import ROOT, Instance, clean_environment, demo_home, free_port, start
+from tests.instance import ROOT, Instance, clean_environment, demo_home, start
 from tests.servers import SETTINGS
 from tests.waiting import soon
 
