@@ -245,7 +245,8 @@ CELERY_BEAT_SCHEDULE = {
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
     "look at what is watched": {"task": "inference.tasks.look_at_monitors", "schedule": 60},
-    "add up days that are over": {"task": "inference.tasks.add_up_days", "schedule": 3600},
+    "merge what calls come to": {"task": "inference.tasks.merge_usage", "schedule": 60},
+    "make days of calls and drop old ones": {"task": "inference.tasks.clear_old", "schedule": 6 * 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},
 }
 
@@ -258,6 +259,14 @@ RENDER_PROCESSES = env.integer("RENDER_PROCESSES", 3, at_least=1)
 GATEWAY_URL = env.address("GATEWAY_URL", env.text("GATEWAY_URL")) or (INSTANCE.gateway_url if INSTANCE else "")
 # Where records of calls wait for the database; on this machine's own disk, shared by its processes.
 SPOOL = Path(env.text("SPOOL", str(HOME.root / "spool")))
+# A function of one's own that takes out of a call's text what must not be kept: from a JSON value to one; runs after
+# the patterns of the project.
+TEXT_REDACTION = env.text("TEXT_REDACTION")
+# Live calls: for how many days they are kept; their usage stays, by the minute for hours, by the hour for days, then
+# by the day.
+CALLS_RETENTION_DAYS = env.integer("CALLS_RETENTION_DAYS", 90, at_least=3)
+USAGE_MINUTES_HOURS = env.integer("USAGE_MINUTES_HOURS", 48, at_least=1)
+USAGE_HOURS_DAYS = env.integer("USAGE_HOURS_DAYS", 90, at_least=1)
 
 # --- Images ----------------------------------------------------------------------------------------------------------
 # The room that uploaded images of one project have together.
@@ -339,6 +348,7 @@ SPECTACULAR_SETTINGS = {
         "TrainingSetStateEnum": "finetunes.models.TrainingSetState",
         "CrossValidationStateEnum": "finetunes.models.CrossValidationState",
         "MonitorStateEnum": "inference.models.MonitorState",
+        "FeedbackSourceEnum": "inference.models.FeedbackSource",
         "PlaygroundStateEnum": "evaluations.models.PlaygroundState",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],

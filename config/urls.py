@@ -3,6 +3,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from finetunes.api.webhooks import webhook as tuning_webhook
+from inference.api.otlp import Traces
 from registry.api.interop.langfuse import LangfusePrompt
 from registry.api.interop.litellm import LiteLLMPrompt
 from registry.operations.metrics import metrics
@@ -21,6 +22,8 @@ urlpatterns = [
     path("api/v1/", include("finetunes.api.urls")),
     path("hooks/fine-tunes/<int:key>", tuning_webhook, name="tuning-webhook"),
     path("api/public/v2/prompts/<str:name>", LangfusePrompt.as_view(), name="langfuse-prompt"),
+    path("v1/traces", Traces.as_view(), name="otlp-traces"),
+    path("api/public/otel/v1/traces", Traces.as_view(), name="langfuse-traces"),
     path("beta/litellm_prompt_management", LiteLLMPrompt.as_view(), name="litellm-prompt"),
     path("", include("registry.urls")),
     path("", include("evaluations.urls")),

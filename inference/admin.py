@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from inference.models import Call, CallDay, CallText, InferenceConfig, Monitor, TextPolicy
+from inference.models import Call, CallText, Feedback, InferenceConfig, Monitor, SpanCount, TextPolicy, UsageRollup
 from registry.admin.base import ReadOnlyAdmin
 
 
@@ -21,11 +21,27 @@ class CallAdmin(ReadOnlyAdmin):
     show_full_result_count = False
 
 
-@admin.register(CallDay)
-class CallDayAdmin(ReadOnlyAdmin):
-    list_display = ("version", "environment", "day", "is_simulation")
+@admin.register(Feedback)
+class FeedbackAdmin(ReadOnlyAdmin):
+    list_display = ("name", "kind", "value", "call", "version", "source", "at", "by_name")
     list_select_related = ("version__prompt",)
-    ordering = ("-day", "id")
+    list_filter = ("kind", "source")
+    show_full_result_count = False
+
+
+@admin.register(SpanCount)
+class SpanCountAdmin(ReadOnlyAdmin):
+    list_display = ("day", "project", "reason", "spans")
+    list_select_related = ("project",)
+
+
+@admin.register(UsageRollup)
+class UsageRollupAdmin(ReadOnlyAdmin):
+    list_display = ("version", "environment", "start", "minutes", "route", "is_simulation")
+    list_select_related = ("version__prompt",)
+    list_filter = ("minutes", "environment")
+    ordering = ("-start", "id")
+    show_full_result_count = False
 
 
 @admin.register(Monitor)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,9 +12,10 @@ from django.utils import timezone
 from core.references import DEFAULT_ENVIRONMENT, parse_reference
 from evaluations.demo import PRICES, PROMPT
 from evaluations.models import Case
+from inference.calls import storage
+from inference.calls.storage import NewCall
 from inference.models import Call
 from inference.monitoring import monitors
-from infra.bulk_copy import copy_rows
 from registry import demo
 from registry.accounts.permissions import Actor, actor_for_user
 from registry.content import tokens
@@ -28,10 +28,7 @@ CALLS_A_DAY = 700
 MODEL = "sandbox-small"
 # A fixed seed, so that every demo has the same calls.
 SEED = 20261130
-FIELDS = (
-    *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms", "tokens_in"),
-    *("tokens_out", "cost_usd", "format_ok", "label", "is_simulation"),
-)
+BATCH = 2_000
 
 
 @transaction.atomic
@@ -45,7 +42,9 @@ def seed(_credentials_file: Path) -> bool:
     # Read before the copy, during which the connection is busy.
     cases = Case.objects.filter(dataset__project=project).exclude(label="").order_by("id")[:500]
     tickets = [(tokens.count(str(case.variables)).tokens, case.label) for case in cases] or [(30, "")]
-    copy_rows(Call, FIELDS, _calls(version, tickets))
+    calls = list(_calls(version, tickets))
+    for start in range(0, len(calls), BATCH):
+        storage.store(calls[start : start + BATCH])
     monitors.create(editor, version.prompt, figure="latency_p99", bound=1_500)
     monitors.create(editor, version.prompt, figure="format_rate", bound=0.95)
     return True
@@ -67,7 +66,7 @@ def _live(project: Project, editor: Actor) -> PromptVersion:
     return live.version
 
 
-def _calls(version: PromptVersion, tickets: Sequence[tuple[int, str]]) -> Iterator[tuple[Any, ...]]:
+def _calls(version: PromptVersion, tickets: Sequence[tuple[int, str]]) -> Iterator[NewCall]:
     rng = random.Random(SEED)  # noqa: S311  # A demo's numbers, not secrets.
     price = {name: Decimal(value) for name, value in PRICES[MODEL].items()}
     now = timezone.now()
@@ -84,10 +83,21 @@ def _calls(version: PromptVersion, tickets: Sequence[tuple[int, str]]) -> Iterat
             tokens_in, tokens_out = version.tokens + length, rng.randint(14, 30)
             cost = (tokens_in * price["input"] + tokens_out * price["output"]) / 1_000_000
             failed = rng.random() < 0.004
-            yield (
-                *(version.prompt.project_id, version.pk, DEFAULT_ENVIRONMENT, f"demo-{number}", at, MODEL, failed),
-                *(rng.lognormvariate(6.1, 0.35), tokens_in, tokens_out, round(cost, 8)),
-                *(None if failed else rng.random() < 0.93, label, True),
+            yield storage.new_call(
+                project=version.prompt.project_id,
+                version=version.pk,
+                environment=DEFAULT_ENVIRONMENT,
+                reference=f"demo-{number}",
+                at=at,
+                model_name=MODEL,
+                failed=failed,
+                latency_ms=rng.lognormvariate(6.1, 0.35),
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                cost_usd=round(cost, 8),
+                format_ok=None if failed else rng.random() < 0.93,
+                label=label,
+                is_simulation=True,
             )
 
 

@@ -19,6 +19,7 @@ declare(
         # Live calls
         "text_policy.invalid": Kind(400, "What is to be kept of texts has faults"),
         "call.not_found": Kind(404, "There is no such call"),
+        "feedback.invalid": Kind(400, "The feedback has faults"),
         "observation.invalid": Kind(400, "The observations have faults"),
         "monitor.not_found": Kind(404, "There is no such monitor"),
         "monitor.too_many": Kind(409, "The project has many monitors already"),

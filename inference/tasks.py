@@ -1,8 +1,9 @@
 """Tasks of the workers; each loads by id, calls one function, and has its limits."""
 
-from inference.calls import log as call_log
+from inference.calls import feedback, partitions
 from inference.monitoring import monitors
 from inference.texts import policy as text_policy
+from inference.usage import rollups
 from infra.queues import SHORT, task
 
 HOUR = 3_600
@@ -16,9 +17,16 @@ def look_at_monitors() -> None:
         monitors.look(monitor)
 
 
-@task(name="inference.tasks.add_up_days", queue=SHORT, time_limit=HOUR, soft_time_limit=HOUR - 60)
-def add_up_days() -> None:
-    """Add up the days of live calls that are over, and delete calls and texts that are old."""
-    call_log.roll_up()
-    call_log.clear_old()
+@task(name="inference.tasks.merge_usage", queue=SHORT, time_limit=300, soft_time_limit=280)
+def merge_usage() -> None:
+    """Merge what live calls come to: deltas to minutes, minutes to hours, hours to days."""
+    rollups.merge()
+
+
+@task(name="inference.tasks.clear_old", queue=SHORT, time_limit=HOUR, soft_time_limit=HOUR - 60)
+def clear_old() -> None:
+    """Make the next days of the table of calls, and delete calls and texts that are old."""
+    partitions.ensure_ahead()
+    partitions.drop_old()
+    feedback.clear_old()
     text_policy.clear_old()

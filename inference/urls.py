@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inference.views import calls, configs, palette, panels, texts
+from inference.views import call_log, calls, configs, palette, panels, texts
 from registry.views.palette import register
 
 register(palette.places, palette.find)
@@ -13,6 +13,11 @@ urlpatterns = [
     path(f"{PROMPT}/usage/panel/", panels.usage_panel, name="usage-panel"),
     path(f"{P}/settings/texts/", texts.text_policy, name="text-policy"),
     path(f"{P}/settings/texts/delete/", texts.texts_delete, name="texts-delete"),
+    path(f"{P}/calls/", call_log.call_list, name="call-list"),
+    path(f"{P}/calls/cases/", call_log.call_cases, name="call-cases"),
+    path(f"{P}/calls/<str:reference>/feedback/", call_log.call_feedback, name="call-feedback"),
+    path(f"{P}/calls/<str:reference>/replay/", call_log.call_replay, name="call-replay"),
+    path(f"{P}/calls/<str:reference>/example/", call_log.call_example, name="call-example"),
     path(f"{P}/calls/texts/", texts.text_list, name="text-list"),
     path(f"{P}/strategy/configs/", configs.config_list, name="config-list"),
     path(f"{P}/strategy/configs/<str:task>/", configs.config_detail, name="config-detail"),

@@ -104,6 +104,8 @@ class CurveChart:
     curves: Sequence[Curve]
     ticks: Sequence[Level]
     steps: Sequence[Dot]
+    # Moments that are marked by a vertical line.
+    marks: Sequence[Dot] = ()
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -112,11 +114,18 @@ class CurveChart:
 
 
 def curve_chart(
-    key: str, title: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, across: str
+    key: str,
+    title: str,
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    *,
+    across: str,
+    marks: Sequence[tuple[float, str]] = (),
+    reach: float = 0.0,
 ) -> CurveChart:
-    """Draw a line for each (name, (x, y) pairs); both axes begin at zero, and `across` names what x counts."""
+    """Draw a line for each (name, (x, y) pairs); both axes begin at zero, and `across` names what x counts. `marks` are
+    vertical lines at an x, each with a name; the axis goes at least as far as `reach`."""
     every = [pair for _, pairs in series for pair in pairs]
-    far = max((x for x, _ in every), default=0) or 1
+    far = max([reach, *(x for x, _ in every)], default=0) or 1
     maximum: float = max((y for _, y in every), default=0.0)
     highest = maximum if maximum > MIN_TOP else 1.0
     step = _round_up(highest / TICKS)
@@ -139,7 +148,9 @@ def curve_chart(
         Dot(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
     ]
     ticks = [Level(_y(step * k, top), _short(step * k)) for k in range(round(top / step) + 1)]
-    return CurveChart(key, title, f"{title} by {across}: {'; '.join(descriptions)}", curves, ticks, steps)
+    lines = [Dot(x_of(x), TOP, name) for x, name in marks if 0 <= x <= far]
+    description = f"{title} by {across}: {'; '.join([*descriptions, *(name for _, name in marks)])}"
+    return CurveChart(key, title, description, curves, ticks, steps, lines)
 
 
 @dataclass(frozen=True)

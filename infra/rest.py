@@ -41,6 +41,10 @@ CODES: dict[type[Exception], str] = {
 }
 
 
+# Where programs ask, and not browsers.
+OF_PROGRAMS = ("/api/", "/v1/", "/beta/")
+
+
 class JSONRenderer(renderers.JSONRenderer):
     """Plain JSON; a problem document says so in its media type."""
 
@@ -172,9 +176,9 @@ def _faults(detail: Any, pointer: str) -> list[Fault]:
 
 
 def _problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """Answer with a problem outside DRF: a document below /api/, a page elsewhere."""
+    """Answer with a problem outside DRF: a document where programs ask, a page elsewhere."""
     status = problem.kind.status
-    if request.path.startswith("/api/") or request.content_type == "application/json":
+    if request.path.startswith(OF_PROGRAMS) or request.content_type == "application/json":
         return JsonResponse(problem.as_document(), status=status, content_type=PROBLEM_TYPE)
     return render(request, "problem.html", {"problem": problem}, status=status)
 

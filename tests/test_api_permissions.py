@@ -19,12 +19,13 @@ from rest_framework.test import APIClient
 
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Case
+from inference.calls import storage
 from registry.accounts import invitations
 from registry.accounts.permissions import Actor, Right
 from registry.api.base import ProjectView
 from registry.examples import example_sets
 from registry.images import uploads
-from registry.models import APIKey, Role
+from registry.models import APIKey, PromptVersion, Role
 from registry.promotions import environments, workflow
 from registry.promotions.environments import Rules
 from registry.retrieval import collections, documents
@@ -49,12 +50,17 @@ READING_POSTS = {
     "strategy/recommendations": "is saved with its evidence for people, and refused to keys that may only read",
 }
 # The address to which a key can send calls that can do nothing else.
-OBSERVING_POSTS = {"observations": "records live calls"}
+OBSERVING_POSTS = {
+    "observations": "records live calls",
+    "calls": "records live calls",
+    "feedback": "records what is learned of calls; editors may as well",
+}
 # Verbs on an address by which an outsider reaches something of the own project, and the reason.
 OWN = {
     ("put", "members/<str:username>"): "users are the same for all projects; it adds one to the outsider's",
     ("delete", "members/<str:username>"): "removes a user from the outsider's project",
     ("put", "inference-configs/<str:task>"): "creates the outsider's own config of that name",
+    ("delete", "subjects/<path:subject>"): "deletes what the outsider's project has of that subject: nothing",
 }
 # An address that does not say 404 of what other projects have, nor of what nobody has, and the code that it says.
 OTHER_CODES: dict[tuple[str, str], tuple[int, str]] = {}
@@ -195,10 +201,18 @@ def _plain_value(field: "models.Field[Any, Any]") -> Any:
             return 1
         case models.JSONField():
             return {}
+        case models.DateField():
+            return timezone.now()
         case models.CharField() | models.TextField():
             return "a"
         case _:
             return []
+
+
+def create_call(version: PromptVersion, *, reference: str) -> str:
+    members: dict[str, Any] = {"project": version.prompt.project_id, "version": version.pk, "subject": "user-17"}
+    storage.store([storage.new_call(**members, environment="production", reference=reference, at=timezone.now())])
+    return reference
 
 
 @pytest.fixture
@@ -269,7 +283,8 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "inference-configs/<str:task>": "routing",
         "collections/<str:name>": handbook.name,
         "documents/<path:path>": "a.md",
-        "calls/<str:reference>": create_row(rows, "inference.Call", reference="7f3c", at=timezone.now()).reference,
+        "calls/<str:reference>": create_call(version, reference="7f3c"),
+        "subjects/<path:subject>": "user-17",
         "training-sets/<int:key>": training_set.pk,
         "files/<str:file>": "train",
         "cross-validations/<int:key>": create_row(rows, "finetunes.CrossValidation", folds=2).pk,

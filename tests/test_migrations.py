@@ -27,7 +27,8 @@ BEFORE = [
     ("registry", "0007_deleted_keys_are_told"),
 ]
 APPS = ("registry", "evaluations", "inference", "finetunes")
-TABLES = "^(registry|evaluations|inference|finetunes)_"
+# Without the days of the table of calls, which are made as they come.
+TABLES = r"^(registry|evaluations|inference|finetunes)_(?!call_\d)"
 COLUMNS = """
     SELECT table_name, column_name, udt_name, is_nullable, is_identity, character_maximum_length, numeric_precision,
         numeric_scale, generation_expression, column_default

@@ -38,6 +38,8 @@ SLACK = timedelta(seconds=1)
 MAX_VALUE_LENGTH = 256 * 1024
 WITH_CASES = "cases"
 DRAFT = "draft"
+# In the session: values that another page has for the playground.
+HANDED_OVER = "playground_values"
 
 
 @in_project
@@ -57,7 +59,7 @@ def playground_page(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
         "earlier": _earlier(actor, prompt),
         **_form(actor, prompt, document),
     }
-    typed = _typed_before(playground_run) if playground_run else {}
+    typed = _typed_before(playground_run) if playground_run else _handed_over(request, prompt)
     context["fields"] = _fields(actor, prompt, document, {**drafts.sample_values(prompt), **typed})
     if request.method == "POST":
         return _start(request, actor, prompt, source, context)
@@ -130,6 +132,16 @@ def _as_text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def hand_over(request: HttpRequest, prompt: Prompt, values: Mapping[str, Any]) -> None:
+    """Hand values over to the playground of a prompt: its page shows them next."""
+    request.session[HANDED_OVER] = {"prompt": prompt.pk, "values": dict(values)}
+
+
+def _handed_over(request: HttpRequest, prompt: Prompt) -> Mapping[str, Any]:
+    handed = request.session.get(HANDED_OVER) if request.GET.get("values") else None
+    return handed["values"] if handed and handed["prompt"] == prompt.pk else {}
 
 
 def _typed_before(playground_run: PlaygroundRun) -> Mapping[str, Any]:

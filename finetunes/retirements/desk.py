@@ -19,7 +19,7 @@ from evaluations.providers import profiles
 from finetunes.models import FineTune, TunedModel
 from finetunes.strategy.links import Link
 from inference.configs.record_reading import parse_record
-from inference.models import CallDay, InferenceConfig
+from inference.models import InferenceConfig, UsageRollup
 from registry.content.model_profiles.facts import get_profile
 from registry.models import Project, PromptVersion, Release
 from registry.prompts.resolution import with_live_environments
@@ -175,8 +175,8 @@ def _config_model(version: PromptVersion) -> str:
 
 
 def _calls(versions: Iterable[PromptVersion]) -> dict[tuple[int, str], int]:
-    since = timezone.now().date() - timedelta(days=CALL_DAYS)
-    rows = CallDay.objects.filter(version__in=[version.pk for version in versions], day__gte=since)
+    since = timezone.now() - timedelta(days=CALL_DAYS)
+    rows = UsageRollup.objects.filter(version__in=[version.pk for version in versions], start__gte=since)
     counted = rows.values("version", "environment").annotate(calls=Sum(Cast(KT("usage__calls"), BigIntegerField())))
     return {(row["version"], row["environment"]): row["calls"] or 0 for row in counted.order_by()}
 

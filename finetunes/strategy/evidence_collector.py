@@ -25,10 +25,11 @@ from finetunes.strategy.evidence import Figure, Origin, default_figure, measured
 from finetunes.strategy.links import Link
 from finetunes.strategy.monthly_volume import MonthlyVolume, monthly_volume_of
 from finetunes.strategy.policy import Policy
-from inference.calls.usage_stats import DAYS_A_MONTH, UsageStats, Z
 from inference.models import Call
 from inference.monitoring import usage
 from inference.monitoring.usage import LiveUsage
+from inference.usage.estimates import DAYS_A_MONTH, Z
+from inference.usage.stats import UsageStats
 from registry.content import lint
 from registry.models import Prompt, PromptVersion, Release
 

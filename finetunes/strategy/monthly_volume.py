@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from evaluations.models import Run
 from finetunes.models import TunedModel
-from inference.calls.usage_stats import IntervalEstimate, UsageStats, sum_usage
 from inference.monitoring.usage import LiveUsage
+from inference.usage.estimates import IntervalEstimate
+from inference.usage.stats import UsageStats, sum_usage
 from registry.models import Prompt, PromptVersion
 
 

@@ -10,8 +10,9 @@ from core.content import full_text
 from core.references import DEFAULT_ENVIRONMENT
 from finetunes.strategy.policy import Policy
 from inference.calls import log as call_log
-from inference.calls.usage_stats import UsageStats, monthly_rate, sum_usage, whole_days
 from inference.monitoring import usage
+from inference.usage.estimates import monthly_rate
+from inference.usage.stats import UsageStats, sum_usage, whole_days
 from registry.content import lint, tokens
 from registry.models import Project, PromptVersion
 from registry.promotions import environments

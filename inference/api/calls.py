@@ -3,18 +3,19 @@
 import re
 from typing import Any
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.errors import Problem
+from core.errors import Fault, Problem
 from core.references import DEFAULT_ENVIRONMENT
-from inference.api import serializers
+from inference.api import call_serializers, serializers
 from inference.calls import log as call_log
-from inference.calls.usage_stats import IntervalEstimate, UsageStats
+from inference.calls import selection
 from inference.models import Call, Monitor
 from inference.monitoring import monitors, usage
+from inference.usage.estimates import IntervalEstimate
+from inference.usage.stats import UsageStats
 from infra.serializer_fields import EmptyInput
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
@@ -43,41 +44,84 @@ def _estimate_as_dict(estimate: IntervalEstimate | None) -> dict[str, Any] | Non
     return estimate.as_dict() if estimate else None
 
 
-class CallList(ProjectListView[Call]):
-    query_members = ("prompt", "environment")
+class _CallLog(ProjectListView[Call]):
+    query_members = tuple(selection.FILTERS)
     queryset = Call.objects.none()
-    serializer_class = serializers.CallSerializer
-    ordering = ("-id",)
+    serializer_class = call_serializers.CallSerializer
+    # As an index has them: most projects are a small part of all calls.
+    ordering = ("-at", "-id")
     write_right = Right.OBSERVE
 
+    def listed(self, request: Request) -> Response:
+        """Answer with a page of the calls that the request asks for."""
+        return self.page(selection.select(self.actor, request.query_params.dict()))
+
+
+def batch_of(request: Request, member: str) -> list[Any]:
+    """Return the list that is all that a body has; inference.calls.reading reads what is in it. A serializer takes a
+    second for a thousand calls."""
+    body = request.data
+    batch = body.get(member) if isinstance(body, dict) and body.keys() == {member} else None
+    if not isinstance(batch, list):
+        sentence = f"The body is an object whose one member, {member}, is a list."
+        raise Problem("request.invalid", sentence, faults=[Fault(f"/{member}", "type", sentence)])
+    return batch
+
+
+HINTS = {
+    "prompt": "The prompt's name.",
+    "version": "Its number; with the prompt.",
+    "state": f"{', '.join(selection.STATES)}.",
+    "error": "A code, as docs/errors.md has them.",
+    "format_ok": f"{', '.join(selection.FORMATS)}.",
+    "max_score": "A score of at most that.",
+    "feedback": f"{', '.join(selection.LEARNED)}; low is below {selection.LOW}.",
+    "text": "Within what is kept of texts; for those who may edit.",
+    "since": f"A moment, or one of {', '.join(selection.SPANS)}.",
+    "until": "A moment.",
+}
+CALL_FILTERS = [OpenApiParameter(name, str, description=HINTS.get(name, "")) for name in selection.FILTERS]
+
+
+class CallList(_CallLog):
     @extend_schema(
-        operation_id="calls_list",
-        parameters=[OpenApiParameter("prompt", str), OpenApiParameter("environment", str)],
-        responses=serializers.CallSerializer(many=True),
+        operation_id="calls_list", parameters=CALL_FILTERS, responses=call_serializers.CallSerializer(many=True)
     )
     def get(self, request: Request) -> Response:
-        """List calls as they were reported, newest first."""
-        rows: QuerySet[Call] = Call.objects.filter(project=self.actor.project)
-        filters = {
-            "version__prompt__name": request.query_params.get("prompt"),
-            "environment": request.query_params.get("environment"),
-        }
-        rows = rows.filter(**{name: value for name, value in filters.items() if value})
-        rows = rows.select_related("version__prompt").defer("version__content").order_by("-id")
-        return self.page(rows)
+        """List live calls, newest first."""
+        return self.listed(request)
 
     @extend_schema(
         operation_id="calls_record",
-        request=serializers.CallsInput,
-        responses={201: serializers.RecordedCallsSerializer},
+        request=call_serializers.CallsInput,
+        responses={202: call_serializers.RecordedCallsSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Report live calls, up to 1,000 at once; all are recorded, or none. One that was sent before counts once."""
-        sent = request.data.get("observations") if isinstance(request.data, dict) else None
-        if isinstance(sent, list) and len(sent) > call_log.MAX_BATCH_SIZE:
-            raise Problem("request.invalid", f"Send 1 to {call_log.MAX_BATCH_SIZE:,} observations at once.")
-        body = serializers.CallsInput.read(request)
-        result = call_log.record(self.actor, body["observations"])
+        """Report live calls, up to 1,000 at once; all are recorded when this answers, or none. One that was sent before
+        counts once."""
+        result = call_log.record(self.actor, batch_of(request, "calls"))
+        document = {"recorded": result.recorded, "repeated": result.repeated}
+        if result.texts:
+            document |= {"texts": result.texts, "kept_texts": result.kept_texts}
+        return Response(document, status=202)
+
+
+class ObservationList(_CallLog):
+    @extend_schema(
+        operation_id="observations_list", parameters=CALL_FILTERS, responses=call_serializers.CallSerializer(many=True)
+    )
+    def get(self, request: Request) -> Response:
+        """List live calls, as `GET /calls` does; this is its address from before."""
+        return self.listed(request)
+
+    @extend_schema(
+        operation_id="observations_record",
+        request=call_serializers.ObservationsInput,
+        responses={201: call_serializers.RecordedObservationsSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Report live calls, as `POST /calls` does; this is its address from before."""
+        result = call_log.record(self.actor, batch_of(request, "observations"), within="/observations")
         return Response({"taken": result.recorded, "known": result.repeated}, status=201)
 
 

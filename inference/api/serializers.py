@@ -5,79 +5,10 @@ from typing import Any
 from rest_framework import serializers
 
 from core import redaction
-from core.references import DEFAULT_ENVIRONMENT
 from inference.configs import record
-from inference.models import Call, CallText, InferenceConfig, Monitor
+from inference.models import InferenceConfig, Monitor
 from inference.monitoring import monitors
 from infra.serializer_fields import Input, ObjectField, Text
-
-COST_DECIMAL_PLACES = 8
-
-
-class CallInput(Input):
-    id = Text(max_length=64, required=False, help_text="Your own id of the call: sent again, it counts once.")
-    prompt = Text(max_length=300, allow_blank=False, help_text="support.route@3, or support.route@sha256:…")
-    environment = Text(max_length=60, required=False, default=DEFAULT_ENVIRONMENT)
-    at = serializers.DateTimeField(required=False, allow_null=True, help_text="Now where it is not given.")
-    model = Text(max_length=200, required=False, default="", help_text="The model that answered.")
-    failed = serializers.BooleanField(required=False, default=False)
-    latency_ms = serializers.FloatField(required=False, allow_null=True)
-    tokens_in = serializers.IntegerField(
-        required=False, allow_null=True, help_text="The whole question, what was read from a cache included."
-    )
-    tokens_cached = serializers.IntegerField(
-        required=False, allow_null=True, help_text="Of tokens_in: read from a cache."
-    )
-    tokens_cache_write = serializers.IntegerField(
-        required=False, allow_null=True, help_text="Of tokens_in: written to a cache."
-    )
-    tokens_out = serializers.IntegerField(
-        required=False, allow_null=True, help_text="The whole answer, reasoning included."
-    )
-    tokens_reasoning = serializers.IntegerField(required=False, allow_null=True, help_text="Of tokens_out.")
-    cost_usd = serializers.DecimalField(
-        max_digits=14,
-        decimal_places=COST_DECIMAL_PLACES,
-        required=False,
-        allow_null=True,
-        help_text="Computed where it can be.",
-    )
-    format_ok = serializers.BooleanField(required=False, allow_null=True, default=None)
-    score = serializers.FloatField(required=False, allow_null=True, help_text="From 0 to 1.")
-    label = Text(  # type: ignore[assignment]
-        max_length=100, required=False, default="", help_text="The label that a classifier chose."
-    )
-
-
-class CallsInput(Input):
-    observations = CallInput(many=True, allow_empty=True)
-
-
-class RecordedCallsSerializer(serializers.Serializer[Any]):
-    taken = serializers.IntegerField()
-    known = serializers.IntegerField(help_text="Sent before; they count once.")
-
-
-class CallSerializer(serializers.ModelSerializer[Call]):
-    id = serializers.CharField(source="reference")
-    prompt = serializers.CharField(source="version")
-    model = serializers.CharField(source="model_name")
-
-    class Meta:
-        model = Call
-        fields = [
-            *("id", "prompt", "environment", "at", "model", "failed", "latency_ms", "tokens_in", "tokens_cached"),
-            *(
-                "tokens_cache_write",
-                "tokens_out",
-                "tokens_reasoning",
-                "cost_usd",
-                "format_ok",
-                "score",
-                "label",
-                "is_simulation",
-            ),
-        ]
 
 
 class UsageSerializer(serializers.Serializer[Any]):
@@ -131,40 +62,6 @@ class TextPolicySerializer(serializers.Serializer[Any]):
 
 class DeletedTextsSerializer(serializers.Serializer[Any]):
     deleted = serializers.IntegerField()
-
-
-class CallTextSerializer(serializers.ModelSerializer[CallText]):
-    messages = serializers.ListField(child=ObjectField())
-    answer = ObjectField()
-
-    class Meta:
-        model = CallText
-        fields = ["messages", "answer"]
-
-
-class CallDetailSerializer(serializers.ModelSerializer[Call]):
-    id = serializers.CharField(source="reference")
-    prompt = serializers.CharField(source="version")
-    text = CallTextSerializer(allow_null=True, help_text="None where it is not kept, or for keys that may not edit.")
-
-    class Meta:
-        model = Call
-        fields = [
-            *("id", "prompt", "environment", "at", "model_name", "failed", "error", "latency_ms"),
-            *("time_to_first_token_ms", "tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out"),
-            *("tokens_reasoning", "cost_usd", "format_ok", "score", "label", "is_simulation", "route", "config_hash"),
-            *(
-                "fallback",
-                "is_repaired",
-                "is_cached",
-                "finish_reason",
-                "subject",
-                "trace",
-                "metadata",
-                "retrieved",
-                "text",
-            ),
-        ]
 
 
 class MonitorInput(Input):

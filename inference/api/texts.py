@@ -6,7 +6,8 @@ from rest_framework.response import Response
 
 from core import redaction
 from core.errors import Problem
-from inference.api import serializers
+from inference.api import call_serializers, serializers
+from inference.calls import feedback
 from inference.models import Call, CallText
 from inference.texts import policy as texts
 from infra.serializer_fields import EmptyInput
@@ -15,7 +16,7 @@ from registry.api.base import ProjectView
 
 
 class CallDetail(ProjectView):
-    @extend_schema(operation_id="calls_read", responses=serializers.CallDetailSerializer)
+    @extend_schema(operation_id="calls_read", responses=call_serializers.CallDetailSerializer)
     def get(self, request: Request, reference: str) -> Response:
         """Read a call's record by its id (`X-Cuebook-Call`); with its text, where that is kept and you may edit."""
         rows = Call.objects.filter(project=self.actor.project, reference=reference).select_related("version__prompt")
@@ -26,7 +27,8 @@ class CallDetail(ProjectView):
         if self.actor.may(Right.EDIT):
             text = CallText.objects.filter(project=self.actor.project, reference=reference).first()
         call.text = text  # type: ignore[attr-defined]  # beside the row
-        return Response(serializers.CallDetailSerializer(call).data)
+        call.feedback = feedback.feedback_of(self.actor.project, [reference]).get(reference, [])  # type: ignore[attr-defined]
+        return Response(call_serializers.CallDetailSerializer(call).data)
 
 
 class TextPolicyDetail(ProjectView):

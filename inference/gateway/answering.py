@@ -21,6 +21,7 @@ from inference.gateway.upstream.answer_cache import AnswerCache
 from inference.gateway.upstream.chats import NO_TURN, OpenChats
 from inference.gateway.upstream.repair import repair_request
 from inference.gateway.upstream.resilience import OPEN, Circuits
+from inference.texts import keeping
 from registry.images.lookup import with_data
 from registry.prompts import versions
 from registry.prompts.versions import renderer_pool
@@ -211,13 +212,14 @@ class Answering:
             return
         members = {"text": answer.text, "refusal": answer.refusal, "tool_calls": list(answer.tool_calls or ())}
         value = {
+            "variables": dict(call.variables),
             "messages": list(call.messages),
             "answer": {name: member for name, member in members.items() if member},
         }
-        policy = call.plan.texts
+        plan = call.plan
         try:
-            call.text = await self._in_thread(
-                lambda: renderer_pool().redact(value, policy.presets, policy.patterns, owner=call.plan.project)
+            (call.text,) = await self._in_thread(
+                lambda: keeping.cleaned([value], plan.texts, renderer_pool(), owner=plan.project)
             )
         except Problem as problem:
             # Nothing is kept that nobody has cleaned.
@@ -257,7 +259,7 @@ def _render(call: CallInProgress) -> ChatRequest:
     picked by the question and for uploaded images."""
     close_old_connections()
     route, project = call.route, call.plan.project
-    values = read_variables(route.places, call.request.messages, call.request.variables)
+    call.variables = values = read_variables(route.places, call.request.messages, call.request.variables)
     try:
         rendered = versions.render_request(project, route.content, values, route.partials, picks=route.picks)
         call.messages = rendered["messages"]

@@ -14,6 +14,7 @@ from inference.gateway.plans import Caller, Plan, Route
 from inference.gateway.records.spool import Record
 from inference.gateway.request_reading import InferenceRequest
 from inference.gateway.tracing import CallTrace
+from inference.texts.keeping import is_sampled
 from registry.content import tokens
 
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
@@ -48,6 +49,7 @@ class CallInProgress:
     is_cached: bool = False
     # What the route asked, with images by their addresses; and what is kept of it and its answer.
     messages: Sequence[Mapping[str, Any]] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, Any] | None = None
     # The chunks that were found for it.
     retrieved: Sequence[Mapping[str, Any]] = ()
@@ -95,8 +97,8 @@ class CallInProgress:
 
     @property
     def is_sampled(self) -> bool:
-        """Return whether this is one of the calls whose texts the project keeps: by its id, so that it stays so."""
-        return int(self.id[:8], 16) / 16**8 < self.plan.texts.share
+        """Return whether this is one of the calls whose texts the project keeps."""
+        return is_sampled(self.id, self.plan.texts)
 
     def pay(self, answer: Completion) -> None:
         """Note an answer that was paid for, whether or not it is the one that is taken."""

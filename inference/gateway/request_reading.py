@@ -12,11 +12,10 @@ from typing import Any
 from core.errors import Fault, Problem
 from core.messages import is_message
 from core.references import is_environment_name, parse_reference
+from inference.calls.reading import MAX_SUBJECT, read_metadata
 
 MAX_MODEL = 300
 MAX_MESSAGES = 1_000
-MAX_SUBJECT = 200
-MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_TEXT = 16, 64, 512
 TASK, PROMPT = "task:", "prompt:"
 OWN_MEMBERS = frozenset({"variables", "subject", "metadata"})
 # Members that go on with what a provider keeps of earlier calls, or begin to keep.
@@ -134,16 +133,10 @@ def _read(body: Mapping[str, Any], messages: object, *, includes_usage: bool) ->
 
 
 def _metadata(value: object) -> dict[str, str]:
-    pairs = {} if value is None else value
-    if isinstance(pairs, dict) and len(pairs) <= MAX_METADATA and all(map(_is_metadata, pairs.items())):
-        return pairs
-    sentence = f"Must be at most {MAX_METADATA} texts of {MAX_METADATA_TEXT} characters"
-    raise _invalid("/metadata", f"{sentence}, under names of {MAX_METADATA_NAME}.")
-
-
-def _is_metadata(pair: tuple[str, object]) -> bool:
-    name, text = pair
-    return len(name) <= MAX_METADATA_NAME and isinstance(text, str) and len(text) <= MAX_METADATA_TEXT
+    try:
+        return read_metadata(value)
+    except ValueError as error:
+        raise _invalid("/metadata", str(error)) from None
 
 
 def _refuse_settings(body: Mapping[str, Any], read: set[str]) -> None:

@@ -1,8 +1,22 @@
 """The rows of inference configs, live calls, their texts and monitors. Import from `inference.models`."""
 
-from inference.models.calls import Call, CallDay
+from inference.models.calls import Call, RollupSpan, SpanCount, UsageRollup
 from inference.models.configs import InferenceConfig
+from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
 from inference.models.monitors import Monitor, MonitorState
 from inference.models.texts import CallText, TextPolicy
 
-__all__ = ["Call", "CallDay", "CallText", "InferenceConfig", "Monitor", "MonitorState", "TextPolicy"]
+__all__ = [
+    "Call",
+    "CallText",
+    "Feedback",
+    "FeedbackKind",
+    "FeedbackSource",
+    "InferenceConfig",
+    "Monitor",
+    "MonitorState",
+    "RollupSpan",
+    "SpanCount",
+    "TextPolicy",
+    "UsageRollup",
+]

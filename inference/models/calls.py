@@ -1,13 +1,26 @@
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from infra.triggers import frozen_fields_of_deletable_rows, insert_only
+from infra.triggers import frozen_fields_of_deletable_rows
 from registry.models import Project, PromptVersion
+
+FORGET_ONLY = """
+IF NEW.subject <> '' OR NEW.metadata <> '{}'::jsonb THEN
+    RAISE EXCEPTION 'subject, metadata of % are taken out, and never change', TG_TABLE_NAME;
+END IF;
+RETURN NEW;
+"""
 
 
 class Call(models.Model):
-    """One live call, as the service that made it reports it. Kept for some months, and never changed."""
+    """One live call, as the service that made it reports it. Kept for some months, and never changed, but for a subject
+    that is deleted.
+
+    The table is partitioned by `day`, the call's day (UTC), so that old days go at once (inference.calls.partitions).
+    `id` is unique by its sequence; PostgreSQL's primary key is (day, id).
+    """
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="calls")
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="calls")
@@ -15,6 +28,8 @@ class Call(models.Model):
     # The service's own name of the call: what is sent again counts once.
     reference = models.CharField(max_length=64)
     at = models.DateTimeField()
+    day = models.DateField()
+    recorded_at = models.DateTimeField(db_default=Now())
     model_name = models.CharField(max_length=200, blank=True)
     failed = models.BooleanField(default=False)
     latency_ms = models.FloatField(null=True)
@@ -52,45 +67,102 @@ class Call(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.UniqueConstraint(fields=["project", "reference"], name="call_once"),
+            models.UniqueConstraint(fields=["project", "reference", "day"], name="call_once"),
             models.CheckConstraint(condition=Q(score=None) | Q(score__gte=0, score__lte=1), name="call_score_0_to_1"),
             models.CheckConstraint(condition=Q(latency_ms=None) | Q(latency_ms__gte=0), name="call_latency"),
             models.CheckConstraint(condition=Q(cost_usd=None) | Q(cost_usd__gte=0), name="call_cost"),
         ]
         indexes = [
             models.Index(fields=["version", "at"], name="call_of_version"),
-            models.Index(fields=["at"], name="call_at"),
+            models.Index(fields=["project", "-at"], name="call_of_project"),
+            models.Index(fields=["project", "subject"], condition=~Q(subject=""), name="call_of_subject"),
+            models.Index(fields=["project", "trace"], condition=~Q(trace=""), name="call_of_trace"),
             # Of the inference service's calls: what a task did lately.
             models.Index(fields=["config_hash", "at"], condition=~Q(config_hash=""), name="call_of_config"),
         ]
-        triggers = frozen_fields_of_deletable_rows(
-            *("project", "version", "environment", "reference", "at", "model_name", "failed", "latency_ms"),
-            *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
-            *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
-            *("is_repaired", "is_cached", "key", "retrieved"),
-            *("finish_reason", "time_to_first_token_ms", "subject", "trace", "metadata"),
-        )
+        triggers = [
+            *frozen_fields_of_deletable_rows(
+                *("project", "version", "environment", "reference", "at", "day", "model_name", "failed", "latency_ms"),
+                *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
+                *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
+                *("is_repaired", "is_cached", "key", "retrieved"),
+                *("finish_reason", "time_to_first_token_ms", "trace"),
+            ),
+            # What may hold a person's name is taken out when the subject is deleted, and changes in no other way.
+            pgtrigger.Trigger(
+                name="forget_only",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange("subject", "metadata"),
+                func=FORGET_ONLY,
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"call {self.reference}"
 
 
-class CallDay(models.Model):
-    """Usage of a version on one day (UTC) in an environment, written once when no more calls of it are accepted
-    (inference.calls.usage_stats.UsageStats). It stays when the calls themselves are deleted."""
+class SpanCount(models.Model):
+    """How many spans of OpenTelemetry came on a day (UTC) that were not recorded as calls, and why."""
 
-    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="call_days")
-    environment = models.CharField(max_length=60)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="span_counts")
     day = models.DateField()
-    is_simulation = models.BooleanField()
-    usage = models.JSONField()
-    created_at = models.DateTimeField(db_default=Now())
+    reason = models.CharField(max_length=60)
+    spans = models.PositiveBigIntegerField()
 
     class Meta:
-        ordering = ["-day", "id"]
-        constraints = [models.UniqueConstraint(fields=["version", "environment", "day"], name="call_day_once")]
-        indexes = [models.Index(fields=["-day"], name="call_day_newest")]
-        triggers = insert_only()
+        ordering = ["-day", "reason"]
+        constraints = [models.UniqueConstraint(fields=["project", "day", "reason"], name="span_count_once")]
 
     def __str__(self) -> str:
-        return f"{self.version} in {self.environment} on {self.day}"
+        return f"{self.spans:,} spans on {self.day}: {self.reason}"
+
+
+class RollupSpan(models.IntegerChoices):
+    """How long the time of a rollup is, in minutes."""
+
+    MINUTE = 1, "minute"
+    HOUR = 60, "hour"
+    DAY = 1_440, "day"
+
+
+class UsageRollup(models.Model):
+    """Usage of a version in an environment, by one route of one config, in a minute, an hour or a day (UTC).
+
+    Each call, and each piece of feedback, is counted in exactly one row: sums over any time are sums over its rows.
+    What comes is added as a delta, in the transaction that inserts it; workers merge deltas, and older rows to longer
+    spans (inference.usage.rollups). Rows stay when the calls themselves are deleted.
+    """
+
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="usage_rollups")
+    environment = models.CharField(max_length=60)
+    config_hash = models.CharField(max_length=71, blank=True, db_default="")
+    route = models.CharField(max_length=20, blank=True, db_default="")
+    is_simulation = models.BooleanField()
+    minutes = models.PositiveSmallIntegerField(choices=RollupSpan.choices)
+    start = models.DateTimeField()
+    is_delta = models.BooleanField(db_default=False)
+    # As inference.usage.stats.UsageStats.
+    usage = models.JSONField()
+
+    class Meta:
+        ordering = ["start", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(minutes__in=RollupSpan.values), name="rollup_span_is_known"),
+            models.UniqueConstraint(
+                fields=["version", "environment", "start", "minutes", "config_hash", "route", "is_simulation"],
+                condition=Q(is_delta=False),
+                name="rollup_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["version", "start"], name="rollup_of_version"),
+            models.Index(fields=["minutes", "start"], name="rollup_by_span"),
+            models.Index(fields=["id"], condition=Q(is_delta=True), name="rollup_deltas"),
+            models.Index(fields=["config_hash", "start"], condition=~Q(config_hash=""), name="rollup_of_config"),
+        ]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.version} in {self.environment} in the {self.get_minutes_display()} of {self.start:%Y-%m-%d %H:%M}"
+        )

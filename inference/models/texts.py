@@ -43,6 +43,8 @@ class CallText(models.Model):
     reference = models.CharField(max_length=64)
     at = models.DateTimeField()
     subject = models.CharField(max_length=200, blank=True)
+    # What it was rendered with; empty for a call that came without a prompt.
+    variables = models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict)
     messages = models.JSONField()
     answer = models.JSONField()
 
@@ -50,7 +52,9 @@ class CallText(models.Model):
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["project", "reference"], name="call_text_once")]
         indexes = [models.Index(fields=["project", "at"], name="call_text_at")]
-        triggers = frozen_fields_of_deletable_rows("project", "reference", "at", "subject", "messages", "answer")
+        triggers = frozen_fields_of_deletable_rows(
+            "project", "reference", "at", "subject", "variables", "messages", "answer"
+        )
 
     def __str__(self) -> str:
         return f"text of call {self.reference}"

@@ -13,7 +13,8 @@ from math import erfc, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
-from inference.calls.usage_stats import IntervalEstimate, UsageStats, proportion
+from inference.usage.estimates import IntervalEstimate, difference_of_proportions, proportion
+from inference.usage.stats import UsageStats
 
 GROUPS = 10
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
@@ -115,12 +116,13 @@ def drift_of_proportions(name: str, before: tuple[int, int], now: tuple[int, int
         return None
     if min(a.n, b.n) < MIN_CALLS:
         return Drift(name, DriftSize.TOO_FEW, a.n, b.n)
-    change = b.value - a.value
-    low = change - sqrt((b.value - (b.low or 0)) ** 2 + ((a.high or 0) - a.value) ** 2)
-    high = change + sqrt(((b.high or 0) - b.value) ** 2 + (a.value - (a.low or 0)) ** 2)
-    is_sure = (low > 0 or high < 0) and abs(change) >= MIN_CHANGE
-    size = DriftSize.NONE if not is_sure else DriftSize.MUCH if abs(change) >= 2.5 * MIN_CHANGE else DriftSize.SOME
-    return Drift(name, size, a.n, b.n, change=IntervalEstimate(change, low, high, b.n))
+    change = difference_of_proportions(a, b)
+    if change is None or change.low is None or change.high is None:
+        return None
+    is_sure = (change.low > 0 or change.high < 0) and abs(change.value) >= MIN_CHANGE
+    is_much = abs(change.value) >= 2.5 * MIN_CHANGE
+    size = DriftSize.NONE if not is_sure else DriftSize.MUCH if is_much else DriftSize.SOME
+    return Drift(name, size, a.n, b.n, change=change)
 
 
 def _sum_by_group(counts: Mapping[int, int], groups: Mapping[int, int]) -> dict[int, int]:

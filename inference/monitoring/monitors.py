@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from core.errors import Fault, Problem
 from core.references import DEFAULT_ENVIRONMENT
-from inference.calls import log as call_log
-from inference.calls.usage_stats import UsageStats, sum_usage
-from inference.models import Call, Monitor, MonitorState
+from inference.models import Monitor, MonitorState
 from inference.monitoring import drift
+from inference.usage import rollups
+from inference.usage.stats import UsageStats, sum_usage
 from registry.accounts import audit, permissions
 from registry.accounts.permissions import Actor, Right
 from registry.models import Environment, Project, Prompt
@@ -175,16 +175,9 @@ def _save_state(monitor: Monitor, state: MonitorState, value: float | None, call
 def _usage_by_version(monitor: Monitor, back: int) -> dict[int, UsageStats]:
     """Return the usage of the monitor's hours, or of as many hours `back` times before, by version."""
     until = timezone.now() - back * timedelta(hours=monitor.hours)
-    rows = Call.objects.filter(
-        version__prompt=monitor.prompt,
-        environment=monitor.environment,
-        at__gt=until - timedelta(hours=monitor.hours),
-        at__lte=until,
-    )
-    stats_by_version: dict[int, UsageStats] = {}
-    for (version, *_), stats in call_log.usage_by_day(rows).items():
-        stats_by_version[version] = stats_by_version.get(version, UsageStats()) + stats
-    return stats_by_version
+    since = until - timedelta(hours=monitor.hours)
+    of_prompt = {"version__prompt": monitor.prompt, "environment": monitor.environment}
+    return rollups.by_version(rollups.between(since, until, **of_prompt))
 
 
 def _drift_index(monitor: Monitor, now: Mapping[int, UsageStats]) -> float | None:

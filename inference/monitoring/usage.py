@@ -11,9 +11,10 @@ from core.references import DEFAULT_ENVIRONMENT
 from evaluations.models import Result, Run
 from evaluations.statistics.slas import FORMAT_SCORERS
 from inference.calls import log as call_log
-from inference.calls.usage_stats import IntervalEstimate, UsageStats, bin_of, monthly_rate, sum_usage, whole_days
 from inference.monitoring import drift
 from inference.monitoring.drift import Drift
+from inference.usage.estimates import IntervalEstimate, bin_of, monthly_rate
+from inference.usage.stats import UsageStats, sum_usage, whole_days
 from registry.models import Prompt, PromptVersion
 
 DEFAULT_DAYS = 30
@@ -43,7 +44,7 @@ class LiveUsage:
         return sum_usage(self.days.values())
 
     def whole_days(self) -> list[UsageStats]:
-        """Return the days from which a month is estimated (inference.calls.usage_stats.whole_days)."""
+        """Return the days from which a month is estimated (inference.usage.stats.whole_days)."""
         return whole_days(self.days, self.since, self.until, is_older=self.is_older)
 
     def tokens_a_month(self) -> IntervalEstimate | None:

@@ -1,6 +1,6 @@
 """The page of a prompt's calls: usage, drift and monitors."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -8,17 +8,17 @@ from django.http import HttpRequest, HttpResponse
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.comparisons import slas
-from inference.calls.usage_stats import UsageStats
-from inference.monitoring import monitors, usage
+from inference.monitoring import monitors, timeline, usage
 from inference.monitoring.monitors import MONITOR_FIGURES
 from inference.monitoring.usage import LiveUsage
-from infra.charts import CurveChart, bar_chart, curve_chart
+from inference.usage.stats import UsageStats
+from inference.usage.versus import contrasts
 from registry.accounts.permissions import Actor
 from registry.models import Environment
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
-DAYS = (7, 30, 90)
+DAYS = (1, 7, 30, 90)
 # The class and the words of the tag that shows how large a drift is.
 DRIFT_TAGS = {"none": ("good", "no drift"), "some": ("warn", "some drift"), "much": ("bad", "much drift")}
 MONITOR_FIELDS = ("figure", "bound", "hours", "min_calls")
@@ -49,6 +49,7 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             status = problem.kind.status
     live = usage.usage_of_prompt(prompt, environment, days if days in DAYS else usage.DEFAULT_DAYS)
     total = live.total
+    moments = timeline.timeline_of(prompt, environment, days if days in DAYS else usage.DEFAULT_DAYS)
     context |= {
         "prompt": prompt,
         "environments": environments,
@@ -59,9 +60,10 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "calls_a_month": live.calls_a_month(),
         "tokens_a_month": live.tokens_a_month(),
         "figures": _figures(total, actor),
-        "calls": bar_chart("calls", "Calls per day", _by_day(live), unit="calls") if total.calls else None,
-        "latency": _latency(live),
-        "across": _since(live),
+        "charts": timeline.charts_of(moments),
+        "across": f"{moments.unit} since {_short_date(moments.since)}",
+        "releases": moments.releases,
+        **_versus(request, live),
         "rows": [(version, stats, *_quantiles(stats)) for version, stats in live.versions],
         "monitors": [
             (monitor, MONITOR_FIGURES[monitor.figure]) for monitor in monitors.active_monitors().filter(prompt=prompt)
@@ -99,32 +101,24 @@ def _figures(total: UsageStats, actor: Actor) -> list[tuple[str, str, Any, str, 
     return [row for row in rows if row[2] is not None]
 
 
-def _by_day(live: LiveUsage) -> list[tuple[str, float]]:
-    count = (live.until - live.since).days + 1
-    days = [live.since + timedelta(days=place) for place in range(count)]
-    return [(_short_date(day), float(live.days.get(day, UsageStats()).calls)) for day in days]
+def _versus(request: HttpRequest, live: LiveUsage) -> dict[str, Any]:
+    """Return two versions' figures against each other: those that are asked for, else the two newest with calls."""
+    stats = {version.number: usage_stats for version, usage_stats in live.versions}
+    if len(stats) < 2:
+        return {}
+    newest, before = sorted(stats, reverse=True)[:2]
+    first, second = (whole(request.GET.get(name, "")) for name in ("first", "second"))
+    first, second = first if first in stats else before, second if second in stats else newest
+    return {
+        "versus": contrasts(stats[first or 0], stats[second or 0]) if first != second else [],
+        "versus_numbers": sorted(stats, reverse=True),
+        "first": first,
+        "second": second,
+    }
 
 
 def _short_date(day: date) -> str:
     return f"{day.day} {day:%b}"
-
-
-def _latency(live: LiveUsage) -> CurveChart | None:
-    series = []
-    for title, quantile in (("median", 0.5), ("p99", 0.99)):
-        pairs = [
-            (float((day - live.since).days), figure.value)
-            for day, stats in live.days.items()
-            if (figure := stats.latency(quantile))
-        ]
-        series.append((title, pairs))
-    if not any(len(pairs) > 1 for _, pairs in series):
-        return None
-    return curve_chart("latency", "Latency in milliseconds", series, across="day")
-
-
-def _since(live: LiveUsage) -> str:
-    return f"days since {_short_date(live.since)}"
 
 
 @in_project

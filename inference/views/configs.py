@@ -11,13 +11,13 @@ from django.urls import reverse
 
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
-from inference.calls.task_usage import usage_of_task
 from inference.configs import lifecycle as configs
 from inference.configs import record as inference
 from inference.gateway import plans
 from inference.gateway.programs import programs
 from inference.gateway.request_reading import TASK, Target
 from inference.models import InferenceConfig
+from inference.usage.task_usage import usage_of_task
 from registry.accounts.permissions import Actor
 from registry.models import Collection, Environment, Project, Prompt, PromptVersion, Release
 from registry.promotions import environments

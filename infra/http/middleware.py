@@ -12,7 +12,7 @@ from infra.http.body_limits import check_body
 from infra.http.request_id import request_id
 
 # Addresses that read the body themselves, and never as a form.
-READ_RAW = ("/api/", "/hooks/")
+READ_RAW = ("/api/", "/hooks/", "/v1/")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

@@ -20,6 +20,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import Status, StatusCode
 
 from config.embedded.supervisor import free_port
 from registry.content.snippets import snippets
@@ -159,6 +164,32 @@ def test_metrics_count_what_is_answered_from_memory(instance: Instance):
     before = ready()
     # They are written every few seconds.
     assert soon(lambda: instance.call("GET", path)[0] == 200 and ready() >= before + 3)
+
+
+def test_opentelemetrys_own_exporter_reports_calls(instance: Instance):
+    credentials = {"Authorization": f"Bearer {instance.token}"}
+    exporter = OTLPSpanExporter(endpoint=f"{instance.address}/v1/traces", headers=credentials)
+    provider = TracerProvider(resource=Resource({"deployment.environment.name": "staging"}))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("service")
+    about = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-6-luna"}
+    about |= {"gen_ai.prompt.name": "support.triage", "gen_ai.prompt.version": "1"}
+
+    with tracer.start_as_current_span("GET /tickets"), tracer.start_as_current_span("chat gpt-6-luna") as answered:
+        answered.set_attributes({**about, "gen_ai.usage.input_tokens": 390, "gen_ai.usage.output_tokens": 21})
+        time.sleep(0.02)
+    with tracer.start_as_current_span("chat gpt-6-luna") as timed_out:
+        timed_out.set_attributes({**about, "error.type": "timeout"})
+        timed_out.set_status(Status(StatusCode.ERROR))
+
+    failed, ok = instance.call("GET", "/api/v1/calls?prompt=support.triage")[1]["results"][:2]
+    assert (ok["tokens_in"], ok["environment"], ok["failed"]) == (390, "staging", False)
+    assert 20 <= ok["latency_ms"] < 5_000
+    detail = instance.call("GET", f"/api/v1/calls/{failed['id']}")[1]
+    assert (detail["failed"], detail["error"]) == (True, "timeout")
+    assert detail["trace"] == f"{timed_out.get_span_context().trace_id:032x}"
+    counts = {row["reason"]: row["spans"] for row in instance.call("GET", "/api/v1/spans")[1]["results"]}
+    assert counts["no_call"] >= 1
 
 
 def warm(instance: Instance, path: str) -> int:

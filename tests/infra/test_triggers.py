@@ -41,7 +41,7 @@ from finetunes.models import (
     TunedModel,
     TuneEvent,
 )
-from inference.models import Call, CallDay, CallText, InferenceConfig, Monitor
+from inference.models import Call, CallText, Feedback, InferenceConfig, Monitor
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
 from registry.examples import example_sets
 from registry.models import (
@@ -82,7 +82,6 @@ INSERT_ONLY = [
     LeakageOverride,
     ComparisonRun,
     ModelPrice,
-    CallDay,
     Document,
     DocumentRevision,
     PromptVersion,
@@ -113,7 +112,7 @@ FROZEN = [
 ]
 
 # The same of rows that go one day; tests/inference/calls/test_log.py and tests/registry/images try to change them.
-FROZEN_WHILE_KEPT = [Monitor, Call, CallText, UploadedImage, Chunk]
+FROZEN_WHILE_KEPT = [Monitor, Call, CallText, Feedback, UploadedImage, Chunk]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +140,6 @@ def history(shared_stage: Stage) -> None:
     datasets.change(stage.edith, dataset, removed=[first.pk])
     model = providers.add_model(stage.ada, providers.create(stage.ada, name="sandbox", is_simulation=True), "small")
     providers.set_price(stage.ada, model, {"input": 1, "output": 2})
-    CallDay.objects.create(version=version, environment="production", day="2026-11-01", is_simulation=True, usage={})
     run = runs.create(stage.edith, RunSettings(version, loaded.version, ["exact"], model))
     Result.objects.create(run=run, case=first)
     comparison = Comparison.objects.create(project=stage.project, margin=0.02, by_name="edith")

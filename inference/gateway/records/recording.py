@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import DataError, IntegrityError, close_old_connections, transaction
 from django.db.models import F
 
+from inference.calls import partitions, storage
+from inference.calls.storage import NewCall
 from inference.gateway.records.spool import Record
-from inference.models import Call, CallText
+from inference.models import CallText
 from registry.accounts.key_limits import DayUsage
 from registry.models import APIKey, KeyUsage, PromptVersion
 
@@ -23,7 +25,7 @@ class _Row:
     """A record with its row, and what is counted for its key."""
 
     record: Record
-    call: Call
+    call: NewCall
     process: str
     usage: DayUsage
     text: CallText | None
@@ -34,10 +36,10 @@ def save(records: Sequence[Record]) -> list[Record]:
     the database refuses for what they are, which no later attempt would save."""
     close_old_connections()
     rows, refused = _readable(records)
-    versions = PromptVersion.objects.filter(pk__in={row.call.version_id for row in rows}).values_list("pk", flat=True)
+    versions = PromptVersion.objects.filter(pk__in={row.call["version"] for row in rows}).values_list("pk", flat=True)
     present = set(versions)
-    refused += [row.record for row in rows if row.call.version_id not in present]
-    rows = [row for row in rows if row.call.version_id in present]
+    refused += [row.record for row in rows if row.call["version"] not in present]
+    rows = [row for row in rows if row.call["version"] in present]
     try:
         _insert(rows)
     except (DataError, IntegrityError):
@@ -67,29 +69,25 @@ def _save_each(rows: Sequence[_Row]) -> list[Record]:
         try:
             _insert([row])
         except (DataError, IntegrityError):
-            logger.exception("gateway.record_refused %s", row.call.reference)
+            logger.exception("gateway.record_refused %s", row.call["reference"])
             refused.append(row.record)
     return refused
 
 
 @transaction.atomic
 def _insert(rows: Sequence[_Row]) -> None:
-    """Insert calls, and count those that are new. A segment is drained by one process at a time, so nothing is inserted
-    between the question and the answer."""
-    references = Call.objects.filter(reference__in=[row.call.reference for row in rows])
-    before = set(references.values_list("project", "reference"))
-    new = {(row.call.project_id, row.call.reference): row for row in rows}
-    new = {name: row for name, row in new.items() if name not in before}
-    Call.objects.bulk_create([row.call for row in new.values()], ignore_conflicts=True)
-    CallText.objects.bulk_create([row.text for row in new.values() if row.text], ignore_conflicts=True)
-    _count(new.values())
+    """Insert calls, and count those that are new."""
+    new = {id(call) for call in storage.store([row.call for row in rows])}
+    new_rows = [row for row in rows if id(row.call) in new]
+    CallText.objects.bulk_create([row.text for row in new_rows if row.text], ignore_conflicts=True)
+    _count(new_rows)
 
 
 def _count(rows: Iterable[_Row]) -> None:
     """Add what calls have used to the days of their keys. A key that is gone has no more limits."""
     by_key: dict[tuple[str, date, str], DayUsage] = {}
     for row in rows:
-        place = (row.call.key, row.call.at.astimezone(UTC).date(), row.process)
+        place = (row.call["key"], partitions.day_of(row.call["at"]), row.process)
         by_key[place] = by_key.get(place, DayUsage()) + row.usage
     keys = dict(APIKey.objects.filter(key_id__in={name for name, _, _ in by_key}).values_list("key_id", "pk"))
     # In one order for all processes.
@@ -112,15 +110,11 @@ def _row(record: Record) -> _Row:
     cost = None if spent is None else Decimal(spent)
     known_cost = Decimal(members.pop("known_cost_usd", None) or cost or 0)
     usage = DayUsage(1, int(members.pop("tokens", 0)), known_cost)
-    call = Call(
-        project_id=members.pop("project"),
-        version_id=members.pop("version"),
-        at=datetime.fromisoformat(members.pop("at")),
-        cost_usd=cost,
-        **members,
-    )
+    call = storage.new_call(at=datetime.fromisoformat(members.pop("at")), cost_usd=cost, **members)
     text = None
     if kept_text:
-        members = {"project_id": call.project_id, "reference": call.reference, "at": call.at, "subject": call.subject}
-        text = CallText(**members, messages=kept_text["messages"], answer=kept_text["answer"])
+        members = {name: call[name] for name in ("reference", "at", "subject")}
+        members |= {"messages": kept_text["messages"], "answer": kept_text["answer"]}
+        members["variables"] = kept_text.get("variables", {})
+        text = CallText(project_id=call["project"], **members)
     return _Row(record, call, process, usage, text)

@@ -1,13 +1,11 @@
 """The retirement desk: what is on models that end, in which order, and the way to their successors."""
 
-from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from core.errors import Problem
 from evaluations.comparisons import gates, sweeps
@@ -18,14 +16,14 @@ from evaluations.providers import profiles
 from evaluations.runs import lifecycle as runs
 from finetunes.retirements import desk
 from inference.configs import lifecycle as configs
-from inference.models import CallDay
+from inference.models import UsageRollup
 from registry.models import PromptVersion, Release
 from registry.prompts import drafts, versions
 from registry.prompts import lifecycle as prompts
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.conftest import make_run, routing
 from tests.evaluations.runs.test_pages import client_of, finish, text
-from tests.finetunes.strategy.test_recommendations import some_usage
+from tests.finetunes.strategy.test_recommendations import of_day, some_usage
 from tests.sandbox import Running
 
 ENDS = "2027-01-14"
@@ -45,9 +43,8 @@ def live(stage: Stage, name: str, model: str, environment: str = "production") -
 
 
 def called(version: PromptVersion, calls: int) -> None:
-    yesterday = timezone.now().date() - timedelta(days=1)
     usage = {**some_usage(), "calls": calls}
-    CallDay.objects.create(version=version, environment="production", day=yesterday, is_simulation=False, usage=usage)
+    UsageRollup.objects.create(**of_day(version, 1), is_simulation=False, usage=usage)
 
 
 def test_everything_on_a_model_that_ends_is_listed_the_soonest_and_busiest_first(

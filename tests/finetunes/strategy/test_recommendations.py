@@ -1,7 +1,6 @@
 """Recommendations over REST, on pages and from the shell: saved with their evidence, and the same when recomputed."""
 
 from copy import copy
-from dataclasses import asdict
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -19,8 +18,9 @@ from evaluations.providers import configuration as providers
 from finetunes.models import StrategyRecommendation
 from finetunes.strategy import evidence_collector, policy, recommendations, token_audit
 from inference.calls import log as call_log
-from inference.calls.usage_stats import UsageStats
-from inference.models import CallDay
+from inference.models import RollupSpan, UsageRollup
+from inference.usage import rollups
+from inference.usage.stats import UsageStats
 from registry.accounts import permissions
 from registry.models import PromptVersion
 from registry.prompts import lifecycle as prompts
@@ -53,25 +53,23 @@ def measured(
     finish(make_run(stage, version, tickets, base, scorers=["label", "json_schema"]).pk)
     service = permissions.actor_for_command_line(stage.project)
     call_log.record(service, calls(version), is_simulation=True)
-    today = timezone.now().date()
     # The first day that has calls need not have been a whole one, and does not count for the month.
-    CallDay.objects.bulk_create(
-        CallDay(
-            version=version,
-            environment="production",
-            day=today - timedelta(days=back),
-            is_simulation=True,
-            usage=some_usage(),
-        )
-        for back in (6, 5)
+    UsageRollup.objects.bulk_create(
+        UsageRollup(**of_day(version, back), is_simulation=True, usage=some_usage()) for back in (6, 5)
     )
     return version
 
 
+def of_day(version: PromptVersion, back: int) -> dict[str, Any]:
+    """What a rollup of a whole day is of, so many days ago."""
+    start = rollups.start_of(timezone.now() - timedelta(days=back), RollupSpan.DAY)
+    return {"version": version, "environment": "production", "minutes": RollupSpan.DAY, "start": start}
+
+
 def some_usage() -> dict[str, Any]:
-    return asdict(
-        UsageStats(calls=1_000, counted=1_000, tokens_in=400_000, tokens_out=10_000, timed=1, latency_sum=500.0)
-    )
+    return UsageStats(
+        calls=1_000, counted=1_000, tokens_in=400_000, tokens_out=10_000, timed=1, latency_sum=500.0
+    ).as_dict()
 
 
 def test_the_published_function_over_rest(api: APIClient):

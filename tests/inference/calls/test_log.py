@@ -1,13 +1,11 @@
 """Live calls as services report them: recorded once, added up by the day, monitored, and private to their project."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -16,29 +14,17 @@ from core.errors import Problem
 from evaluations.providers import configuration as providers
 from inference import tasks
 from inference.calls import log as call_log
-from inference.models import Call, CallDay, Monitor
+from inference.calls import partitions, storage
+from inference.models import Call, Monitor, UsageRollup
 from inference.monitoring import monitors, usage
-from registry.accounts import permissions
+from inference.usage import rollups
+from inference.usage.stats import OTHER
 from registry.accounts.permissions import Actor
 from registry.models import AuditEntry, PromptVersion
 from tests.conftest import ApiFor, Stage
+from tests.inference.calls.conftest import call
 
 URL = "/api/v1/observations"
-
-
-@pytest.fixture
-def version(stage: Stage) -> PromptVersion:
-    return stage.commit(stage.prompt(), "Sort it.")
-
-
-@pytest.fixture
-def service(stage: Stage) -> Actor:
-    return permissions.actor_for_command_line(stage.project)
-
-
-def call(number: int, **members: Any) -> dict[str, Any]:
-    usual = {"latency_ms": 100.0 + number, "tokens_in": 200 + number, "tokens_out": 20, "format_ok": number % 10 != 0}
-    return {"id": f"call-{number}", "prompt": "support.triage@1", "label": "ab"[number % 2], **usual, **members}
 
 
 def test_a_service_reports_calls_and_each_counts_once(stage: Stage, api_for: ApiFor, version: PromptVersion):
@@ -122,15 +108,6 @@ def test_a_part_is_not_more_than_its_whole(service: Actor, version: PromptVersio
         call_log.record(service, [call(0, **parts)])
 
 
-def test_days_from_before_have_no_cached_tokens(service: Actor, version: PromptVersion):
-    call_log.record(service, [call(1)])
-    document = asdict(next(iter(call_log.usage_by_day(Call.objects.all()).values())))
-    for name in ("tokens_cached", "tokens_reasoning"):
-        del document[name]
-
-    assert call_log.usage_from_dict(document).tokens_cached == 0
-
-
 def test_a_cost_is_computed_where_the_price_is_known(stage: Stage, service: Actor, version: PromptVersion):
     provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
     model = providers.add_model(stage.ada, provider, "small")
@@ -144,30 +121,33 @@ def test_a_cost_is_computed_where_the_price_is_known(stage: Stage, service: Acto
     assert costs["call-3"] == 2
 
 
-def test_postgresql_refuses_to_change_calls_and_days(service: Actor, version: PromptVersion):
-    call_log.record(service, [call(1)])
-    call_log.roll_up(timezone.now() + timedelta(days=4))
-    with pytest.raises(DatabaseError, match="never change"), transaction.atomic():
-        Call.objects.update(latency_ms=1)
-    for act in (lambda: CallDay.objects.update(environment="x"), lambda: CallDay.objects.all().delete()):
-        with pytest.raises(DatabaseError, match="insert-only"), transaction.atomic():
-            act()
+def test_postgresql_refuses_to_change_calls(service: Actor, version: PromptVersion):
+    call_log.record(service, [call(1, subject="user-17")])
+    for change in ({"latency_ms": 1}, {"day": "2026-01-01"}, {"subject": "user-18"}):
+        with pytest.raises(DatabaseError, match="never change"), transaction.atomic():
+            Call.objects.update(**change)
+    Call.objects.update(subject="")
 
 
-def test_days_say_the_same_as_their_calls_and_stay_when_those_are_gone(
-    stage: Stage, service: Actor, version: PromptVersion
+@pytest.mark.parametrize(("later", "minutes"), [(3, 60), (100, 1_440)])
+def test_merged_usage_says_the_same_and_stays_when_the_calls_are_gone(
+    stage: Stage, service: Actor, version: PromptVersion, later: int, minutes: int
 ):
-    call_log.record(service, [call(number, score=0.5, failed=number == 3) for number in range(40)])
-    yesterday = timezone.now() - timedelta(hours=30)
+    for start in range(0, 40, 8):
+        calls = [call(number, score=0.5, failed=number == 3) for number in range(start, start + 8)]
+        call_log.record(service, calls)
+    yesterday = (timezone.now() - timedelta(hours=30)).isoformat()
     call_log.record(service, [call(number, id=f"y-{number}", at=yesterday) for number in range(40)])
     before = usage.usage_of_prompt(version.prompt)
-    later = timezone.now() + timedelta(days=5)
+    moment = timezone.now() + timedelta(days=later)
 
-    assert call_log.roll_up() == 0
-    assert call_log.roll_up(later) == 2
-    assert call_log.roll_up(later) == 0
-    assert call_log.clear_old() == 0
-    assert call_log.clear_old(later + call_log.RETENTION) == 80
+    assert rollups.merge(moment) > 0
+    assert rollups.merge(moment) == 0
+    assert set(UsageRollup.objects.values_list("minutes", "is_delta")) == {(minutes, False)}
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    assert partitions.drop_old() == []
+    assert partitions.drop_old(timezone.now() + timedelta(days=200))
 
     after = usage.usage_of_prompt(version.prompt)
     assert not Call.objects.exists()
@@ -180,18 +160,18 @@ def test_days_say_the_same_as_their_calls_and_stay_when_those_are_gone(
 def test_labels_beyond_the_first_are_counted_together(service: Actor, version: PromptVersion):
     call_log.record(service, [call(number, label=f"label {number}") for number in range(60)])
 
-    (stats,) = call_log.usage_by_day(Call.objects.all()).values()
+    stats = usage.usage_of_prompt(version.prompt).total
 
     assert sum(stats.labels.values()) == 60
-    assert stats.labels[call_log.OTHER_LABEL] == 10
+    assert stats.labels[OTHER] == 10
 
 
 def test_a_prompts_drift_is_of_one_version(stage: Stage, service: Actor, version: PromptVersion):
     now = datetime.now(UTC)
     rows = [
-        Call(
-            project=stage.project,
-            version=version,
+        storage.new_call(
+            project=stage.project.pk,
+            version=version.pk,
             environment="production",
             reference=f"{days}-{number}",
             at=now - timedelta(days=days),
@@ -200,21 +180,15 @@ def test_a_prompts_drift_is_of_one_version(stage: Stage, service: Actor, version
         for days in (20, 12, 1)
         for number in range(150)
     ]
-    Call.objects.bulk_create(rows)
-    recent = [row for row in rows if row.at > now - timedelta(days=2)]
-    more = [Call(**{**_members(row), "reference": f"again {row.reference}"}) for row in recent]
-    Call.objects.bulk_create(more)
+    storage.store(rows)
+    recent = [row for row in rows if row["at"] > now - timedelta(days=2)]
+    storage.store([{**row, "reference": f"again {row['reference']}"} for row in recent])
 
     live = usage.usage_of_prompt(version.prompt)
 
     (length,) = [change for change in live.drifts if change.name == "Length of questions"]
     assert length.size == "much"
     assert (length.before, length.now) == (300, 300)
-
-
-def _members(row: Call) -> Mapping[str, Any]:
-    names = ("project_id", "version_id", "environment", "at", "tokens_in")
-    return {name: getattr(row, name) for name in names}
 
 
 def test_a_monitor_alerts_and_recovers_and_says_so(stage: Stage, service: Actor, version: PromptVersion):

@@ -106,7 +106,7 @@ def test_texts_end_with_their_days_or_at_once(stage: Stage, client: Client):
     with pytest.raises(ProgrammingError, match="never change"), transaction.atomic():
         CallText.objects.filter(reference="new").update(answer={})
 
-    tasks.add_up_days()
+    tasks.clear_old()
     assert [each.reference for each in CallText.objects.all()] == ["new"]
 
     client.force_login(stage.edith.user)

@@ -1,6 +1,6 @@
 """A run of 100,000 cases: what it does to memory, and whether its page stays quick.
 
-    .venv/bin/python benchmarks/large_run.py [cases]
+    .venv/bin/python benchmarks/data/large_run.py [cases]
 
 The server answers after 50 ms, in a process of its own. Memory is this process's resident size while it drives the run:
 after a tenth of the cases, at the end, and when the figures are worked out.
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import evaluate
 from benchmarks.harness.database import fresh_database

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import stats as distributions
 
-from inference.calls import usage_stats
-from inference.calls.usage_stats import UsageStats
 from inference.monitoring import drift
 from inference.monitoring.drift import DriftSize
+from inference.usage import estimates, stats
+from inference.usage.stats import UsageStats
 
 
 def bins(values: list[float]) -> dict[int, int]:
-    return dict(Counter(map(usage_stats.bin_of, values)))
+    return dict(Counter(map(estimates.bin_of, values)))
 
 
 def drawn(seed: int, n: int, middle: float = 5.0, spread: float = 0.5) -> dict[int, int]:
@@ -24,11 +24,11 @@ def drawn(seed: int, n: int, middle: float = 5.0, spread: float = 0.5) -> dict[i
 
 @given(st.lists(st.floats(1, 1e7), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))
 def test_a_quantile_is_at_most_a_bin_off(values: list[float], share: float):
-    estimate = usage_stats.quantile(bins(values), share)
+    estimate = estimates.quantile(bins(values), share)
 
     assert estimate
     exact = float(np.quantile(values, share, method="inverted_cdf"))
-    bin_width = 2 ** (1 / usage_stats.BINS_PER_DOUBLING) + 1e-9
+    bin_width = 2 ** (1 / estimates.BINS_PER_DOUBLING) + 1e-9
     assert exact / bin_width <= estimate.value <= exact * bin_width
     assert (estimate.low or 0) <= estimate.value <= (estimate.high or 0)
 
@@ -37,38 +37,40 @@ def test_a_quantile_is_at_most_a_bin_off(values: list[float], share: float):
 def test_a_share_has_wilsons_interval(n: int, data: st.DataObject):
     hits = data.draw(st.integers(0, n))
 
-    estimate = usage_stats.proportion(hits, n)
+    estimate = estimates.proportion(hits, n)
 
     assert estimate
-    expected = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    expected = distributions.binomtest(hits, n).proportion_ci(0.95, method="wilson")
     assert estimate.low == pytest.approx(expected.low, abs=1e-9)
     assert estimate.high == pytest.approx(expected.high, abs=1e-9)
 
 
 def test_approximations_are_close():
     for freedom in (3, 5, 12, 29, 300):
-        assert usage_stats.student_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
+        assert estimates.student_t(freedom) == pytest.approx(distributions.t.ppf(0.975, freedom), rel=0.01)
         for value in (0.5 * freedom, freedom, 2.0 * freedom):
-            assert drift.chi_square_tail(value, freedom) == pytest.approx(stats.chi2.sf(value, freedom), abs=0.01)
+            assert drift.chi_square_tail(value, freedom) == pytest.approx(
+                distributions.chi2.sf(value, freedom), abs=0.01
+            )
 
 
 def test_days_add_up_in_any_order():
     days = [UsageStats(calls=n, timed=n, latency_sum=2.0 * n, latencies={n: n}, labels={"a": n}) for n in (1, 2, 3)]
 
-    assert usage_stats.sum_usage(days) == usage_stats.sum_usage(reversed(days))
-    assert usage_stats.sum_usage(days).latencies == {1: 1, 2: 2, 3: 3}
-    assert usage_stats.sum_usage(days).labels == {"a": 6}
-    assert usage_stats.sum_usage([]).format_rate() is None
+    assert stats.sum_usage(days) == stats.sum_usage(reversed(days))
+    assert stats.sum_usage(days).latencies == {1: 1, 2: 2, 3: 3}
+    assert stats.sum_usage(days).labels == {"a": 6}
+    assert stats.sum_usage([]).format_rate() is None
 
 
 def test_a_month_has_idle_days_in_it():
-    estimate = usage_stats.monthly_rate([100.0, 0.0, 50.0, 0.0])
+    estimate = estimates.monthly_rate([100.0, 0.0, 50.0, 0.0])
 
     assert estimate
     assert estimate.value == pytest.approx(37.5 * 30.4375)
     assert estimate.low == 0.0
-    assert usage_stats.monthly_rate([100.0, 100.0]) == usage_stats.IntervalEstimate(100 * 30.4375, None, None, 2)
-    assert usage_stats.monthly_rate([]) is None
+    assert estimates.monthly_rate([100.0, 100.0]) == estimates.IntervalEstimate(100 * 30.4375, None, None, 2)
+    assert estimates.monthly_rate([]) is None
 
 
 def test_what_has_not_changed_is_hardly_ever_called_drift():

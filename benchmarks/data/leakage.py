@@ -1,6 +1,6 @@
 """How long 100,000 test cases take to be compared with 100,000 training cases, and what of the planted leaks is found.
 
-    .venv/bin/python benchmarks/leakage.py
+    .venv/bin/python benchmarks/data/leakage.py
 
 The texts are made of random words (a stand-in for real ones: only their number and length matter here), in a real
 dataset; the whole report runs, findings included, but for meaning, which is left out at this size. The bar (issue):
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.harness.database import fresh_database
 

@@ -1,6 +1,6 @@
 """The fetch beside MLflow's and Phoenix's: the same prompt on the same machine, asked for in turn.
 
-    .venv/bin/python benchmarks/fetch_mlflow.py [folder]
+    .venv/bin/python benchmarks/peers/fetch_mlflow.py [folder]
 
 Both are installed into environments of their own below `folder` (default: a temporary one), unless they are there
 already. Each server is started as its own documentation says, with one worker and its own SQLite, and without
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.fetch import TEXT, serving
 from benchmarks.harness import load

@@ -1,0 +1,1 @@
+"""Large datasets and runs."""

@@ -1,0 +1,1 @@
+"""Other products on the same machine, beside ours."""

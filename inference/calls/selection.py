@@ -1,0 +1,158 @@
+"""Which calls somebody looks at: filters, in one way for pages and REST; and pages of them by their place in time.
+
+Calls are too many to be counted for a page: a page of them begins where the one before it ended.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast
+from django.utils import timezone
+
+from core.errors import Fault, Problem
+from inference.calls import partitions
+from inference.models import Call, CallText, Feedback, FeedbackKind
+from registry.accounts.permissions import Actor, Right
+
+PAGE_SIZE = 50
+MAX_VALUE = 200
+SPANS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+STATES = {"ok": Q(failed=False), "failed": Q(failed=True), "fallback": ~Q(fallback="")}
+FORMATS = {"true": Q(format_ok=True), "false": Q(format_ok=False)}
+LEARNED = ("any", "none", "low", "corrected")
+PLACE = re.compile(r"(?P<at>[0-9T:.-]{10,32})~(?P<id>[0-9]{1,18})")
+# Feedback below is that somebody was not content.
+LOW = 0.5
+
+
+def _equal(name: str) -> Callable[[str], Q]:
+    return lambda value: Q(**{name: value})
+
+
+def _one_of(choices: Mapping[str, Q]) -> Callable[[str], Q]:
+    def narrow(value: str) -> Q:
+        if value not in choices:
+            raise ValueError(f"Must be one of {', '.join(choices)}.")
+        return choices[value]
+
+    return narrow
+
+
+def _number(name: str) -> Callable[[str], Q]:
+    def narrow(value: str) -> Q:
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise ValueError("Must be a whole number.")
+        return Q(**{name: int(value)})
+
+    return narrow
+
+
+def _score_at_most(value: str) -> Q:
+    try:
+        return Q(score__lte=float(value))
+    except ValueError:
+        raise ValueError("Must be a number from 0 to 1.") from None
+
+
+def _moment(name: str) -> Callable[[str], Q]:
+    def narrow(value: str) -> Q:
+        at = timezone.now() - SPANS[value] if value in SPANS else _read_moment(value)
+        # The day lets PostgreSQL pass over the partitions of others.
+        day = partitions.day_of(at)
+        return Q(at__gte=at, day__gte=day) if name == "since" else Q(at__lt=at, day__lte=day)
+
+    return narrow
+
+
+def _read_moment(value: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"Must be a moment, or one of {', '.join(SPANS)}.") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _learned(value: str) -> Q:
+    if value not in LEARNED:
+        raise ValueError(f"Must be one of {', '.join(LEARNED)}.")
+    rows = Feedback.objects.filter(project=OuterRef("project"), call=OuterRef("reference"), call_at__isnull=False)
+    if value == "low":
+        rows = rows.filter(value__lt=LOW)
+    elif value == "corrected":
+        rows = rows.filter(kind=FeedbackKind.CORRECTION)
+    return ~Q(Exists(rows)) if value == "none" else Q(Exists(rows))
+
+
+def _with_text(value: str) -> Q:
+    texts = CallText.objects.filter(project=OuterRef("project"), reference=OuterRef("reference"))
+    texts = texts.alias(asked=Cast("messages", TextField()), answered=Cast("answer", TextField()))
+    return Q(Exists(texts.filter(Q(asked__icontains=value) | Q(answered__icontains=value))))
+
+
+# By the name of a filter; `text` is for those who may read texts.
+FILTERS: Mapping[str, Callable[[str], Q]] = {
+    "prompt": _equal("version__prompt__name"),
+    "version": _number("version__number"),
+    "environment": _equal("environment"),
+    "route": _equal("route"),
+    "state": _one_of(STATES),
+    "error": _equal("error"),
+    "format_ok": _one_of(FORMATS),
+    "max_score": _score_at_most,
+    "label": _equal("label"),
+    "subject": _equal("subject"),
+    "trace": _equal("trace"),
+    "feedback": _learned,
+    "text": _with_text,
+    "since": _moment("since"),
+    "until": _moment("until"),
+}
+
+
+def select(actor: Actor, filters: Mapping[str, str]) -> QuerySet[Call]:
+    """Return the calls of the actor's project that pass all filters, the newest first; empty ones are none. Raises
+    `request.invalid` with each filter that cannot be."""
+    calls = Call.objects.filter(project=actor.project)
+    faults = []
+    for name, narrow in FILTERS.items():
+        value = filters.get(name, "").strip()
+        if not value:
+            continue
+        if name == "text":
+            actor.require(Right.EDIT)
+        try:
+            if len(value) > MAX_VALUE:
+                raise ValueError(f"Must have at most {MAX_VALUE} characters.")
+            calls = calls.filter(narrow(value))
+        except ValueError as error:
+            faults.append(Fault(f"?{name}", "invalid", str(error)))
+    if faults:
+        raise Problem("request.invalid", f"{faults[0].pointer[1:]}: {faults[0].message}", faults=faults)
+    return calls.select_related("version__prompt").defer("version__content").order_by("-at", "-id")
+
+
+@dataclass(frozen=True)
+class CallPage:
+    """Some calls, the newest first; `older` names the place where the next page begins, empty where there is none."""
+
+    rows: Sequence[Call]
+    older: str
+
+
+def page_of(calls: QuerySet[Call], before: str = "") -> CallPage:
+    """Return a page of calls before a place in time, by its name."""
+    if match := PLACE.fullmatch(before):
+        at, key = _read_moment(match["at"]), int(match["id"])
+        calls = calls.filter(Q(at__lt=at) | Q(at=at, pk__lt=key), day__lte=partitions.day_of(at))
+    elif before:
+        raise Problem("request.invalid", "before: is no place in the log.")
+    rows = list(calls[: PAGE_SIZE + 1])
+    of_page = rows[:PAGE_SIZE]
+    return CallPage(of_page, _place(of_page[-1]) if len(rows) > PAGE_SIZE else "")
+
+
+def _place(call: Call) -> str:
+    return f"{call.at.astimezone(UTC).replace(tzinfo=None).isoformat()}~{call.pk}"

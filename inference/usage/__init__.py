@@ -1,0 +1,1 @@
+"""What calls add up to: sums by the minute, hour and day, and the figures that are read from them."""
