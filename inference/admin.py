@@ -2,7 +2,17 @@
 
 from django.contrib import admin
 
-from inference.models import Call, CallText, Feedback, InferenceConfig, Monitor, SpanCount, TextPolicy, UsageRollup
+from inference.models import (
+    Alert,
+    Call,
+    CallText,
+    Feedback,
+    InferenceConfig,
+    Monitor,
+    SpanCount,
+    TextPolicy,
+    UsageRollup,
+)
 from registry.admin.base import ReadOnlyAdmin
 
 
@@ -49,6 +59,12 @@ class MonitorAdmin(ReadOnlyAdmin):
     list_display = ("prompt", "environment", "figure", "bound", "state", "value", "calls", "looked_at")
     list_select_related = ("prompt",)
     list_filter = ("state", "figure")
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    list_display = ("monitor", "opened_at", "value", "acknowledged_by", "resolved_at", "resolved_by")
+    list_select_related = ("monitor__prompt",)
 
 
 @admin.register(TextPolicy)

@@ -46,7 +46,7 @@ def seed(_credentials_file: Path) -> bool:
     for start in range(0, len(calls), BATCH):
         storage.store(calls[start : start + BATCH])
     monitors.create(editor, version.prompt, figure="latency_p99", bound=1_500)
-    monitors.create(editor, version.prompt, figure="format_rate", bound=0.95)
+    monitors.create(editor, version.prompt, figure="format_rate", bound=0.98)
     return True
 
 

@@ -21,6 +21,8 @@ declare(
         "call.not_found": Kind(404, "There is no such call"),
         "feedback.invalid": Kind(400, "The feedback has faults"),
         "observation.invalid": Kind(400, "The observations have faults"),
+        "alert.not_found": Kind(404, "There is no such alert"),
+        "alert.closed": Kind(409, "The alert is resolved already"),
         "monitor.not_found": Kind(404, "There is no such monitor"),
         "monitor.too_many": Kind(409, "The project has many monitors already"),
     }

@@ -280,6 +280,7 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "comparisons/<int:key>": comparison.pk,
         "gates/<int:key>": create_row(rows, "evaluations.Gate").pk,
         "monitors/<int:key>": create_row(rows, "inference.Monitor").pk,
+        "alerts/<int:key>": create_row(rows, "inference.Alert", calls=1).pk,
         "inference-configs/<str:task>": "routing",
         "collections/<str:name>": handbook.name,
         "documents/<path:path>": "a.md",

@@ -12,11 +12,10 @@ from core.references import DEFAULT_ENVIRONMENT
 from inference.api import call_serializers, serializers
 from inference.calls import log as call_log
 from inference.calls import selection
-from inference.models import Call, Monitor
-from inference.monitoring import monitors, usage
+from inference.models import Call
+from inference.monitoring import usage
 from inference.usage.estimates import IntervalEstimate
 from inference.usage.stats import UsageStats
-from infra.serializer_fields import EmptyInput
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.prompts import lifecycle as prompts
@@ -154,44 +153,3 @@ class PromptUsage(ProjectView):
             "drift": [drift.as_dict() for drift in prompt_usage.drifts],
         }
         return Response(serializers.PromptUsageSerializer(document).data)
-
-
-class MonitorList(ProjectListView[Monitor]):
-    query_members = ("prompt", "state")
-    queryset = Monitor.objects.none()
-    serializer_class = serializers.MonitorSerializer
-    ordering = ("id",)
-
-    @extend_schema(
-        operation_id="monitors_list",
-        parameters=[OpenApiParameter("prompt", str), OpenApiParameter("state", str)],
-        responses=serializers.MonitorSerializer(many=True),
-    )
-    def get(self, request: Request) -> Response:
-        """List monitors and their states."""
-        filters = {
-            "prompt__name": request.query_params.get("prompt"),
-            "state": request.query_params.get("state"),
-        }
-        rows = monitors.active_monitors().filter(project=self.actor.project)
-        rows = rows.filter(**{name: value for name, value in filters.items() if value}).order_by("id")
-        return self.page(rows)
-
-    @extend_schema(
-        operation_id="monitors_create", request=serializers.MonitorInput, responses={201: serializers.MonitorSerializer}
-    )
-    def post(self, request: Request) -> Response:
-        """Create a monitor of a figure of a prompt's live calls."""
-        body = serializers.MonitorInput.read(request)
-        prompt = prompts.get_prompt(self.actor.project, body["prompt"])
-        monitor = monitors.create(self.actor, prompt, **monitors.read_request(body))
-        monitor = monitors.get_monitor(self.actor.project, monitor.pk)
-        return Response(dict(serializers.MonitorSerializer(monitor).data), status=201)
-
-
-class MonitorRemove(ProjectView):
-    @extend_schema(operation_id="monitors_remove", request=EmptyInput, responses={204: None})
-    def post(self, request: Request, key: int) -> Response:
-        """Remove a monitor."""
-        monitors.remove(self.actor, monitors.get_monitor(self.actor.project, key))
-        return Response(status=204)

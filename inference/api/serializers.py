@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from core import redaction
 from inference.configs import record
-from inference.models import InferenceConfig, Monitor
+from inference.models import Alert, InferenceConfig, Monitor
 from inference.monitoring import monitors
 from infra.serializer_fields import Input, ObjectField, Text
 
@@ -80,8 +80,29 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
         model = Monitor
         fields = [
             *("id", "prompt", "environment", "figure", "bound", "hours", "min_calls", "state", "value", "calls"),
-            *("looked_at", "changed_at", "by_name", "created_at"),
+            *("looked_at", "changed_at", "muted_until", "by_name", "created_at"),
         ]
+
+
+class AlertSerializer(serializers.ModelSerializer[Alert]):
+    prompt = serializers.CharField(source="monitor.prompt")
+    figure = serializers.CharField(source="monitor.figure")
+    environment = serializers.CharField(source="monitor.environment")
+
+    class Meta:
+        model = Alert
+        fields = [
+            *("id", "monitor", "prompt", "figure", "environment", "opened_at", "value", "calls", "acknowledged_at"),
+            *("acknowledged_by", "note", "resolved_at", "resolved_by"),
+        ]
+
+
+class AlertAcknowledgeInput(Input):
+    note = Text(required=False, default="", max_length=1_000)
+
+
+class MonitorMuteInput(Input):
+    hours = serializers.IntegerField(help_text="1 to 720; 0 ends it.")
 
 
 CONFIG_MEMBERS = f"{', '.join(record.MEMBERS)}."

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inference.api import calls, configs, feedback, otlp, texts
+from inference.api import calls, configs, feedback, monitors, otlp, texts
 
 urlpatterns = [
     path("observations", calls.ObservationList.as_view()),
@@ -12,8 +12,12 @@ urlpatterns = [
     path("text-policy", texts.TextPolicyDetail.as_view()),
     path("text-policy/delete-texts", texts.TextsDelete.as_view()),
     path("prompts/<str:name>/live", calls.PromptUsage.as_view()),
-    path("monitors", calls.MonitorList.as_view()),
-    path("monitors/<int:key>/remove", calls.MonitorRemove.as_view()),
+    path("monitors", monitors.MonitorList.as_view()),
+    path("monitors/<int:key>/remove", monitors.MonitorRemove.as_view()),
+    path("monitors/<int:key>/mute", monitors.MonitorMute.as_view()),
+    path("alerts", monitors.AlertList.as_view()),
+    path("alerts/<int:key>/acknowledge", monitors.AlertAcknowledge.as_view()),
+    path("alerts/<int:key>/resolve", monitors.AlertResolve.as_view()),
     path("inference-configs", configs.ConfigList.as_view()),
     path("inference-configs/<str:task>", configs.ConfigDetail.as_view()),
     path("inference-configs/<str:task>/promotions", configs.ConfigPropose.as_view()),

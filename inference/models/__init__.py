@@ -3,10 +3,11 @@
 from inference.models.calls import Call, RollupSpan, SpanCount, UsageRollup
 from inference.models.configs import InferenceConfig
 from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
-from inference.models.monitors import Monitor, MonitorState
+from inference.models.monitors import Alert, Monitor, MonitorState
 from inference.models.texts import CallText, TextPolicy
 
 __all__ = [
+    "Alert",
     "Call",
     "CallText",
     "Feedback",

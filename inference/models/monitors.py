@@ -2,12 +2,12 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from infra.triggers import frozen_fields_of_deletable_rows
+from infra.triggers import frozen_fields, frozen_fields_of_deletable_rows
 from registry.models import Project
 
 
 class MonitorState(models.TextChoices):
-    UNKNOWN = "unknown", "Too few calls"
+    UNKNOWN = "unknown", "Cannot be told"
     OK = "ok", "OK"
     ALERT = "alert", "Breached"
 
@@ -28,6 +28,8 @@ class Monitor(models.Model):
     calls = models.PositiveIntegerField(default=0)
     looked_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True)
+    # No alerts are opened until then.
+    muted_until = models.DateTimeField(null=True)
     removed_at = models.DateTimeField(null=True)
     by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
@@ -45,3 +47,31 @@ class Monitor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.figure} of {self.prompt}"
+
+
+class Alert(models.Model):
+    """A monitor was breached; at most one of a monitor is open.
+
+    It ends when somebody resolves it, or when the figure is within its bound again.
+    """
+
+    monitor = models.ForeignKey(Monitor, on_delete=models.PROTECT, related_name="alerts")
+    opened_at = models.DateTimeField(db_default=Now())
+    value = models.FloatField(null=True)
+    calls = models.PositiveIntegerField()
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.CharField(max_length=200, blank=True)
+    note = models.TextField(blank=True)
+    resolved_at = models.DateTimeField(null=True)
+    # A member, or "recovered".
+    resolved_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["monitor"], condition=Q(resolved_at=None), name="alert_open_once"),
+        ]
+        triggers = frozen_fields("monitor", "opened_at", "value", "calls")
+
+    def __str__(self) -> str:
+        return f"alert {self.pk} of {self.monitor}"

@@ -20,7 +20,7 @@ GROUPS = 10
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 # Two samples with less say nothing.
 MIN_CALLS = 200
-SIGNIFICANCE = 0.01
+SIGNIFICANCE = 1e-4
 SIGNIFICANCE_Z = NormalDist().inv_cdf(1 - SIGNIFICANCE / 2)
 # A smaller change of a share is not reported, however sure it is.
 MIN_CHANGE = 0.02
@@ -109,8 +109,8 @@ def drift_of_labels(name: str, before: Mapping[str, int], now: Mapping[str, int]
 
 
 def drift_of_proportions(name: str, before: tuple[int, int], now: tuple[int, int]) -> Drift | None:
-    """Compute the drift of a share, (hits, all): the difference with Newcombe's interval (Newcombe 1998, method 10), at
-    99 %."""
+    """Compute the drift of a share, (hits, all): the difference with Newcombe's interval (Newcombe 1998, method 10), so
+    wide that chance exceeds it once in 10,000."""
     a, b = proportion(*before, z=SIGNIFICANCE_Z), proportion(*now, z=SIGNIFICANCE_Z)
     if a is None or b is None:
         return None

@@ -12,7 +12,7 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from core.references import DEFAULT_ENVIRONMENT
 from inference.models import Monitor, MonitorState
-from inference.monitoring import drift
+from inference.monitoring import alerts, drift, evidence
 from inference.usage import rollups
 from inference.usage.stats import UsageStats, sum_usage
 from registry.accounts import audit, permissions
@@ -27,7 +27,11 @@ MAX_MIN_CALLS = 1_000_000
 
 @dataclass(frozen=True)
 class MonitorFigure:
-    """A figure that a monitor can have; its bound is a minimum or a maximum."""
+    """A figure that a monitor can have; its bound is a minimum or a maximum.
+
+    `is_beyond` says whether calls show that it is beyond a bound, and chance alone does not explain it
+    (inference.monitoring.evidence).
+    """
 
     title: str
     unit: str
@@ -35,37 +39,50 @@ class MonitorFigure:
     maximum: float
     value: Callable[[UsageStats], float | None]
     calls: Callable[[UsageStats], int]
+    is_beyond: Callable[[UsageStats, float], bool]
 
 
-def _latency_at(share: float) -> Callable[[UsageStats], float | None]:
+def _latency(title: str, share: float) -> MonitorFigure:
     def value(stats: UsageStats) -> float | None:
         estimate = stats.latency(share)
         return estimate.value if estimate else None
 
-    return value
+    def is_beyond(stats: UsageStats, bound: float) -> bool:
+        return evidence.is_quantile_above(stats.latencies, share, bound)
+
+    return MonitorFigure(title, "ms", False, 1e7, value, lambda stats: stats.timed, is_beyond)
 
 
-def _estimate_of(name: str) -> Callable[[UsageStats], float | None]:
+def _mean(title: str, name: str, calls: Callable[[UsageStats], int], *, is_least: bool) -> MonitorFigure:
+    """Build a figure that is a mean of values from 0 to 1."""
+
     def value(stats: UsageStats) -> float | None:
         estimate = getattr(stats, name)()
         return estimate.value if estimate else None
 
-    return value
+    def is_beyond(stats: UsageStats, bound: float) -> bool:
+        mean = value(stats)
+        compare = evidence.is_below if is_least else evidence.is_above
+        return mean is not None and compare(mean, calls(stats), bound)
+
+    return MonitorFigure(title, "", is_least, 1, value, calls, is_beyond)
 
 
 MONITOR_FIGURES: Mapping[str, MonitorFigure] = {
-    "latency_p50": MonitorFigure("Median latency", "ms", False, 1e7, _latency_at(0.5), lambda stats: stats.timed),
-    "latency_p99": MonitorFigure("p99 latency", "ms", False, 1e7, _latency_at(0.99), lambda stats: stats.timed),
-    "format_rate": MonitorFigure(
-        "Format adherence", "", True, 1, _estimate_of("format_rate"), lambda stats: stats.formatted
-    ),
-    "failure_rate": MonitorFigure("Failures", "", False, 1, _estimate_of("failure_rate"), lambda stats: stats.calls),
-    "score": MonitorFigure("Score", "", True, 1, _estimate_of("score"), lambda stats: stats.scored),
+    "latency_p50": _latency("Median latency", 0.5),
+    "latency_p99": _latency("p99 latency", 0.99),
+    "format_rate": _mean("Format adherence", "format_rate", lambda stats: stats.formatted, is_least=True),
+    "failure_rate": _mean("Failures", "failure_rate", lambda stats: stats.calls, is_least=False),
+    "score": _mean("Score", "score", lambda stats: stats.scored, is_least=True),
     "cost_per_call": MonitorFigure(
-        "Cost of a call", "USD", False, 1e4, lambda stats: stats.cost_per_call(), lambda stats: stats.priced
+        *("Cost of a call", "USD", False, 1e4, lambda stats: stats.cost_per_call(), lambda stats: stats.priced),
+        lambda stats, bound: evidence.is_mean_above(stats.cost_usd, stats.cost_squares, stats.priced, bound),
     ),
-    # Compared with as many hours before; the length of questions stands for what comes in.
-    "drift": MonitorFigure("Drift of questions", "", False, 10, lambda _: None, lambda stats: stats.counted),
+    # Compared with as many hours before; the length of questions stands for what comes in. What chance explains is no
+    # drift at all (_drift_index).
+    "drift": MonitorFigure(
+        *("Drift of questions", "", False, 10, lambda _: None, lambda stats: stats.counted), lambda _stats, _bound: True
+    ),
 }
 
 
@@ -143,7 +160,10 @@ def due_monitors() -> QuerySet[Monitor]:
 
 
 def look(monitor: Monitor) -> Monitor:
-    """Compute a monitor's figure; a change of its state is audited."""
+    """Compute a monitor's figure; a change of its state is audited.
+
+    Where the figure is beyond the bound, and chance may have brought it there, nothing can be told.
+    """
     figure = MONITOR_FIGURES[monitor.figure]
     of_version = _usage_by_version(monitor, 0)
     now = sum_usage(of_version.values())
@@ -152,7 +172,11 @@ def look(monitor: Monitor) -> Monitor:
     state = MonitorState.UNKNOWN
     if value is not None and calls >= monitor.min_calls:
         is_fine = value >= monitor.bound if figure.is_least else value <= monitor.bound
-        state = MonitorState.OK if is_fine else MonitorState.ALERT
+        if is_fine:
+            state = MonitorState.OK
+        # One that was breached is so until its figure is within the bound again.
+        elif monitor.state == MonitorState.ALERT or figure.is_beyond(now, monitor.bound):
+            state = MonitorState.ALERT
     _save_state(monitor, state, value, calls)
     return monitor
 
@@ -164,6 +188,10 @@ def _save_state(monitor: Monitor, state: MonitorState, value: float | None, call
     monitor.state, monitor.value, monitor.calls, monitor.looked_at = state, value, calls, timezone.now()
     monitor.changed_at = timezone.now() if before != state else locked.changed_at
     monitor.save(update_fields=["state", "value", "calls", "looked_at", "changed_at"])
+    if state == MonitorState.OK:
+        alerts.recovered(locked)
+    elif state == MonitorState.ALERT and before != state:
+        alerts.breached(locked, value, calls)
     if before != state and MonitorState.ALERT in (before, state):
         # Without calls it is not known whether the figure has recovered.
         recovery_verb = "monitor.recovered" if state == MonitorState.OK else "monitor.too_few_calls"

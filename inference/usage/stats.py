@@ -38,6 +38,7 @@ class UsageStats:
     tokens_reasoning: int = 0
     priced: int = 0
     cost_usd: float = 0.0
+    cost_squares: float = 0.0
     latencies: Mapping[int, int] = field(default_factory=dict)
     questions: Mapping[int, int] = field(default_factory=dict)
     answers: Mapping[int, int] = field(default_factory=dict)
@@ -165,7 +166,9 @@ class UsageCounter:
             self._count("answers", counts["answers"], bin_of(tokens_out), 1)
         if call["cost_usd"] is not None:
             sums["priced"] += 1
-            sums["cost_usd"] += float(call["cost_usd"])
+            cost = float(call["cost_usd"])
+            sums["cost_usd"] += cost
+            sums["cost_squares"] += cost * cost
         if call["label"]:
             self._count("labels", counts["labels"], call["label"], 1)
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.comparisons import slas
-from inference.monitoring import monitors, timeline, usage
+from inference.monitoring import alerts, monitors, timeline, usage
 from inference.monitoring.monitors import MONITOR_FIGURES
 from inference.monitoring.usage import LiveUsage
 from inference.usage.stats import UsageStats
@@ -61,12 +61,16 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "tokens_a_month": live.tokens_a_month(),
         "figures": _figures(total, actor),
         "charts": timeline.charts_of(moments),
-        "across": f"{moments.unit} since {_short_date(moments.since)}",
+        "across": f"{moments.unit} since {_short_date(moments.since)}{moments.since:, %H:%M}",
         "releases": moments.releases,
         **_versus(request, live),
         "rows": [(version, stats, *_quantiles(stats)) for version, stats in live.versions],
         "monitors": [
             (monitor, MONITOR_FIGURES[monitor.figure]) for monitor in monitors.active_monitors().filter(prompt=prompt)
+        ],
+        "alerts": [
+            (alert, MONITOR_FIGURES[alert.monitor.figure])
+            for alert in alerts.open_alerts(actor.project).filter(monitor__prompt=prompt)
         ],
         "monitor_figures": MONITOR_FIGURES.items(),
         "drifts": [(drift, *DRIFT_TAGS.get(drift.size, ("plain", drift.size))) for drift in live.drifts],
@@ -130,3 +134,31 @@ def monitor_remove(request: HttpRequest, actor: Actor, name: str, key: int) -> H
     except Problem as problem:
         return refused(request, problem, address)
     return done(request, "Monitor removed", address)
+
+
+@in_project
+@only_post
+def monitor_mute(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    address = page_url("inference:live", actor, name)
+    hours = whole(request.POST.get("hours", "")) or 0
+    try:
+        alerts.mute(actor, monitors.get_monitor(actor.project, key), hours)
+    except Problem as problem:
+        return refused(request, problem, address)
+    return done(request, f"Muted for {hours} hours" if hours else "No longer muted", address)
+
+
+@in_project
+@only_post
+def alert_decide(request: HttpRequest, actor: Actor, name: str, key: int) -> HttpResponse:
+    """Acknowledge an alert, or resolve it."""
+    address = page_url("inference:live", actor, name)
+    try:
+        alert = alerts.get_alert(actor.project, key)
+        if request.POST.get("do") == "resolve":
+            alerts.resolve(actor, alert)
+            return done(request, "Alert resolved", address)
+        alerts.acknowledge(actor, alert, request.POST.get("note", "").strip())
+    except Problem as problem:
+        return refused(request, problem, address)
+    return done(request, "Alert acknowledged", address)

@@ -41,7 +41,7 @@ from finetunes.models import (
     TunedModel,
     TuneEvent,
 )
-from inference.models import Call, CallText, Feedback, InferenceConfig, Monitor
+from inference.models import Alert, Call, CallText, Feedback, InferenceConfig, Monitor
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
 from registry.examples import example_sets
 from registry.models import (
@@ -98,6 +98,7 @@ INSERT_ONLY = [
 ]
 # What was agreed on stays; what comes of it is counted on the row.
 FROZEN = [
+    Alert,
     CrossValidation,
     FineTune,
     Guide,
@@ -154,6 +155,10 @@ def history(shared_stage: Stage) -> None:
         recipe_hash="x",
         by_name="edith",
     )
+    monitor = Monitor.objects.create(
+        project=stage.project, prompt=version.prompt, environment="x", figure="score", bound=0.5, by_name="edith"
+    )
+    Alert.objects.create(monitor=monitor, calls=1)
     InferenceConfig.objects.create(project=stage.project, task="sort", holder=version.prompt, by_name="edith")
     Guide.objects.create(project=stage.project, name="sorting", by_name="edith")
     StrategyPolicy.objects.create(project=stage.project, number=1, members={}, by_name="ada")

@@ -111,7 +111,7 @@ def test_a_share_that_fell_is_drift_and_a_flicker_is_not():
     assert fell.size == DriftSize.MUCH
     assert fell.change
     assert fell.change.value == pytest.approx(-0.08)
-    assert -0.11 < (fell.change.low or 0) < (fell.change.high or 0) < -0.05
+    assert -0.13 < (fell.change.low or 0) < (fell.change.high or 0) < -0.03
     assert "-8.0%" in fell.sentence
     for before, now in (((980, 1_000), (975, 1_000)), ((98, 100), (50, 100))):
         change = drift.drift_of_proportions("Format", before, now)

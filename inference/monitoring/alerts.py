@@ -1,0 +1,89 @@
+"""Alerts: what comes of a monitor that is breached, until somebody has dealt with it or the figure has recovered."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from core.errors import Fault, Problem
+from inference.models import Alert, Monitor
+from registry.accounts import audit
+from registry.accounts.permissions import Actor, Right
+from registry.models import Project
+
+MAX_NOTE = 1_000
+MUTED_HOURS = (1, 24 * 30)
+
+
+def open_alerts(project: Project) -> QuerySet[Alert]:
+    """Return the alerts that nobody has resolved, the newest first."""
+    rows = Alert.objects.filter(monitor__project=project, monitor__removed_at=None, resolved_at=None)
+    return rows.select_related("monitor__prompt").order_by("-opened_at", "-id")
+
+
+def get_alert(project: Project, number: int) -> Alert:
+    """Return the project's alert with this number, or raise `alert.not_found`."""
+    alert = Alert.objects.filter(monitor__project=project, pk=number).select_related("monitor__prompt").first()
+    if alert is None:
+        raise Problem("alert.not_found", f"There is no alert {number}.")
+    return alert
+
+
+def breached(monitor: Monitor, value: float | None, calls: int) -> None:
+    """Open an alert for a monitor that has just been breached, unless one is open, or it is muted. The caller holds the
+    monitor's lock."""
+    is_muted = monitor.muted_until is not None and monitor.muted_until > timezone.now()
+    if not is_muted and not Alert.objects.filter(monitor=monitor, resolved_at=None).exists():
+        Alert.objects.create(monitor=monitor, value=value, calls=calls)
+
+
+def recovered(monitor: Monitor) -> None:
+    """Resolve the open alert of a monitor whose figure is within its bound again."""
+    Alert.objects.filter(monitor=monitor, resolved_at=None).update(resolved_at=timezone.now(), resolved_by="recovered")
+
+
+@transaction.atomic
+def acknowledge(actor: Actor, alert: Alert, note: str = "") -> Alert:
+    """Say that somebody looks after an alert; `alert.closed` where it is resolved."""
+    row = _lock_open(actor, alert)
+    if len(note) > MAX_NOTE:
+        fault = Fault("/note", "length", f"Must have at most {MAX_NOTE:,} characters.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    row.acknowledged_at, row.acknowledged_by, row.note = timezone.now(), actor.name, note
+    row.save(update_fields=["acknowledged_at", "acknowledged_by", "note"])
+    audit.record(actor, "alert.acknowledged", row.monitor, after={"alert": row.pk, "note": note})
+    return row
+
+
+@transaction.atomic
+def resolve(actor: Actor, alert: Alert) -> Alert:
+    """Close an alert. The next one comes when the figure has been within its bound and is beyond it again."""
+    row = _lock_open(actor, alert)
+    row.resolved_at, row.resolved_by = timezone.now(), actor.name
+    row.save(update_fields=["resolved_at", "resolved_by"])
+    audit.record(actor, "alert.resolved", row.monitor, after={"alert": row.pk})
+    return row
+
+
+def _lock_open(actor: Actor, alert: Alert) -> Alert:
+    actor.require(Right.EDIT)
+    row = Alert.objects.select_for_update(of=("self",)).select_related("monitor__prompt").get(pk=alert.pk)
+    if row.resolved_at is not None:
+        raise Problem("alert.closed", f"The alert was resolved already, by {row.resolved_by}.")
+    return row
+
+
+@transaction.atomic
+def mute(actor: Actor, monitor: Monitor, hours: int) -> Monitor:
+    """Open no alerts of a monitor for so many hours; with 0, open them again. Its figure is looked at all the same."""
+    actor.require(Right.EDIT)
+    if hours and not MUTED_HOURS[0] <= hours <= MUTED_HOURS[1]:
+        fault = Fault("/hours", "range", f"Must be from {MUTED_HOURS[0]} to {MUTED_HOURS[1]}, or 0 to end it.")
+        raise Problem("request.invalid", fault.message, faults=[fault])
+    row = Monitor.objects.select_for_update(of=("self",)).get(pk=monitor.pk)
+    row.muted_until = timezone.now() + timedelta(hours=hours) if hours else None
+    row.save(update_fields=["muted_until"])
+    audit.record(actor, "monitor.muted", row, after={"hours": hours})
+    monitor.muted_until = row.muted_until
+    return monitor
