@@ -245,6 +245,7 @@ CELERY_BEAT_SCHEDULE = {
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
     "look at what is watched": {"task": "inference.tasks.look_at_monitors", "schedule": 60},
+    "watch releases": {"task": "inference.tasks.watch_releases", "schedule": 600},
     "merge what calls come to": {"task": "inference.tasks.merge_usage", "schedule": 60},
     "make days of calls and drop old ones": {"task": "inference.tasks.clear_old", "schedule": 6 * 3600},
     "embed what waits": {"task": "registry.tasks.sweep_embeddings", "schedule": 20},

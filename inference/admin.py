@@ -9,6 +9,7 @@ from inference.models import (
     Feedback,
     InferenceConfig,
     Monitor,
+    ReleaseWatch,
     SpanCount,
     TextPolicy,
     UsageRollup,
@@ -65,6 +66,12 @@ class MonitorAdmin(ReadOnlyAdmin):
 class AlertAdmin(ReadOnlyAdmin):
     list_display = ("monitor", "opened_at", "value", "acknowledged_by", "resolved_at", "resolved_by")
     list_select_related = ("monitor__prompt",)
+
+
+@admin.register(ReleaseWatch)
+class ReleaseWatchAdmin(ReadOnlyAdmin):
+    list_display = ("release", "ends_at", "ended_at", "sentence")
+    list_select_related = ("release__prompt", "release__environment", "release__version")
 
 
 @admin.register(TextPolicy)

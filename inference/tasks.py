@@ -1,7 +1,7 @@
 """Tasks of the workers; each loads by id, calls one function, and has its limits."""
 
 from inference.calls import feedback, partitions
-from inference.monitoring import monitors
+from inference.monitoring import monitors, watches
 from inference.texts import policy as text_policy
 from inference.usage import rollups
 from infra.queues import SHORT, task
@@ -15,6 +15,13 @@ def look_at_monitors() -> None:
     """Compute the figures of monitors that are due."""
     for monitor in monitors.due_monitors()[:MAX_LOOKED_AT]:
         monitors.look(monitor)
+
+
+@task(name="inference.tasks.watch_releases", queue=SHORT, time_limit=600, soft_time_limit=580)
+def watch_releases() -> None:
+    """Begin to watch new releases, and end the watches that are over."""
+    watches.begin()
+    watches.end_due()
 
 
 @task(name="inference.tasks.merge_usage", queue=SHORT, time_limit=300, soft_time_limit=280)

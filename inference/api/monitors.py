@@ -6,14 +6,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import Problem
+from core.references import DEFAULT_ENVIRONMENT
 from inference.api import serializers
 from inference.models import Alert, Monitor
-from inference.monitoring import alerts, monitors
+from inference.monitoring import alerts, monitors, watches
 from infra.serializer_fields import EmptyInput
 from registry.api.base import ProjectListView, ProjectView
 from registry.prompts import lifecycle as prompts
 
 STATES = ("open", "resolved")
+MAX_WATCHES = 20
 
 
 class MonitorList(ProjectListView[Monitor]):
@@ -109,3 +111,18 @@ class AlertResolve(ProjectView):
         """Close an alert; the next one comes when the figure has recovered and is beyond its bound again."""
         alert = alerts.resolve(self.actor, alerts.get_alert(self.actor.project, key))
         return Response(serializers.AlertSerializer(alert).data)
+
+
+class ReleaseWatchList(ProjectView):
+    query_members = ("environment",)
+
+    @extend_schema(
+        operation_id="prompts_watches",
+        parameters=[OpenApiParameter("environment", str)],
+        responses=serializers.ReleaseWatchSerializer(many=True),
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """List the newest watches of a prompt's releases: two weeks each, with what changed."""
+        environment = request.query_params.get("environment") or DEFAULT_ENVIRONMENT
+        rows = watches.watches_of(prompts.get_prompt(self.actor.project, name), environment)[:MAX_WATCHES]
+        return Response([serializers.ReleaseWatchSerializer(watches.as_dict(watch)).data for watch in rows])

@@ -84,6 +84,16 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
         ]
 
 
+class ReleaseWatchSerializer(serializers.Serializer[Any]):
+    prompt = serializers.CharField()
+    version = serializers.IntegerField()
+    environment = serializers.CharField()
+    released_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    sentence = serializers.CharField(help_text="What the release changed; so far, where the watch goes on.")
+
+
 class AlertSerializer(serializers.ModelSerializer[Alert]):
     prompt = serializers.CharField(source="monitor.prompt")
     figure = serializers.CharField(source="monitor.figure")

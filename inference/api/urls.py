@@ -12,6 +12,7 @@ urlpatterns = [
     path("text-policy", texts.TextPolicyDetail.as_view()),
     path("text-policy/delete-texts", texts.TextsDelete.as_view()),
     path("prompts/<str:name>/live", calls.PromptUsage.as_view()),
+    path("prompts/<str:name>/watches", monitors.ReleaseWatchList.as_view()),
     path("monitors", monitors.MonitorList.as_view()),
     path("monitors/<int:key>/remove", monitors.MonitorRemove.as_view()),
     path("monitors/<int:key>/mute", monitors.MonitorMute.as_view()),

@@ -5,6 +5,7 @@ from inference.models.configs import InferenceConfig
 from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
 from inference.models.monitors import Alert, Monitor, MonitorState
 from inference.models.texts import CallText, TextPolicy
+from inference.models.watches import ReleaseWatch
 
 __all__ = [
     "Alert",
@@ -16,6 +17,7 @@ __all__ = [
     "InferenceConfig",
     "Monitor",
     "MonitorState",
+    "ReleaseWatch",
     "RollupSpan",
     "SpanCount",
     "TextPolicy",

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.comparisons import slas
-from inference.monitoring import alerts, monitors, timeline, usage
+from inference.monitoring import alerts, monitors, timeline, usage, watches
 from inference.monitoring.monitors import MONITOR_FIGURES
 from inference.monitoring.usage import LiveUsage
 from inference.usage.stats import UsageStats
@@ -18,6 +18,7 @@ from registry.models import Environment
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
+MAX_WATCHES_SHOWN = 3
 DAYS = (1, 7, 30, 90)
 # The class and the words of the tag that shows how large a drift is.
 DRIFT_TAGS = {"none": ("good", "no drift"), "some": ("warn", "some drift"), "much": ("bad", "much drift")}
@@ -63,6 +64,9 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "charts": timeline.charts_of(moments),
         "across": f"{moments.unit} since {_short_date(moments.since)}{moments.since:, %H:%M}",
         "releases": moments.releases,
+        "watches": [
+            watches.as_dict(watch) for watch in watches.watches_of(prompt, live.environment)[:MAX_WATCHES_SHOWN]
+        ],
         **_versus(request, live),
         "rows": [(version, stats, *_quantiles(stats)) for version, stats in live.versions],
         "monitors": [

@@ -41,7 +41,8 @@ from finetunes.models import (
     TunedModel,
     TuneEvent,
 )
-from inference.models import Alert, Call, CallText, Feedback, InferenceConfig, Monitor
+from inference.models import Alert, Call, CallText, Feedback, InferenceConfig, Monitor, ReleaseWatch
+from inference.monitoring import watches
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
 from registry.examples import example_sets
 from registry.models import (
@@ -98,6 +99,7 @@ INSERT_ONLY = [
 ]
 # What was agreed on stays; what comes of it is counted on the row.
 FROZEN = [
+    ReleaseWatch,
     Alert,
     CrossValidation,
     FineTune,
@@ -159,6 +161,7 @@ def history(shared_stage: Stage) -> None:
         project=stage.project, prompt=version.prompt, environment="x", figure="score", bound=0.5, by_name="edith"
     )
     Alert.objects.create(monitor=monitor, calls=1)
+    watches.begin()
     InferenceConfig.objects.create(project=stage.project, task="sort", holder=version.prompt, by_name="edith")
     Guide.objects.create(project=stage.project, name="sorting", by_name="edith")
     StrategyPolicy.objects.create(project=stage.project, number=1, members={}, by_name="ada")
