@@ -20,6 +20,7 @@ urlpatterns = [
     path(f"{P}/calls/<str:reference>/feedback/", call_log.call_feedback, name="call-feedback"),
     path(f"{P}/calls/<str:reference>/replay/", call_log.call_replay, name="call-replay"),
     path(f"{P}/calls/<str:reference>/example/", call_log.call_example, name="call-example"),
+    path(f"{P}/settings/texts/subject/", texts.subject_delete, name="subject-delete"),
     path(f"{P}/calls/texts/", texts.text_list, name="text-list"),
     path(f"{P}/strategy/configs/", configs.config_list, name="config-list"),
     path(f"{P}/strategy/configs/<str:task>/", configs.config_detail, name="config-detail"),

@@ -148,7 +148,7 @@ def curve_chart(
         Dot(x_of(across_step * k), BOTTOM, "", f"{across_step * k:,.0f}") for k in range(int(far // across_step) + 1)
     ]
     ticks = [Level(_y(step * k, top), _short(step * k)) for k in range(round(top / step) + 1)]
-    lines = [Dot(x_of(x), TOP, name) for x, name in marks if 0 <= x <= far]
+    lines = [Dot(x_of(x), TOP, name, name.partition(",")[0]) for x, name in marks if 0 <= x <= far]
     description = f"{title} by {across}: {'; '.join([*descriptions, *(name for _, name in marks)])}"
     return CurveChart(key, title, description, curves, ticks, steps, lines)
 

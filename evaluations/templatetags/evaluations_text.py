@@ -1,6 +1,7 @@
 """Small pieces of text and pictures on the pages of datasets and evaluations."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,9 @@ def amount(value: object, unit: str = "") -> str:
         return dollars(value)
     if unit:
         return f"{value:,.0f} {unit}"
+    if 0.995 <= value < 1:
+        # Not all, and not rounded up to it.
+        return f"{math.floor(value * 1_000) / 1_000:.3f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.2f}"
 
 

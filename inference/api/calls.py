@@ -71,7 +71,7 @@ HINTS = {
     "prompt": "The prompt's name.",
     "version": "Its number; with the prompt.",
     "state": f"{', '.join(selection.STATES)}.",
-    "error": "A code, as docs/errors.md has them.",
+    "error": "What the error's code has in it.",
     "format_ok": f"{', '.join(selection.FORMATS)}.",
     "max_score": "A score of at most that.",
     "feedback": f"{', '.join(selection.LEARNED)}; low is below {selection.LOW}.",

@@ -47,7 +47,7 @@ class FeedbackList(ProjectListView[Feedback]):
 class SubjectDetail(ProjectView):
     write_right = Right.ADMINISTER
 
-    @extend_schema(operation_id="subjects_delete", responses=call_serializers.DeletedSubjectSerializer)
+    @extend_schema(operation_id="subjects_delete", responses={200: call_serializers.DeletedSubjectSerializer})
     def delete(self, request: Request, subject: str) -> Response:
         """Delete a subject: the texts and the feedback of its calls; their records stay without it."""
         return Response(call_serializers.DeletedSubjectSerializer(subjects.delete(self.actor, subject)).data)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from core.errors import Problem
 from evaluations.curation import proposals
-from evaluations.models import CaseProposal, Dataset
+from evaluations.models import Case, CaseProposal, Dataset
 from inference.models import Call, CallText, Feedback, FeedbackKind
 from registry.accounts.permissions import Actor, Right
 from registry.examples import example_sets
@@ -19,10 +19,12 @@ LIVE_TAG = "live"
 
 @dataclass(frozen=True)
 class ProposedCalls:
-    """The proposals that calls became, and the ids of calls of whose texts nothing is kept."""
+    """The proposals that calls became; the ids of calls of whose texts nothing is kept, and of those that have other
+    variables than the dataset's cases."""
 
     proposals: Sequence[CaseProposal]
     without_text: Sequence[str]
+    other_variables: Sequence[str]
 
 
 @transaction.atomic
@@ -32,40 +34,59 @@ def propose(actor: Actor, calls: Sequence[Call], dataset: Dataset) -> ProposedCa
     actor.require(Right.EDIT)
     texts = _texts(actor, calls)
     corrections = _corrections(actor, calls)
-    cases, without_text = [], []
+    names = _variables_of(dataset)
+    rows: list[CaseProposal] = []
+    without_text, other_variables = [], []
     for call in calls:
         text = texts.get(call.reference)
         if text is None or not text.variables:
             without_text.append(call.reference)
             continue
+        if names is not None and text.variables.keys() != names:
+            other_variables.append(call.reference)
+            continue
+        names = set(text.variables)
         case: dict[str, Any] = {"variables": text.variables, "tags": [LIVE_TAG]}
         if correction := corrections.get(call.reference):
             case["expected"] = correction
-        cases.append(case)
-    if not cases:
+        rows += proposals.propose(actor, dataset, cases=[case], origin=f"call {call.reference}")
+    if not rows and other_variables:
+        listed = ", ".join(sorted(names or ()))
+        raise Problem("cases.invalid", f"The cases of {dataset.name} have other variables than these calls: {listed}.")
+    if not rows:
         raise Problem("cases.too_few", "Nothing is kept of the texts of these calls, so they can be no cases.")
-    names = sorted({call.version.prompt.name for call in calls})
-    origin = f"live calls of {', '.join(names)}"[: proposals.MAX_ORIGIN_LENGTH]
-    return ProposedCalls(proposals.propose(actor, dataset, cases=cases, origin=origin), without_text)
+    return ProposedCalls(rows, without_text, other_variables)
+
+
+def _variables_of(dataset: Dataset) -> set[str] | None:
+    """Return the names of the variables that the dataset's newest case has; None where there is none."""
+    newest = Case.objects.filter(dataset=dataset).order_by("-id").first()
+    return set(newest.variables) if newest else None
+
+
+def example_of(actor: Actor, call: Call) -> dict[str, str] | None:
+    """Return the example that a call is with its newest corrected answer; None where it has none, or nothing is kept of
+    its text."""
+    text = _texts(actor, [call]).get(call.reference)
+    correction = _corrections(actor, [call]).get(call.reference)
+    question = _question(text) if text else ""
+    return {"input": question, "output": correction} if question and correction else None
 
 
 def add_example(actor: Actor, call: Call, example_set: ExampleSet) -> ExampleSetVersion:
     """Add a call with its newest corrected answer to an example set, as a new version; `cases.too_few` where it has
     none, or nothing of its text is kept."""
     actor.require(Right.EDIT)
-    text = _texts(actor, [call]).get(call.reference)
-    correction = _corrections(actor, [call]).get(call.reference)
-    question = _question(text) if text else ""
-    if not question or not correction:
+    example = example_of(actor, call)
+    if example is None:
         raise Problem("cases.too_few", "An example needs the kept text of the call, and a corrected answer.")
-    example = {"input": question, "output": correction}
     return example_sets.revise(
         actor, example_set, changed={}, added=[example], message=f"Call {call.reference}"
     ).version
 
 
 def _question(text: CallText) -> str:
-    """Return what was questions: the one variable, or the last message of the user."""
+    """Return what the question was: the one variable, or the last message of the user."""
     values = [value for value in text.variables.values() if isinstance(value, str)]
     if len(values) == 1:
         return str(values[0])

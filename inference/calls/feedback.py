@@ -71,6 +71,9 @@ def _record(actor: Actor, documents: Sequence[Any]) -> RecordedFeedback:
 def add(actor: Actor, call: Call, *, kind: str, name: str, value: object) -> Feedback:
     """Add what a member of the project says of a call."""
     actor.require(Right.EDIT)
+    if kind not in FeedbackKind.values:
+        fault = Fault("/kind", "choice", "Choose what kind of feedback it is.")
+        raise Problem("feedback.invalid", fault.message, faults=[fault])
     document = {"call": call.reference, "name": name, kind: value, "source": FeedbackSource.PERSON.value}
     reference = str(uuid.uuid4())
     with transaction.atomic():

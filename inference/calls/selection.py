@@ -99,7 +99,7 @@ FILTERS: Mapping[str, Callable[[str], Q]] = {
     "environment": _equal("environment"),
     "route": _equal("route"),
     "state": _one_of(STATES),
-    "error": _equal("error"),
+    "error": _equal("error__icontains"),
     "format_ok": _one_of(FORMATS),
     "max_score": _score_at_most,
     "label": _equal("label"),

@@ -13,7 +13,7 @@ from inference.calls.reading import MAX_TOKENS
 
 CALL_OPERATIONS = ("chat", "text_completion", "generate_content")
 # Why a span is no call here.
-NO_CALL, NO_PROMPT = "no_call", "no_prompt"
+NO_CALL, NO_PROMPT, NO_VERSION = "no_call", "no_prompt", "no_version"
 ERROR_STATUS = 2
 
 
@@ -55,13 +55,15 @@ LANGFUSE_TOKENS: Mapping[str, tuple[str, ...]] = {
 
 
 def read_span(span: Span, environments: frozenset[str]) -> dict[str, Any] | str:
-    """Return the call that a span is, as services report calls; or why it is none: `no_call`, `no_prompt`."""
+    """Return the call that a span is, as services report calls; or why it is none."""
     attributes = span.attributes
     if not _is_call(attributes):
         return NO_CALL
     prompt, version = _text(attributes, PROMPT), _text(attributes, VERSION)
-    if not prompt or not version:
+    if not prompt:
         return NO_PROMPT
+    if not version:
+        return NO_VERSION
     environment = _text(attributes, ENVIRONMENT) or _text(span.resource, ENVIRONMENT)
     failed = span.status == ERROR_STATUS
     call: dict[str, Any] = {

@@ -24,7 +24,7 @@ class FeedbackKind(models.TextChoices):
 
 class FeedbackSource(models.TextChoices):
     SERVICE = "service", "A service"
-    SUBJECT = "subject", "Whose call it was"
+    SUBJECT = "subject", "Its subject"
     PERSON = "person", "A member of the project"
     JUDGE = "judge", "A model"
 

@@ -81,7 +81,7 @@ def find_drifts(before: UsageStats, now: UsageStats) -> list[Drift]:
         drift_of_histogram("Length of questions", before.questions, now.questions),
         drift_of_histogram("Length of answers", before.answers, now.answers),
         drift_of_histogram("Latency", before.latencies, now.latencies),
-        drift_of_labels("Labels", before.labels, now.labels),
+        drift_of_labels("The mix of labels", before.labels, now.labels),
         drift_of_proportions("Format adherence", (before.format_ok, before.formatted), (now.format_ok, now.formatted)),
         drift_of_proportions("Failure rate", (before.failed, before.calls), (now.failed, now.calls)),
     ]

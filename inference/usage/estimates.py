@@ -68,7 +68,9 @@ def proportion(hits: int, n: int, z: float = Z) -> IntervalEstimate | None:
     share = hits / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return IntervalEstimate(share, max(0.0, centre - reach), min(1.0, centre + reach), n)
+    # At the ends the formula gives 0 and 1 but for the rounding.
+    low, high = centre - reach if hits else 0.0, centre + reach if hits < n else 1.0
+    return IntervalEstimate(share, max(0.0, low), min(1.0, high), n)
 
 
 def squared_error(total: float, squares: float, n: int) -> float:

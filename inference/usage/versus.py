@@ -35,7 +35,7 @@ def contrasts(first: UsageStats, second: UsageStats) -> list[Contrast]:
         _proportions("Format adherence", first, second, lambda stats: (stats.format_ok, stats.formatted), more=True),
         _means("Score", first, second, lambda stats: (stats.scored, stats.score_sum, stats.score_squares)),
         *(
-            _means(name, first, second, lambda stats, name=name: stats.feedback.get(name, (0, 0.0, 0.0)))  # type: ignore[misc]
+            _means(f"Feedback: {name}", first, second, lambda stats, name=name: stats.feedback.get(name, (0, 0.0, 0.0)))  # type: ignore[misc]
             for name in sorted({*first.feedback, *second.feedback})
         ),
         _proportions("Failures", first, second, lambda stats: (stats.failed, stats.calls), more=False),

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from core.errors import Fault, Problem
+from core.errors import Problem
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Dataset
 from evaluations.views.playground import hand_over
@@ -28,11 +28,17 @@ FEEDBACK_FIELDS = ("kind", "name", "value")
 @in_project
 def call_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     """List calls, the newest first, with the one that is chosen beside them."""
+    return _list_page(request, actor, request.GET.get("call", "")[:64])
+
+
+def _list_page(
+    request: HttpRequest, actor: Actor, reference: str, extra: Mapping[str, Any] | None = None, status: int = 200
+) -> HttpResponse:
     filters = {name: request.GET.get(name, "").strip()[:300] for name in selection.FILTERS}
-    context: dict[str, Any] = {"section": "calls", "filters": filters}
-    status = 200
+    before = request.GET.get("before", "")[:60]
+    context: dict[str, Any] = {"section": "calls", "filters": filters, "before": before}
     try:
-        calls_page = selection.page_of(selection.select(actor, filters), request.GET.get("before", "")[:60])
+        calls_page = selection.page_of(selection.select(actor, filters), before)
     except Problem as problem:
         if problem.code != "request.invalid":
             raise
@@ -51,9 +57,9 @@ def call_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "span_counts": SpanCount.objects.filter(project=actor.project)[:DAYS_OF_SPANS],
         "datasets": Dataset.objects.filter(project=actor.project, archived_at=None)[:MAX_OFFERED],
     }
-    if reference := request.GET.get("call", "")[:64]:
+    if reference:
         context |= _beside(actor, reference)
-    return page(request, actor, "inference/call_list.html", context, status=status)
+    return page(request, actor, "inference/call_list.html", {**context, **(extra or {})}, status=status)
 
 
 def _beside(actor: Actor, reference: str) -> dict[str, Any]:
@@ -63,12 +69,14 @@ def _beside(actor: Actor, reference: str) -> dict[str, Any]:
     context = {
         "call": call,
         "feedback": feedback.feedback_of(actor.project, [reference]).get(reference, []),
-        "kinds": FeedbackKind.choices,
+        "kinds": [(kind, label) for kind, label in FeedbackKind.choices if kind != FeedbackKind.BOOLEAN],
+        "typed": {"kind": FeedbackKind.CORRECTION.value},
         "collection": retrieval.get("collection", ""),
         "example_sets": ExampleSet.objects.filter(project=actor.project, archived_at=None)[:MAX_OFFERED],
     }
     if actor.may(Right.EDIT):
         context["kept_text"] = CallText.objects.filter(project=actor.project, reference=reference).first()
+        context["example"] = cases.example_of(actor, call)
     return context
 
 
@@ -92,24 +100,19 @@ def _back(request: HttpRequest, actor: Actor, reference: str = "") -> str:
 def call_feedback(request: HttpRequest, actor: Actor, reference: str) -> HttpResponse:
     """Add what a member says of a call."""
     typed = {name: request.POST.get(name, "").strip() for name in FEEDBACK_FIELDS}
-    address = _back(request, actor, reference)
     try:
         call = _get_call(actor, reference)
-        feedback.add(actor, call, kind=typed["kind"], name=typed["name"], value=_value(typed["kind"], typed["value"]))
+        value: object = decimal(typed["value"]) if typed["kind"] == FeedbackKind.SCORE else typed["value"]
+        if typed["kind"] == FeedbackKind.BOOLEAN:
+            value = {"yes": True, "no": False}.get(typed["value"])
+        feedback.add(actor, call, kind=typed["kind"], name=typed["name"], value=value)
     except Problem as problem:
-        return refused(request, problem, address)
-    return done(request, "Feedback added", address)
-
-
-def _value(kind: str, text: str) -> object:
-    if kind not in FeedbackKind.values:
-        fault = Fault("/kind", "choice", "Choose what kind of feedback it is.")
-        raise Problem("feedback.invalid", fault.message, faults=[fault])
-    if kind == FeedbackKind.BOOLEAN:
-        return text.lower() in ("yes", "true", "1")
-    if kind == FeedbackKind.SCORE:
-        return decimal(text)
-    return text
+        if problem.code != "feedback.invalid":
+            raise
+        # What was typed is there to be mended.
+        extra = {"feedback_refusal": problem.detail, "typed": typed}
+        return _list_page(request, actor, reference, extra, problem.kind.status)
+    return done(request, "Feedback added", _back(request, actor, reference))
 
 
 @in_project
@@ -144,6 +147,8 @@ def call_cases(request: HttpRequest, actor: Actor) -> HttpResponse:
     sentence = f"{len(result.proposals):,} proposed to {dataset.name}"
     if result.without_text:
         sentence += f"; of {len(result.without_text):,} nothing is kept of the texts"
+    if result.other_variables:
+        sentence += f"; {len(result.other_variables):,} have other variables than its cases, and are left out"
     return done(request, sentence, page_url("evaluations:proposal-list", actor, dataset.name))
 
 

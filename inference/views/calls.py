@@ -17,6 +17,7 @@ from registry.accounts.permissions import Actor
 from registry.models import Environment
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, page_url, refused, whole
+from registry.views.prompts import heading
 
 MAX_WATCHES_SHOWN = 3
 DAYS = (1, 7, 30, 90)
@@ -38,7 +39,7 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         name_in_query if name_in_query in environments else environments[-1] if environments else DEFAULT_ENVIRONMENT
     )
     days = whole(request.GET.get("days", "")) or usage.DEFAULT_DAYS
-    context: dict[str, Any] = {"values": {**DEFAULTS}, "section": "prompts"}
+    context: dict[str, Any] = {"values": {**DEFAULTS}, **heading(actor, prompt, "live")}
     status = 200
     if request.method == "POST":
         values = {field: request.POST.get(field, "")[:40].strip() for field in MONITOR_FIELDS}
@@ -52,7 +53,6 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     total = live.total
     moments = timeline.timeline_of(prompt, environment, days if days in DAYS else usage.DEFAULT_DAYS)
     context |= {
-        "prompt": prompt,
         "environments": environments,
         "live": live,
         "total": total,

@@ -7,10 +7,22 @@ from django.http import HttpRequest, HttpResponse
 
 from core import redaction
 from core.errors import Fault, Problem
+from inference.calls import subjects
 from inference.models import Call, CallText
 from inference.texts import policy as texts
 from registry.accounts.permissions import Actor, Right
-from registry.views.frame import PAGE_SIZE, decimal, done, errors_of, in_project, only_post, page, page_url, whole
+from registry.views.frame import (
+    PAGE_SIZE,
+    decimal,
+    done,
+    errors_of,
+    in_project,
+    only_post,
+    page,
+    page_url,
+    refused,
+    whole,
+)
 
 
 @in_project
@@ -61,6 +73,22 @@ def texts_delete(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 
 @in_project
+@only_post
+def subject_delete(request: HttpRequest, actor: Actor) -> HttpResponse:
+    address = page_url("inference:text-policy", actor)
+    try:
+        deleted = subjects.delete(actor, request.POST.get("subject", "").strip())
+    except Problem as problem:
+        return refused(request, problem, address)
+    if deleted == subjects.DeletedSubject(0, 0, 0):
+        return done(request, "There is nothing of that subject", address)
+    counted = (
+        f"{deleted.calls:,} calls no longer name it; {deleted.texts:,} texts, {deleted.feedback:,} feedback deleted"
+    )
+    return done(request, counted, address)
+
+
+@in_project
 def text_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     """List the texts that are kept, the newest first, with the calls that they are of."""
     actor.require(Right.EDIT)
@@ -68,6 +96,6 @@ def text_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     texts_page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     calls = Call.objects.filter(project=actor.project, reference__in=[row.reference for row in texts_page])
     by_reference = {call.reference: call for call in calls.select_related("version__prompt").defer("version__content")}
-    context = {"section": "strategy", "page": texts_page}
+    context = {"section": "calls", "page": texts_page}
     context["rows"] = [(row, by_reference.get(row.reference)) for row in texts_page]
     return page(request, actor, "inference/text_list.html", context)

@@ -139,10 +139,15 @@ def test_a_call_is_shown_with_its_text_and_gets_feedback(stage: Stage, edith: Cl
 
     sent = edith.post(f"{home}wrong/feedback/?state=ok", {"kind": "correction", "name": "", "value": "billing"})
     assert sent["Location"] == f"{home}?state=ok&call=wrong"
-    edith.post(f"{home}wrong/feedback/", {"kind": "score", "name": "tone", "value": "2"})
-    edith.post(f"{home}wrong/feedback/", {"kind": "moon", "name": "tone", "value": "2"})
+    refused = edith.post(f"{home}wrong/feedback/", {"kind": "score", "name": "tone", "value": "7"})
+    assert refused.status_code == 400
+    assert 'value="tone"' in refused.content.decode()
+    for odd in ({"kind": "moon"}, {"kind": "boolean", "value": "maybe"}, {"kind": "score", "value": "x"}):
+        assert edith.post(f"{home}wrong/feedback/", odd).status_code == 400
+    edith.post(f"{home}wrong/feedback/", {"kind": "boolean", "name": "useful", "value": "no"})
 
-    (correction,) = Feedback.objects.filter(source="person")
+    no, correction = Feedback.objects.filter(source="person").order_by("-id")
+    assert (no.kind, no.name, no.value) == ("boolean", "useful", 0.0)
     assert (correction.kind, correction.name, correction.text) == ("correction", "correction", "billing")
     assert "billing" in edith.get(home, {"call": "wrong"}).content.decode()
     assert edith.get(home, {"call": "no such"}).status_code == 404
@@ -173,9 +178,19 @@ def test_chosen_calls_are_proposed_as_cases(stage: Stage, edith: Client, calls: 
     expected = {"variables": {"ticket": "I was charged twice"}, "expected": "billing", "tags": ["live"]}
     assert proposal.document == expected
     assert "of 1 nothing is kept" in answer.content.decode()
+    assert proposal.origin == "call wrong"
     assert edith.post(f"{home}cases/", {"dataset": "tickets"})["Location"] == f"{home}?"
     with pytest.raises(Problem, match="Nothing is kept"):
         cases.propose(stage.edith, calls[:1], datasets.get_dataset(stage.project, "tickets"))
+
+
+def test_calls_with_other_variables_are_no_cases_of_a_dataset(stage: Stage, edith: Client, calls: list[Call]):
+    tickets = datasets.create(stage.edith, name="tickets")
+    datasets.change(stage.edith, tickets, added=[{"variables": {"question": "Why?"}, "expected": "b"}])
+
+    with pytest.raises(Problem, match="other variables than these calls: question"):
+        cases.propose(stage.edith, calls, tickets)
+    assert not CaseProposal.objects.exists()
 
 
 def test_a_corrected_call_becomes_an_example(stage: Stage, edith: Client, calls: list[Call]):
@@ -184,7 +199,10 @@ def test_a_corrected_call_becomes_an_example(stage: Stage, edith: Client, calls:
 
     edith.post(address, {"set": "shots"})
     assert not ExampleSetVersion.objects.exists()
+    assert "As an example" not in edith.get(f"/p/{stage.project.slug}/calls/?call=wrong").content.decode()
     feedback.add(stage.edith, calls[2], kind="correction", name="answer", value="billing")
+    page = edith.get(f"/p/{stage.project.slug}/calls/?call=wrong").content.decode()
+    assert "I was charged twice → billing" in page
     edith.post(address, {"set": "shots"})
 
     (added,) = example_sets.version_shots(ExampleSetVersion.objects.get())

@@ -254,7 +254,7 @@ def test_the_page_of_live_calls(stage: Stage, service: Actor, version: PromptVer
     assert stage.edith.user
     client.force_login(stage.edith.user)
     page = "/p/paper/prompts/support.triage/live/"
-    assert "No calls reported yet" in client.get(page).content.decode()
+    assert "No calls in this environment and time" in client.get(page).content.decode()
     call_log.record(service, [call(number) for number in range(40)])
     call_log.record(service, [call(99, at=timezone.now() - timedelta(hours=26))])
 

@@ -139,7 +139,7 @@ def test_texts_come_along(texts: dict[str, str]):
         ({"langfuse.observation.type": "span", "gen_ai.request.model": "m"}, "no_call"),
         ({"openinference.span.kind": "CHAIN", **PROMPT}, "no_call"),
         ({"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}, "no_prompt"),
-        ({"gen_ai.request.model": "m", "gen_ai.prompt.name": "support.triage"}, "no_prompt"),
+        ({"gen_ai.request.model": "m", "gen_ai.prompt.name": "support.triage"}, "no_version"),
     ],
 )
 def test_other_spans_say_why_they_are_none(attributes: dict[str, Any], reason: str):

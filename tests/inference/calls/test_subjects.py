@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from core.errors import Problem
 from inference.calls import feedback, subjects
@@ -67,3 +68,18 @@ def test_only_an_admin_deletes_a_subject(stage: Stage, api_for: ApiFor, service:
     assert api_for(stage.edith).delete(f"/api/v1/subjects/{NAME}").status_code == 403
     answer = api_for(stage.ada).delete(f"/api/v1/subjects/{NAME}")
     assert (answer.status_code, answer.json()) == (200, {"calls": 2, "texts": 2, "feedback": 2})
+
+
+def test_an_admin_deletes_a_subject_on_a_page(stage: Stage, client: Client, service: Actor, version: PromptVersion):
+    some_calls(service, version)
+    address = f"/p/{stage.project.slug}/settings/texts/subject/"
+    client.force_login(stage.edith.user)
+    client.post(address, {"subject": NAME})
+    assert Call.objects.filter(subject=NAME).count() == 2
+    client.force_login(stage.ada.user)
+
+    answer = client.post(address, {"subject": NAME}, follow=True).content.decode()
+    again = client.post(address, {"subject": NAME}, follow=True).content.decode()
+
+    assert "2 calls no longer name it; 2 texts and 2 values of feedback are deleted" in answer
+    assert "There is nothing of that subject" in again

@@ -49,7 +49,7 @@ def test_what_is_better_depends_on_the_figure_and_what_is_not_known_is_left_out(
 
     rows = {each.title: each.is_better for each in contrasts(slow, quick)}
 
-    assert rows == {"helpful": None, "Failures": True, "Latency, p50": True, "Latency, p95": True}
+    assert rows == {"Feedback: helpful": None, "Failures": True, "Latency, p50": True, "Latency, p95": True}
     assert {each.title: each.is_better for each in contrasts(quick, slow)}["Failures"] is False
     assert contrasts(UsageStats(), UsageStats()) == []
-    assert row(contrasts(slow, UsageStats()), "helpful").change is None
+    assert row(contrasts(slow, UsageStats()), "Feedback: helpful").change is None
