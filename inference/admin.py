@@ -6,6 +6,7 @@ from inference.models import (
     Alert,
     Call,
     CallText,
+    DeletedSubject,
     Feedback,
     InferenceConfig,
     Monitor,
@@ -43,6 +44,12 @@ class FeedbackAdmin(ReadOnlyAdmin):
 @admin.register(SpanCount)
 class SpanCountAdmin(ReadOnlyAdmin):
     list_display = ("day", "project", "reason", "spans")
+    list_select_related = ("project",)
+
+
+@admin.register(DeletedSubject)
+class DeletedSubjectAdmin(ReadOnlyAdmin):
+    list_display = ("at", "project")
     list_select_related = ("project",)
 
 

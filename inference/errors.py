@@ -18,6 +18,7 @@ declare(
         "gateway.no_model": Kind(409, "The model cannot be found"),
         # Live calls
         "text_policy.invalid": Kind(400, "What is to be kept of texts has faults"),
+        "text_policy.failed": Kind(500, "Texts could not be cleaned"),
         "call.not_found": Kind(404, "There is no such call"),
         "feedback.invalid": Kind(400, "The feedback has faults"),
         "observation.invalid": Kind(400, "The observations have faults"),

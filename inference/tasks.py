@@ -1,6 +1,6 @@
 """Tasks of the workers; each loads by id, calls one function, and has its limits."""
 
-from inference.calls import feedback, partitions
+from inference.calls import feedback, partitions, subjects
 from inference.monitoring import monitors, watches
 from inference.texts import policy as text_policy
 from inference.usage import rollups
@@ -33,7 +33,8 @@ def merge_usage() -> None:
 @task(name="inference.tasks.clear_old", queue=SHORT, time_limit=HOUR, soft_time_limit=HOUR - 60)
 def clear_old() -> None:
     """Make the next days of the table of calls, and delete calls and texts that are old."""
+    text_policy.clear_old()
+    feedback.clear_old()
+    subjects.clear_old()
     partitions.ensure_ahead()
     partitions.drop_old()
-    feedback.clear_old()
-    text_policy.clear_old()

@@ -284,7 +284,7 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "inference-configs/<str:task>": "routing",
         "collections/<str:name>": handbook.name,
         "documents/<path:path>": "a.md",
-        "calls/<str:reference>": create_call(version, reference="7f3c"),
+        "calls/<path:reference>": create_call(version, reference="7f3c"),
         "subjects/<path:subject>": "user-17",
         "training-sets/<int:key>": training_set.pk,
         "files/<str:file>": "train",

@@ -140,7 +140,8 @@ def hand_over(request: HttpRequest, prompt: Prompt, values: Mapping[str, Any]) -
 
 
 def _handed_over(request: HttpRequest, prompt: Prompt) -> Mapping[str, Any]:
-    handed = request.session.get(HANDED_OVER) if request.GET.get("values") else None
+    # Once: what a call was about is not to stay in a session.
+    handed = request.session.pop(HANDED_OVER, None) if request.GET.get("values") else None
     return handed["values"] if handed and handed["prompt"] == prompt.pk else {}
 
 

@@ -132,6 +132,7 @@ class RecordedFeedbackSerializer(serializers.Serializer[Any]):
 class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
     id = serializers.CharField(source="reference")
     version = serializers.CharField(allow_null=True)
+    text = serializers.CharField(help_text="Of a label; of comments and corrections for those who may edit.")
     waits = serializers.SerializerMethodField(help_text="Whether its call is not there yet.")
 
     class Meta:
@@ -150,6 +151,13 @@ class FeedbackSerializer(serializers.ModelSerializer[Feedback]):
             "by_name",
             "waits",
         ]
+
+    def to_representation(self, instance: Feedback) -> dict[str, Any]:
+        """Leave comments and corrections out for those who may not read texts."""
+        document: dict[str, Any] = super().to_representation(instance)
+        if not self.context.get("may_read_texts") and instance.kind in ("comment", "correction"):
+            document["text"] = ""
+        return document
 
     def get_waits(self, feedback: Feedback) -> bool:
         return feedback.call_at is None

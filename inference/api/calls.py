@@ -6,6 +6,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from core.errors import Fault, Problem
 from core.references import DEFAULT_ENVIRONMENT
@@ -16,6 +17,7 @@ from inference.models import Call
 from inference.monitoring import usage
 from inference.usage.estimates import IntervalEstimate
 from inference.usage.stats import UsageStats
+from infra.rest import CursorPagination
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.prompts import lifecycle as prompts
@@ -53,7 +55,19 @@ class _CallLog(ProjectListView[Call]):
 
     def listed(self, request: Request) -> Response:
         """Answer with a page of the calls that the request asks for."""
-        return self.page(selection.select(self.actor, request.query_params.dict()))
+        query = request.query_params
+        limit = query.get(CursorPagination.page_size_query_param, "")
+        size = int(limit) if re.fullmatch("[0-9]{1,4}", limit) else selection.PAGE_SIZE
+        size = max(1, min(size, CursorPagination.max_page_size))
+        cursor = query.get(CursorPagination.cursor_query_param, "")
+        calls_page = selection.page_of(selection.select(self.actor, query.dict()), cursor, size)
+        following = None
+        if calls_page.older:
+            address = request.build_absolute_uri()
+            following = replace_query_param(address, CursorPagination.cursor_query_param, calls_page.older)
+        rows = call_serializers.CallSerializer(calls_page.rows, many=True).data
+        # Many calls may have one moment, which a cursor by it alone would not get past.
+        return Response({"results": rows, "next": following})
 
 
 def batch_of(request: Request, member: str) -> list[Any]:

@@ -1,5 +1,7 @@
 """Feedback on calls, and the deletion of a subject, over REST."""
 
+from typing import Any
+
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +20,9 @@ class FeedbackList(ProjectListView[Feedback]):
     serializer_class = call_serializers.FeedbackSerializer
     ordering = ("-id",)
     write_right = Right.OBSERVE
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "may_read_texts": self.actor.may(Right.EDIT)}
 
     @extend_schema(
         operation_id="feedback_list",

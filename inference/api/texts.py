@@ -28,7 +28,8 @@ class CallDetail(ProjectView):
             text = CallText.objects.filter(project=self.actor.project, reference=reference).first()
         call.text = text  # type: ignore[attr-defined]  # beside the row
         call.feedback = feedback.feedback_of(self.actor.project, [reference]).get(reference, [])  # type: ignore[attr-defined]
-        return Response(call_serializers.CallDetailSerializer(call).data)
+        may_read = {"may_read_texts": self.actor.may(Right.EDIT)}
+        return Response(call_serializers.CallDetailSerializer(call, context=may_read).data)
 
 
 class TextPolicyDetail(ProjectView):

@@ -5,7 +5,7 @@ from inference.api import calls, configs, feedback, monitors, otlp, texts
 urlpatterns = [
     path("observations", calls.ObservationList.as_view()),
     path("calls", calls.CallList.as_view()),
-    path("calls/<str:reference>", texts.CallDetail.as_view()),
+    path("calls/<path:reference>", texts.CallDetail.as_view()),
     path("spans", otlp.SpanCountList.as_view()),
     path("feedback", feedback.FeedbackList.as_view()),
     path("subjects/<path:subject>", feedback.SubjectDetail.as_view()),

@@ -90,7 +90,7 @@ def _question(text: CallText) -> str:
     values = [value for value in text.variables.values() if isinstance(value, str)]
     if len(values) == 1:
         return str(values[0])
-    questions = [message["content"] for message in text.messages if message.get("role") == "user"]
+    questions = [message.get("content") for message in text.messages if message.get("role") == "user"]
     return questions[-1] if questions and isinstance(questions[-1], str) else ""
 
 

@@ -18,17 +18,23 @@ from django.utils import timezone
 from core.errors import Fault, Problem
 from inference.calls import reading
 from inference.models import Call, Feedback, FeedbackKind, FeedbackSource, RollupSpan
+from inference.texts import keeping
+from inference.texts.policy import policy_of
 from inference.usage import locks, rollups
 from inference.usage.stats import UsageCounter
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 from registry.models import Project
+from registry.prompts.versions import renderer_pool
 
 MAX_BATCH_SIZE = 1_000
+# Of subjects' calls, the newest.
+MAX_LOOKED_AT = 10_000
 MAX_NAME, MAX_LABEL, MAX_TEXT = 60, 100, 20_000
 # How long before feedback a subject's call may be, by default and at most.
 WITHIN, MAX_WITHIN = timedelta(hours=1), timedelta(days=7)
 COUNTED = (FeedbackKind.SCORE, FeedbackKind.BOOLEAN)
+FREE_TEXTS = (FeedbackKind.COMMENT, FeedbackKind.CORRECTION)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ def _record(actor: Actor, documents: Sequence[Any]) -> RecordedFeedback:
     if faults:
         raise Problem("feedback.invalid", faults[0].message, faults=faults)
     by_reference = {row.reference: row for row in reversed(rows) if row is not None}
+    _clean_texts(actor.project, [row for row in by_reference.values() if row.kind in FREE_TEXTS])
     # Calls that are being stored are waited for: they look for what waits for them, and would miss this.
     locks.lock_calls([actor.project.pk])
     present = Feedback.objects.filter(project=actor.project, reference__in=by_reference)
@@ -66,6 +73,16 @@ def _record(actor: Actor, documents: Sequence[Any]) -> RecordedFeedback:
     Feedback.objects.bulk_create(new)
     _count(pairs)
     return RecordedFeedback(len(new), len(documents) - len(new), sum(row.call_at is None for row in new))
+
+
+def _clean_texts(project: Project, rows: Sequence[Feedback]) -> None:
+    """Take out of comments and corrections what the project takes out of texts; also where it keeps none."""
+    if rows:
+        texts = keeping.cleaned(
+            [{"text": row.text} for row in rows], policy_of(project), renderer_pool(), owner=project.pk
+        )
+        for row, clean in zip(rows, texts, strict=True):
+            row.text = str(clean["text"])
 
 
 def add(actor: Actor, call: Call, *, kind: str, name: str, value: object) -> Feedback:
@@ -86,6 +103,7 @@ def add(actor: Actor, call: Call, *, kind: str, name: str, value: object) -> Fee
 def feedback_of(project: Project, references: Iterable[str]) -> dict[str, list[Feedback]]:
     """Return the feedback of calls, by their ids, the oldest first."""
     rows = Feedback.objects.filter(project=project, call__in=list(references), call_at__isnull=False).order_by("id")
+    rows = rows.select_related("version__prompt").defer("version__content")
     by_call: dict[str, list[Feedback]] = {}
     for row in rows:
         by_call.setdefault(row.call, []).append(row)
@@ -103,7 +121,13 @@ def attach_waiting(new: Sequence[Mapping[str, Any]]) -> None:
             continue
         named = waiting.filter(call__in=[call["reference"] for call in calls])
         traced = waiting.filter(trace__in={call["trace"] for call in calls} - {""})
-        of_subject = waiting.filter(call="", trace="", subject__in={call["subject"] for call in calls} - {""})
+        moments = [call["at"] for call in calls if call["subject"]]
+        of_subject = waiting.none()
+        if moments:
+            # What was said before such a call, or long after it, is of another one.
+            until = max(moments) + MAX_WITHIN
+            subjects = {call["subject"] for call in calls} - {""}
+            of_subject = waiting.filter(call="", trace="", subject__in=subjects, at__range=(min(moments), until))
         rows = [*named, *traced, *of_subject]
         _save(_find_calls(Project(pk=project), rows))
 
@@ -120,16 +144,19 @@ def _save(pairs: Sequence[tuple[Feedback, Call]]) -> None:
 
 
 def _find_calls(project: Project, rows: Sequence[Feedback]) -> list[tuple[Feedback, Call]]:
-    """Find the calls of feedback, note them on it, and return the pairs."""
+    """Find the calls of feedback, the newest of several that fit, note them on it, and return the pairs."""
     names = {row.call for row in rows} - {""}
     traces = {row.trace for row in rows if not row.call} - {""}
-    calls = Call.objects.filter(project=project)
+    calls = Call.objects.filter(project=project).order_by("at", "id")
     by_name = {call.reference: call for call in calls.filter(reference__in=names)} if names else {}
-    # Several calls may have one trace: the last one answers.
-    by_trace = {call.trace: call for call in calls.filter(trace__in=traces).order_by("at", "id")} if traces else {}
+    by_trace = {call.trace: call for call in calls.filter(trace__in=traces)} if traces else {}
+    by_subject = _calls_of_subjects(calls, [row for row in rows if not row.call and not row.trace])
     pairs = []
     for row in rows:
-        call = by_name.get(row.call) if row.call else by_trace.get(row.trace) if row.trace else _of_subject(calls, row)
+        if row.call or row.trace:
+            call = by_name.get(row.call) if row.call else by_trace.get(row.trace)
+        else:
+            call = next((each for each in by_subject.get(row.subject, ()) if _is_of(row, each)), None)
         if call is not None:
             row.call, row.call_at = call.reference, call.at
             row.version_id, row.environment = call.version_id, call.environment
@@ -137,10 +164,24 @@ def _find_calls(project: Project, rows: Sequence[Feedback]) -> list[tuple[Feedba
     return pairs
 
 
-def _of_subject(calls: QuerySet[Call], row: Feedback) -> Call | None:
+def _calls_of_subjects(calls: QuerySet[Call], rows: Sequence[Feedback]) -> dict[str, list[Call]]:
+    """Return the calls that feedback by subject may be of, by subject, the newest first."""
+    if not rows:
+        return {}
+    since = min(row.at - timedelta(seconds=row.within_seconds or 0) for row in rows)
+    until = max(row.at for row in rows)
+    of_subjects = calls.filter(subject__in={row.subject for row in rows}, at__gt=since, at__lte=until)
+    by_subject: dict[str, list[Call]] = {}
+    for call in (
+        of_subjects.select_related("version__prompt").defer("version__content").order_by("-at", "-id")[:MAX_LOOKED_AT]
+    ):
+        by_subject.setdefault(call.subject, []).append(call)
+    return by_subject
+
+
+def _is_of(row: Feedback, call: Call) -> bool:
     since = row.at - timedelta(seconds=row.within_seconds or 0)
-    of_prompt = calls.filter(subject=row.subject, version__prompt__name=row.prompt, at__gt=since, at__lte=row.at)
-    return of_prompt.order_by("-at", "-id").first()
+    return since < call.at <= row.at and call.version.prompt.name == row.prompt
 
 
 def _count(pairs: Sequence[tuple[Feedback, Call]]) -> None:
@@ -176,8 +217,9 @@ def _read(actor: Actor, document: Any, pointer: str, faults: list[Fault]) -> Fee
     now = timezone.now()
     at = members.get("at") or now
     within = members.get("within_seconds") or round(WITHIN.total_seconds())
-    if at > now + timedelta(minutes=5):
-        faults.append(Fault(f"{pointer}/at", "range", "Must not be in the future."))
+    if not now - timedelta(days=settings.CALLS_RETENTION_DAYS) <= at <= now + timedelta(minutes=5):
+        sentence = f"Must be within the last {settings.CALLS_RETENTION_DAYS} days, and not in the future."
+        faults.append(Fault(f"{pointer}/at", "range", sentence))
     (kind,) = kinds
     value = members[kind]
     return Feedback(

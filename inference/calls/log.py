@@ -31,6 +31,7 @@ from registry.prompts.versions import renderer_pool
 logger = logging.getLogger(__name__)
 
 MAX_BATCH_SIZE = 1_000
+MAX_FAULTS = 200
 # Calls that are reported later are refused: they would change what was read of a time long over.
 MAX_DELAY = timedelta(hours=48)
 MAX_AHEAD = timedelta(minutes=5)
@@ -73,7 +74,7 @@ def record(
         raise Problem("request.invalid", sentence, faults=[Fault(within, "count", sentence)])
     rows, faults = _read(actor, documents, within, is_simulation=is_simulation)
     if faults:
-        raise Problem("observation.invalid", faults[0].message, faults=faults)
+        raise Problem("observation.invalid", faults[0].message, faults=faults[:MAX_FAULTS])
     return _store(actor, rows, len(documents))
 
 
@@ -102,10 +103,13 @@ def _store(actor: Actor, rows: Sequence[_Row], sent: int) -> RecordedCalls:
             logger.warning("calls.texts_not_kept texts=%d %s", len(sampled), problem.code)
     with transaction.atomic():
         new = storage.store([row.call for row in rows])
+        if clean and not policy_of(actor.project).share:
+            # Somebody has just said that nothing is to be kept.
+            clean = {}
         rows_of_texts = [
             CallText(project=actor.project, **{name: call[name] for name in ("reference", "at", "subject")}, **text)
             for call in new
-            if (text := clean.get(call["reference"]))
+            if (text := clean.get(call["reference"])) and not call.get("is_forgotten")
         ]
         CallText.objects.bulk_create(rows_of_texts, ignore_conflicts=True)
     with_text = sum(call["reference"] in texts for call in new)

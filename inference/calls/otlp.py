@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,17 +16,18 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from core.errors import Problem
 from core.strict_json import read_request_body
-from inference.calls import log, spans
+from inference.calls import log, spans, wire
 from inference.calls.spans import Span
 from registry.accounts.permissions import Actor, Right
-from registry.models import Environment
 
 MAX_BYTES = 4_000_000
 # A compressed body may unfold to so much.
-MAX_UNPACKED_BYTES = 32_000_000
+MAX_UNPACKED_BYTES = 8_000_000
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 HEX = re.compile(r"[0-9a-fA-F]*")
 MAX_DEPTH = 8
+# A span whose members are none.
+UNREADABLE = "unreadable"
 COUNT_SPANS = """
 INSERT INTO inference_spancount (project_id, day, reason, spans)
 SELECT %s, (now() AT TIME ZONE 'UTC')::date, reason, spans FROM unnest(%s::text[], %s::bigint[]) counted(reason, spans)
@@ -58,7 +60,7 @@ def unpack(body: bytes, encoding: str) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
             unpacked = file.read(MAX_UNPACKED_BYTES + 1)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         raise Problem("request.malformed", "The body is not gzip.") from None
     if len(unpacked) > MAX_UNPACKED_BYTES:
         raise Problem("request.too_large", f"A body unfolds to at most {MAX_UNPACKED_BYTES:,} bytes.")
@@ -69,11 +71,10 @@ def record(actor: Actor, body: bytes, media_type: str) -> TakenSpans:
     """Record the calls among the spans of a request; count the other spans. None is refused for being unknown."""
     actor.require(Right.OBSERVE)
     sent = _read_json(body) if media_type == JSON else _read_protobuf(body)
-    environments = frozenset(Environment.objects.filter(project=actor.project).values_list("name", flat=True))
     calls: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
     for span in sent:
-        read = spans.read_span(span, environments)
+        read = _read_span(span) if span else UNREADABLE
         if isinstance(read, str):
             left_out[read] += 1
         else:
@@ -85,12 +86,23 @@ def record(actor: Actor, body: bytes, media_type: str) -> TakenSpans:
         repeated += result.repeated
         left_out.update(faults)
     if left_out:
+        # In one order for all who count.
+        reasons = sorted(left_out)
         with connection.cursor() as cursor:
-            cursor.execute(COUNT_SPANS, [actor.project.pk, list(left_out), list(left_out.values())])
+            cursor.execute(COUNT_SPANS, [actor.project.pk, reasons, [left_out[reason] for reason in reasons]])
     return TakenSpans(recorded, repeated, left_out)
 
 
-def _read_protobuf(body: bytes) -> Iterator[Span]:
+def _read_span(span: Span) -> dict[str, Any] | str:
+    """Read a span; one that nobody can read takes no other along."""
+    try:
+        return spans.read_span(span)
+    except (ValueError, OverflowError, RecursionError, TypeError):
+        return UNREADABLE
+
+
+def _read_protobuf(body: bytes) -> Iterator[Span | None]:
+    wire.check_size(body)
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
@@ -118,10 +130,13 @@ def _value(value: AnyValue, depth: int = 0) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value" and depth < MAX_DEPTH:
         return [_value(each, depth + 1) for each in value.array_value.values]
-    return getattr(value, kind) if kind in ("string_value", "int_value", "double_value", "bool_value") else None
+    if kind == "string_value":
+        # PostgreSQL has no such character.
+        return value.string_value.replace("\0", "\ufffd")
+    return getattr(value, kind) if kind in ("int_value", "double_value", "bool_value") else None
 
 
-def _read_json(body: bytes) -> Iterator[Span]:
+def _read_json(body: bytes) -> Iterator[Span | None]:
     document = read_request_body(body)
     try:
         yield from _spans_of(document)
@@ -129,20 +144,30 @@ def _read_json(body: bytes) -> Iterator[Span]:
         raise Problem("request.malformed", "The body is no ExportTraceServiceRequest of OTLP.") from None
 
 
-def _spans_of(document: Any) -> Iterator[Span]:
+def _spans_of(document: Any) -> Iterator[Span | None]:
+    """Yield the spans of a request; None for one whose members cannot be read."""
     for group in document.get("resourceSpans") or ():
         resource = _json_attributes((group.get("resource") or {}).get("attributes"))
         for scope in group.get("scopeSpans") or ():
             for span in scope.get("spans") or ():
-                yield Span(
-                    trace=_hexadecimal(span.get("traceId")),
-                    span=_hexadecimal(span.get("spanId")),
-                    start=int(span["startTimeUnixNano"]),
-                    end=int(span["endTimeUnixNano"]),
-                    attributes=_json_attributes(span.get("attributes")),
-                    resource=resource,
-                    status=_status(span.get("status")),
-                )
+                yield _json_span(span, resource)
+
+
+def _json_span(span: Any, resource: Mapping[str, Any]) -> Span | None:
+    if not isinstance(span, dict) or "startTimeUnixNano" not in span:
+        raise ValueError("a span has its times")
+    try:
+        return Span(
+            trace=_hexadecimal(span.get("traceId")),
+            span=_hexadecimal(span.get("spanId")),
+            start=int(span["startTimeUnixNano"]),
+            end=int(span.get("endTimeUnixNano") or 0),
+            attributes=_json_attributes(span.get("attributes")),
+            resource=resource,
+            status=_status(span.get("status")),
+        )
+    except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
+        return None
 
 
 def _hexadecimal(value: object) -> str:

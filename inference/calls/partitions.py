@@ -1,14 +1,16 @@
 """The days of the table of calls: one partition each, made before its first call, and dropped when it is old."""
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from inference.usage import locks
 
+logger = logging.getLogger(__name__)
 TABLE = "inference_call"
 # Days that are made ahead: calls must not wait for a table.
 DAYS_AHEAD = 3
@@ -57,9 +59,14 @@ def drop_old(now: datetime | None = None) -> list[date]:
     for day in days_present():
         if day >= until:
             continue
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-            cursor.execute(f"DROP TABLE {TABLE}_{day:%Y%m%d}")
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                cursor.execute(f"DROP TABLE {TABLE}_{day:%Y%m%d}")
+        except OperationalError:
+            # Somebody reads all days: a dump, for example.
+            logger.warning("calls.day_not_dropped %s", day, exc_info=True)
+            break
         dropped.append(day)
     return dropped
 

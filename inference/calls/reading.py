@@ -1,5 +1,6 @@
 """Reading calls as services report them: what each member may be, and what is wrong with those that are not. Pure."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ MAX_ID, MAX_SUBJECT = 64, 200
 MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_TEXT = 16, 64, 512
 MAX_TOKENS, MAX_LATENCY_MS, MAX_COST_USD = 10_000_000, 86_400_000.0, Decimal(10_000)
 COST_DECIMAL_PLACES = 8
+NOT_STORED = re.compile("[\0\ud800-\udfff]")
 TRACE = re.compile(r"[0-9a-f]{32}")
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
 # Members that are parts of another.
@@ -37,6 +39,8 @@ def text(maximum: int, *, required: bool = False) -> Read:
             return ""
         if not isinstance(value, str):
             raise _WrongError("type", "Must be a text.")
+        if NOT_STORED.search(value):
+            raise _WrongError("characters", "Must have no NUL, and no halves of characters.")
         if len(value) > maximum or (required and not value):
             raise _WrongError("length", f"Must have {'1 to' if required else 'at most'} {maximum} characters.")
         return value
@@ -149,6 +153,19 @@ def _is_metadata(pair: tuple[str, object]) -> bool:
     return len(name) <= MAX_METADATA_NAME and isinstance(text, str) and len(text) <= MAX_METADATA_TEXT
 
 
+def _are_tool_calls(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether a value can be stored: finite numbers, no NUL, no halves of characters, not too deep."""
+    try:
+        written = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        return "\\u0000" not in written and not NOT_STORED.search(written)
+    except (ValueError, RecursionError):
+        return False
+
+
 def read_text(value: Any) -> dict[str, Any] | None:
     """Return what a call was asked and answered: `messages` (a list of objects), `answer` (a text, or an object with
     `text`, `refusal` and `tool_calls`), `variables`."""
@@ -162,11 +179,15 @@ def read_text(value: Any) -> dict[str, Any] | None:
         document.keys() <= {"messages", "answer", "variables"}
         and isinstance(answer, dict)
         and isinstance(messages, list)
-        and all(isinstance(message, dict) for message in messages)
+        and all(isinstance(message, dict) and isinstance(message.get("role"), str) for message in messages)
         and isinstance(variables, dict)
+        and _are_tool_calls(answer.get("tool_calls") or [])
+        and _is_json(value)
     )
     if not is_fine:
-        raise _WrongError("type", "Must be an object of messages (a list), answer (a text or an object) and variables.")
+        raise _WrongError(
+            "type", "Must have messages (a list, each with a role), answer (a text or an object) and variables."
+        )
     return {"messages": messages, "answer": answer, "variables": variables}
 
 
@@ -237,7 +258,7 @@ def _read_call(document: Any, pointer: str, faults: list[Fault]) -> dict[str, An
     own_faults = own_faults or _parts(call, pointer)
     faults += own_faults
     # What says why it failed, failed.
-    call["failed"] = bool(call["error"]) if call["failed"] is None else call["failed"]
+    call["failed"] = bool(call["failed"] or call["error"])
     return None if own_faults else call
 
 

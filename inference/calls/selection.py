@@ -18,6 +18,7 @@ from inference.models import Call, CallText, Feedback, FeedbackKind
 from registry.accounts.permissions import Actor, Right
 
 PAGE_SIZE = 50
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 MAX_VALUE = 200
 SPANS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 STATES = {"ok": Q(failed=False), "failed": Q(failed=True), "fallback": ~Q(fallback="")}
@@ -52,9 +53,12 @@ def _number(name: str) -> Callable[[str], Q]:
 
 def _score_at_most(value: str) -> Q:
     try:
-        return Q(score__lte=float(value))
+        score = float(value)
     except ValueError:
-        raise ValueError("Must be a number from 0 to 1.") from None
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise ValueError("Must be a number from 0 to 1.")
+    return Q(score__lte=score)
 
 
 def _moment(name: str) -> Callable[[str], Q]:
@@ -70,9 +74,12 @@ def _moment(name: str) -> Callable[[str], Q]:
 def _read_moment(value: str) -> datetime:
     try:
         at = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"Must be a moment, or one of {', '.join(SPANS)}.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        at = None
+    if at is None or not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise ValueError(f"Must be a moment, or one of {', '.join(SPANS)}.")
+    return at
 
 
 def _learned(value: str) -> Q:
@@ -142,16 +149,25 @@ class CallPage:
     older: str
 
 
-def page_of(calls: QuerySet[Call], before: str = "") -> CallPage:
+def page_of(calls: QuerySet[Call], before: str = "", size: int = PAGE_SIZE) -> CallPage:
     """Return a page of calls before a place in time, by its name."""
-    if match := PLACE.fullmatch(before):
-        at, key = _read_moment(match["at"]), int(match["id"])
-        calls = calls.filter(Q(at__lt=at) | Q(at=at, pk__lt=key), day__lte=partitions.day_of(at))
-    elif before:
-        raise Problem("request.invalid", "before: is no place in the log.")
-    rows = list(calls[: PAGE_SIZE + 1])
-    of_page = rows[:PAGE_SIZE]
-    return CallPage(of_page, _place(of_page[-1]) if len(rows) > PAGE_SIZE else "")
+    if before:
+        at, key = _read_place(before)
+        calls = calls.filter(Q(at__lt=at) | Q(at=at, pk__lt=key), at__lte=at, day__lte=partitions.day_of(at))
+    rows = list(calls[: size + 1])
+    of_page = rows[:size]
+    return CallPage(of_page, _place(of_page[-1]) if len(rows) > size else "")
+
+
+def _read_place(name: str) -> tuple[datetime, int]:
+    match = PLACE.fullmatch(name)
+    try:
+        if match is not None:
+            return _read_moment(match["at"]), int(match["id"])
+    except ValueError:
+        pass
+    sentence = "before: is no place in the log."
+    raise Problem("request.invalid", sentence, faults=[Fault("?before", "invalid", sentence)])
 
 
 def _place(call: Call) -> str:

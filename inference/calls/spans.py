@@ -14,6 +14,8 @@ from inference.calls.reading import MAX_TOKENS
 CALL_OPERATIONS = ("chat", "text_completion", "generate_content")
 # Why a span is no call here.
 NO_CALL, NO_PROMPT, NO_VERSION = "no_call", "no_prompt", "no_version"
+# The inference service records its calls itself; its spans are of the same.
+RECORDED = "recorded_already"
 ERROR_STATUS = 2
 
 
@@ -54,11 +56,13 @@ LANGFUSE_TOKENS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read_span(span: Span, environments: frozenset[str]) -> dict[str, Any] | str:
+def read_span(span: Span) -> dict[str, Any] | str:
     """Return the call that a span is, as services report calls; or why it is none."""
     attributes = span.attributes
     if not _is_call(attributes):
         return NO_CALL
+    if "cuebook.call" in attributes:
+        return RECORDED
     prompt, version = _text(attributes, PROMPT), _text(attributes, VERSION)
     if not prompt:
         return NO_PROMPT
@@ -67,11 +71,10 @@ def read_span(span: Span, environments: frozenset[str]) -> dict[str, Any] | str:
     environment = _text(attributes, ENVIRONMENT) or _text(span.resource, ENVIRONMENT)
     failed = span.status == ERROR_STATUS
     call: dict[str, Any] = {
-        # The inference service's own spans are of calls that it records itself.
-        "id": str(attributes.get("cuebook.call") or f"{span.trace}{span.span}")[:64],
+        "id": f"{span.trace}{span.span}"[:64],
         "prompt": f"{prompt}@{version}",
-        # A name that the project does not know says where it ran, and not what is released there.
-        "environment": environment if environment in environments else "",
+        # One that the project does not know is refused: a developer's calls would be production's.
+        "environment": environment,
         "at": datetime.fromtimestamp(span.start / 1e9, UTC).isoformat(),
         "model": _text(attributes, MODEL)[:200],
         "failed": failed,

@@ -1,15 +1,19 @@
 """Writing calls: each once, with what they add up to, in one transaction."""
 
+import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db import connection, transaction
+from django.forms.models import model_to_dict
 
 from inference.calls import feedback, partitions
-from inference.models import Call
+from inference.models import Call, DeletedSubject, RollupSpan
 from inference.usage import locks, rollups
+from inference.usage.stats import usage_of
 from infra.bulk_copy import copy_rows
 
 # A call that is sent again under another moment is recognised, if it is not further away than that.
@@ -39,11 +43,11 @@ AS_JSON = ("retrieved", "metadata")
 
 # With lists as parameters: as many as a query of the ORM has would take longer than all else.
 PRESENT = """
-SELECT project_id, reference FROM inference_call
+SELECT project_id, reference, route, day FROM inference_call
 WHERE project_id = ANY(%(projects)s) AND reference = ANY(%(references)s) AND day BETWEEN %(first)s AND %(last)s
 """
 
-NewCall = Mapping[str, Any]
+NewCall = dict[str, Any]
 
 
 def new_call(**members: Any) -> dict[str, Any]:
@@ -55,18 +59,22 @@ def new_call(**members: Any) -> dict[str, Any]:
 
 
 @transaction.atomic
-def store(calls: Sequence[NewCall]) -> list[NewCall]:
+def store(calls: Sequence[NewCall], *, replaces_reports: bool = False) -> list[NewCall]:
     """Insert calls, add them up, and attach the feedback that waits for them; returns those that are new. One that is
     there already, by its project and reference, is left as it is.
+
+    With `replaces_reports`, which is for the inference service, a call that somebody else has reported under its id
+    gives way. A call of a subject that was deleted since loses subject and metadata, and has `is_forgotten`.
 
     Calls of a project are stored one batch after the other: two that bring the same call at once count it once.
     """
     if not calls:
         return []
     locks.lock_calls({call["project"] for call in calls})
-    new = _without_known(calls)
+    new = _without_known(calls, replaces_reports=replaces_reports)
     if not new:
         return []
+    _forget_subjects(new)
     partitions.ensure(partitions.day_of(call["at"]) for call in new)
     copy_rows(Call, COPIED, map(_copied, new))
     rollups.add_calls(new)
@@ -74,7 +82,7 @@ def store(calls: Sequence[NewCall]) -> list[NewCall]:
     return new
 
 
-def _without_known(calls: Sequence[NewCall]) -> list[NewCall]:
+def _without_known(calls: Sequence[NewCall], *, replaces_reports: bool) -> list[NewCall]:
     by_name = {(call["project"], call["reference"]): call for call in reversed(calls)}
     moments: list[datetime] = [call["at"] for call in calls]
     first = partitions.day_of(min(moments) - SAME_CALL_WITHIN)
@@ -82,9 +90,42 @@ def _without_known(calls: Sequence[NewCall]) -> list[NewCall]:
     with connection.cursor() as cursor:
         names = {"projects": list({project for project, _ in by_name}), "references": [each for _, each in by_name]}
         cursor.execute(PRESENT, {**names, "first": first, "last": last})
-        present = set(cursor.fetchall())
+        rows = cursor.fetchall()
+    present = {(project, reference) for project, reference, _, _ in rows}
+    if replaces_reports:
+        reported = [(project, reference, day) for project, reference, route, day in rows if not route]
+        reported = [name for name in reported if by_name[name[:2]]["route"]]
+        _withdraw(reported)
+        present -= {name[:2] for name in reported}
     # In the order in which they came.
     return [call for name, call in reversed(by_name.items()) if name not in present]
+
+
+def _withdraw(names: Sequence[tuple[int, str, date]]) -> None:
+    """Delete calls, and take them out of what they were added to; names are project, reference and day."""
+    for project, reference, day in names:
+        rows = Call.objects.filter(project=project, reference=reference, day=day, route="")
+        for row in rows:
+            call = {**model_to_dict(row), "version": row.version_id}
+            place = rollups.place_of(call)
+            rollups.add_deltas([(place, rollups.start_of(row.at, RollupSpan.MINUTE), usage_of([call]).negated())])
+        rows.delete()
+
+
+def _forget_subjects(calls: Sequence[NewCall]) -> None:
+    named = {digest_of(call["project"], call["subject"]): call for call in calls if call["subject"]}
+    deleted = dict(DeletedSubject.objects.filter(digest__in=named).values_list("digest", "at")) if named else {}
+    if not deleted:
+        return
+    for call in calls:
+        at = deleted.get(digest_of(call["project"], call["subject"])) if call["subject"] else None
+        if at is not None and call["at"] <= at:
+            call.update(subject="", metadata={}, is_forgotten=True)
+
+
+def digest_of(project: int, subject: str) -> str:
+    """Return the keyed digest by which a deleted subject is recognised, and nobody else can find out who it was."""
+    return hmac.new(settings.SECRET_KEY.encode(), f"{project}:{subject}".encode(), "sha256").hexdigest()
 
 
 def _copied(call: NewCall) -> list[Any]:

@@ -12,6 +12,7 @@ from inference.usage.estimates import IntervalEstimate
 
 # Below so many units in an arm nothing is said: the sequences for means hold in the limit of many.
 MIN_UNITS = 50
+MIN_EVENTS = 30
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Sums:
         variance = max(0.0, self.squares / self.n - self.mean**2) * self.n / (self.n - 1)
         return variance / self.n
 
+    @property
+    def is_rare(self) -> bool:
+        """Whether the values are yes and no, with fewer than MIN_EVENTS of one of the two."""
+        return self.total == self.squares and min(self.total, self.n - self.total) < MIN_EVENTS
+
 
 def best_rho(expected: float, alpha: float) -> float:
     """Return the mixture's parameter with which the boundary is closest after so many units (Howard, Ramdas, McAuliffe
@@ -51,13 +57,20 @@ def difference_of_means(a: Sums, b: Sums, *, alpha: float = 0.05, expected: floa
     "Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 2024, theorem 2.2);
     None with fewer than MIN_UNITS in an arm.
 
-    The estimator's variance is that of the difference of two independent means; a unit of time is a unit of either arm.
-    It is closest after the `expected` number of units, and holds at all others as well.
+    Of yes and no with few of either, for which "many" is not reached, the sequences of the two rates are taken, which
+    hold for any number. Else the estimator's variance is that of the difference of two independent means; a unit of
+    time is a unit of either arm. It is closest after the `expected` number of units, and holds at all others as well.
     """
     if min(a.n, b.n) < MIN_UNITS:
         return None
     units = a.n + b.n
     change = b.mean - a.mean
+    if a.is_rare or b.is_rare:
+        (a_low, a_high), (b_low, b_high) = (rate(round(arm.total), arm.n, alpha=alpha / 2) for arm in (a, b))
+        return IntervalEstimate(change, b_low - a_high, b_high - a_low, units)
+    if not a.squared_error + b.squared_error:
+        # All values alike: how far others would be from them is not known.
+        return None
     reach = sqrt(a.squared_error + b.squared_error) * _multiplier(units, alpha, expected)
     return IntervalEstimate(change, change - reach, change + reach, units)
 
@@ -72,7 +85,7 @@ def units_to_decide(
 ) -> int | None:
     """Estimate how many more units, at this ratio of arms, until the sequence reaches no further than `distance`; None
     where that is more than anybody will have."""
-    if min(a.n, b.n) < MIN_UNITS or distance <= 0:
+    if min(a.n, b.n) < MIN_UNITS or distance <= 0 or not a.squared_error + b.squared_error:
         return None
     units = a.n + b.n
     spread = (a.squared_error + b.squared_error) * units

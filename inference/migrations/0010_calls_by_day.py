@@ -5,7 +5,7 @@ import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
 
-from inference.usage.stats import usage_of
+from inference.usage.stats import UsageCounter
 
 DEFINITIONS = """
 SELECT pg_get_indexdef(indexrelid), NULL, NULL FROM pg_index
@@ -63,11 +63,11 @@ def add_up(apps, schema_editor):
     for call in calls.values().iterator():
         start = call["at"].replace(minute=0, second=0, microsecond=0)
         place = (call["version_id"], call["environment"], call["config_hash"], call["route"], call["is_simulation"], start)
-        hours.setdefault(place, []).append(call)
-    for (version, environment, config_hash, route, is_simulation, start), of_hour in hours.items():
+        hours.setdefault(place, UsageCounter()).add_call(call)
+    for (version, environment, config_hash, route, is_simulation, start), counter in hours.items():
         rollups.create(
             version_id=version, environment=environment, config_hash=config_hash, route=route, minutes=60,
-            is_simulation=is_simulation, start=start, usage=usage_of(of_hour).as_dict(),
+            is_simulation=is_simulation, start=start, usage=counter.stats().as_dict(),
         )
 
 

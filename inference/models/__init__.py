@@ -1,6 +1,6 @@
 """The rows of inference configs, live calls, their texts and monitors. Import from `inference.models`."""
 
-from inference.models.calls import Call, RollupSpan, SpanCount, UsageRollup
+from inference.models.calls import Call, DeletedSubject, RollupSpan, SpanCount, UsageRollup
 from inference.models.configs import InferenceConfig
 from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
 from inference.models.monitors import Alert, Monitor, MonitorState
@@ -11,6 +11,7 @@ __all__ = [
     "Alert",
     "Call",
     "CallText",
+    "DeletedSubject",
     "Feedback",
     "FeedbackKind",
     "FeedbackSource",

@@ -118,6 +118,22 @@ class SpanCount(models.Model):
         return f"{self.spans:,} spans on {self.day}: {self.reason}"
 
 
+class DeletedSubject(models.Model):
+    """A subject that was deleted, by a keyed digest: records of its calls from before may still be on their way, on the
+    disk of an inference service. Kept for some weeks."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="deleted_subjects")
+    digest = models.CharField(max_length=64)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "digest"], name="deleted_subject_once")]
+
+    def __str__(self) -> str:
+        return f"a subject deleted on {self.at:%Y-%m-%d}"
+
+
 class RollupSpan(models.IntegerChoices):
     """How long the time of a rollup is, in minutes."""
 

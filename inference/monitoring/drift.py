@@ -14,7 +14,7 @@ from statistics import NormalDist
 from typing import Any
 
 from inference.usage.estimates import IntervalEstimate, difference_of_proportions, proportion
-from inference.usage.stats import UsageStats
+from inference.usage.stats import OTHER, UsageStats
 
 GROUPS = 10
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
@@ -104,7 +104,10 @@ def drift_of_histogram(name: str, before: Mapping[int, int], now: Mapping[int, i
 
 
 def drift_of_labels(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> Drift | None:
-    """Compute the drift of counts by name."""
+    """Compute the drift of counts by name; None where names were too many to be counted apart: which of them were is
+    another one in each period."""
+    if OTHER in before or OTHER in now:
+        return None
     return _drift_of_counts(name, before, now) if before and now else None
 
 

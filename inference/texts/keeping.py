@@ -1,17 +1,18 @@
 """Which texts of calls are kept, and cleaning them before anything is written down."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from core.errors import Problem
 from inference.texts.policy import KeptTexts
 from registry.rendering.pool import RendererPool
 
-# What is kept of a call.
-MEMBERS = ("variables", "messages", "answer")
+logger = logging.getLogger(__name__)
 
 
 def is_sampled(reference: str, policy: KeptTexts) -> bool:
@@ -28,5 +29,9 @@ def cleaned(
     values: list[dict[str, Any]] = pool.redact(list(texts), policy.presets, policy.patterns, owner=owner)
     if settings.TEXT_REDACTION:
         redact = import_string(settings.TEXT_REDACTION)
-        values = [redact(value) for value in values]
+        try:
+            values = [redact(value) for value in values]
+        except Exception as error:
+            logger.exception("texts.redaction_failed")
+            raise Problem("text_policy.failed", "The server's own function for texts failed.") from error
     return values

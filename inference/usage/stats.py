@@ -68,6 +68,12 @@ class UsageStats:
         members["feedback"] = {name: tuple(sums) for name, sums in document.get("feedback", {}).items()}
         return cls(**members)
 
+    def negated(self) -> "UsageStats":
+        """Return what takes this away when it is added."""
+        members: dict[str, Any] = {name: -getattr(self, name) for name in SUMS}
+        members |= {name: {key: -count for key, count in getattr(self, name).items()} for name in COUNTED}
+        return UsageStats(**members)
+
     def format_rate(self) -> IntervalEstimate | None:
         """Return the share of answers in the right format, of those that were checked."""
         return proportion(self.format_ok, self.formatted)
@@ -127,6 +133,8 @@ class UsageCounter:
 
     def add_feedback(self, name: str, n: int, total: float, squares: float) -> None:
         """Add values of one name; a negative `n` takes away what was counted before."""
+        if name not in self._feedback and len(self._feedback.keys() - {OTHER}) >= MAX_NAMES:
+            name = OTHER
         before = self._feedback.get(name, (0, 0.0, 0.0))
         self._feedback[name] = (before[0] + n, before[1] + total, before[2] + squares)
 
@@ -159,9 +167,9 @@ class UsageCounter:
             sums["counted"] += 1
             sums["tokens_in"] += tokens_in
             sums["tokens_out"] += call["tokens_out"] or 0
+            sums["tokens_cached"] += call["tokens_cached"] or 0
+            sums["tokens_reasoning"] += call["tokens_reasoning"] or 0
             self._count("questions", counts["questions"], bin_of(tokens_in), 1)
-        sums["tokens_cached"] += call["tokens_cached"] or 0
-        sums["tokens_reasoning"] += call["tokens_reasoning"] or 0
         if (tokens_out := call["tokens_out"]) is not None:
             self._count("answers", counts["answers"], bin_of(tokens_out), 1)
         if call["cost_usd"] is not None:

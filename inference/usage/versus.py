@@ -14,6 +14,9 @@ from inference.usage.estimates import (
 )
 from inference.usage.stats import UsageStats
 
+# Fewer values say nothing of how values differ.
+MIN_VALUES = 10
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -69,17 +72,24 @@ def _means(
     title: str, first: UsageStats, second: UsageStats, read: Callable[[UsageStats], tuple[int, float, float]]
 ) -> Contrast:
     a, b = read(first), read(second)
+    if all(n and total == squares for n, total, squares in (a, b)):
+        # Yes and no: their interval is that of a rate.
+        rates = [proportion(round(total), n) for n, total, _ in (a, b)]
+        return _row(title, "", (rates[0], rates[1]), difference_of_proportions(rates[0], rates[1]), more=True)
     estimates = tuple(mean_with_interval(total, squares, n) for n, total, squares in (a, b))
     return _row(title, "", (estimates[0], estimates[1]), _difference_of_means(a, b), more=True)
 
 
 def _difference_of_means(a: tuple[int, float, float], b: tuple[int, float, float]) -> IntervalEstimate | None:
     """Return b - a by Welch's interval (Welch 1947), with the degrees of freedom of Satterthwaite."""
-    if min(a[0], b[0]) < 2:
+    if min(a[0], b[0]) < MIN_VALUES:
         return None
     change = b[1] / b[0] - a[1] / a[0]
     errors = [squared_error(total, squares, n) for n, total, squares in (a, b)]
     error = sum(errors)
+    if not error:
+        # All alike: how far others would be from them is not known.
+        return None
     parts = errors[0] ** 2 / (a[0] - 1) + errors[1] ** 2 / (b[0] - 1)
     freedom = max(1, int(error**2 / parts)) if parts else a[0] + b[0] - 2
     reach = student_t(freedom) * sqrt(error)

@@ -80,12 +80,10 @@ def subject_delete(request: HttpRequest, actor: Actor) -> HttpResponse:
         deleted = subjects.delete(actor, request.POST.get("subject", "").strip())
     except Problem as problem:
         return refused(request, problem, address)
-    if deleted == subjects.DeletedSubject(0, 0, 0):
+    if deleted == subjects.Deletion(0, 0, 0):
         return done(request, "There is nothing of that subject", address)
-    counted = (
-        f"{deleted.calls:,} calls no longer name it; {deleted.texts:,} texts, {deleted.feedback:,} feedback deleted"
-    )
-    return done(request, counted, address)
+    gone = f"{deleted.texts:,} texts and {deleted.feedback:,} values of feedback are deleted"
+    return done(request, f"{deleted.calls:,} calls no longer name it; {gone}", address)
 
 
 @in_project

@@ -77,9 +77,10 @@ def _save_each(rows: Sequence[_Row]) -> list[Record]:
 @transaction.atomic
 def _insert(rows: Sequence[_Row]) -> None:
     """Insert calls, and count those that are new."""
-    new = {id(call) for call in storage.store([row.call for row in rows])}
+    new = {id(call) for call in storage.store([row.call for row in rows], replaces_reports=True)}
     new_rows = [row for row in rows if id(row.call) in new]
-    CallText.objects.bulk_create([row.text for row in new_rows if row.text], ignore_conflicts=True)
+    texts = [row.text for row in new_rows if row.text and not row.call.get("is_forgotten")]
+    CallText.objects.bulk_create(texts, ignore_conflicts=True)
     _count(new_rows)
 
 

@@ -57,7 +57,7 @@ def test_nothing_of_a_deleted_subject_is_in_a_dump(stage: Stage, service: Actor,
     stats = sum_usage(map(rollups.usage_in, UsageRollup.objects.all()))
     assert (stats.calls, stats.feedback["score"][0]) == (3, 2)
     assert Call.objects.get(reference="call-3").subject == "somebody else"
-    assert subjects.delete(stage.ada, NAME) == subjects.DeletedSubject(0, 0, 0)
+    assert subjects.delete(stage.ada, NAME) == subjects.Deletion(0, 0, 0)
 
 
 def test_only_an_admin_deletes_a_subject(stage: Stage, api_for: ApiFor, service: Actor, version: PromptVersion):

@@ -140,3 +140,30 @@ def test_mismatches_are_seldom_seen_where_there_are_none():
         counts = ((n - int(row[n - 1]), int(row[n - 1])) for n in looks)
         wrong += any(sequences.mismatch_e_value(pair, [9, 1]) > 20 for pair in counts)
     assert wrong / 1_000 <= 0.05
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.0, 0.01), (0.01, 0.02), (0.98, 0.99), (0.02, 0.05)])
+def test_rare_events_are_not_taken_for_many(first: float, second: float):
+    """Where hardly anything fails, the limit of many values is far: the truth must still lie within, at all times."""
+    chance = np.random.default_rng(21)
+    wrong = 0
+    for _ in range(200):
+        hits = [(chance.random(1_500) < share).cumsum() for share in (first, second)]
+        for n in range(50, 1_501, 50):
+            a, b = (Sums(n, float(each[n - 1]), float(each[n - 1])) for each in hits)
+            estimate = sequences.difference_of_means(a, b)
+            assert estimate
+            if not (estimate.low or 0) <= second - first <= (estimate.high or 0):
+                wrong += 1
+                break
+    assert wrong / 200 <= 0.06
+
+
+def test_values_that_are_all_alike_prove_nothing():
+    alike, others = Sums(100, 50.0, 25.0), Sums(100, 60.0, 36.0)
+
+    assert sequences.difference_of_means(alike, others) is None
+    assert sequences.units_to_decide(alike, others, 0.001) is None
+    none_failed = sequences.difference_of_means(Sums(60, 0.0, 0.0), Sums(60, 0.0, 0.0))
+    assert none_failed
+    assert (none_failed.low or 0) < -0.05

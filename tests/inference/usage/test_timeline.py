@@ -24,7 +24,7 @@ def version(stage: Stage) -> PromptVersion:
     call_log.record(
         service,
         [
-            call(hours, at=now - timedelta(hours=hours), score=0.5, cost_usd=0.001, failed=hours == 3)
+            call(hours, at=now - timedelta(hours=hours), score=0.4 + hours % 3 / 10, cost_usd=0.001, failed=hours == 3)
             for hours in range(40)
         ],
     )
@@ -52,7 +52,10 @@ def test_the_page_draws_them_and_sets_two_versions_against_each_other(
 ):
     second = stage.commit(version.prompt, "Sort it well.")
     service = permissions.actor_for_command_line(stage.project)
-    calls = [call(number, prompt=str(second), id=f"b{number}", score=1.0, format_ok=True) for number in range(40)]
+    calls = [
+        call(number, prompt=str(second), id=f"b{number}", score=0.9 + number % 2 / 10, format_ok=True)
+        for number in range(40)
+    ]
     call_log.record(service, calls)
     client.force_login(stage.vera.user)
     address = f"/p/{stage.project.slug}/prompts/support.triage/live/"

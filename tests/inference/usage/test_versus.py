@@ -53,3 +53,15 @@ def test_what_is_better_depends_on_the_figure_and_what_is_not_known_is_left_out(
     assert {each.title: each.is_better for each in contrasts(quick, slow)}["Failures"] is False
     assert contrasts(UsageStats(), UsageStats()) == []
     assert row(contrasts(slow, UsageStats()), "Feedback: helpful").change is None
+
+
+def test_a_few_values_and_values_all_alike_prove_nothing():
+    few, alike = UsageStats(feedback={"tone": (2, 0.4, 0.08)}), UsageStats(feedback={"tone": (50, 45.0, 40.5)})
+
+    assert row(contrasts(few, alike), "Feedback: tone").is_better is None
+    # Yes and no are rates, whose interval knows how few there are.
+    no, yes = UsageStats(feedback={"ok": (2, 0.0, 0.0)}), UsageStats(feedback={"ok": (2, 2.0, 2.0)})
+    ok = row(contrasts(no, yes), "Feedback: ok")
+    assert ok.change
+    assert ok.change.low is not None
+    assert ok.change.low < 0.3
