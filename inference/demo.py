@@ -12,12 +12,12 @@ from django.utils import timezone
 from core.references import DEFAULT_ENVIRONMENT, parse_reference
 from evaluations.demo import PRICES, PROMPT
 from evaluations.models import Case
-from inference.calls import storage
+from inference.calls import feedback, storage
 from inference.calls.storage import NewCall
-from inference.models import Call
+from inference.models import Call, FeedbackSource
 from inference.monitoring import monitors
 from registry import demo
-from registry.accounts.permissions import Actor, actor_for_user
+from registry.accounts.permissions import Actor, actor_for_command_line, actor_for_user
 from registry.content import tokens
 from registry.models import Project, Prompt, PromptVersion, User
 from registry.promotions import approvals, environments, workflow
@@ -29,6 +29,7 @@ MODEL = "sandbox-small"
 # A fixed seed, so that every demo has the same calls.
 SEED = 20261130
 BATCH = 2_000
+RATED_ONE_IN = 12
 
 
 @transaction.atomic
@@ -45,6 +46,7 @@ def seed(_credentials_file: Path) -> bool:
     calls = list(_calls(version, tickets))
     for start in range(0, len(calls), BATCH):
         storage.store(calls[start : start + BATCH])
+    _rate(project, [call["reference"] for call in calls[-7 * CALLS_A_DAY :: RATED_ONE_IN]])
     monitors.create(editor, version.prompt, figure="latency_p99", bound=1_500)
     monitors.create(editor, version.prompt, figure="format_rate", bound=0.98)
     return True
@@ -99,6 +101,14 @@ def _calls(version: PromptVersion, tickets: Sequence[tuple[int, str]]) -> Iterat
                 label=label,
                 is_simulation=True,
             )
+
+
+def _rate(project: Project, references: Sequence[str]) -> None:
+    """Give calls the feedback of their subjects; invented, as the calls are."""
+    rng = random.Random(SEED)  # noqa: S311  # A demo's numbers, not secrets.
+    actor = actor_for_command_line(project)
+    about = {"name": "helpful", "source": FeedbackSource.SUBJECT.value}
+    feedback.record(actor, [{**about, "call": reference, "boolean": rng.random() < 0.8} for reference in references])
 
 
 def _moment(rng: random.Random) -> timedelta:

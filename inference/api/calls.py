@@ -38,6 +38,7 @@ def usage_as_dict(stats: UsageStats) -> dict[str, Any]:
         "format_adherence": _estimate_as_dict(stats.format_rate()),
         "failures": _estimate_as_dict(stats.failure_rate()),
         "score": _estimate_as_dict(stats.score()),
+        "feedback": {name: _estimate_as_dict(stats.feedback_mean(name)) for name in sorted(stats.feedback)},
     }
 
 

@@ -23,6 +23,7 @@ class UsageSerializer(serializers.Serializer[Any]):
     format_adherence = ObjectField(allow_null=True)
     failures = ObjectField(allow_null=True)
     score = ObjectField(allow_null=True)
+    feedback = ObjectField(help_text="The mean of scores, and of yes as 1 and no as 0, by the feedback's name.")
 
 
 class VersionUsageSerializer(serializers.Serializer[Any]):

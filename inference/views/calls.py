@@ -51,6 +51,7 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
             status = problem.kind.status
     live = usage.usage_of_prompt(prompt, environment, days if days in DAYS else usage.DEFAULT_DAYS)
     total = live.total
+    figures = _figures(total, actor)
     moments = timeline.timeline_of(prompt, environment, days if days in DAYS else usage.DEFAULT_DAYS)
     context |= {
         "environments": environments,
@@ -60,7 +61,8 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "days": (live.until - live.since).days + 1,
         "calls_a_month": live.calls_a_month(),
         "tokens_a_month": live.tokens_a_month(),
-        "figures": _figures(total, actor),
+        "figures": figures,
+        "has_targets": any(target is not None for *_, target in figures),
         "charts": timeline.charts_of(moments),
         "across": f"{moments.unit} since {_short_date(moments.since)}{moments.since:, %H:%M}",
         "releases": moments.releases,
@@ -105,6 +107,7 @@ def _figures(total: UsageStats, actor: Actor) -> list[tuple[str, str, Any, str, 
         ("Format adherence", "format", total.format_rate(), "", targets.get("format_adherence")),
         ("Score", "score", total.score(), "", targets.get("quality")),
         ("Failures", "failures", total.failure_rate(), "", None),
+        *((f"Feedback: {name}", f"feedback {name}", total.feedback_mean(name), "", None) for name in sorted(total.feedback)),
     ]
     return [row for row in rows if row[2] is not None]
 
