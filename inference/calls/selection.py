@@ -3,13 +3,15 @@
 Calls are too many to be counted for a page: a page of them begins where the one before it ended.
 """
 
+import functools
+import json
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import Exists, Func, OuterRef, Q, QuerySet, TextField
 from django.utils import timezone
 
 from core.errors import Fault, Problem
@@ -93,10 +95,24 @@ def _learned(value: str) -> Q:
     return ~Q(Exists(rows)) if value == "none" else Q(Exists(rows))
 
 
+class _TextsAt(Func):
+    """What is said in a JSON value, by a path, and not the names of its members; as JSON, with quotes escaped."""
+
+    function = "jsonb_path_query_array"
+    template = "%(function)s(%(expressions)s, '%(path)s')::text"
+    output_field = TextField()
+
+
+PATHS_OF_TEXTS = {"messages": "$[*].content", "answer": "$.*", "variables": "$.*"}
+
+
 def _with_text(value: str) -> Q:
     texts = CallText.objects.filter(project=OuterRef("project"), reference=OuterRef("reference"))
-    texts = texts.alias(asked=Cast("messages", TextField()), answered=Cast("answer", TextField()))
-    return Q(Exists(texts.filter(Q(asked__icontains=value) | Q(answered__icontains=value))))
+    texts = texts.alias(**{f"texts_of_{name}": _TextsAt(name, path=path) for name, path in PATHS_OF_TEXTS.items()})
+    # As it stands in JSON: a quote, and the end of a line, are escaped there.
+    as_json = json.dumps(value, ensure_ascii=False)[1:-1]
+    fits = [Q(**{f"texts_of_{name}__icontains": as_json}) for name in PATHS_OF_TEXTS]
+    return Q(Exists(texts.filter(functools.reduce(operator.or_, fits))))
 
 
 # By the name of a filter; `text` is for those who may read texts.

@@ -107,7 +107,10 @@ def _figures(total: UsageStats, actor: Actor) -> list[tuple[str, str, Any, str, 
         ("Format adherence", "format", total.format_rate(), "", targets.get("format_adherence")),
         ("Score", "score", total.score(), "", targets.get("quality")),
         ("Failures", "failures", total.failure_rate(), "", None),
-        *((f"Feedback: {name}", f"feedback {name}", total.feedback_mean(name), "", None) for name in sorted(total.feedback)),
+        *(
+            (f"Feedback: {name}", f"feedback {name}", total.feedback_mean(name), "", None)
+            for name in sorted(total.feedback)
+        ),
     ]
     return [row for row in rows if row[2] is not None]
 

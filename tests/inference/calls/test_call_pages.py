@@ -41,7 +41,7 @@ def calls(stage: Stage, service: Actor, version: PromptVersion) -> list[Call]:
         ],
     )
     feedback.record(service, [{"call": "wrong", "name": "helpful", "boolean": False}])
-    keep(version, "wrong", "I was charged twice")
+    keep(version, "wrong", 'I was charged twice, and they said "no"')
     return list(Call.objects.order_by("at"))
 
 
@@ -76,6 +76,10 @@ def keep(version: PromptVersion, reference: str, question: str) -> None:
         ({"feedback": "corrected"}, []),
         ({"text": "CHARGED twice"}, ["wrong"]),
         ({"text": "moon"}, []),
+        # Names of JSON's members are not said by anybody.
+        ({"text": "content"}, []),
+        ({"text": 'said "no"'}, ["wrong"]),
+        ({"text": "shipping"}, ["wrong"]),
         ({"since": "24h"}, ["wrong", "failed"]),
         ({"until": "2020-01-01"}, []),
     ],
@@ -175,7 +179,11 @@ def test_chosen_calls_are_proposed_as_cases(stage: Stage, edith: Client, calls: 
     answer = edith.post(f"{home}cases/", {"chosen": ["wrong", "right"], "dataset": "tickets"}, follow=True)
 
     (proposal,) = CaseProposal.objects.all()
-    expected = {"variables": {"ticket": "I was charged twice"}, "expected": "billing", "tags": ["live"]}
+    expected = {
+        "variables": {"ticket": 'I was charged twice, and they said "no"'},
+        "expected": "billing",
+        "tags": ["live"],
+    }
     assert proposal.document == expected
     assert "of 1 nothing is kept" in answer.content.decode()
     assert proposal.origin == "call wrong"
@@ -202,8 +210,9 @@ def test_a_corrected_call_becomes_an_example(stage: Stage, edith: Client, calls:
     assert "As an example" not in edith.get(f"/p/{stage.project.slug}/calls/?call=wrong").content.decode()
     feedback.add(stage.edith, calls[2], kind="correction", name="answer", value="billing")
     page = edith.get(f"/p/{stage.project.slug}/calls/?call=wrong").content.decode()
-    assert "I was charged twice → billing" in page
+    assert "I was charged twice" in page
+    assert "→ billing" in page
     edith.post(address, {"set": "shots"})
 
     (added,) = example_sets.version_shots(ExampleSetVersion.objects.get())
-    assert added.as_dict() == {"input": "I was charged twice", "output": "billing"}
+    assert added.as_dict() == {"input": 'I was charged twice, and they said "no"', "output": "billing"}
