@@ -89,18 +89,11 @@ def without_retrieval(actor: Actor, run: Run) -> Comparison:
     if not scorers:
         sentence = "All of its scorers judge by what was retrieved; measure it by one that judges answers."
         raise Problem("comparison.not_comparable", sentence)
-    settings = RunSettings(
-        version=run.version,
-        dataset_version=run.dataset_version,
+    settings = replace(
+        planning.settings_of(run),
         scorers=scorers,
-        model=run.model,
-        split=run.split,
-        parameters=run.parameters,
-        repetitions=run.repetitions,
-        leaked=run.leaked,
         fresh=run.is_fresh,
         concurrency=run.concurrency,
-        as_of=run.as_of,
         cases=[key for keys in run.batches.values_list("cases", flat=True) for key in keys],
     )
     budget = None if run.budget_usd is None else 2 * run.budget_usd

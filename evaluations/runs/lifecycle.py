@@ -1,5 +1,6 @@
 """Runs: create, re-score, cancel, resume and read them. The work itself is in evaluations.runs.worker."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -106,18 +107,7 @@ def rescore(actor: Actor, run: Run, scorers: object) -> Run:
     keys = list(source.results.order_by("case").values_list("case", flat=True).distinct())
     if not keys:
         raise Problem("run.no_cases", "This run has no answers that could be re-scored.")
-    settings = RunSettings(
-        version=run.version,
-        dataset_version=run.dataset_version,
-        scorers=scorers,
-        model=run.model,
-        split=run.split,
-        parameters=run.parameters,
-        repetitions=run.repetitions,
-        leaked=run.leaked,
-        without_retrieval=run.is_without_retrieval,
-        as_of=run.as_of,
-    )
+    settings = replace(planning.settings_of(run), scorers=scorers)
     plan = planning.plan_rescoring(actor.project, settings, keys)
     return insert(actor, settings, plan, answers_of=source)
 

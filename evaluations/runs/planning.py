@@ -17,7 +17,7 @@ from core.references import HashPrefix, Reference, parse_reference
 from core.rendering import analyse_content
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import Case, DatasetVersion, ProviderModel, Result, Split
+from evaluations.models import Case, DatasetVersion, ProviderModel, Result, Run, Split
 from evaluations.providers import configuration as providers
 from evaluations.providers.prices import Price, TokenUsage
 from evaluations.scorers import judge
@@ -76,6 +76,23 @@ class RunSettings:
     def searches(self) -> bool:
         """Return whether a collection is searched for each case."""
         return "retrieval" in self.version.content and not self.without_retrieval
+
+
+def settings_of(run: Run) -> RunSettings:
+    """Return what a run measured as the settings of another; of its cases, its budget and how it asked (`fresh`,
+    `concurrency`) nothing."""
+    return RunSettings(
+        version=run.version,
+        dataset_version=run.dataset_version,
+        scorers=run.scorers,
+        model=run.model,
+        split=run.split,
+        parameters=run.parameters,
+        repetitions=run.repetitions,
+        leaked=run.leaked,
+        without_retrieval=run.is_without_retrieval,
+        as_of=run.as_of,
+    )
 
 
 DEFAULTS: Mapping[str, Any] = {

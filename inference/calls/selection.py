@@ -176,14 +176,13 @@ def page_of(calls: QuerySet[Call], before: str = "", size: int = PAGE_SIZE) -> C
 
 
 def _read_place(name: str) -> tuple[datetime, int]:
-    match = PLACE.fullmatch(name)
     try:
-        if match is not None:
-            return _read_moment(match["at"]), int(match["id"])
-    except ValueError:
-        pass
-    sentence = "before: is no place in the log."
-    raise Problem("request.invalid", sentence, faults=[Fault("?before", "invalid", sentence)])
+        if (match := PLACE.fullmatch(name)) is None:
+            raise ValueError("A place is a moment and a number.")
+        return _read_moment(match["at"]), int(match["id"])
+    except ValueError as error:
+        sentence = "before: is no place in the log."
+        raise Problem("request.invalid", sentence, faults=[Fault("?before", "invalid", sentence)]) from error
 
 
 def _place(call: Call) -> str:

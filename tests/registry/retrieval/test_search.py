@@ -178,22 +178,30 @@ def test_an_archived_collection_is_searched_no_more(stage: Stage, handbook: Coll
     collections.restore(stage.edith, handbook)
 
 
-def test_a_large_collection_has_an_index_of_its_own(
-    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
-):
+def index_of(handbook: Collection) -> str:
+    """Return the definition of its own index."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [f"chunk_vectors_{handbook.pk}"])
+        (definition,) = cursor.fetchone()
+    return str(definition)
 
+
+@pytest.fixture
+def large_handbook(stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch) -> Collection:
+    """The handbook, so large that it has an index of its own."""
     monkeypatch.setattr(indexing, "EXACT_UP_TO", 3)
     documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
     with connection.cursor() as cursor:
         # As if each step were a transaction of its own.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     embed(handbook)
+    return handbook
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [f"chunk_vectors_{handbook.pk}"])
-        (definition,) = cursor.fetchone()
-    assert "hnsw" in definition
-    assert sources(handbook, "Something new", k=1) == ["new.md"]
+
+def test_a_large_collection_has_an_index_of_its_own(large_handbook: Collection):
+
+    assert "hnsw" in index_of(large_handbook)
+    assert sources(large_handbook, "Something new", k=1) == ["new.md"]
 
 
 def test_other_collections_and_projects_are_not_searched(stage: Stage, handbook: Collection):
@@ -204,14 +212,7 @@ def test_other_collections_and_projects_are_not_searched(stage: Stage, handbook:
     assert "secret.md" not in sources(handbook, "money back", k=10)
 
 
-def test_where_the_index_gives_up_all_are_looked_at(
-    stage: Stage, handbook: Collection, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(indexing, "EXACT_UP_TO", 3)
-    documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    embed(handbook)
+def test_where_the_index_gives_up_all_are_looked_at(large_handbook: Collection, monkeypatch: pytest.MonkeyPatch):
     # As in a collection that was rewritten often: what is near is over.
     gives_up = (
         "SELECT set_config('hnsw.iterative_scan', 'off', true), set_config('hnsw.ef_search', '1', true),"
@@ -219,7 +220,7 @@ def test_where_the_index_gives_up_all_are_looked_at(
     )
     monkeypatch.setattr("registry.retrieval.search.INDEX_SETTINGS", gives_up)
 
-    assert len(search(handbook, "What is new?", SearchSettings(k=10))) == Chunk.objects.count() == 5
+    assert len(search(large_handbook, "What is new?", SearchSettings(k=10))) == Chunk.objects.count() == 5
     with connection.cursor() as cursor:
         # Nothing of it is left in the transaction that the search was in.
         cursor.execute("SELECT current_setting('enable_indexscan'), current_setting('enable_seqscan')")
@@ -240,10 +241,7 @@ def test_what_an_interrupted_build_left_is_built_anew(
     documents.put(stage.edith, handbook, "new.md", b"# New\n\nSomething new.\n")
     embed(handbook)
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [f"chunk_vectors_{handbook.pk}"])
-        (definition,) = cursor.fetchone()
-    assert "hnsw" in definition
+    assert "hnsw" in index_of(handbook)
 
 
 def test_embedding_that_failed_is_tried_again_after_a_while(
