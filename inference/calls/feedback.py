@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import QuerySet
+from django.db import connection, transaction
 from django.utils import timezone
 
 from core.errors import Fault, Problem
-from inference.calls import reading
+from inference.calls import partitions, reading
 from inference.models import Call, Feedback, FeedbackKind, FeedbackSource, RollupSpan
 from inference.texts import keeping
 from inference.texts.policy import policy_of
@@ -28,13 +27,27 @@ from registry.models import Project
 from registry.prompts.versions import renderer_pool
 
 MAX_BATCH_SIZE = 1_000
-# Of subjects' calls, the newest.
-MAX_LOOKED_AT = 10_000
 MAX_NAME, MAX_LABEL, MAX_TEXT = 60, 100, 20_000
 # How long before feedback a subject's call may be, by default and at most.
 WITHIN, MAX_WITHIN = timedelta(hours=1), timedelta(days=7)
 COUNTED = (FeedbackKind.SCORE, FeedbackKind.BOOLEAN)
 FREE_TEXTS = (FeedbackKind.COMMENT, FeedbackKind.CORRECTION)
+
+NEWEST_OF_SUBJECT = """
+SELECT wanted.reference, newest.id
+FROM unnest(%(references)s::text[], %(subjects)s::text[], %(prompts)s::text[],
+            %(since)s::timestamptz[], %(until)s::timestamptz[])
+     AS wanted (reference, subject, prompt, since, until)
+CROSS JOIN LATERAL (
+    SELECT call.id FROM inference_call AS call
+    JOIN registry_promptversion AS version ON version.id = call.version_id
+    JOIN registry_prompt AS prompt ON prompt.id = version.prompt_id
+    WHERE call.project_id = %(project)s AND call.subject = wanted.subject AND call.subject <> ''
+      AND prompt.name = wanted.prompt AND call.at > wanted.since AND call.at <= wanted.until
+      AND call.day BETWEEN %(first)s AND %(last)s
+    ORDER BY call.at DESC, call.id DESC LIMIT 1
+) AS newest
+"""
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,18 @@ def attach_waiting(new: Sequence[Mapping[str, Any]]) -> None:
         _save(_find_calls(Project(pk=project), rows))
 
 
+def detach(call: Call) -> None:
+    """Let the feedback of a call that is withdrawn wait for the one that comes in its place."""
+    rows = list(Feedback.objects.filter(project=call.project_id, call=call.reference, call_at=call.at))
+    _count([(row, call) for row in rows], are_withdrawn=True)
+    # The database refuses another call on a row: these are rows anew.
+    Feedback.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    for row in rows:
+        row.pk = row.call_at = row.version = None
+        row.environment = ""
+    Feedback.objects.bulk_create(rows)
+
+
 def clear_old() -> int:
     """Delete feedback that is as old as the calls that are deleted; returns how many values. What was counted stays."""
     until = timezone.now() - timedelta(days=settings.CALLS_RETENTION_DAYS)
@@ -149,14 +174,16 @@ def _find_calls(project: Project, rows: Sequence[Feedback]) -> list[tuple[Feedba
     traces = {row.trace for row in rows if not row.call} - {""}
     calls = Call.objects.filter(project=project).order_by("at", "id")
     by_name = {call.reference: call for call in calls.filter(reference__in=names)} if names else {}
-    by_trace = {call.trace: call for call in calls.filter(trace__in=traces)} if traces else {}
-    by_subject = _calls_of_subjects(calls, [row for row in rows if not row.call and not row.trace])
+    # A trace may have thousands of calls: the database picks the newest.
+    newest = calls.order_by("trace", "-at", "-id").distinct("trace")
+    by_trace = {call.trace: call for call in newest.filter(trace__in=traces)} if traces else {}
+    by_subject = _calls_of_subjects(project, [row for row in rows if not row.call and not row.trace])
     pairs = []
     for row in rows:
         if row.call or row.trace:
             call = by_name.get(row.call) if row.call else by_trace.get(row.trace)
         else:
-            call = next((each for each in by_subject.get(row.subject, ()) if _is_of(row, each)), None)
+            call = by_subject.get(row.reference)
         if call is not None:
             row.call, row.call_at = call.reference, call.at
             row.version_id, row.environment = call.version_id, call.environment
@@ -164,28 +191,31 @@ def _find_calls(project: Project, rows: Sequence[Feedback]) -> list[tuple[Feedba
     return pairs
 
 
-def _calls_of_subjects(calls: QuerySet[Call], rows: Sequence[Feedback]) -> dict[str, list[Call]]:
-    """Return the calls that feedback by subject may be of, by subject, the newest first."""
+def _calls_of_subjects(project: Project, rows: Sequence[Feedback]) -> dict[str, Call]:
+    """Return the calls of feedback by subject, by the references of the feedback."""
     if not rows:
         return {}
-    since = min(row.at - timedelta(seconds=row.within_seconds or 0) for row in rows)
-    until = max(row.at for row in rows)
-    of_subjects = calls.filter(subject__in={row.subject for row in rows}, at__gt=since, at__lte=until)
-    by_subject: dict[str, list[Call]] = {}
-    for call in (
-        of_subjects.select_related("version__prompt").defer("version__content").order_by("-at", "-id")[:MAX_LOOKED_AT]
-    ):
-        by_subject.setdefault(call.subject, []).append(call)
-    return by_subject
+    windows = [(row.at - timedelta(seconds=row.within_seconds or 0), row.at) for row in rows]
+    values: dict[str, Any] = {
+        "project": project.pk,
+        "references": [row.reference for row in rows],
+        "subjects": [row.subject for row in rows],
+        "prompts": [row.prompt for row in rows],
+        "since": [since for since, _ in windows],
+        "until": [until for _, until in windows],
+        "first": partitions.day_of(min(since for since, _ in windows)),
+        "last": partitions.day_of(max(until for _, until in windows)),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(NEWEST_OF_SUBJECT, values)
+        names = dict(cursor.fetchall())
+    days = {"day__gte": values["first"], "day__lte": values["last"]}
+    calls = {call.pk: call for call in Call.objects.filter(pk__in=set(names.values()), **days)}
+    return {reference: calls[key] for reference, key in names.items()}
 
 
-def _is_of(row: Feedback, call: Call) -> bool:
-    since = row.at - timedelta(seconds=row.within_seconds or 0)
-    return since < call.at <= row.at and call.version.prompt.name == row.prompt
-
-
-def _count(pairs: Sequence[tuple[Feedback, Call]]) -> None:
-    """Add feedback to the minutes of its calls."""
+def _count(pairs: Sequence[tuple[Feedback, Call]], *, are_withdrawn: bool = False) -> None:
+    """Add feedback to the minutes of its calls, or take it away."""
     counters: dict[tuple[rollups.Place, datetime], UsageCounter] = {}
     for row, call in pairs:
         place = rollups.Place(call.version_id, call.environment, call.config_hash, call.route, call.is_simulation)
@@ -194,7 +224,9 @@ def _count(pairs: Sequence[tuple[Feedback, Call]]) -> None:
             counter.add_feedback(row.name, 1, row.value, row.value**2)
         elif row.kind == FeedbackKind.LABEL:
             counter.add_feedback_label(row.name, row.text)
-    rollups.add_deltas((place, start, counter.stats()) for (place, start), counter in counters.items())
+    for (place, start), counter in counters.items():
+        stats = counter.stats()
+        rollups.add_deltas([(place, start, stats.negated() if are_withdrawn else stats)])
 
 
 def _read(actor: Actor, document: Any, pointer: str, faults: list[Fault]) -> Feedback | None:

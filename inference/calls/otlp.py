@@ -97,7 +97,8 @@ def _read_span(span: Span) -> dict[str, Any] | str:
     """Read a span; one that nobody can read takes no other along."""
     try:
         return spans.read_span(span)
-    except (ValueError, OverflowError, RecursionError, TypeError):
+    except (ValueError, OverflowError, RecursionError, TypeError, OSError):
+        # OSError: of a moment that the machine's calendar does not have.
         return UNREADABLE
 
 

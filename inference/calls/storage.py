@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.forms.models import model_to_dict
 
 from inference.calls import feedback, partitions
-from inference.models import Call, DeletedSubject, RollupSpan
+from inference.models import Call, CallText, DeletedSubject, RollupSpan
 from inference.usage import locks, rollups
 from inference.usage.stats import usage_of
 from infra.bulk_copy import copy_rows
@@ -90,7 +90,8 @@ def _without_known(calls: Sequence[NewCall], *, replaces_reports: bool) -> list[
     with connection.cursor() as cursor:
         names = {"projects": list({project for project, _ in by_name}), "references": [each for _, each in by_name]}
         cursor.execute(PRESENT, {**names, "first": first, "last": last})
-        rows = cursor.fetchall()
+        # Each project's ids are looked for in all of these projects.
+        rows = [row for row in cursor.fetchall() if row[:2] in by_name]
     present = {(project, reference) for project, reference, _, _ in rows}
     if replaces_reports:
         reported = [(project, reference, day) for project, reference, route, day in rows if not route]
@@ -102,14 +103,17 @@ def _without_known(calls: Sequence[NewCall], *, replaces_reports: bool) -> list[
 
 
 def _withdraw(names: Sequence[tuple[int, str, date]]) -> None:
-    """Delete calls, and take them out of what they were added to; names are project, reference and day."""
+    """Delete calls with their texts, and take them out of what they were added to; names are project, reference and
+    day. Their feedback waits again."""
     for project, reference, day in names:
         rows = Call.objects.filter(project=project, reference=reference, day=day, route="")
         for row in rows:
             call = {**model_to_dict(row), "version": row.version_id}
             place = rollups.place_of(call)
             rollups.add_deltas([(place, rollups.start_of(row.at, RollupSpan.MINUTE), usage_of([call]).negated())])
+            feedback.detach(row)
         rows.delete()
+        CallText.objects.filter(project=project, reference=reference).delete()
 
 
 def _forget_subjects(calls: Sequence[NewCall]) -> None:

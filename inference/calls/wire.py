@@ -2,19 +2,38 @@
 
 from core.errors import Problem
 
-# Resources, scopes, spans and their fields together. An exporter sends 512 spans at once, with some dozen fields each.
-MAX_FIELDS = 200_000
-# Below the request: resources (1), scopes (2), spans (2); what a span has is counted, and not looked into.
-PATH = (1, 2, 2)
+# Everything together, down to the values of attributes. An exporter sends 512 spans at once; 128 attributes of a span,
+# which is OpenTelemetry's own limit, are some 500 fields.
+MAX_FIELDS = 400_000
+# Messages, by the fields that have messages in them (opentelemetry/proto/trace/v1 and common/v1).
+MESSAGES: dict[str, dict[int, str]] = {
+    "request": {1: "resource spans"},
+    "resource spans": {1: "resource", 2: "scope spans"},
+    "resource": {1: "pair"},
+    "scope spans": {1: "scope", 2: "span"},
+    "scope": {3: "pair"},
+    "span": {9: "pair", 11: "event", 13: "link"},
+    "event": {3: "pair"},
+    "link": {4: "pair"},
+    "pair": {2: "value"},
+    "value": {5: "array", 6: "pairs"},
+    "array": {1: "value"},
+    "pairs": {1: "pair"},
+}
+# What is deeper is refused by the parser.
+MAX_DEPTH = 100
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def check_size(body: bytes) -> None:
-    """Raise `request.too_large` for too many fields, `request.malformed` where these are none."""
-    _count(memoryview(body), 0, 0)
+    """Raise `request.too_large` for too many fields; `request.malformed` where a large body has none."""
+    # A field has two bytes at least: a usual batch need not be counted.
+    if len(body) > 2 * MAX_FIELDS:
+        _count(memoryview(body), "request", 0, 0)
 
 
-def _count(body: "memoryview", depth: int, fields: int) -> int:
+def _count(body: "memoryview", message: str, depth: int, fields: int) -> int:
+    below = MESSAGES[message] if depth < MAX_DEPTH else {}
     at, end = 0, len(body)
     while at < end:
         fields += 1
@@ -26,8 +45,8 @@ def _count(body: "memoryview", depth: int, fields: int) -> int:
             length, at = _varint(body, at)
             if at + length > end:
                 raise _malformed()
-            if depth < len(PATH) and tag >> 3 == PATH[depth]:
-                fields = _count(body[at : at + length], depth + 1, fields)
+            if inner := below.get(tag >> 3):
+                fields = _count(body[at : at + length], inner, depth + 1, fields)
             at += length
         elif kind == VARINT:
             _, at = _varint(body, at)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Fault, Problem
@@ -31,11 +31,14 @@ def get_alert(project: Project, number: int) -> Alert:
 
 
 def breached(monitor: Monitor, value: float | None, calls: int) -> None:
-    """Open an alert for a monitor that has just been breached, unless one is open, or it is muted. The caller holds the
-    monitor's lock."""
-    is_muted = monitor.muted_until is not None and monitor.muted_until > timezone.now()
-    if not is_muted and not Alert.objects.filter(monitor=monitor, resolved_at=None).exists():
-        Alert.objects.create(monitor=monitor, value=value, calls=calls)
+    """Open an alert for a monitor that is breached, unless one is open, or there was one of this breach (since
+    `changed_at`), or it is muted. The caller holds the monitor's lock."""
+    now = timezone.now()
+    if monitor.muted_until is not None and monitor.muted_until > now:
+        return
+    of_this_breach = Q(resolved_at=None) | Q(opened_at__gte=monitor.changed_at)
+    if not Alert.objects.filter(of_this_breach, monitor=monitor).exists():
+        Alert.objects.create(monitor=monitor, opened_at=now, value=value, calls=calls)
 
 
 def recovered(monitor: Monitor) -> None:

@@ -186,11 +186,12 @@ def _save_state(monitor: Monitor, state: MonitorState, value: float | None, call
     locked = Monitor.objects.select_for_update().get(pk=monitor.pk)
     before = locked.state
     monitor.state, monitor.value, monitor.calls, monitor.looked_at = state, value, calls, timezone.now()
-    monitor.changed_at = timezone.now() if before != state else locked.changed_at
+    locked.changed_at = monitor.changed_at = timezone.now() if before != state else locked.changed_at
     monitor.save(update_fields=["state", "value", "calls", "looked_at", "changed_at"])
     if state == MonitorState.OK:
         alerts.recovered(locked)
-    elif state == MonitorState.ALERT and before != state:
+    elif state == MonitorState.ALERT:
+        # Also where the breach began while it was muted.
         alerts.breached(locked, value, calls)
     if before != state and MonitorState.ALERT in (before, state):
         # Without calls it is not known whether the figure has recovered.

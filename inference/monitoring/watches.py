@@ -118,8 +118,12 @@ def _sentence(
     if before.calls < MIN_CALLS:
         return f"{begin_of_it}; v{earlier.version.number} before it had {before.calls:,}, too few to set it against."
     parts = []
-    for is_better, word in ((False, "worse"), (True, "better")):
-        titles = [_change(figure) for figure in figures if figure.is_better is is_better]
+    words = {"worse": (False, None), "better": (True, None), "higher": (None, True), "lower": (None, False)}
+    for word, (is_better, is_higher) in words.items():
+        of_word = [figure for figure in figures if figure.is_better is is_better]
+        if is_better is None:
+            of_word = [figure for figure in of_word if figure.is_higher is is_higher]
+        titles = [_change(figure) for figure in of_word]
         if titles:
             parts.append(f"{word}: {', '.join(titles)}")
     changes = "; ".join(parts) if parts else "no figure differs surely"

@@ -72,6 +72,7 @@ class UsageStats:
         """Return what takes this away when it is added."""
         members: dict[str, Any] = {name: -getattr(self, name) for name in SUMS}
         members |= {name: {key: -count for key, count in getattr(self, name).items()} for name in COUNTED}
+        members["feedback"] = {name: (-n, -total, -squares) for name, (n, total, squares) in self.feedback.items()}
         return UsageStats(**members)
 
     def format_rate(self) -> IntervalEstimate | None:

@@ -22,7 +22,9 @@ MIN_VALUES = 10
 class Contrast:
     """A figure of both, and by how much the second is above the first; None where that cannot be told.
 
-    `is_better` says whether the second is better; None where the interval has zero in it."""
+    `is_better` says whether the second is better; None where the interval has zero in it, and of feedback, where only
+    its sender knows whether more is good. `is_higher` says whether its value is surely higher, or surely lower (each
+    figure by itself, at 95 %)."""
 
     title: str
     unit: str
@@ -30,17 +32,15 @@ class Contrast:
     second: IntervalEstimate | None
     change: IntervalEstimate | None
     is_better: bool | None
+    is_higher: bool | None
 
 
 def contrasts(first: UsageStats, second: UsageStats) -> list[Contrast]:
     """Return the figures that at least one of two has."""
     rows = [
         _proportions("Format adherence", first, second, lambda stats: (stats.format_ok, stats.formatted), more=True),
-        _means("Score", first, second, lambda stats: (stats.scored, stats.score_sum, stats.score_squares)),
-        *(
-            _means(f"Feedback: {name}", first, second, lambda stats, name=name: stats.feedback.get(name, (0, 0.0, 0.0)))  # type: ignore[misc]
-            for name in sorted({*first.feedback, *second.feedback})
-        ),
+        _means("Score", first, second, lambda stats: (stats.scored, stats.score_sum, stats.score_squares), more=True),
+        *(_feedback(first, second, name) for name in sorted({*first.feedback, *second.feedback})),
         _proportions("Failures", first, second, lambda stats: (stats.failed, stats.calls), more=False),
         *(_quantiles(first, second, share) for share in (0.5, 0.95)),
     ]
@@ -53,12 +53,14 @@ def _row(
     estimates: tuple[IntervalEstimate | None, IntervalEstimate | None],
     change: IntervalEstimate | None,
     *,
-    more: bool,
+    more: bool | None,
 ) -> Contrast:
-    is_better = None
+    """Return a contrast; `more` is whether more of it is better, None where that is not known."""
+    is_higher = None
     if change and change.low is not None and change.high is not None and (change.low > 0 or change.high < 0):
-        is_better = (change.low > 0) == more
-    return Contrast(title, unit, *estimates, change, is_better)
+        is_higher = change.low > 0
+    is_better = None if is_higher is None or more is None else is_higher == more
+    return Contrast(title, unit, *estimates, change, is_better, is_higher)
 
 
 def _proportions(
@@ -69,15 +71,24 @@ def _proportions(
 
 
 def _means(
-    title: str, first: UsageStats, second: UsageStats, read: Callable[[UsageStats], tuple[int, float, float]]
+    title: str,
+    first: UsageStats,
+    second: UsageStats,
+    read: Callable[[UsageStats], tuple[int, float, float]],
+    *,
+    more: bool | None,
 ) -> Contrast:
     a, b = read(first), read(second)
     if all(n and total == squares for n, total, squares in (a, b)):
         # Yes and no: their interval is that of a rate.
         rates = [proportion(round(total), n) for n, total, _ in (a, b)]
-        return _row(title, "", (rates[0], rates[1]), difference_of_proportions(rates[0], rates[1]), more=True)
+        return _row(title, "", (rates[0], rates[1]), difference_of_proportions(rates[0], rates[1]), more=more)
     estimates = tuple(mean_with_interval(total, squares, n) for n, total, squares in (a, b))
-    return _row(title, "", (estimates[0], estimates[1]), _difference_of_means(a, b), more=True)
+    return _row(title, "", (estimates[0], estimates[1]), _difference_of_means(a, b), more=more)
+
+
+def _feedback(first: UsageStats, second: UsageStats, name: str) -> Contrast:
+    return _means(f"Feedback: {name}", first, second, lambda stats: stats.feedback.get(name, (0, 0.0, 0.0)), more=None)
 
 
 def _difference_of_means(a: tuple[int, float, float], b: tuple[int, float, float]) -> IntervalEstimate | None:

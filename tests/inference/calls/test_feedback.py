@@ -87,6 +87,21 @@ def test_a_call_is_found_by_its_id_its_trace_or_its_subject_and_waited_for(
     assert total().feedback == {"score": (1, 1.0, 1.0)}
 
 
+def test_a_busy_subject_hides_no_others_call(service: Actor, version: PromptVersion):
+    at = timezone.now() - timedelta(minutes=30)
+    busy = [call(number, id=f"busy-{number}", subject="job", at=at + timedelta(seconds=1)) for number in range(30)]
+    call_log.record(service, [call(1, id="quiet", subject="user-17", at=at), *busy])
+    of_prompt = {"prompt": "support.triage", "score": 1}
+
+    values = [{**of_prompt, "id": "a", "subject": "user-17"}, {**of_prompt, "id": "b", "subject": "job"}]
+    values.append({**of_prompt, "id": "c", "subject": "job", "prompt": "support.other"})
+    result = feedback.record(service, values)
+
+    assert result.waiting == 1
+    calls = dict(Feedback.objects.order_by("reference").values_list("reference", "call"))
+    assert calls == {"a": "quiet", "b": "busy-29", "c": ""}
+
+
 def test_a_subjects_call_is_the_newest_within_the_time(stage: Stage, service: Actor, version: PromptVersion):
     now = timezone.now()
     own = {"subject": "user-17"}

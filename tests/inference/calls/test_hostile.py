@@ -19,8 +19,11 @@ from inference.models import Call, CallText, Feedback, UsageRollup
 from inference.texts import policy as texts
 from inference.usage import rollups
 from inference.usage.stats import OTHER, UsageCounter, sum_usage
+from registry.accounts import permissions
 from registry.accounts.permissions import Actor
 from registry.models import APIKey, KeyUsage, PromptVersion
+from registry.prompts import lifecycle as prompts
+from registry.prompts import versions
 from tests.conftest import ApiFor, Stage
 from tests.inference.calls.conftest import call
 from tests.inference.calls.test_otlp import CALL, as_json
@@ -35,6 +38,26 @@ def test_a_small_body_of_millions_of_parts_is_refused_before_it_is_parsed(body: 
     with pytest.raises(Problem) as refused:
         wire.check_size(outer)
     assert refused.value.code == "request.too_large"
+
+
+def test_a_body_whose_attributes_are_empty_is_refused_before_it_is_parsed():
+    resource = b"\x0a\x00" * 500_000
+    group = b"\x0a" + varint(len(resource)) + resource
+    with pytest.raises(Problem) as refused:
+        wire.check_size(b"\x0a" + varint(len(group)) + group)
+    assert refused.value.code == "request.too_large"
+
+
+def test_an_exporters_fullest_batch_is_taken():
+    """512 spans at once, each with the 128 attributes that OpenTelemetry allows."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for _ in range(512):
+        span = spans.add(name="chat", trace_id=bytes(16), span_id=bytes(8), start_time_unix_nano=1)
+        for number in range(128):
+            span.attributes.add(key=f"name-{number}").value.string_value = "x"
+
+    wire.check_size(request.SerializeToString())
 
 
 def varint(number: int) -> bytes:
@@ -82,6 +105,8 @@ def test_one_span_takes_no_other_along(
     "times",
     [
         {"startTimeUnixNano": "9" * 25},
+        {"startTimeUnixNano": "9" * 26},
+        {"startTimeUnixNano": "9" * 27},
         {"startTimeUnixNano": "9" * 400},
         {"startTimeUnixNano": "-1"},
         {"endTimeUnixNano": "x"},
@@ -193,6 +218,43 @@ def test_a_reported_call_does_not_hide_the_services_own(live_stage: Stage):
     total = sum_usage(map(rollups.usage_in, UsageRollup.objects.all()))
     assert total.calls == 1
     assert total.tokens_in != 999_999
+
+
+def test_an_id_that_another_project_has_reported_stops_no_records(live_stage: Stage, otis: Actor):
+    """Records of all projects are drained together."""
+    own_version = live_stage.commit(live_stage.prompt(), "Hello")
+    other_prompt = prompts.create(otis, name="other.prompt")
+    other_version = versions.commit(otis, other_prompt, content={"kind": "text", "text": "Hello"}).version
+    of_other = record_of(other_version, route="prompt")
+    reported = {"project": live_stage.project.pk, "version": own_version.pk, "environment": "production"}
+    storage.store([storage.new_call(**reported, reference=of_other["reference"], at=timezone.now())])
+
+    assert save([record_of(own_version, route="prompt"), of_other]) == []
+
+    assert Call.objects.filter(project=live_stage.project).count() == 2
+    assert Call.objects.get(project=otis.project).route == "prompt"
+
+
+def test_what_came_with_a_withdrawn_report_is_not_the_services_calls(live_stage: Stage):
+    stage = live_stage
+    version, other = stage.commit(stage.prompt(), "Hello"), stage.commit(stage.prompt("support.other"), "Hello")
+    text = {"variables": {}, "messages": [], "answer": {"text": "its own"}}
+    own = record_of(version, route="prompt", text=text)
+    reported = {"project": stage.project.pk, "version": other.pk, "environment": "production"}
+    storage.store([storage.new_call(**reported, reference=own["reference"], at=timezone.now())])
+    foreign = {"messages": [], "answer": {"text": "foreign"}, "subject": "anna"}
+    CallText.objects.create(project=stage.project, reference=own["reference"], at=timezone.now(), **foreign)
+    service = permissions.actor_for_command_line(stage.project)
+    feedback.record(service, [{"call": own["reference"], "name": "helpful", "boolean": True}])
+
+    save([own])
+
+    assert CallText.objects.get().answer == {"text": "its own"}
+    assert Feedback.objects.get().version == version
+    usage = rollups.by_version(UsageRollup.objects.all())
+    assert usage[version.pk].feedback == {"helpful": (1, 1.0, 1.0)}
+    assert usage[other.pk].calls == 0
+    assert not any(count for count, _, _ in usage[other.pk].feedback.values())
 
 
 def test_records_that_come_after_their_subject_was_deleted_name_nobody(live_stage: Stage):

@@ -82,6 +82,24 @@ def test_a_muted_monitor_opens_none(stage: Stage, monitor: Monitor):
         alerts.mute(stage.edith, monitor, 721)
 
 
+def test_a_breach_that_began_while_muted_opens_one_afterwards_and_a_resolved_one_stays_so(
+    stage: Stage, monitor: Monitor
+):
+    alerts.resolve(stage.edith, Alert.objects.get())
+    monitors.look(monitor)
+    assert not alerts.open_alerts(stage.project)
+
+    Monitor.objects.update(state="ok")
+    monitor.refresh_from_db()
+    alerts.mute(stage.edith, monitor, 24)
+    monitors.look(monitor)
+    assert not alerts.open_alerts(stage.project)
+    alerts.mute(stage.edith, monitor, 0)
+    monitors.look(monitor)
+    monitors.look(monitor)
+    assert alerts.open_alerts(stage.project).count() == 1
+
+
 def test_the_database_has_one_open_alert_of_a_monitor(monitor: Monitor):
     with pytest.raises(IntegrityError), transaction.atomic():
         Alert.objects.create(monitor=monitor, calls=1)

@@ -62,6 +62,10 @@ def test_a_few_values_and_values_all_alike_prove_nothing():
     # Yes and no are rates, whose interval knows how few there are.
     no, yes = UsageStats(feedback={"ok": (2, 0.0, 0.0)}), UsageStats(feedback={"ok": (2, 2.0, 2.0)})
     ok = row(contrasts(no, yes), "Feedback: ok")
+    # Whether more of it is good, only its sender knows.
+    rare, often = UsageStats(feedback={"harmful": (90, 9.0, 9.0)}), UsageStats(feedback={"harmful": (90, 60.0, 60.0)})
+    harmful = row(contrasts(rare, often), "Feedback: harmful")
+    assert (harmful.is_better, harmful.is_higher) == (None, True)
     assert ok.change
     assert ok.change.low is not None
     assert ok.change.low < 0.3
