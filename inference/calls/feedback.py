@@ -133,7 +133,7 @@ def attach_waiting(new: Sequence[Mapping[str, Any]]) -> None:
         if not waiting.exists():
             continue
         named = waiting.filter(call__in=[call["reference"] for call in calls])
-        traced = waiting.filter(trace__in={call["trace"] for call in calls} - {""})
+        traced = waiting.filter(call="", trace__in={call["trace"] for call in calls} - {""})
         moments = [call["at"] for call in calls if call["subject"]]
         of_subject = waiting.none()
         if moments:
@@ -224,9 +224,8 @@ def _count(pairs: Sequence[tuple[Feedback, Call]], *, are_withdrawn: bool = Fals
             counter.add_feedback(row.name, 1, row.value, row.value**2)
         elif row.kind == FeedbackKind.LABEL:
             counter.add_feedback_label(row.name, row.text)
-    for (place, start), counter in counters.items():
-        stats = counter.stats()
-        rollups.add_deltas([(place, start, stats.negated() if are_withdrawn else stats)])
+    deltas = ((place, start, counter.stats()) for (place, start), counter in counters.items())
+    rollups.add_deltas((place, start, stats.negated() if are_withdrawn else stats) for place, start, stats in deltas)
 
 
 def _read(actor: Actor, document: Any, pointer: str, faults: list[Fault]) -> Feedback | None:

@@ -239,20 +239,23 @@ def test_what_came_with_a_withdrawn_report_is_not_the_services_calls(live_stage:
     stage = live_stage
     version, other = stage.commit(stage.prompt(), "Hello"), stage.commit(stage.prompt("support.other"), "Hello")
     text = {"variables": {}, "messages": [], "answer": {"text": "its own"}}
-    own = record_of(version, route="prompt", text=text)
-    reported = {"project": stage.project.pk, "version": other.pk, "environment": "production"}
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    own = record_of(version, route="prompt", text=text, trace=trace)
+    reported = {"project": stage.project.pk, "version": other.pk, "environment": "production", "trace": trace}
     storage.store([storage.new_call(**reported, reference=own["reference"], at=timezone.now())])
     foreign = {"messages": [], "answer": {"text": "foreign"}, "subject": "anna"}
     CallText.objects.create(project=stage.project, reference=own["reference"], at=timezone.now(), **foreign)
     service = permissions.actor_for_command_line(stage.project)
-    feedback.record(service, [{"call": own["reference"], "name": "helpful", "boolean": True}])
+    by_id = {"call": own["reference"], "name": "helpful", "boolean": True}
+    by_trace = {"trace": trace, "name": "tone", "score": 0.5}
+    feedback.record(service, [by_id, by_trace])
 
     save([own])
 
     assert CallText.objects.get().answer == {"text": "its own"}
-    assert Feedback.objects.get().version == version
+    assert {row.version for row in Feedback.objects.all()} == {version}
     usage = rollups.by_version(UsageRollup.objects.all())
-    assert usage[version.pk].feedback == {"helpful": (1, 1.0, 1.0)}
+    assert usage[version.pk].feedback == {"helpful": (1, 1.0, 1.0), "tone": (1, 0.5, 0.25)}
     assert usage[other.pk].calls == 0
     assert not any(count for count, _, _ in usage[other.pk].feedback.values())
 
