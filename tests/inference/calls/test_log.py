@@ -263,7 +263,7 @@ def test_the_page_of_live_calls(stage: Stage, service: Actor, version: PromptVer
     assert "Format adherence" in html
     assert "support.triage@1" in html
     panel = client.get("/p/paper/prompts/support.triage/usage/panel/").content.decode()
-    assert ">41</b> calls in production" in panel
+    assert ">41</b> calls in production" in " ".join(panel.split())
     assert client.post(page, {"figure": "score", "bound": "much"}).status_code == 400
     assert (
         client.post(page, {"figure": "failure_rate", "bound": "0,1", "hours": "24", "min_calls": "5"}).status_code
