@@ -244,6 +244,7 @@ CELERY_BEAT_SCHEDULE = {
     "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
+    "act on experiments": {"task": "inference.tasks.look_at_experiments", "schedule": 10},
     "look at what is watched": {"task": "inference.tasks.look_at_monitors", "schedule": 60},
     "watch releases": {"task": "inference.tasks.watch_releases", "schedule": 600},
     "merge what calls come to": {"task": "inference.tasks.merge_usage", "schedule": 60},
@@ -306,7 +307,16 @@ DEMO_SEEDS = [
 
 # --- Promotions ------------------------------------------------------------------------------------------------------
 # What apps ask of a version that is to be released: functions that return a refusal, or None.
-VERSION_GUARDS = ["inference.configs.lifecycle.unreadable_config"]
+VERSION_GUARDS = [
+    "inference.configs.lifecycle.unreadable_config",
+    "inference.experiments.lifecycle.unreadable_experiment",
+]
+# What apps do with each release, in its transaction: functions of the actor and the release; a Problem refuses it.
+ON_RELEASE = ["inference.experiments.lifecycle.on_release"]
+
+# What experiments serve of a prompt in an environment, and in the whole of one (inference.experiments.serving).
+EXPERIMENT_SPLIT = "inference.experiments.serving.split_for"
+EXPERIMENT_SPLITS = "inference.experiments.serving.splits_in"
 
 # What apps know of the collections that a version searches, beside its own: functions that return their names.
 COLLECTIONS_SEARCHED = ["inference.configs.lifecycle.collections_searched"]

@@ -1,13 +1,19 @@
-"""Portable JSON values: normal text, exact numbers, bounded depth. Pure: usable without Django."""
+"""JSON as every machine reads it: strictly, and as portable values (normal text, exact numbers, bounded depth).
 
+Pure: usable without Django. Python's reader takes more than the standard has, which nobody could write again.
+"""
+
+import json
 import math
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from .errors import Fault
+from .errors import Fault, Problem
 
 MAX_DEPTH = 40
+# Of what a request brings: what may not be as deep says so itself.
+MAX_BODY_DEPTH = 60
 # Beyond this a JSON number is not the same number on every machine (RFC 8785 section 3.2.2.3, RFC 7493).
 MAX_NUMBER = 2**53 - 1
 MAX_MEMBER_NAME = 1_000
@@ -97,3 +103,55 @@ def escape_pointer(name: str) -> str:
 def normal_text(text: str) -> str:
     """Return text in Unicode NFC, with line ends `\\n`."""
     return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def read_strict_json(text: str) -> Any:
+    """Read a text; raises a ValueError (or, of too many levels, a RecursionError) for what is no JSON, among it NaN and
+    a member twice in one object."""
+    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_members)
+
+
+def read_request_body(body: bytes | bytearray) -> Any:
+    """Read what a request brought, strictly and so that every later layer can hold it; raises `request.malformed`."""
+    try:
+        value = read_strict_json(body.decode())
+        require_storable(value)
+    except UnicodeDecodeError:
+        raise Problem("request.malformed", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem("request.malformed", "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Problem("request.malformed", f"The body cannot be read as JSON: {error}") from None
+    return value
+
+
+def require_storable(value: Any, depth: int = 0) -> None:
+    """Raise a ValueError for a value that no later layer can hold: nested deeply, or with a text that has a NUL or half
+    of a surrogate pair."""
+    if depth > MAX_BODY_DEPTH:
+        raise ValueError(f"nested more than {MAX_BODY_DEPTH} levels")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("text has a NUL character")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("text has half of a surrogate pair") from None
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            require_storable(name, depth + 1)
+            require_storable(member, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            require_storable(item, depth + 1)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member occurs twice in one object")
+    return members

@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import Problem
 from .image_data import UPLOADED
-from .strict_json import read_strict_json
+from .json_values import read_strict_json
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 PLACEHOLDER = "placeholder"

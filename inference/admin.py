@@ -7,6 +7,9 @@ from inference.models import (
     Call,
     CallText,
     DeletedSubject,
+    Experiment,
+    ExperimentEvent,
+    ExperimentRun,
     Feedback,
     InferenceConfig,
     Monitor,
@@ -22,6 +25,26 @@ from registry.admin.base import ReadOnlyAdmin
 class InferenceConfigAdmin(ReadOnlyAdmin):
     list_display = ("task", "project", "holder", "follows", "by_name", "created_at")
     list_select_related = ("project", "holder", "follows")
+
+
+@admin.register(Experiment)
+class ExperimentAdmin(ReadOnlyAdmin):
+    list_display = ("name", "project", "prompt", "by_name", "created_at")
+    list_select_related = ("project", "prompt")
+
+
+@admin.register(ExperimentRun)
+class ExperimentRunAdmin(ReadOnlyAdmin):
+    list_display = ("experiment", "environment", "step", "percent", "started_at", "ended_at", "end_reason")
+    list_select_related = ("experiment", "environment")
+
+
+@admin.register(ExperimentEvent)
+class ExperimentEventAdmin(ReadOnlyAdmin):
+    list_display = ("run", "kind", "arm", "reason", "by_name", "at")
+    list_select_related = ("run__experiment", "run__environment")
+    list_filter = ("kind",)
+    ordering = ("-id",)
 
 
 @admin.register(Call)
@@ -71,8 +94,8 @@ class MonitorAdmin(ReadOnlyAdmin):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("monitor", "opened_at", "value", "acknowledged_by", "resolved_at", "resolved_by")
-    list_select_related = ("monitor__prompt",)
+    list_display = ("about", "opened_at", "value", "acknowledged_by", "resolved_at", "resolved_by")
+    list_select_related = ("monitor__prompt", "event__run__experiment", "event__run__environment")
 
 
 @admin.register(ReleaseWatch)

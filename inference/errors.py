@@ -9,6 +9,16 @@ declare(
         "config.not_found": Kind(404, "There is no such inference config"),
         "config.no_follower": Kind(409, "Nobody stands behind what the config follows"),
         "config.not_live": Kind(409, "What the config would pin is not live"),
+        # Experiments
+        "experiment.invalid": Kind(400, "The experiment has faults"),
+        "experiment.not_found": Kind(404, "There is no such experiment"),
+        "experiment.not_live": Kind(409, "The baseline is not live"),
+        "experiment.not_approved": Kind(409, "An arm is not approved for the environment"),
+        "experiment.other_runs": Kind(409, "Another experiment runs with the prompt"),
+        "experiment.ended": Kind(409, "The experiment has ended"),
+        "experiment.no_arm": Kind(404, "The experiment has no such arm"),
+        "experiment.no_step": Kind(409, "There is no further step"),
+        "experiment.reason_required": Kind(400, "A reason has to be given"),
         # The inference service
         "gateway.invalid": Kind(400, "The request has faults"),
         "gateway.unknown_model": Kind(404, "There is no such task or prompt"),

@@ -1,9 +1,10 @@
 """Tasks of the workers; each loads by id, calls one function, and has its limits."""
 
 from inference.calls import feedback, partitions, subjects
+from inference.experiments import steering
 from inference.monitoring import monitors, watches
 from inference.texts import policy as text_policy
-from inference.usage import rollups
+from inference.usage import rollups, units
 from infra.queues import SHORT, task
 
 HOUR = 3_600
@@ -24,6 +25,12 @@ def watch_releases() -> None:
     watches.end_due()
 
 
+@task(name="inference.tasks.look_at_experiments", queue=SHORT, time_limit=300, soft_time_limit=280)
+def look_at_experiments() -> None:
+    """Act on the figures of experiments that run."""
+    steering.look_at_all()
+
+
 @task(name="inference.tasks.merge_usage", queue=SHORT, time_limit=300, soft_time_limit=280)
 def merge_usage() -> None:
     """Merge what live calls come to: deltas to minutes, minutes to hours, hours to days."""
@@ -36,5 +43,6 @@ def clear_old() -> None:
     text_policy.clear_old()
     feedback.clear_old()
     subjects.clear_old()
+    units.clear_old()
     partitions.ensure_ahead()
     partitions.drop_old()

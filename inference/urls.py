@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inference.views import call_log, calls, configs, palette, panels, texts
+from inference.views import call_log, calls, configs, experiments, palette, panels, texts
 from registry.views.palette import register
 
 register(palette.places, palette.find)
@@ -22,6 +22,13 @@ urlpatterns = [
     path(f"{P}/calls/<path:reference>/example/", call_log.call_example, name="call-example"),
     path(f"{P}/settings/texts/subject/", texts.subject_delete, name="subject-delete"),
     path(f"{P}/calls/texts/", texts.text_list, name="text-list"),
+    path(f"{P}/experiments/", experiments.experiment_list, name="experiment-list"),
+    path(f"{P}/experiments/new/", experiments.experiment_new, name="experiment-new"),
+    path(f"{P}/experiments/runs/<int:key>/", experiments.experiment_run, name="experiment-run"),
+    path(f"{P}/experiments/runs/<int:key>/act/", experiments.experiment_run_act, name="experiment-run-act"),
+    path(f"{P}/experiments/<str:name>/", experiments.experiment_detail, name="experiment-detail"),
+    path(f"{P}/experiments/<str:name>/edit/", experiments.experiment_edit, name="experiment-edit"),
+    path(f"{P}/experiments/<str:name>/propose/", experiments.experiment_propose, name="experiment-propose"),
     path(f"{P}/strategy/configs/", configs.config_list, name="config-list"),
     path(f"{P}/strategy/configs/<str:task>/", configs.config_detail, name="config-detail"),
     path(f"{P}/strategy/configs/<str:task>/propose/", configs.config_propose, name="config-propose"),

@@ -16,7 +16,7 @@ from rest_framework import exceptions, pagination, parsers, renderers
 from rest_framework.response import Response
 
 from core.errors import CATALOGUE, Fault, Problem
-from core.strict_json import read_request_body
+from core.json_values import read_request_body
 
 logger = logging.getLogger(__name__)
 

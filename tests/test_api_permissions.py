@@ -20,6 +20,7 @@ from rest_framework.test import APIClient
 from evaluations.datasets import lifecycle as datasets
 from evaluations.models import Case
 from inference.calls import storage
+from inference.experiments import lifecycle as experiments
 from registry.accounts import invitations
 from registry.accounts.permissions import Actor, Right
 from registry.api.base import ProjectView
@@ -60,6 +61,7 @@ OWN = {
     ("put", "members/<str:username>"): "users are the same for all projects; it adds one to the outsider's",
     ("delete", "members/<str:username>"): "removes a user from the outsider's project",
     ("put", "inference-configs/<str:task>"): "creates the outsider's own config of that name",
+    ("put", "experiments/<str:name>"): "creates the outsider's own experiment of that name",
     ("delete", "subjects/<path:subject>"): "deletes what the outsider's project has of that subject: nothing",
 }
 # An address that does not say 404 of what other projects have, nor of what nobody has, and the code that it says.
@@ -230,6 +232,15 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
     api = api_for(stage.edith, scopes=["write"])
     assert api.put(f"/{ROOT}inference-configs/routing", {"config": config}).status_code == 200
 
+    stage.release(version, "staging")
+    stage.commit(prompt, "Sort the ticket shortly.")
+    arms = [{"version": "support.route@2", "weight": 50}]
+    trial = {"prompt": prompt.name, "baseline": "support.route@1", "arms": arms, "primary": {"metric": "score"}}
+    assert api.put(f"/{ROOT}experiments/shorter", {"experiment": trial}).status_code == 200
+    experiment = experiments.get_experiment(stage.project, "shorter")
+    staging = stage.environment("staging")
+    experiment_release = workflow.apply(stage.edith, experiments.propose(stage.edith, experiment, staging))
+
     rows: dict[type[Model], Model] = {
         type(row): row
         for row in (
@@ -242,6 +253,7 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         )
     }
     rows[Case] = Case.objects.get(dataset=tickets)
+    monitor = create_row(rows, "inference.Monitor")
     provider = create_row(rows, "evaluations.Provider", name="sandbox")
     for kind in ("readiness", "leakage"):
         create_row(rows, "evaluations.Report", kind=kind, state="done")
@@ -279,8 +291,10 @@ def things(stage: Stage, api_for: ApiFor) -> dict[str, Any]:
         "answers/<int:answer>": create_row(rows, "evaluations.PlaygroundAnswer").pk,
         "comparisons/<int:key>": comparison.pk,
         "gates/<int:key>": create_row(rows, "evaluations.Gate").pk,
-        "monitors/<int:key>": create_row(rows, "inference.Monitor").pk,
-        "alerts/<int:key>": create_row(rows, "inference.Alert", calls=1).pk,
+        "monitors/<int:key>": monitor.pk,
+        "alerts/<int:key>": create_row(rows, "inference.Alert", calls=1, monitor=monitor).pk,
+        "experiments/<str:name>": experiment.name,
+        "experiment-runs/<int:key>": experiment_release.experiment_run.pk,
         "inference-configs/<str:task>": "routing",
         "collections/<str:name>": handbook.name,
         "documents/<path:path>": "a.md",

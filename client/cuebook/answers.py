@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cuebook.core.assignment import Split
 from cuebook.core.examples import Shot
 from cuebook.errors import IntegrityError, RefusedError
 from cuebook.hashing import verify
@@ -75,6 +76,20 @@ def read_snapshot(answer: Any) -> tuple[dict[str, Document], list[str], bool]:
     with well_formed("The snapshot"):
         live = {str(name): read_version(document, str(name)) for name, document in answer["prompts"].items()}
         return live, [str(name) for name in answer.get("removed", ())], "since" not in answer
+
+
+def read_experiments(answer: Any) -> tuple[dict[str, Document], dict[str, Document]]:
+    """Read the experiments of a snapshot, or of the copy on disk: what assigns subjects, by the prompt's name, and the
+    versions of arms by hash. Raises IntegrityError, also where an arm has no version, or another prompt's."""
+    with well_formed("The snapshot's experiments"):
+        experiments = {str(name): dict(document) for name, document in (answer.get("experiments") or {}).items()}
+        documents = answer.get("arms") or {}
+        arms: dict[str, Document] = {}
+        for name, experiment in experiments.items():
+            _, hashes = Split.from_dict(experiment)
+            for pinned in hashes.values():
+                arms[pinned] = read_version(documents[pinned], f"{name}@{pinned}")
+        return experiments, arms
 
 
 def read_shots(documents: Any) -> list[Shot]:

@@ -41,10 +41,12 @@ class AsyncCuebook:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def get(self, reference: str, *, fallback: Fallback | None = None) -> Prompt:
+    async def get(self, reference: str, *, subject: str = "", fallback: Fallback | None = None) -> Prompt:
         """Return a prompt, like `Cuebook.get`. Raises the same errors."""
-        cached = self._client.cached(reference)
-        return cached if cached is not None else await asyncio.to_thread(self._client.get, reference, fallback=fallback)
+        cached = self._client.cached(reference, subject=subject)
+        if cached is not None:
+            return cached
+        return await asyncio.to_thread(self._client.get, reference, subject=subject, fallback=fallback)
 
     async def render(self, reference: str, /, **variables: Any) -> dict[str, Any]:
         """Render a prompt, like `Cuebook.render`. Raises the same errors."""

@@ -65,9 +65,12 @@ class Cuebook:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def get(self, reference: str, *, fallback: Fallback | None = None) -> Prompt:
+    def get(self, reference: str, *, subject: str = "", fallback: Fallback | None = None) -> Prompt:
         """Return a prompt's version: the one that is live in this client's environment, or `name@3`, `name@staging`,
         `name@latest`, `name@sha256:...`.
+
+        `subject` is whom it is for: where an experiment runs in this client's environment, the version of their arm is
+        returned, the same each time, and `Prompt.experiment` is to be sent with the call.
 
         `fallback` (a text, chat messages or a content document) is returned where no version can be had, for whatever
         reason, and `Prompt.is_fallback` says so.
@@ -82,18 +85,26 @@ class Cuebook:
         """
         prompt = self._keeper.memory.ready.get(reference)
         if prompt is not None and self._keeper.is_running:
-            return prompt
+            return self._assigned(reference, subject) or prompt
         try:
-            return self._get_uncached(reference)
+            prompt = self._get_uncached(reference)
+            return self._assigned(reference, subject) or prompt
         except CuebookError as error:
             if fallback is None:
                 raise
             self._report(error)
             return Prompt.from_fallback(reference.partition("@")[0], fallback, self._keeper)
 
-    def cached(self, reference: str) -> Prompt | None:
+    def _assigned(self, reference: str, subject: str) -> Prompt | None:
+        """Return the version of a subject's arm where an experiment runs in this client's environment."""
+        name, _, selector = reference.partition("@")
+        is_here = selector in ("", self.environment)
+        return self._keeper.memory.assigned(name, subject) if subject and is_here else None
+
+    def cached(self, reference: str, *, subject: str = "") -> Prompt | None:
         """Return the prompt if it is in memory, None where `get` would have to ask the registry."""
-        return self._keeper.memory.ready.get(reference) if self._keeper.is_running else None
+        prompt = self._keeper.memory.ready.get(reference) if self._keeper.is_running else None
+        return prompt and (self._assigned(reference, subject) or prompt)
 
     def render(self, reference: str, /, **variables: Any) -> dict[str, Any]:
         """Get a prompt and render it. Raises the errors of `get` and `Prompt.render`."""

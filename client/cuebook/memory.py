@@ -5,7 +5,8 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-from cuebook.answers import Document, read_shots, read_version, well_formed
+from cuebook.answers import Document, read_experiments, read_shots, read_version, well_formed
+from cuebook.core.assignment import Split
 from cuebook.core.examples import Shot
 from cuebook.errors import IntegrityError
 from cuebook.hashing import content_hash, verify_examples
@@ -25,6 +26,10 @@ class Memory:
         self._source = source
         self._live: dict[str, Document] = {}
         self._live_prompts: dict[str, Prompt] = {}
+        self._experiments: dict[str, Document] = {}
+        self._arm_documents: dict[str, Document] = {}
+        # By the prompt's name: what assigns subjects, and the prompts of its arms by name.
+        self._assigned: dict[str, tuple[Split, dict[str, Prompt]]] = {}
         self._confirmed = Confirmation(time.monotonic())
         self._others: OrderedDict[str, tuple[Document, Prompt]] = OrderedDict()
         self._examples: dict[str, list[Shot]] = {}
@@ -52,15 +57,26 @@ class Memory:
             for name in snapshot.removed:
                 live.pop(name, None)
             live |= snapshot.prompts
-            if content_hash({name: document["hash"] for name, document in live.items()}) != snapshot.tag:
+            hashes = {name: document["hash"] for name, document in live.items()}
+            whole = {"live": hashes, "experiments": snapshot.experiments} if snapshot.experiments else hashes
+            if content_hash(whole) != snapshot.tag:
                 self.tag = ""
                 raise IntegrityError("The snapshot has not the prompts that its tag says.")
+            self._experiments, self._arm_documents = snapshot.experiments, snapshot.arms
             self._replace_live(live, snapshot.tag)
 
     def clear(self) -> None:
         """Remove all live versions: the environment is gone."""
         with self._lock:
+            self._experiments, self._arm_documents = {}, {}
             self._replace_live({}, "")
+
+    def assigned(self, name: str, subject: str) -> Prompt | None:
+        """Return the version of the arm that a subject is in; None where no experiment runs with the prompt, or the
+        subject is no part of it."""
+        split, prompts = self._assigned.get(name, (None, {}))
+        arm = split.arm_of(subject) if split is not None else None
+        return None if arm is None else prompts[arm]
 
     def confirm(self) -> None:
         """Record that the snapshot is still what is live."""
@@ -117,6 +133,8 @@ class Memory:
             return {
                 "tag": self.tag,
                 "live": self._live,
+                "experiments": self._experiments,
+                "arms": self._arm_documents,
                 "others": {
                     reference: [document, now - prompt.age if prompt.may_change else None]
                     for reference, (document, prompt) in self._others.items()
@@ -128,7 +146,8 @@ class Memory:
         """Restore the result of `state`, confirmed `age` seconds ago. Raises IntegrityError."""
         with well_formed("The copy on disk"):
             live = {name: read_version(document, name) for name, document in state["live"].items()}
-            self.apply(Snapshot(state["tag"], live))
+            experiments, arms = read_experiments(state)
+            self.apply(Snapshot(state["tag"], live, experiments=experiments, arms=arms))
             self._confirmed.at -= age
             for reference, (document, at) in state["others"].items():
                 # A bare name is of another environment's client, or was not live yet: it has no selector to check.
@@ -149,10 +168,27 @@ class Memory:
             prompt.confirm(now)
             self._others.pop(name, None)
         self._live, self._confirmed, self.tag, self.is_loaded = live, now, tag, True
+        self._assigned = {name: self._assign(name, document, now) for name, document in self._experiments.items()}
         used = self._used_examples()
         self._examples = {pinned: shots for pinned, shots in self._examples.items() if pinned in used}
         self._changed()
         self._is_changing = False
+
+    def _assign(self, name: str, experiment: Document, now: Confirmation) -> tuple[Split, dict[str, Prompt]]:
+        """Return what assigns a prompt's subjects, and a prompt for each arm; those that stay keep what they have
+        compiled."""
+        split, hashes = Split.from_dict(experiment)
+        _, before = self._assigned.get(name, (None, {}))
+        prompts = {}
+        for arm, pinned in hashes.items():
+            exposure = split.exposure(arm)
+            previous = before.get(arm)
+            if previous is not None and (previous.hash, previous.experiment) == (pinned, exposure):
+                previous.confirm(now)
+                prompts[arm] = previous
+            else:
+                prompts[arm] = Prompt(self._arm_documents[pinned], self._source, now, experiment=exposure)
+        return split, prompts
 
     def _unchanged(self, name: str, document: Document) -> Prompt | None:
         prompt = self._live_prompts.get(name)
@@ -160,6 +196,7 @@ class Memory:
 
     def _used_examples(self) -> set[str]:
         prompts = [*self._live_prompts.values(), *(prompt for _, prompt in self._others.values())]
+        prompts += [prompt for _, arms in self._assigned.values() for prompt in arms.values()]
         return {prompt.example_set for prompt in prompts if prompt.example_set is not None}
 
     def _make_ready(self) -> None:

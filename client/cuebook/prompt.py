@@ -45,15 +45,24 @@ class Prompt:
     """One version of a prompt. It is immutable, and threads may share it.
 
     `name`, `number` and `hash` say which version it is (`number` is None for a fallback, whose hash is its own).
+    `experiment` is what calls with it say to be a part of an experiment (`experiment` of `POST /api/v1/calls`); None
+    where it was not had for a subject of one.
     """
 
     def __init__(
-        self, document: Document, source: Source, confirmed: Confirmation | None, *, is_fallback: bool = False
+        self,
+        document: Document,
+        source: Source,
+        confirmed: Confirmation | None,
+        *,
+        is_fallback: bool = False,
+        experiment: Mapping[str, Any] | None = None,
     ) -> None:
         self.name: str = document["prompt"]
         self.number: int | None = document["number"]
         self.hash: str = document["hash"]
         self.is_fallback = is_fallback
+        self.experiment = experiment
         self._document = document
         self._source = source
         self._confirmed = confirmed

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cuebook.answers import Document, read_batch, read_rendered, read_shots, read_snapshot, read_version
+from cuebook.answers import (
+    Document,
+    read_batch,
+    read_experiments,
+    read_rendered,
+    read_shots,
+    read_snapshot,
+    read_version,
+)
 from cuebook.core.examples import Shot
 from cuebook.core.retry_after import parse_retry_after
 from cuebook.errors import CuebookError, IntegrityError, KeyRefusedError, NotFoundError, RefusedError, UnavailableError
@@ -31,6 +39,9 @@ class Snapshot:
     prompts: dict[str, Document]
     removed: list[str] = field(default_factory=list)
     is_whole: bool = True
+    # What experiments serve, by the prompt's name, and the versions of their arms by hash: all of them each time.
+    experiments: dict[str, Document] = field(default_factory=dict)
+    arms: dict[str, Document] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class Remote:
         self._headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT, "Accept": "application/json"}
         self._timeout = timeout
         self._client: httpx.Client | None = None
+        # A registry from before experiments refuses the parameter, and is asked without it from then on.
+        self._has_experiments = True
 
     def version(self, full_reference: str) -> Document:
         """Fetch a version by its reference with the selector."""
@@ -65,14 +78,20 @@ class Remote:
 
     def snapshot(self, environment: str, since: str) -> Snapshot | None:
         """Fetch what is live now; None where nothing has changed since the tag (empty: all of it)."""
-        path = f"/environments/{environment}/snapshot"
-        answer = self._ask("GET", f"{path}?since={since}" if since else path, tag=since)
+        parameters = [*(["experiments=1"] if self._has_experiments else []), *([f"since={since}"] if since else [])]
+        path = f"/environments/{environment}/snapshot?{'&'.join(parameters)}".rstrip("?")
+        answer = self._ask("GET", path, tag=since)
+        if self._has_experiments and answer.status == 400:
+            self._has_experiments = False
+            return self.snapshot(environment, since)
         if since and answer.status == 304:
             return None
         if since and answer.status == 410:
             return self.snapshot(environment, "")
-        live, removed, is_whole = read_snapshot(_document_or_error(answer))
-        return Snapshot(_tag(answer), live, removed, is_whole)
+        document = _document_or_error(answer)
+        live, removed, is_whole = read_snapshot(document)
+        experiments, arms = read_experiments(document)
+        return Snapshot(_tag(answer), live, removed, is_whole, experiments, arms)
 
     def examples(self, pinned: str) -> list[Shot]:
         """Fetch an example set by its hash."""

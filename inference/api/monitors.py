@@ -86,10 +86,10 @@ class AlertList(ProjectListView[Alert]):
         state = request.query_params.get("state", "")
         if state not in ("", *STATES):
             raise Problem("request.invalid", f"state is one of {', '.join(STATES)}.")
-        rows: QuerySet[Alert] = Alert.objects.filter(monitor__project=self.actor.project)
+        rows: QuerySet[Alert] = alerts.alerts_of(self.actor.project)
         if state:
             rows = rows.filter(resolved_at__isnull=state == "open")
-        return self.page(rows.select_related("monitor__prompt").order_by("-id"))
+        return self.page(rows.order_by("-id"))
 
 
 class AlertAcknowledge(ProjectView):

@@ -96,14 +96,28 @@ class ReleaseWatchSerializer(serializers.Serializer[Any]):
 
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):
-    prompt = serializers.CharField(source="monitor.prompt")
-    figure = serializers.CharField(source="monitor.figure")
-    environment = serializers.CharField(source="monitor.environment")
+    prompt = serializers.CharField()
+    figure = serializers.CharField(help_text="The monitor's, or `experiment`.")
+    environment = serializers.CharField()
+    experiment_run = serializers.IntegerField(source="event.run_id", default=None)
+    reason = serializers.CharField(source="event.reason", default="", help_text="What an experiment did, and why.")
 
     class Meta:
         model = Alert
         fields = [
-            *("id", "monitor", "prompt", "figure", "environment", "opened_at", "value", "calls", "acknowledged_at"),
+            *(
+                "id",
+                "monitor",
+                "experiment_run",
+                "reason",
+                "prompt",
+                "figure",
+                "environment",
+                "opened_at",
+                "value",
+                "calls",
+                "acknowledged_at",
+            ),
             *("acknowledged_by", "note", "resolved_at", "resolved_by"),
         ]
 

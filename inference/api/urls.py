@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inference.api import calls, configs, feedback, monitors, otlp, texts
+from inference.api import calls, configs, experiments, feedback, monitors, otlp, texts
 
 urlpatterns = [
     path("observations", calls.ObservationList.as_view()),
@@ -19,6 +19,15 @@ urlpatterns = [
     path("alerts", monitors.AlertList.as_view()),
     path("alerts/<int:key>/acknowledge", monitors.AlertAcknowledge.as_view()),
     path("alerts/<int:key>/resolve", monitors.AlertResolve.as_view()),
+    path("experiments", experiments.ExperimentList.as_view()),
+    path("experiments/<str:name>", experiments.ExperimentDetail.as_view()),
+    path("experiments/<str:name>/promotions", experiments.ExperimentPropose.as_view()),
+    path("experiment-runs", experiments.ExperimentRunList.as_view()),
+    path("experiment-runs/<int:key>", experiments.ExperimentRunDetail.as_view()),
+    path("experiment-runs/<int:key>/step", experiments.ExperimentRunStep.as_view()),
+    path("experiment-runs/<int:key>/stop-arm", experiments.ExperimentRunStopArm.as_view()),
+    path("experiment-runs/<int:key>/end", experiments.ExperimentRunEnd.as_view()),
+    path("experiment-runs/<int:key>/promotions", experiments.ExperimentRunPropose.as_view()),
     path("inference-configs", configs.ConfigList.as_view()),
     path("inference-configs/<str:task>", configs.ConfigDetail.as_view()),
     path("inference-configs/<str:task>/promotions", configs.ConfigPropose.as_view()),

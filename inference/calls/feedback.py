@@ -19,7 +19,7 @@ from inference.calls import partitions, reading
 from inference.models import Call, Feedback, FeedbackKind, FeedbackSource, RollupSpan
 from inference.texts import keeping
 from inference.texts.policy import policy_of
-from inference.usage import locks, rollups
+from inference.usage import locks, rollups, units
 from inference.usage.stats import UsageCounter
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
@@ -218,7 +218,7 @@ def _count(pairs: Sequence[tuple[Feedback, Call]], *, are_withdrawn: bool = Fals
     """Add feedback to the minutes of its calls, or take it away."""
     counters: dict[tuple[rollups.Place, datetime], UsageCounter] = {}
     for row, call in pairs:
-        place = rollups.Place(call.version_id, call.environment, call.config_hash, call.route, call.is_simulation)
+        place = rollups.place_of_row(call)
         counter = counters.setdefault((place, rollups.start_of(call.at, RollupSpan.MINUTE)), UsageCounter())
         if row.kind in COUNTED and row.value is not None:
             counter.add_feedback(row.name, 1, row.value, row.value**2)
@@ -226,6 +226,8 @@ def _count(pairs: Sequence[tuple[Feedback, Call]], *, are_withdrawn: bool = Fals
             counter.add_feedback_label(row.name, row.text)
     deltas = ((place, start, counter.stats()) for (place, start), counter in counters.items())
     rollups.add_deltas((place, start, stats.negated() if are_withdrawn else stats) for place, start, stats in deltas)
+    values = [(row.name, row.value, call) for row, call in pairs if row.kind in COUNTED and row.value is not None]
+    units.add_feedback(values, sign=-1 if are_withdrawn else 1)
 
 
 def _read(actor: Actor, document: Any, pointer: str, faults: list[Fault]) -> Feedback | None:

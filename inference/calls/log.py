@@ -17,7 +17,7 @@ from core.references import DEFAULT_ENVIRONMENT, parse_reference
 from evaluations.models import ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.providers.prices import Price, TokenUsage
-from inference.calls import reading, storage
+from inference.calls import exposures, reading, storage
 from inference.models import CallText, RollupSpan, UsageRollup
 from inference.texts import keeping
 from inference.texts.policy import KeptTexts, policy_of
@@ -123,6 +123,7 @@ def _read(
     faults: list[Fault] = []
     calls = reading.read_calls(documents, within, faults)
     versions = _versions(actor.project, calls, within, faults)
+    runs = exposures.runs_of_calls(actor.project, calls)
     environments = set(Environment.objects.filter(project=actor.project).values_list("name", flat=True))
     now = timezone.now()
     readable = []
@@ -130,6 +131,8 @@ def _read(
         if call is None:
             continue
         own_faults = list(_faults_now(call, f"{within}/{place}", environments=environments, now=now))
+        if call["prompt"] in versions:
+            own_faults += exposures.faults_of(call, versions[call["prompt"]], runs, f"{within}/{place}")
         faults += own_faults
         if not own_faults and call["prompt"] in versions:
             readable.append(call)
@@ -198,6 +201,7 @@ def _row(
         at=call["at"] or now,
         model_name=call["model"],
         cost_usd=_cost_of_call(call, prices),
+        **exposures.members_of(call),
         **{name: call[name] for name in SAME_NAMES},
     )
     return _Row(row, call["text"])

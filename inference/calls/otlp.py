@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from core.errors import Problem
-from core.strict_json import read_request_body
+from core.json_values import read_request_body
 from inference.calls import log, spans, wire
 from inference.calls.spans import Span
 from registry.accounts.permissions import Actor, Right

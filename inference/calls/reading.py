@@ -14,6 +14,8 @@ MAX_ID, MAX_SUBJECT = 64, 200
 MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_TEXT = 16, 64, 512
 MAX_TOKENS, MAX_LATENCY_MS, MAX_COST_USD = 10_000_000, 86_400_000.0, Decimal(10_000)
 COST_DECIMAL_PLACES = 8
+MAX_ARM = 20
+MAX_NUMBERS: Mapping[str, int] = {"run": 2**53, "step": 2**15 - 1}
 NOT_STORED = re.compile("[\0\ud800-\udfff]")
 TRACE = re.compile(r"[0-9a-f]{32}")
 TOKENS = ("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning")
@@ -191,6 +193,22 @@ def read_text(value: Any) -> dict[str, Any] | None:
     return {"messages": messages, "answer": answer, "variables": variables}
 
 
+def read_exposure(value: Any) -> dict[str, Any] | None:
+    """Return the arm of an experiment that a call was served: `run`, `step` and `arm`, as it was fetched."""
+    if value is None:
+        return None
+    is_fine = (
+        isinstance(value, dict)
+        and value.keys() == {"run", "step", "arm"}
+        and all(type(value[name]) is int and 0 < value[name] <= MAX_NUMBERS[name] for name in MAX_NUMBERS)
+        and isinstance(value["arm"], str)
+        and 0 < len(value["arm"]) <= MAX_ARM
+    )
+    if not is_fine:
+        raise _WrongError("type", "Must have run, step and arm, as the prompt was fetched with.")
+    return dict(value)
+
+
 MEMBERS: Mapping[str, Read] = {
     "id": text(MAX_ID),
     "prompt": text(300, required=True),
@@ -211,6 +229,7 @@ MEMBERS: Mapping[str, Read] = {
     "trace": trace,
     "metadata": read_metadata,
     "text": read_text,
+    "experiment": read_exposure,
 }
 EMPTY: Mapping[str, Any] = {
     **dict.fromkeys(("id", "environment", "model", "error", "label", "finish_reason", "subject", "trace"), ""),
@@ -218,7 +237,7 @@ EMPTY: Mapping[str, Any] = {
         ("at", "failed", "latency_ms", "time_to_first_token_ms", *TOKENS, "cost_usd", "format_ok", "score")
     ),
     "metadata": {},
-    "text": None,
+    **dict.fromkeys(("text", "experiment")),
 }
 
 

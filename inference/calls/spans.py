@@ -93,6 +93,10 @@ def read_span(span: Span) -> dict[str, Any] | str:
         call["cost_usd"] = cost
     if text := _conversation(attributes):
         call["text"] = text
+    if (run := attributes.get("cuebook.experiment.run")) is not None:
+        # As the prompt was fetched with.
+        step, arm = attributes.get("cuebook.experiment.step"), attributes.get("cuebook.experiment.arm")
+        call["experiment"] = {"run": run, "step": step, "arm": arm}
     return call
 
 

@@ -1,19 +1,18 @@
 """Writing calls: each once, with what they add up to, in one transaction."""
 
-import hmac
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db import connection, transaction
 from django.forms.models import model_to_dict
 
 from inference.calls import feedback, partitions
 from inference.models import Call, CallText, DeletedSubject, RollupSpan
-from inference.usage import locks, rollups
+from inference.usage import locks, rollups, units
 from inference.usage.stats import usage_of
+from inference.usage.units import digest_of
 from infra.bulk_copy import copy_rows
 
 # A call that is sent again under another moment is recognised, if it is not further away than that.
@@ -23,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(
         (
             *("model_name", "label", "route", "config_hash", "fallback", "error", "finish_reason", "subject", "trace"),
-            "key",
+            *("key", "arm"),
         ),
         "",
     ),
@@ -34,6 +33,7 @@ DEFAULTS: Mapping[str, Any] = {
             *("cost_usd", "format_ok", "score", "time_to_first_token_ms"),
         )
     ),
+    **dict.fromkeys(("experiment_run", "experiment_step"), 0),
     "retrieved": [],
     "metadata": {},
 }
@@ -78,6 +78,7 @@ def store(calls: Sequence[NewCall], *, replaces_reports: bool = False) -> list[N
     partitions.ensure(partitions.day_of(call["at"]) for call in new)
     copy_rows(Call, COPIED, map(_copied, new))
     rollups.add_calls(new)
+    units.add_calls(new)
     feedback.attach_waiting(new)
     return new
 
@@ -112,6 +113,7 @@ def _withdraw(names: Sequence[tuple[int, str, date]]) -> None:
             place = rollups.place_of(call)
             rollups.add_deltas([(place, rollups.start_of(row.at, RollupSpan.MINUTE), usage_of([call]).negated())])
             feedback.detach(row)
+            units.take_away([call])
         rows.delete()
         CallText.objects.filter(project=project, reference=reference).delete()
 
@@ -125,11 +127,6 @@ def _forget_subjects(calls: Sequence[NewCall]) -> None:
         at = deleted.get(digest_of(call["project"], call["subject"])) if call["subject"] else None
         if at is not None and call["at"] <= at:
             call.update(subject="", metadata={}, is_forgotten=True)
-
-
-def digest_of(project: int, subject: str) -> str:
-    """Return the keyed digest by which a deleted subject is recognised, and nobody else can find out who it was."""
-    return hmac.new(settings.SECRET_KEY.encode(), f"{project}:{subject}".encode(), "sha256").hexdigest()
 
 
 def _copied(call: NewCall) -> list[Any]:

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from core.errors import Fault, Problem
 from inference.calls import reading
-from inference.calls.storage import digest_of
 from inference.models import Call, CallText, DeletedSubject, Feedback
 from inference.usage import locks
+from inference.usage.units import digest_of
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
 

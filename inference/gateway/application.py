@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Address
 
 from core.errors import Problem
-from core.strict_json import read_request_body
+from core.json_values import read_request_body
 from evaluations.providers.chat import CallError, Completion
 from inference.gateway import answers
 from inference.gateway.calls_in_progress import CallInProgress

@@ -81,6 +81,8 @@ class CallInProgress:
             "X-Cuebook-Route": self.route.name,
         }
         unused = sorted((self.request.variables or {}).keys() - self.route.variables)
+        if self.plan.exposure:
+            headers["X-Cuebook-Arm"] = self.plan.exposure["arm"]
         if self.is_repaired:
             headers["X-Cuebook-Repaired"] = "1"
         if self.is_cached:
@@ -131,7 +133,7 @@ class CallInProgress:
         """Return what is recorded of it: its answer, or why there is none. An answer that was kept costs nothing, and
         has no tokens."""
         route = self.route
-        cost = self.cost_usd
+        cost, exposure = self.cost_usd, self.plan.exposure
         return {
             "reference": self.id,
             "project": self.plan.project,
@@ -161,4 +163,7 @@ class CallInProgress:
             "tokens": self.token_count,
             "text": self.text,
             "is_simulation": route.is_simulation,
+            "experiment_run": exposure["run"] if exposure else 0,
+            "experiment_step": exposure["step"] if exposure else 0,
+            "arm": exposure["arm"] if exposure else "",
         }

@@ -16,7 +16,8 @@ from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from core.errors import Problem
-from inference.gateway import plans
+from inference.gateway import arms, plans
+from inference.gateway.arms import Plans
 from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plans import Caller, Plan
 from inference.gateway.request_reading import Target
@@ -50,12 +51,12 @@ class PlanReader:
         self._used_keys.append((caller.key, ()))
         return caller
 
-    async def plan(self, caller: Caller, target: Target) -> Plan:
-        """Return how a target is asked now; raises a Problem where it cannot be."""
+    async def plan(self, caller: Caller, target: Target, subject: str) -> Plan:
+        """Return how a target is asked now for a subject; raises a Problem where it cannot be."""
         target = target if target.selector else replace(target, selector=caller.environment)
-        load = partial(plans.load_plan, caller.project, target)
-        plan: Plan = await self._read((caller.project, target), load, caller.project)
-        return plan
+        load = partial(arms.load_plans, caller.project, target)
+        every: Plans = await self._read((caller.project, target), load, caller.project)
+        return every.of(subject)
 
     async def targets(self, caller: Caller) -> list[str]:
         """Return what a caller may name as `model` and is live."""

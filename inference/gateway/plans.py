@@ -90,6 +90,8 @@ class Plan:
     texts: KeptTexts = field(default_factory=KeptTexts)
     # What its config names and nobody can find: the calls do without.
     warnings: tuple[str, ...] = ()
+    # The arm of an experiment that it is the plan of: run, step and arm.
+    exposure: Mapping[str, Any] | None = None
 
 
 def load_caller(token: str) -> Caller:
@@ -107,12 +109,6 @@ def load_caller(token: str) -> Caller:
         key_id=key.key_id,
         limits=limits_of(key),
     )
-
-
-def load_plan(project_id: int, target: Target) -> Plan:
-    """Return how a target is asked now, or raise the Problem with it."""
-    close_old_connections()
-    return read_plan(Project.objects.get(pk=project_id), target)
 
 
 def read_plan(project: Project, target: Target) -> Plan:

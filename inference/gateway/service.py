@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncGenerator, Mapping
 
 from core.errors import Problem
@@ -39,9 +40,11 @@ class Gateway:
 
     async def begin(self, caller: Caller, request: InferenceRequest, headers: Mapping[str, str]) -> CallInProgress:
         """Find out how the target is asked now, and count the request. Raises a Problem."""
-        plan = await self._plans.plan(caller, request.target)
+        call_id = uuid.uuid4().hex
+        # Without a subject, each call is one of its own in an experiment.
+        plan = await self._plans.plan(caller, request.target, request.subject or call_id)
         await self._allowances.take(caller)
-        return CallInProgress(request, plan, caller, self._traces.begin(request.model, headers))
+        return CallInProgress(request, plan, caller, self._traces.begin(request.model, headers), id=call_id)
 
     async def targets(self, caller: Caller) -> list[str]:
         """Return what a caller may name as `model` and is live. Raises a Problem."""

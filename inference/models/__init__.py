@@ -2,6 +2,14 @@
 
 from inference.models.calls import Call, DeletedSubject, RollupSpan, SpanCount, UsageRollup
 from inference.models.configs import InferenceConfig
+from inference.models.experiments import (
+    Experiment,
+    ExperimentArm,
+    ExperimentEvent,
+    ExperimentEventKind,
+    ExperimentRun,
+    ExperimentUnit,
+)
 from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
 from inference.models.monitors import Alert, Monitor, MonitorState
 from inference.models.texts import CallText, TextPolicy
@@ -12,6 +20,12 @@ __all__ = [
     "Call",
     "CallText",
     "DeletedSubject",
+    "Experiment",
+    "ExperimentArm",
+    "ExperimentEvent",
+    "ExperimentEventKind",
+    "ExperimentRun",
+    "ExperimentUnit",
     "Feedback",
     "FeedbackKind",
     "FeedbackSource",

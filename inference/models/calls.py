@@ -63,6 +63,10 @@ class Call(models.Model):
     # The chunks that were found for it, the best first: source, revision, chunk, score.
     retrieved = models.JSONField(db_default=models.Value([], models.JSONField()), blank=True, default=list)
     metadata = models.JSONField(db_default=models.Value({}, models.JSONField()), blank=True)
+    # The experiment that it was a part of: the run, its step, and the arm that was served; 0 and empty for the others.
+    experiment_run = models.BigIntegerField(db_default=0, default=0)
+    experiment_step = models.SmallIntegerField(db_default=0, default=0)
+    arm = models.CharField(max_length=20, blank=True, db_default="")
 
     class Meta:
         ordering = ["-id"]
@@ -79,6 +83,7 @@ class Call(models.Model):
             models.Index(fields=["project", "trace"], condition=~Q(trace=""), name="call_of_trace"),
             # Of the inference service's calls: what a task did lately.
             models.Index(fields=["config_hash", "at"], condition=~Q(config_hash=""), name="call_of_config"),
+            models.Index(fields=["experiment_run", "at"], condition=~Q(experiment_run=0), name="call_of_experiment"),
         ]
         triggers = [
             *frozen_fields_of_deletable_rows(
@@ -86,7 +91,7 @@ class Call(models.Model):
                 *("tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out", "tokens_reasoning", "cost_usd"),
                 *("format_ok", "score", "label", "is_simulation", "route", "config_hash", "fallback", "error"),
                 *("is_repaired", "is_cached", "key", "retrieved"),
-                *("finish_reason", "time_to_first_token_ms", "trace"),
+                *("finish_reason", "time_to_first_token_ms", "trace", "experiment_run", "experiment_step", "arm"),
             ),
             # What may hold a person's name is taken out when the subject is deleted, and changes in no other way.
             pgtrigger.Trigger(
@@ -143,7 +148,8 @@ class RollupSpan(models.IntegerChoices):
 
 
 class UsageRollup(models.Model):
-    """Usage of a version in an environment, by one route of one config, in a minute, an hour or a day (UTC).
+    """Usage of a version in an environment, by one route of one config, in one arm of an experiment where there
+    is one, in a minute, an hour or a day (UTC).
 
     Each call, and each piece of feedback, is counted in exactly one row: sums over any time are sums over its rows.
     What comes is added as a delta, in the transaction that inserts it; workers merge deltas, and older rows to longer
@@ -155,6 +161,10 @@ class UsageRollup(models.Model):
     config_hash = models.CharField(max_length=71, blank=True, db_default="")
     route = models.CharField(max_length=20, blank=True, db_default="")
     is_simulation = models.BooleanField()
+    # As on calls.
+    experiment_run = models.BigIntegerField(db_default=0, default=0)
+    experiment_step = models.SmallIntegerField(db_default=0, default=0)
+    arm = models.CharField(max_length=20, blank=True, db_default="")
     minutes = models.PositiveSmallIntegerField(choices=RollupSpan.choices)
     start = models.DateTimeField()
     is_delta = models.BooleanField(db_default=False)
@@ -166,7 +176,10 @@ class UsageRollup(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(minutes__in=RollupSpan.values), name="rollup_span_is_known"),
             models.UniqueConstraint(
-                fields=["version", "environment", "start", "minutes", "config_hash", "route", "is_simulation"],
+                fields=[
+                    *("version", "environment", "start", "minutes", "config_hash", "route", "is_simulation"),
+                    *("experiment_run", "experiment_step", "arm"),
+                ],
                 condition=Q(is_delta=False),
                 name="rollup_once",
             ),
@@ -176,6 +189,7 @@ class UsageRollup(models.Model):
             models.Index(fields=["minutes", "start"], name="rollup_by_span"),
             models.Index(fields=["id"], condition=Q(is_delta=True), name="rollup_deltas"),
             models.Index(fields=["config_hash", "start"], condition=~Q(config_hash=""), name="rollup_of_config"),
+            models.Index(fields=["experiment_run"], condition=~Q(experiment_run=0), name="rollup_of_experiment"),
         ]
 
     def __str__(self) -> str:

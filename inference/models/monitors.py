@@ -2,6 +2,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from inference.models.experiments import ExperimentEvent, ExperimentRun
 from infra.triggers import frozen_fields, frozen_fields_of_deletable_rows
 from registry.models import Project
 
@@ -50,12 +51,13 @@ class Monitor(models.Model):
 
 
 class Alert(models.Model):
-    """A monitor was breached; at most one of a monitor is open.
+    """A monitor was breached, or an experiment has acted; at most one of a monitor is open.
 
     It ends when somebody resolves it, or when the figure is within its bound again.
     """
 
-    monitor = models.ForeignKey(Monitor, on_delete=models.PROTECT, related_name="alerts")
+    monitor = models.ForeignKey(Monitor, on_delete=models.PROTECT, null=True, related_name="alerts")
+    event = models.OneToOneField(ExperimentEvent, on_delete=models.PROTECT, null=True, related_name="alert")
     opened_at = models.DateTimeField(db_default=Now())
     value = models.FloatField(null=True)
     calls = models.PositiveIntegerField()
@@ -70,8 +72,33 @@ class Alert(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["monitor"], condition=Q(resolved_at=None), name="alert_open_once"),
+            models.CheckConstraint(
+                condition=Q(monitor=None, event__isnull=False) | Q(monitor__isnull=False, event=None),
+                name="alert_is_of_one",
+            ),
         ]
-        triggers = frozen_fields("monitor", "opened_at", "value", "calls")
+        triggers = frozen_fields("monitor", "event", "opened_at", "value", "calls")
 
     def __str__(self) -> str:
-        return f"alert {self.pk} of {self.monitor}"
+        return f"alert {self.pk} of {self.about}"
+
+    @property
+    def about(self) -> "Monitor | ExperimentRun":
+        """What it is about."""
+        if self.event is not None:
+            return self.event.run
+        assert self.monitor is not None  # noqa: S101 - for the type checker: the database has a constraint
+        return self.monitor
+
+    @property
+    def prompt(self) -> str:
+        return self.about.prompt.name
+
+    @property
+    def environment(self) -> str:
+        return str(self.about.environment)
+
+    @property
+    def figure(self) -> str:
+        """The monitor's figure, or `experiment`."""
+        return "experiment" if self.monitor is None else self.monitor.figure

@@ -1,4 +1,5 @@
-"""Alerts: what comes of a monitor that is breached, until somebody has dealt with it or the figure has recovered."""
+"""Alerts: of a monitor that is breached, or of what an experiment does by itself; until somebody has dealt with it, or
+the figure has recovered."""
 
 from datetime import timedelta
 
@@ -7,24 +8,35 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Fault, Problem
-from inference.models import Alert, Monitor
+from inference.models import Alert, ExperimentEvent, Monitor
 from registry.accounts import audit
 from registry.accounts.permissions import Actor, Right
-from registry.models import Project
+from registry.models import Project, Prompt
 
 MAX_NOTE = 1_000
+EVENT_WITH_RUN = ("event__run__experiment", "event__run__prompt", "event__run__environment")
 MUTED_HOURS = (1, 24 * 30)
 
 
 def open_alerts(project: Project) -> QuerySet[Alert]:
     """Return the alerts that nobody has resolved, the newest first."""
-    rows = Alert.objects.filter(monitor__project=project, monitor__removed_at=None, resolved_at=None)
-    return rows.select_related("monitor__prompt").order_by("-opened_at", "-id")
+    return alerts_of(project).filter(resolved_at=None, monitor__removed_at=None).order_by("-opened_at", "-id")
+
+
+def open_alerts_of(prompt: Prompt) -> QuerySet[Alert]:
+    """Return the open alerts of a prompt's monitors and experiments."""
+    return open_alerts(prompt.project).filter(Q(monitor__prompt=prompt) | Q(event__run__prompt=prompt))
+
+
+def alerts_of(project: Project) -> QuerySet[Alert]:
+    """Return a project's alerts with what they are about."""
+    rows = Alert.objects.filter(Q(monitor__project=project) | Q(event__run__experiment__project=project))
+    return rows.select_related("monitor__prompt", *EVENT_WITH_RUN)
 
 
 def get_alert(project: Project, number: int) -> Alert:
     """Return the project's alert with this number, or raise `alert.not_found`."""
-    alert = Alert.objects.filter(monitor__project=project, pk=number).select_related("monitor__prompt").first()
+    alert = alerts_of(project).filter(pk=number).first()
     if alert is None:
         raise Problem("alert.not_found", f"There is no alert {number}.")
     return alert
@@ -41,6 +53,11 @@ def breached(monitor: Monitor, value: float | None, calls: int) -> None:
         Alert.objects.create(monitor=monitor, opened_at=now, value=value, calls=calls)
 
 
+def experiment_acted(event: ExperimentEvent) -> Alert:
+    """Open an alert of what an experiment has done by itself; in the transaction that does it."""
+    return Alert.objects.create(event=event, opened_at=timezone.now(), calls=0)
+
+
 def recovered(monitor: Monitor) -> None:
     """Resolve the open alert of a monitor whose figure is within its bound again."""
     Alert.objects.filter(monitor=monitor, resolved_at=None).update(resolved_at=timezone.now(), resolved_by="recovered")
@@ -55,7 +72,7 @@ def acknowledge(actor: Actor, alert: Alert, note: str = "") -> Alert:
         raise Problem("request.invalid", fault.message, faults=[fault])
     row.acknowledged_at, row.acknowledged_by, row.note = timezone.now(), actor.name, note
     row.save(update_fields=["acknowledged_at", "acknowledged_by", "note"])
-    audit.record(actor, "alert.acknowledged", row.monitor, after={"alert": row.pk, "note": note})
+    audit.record(actor, "alert.acknowledged", row.about, after={"alert": row.pk, "note": note})
     return row
 
 
@@ -65,13 +82,14 @@ def resolve(actor: Actor, alert: Alert) -> Alert:
     row = _lock_open(actor, alert)
     row.resolved_at, row.resolved_by = timezone.now(), actor.name
     row.save(update_fields=["resolved_at", "resolved_by"])
-    audit.record(actor, "alert.resolved", row.monitor, after={"alert": row.pk})
+    audit.record(actor, "alert.resolved", row.about, after={"alert": row.pk})
     return row
 
 
 def _lock_open(actor: Actor, alert: Alert) -> Alert:
     actor.require(Right.EDIT)
-    row = Alert.objects.select_for_update(of=("self",)).select_related("monitor__prompt").get(pk=alert.pk)
+    rows = Alert.objects.select_for_update(of=("self",)).select_related("monitor__prompt", *EVENT_WITH_RUN)
+    row = rows.get(pk=alert.pk)
     if row.resolved_at is not None:
         raise Problem("alert.closed", f"The alert was resolved already, by {row.resolved_by}.")
     return row

@@ -51,6 +51,11 @@ def quantile(bins: Mapping[int, int], share: float) -> IntervalEstimate | None:
     return IntervalEstimate(value, low, high, total)
 
 
+def value_at_share(bins: Mapping[int, int], share: float) -> float:
+    """Return the value below which this share of all is; there has to be one."""
+    return _value_at_rank(bins, share * sum(bins.values()))
+
+
 def _value_at_rank(bins: Mapping[int, int], rank: float) -> float:
     seen = 0
     for number in sorted(bins):

@@ -6,7 +6,7 @@ so that sums never count it twice, or not at all.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from inference.models import RollupSpan, UsageRollup
+from inference.models import Call, RollupSpan, UsageRollup
 from inference.usage import locks
 from inference.usage.stats import UsageCounter, UsageStats, sum_usage
 
@@ -33,6 +33,13 @@ class Place:
     config_hash: str
     route: str
     is_simulation: bool
+    experiment_run: int = 0
+    experiment_step: int = 0
+    arm: str = ""
+
+
+# The members of a place but its version: as calls and rollups have them.
+MEMBERS = tuple(member.name for member in fields(Place))[1:]
 
 
 def add_calls(calls: Iterable[Mapping[str, Any]]) -> None:
@@ -49,7 +56,7 @@ def add_calls(calls: Iterable[Mapping[str, Any]]) -> None:
 
 def place_of(call: Mapping[str, Any]) -> Place:
     """Return what a call's rollups are of."""
-    return Place(call["version"], call["environment"], call["config_hash"], call["route"], call["is_simulation"])
+    return Place(call["version"], *(call[member] for member in MEMBERS))
 
 
 def add_deltas(deltas: Iterable[tuple[Place, datetime, UsageStats]]) -> None:
@@ -62,10 +69,7 @@ def add_deltas(deltas: Iterable[tuple[Place, datetime, UsageStats]]) -> None:
 def _row(place: Place, span: RollupSpan, start: datetime, stats: UsageStats, *, is_delta: bool) -> UsageRollup:
     return UsageRollup(
         version_id=place.version,
-        environment=place.environment,
-        config_hash=place.config_hash,
-        route=place.route,
-        is_simulation=place.is_simulation,
+        **{member: getattr(place, member) for member in MEMBERS},
         minutes=span,
         start=start,
         is_delta=is_delta,
@@ -105,7 +109,7 @@ def _merge(rows: QuerySet[UsageRollup], span: RollupSpan) -> tuple[int, int]:
         return 0, 0
     groups: dict[tuple[Place, datetime], list[UsageRollup]] = {}
     for row in taken:
-        groups.setdefault((_place(row), start_of(row.start, span)), []).append(row)
+        groups.setdefault((place_of_row(row), start_of(row.start, span)), []).append(row)
     present = UsageRollup.objects.filter(
         version__in={place.version for place, _ in groups},
         start__in={start for _, start in groups},
@@ -114,7 +118,7 @@ def _merge(rows: QuerySet[UsageRollup], span: RollupSpan) -> tuple[int, int]:
     )
     keys = {row.pk for row in taken}
     for row in present.exclude(pk__in=keys):
-        if (name := (_place(row), row.start)) in groups:
+        if (name := (place_of_row(row), row.start)) in groups:
             groups[name].append(row)
             keys.add(row.pk)
     UsageRollup.objects.filter(pk__in=keys).delete()
@@ -125,8 +129,9 @@ def _merge(rows: QuerySet[UsageRollup], span: RollupSpan) -> tuple[int, int]:
     return len(keys), len(groups)
 
 
-def _place(row: UsageRollup) -> Place:
-    return Place(row.version_id, row.environment, row.config_hash, row.route, row.is_simulation)
+def place_of_row(row: UsageRollup | Call) -> Place:
+    """Return what a rollup is of, or the rollups of a call."""
+    return Place(row.version_id, *(getattr(row, member) for member in MEMBERS))
 
 
 def usage_in(row: UsageRollup) -> UsageStats:

@@ -74,10 +74,7 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "monitors": [
             (monitor, MONITOR_FIGURES[monitor.figure]) for monitor in monitors.active_monitors().filter(prompt=prompt)
         ],
-        "alerts": [
-            (alert, MONITOR_FIGURES[alert.monitor.figure])
-            for alert in alerts.open_alerts(actor.project).filter(monitor__prompt=prompt)
-        ],
+        "alerts": [(alert, MONITOR_FIGURES.get(alert.figure)) for alert in alerts.open_alerts_of(prompt)],
         "monitor_figures": MONITOR_FIGURES.items(),
         "drifts": [(drift, *DRIFT_TAGS.get(drift.size, ("plain", drift.size))) for drift in live.drifts],
     }

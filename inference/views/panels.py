@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from inference.experiments import runs
 from inference.models import MonitorState
 from inference.monitoring import monitors, usage
 from registry.accounts.permissions import Actor
@@ -25,6 +26,7 @@ def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "median": total.latency(0.5),
         "slowest": total.latency(0.99),
         "tokens_a_month": live.tokens_a_month(),
+        "experiments": runs.running(prompt=prompt),
         "alerts": [(monitor, monitors.MONITOR_FIGURES[monitor.figure]) for monitor in alerts],
     }
     return render(request, "inference/_usage_panel.html", context)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import Fault, Problem
-from core.strict_json import read_strict_json
+from core.json_values import read_strict_json
 from infra.rest import BytesParser
 from infra.serializer_fields import EmptyInput
 from registry import tasks

@@ -21,7 +21,7 @@ from registry.delivery import caching, fetch_stats, request_scope, snapshots
 from registry.models import Prompt, PromptVersion
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
-from registry.prompts import listing, resolution
+from registry.prompts import listing, resolution, traffic
 from registry.prompts.pinned import pinned_by, pinned_changes
 
 
@@ -124,7 +124,7 @@ class PromptFetches(ProjectView):
 
 
 class EnvironmentSnapshot(ProjectView):
-    query_members = ("since",)
+    query_members = ("since", "experiments")
 
     @extend_schema(
         operation_id="environments_snapshot",
@@ -132,6 +132,9 @@ class EnvironmentSnapshot(ProjectView):
         parameters=[
             IF_NONE_MATCH,
             OpenApiParameter("since", str, description="An earlier ETag: only what has changed; 410 if too old."),
+            OpenApiParameter(
+                "experiments", str, enum=["1"], description="With what experiments serve, to assign subjects by."
+            ),
         ],
     )
     def get(self, request: Request, environment: str) -> Response:
@@ -139,7 +142,12 @@ class EnvironmentSnapshot(ProjectView):
         row = environments.get_environment(self.actor.project, environment)
         live = list(resolution.live_versions(self.actor.project, row))
         request_scope.add_versions(version.pk for version in live)
-        tag = snapshots.record_snapshot(row, {version.prompt.name: version.content_hash for version in live})
+        experiments: dict[str, dict[str, Any]] = {}
+        arms: list[PromptVersion] = []
+        if request.query_params.get("experiments"):
+            experiments, arms = traffic.experiments_in(row)
+        hashes = {version.prompt.name: version.content_hash for version in live}
+        tag = snapshots.record_snapshot(row, hashes, experiments)
         if caching.is_fresh(request, tag):
             return caching.set_cache_headers(Response(status=304), tag, caching.MUTABLE)
         body: dict[str, Any] = {"environment": row.name}
@@ -149,7 +157,12 @@ class EnvironmentSnapshot(ProjectView):
             body |= {"since": since, "removed": changed.removed}
             live = changed.versions
         documents = {document["prompt"]: document for document in version_documents(live)}
-        return caching.set_cache_headers(Response({**body, "prompts": documents}), tag, caching.MUTABLE)
+        body["prompts"] = documents
+        if experiments:
+            # All of them at each change, with their arms: they are few.
+            body["experiments"] = experiments
+            body["arms"] = {document["hash"]: document for document in version_documents(arms)}
+        return caching.set_cache_headers(Response(body), tag, caching.MUTABLE)
 
 
 class PromptDiff(ProjectView):

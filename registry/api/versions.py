@@ -9,14 +9,14 @@ from rest_framework.response import Response
 
 from core.errors import Problem
 from core.model_settings import as_chat_completions
-from core.references import HashPrefix, Reference, parse_selector
+from core.references import Environment, HashPrefix, Reference, parse_selector
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.serializers import versions as serializers
 from registry.delivery import caching, request_scope
 from registry.images.lookup import with_data
 from registry.models import Inclusion, Project, PromptVersion
-from registry.prompts import includes, resolution, versions
+from registry.prompts import includes, resolution, traffic, versions
 from registry.prompts import lifecycle as prompts
 
 IF_MATCH = OpenApiParameter("If-Match", str, "header", description="Refuse with 412 where this has changed meanwhile.")
@@ -74,16 +74,40 @@ class VersionList(ProjectListView[PromptVersion]):
 
 
 class VersionDetail(ProjectView):
+    query_members = ("subject",)
+
     @extend_schema(
         operation_id="versions_fetch",
-        responses={200: serializers.VersionSerializer, 304: None},
-        parameters=[IF_NONE_MATCH],
+        responses={200: serializers.FetchedVersionSerializer, 304: None},
+        parameters=[
+            IF_NONE_MATCH,
+            OpenApiParameter(
+                "subject",
+                str,
+                description="Whom it is for: where an experiment runs in the environment, the version of their arm.",
+            ),
+        ],
     )
     def get(self, request: Request, name: str, selector: str) -> Response:
         """**Fetch** a version by number, environment, `latest`, or hash."""
         parsed = parse_selector(selector)
         version = resolution.resolve(self.actor.project, Reference(name, parsed))
+        if isinstance(parsed, Environment) and "subject" in request.query_params:
+            served = traffic.serve(self.actor.project, version, parsed.name, request.query_params["subject"])
+            if served is not None:
+                return exposed_response(request, served)
         return fetch_response(request, version, caching.cache_policy(parsed))
+
+
+def exposed_response(request: Request, served: traffic.Served) -> Response:
+    """Return the version of an arm, with what its calls have to say to be a part of the experiment. Its tag is of this
+    document, which changes with the experiment's step."""
+    request_scope.add_versions([served.version.pk])
+    tag = f"{served.version.content_hash};{served.run}.{served.step}.{served.arm}"
+    if caching.is_fresh(request, tag):
+        return caching.set_cache_headers(Response(status=304), tag, caching.MUTABLE)
+    document = {**version_documents([served.version])[0], "experiment": served.exposure}
+    return caching.set_cache_headers(Response(document), tag, caching.MUTABLE)
 
 
 class VersionByHash(ProjectView):

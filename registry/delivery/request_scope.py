@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from core.assignment import Split
 from registry.models import APIKey
 
 
@@ -14,6 +15,9 @@ class RequestScope:
 
     key: APIKey | None = None
     versions: list[int] = field(default_factory=list)
+    # What an experiment serves at this address, and the arm in the response; None and empty where there is none.
+    split: Split | None = None
+    arm: str = ""
 
 
 _current: ContextVar[RequestScope | None] = ContextVar("request_scope", default=None)
@@ -40,6 +44,14 @@ def set_key(key: APIKey) -> None:
     scope = _current.get()
     if scope is not None:
         scope.key = key
+
+
+def set_split(split: Split, arm: str) -> None:
+    """Record what an experiment serves here, and which arm is in the response; an empty one where the subject is no
+    part of it."""
+    scope = _current.get()
+    if scope is not None:
+        scope.split, scope.arm = split, arm
 
 
 def add_versions(keys: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import brotli
 
+from core.assignment import Split
 from registry.delivery import request_scope
 
 # The credentials' digest, the path, the query, the scheme and the content encoding.
@@ -42,6 +43,8 @@ class CachedResponse:
     expires_at: float
     # Something has changed since then (or may have): it is given only where no newer response can be had.
     valid_until: float = FOREVER
+    # What an experiment serves at this address.
+    split: Split | None = None
     # Approximate memory in bytes.
     size: int = 0
 
@@ -150,6 +153,7 @@ def make_cached_response(
         cached_at=time.monotonic(),
         expires_at=expires.timestamp() if expires else FOREVER,
         fetch=(scope.key.pk, tuple(scope.versions)),
+        split=scope.split,
     )
 
 

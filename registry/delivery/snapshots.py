@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
@@ -24,9 +25,12 @@ class SnapshotChanges:
     removed: list[str]
 
 
-def record_snapshot(environment: Environment, live: Mapping[str, str]) -> str:
-    """Store what is live (prompt name to content hash) and return its tag, by which changes can be asked for later."""
-    tag = content_hash(dict(live))
+def record_snapshot(
+    environment: Environment, live: Mapping[str, str], experiments: Mapping[str, Any] | None = None
+) -> str:
+    """Store what is live (prompt name to content hash) and return its tag, by which changes can be asked for later.
+    `experiments` are in the tag where there are any."""
+    tag = content_hash({"live": dict(live), "experiments": dict(experiments)} if experiments else dict(live))
     newest = Snapshot.objects.filter(environment=environment).order_by("-created_at").only("tag").first()
     if newest is None or newest.tag != tag:
         # What was live before and is live again, such as after a rollback, is the newest again.

@@ -15,10 +15,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 from typing import Any
+from urllib.parse import unquote_plus
 
 from infra.http.middleware import ACCEPTABLE_ID
 from registry.delivery import request_scope
@@ -90,14 +92,41 @@ class Delivery:
         key = cache_key(environ)
         if key is None:
             return self._inner(environ, start_response)
-        entry = self._cache.get(key)
-        if entry is not None and self._is_fresh(entry):
+        place = self._place(key)
+        entry = self._cache.get(place)
+        if entry is not None and entry.headers and self._is_fresh(entry):
             self.hits += 1
             # Marking an entry as used takes a lock; every TOUCH_EVERY hits is enough.
             if not self.hits % self.TOUCH_EVERY:
-                self._cache.touch(key)
+                self._touch(key, place)
             return self._respond(entry, environ, start_response)
-        return self._refresh(key, entry, environ, start_response)
+        return self._refresh(key, place, environ, start_response)
+
+    def _place(self, key: Key) -> Key:
+        """Return the key by which the response to a request is cached. Subjects of one arm share one, and what they are
+        assigned by is cached beside it: so they cost an entry an arm, however many they are."""
+        subject = _subject_of(key[2])
+        if subject is None:
+            return key
+        entry = self._cache.get(_with_query(key, SPLIT))
+        if entry is None:
+            return _with_query(key, SPLIT)
+        arm = entry.split.arm_of(subject) if entry.split is not None and subject else None
+        return _with_query(key, ARM + (arm or ""))
+
+    def _touch(self, key: Key, place: Key) -> None:
+        self._cache.touch(place)
+        if place is not key:
+            self._cache.touch(_with_query(key, SPLIT))
+
+    def _put(self, key: Key, entry: CachedResponse, arm: str, generation: int) -> None:
+        """Cache a response: to a subject's request by the arm that the view has answered with."""
+        if _subject_of(key[2]) is None:
+            self._cache.put(key, entry, generation)
+            return
+        self._cache.put(_with_query(key, ARM + arm), entry, generation)
+        split = replace(entry, headers=[], not_modified_headers=[], body=b"")
+        self._cache.put(_with_query(key, SPLIT), split, generation)
 
     def _is_fresh(self, entry: CachedResponse) -> bool:
         if entry.valid_until != FOREVER or (entry.expires_at != FOREVER and entry.expires_at <= time.time()):
@@ -126,18 +155,17 @@ class Delivery:
             return False
         return True
 
-    def _refresh(
-        self, key: Key, old: CachedResponse | None, environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _refresh(self, key: Key, place: Key, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Return the view's response and cache it; of many requests for the same address, one asks Django."""
+        old = self._cached(place)
         if old is not None and self._may_be_stale(old) and self._seems_down():
             return self._respond(old, environ, start_response, is_stale=True)
-        lock = self._in_flight.setdefault(key, threading.Lock())
+        lock = self._in_flight.setdefault(place, threading.Lock())
         if not lock.acquire(blocking=False):
             has_old = self._may_be_stale(old)
             if lock.acquire(timeout=PATIENCE_SECONDS if has_old else HERD_SECONDS):
                 lock.release()
-            entry = self._cache.get(key)
+            entry = self._cached(self._place(key))
             if entry is not None and self._is_fresh(entry):
                 return self._respond(entry, environ, start_response)
             if has_old and old is not None:
@@ -146,8 +174,13 @@ class Delivery:
         try:
             return self._fetch(key, old, environ, start_response)
         finally:
-            self._in_flight.pop(key, None)
+            self._in_flight.pop(place, None)
             lock.release()
+
+    def _cached(self, place: Key) -> CachedResponse | None:
+        """Return a cached response; what subjects are assigned by is none."""
+        entry = self._cache.get(place)
+        return entry if entry is not None and entry.headers else None
 
     def _fetch(
         self, key: Key, old: CachedResponse | None, environ: Environ, start_response: StartResponse
@@ -162,13 +195,13 @@ class Delivery:
             self._healthy_at = time.monotonic()
         entry = make_cached_response(status, headers, body, scope, key[-1])
         if entry is not None:
-            self._cache.put(key, entry, generation)
+            self._put(key, entry, scope.arm, generation)
             return self._respond(entry, environ, start_response)
         if old is not None and status.startswith("5") and self._may_be_stale(old):
             return self._respond(old, environ, start_response, is_stale=True)
         if old is not None and not status.startswith("5"):
             # It no longer exists, or not for this key.
-            self._cache.remove(key)
+            self._cache.remove(self._place(key))
         start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -209,6 +242,23 @@ class Delivery:
         self._fetched.append(entry.fetch)
         start_response("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [entry.body]
+
+
+# In place of the query of a request for a subject: what its prompt's subjects are assigned by, and the response of one
+# arm, whose name follows. No query has a NUL.
+SPLIT, ARM = "\0split", "\0arm:"
+SUBJECT = "subject="
+
+
+def _subject_of(query: str) -> str | None:
+    """Return the subject that a query asks for; None where it does not, or asks for something else beside it."""
+    if not query.startswith(SUBJECT) or "&" in query or not query.isascii():
+        return None
+    return unquote_plus(query.removeprefix(SUBJECT), errors="replace")
+
+
+def _with_query(key: Key, query: str) -> Key:
+    return (*key[:2], query, *key[3:])
 
 
 # The view is asked for the whole response, by GET.

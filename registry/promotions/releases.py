@@ -1,7 +1,9 @@
 """Releases: what is live, and rollbacks."""
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.module_loading import import_string
 
 from core.errors import Problem
 from registry.accounts import audit
@@ -61,6 +63,8 @@ def record(
         after={"version": version.number, "hash": version.content_hash, "reason": reason},
     )
     approvals.reopen_unapproved(actor, environment, f"{environment.name} has another live version", prompt)
+    for follow_up in map(import_string, settings.ON_RELEASE):
+        follow_up(actor, release)
     return release
 
 

@@ -14,7 +14,7 @@ from registry.prompts import versions
 from registry.retrieval import collections, documents
 from tests.client.conftest import TRIAGE, Service
 
-SNAPSHOT = "GET /api/v1/environments/production/snapshot"
+SNAPSHOT = "GET /api/v1/environments/production/snapshot?experiments=1"
 CALL = {
     "model": "gpt-4o-mini",
     "temperature": 0.1,
@@ -54,7 +54,7 @@ def test_a_refresh_fetches_only_what_has_changed(service: Service):
     assert client.get("shared.tone").render()["messages"] == [{"role": "user", "content": "Be kind."}]
     assert before.render(ticket="Hello") == CALL
     assert len(tag) == 2
-    assert tag[1].startswith(f"{SNAPSHOT}?since=sha256:")
+    assert tag[1].startswith(f"{SNAPSHOT}&since=sha256:")
     prompt = client.get("support.triage")
     client.refresh()
     assert client.get("support.triage") is prompt

@@ -13,7 +13,7 @@ from cuebook.client import Cuebook
 from tests.client.conftest import Service
 from tests.waiting import soon
 
-SNAPSHOT = "GET /api/v1/environments/production/snapshot"
+SNAPSHOT = "GET /api/v1/environments/production/snapshot?experiments=1"
 
 
 def test_a_herd_asks_once(service: Service):

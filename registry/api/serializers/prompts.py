@@ -70,12 +70,35 @@ class BatchSerializer(serializers.Serializer[Any]):
     results = BatchResultSerializer(many=True)
 
 
+class ArmSerializer(serializers.Serializer[Any]):
+    arm = serializers.CharField()
+    hash = serializers.CharField()
+    weight = serializers.IntegerField(required=False, help_text="In basis points of all subjects; none of a baseline.")
+
+
+class SplitSerializer(serializers.Serializer[Any]):
+    """What subjects are assigned by (core/assignment.py; tests/vectors/assignment.json)."""
+
+    run = serializers.IntegerField()
+    step = serializers.IntegerField()
+    salt = serializers.CharField()
+    baseline = ArmSerializer()
+    challengers = ArmSerializer(many=True)
+    stopped = serializers.ListField(child=serializers.CharField())
+
+
 class SnapshotSerializer(serializers.Serializer[Any]):
     environment = serializers.CharField()
     prompts = serializers.DictField(child=VersionSerializer())
     since = serializers.CharField(required=False, help_text="The ETag that this is compared with.")
     removed = serializers.ListField(
         child=serializers.CharField(), required=False, help_text="Prompts that were live then and are not now."
+    )
+    experiments = serializers.DictField(
+        child=SplitSerializer(), required=False, help_text="By the prompt's name, where they were asked for."
+    )
+    arms = serializers.DictField(
+        child=VersionSerializer(), required=False, help_text="The versions of all arms, by their hashes."
     )
 
 

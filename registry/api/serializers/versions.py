@@ -73,6 +73,23 @@ class VersionSerializer(VersionSummarySerializer):
         return partials
 
 
+class ExposureSerializer(serializers.Serializer[Any]):
+    """What the calls of a fetched version say to be a part of an experiment: `experiment` of `POST /calls`."""
+
+    run = serializers.IntegerField()
+    step = serializers.IntegerField()
+    arm = serializers.CharField()
+
+
+class FetchedVersionSerializer(VersionSerializer):
+    """A version, and the arm that it is where it was fetched for a subject of an experiment."""
+
+    experiment = ExposureSerializer(required=False)
+
+    class Meta(VersionSerializer.Meta):
+        fields = [*VersionSerializer.Meta.fields, "experiment"]
+
+
 class CommitInput(Input):
     content = ObjectField()
     message = Text(required=False, default="")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inference.experiments.assignment import Arm, assign, place
+from core.assignment import Arm, assign, place
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).resolve().parents[2] / "vectors/assignment.json").read_text()

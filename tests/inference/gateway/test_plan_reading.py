@@ -11,7 +11,8 @@ import pytest
 from django.db import OperationalError
 
 from core.errors import Problem
-from inference.gateway import plan_reading, plans
+from inference.gateway import arms, plan_reading, plans
+from inference.gateway.arms import Plans
 from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plan_reading import PlanReader
 from inference.gateway.plans import Caller
@@ -30,18 +31,18 @@ class Database:
         self.is_open.set()
         self.is_away = False
 
-    def load(self, *_: Any) -> int:
+    def load(self, *_: Any) -> Plans:
         self.times += 1
         assert self.is_open.wait(10)
         if self.is_away:
             raise OperationalError("the server closed the connection")
-        return self.times
+        return Plans(self.times)  # type: ignore[arg-type]  # which plan it is, is all that is asked here
 
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     database = Database()
-    monkeypatch.setattr(plans, "load_plan", database.load)
+    monkeypatch.setattr(arms, "load_plans", database.load)
     return database
 
 
@@ -57,7 +58,7 @@ def test_many_at_once_are_one_load(database: Database, cache: PlanCache):
     database.is_open.clear()
 
     async def ask_all() -> list[Any]:
-        asking = [asyncio.create_task(reader.plan(CALLER, TARGET)) for _ in range(50)]
+        asking = [asyncio.create_task(reader.plan(CALLER, TARGET, "")) for _ in range(50)]
         await asyncio.sleep(0.05)
         # One that leaves takes no other's answer along.
         asking[0].cancel()
@@ -73,10 +74,10 @@ def test_a_load_that_began_before_a_change_is_not_shared(database: Database, cac
     database.is_open.clear()
 
     async def ask() -> list[Any]:
-        before = asyncio.create_task(reader.plan(CALLER, TARGET))
+        before = asyncio.create_task(reader.plan(CALLER, TARGET, ""))
         await asyncio.sleep(0.05)
         cache.invalidate(CALLER.project)
-        after = asyncio.create_task(reader.plan(CALLER, TARGET))
+        after = asyncio.create_task(reader.plan(CALLER, TARGET, ""))
         await asyncio.sleep(0.05)
         database.is_open.set()
         return await asyncio.gather(before, after)
@@ -89,10 +90,10 @@ def test_a_database_that_is_away_is_not_asked_by_each_call(database: Database, c
     reader = PlanReader(cache, deque())
 
     async def ask() -> list[Any]:
-        first = await reader.plan(CALLER, TARGET)
+        first = await reader.plan(CALLER, TARGET, "")
         database.is_away = True
         cache.invalidate()
-        return [first, *[await reader.plan(CALLER, TARGET) for _ in range(20)]]
+        return [first, *[await reader.plan(CALLER, TARGET, "") for _ in range(20)]]
 
     assert asyncio.run(ask()) == [1] * 21
     assert database.times == 2
@@ -105,13 +106,13 @@ def test_a_load_that_hangs_is_waited_for_a_moment_and_counts_when_it_comes(
     reader = PlanReader(cache, deque())
 
     async def ask() -> list[Any]:
-        outcomes = [await reader.plan(CALLER, TARGET)]
+        outcomes = [await reader.plan(CALLER, TARGET, "")]
         cache.invalidate()
         database.is_open.clear()
-        outcomes.append(await reader.plan(CALLER, TARGET))
+        outcomes.append(await reader.plan(CALLER, TARGET, ""))
         database.is_open.set()
         deadline = time.monotonic() + 10
-        while (latest := await reader.plan(CALLER, TARGET)) == 1 and time.monotonic() < deadline:
+        while (latest := await reader.plan(CALLER, TARGET, "")) == 1 and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         return [*outcomes, latest]
 
@@ -122,7 +123,7 @@ def test_what_was_never_read_is_refused_for_now(database: Database, cache: PlanC
     database.is_away = True
 
     with pytest.raises(Problem) as refused:
-        asyncio.run(PlanReader(cache, deque()).plan(CALLER, TARGET))
+        asyncio.run(PlanReader(cache, deque()).plan(CALLER, TARGET, ""))
     assert refused.value.code == "server.busy"
 
 

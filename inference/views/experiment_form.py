@@ -1,0 +1,132 @@
+"""The form of an experiment: what it offers to choose from, and what was chosen as a document of the API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inference.experiments.record import BETTER, CONVERSION, FEEDBACK, HIGHER, TITLES, ExperimentRecord, Metric
+from inference.monitoring import usage
+from registry.accounts.permissions import Actor
+from registry.models import Environment, Prompt, Release
+from registry.views.frame import decimal, whole
+
+MAX_ARMS = 3
+MAX_VERSIONS_OFFERED = 100
+RAMPS = {"1 10 50 100": "1, 10, 50, 100 %", "10 50 100": "10, 50, 100 %", "10 100": "10, 100 %", "100": "100 % at once"}
+# Of these an arm is guarded by default: what services mostly measure.
+GUARDED = ("errors", "format", "score", "cost", "latency_p95")
+DEFAULTS = {
+    **{"environment": "production", "metric": "score", "better": HIGHER, "ramp": "1 10 50 100"},
+    **{"step_hours": "24", "expected_subjects": "2000", "weight1": "50", "guard_errors": "on"},
+}
+FIELDS = (
+    *("name", "prompt", "environment", "hypothesis", "metric", "better", "margin", "ramp", "step_hours"),
+    *("expected_subjects", "message"),
+    *(f"arm{number}" for number in range(1, MAX_ARMS + 1)),
+    *(f"weight{number}" for number in range(1, MAX_ARMS + 1)),
+    *(f"guard_{name}" for name in GUARDED),
+    *(f"margin_{name}" for name in GUARDED),
+)
+# Where the faults of a document are in the form.
+FAULTS = {
+    "/arms": "arm1",
+    **{f"/arms/{number}/version": f"arm{number + 1}" for number in range(MAX_ARMS)},
+    **{f"/arms/{number}/weight": f"weight{number + 1}" for number in range(MAX_ARMS)},
+    "/primary": "metric",
+    "/primary/metric": "metric",
+    "/baseline": "environment",
+}
+
+
+def offered(
+    actor: Actor, prompt: Prompt | None, values: Mapping[str, str], errors: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what the form offers for a prompt: its versions, where it is live, and what is measured of it."""
+    if prompt is None:
+        prompts = Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False, experiment=None)
+        return {"prompts": prompts.order_by("name").values_list("name", flat=True)[:500]}
+    releases = Release.objects.filter(prompt=prompt).order_by("environment_id", "-number").distinct("environment_id")
+    live = dict(releases.values_list("environment__name", "version__number"))
+    versions = prompt.versions.order_by("-number").values_list("number", "message")[:MAX_VERSIONS_OFFERED]
+    names = sorted(usage.usage_of_prompt(prompt).total.feedback)
+    metrics = [(name, TITLES[name], False) for name in BETTER]
+    metrics += [(f"{FEEDBACK}{name}", f"Feedback: {name}", True) for name in names]
+    metrics += [(f"{CONVERSION}{name}", f"Conversion: {name}", True) for name in names]
+    metric = values.get("metric", "")
+    if metric and metric not in {name for name, *_ in metrics}:
+        # What it was, also where nothing of it has come lately.
+        metrics.append((metric, Metric(metric, HIGHER).title, True))
+    environments = Environment.objects.filter(project=actor.project).order_by("position")
+    return {
+        "prompt": prompt,
+        "environments": [(row.name, live[row.name]) for row in environments if row.name in live],
+        "versions": versions,
+        "metrics": metrics,
+        "arms": [
+            (
+                *(number, values.get(f"arm{number}", ""), values.get(f"weight{number}", "")),
+                (errors or {}).get(f"arm{number}") or (errors or {}).get(f"weight{number}"),
+            )
+            for number in range(1, MAX_ARMS + 1)
+        ],
+        "guards": [
+            (name, TITLES[name], bool(values.get(f"guard_{name}")), values.get(f"margin_{name}", ""))
+            for name in GUARDED
+        ],
+        "ramps": RAMPS.items() if values.get("ramp") in RAMPS else [*RAMPS.items(), (values.get("ramp"),) * 2],
+    }
+
+
+def document_of(values: Mapping[str, str], prompt: Prompt) -> dict[str, Any]:
+    """Return what was chosen as a document of the API; what is no number goes on as it was typed, and is refused by its
+    name."""
+    arms = [
+        {"version": f"{prompt.name}@{values[f'arm{number}']}", "weight": _number(values[f"weight{number}"])}
+        for number in range(1, MAX_ARMS + 1)
+        if values[f"arm{number}"]
+    ]
+    guardrails = [{"metric": name, **_margin(values[f"margin_{name}"])} for name in GUARDED if values[f"guard_{name}"]]
+    primary = {"metric": values["metric"], **_margin(values["margin"])}
+    if values["metric"] not in BETTER:
+        primary["better"] = values["better"]
+    document: dict[str, Any] = {
+        "prompt": prompt.name,
+        "baseline": f"{prompt.name}@{values['environment']}",
+        "arms": arms,
+        "primary": primary,
+        "guardrails": guardrails,
+        "ramp": [whole(step) or step for step in values["ramp"].split()],
+        "step_hours": _number(values["step_hours"]),
+        "hypothesis": values["hypothesis"],
+    }
+    if values["expected_subjects"]:
+        document["expected_subjects"] = _number(values["expected_subjects"])
+    return document
+
+
+def _margin(text: str) -> dict[str, Any]:
+    return {"margin": _number(text)} if text else {}
+
+
+def _number(text: str) -> Any:
+    number = whole(text)
+    return decimal(text) or text if number is None else number
+
+
+def values_of(record: ExperimentRecord, numbers: Mapping[str, int]) -> dict[str, str]:
+    """Return a record as the form has it; `numbers` are those of its versions, by their references."""
+    values = {
+        "environment": "production",
+        "hypothesis": record.hypothesis,
+        "metric": record.primary.name,
+        "better": record.primary.better,
+        "margin": f"{record.primary.margin:g}" if record.primary.margin else "",
+        "ramp": " ".join(map(str, record.ramp)),
+        "step_hours": f"{record.step_hours:g}",
+        "expected_subjects": str(record.expected_subjects),
+    }
+    for number, arm in enumerate(record.arms, start=1):
+        values |= {f"arm{number}": str(numbers.get(arm.version, "")), f"weight{number}": f"{arm.weight:g}"}
+    for metric in record.guardrails:
+        margin = f"{metric.margin:g}" if metric.margin else ""
+        values |= {f"guard_{metric.name}": "on", f"margin_{metric.name}": margin}
+    return values

@@ -1,0 +1,191 @@
+"""Pages of experiments: the list, one with its versions and runs, the form, and a run with its figures."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from core.errors import Problem
+from inference.experiments import lifecycle as experiments
+from inference.experiments import runs, serving
+from inference.experiments.record import ExperimentRecord
+from inference.models import Experiment, ExperimentRun
+from inference.views import experiment_form as form
+from inference.views.intervals import interval_drawing
+from registry.accounts.permissions import Actor
+from registry.models import Environment, Prompt, PromptVersion
+from registry.promotions import environments
+from registry.prompts import lifecycle as prompts
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused
+
+MAX_SHOWN = 20
+SAVED = "Experiment saved. Request a promotion to begin it."
+TONES = {"better": "good", "worse": "bad", "equivalent": "plain", "inconclusive": "plain"}
+
+
+@in_project
+def experiment_list(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """List what runs, and all experiments."""
+    every = experiments.experiments_with_related().filter(project=actor.project)
+    rows = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
+    newest: dict[int, ExperimentRun] = {}
+    for run in runs.runs_of(actor.project).filter(experiment__in=[row.pk for row in rows]).order_by("id"):
+        newest[run.experiment_id] = run
+    running = [run for run in newest.values() if run.ended_at is None]
+    context = {
+        "section": "experiments",
+        "page": rows,
+        "rows": [(row, newest.get(row.pk)) for row in rows],
+        "running": [(run, *_headline(run)) for run in sorted(running, key=lambda run: -run.pk)],
+    }
+    return page(request, actor, "inference/experiment_list.html", context)
+
+
+def _headline(run: ExperimentRun) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many subjects a run has at its step, and its verdicts on the metric that decides."""
+    subjects = sum(arm["subjects"] for arm in run.figures.get("arms", ()))
+    deciding = [each for each in run.figures.get("verdicts", ()) if each["role"] == "decides"]
+    return subjects, [{**each, "tone": TONES[each["verdict"]]} for each in deciding]
+
+
+@in_project
+def experiment_new(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """The form of a new experiment; its prompt is chosen first, because its versions are what it offers."""
+    name = request.POST.get("prompt") or request.GET.get("prompt", "")
+    prompt = prompts.get_prompt(actor.project, name) if name else None
+    values = {**form.DEFAULTS, "prompt": name}
+    if request.method == "POST" and prompt is not None:
+        return _save(request, actor, prompt, None)
+    context = {"section": "experiments", "values": values, **form.offered(actor, prompt, values)}
+    return page(request, actor, "inference/experiment_form.html", context)
+
+
+@in_project
+def experiment_edit(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """The form of an experiment's next version."""
+    experiment = experiments.get_experiment(actor.project, name)
+    if request.method == "POST":
+        return _save(request, actor, experiment.prompt, experiment)
+    record = _record(experiment.holder.head) if experiment.holder.head else None
+    values = form.values_of(record, _numbers(experiment)) if record else form.DEFAULTS
+    context = {"section": "experiments", "experiment": experiment, "values": values}
+    context |= form.offered(actor, experiment.prompt, values)
+    return page(request, actor, "inference/experiment_form.html", context)
+
+
+def _save(request: HttpRequest, actor: Actor, prompt: Prompt, experiment: Experiment | None) -> HttpResponse:
+    values = {name: request.POST.get(name, "")[:500].strip() for name in form.FIELDS}
+    name = experiment.name if experiment else values["name"]
+    try:
+        experiments.commit(actor, name, form.document_of(values, prompt), message=values["message"])
+        return done(request, SAVED, page_url("inference:experiment-detail", actor, name))
+    except Problem as problem:
+        errors = errors_of(problem, {"prompt.invalid_name": "name", "prompt.name_taken": "name"})
+        errors |= {form.FAULTS[f.pointer]: f.message for f in problem.faults if f.pointer in form.FAULTS}
+        context = {"section": "experiments", "experiment": experiment, "values": values, "errors": errors}
+        context |= form.offered(actor, prompt, values, errors)
+        return page(request, actor, "inference/experiment_form.html", context, status=problem.kind.status)
+
+
+def _record(version: PromptVersion) -> ExperimentRecord | None:
+    """Read the record of a version; None where it was edited by hand into something else."""
+    try:
+        return experiments.read_experiment_version(version).record
+    except Problem:
+        return None
+
+
+def _numbers(experiment: Experiment) -> dict[str, int]:
+    """Return the numbers of the prompt's versions by their pinned references."""
+    rows = experiment.prompt.versions.values_list("content_hash", "number")
+    return {f"{experiment.prompt.name}@{content_hash}": number for content_hash, number in rows}
+
+
+@in_project
+def experiment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Show an experiment: what it is to be, its runs, and the form that proposes it."""
+    experiment = experiments.get_experiment(actor.project, name)
+    numbers = _numbers(experiment)
+    versions = []
+    for version in experiment.holder.versions.order_by("-number")[:MAX_SHOWN]:
+        record = _record(version)
+        arms = [(numbers.get(arm.version), arm.weight) for arm in record.arms] if record else []
+        versions.append((version, record, numbers.get(record.baseline) if record else None, arms))
+    context = {
+        "section": "experiments",
+        "experiment": experiment,
+        "versions": versions,
+        "runs": runs.runs_of(actor.project).filter(experiment=experiment)[:MAX_SHOWN],
+        "environments": Environment.objects.filter(project=actor.project).order_by("position"),
+    }
+    return page(request, actor, "inference/experiment_detail.html", context)
+
+
+@in_project
+@only_post
+def experiment_propose(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """Request the promotion of the newest version."""
+    experiment = experiments.get_experiment(actor.project, name)
+    try:
+        environment = environments.get_environment(actor.project, request.POST.get("environment", ""))
+        promotion = experiments.propose(actor, experiment, environment, reason=request.POST.get("reason", "").strip())
+    except Problem as problem:
+        return refused(request, problem, page_url("inference:experiment-detail", actor, name))
+    return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, promotion.pk]))
+
+
+@in_project
+def experiment_run(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """Show a run: its arms, what they showed against the baseline, and what happened."""
+    run = runs.get_run(actor.project, key)
+    record = runs.record_of(run)
+    split = serving.split_of(run)
+    counts = {row["arm"]: row for row in run.figures.get("arms", ())}
+    weights = {arm.name: arm.weight / 100 for arm in split.challengers}
+    arms = [
+        (f"v{run.baseline.number}", run.baseline, None, 100 - sum(weights.values()), counts.get(split.baseline)),
+        *((arm.name, arm.version, arm, weights[arm.name], counts.get(arm.name)) for arm in run.arms.all()),
+    ]
+    rows = [
+        {**verdict, "tone": TONES[verdict["verdict"]], "drawing": interval_drawing(verdict)}
+        for verdict in run.figures.get("verdicts", ())
+    ]
+    context = {
+        "section": "experiments",
+        "run": run,
+        "record": record,
+        "arms": arms,
+        "by_arm": [(arm.name, [row for row in rows if row["arm"] == arm.name]) for arm in run.arms.all()],
+        "ramp": [(number, percent, number < run.step) for number, percent in enumerate(record.ramp, start=1)],
+        "events": run.events.order_by("-id"),
+        "is_last_step": run.step == len(record.ramp),
+    }
+    return page(request, actor, "inference/experiment_run.html", context)
+
+
+@in_project
+@only_post
+def experiment_run_act(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
+    """Stop an arm, go to the next step, propose an arm, or end a run."""
+    run = runs.get_run(actor.project, key)
+    address = page_url("inference:experiment-run", actor, key)
+    arm, reason = request.POST.get("arm", ""), request.POST.get("reason", "").strip()
+    try:
+        match request.POST.get("do"):
+            case "stop":
+                runs.stop_arm(actor, run, arm, reason=reason)
+                return done(request, f"{arm} is stopped: its subjects get the baseline.", address)
+            case "step":
+                run = runs.step(actor, run, reason=reason)
+                return done(request, f"Step {run.step}: {run.percent} % of the weights.", address)
+            case "propose":
+                promotion = runs.propose_winner(actor, run, arm, evidence=runs.evidence_of(run, arm))
+                return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, promotion.pk]))
+            case "end":
+                runs.end(actor, run, reason=reason)
+                return done(request, "The experiment has ended: everybody gets what is live.", address)
+    except Problem as problem:
+        return refused(request, problem, address)
+    return redirect(address)
