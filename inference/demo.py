@@ -12,6 +12,7 @@ from django.utils import timezone
 from core.references import DEFAULT_ENVIRONMENT, parse_reference
 from evaluations.demo import PRICES, PROMPT
 from evaluations.models import Case
+from inference import demo_experiments
 from inference.calls import feedback, storage
 from inference.calls.storage import NewCall
 from inference.models import Call, FeedbackSource
@@ -49,6 +50,7 @@ def seed(_credentials_file: Path) -> bool:
     _rate(project, [call["reference"] for call in calls[-7 * CALLS_A_DAY :: RATED_ONE_IN]])
     monitors.create(editor, version.prompt, figure="latency_p99", bound=1_500)
     monitors.create(editor, version.prompt, figure="format_rate", bound=0.98)
+    demo_experiments.seed(editor, actor_for_user(User.objects.get(username="reviewer"), project))
     return True
 
 

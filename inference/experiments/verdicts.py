@@ -74,17 +74,26 @@ class ArmVerdict:
             "change": self.change.as_dict() if self.change else None,
             "verdict": self.verdict.value,
             "more_subjects": self.more_subjects,
+            "difference": self.difference,
             "sentence": self.sentence,
         }
+
+    @property
+    def difference(self) -> str:
+        """Write the change with its sequence; empty where there is none."""
+        if self.change is None or self.change.low is None or self.change.high is None:
+            return ""
+        ends = f"from {_amount(self.change.low, self.metric)} to {_amount(self.change.high, self.metric)}"
+        per = " per 1,000 calls" if self.metric.unit == "USD" else ""
+        return f"{_amount(self.change.value, self.metric)}, {ends}{per}"
 
     @property
     def sentence(self) -> str:
         """Say it for users."""
         name = self.metric.title.lower()
-        if self.change is None or self.change.low is None or self.change.high is None:
+        if not self.difference:
             return f"{self.arm}: too few to tell {name}."
-        amounts = f"{_amount(self.change.value, self.metric)}, from {_amount(self.change.low, self.metric)}"
-        amounts += f" to {_amount(self.change.high, self.metric)}"
+        amounts = self.difference
         match self.verdict:
             case Verdict.BETTER:
                 return f"{self.arm}: better on {name} ({amounts})."
@@ -98,7 +107,8 @@ class ArmVerdict:
 def _amount(value: float, metric: Metric) -> str:
     if metric.unit == "ms":
         return f"{value:+,.0f} ms"
-    return f"{value:+.6f} USD" if metric.unit == "USD" else f"{value:+.3f}"
+    # Of one call it would be millionths.
+    return f"{value * 1_000:+.4f} USD" if metric.unit == "USD" else f"{value:+.3f}"
 
 
 def compare(
