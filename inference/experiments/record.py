@@ -48,7 +48,7 @@ class Metric:
         for prefix, title in ((FEEDBACK, "Feedback"), (CONVERSION, "Conversion")):
             if self.name.startswith(prefix):
                 return f"{title}: {self.name.removeprefix(prefix)}"
-        return TITLES[self.name]
+        return TITLES.get(self.name, self.name)
 
     @property
     def unit(self) -> str:

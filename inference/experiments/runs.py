@@ -81,6 +81,11 @@ def stop_arm(
     arm.save(update_fields=["stopped_at", "stop_reason"])
     note(locked, ExperimentEventKind.STOPPED, actor.name, reason, arm=name, evidence=evidence)
     audit.record(actor, "experiment.arm_stopped", locked, after={"arm": name, "reason": reason})
+    promotion = locked.promotion
+    if promotion is not None and promotion.version_id == arm.version_id and promotion.status in UNDECIDED:
+        # Whoever is about to release it has to know.
+        comment = f"Arm {name} of the experiment {locked.experiment.name} (run {locked.pk}) was stopped since: {reason}"
+        workflow.add_comment(actor, promotion, comment=comment)
     if not locked.arms.filter(stopped_at=None).exists():
         end_locked(actor, locked, "No arm is left beside the baseline.")
     return locked

@@ -11,11 +11,11 @@ from core.errors import Problem
 from inference.experiments import lifecycle as experiments
 from inference.experiments import runs, serving
 from inference.experiments.record import ExperimentRecord
-from inference.models import Experiment, ExperimentRun
+from inference.models import Experiment, ExperimentArm, ExperimentRun
 from inference.views import experiment_form as form
 from inference.views.intervals import interval_drawing
 from registry.accounts.permissions import Actor
-from registry.models import Environment, Prompt, PromptVersion
+from registry.models import Environment, Prompt, PromptVersion, Release
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused
@@ -119,8 +119,16 @@ def experiment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResp
         "versions": versions,
         "runs": runs.runs_of(actor.project).filter(experiment=experiment)[:MAX_SHOWN],
         "environments": Environment.objects.filter(project=actor.project).order_by("position"),
+        "environment_of_baseline": _environment_of(experiment, versions[0][2]) if versions else "",
     }
     return page(request, actor, "inference/experiment_detail.html", context)
+
+
+def _environment_of(experiment: Experiment, baseline: int | None) -> str:
+    """Return the last environment in which the version of this number is live."""
+    rows = Release.objects.filter(prompt=experiment.prompt).order_by("environment__position", "-number")
+    newest = rows.distinct("environment__position").values_list("environment__name", "version__number")
+    return next((name for name, number in reversed(newest) if number == baseline), "")
 
 
 @in_project
@@ -159,10 +167,17 @@ def experiment_run(request: HttpRequest, actor: Actor, key: int) -> HttpResponse
         "arms": arms,
         "by_arm": [(arm.name, [row for row in rows if row["arm"] == arm.name]) for arm in run.arms.all()],
         "ramp": [(number, percent, number < run.step) for number, percent in enumerate(record.ramp, start=1)],
+        "proposed_arm": _proposed_arm(run),
         "events": run.events.order_by("-id"),
         "is_last_step": run.step == len(record.ramp),
     }
     return page(request, actor, "inference/experiment_run.html", context)
+
+
+def _proposed_arm(run: ExperimentRun) -> ExperimentArm | None:
+    """Return the arm whose promotion was requested last."""
+    version = run.promotion.version_id if run.promotion is not None else None
+    return next((arm for arm in run.arms.all() if arm.version_id == version), None)
 
 
 @in_project

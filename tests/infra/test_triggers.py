@@ -41,7 +41,20 @@ from finetunes.models import (
     TunedModel,
     TuneEvent,
 )
-from inference.models import Alert, Call, CallText, Feedback, InferenceConfig, Monitor, ReleaseWatch
+from inference.models import (
+    Alert,
+    Call,
+    CallText,
+    Experiment,
+    ExperimentArm,
+    ExperimentEvent,
+    ExperimentRun,
+    ExperimentUnit,
+    Feedback,
+    InferenceConfig,
+    Monitor,
+    ReleaseWatch,
+)
 from inference.monitoring import watches
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
 from registry.examples import example_sets
@@ -67,6 +80,7 @@ from registry.promotions import checks, workflow
 from registry.retrieval import collections, documents
 from tests.conftest import Stage
 from tests.image_files import as_data, png
+from tests.inference.experiments.conftest import make_lab
 
 INSERT_ONLY = [
     AuditEntry,
@@ -78,6 +92,7 @@ INSERT_ONLY = [
     Example,
     ExamplePlace,
     ExampleSetVersion,
+    ExperimentEvent,
     Finding,
     Inclusion,
     LeakageOverride,
@@ -102,6 +117,9 @@ FROZEN = [
     ReleaseWatch,
     Alert,
     CrossValidation,
+    Experiment,
+    ExperimentArm,
+    ExperimentRun,
     FineTune,
     Guide,
     InferenceConfig,
@@ -115,7 +133,7 @@ FROZEN = [
 ]
 
 # The same of rows that go one day; tests/inference/calls/test_log.py and tests/registry/images try to change them.
-FROZEN_WHILE_KEPT = [Monitor, Call, CallText, Feedback, UploadedImage, Chunk]
+FROZEN_WHILE_KEPT = [Monitor, Call, CallText, ExperimentUnit, Feedback, UploadedImage, Chunk]
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +214,7 @@ def history(shared_stage: Stage) -> None:
     handbook = collections.create(stage.edith, name="handbook")
     documents.put(stage.edith, handbook, "refunds.md", b"# Refunds")
     TuneCheckpoint.objects.create(job=job, remote_id="1", step=1, model_name="ft:x")
+    make_lab(stage, "support.answer").start()
 
 
 @pytest.mark.parametrize("model", INSERT_ONLY)

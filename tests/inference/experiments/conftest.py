@@ -92,8 +92,8 @@ def approve_arm(stage: Stage, version: PromptVersion) -> Promotion:
     return workflow.approve(stage.rhea, promotion)
 
 
-def make_lab(stage: Stage) -> Lab:
-    prompt = stage.prompt()
+def make_lab(stage: Stage, name: str = "support.triage") -> Lab:
+    prompt = stage.prompt(name)
     live = stage.commit(prompt, "Sort the ticket.")
     stage.release(live)
     arm = stage.commit(prompt, "Sort the ticket shortly.")

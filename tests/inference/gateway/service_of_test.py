@@ -99,8 +99,14 @@ class ServiceOfTest:
         self.gateway = Gateway(reader, allowances, Answering(chats), self.traces, spool, "process")
         fallback = route("fallback") if has_fallback else None
         first = route("first", connections, content)
-        members: dict[str, Any] = {"project": 1, "environment": "production", "config_hash": ""}
-        members |= {"timeout_seconds": None, "repair": False, "cache_seconds": None, "texts": KeptTexts()}
+        members: dict[str, Any] = {"project": 1, "environment": "production", "config_hash": "", "exposure": None}
+        members |= {
+            "timeout_seconds": None,
+            "repair": False,
+            "cache_seconds": None,
+            "texts": KeptTexts(),
+            "exposure": None,
+        }
         self.plan = SimpleNamespace(**members, route=first, fallback=fallback)
 
     def call(self) -> CallInProgress:

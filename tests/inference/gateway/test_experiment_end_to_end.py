@@ -237,7 +237,7 @@ def test_from_its_approval_to_its_end(traffic: Traffic, live_stage: Stage):
 def wait_for_service(traffic: Traffic, run: ExperimentRun) -> None:
     """Wait until the inference service serves what was decided."""
     split = serving.split_of(run)
-    wanted = {f"user-{n}": split.arm_of(f"user-{n}") or "" for n in range(40)}
+    expected = {f"user-{n}": split.arm_of(f"user-{n}") or "" for n in range(40)}
 
     def served(subject: str) -> str:
         traffic.probes += 1
@@ -247,5 +247,5 @@ def wait_for_service(traffic: Traffic, run: ExperimentRun) -> None:
             extra_body={"cuebook": {"subject": subject}},
         ).headers.get("X-Cuebook-Arm", "")
 
-    for subject, arm in wanted.items():
+    for subject, arm in expected.items():
         assert until(lambda subject=subject: served(subject), arm)

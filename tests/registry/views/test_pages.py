@@ -79,8 +79,8 @@ LISTS = {
     "/p/paper/promotions/": FRAME + 3,
     # 7. to review; 8. to answer; 9. to release; 10. drafts; 11. elsewhere; 12. invitations
     "/p/paper/inbox/": FRAME + 6,
-    # 7. names; 8. descriptions and tags; 9. texts; 10.-15. things of six kinds
-    "/p/paper/search/?q=text": FRAME + 9,
+    # 7. names; 8. descriptions and tags; 9. texts; 10.-16. things of seven kinds
+    "/p/paper/search/?q=text": FRAME + 10,
     # 7. invitations; 8. members
     "/p/paper/settings/members/": FRAME + 2,
     # 7. environments

@@ -1,0 +1,192 @@
+"""The pages, the API and the command of experiments."""
+
+import random
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inference.experiments import lifecycle, runs, steering
+from inference.models import ExperimentRun
+from registry.models import Promotion
+from tests.conftest import ApiFor, Stage
+from tests.evaluations.runs.test_pages import client_of, text
+from tests.inference.experiments.conftest import Lab
+
+DICE = random.Random(3)  # noqa: S311 - the same each time
+P = "/p/paper/experiments/"
+FORM = {
+    **{"prompt": "support.triage", "name": "shorter", "environment": "production", "arm1": "2", "weight1": "40"},
+    **{"metric": "score", "margin": "0.05", "ramp": "10 100", "step_hours": "6", "guard_cost": "on"},
+    **{"margin_cost": "0.001", "hypothesis": "Shorter is better.", "better": "higher", "expected_subjects": "500"},
+}
+
+
+def plain(answer: Any) -> str:
+    return " ".join(text(answer).split())
+
+
+def test_an_experiment_is_chosen_saved_proposed_and_changed(lab: Lab, stage: Stage):
+    page = client_of(stage.edith)
+    assert "New experiment" in plain(page.get(P))
+    assert ">support.triage<" in text(page.get(f"{P}new/"))
+    form = text(page.get(f"{P}new/?prompt=support.triage"))
+    assert "v1, live in production" in form
+    assert "v2: Sort the ticket shortly." in form
+
+    answer = page.post(f"{P}new/", FORM)
+
+    assert answer.status_code == 302
+    record = lifecycle.read_experiment_version(lifecycle.get_experiment(stage.project, "shorter").holder.head).record
+    assert [(arm.version, arm.weight) for arm in record.arms] == [(f"support.triage@{lab.arm.content_hash}", 40)]
+    assert (record.primary.margin, record.ramp, record.step_hours, record.expected_subjects) == (
+        0.05,
+        [10, 100],
+        6,
+        500,
+    )
+    assert [(metric.name, metric.margin) for metric in record.guardrails] == [("errors", 0.0), ("cost", 0.001)]
+    detail = plain(page.get(f"{P}shorter/"))
+    assert "Shorter is better." in detail
+    assert "40 % of the subjects" in detail
+    proposed = page.post(f"{P}shorter/propose/", {"environment": "production", "reason": "why not"})
+    assert proposed["Location"].startswith("/p/paper/promotions/")
+    assert Promotion.objects.filter(prompt__name="experiment.shorter").count() == 1
+    edit = text(page.get(f"{P}shorter/edit/"))
+    assert 'value="40"' in edit
+    assert page.post(f"{P}shorter/edit/", {**FORM, "weight1": "20"}).status_code == 302
+    assert lifecycle.get_experiment(stage.project, "shorter").holder.head.number == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"weight1": "lots"}, "Must be a number."),
+        ({"weight1": "100"}, "per cent of the subjects"),
+        ({"arm1": ""}, "Must be a list of 1 to 5."),
+        ({"arm1": "1"}, "one is the baseline"),
+        ({"name": "Not a name"}, "name"),
+        ({"metric": "mood"}, "Must be one of"),
+        ({"step_hours": "soon"}, "Must be a number."),
+    ],
+)
+def test_a_form_with_a_fault_keeps_what_was_typed(lab: Lab, stage: Stage, changes: dict[str, str], sentence: str):
+    answer = client_of(stage.edith).post(f"{P}new/", {**FORM, **changes})
+    assert answer.status_code in (400, 409)
+    page = text(answer)
+    assert sentence in page
+    assert "Shorter is better." in page
+    assert "Nothing was changed." in page
+
+
+def test_a_prompt_that_is_live_nowhere_is_told(stage: Stage):
+    stage.commit(stage.prompt("support.other"), "Hello")
+    assert "is live nowhere" in plain(client_of(stage.edith).get(f"{P}new/?prompt=support.other"))
+
+
+@pytest.fixture
+def run(lab: Lab) -> ExperimentRun:
+    run = lab.start(
+        guardrails=[{"metric": "cost", "margin": 0.001}, {"metric": "latency_p50"}], primary={"metric": "score"}
+    )
+    lab.report(
+        lab.calls(
+            run,
+            [f"user-{number}" for number in range(400)],
+            score=lambda arm, _: DICE.uniform(0.6, 1) if arm == "v2" else DICE.random(),
+            cost_usd=lambda *_: DICE.uniform(0.001, 0.002),
+            latency_ms=lambda *_: DICE.uniform(100, 300),
+        )
+    )
+    steering.look_at_all()
+    return runs.get_run(lab.stage.project, run.pk)
+
+
+def test_a_runs_page_says_what_it_shows_and_what_that_means(run: ExperimentRun, stage: Stage):
+    page = plain(client_of(stage.edith).get(f"{P}runs/{run.pk}/"))
+    assert "proposed for release" in page
+    assert "v2: better on score" in page
+    assert "better" in page
+    assert "they hold however often one looks" in page
+    assert "calls of one user then are taken for many users" in page
+    assert 'role="img"' in page
+    viewer = plain(client_of(stage.vera).get(f"{P}runs/{run.pk}/"))
+    assert "Stop the arm" not in viewer
+    listed = plain(client_of(stage.edith).get(P))
+    assert "v2: better" in listed
+    assert "400 subjects" in listed
+    panel = plain(client_of(stage.edith).get("/p/paper/prompts/support.triage/usage/panel/"))
+    assert "shorter" in panel
+
+
+def test_lists_cost_the_same_number_of_queries_however_many_there_are(
+    lab: Lab, stage: Stage, django_assert_max_num_queries: Any
+):
+    for number in range(6):
+        lab.commit(f"idea-{number}")
+    page = client_of(stage.edith)
+    page.get(P)
+    with django_assert_max_num_queries(16):
+        page.get(P)
+
+
+def test_people_act_from_the_page(run: ExperimentRun, stage: Stage):
+    page = client_of(stage.edith)
+    act = f"{P}runs/{run.pk}/act/"
+    refused = page.post(act, {"do": "step"}, follow=True)
+    assert "at the last step" in plain(refused)
+    assert page.post(act, {"do": "propose", "arm": "v2"})["Location"].startswith("/p/paper/promotions/")
+    stopped = plain(page.post(act, {"do": "stop", "arm": "v2", "reason": "Odd answers."}, follow=True))
+    assert "v2 is stopped" in stopped
+    assert "Odd answers." in stopped
+    assert "ended" in stopped
+    assert page.get(act).status_code == 405
+
+
+def test_over_rest_from_the_commit_to_the_end(lab: Lab, stage: Stage, api_for: ApiFor):
+    api = api_for(stage.edith)
+    document = lab.document(ramp=[10, 100])
+    saved = api.put("/api/v1/experiments/shorter", {"experiment": document})
+    assert (saved.status_code, saved.json()["number"], saved.json()["holder"]) == (200, 1, "experiment.shorter")
+    assert saved.json()["experiment"]["baseline"] == f"support.triage@{lab.live.content_hash}"
+    assert [row["name"] for row in api.get("/api/v1/experiments").json()["results"]] == ["shorter"]
+    promotion = api.post("/api/v1/experiments/shorter/promotions", {"environment": "production"}).json()["promotion"]
+    api_for(stage.rhea).post(f"/api/v1/promotions/{promotion}/approve", {})
+    assert api.post(f"/api/v1/promotions/{promotion}/apply", {}).status_code == 200
+    (row,) = api.get("/api/v1/experiment-runs?state=running&prompt=support.triage").json()["results"]
+    address = f"/api/v1/experiment-runs/{row['id']}"
+    assert (row["baseline"], row["percent"], row["arms"][0]["weight"]) == ("v1", 10, 50.0)
+    assert api.post(f"{address}/step", {"reason": "Looks fine."}).json()["percent"] == 100
+    assert api.post(f"{address}/promotions", {"arm": "v2"}).json()["promotion"] == lab.arm_promotion.pk
+    ended = api.post(f"{address}/end", {"reason": "Enough."}).json()
+    assert [event["kind"] for event in ended["events"]] == ["started", "stepped", "proposed", "ended"]
+    assert api.post(f"{address}/end", {"reason": "Again."}).json()["code"] == "experiment.ended"
+    assert api.get("/api/v1/experiment-runs?state=odd").status_code == 400
+
+
+def test_an_alert_of_an_experiment_is_looked_after_like_others(lab: Lab, stage: Stage, api_for: ApiFor):
+    run = lab.start()
+    lab.report(lab.calls(run, map(str, range(200)), failed=lambda arm, _: arm == "v2"))
+    steering.look_at_all()
+    api = api_for(stage.edith, scopes=["read", "write"])
+    (alert,) = api.get("/api/v1/alerts?state=open").json()["results"]
+    assert (alert["figure"], alert["experiment_run"], alert["prompt"]) == ("experiment", run.pk, "support.triage")
+    page = plain(client_of(stage.edith).get("/p/paper/prompts/support.triage/live/"))
+    assert "Surely worse than the baseline" in page
+    assert api.post(f"/api/v1/alerts/{alert['id']}/resolve", {}).status_code == 200
+    assert api.get("/api/v1/alerts?state=open").json()["results"] == []
+
+
+def test_from_a_shell(run: ExperimentRun):
+    def experiment(*arguments: str) -> str:
+        output = StringIO()
+        call_command("experiment", *arguments, "--project", "paper", stdout=output)
+        return output.getvalue()
+
+    assert f"{run.pk}  shorter in production  step 1, 100 %" in experiment("list")
+    assert "v2: better on score" in experiment("show", str(run.pk))
+    with pytest.raises(CommandError, match="Give a reason"):
+        experiment("end", str(run.pk))
+    assert "ended: Enough." in experiment("end", str(run.pk), "--reason", "Enough.")
+    assert experiment("list") == ""
