@@ -16,9 +16,11 @@ django.setup()
 from django.conf import settings  # noqa: E402
 
 from evaluations.providers.configuration import destinations  # noqa: E402
+from inference.calls import shadow_pairs  # noqa: E402
 from inference.gateway.allowances import Allowances  # noqa: E402
 from inference.gateway.answering import Answering  # noqa: E402
 from inference.gateway.application import build_application  # noqa: E402
+from inference.gateway.experiments.shadowing import Shadows  # noqa: E402
 from inference.gateway.plan_cache import PlanCache  # noqa: E402
 from inference.gateway.plan_reading import PlanReader  # noqa: E402
 from inference.gateway.records.recording import save  # noqa: E402
@@ -40,7 +42,9 @@ chats = OpenChats(destinations())
 # The name of this process: usage of keys is recorded by process (registry.accounts.key_limits).
 process = uuid.uuid4().hex
 allowances = Allowances(partial(key_limits.usage_of_others, process=process))
-gateway = Gateway(PlanReader(cache, used_keys), allowances, Answering(chats), Traces(), spool, process)
+answering = Answering(chats)
+shadows = Shadows(answering, spool, process, partial(shadow_pairs.cost_of_others, process=process))
+gateway = Gateway(PlanReader(cache, used_keys), allowances, answering, Traces(), spool, process, shadows)
 
 
 @asynccontextmanager

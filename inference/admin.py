@@ -14,6 +14,7 @@ from inference.models import (
     InferenceConfig,
     Monitor,
     ReleaseWatch,
+    ShadowPair,
     SpanCount,
     TextPolicy,
     UsageRollup,
@@ -45,6 +46,13 @@ class ExperimentEventAdmin(ReadOnlyAdmin):
     list_select_related = ("run__experiment", "run__environment")
     list_filter = ("kind",)
     ordering = ("-id",)
+
+
+@admin.register(ShadowPair)
+class ShadowPairAdmin(ReadOnlyAdmin):
+    list_display = ("arm", "call", "at", "live_cost_usd", "cost_usd", "failed", "is_same")
+    list_select_related = ("arm__run__experiment", "arm__run__environment")
+    show_full_result_count = False
 
 
 @admin.register(Call)

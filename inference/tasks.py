@@ -1,6 +1,6 @@
 """Tasks of the workers; each loads by id, calls one function, and has its limits."""
 
-from inference.calls import feedback, partitions, subjects
+from inference.calls import feedback, partitions, shadow_pairs, subjects
 from inference.experiments import steering
 from inference.monitoring import monitors, watches
 from inference.texts import policy as text_policy
@@ -44,5 +44,6 @@ def clear_old() -> None:
     feedback.clear_old()
     subjects.clear_old()
     units.clear_old()
+    shadow_pairs.clear_old()
     partitions.ensure_ahead()
     partitions.drop_old()

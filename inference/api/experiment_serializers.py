@@ -10,7 +10,8 @@ from infra.serializer_fields import Input, ObjectField, Text
 
 RECORD_MEMBERS = (
     "prompt, baseline and arms (version, weight in per cent of the subjects), primary and guardrails (metric, margin, "
-    "of feedback also better), ramp (per cent of the weights), step_hours, expected_subjects, hypothesis. "
+    "of feedback also better), ramp (per cent of the weights), step_hours, expected_subjects, hypothesis, shadow "
+    "(version, percent, daily_usd). "
     f"Metrics: {', '.join(record.BETTER)}, feedback.NAME, conversion.NAME."
 )
 
@@ -68,9 +69,13 @@ class ExperimentArmSerializer(serializers.ModelSerializer[ExperimentArm]):
     hash = serializers.CharField(source="version.content_hash")
     weight = serializers.SerializerMethodField()
 
+    shadow_daily_usd = serializers.DecimalField(
+        source="shadow_dollars", max_digits=10, decimal_places=4, help_text="Of one that is asked in the shadow only."
+    )
+
     class Meta:
         model = ExperimentArm
-        fields = ["name", "hash", "weight", "stopped_at", "stop_reason"]
+        fields = ["name", "hash", "weight", "shadow_daily_usd", "stopped_at", "stop_reason"]
 
     def get_weight(self, arm: ExperimentArm) -> float:
         """Return the approved weight, in per cent of the subjects."""

@@ -29,7 +29,10 @@ def faults_of(
     if run is None:
         yield Fault(f"{pointer}/experiment/run", "unknown", f"There is no run {exposure['run']} of an experiment.")
         return
-    arms = {f"v{run.baseline.number}": run.baseline_id, **{arm.name: arm.version_id for arm in run.arms.all()}}
+    arms = {
+        f"v{run.baseline.number}": run.baseline_id,
+        **{arm.name: arm.version_id for arm in run.arms.all() if not arm.is_shadow},
+    }
     if (call["environment"] or DEFAULT_ENVIRONMENT) != run.environment.name:
         yield Fault(f"{pointer}/experiment/run", "other", f"That run is in {run.environment.name}.")
     if arms.get(exposure["arm"]) != version.pk:

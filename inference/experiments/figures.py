@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from inference.experiments import runs, serving, verdicts
+from inference.experiments import paired, runs, serving, verdicts
 from inference.experiments.record import CONVERSION, ExperimentRecord
 from inference.experiments.sequences import Sums
 from inference.experiments.verdicts import ArmFigures, ArmVerdict
@@ -47,6 +47,7 @@ class RunFigures:
     e_value: float
     days_left: int | None
     is_simulation: bool
+    shadows: Sequence[Mapping[str, Any]] = ()
 
     @property
     def is_mismatched(self) -> bool:
@@ -69,6 +70,7 @@ class RunFigures:
             "is_mismatched": self.is_mismatched,
             "days_left": self.days_left,
             "is_simulation": self.is_simulation,
+            "shadows": list(self.shadows),
         }
 
 
@@ -96,6 +98,7 @@ def read(run: ExperimentRun) -> RunFigures:
         mixed=mixed,
         e_value=verdicts.mismatch(subjects, weights),
         days_left=verdicts.days_left(max(waiting, default=None), sum(subjects.values()), days),
+        shadows=paired.read(run),
         is_simulation=UsageRollup.objects.filter(experiment_run=run.pk, is_simulation=True).exists(),
     )
 

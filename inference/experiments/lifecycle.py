@@ -64,7 +64,7 @@ def commit(actor: Actor, name: str, document: object, *, message: str = "") -> t
         sentence = f"{name} is an experiment with {experiment.prompt.name}."
         raise Problem("experiment.invalid", sentence, faults=[Fault("/prompt", "other_prompt", sentence)])
     content = {"kind": "text", "text": record.text()}
-    text = message or record.hypothesis or f"{len(record.arms) + 1} arms, {record.primary.title.lower()}"
+    text = message or record.hypothesis or f"{len(record.versions)} versions, {record.primary.title.lower()}"
     version = versions.commit(actor, experiment.holder, content=content, message=text[:500]).version
     version.prompt = experiment.holder
     return experiment, ExperimentVersion(version, record)
@@ -106,8 +106,9 @@ def _pinned(project: Project, record: ExperimentRecord) -> ExperimentRecord:
         return f"{reference.name}@{resolution.resolve(project, reference).content_hash}"
 
     arms = [PlannedArm(pinned(arm.version), arm.weight) for arm in record.arms]
-    record = replace(record, baseline=pinned(record.baseline), arms=arms)
-    if len({record.baseline, *(arm.version for arm in arms)}) != len(arms) + 1:
+    shadow = replace(record.shadow, version=pinned(record.shadow.version)) if record.shadow else None
+    record = replace(record, baseline=pinned(record.baseline), arms=arms, shadow=shadow)
+    if len(set(record.versions)) != len(record.versions):
         sentence = "Two arms have the same version, or one is the baseline."
         raise Problem("experiment.invalid", sentence, faults=[Fault("/arms", "duplicate", sentence)])
     return record
@@ -172,15 +173,19 @@ def _begin(actor: Actor, experiment: Experiment, release: Release) -> None:
         metrics=[metric.name for metric in record.metrics if metric.name in VALUES or "." in metric.name],
         percent=record.ramp[0],
     )
+    # Per cent of subjects, of a shadow of calls; and its dollars a day.
+    planned: list[tuple[float, float | None]] = [(arm.weight, None) for arm in record.arms]
+    planned += [(record.shadow.percent, record.shadow.daily_usd)] if record.shadow else []
     ExperimentArm.objects.bulk_create(
         ExperimentArm(
             run=run,
             version=version,
             name=f"v{version.number}",
             position=position,
-            weight=max(1, round(arm.weight * 100)),
+            weight=max(1, round(percent * 100)),
+            shadow_dollars=dollars,
         )
-        for position, (arm, version) in enumerate(zip(record.arms, pinned[1:], strict=True))
+        for position, ((percent, dollars), version) in enumerate(zip(planned, pinned[1:], strict=True))
     )
     runs.note(run, ExperimentEventKind.STARTED, actor.name, f"Begins with {record.ramp[0]} % of its weights.")
 
@@ -188,16 +193,16 @@ def _begin(actor: Actor, experiment: Experiment, release: Release) -> None:
 def _require_releasable(
     experiment: Experiment, record: ExperimentRecord, environment: Environment
 ) -> Sequence[PromptVersion]:
-    """Return baseline and arms. Raises `experiment.not_live` where the baseline is not what is live, and
+    """Return baseline, arms and shadow. Raises `experiment.not_live` where the baseline is not what is live, and
     `experiment.not_approved` where an arm is not approved for the environment."""
     by_reference = {
         f"{experiment.prompt.name}@{version.content_hash}": version
         for version in PromptVersion.objects.filter(
             prompt=experiment.prompt_id,
-            content_hash__in=[text.partition("@")[2] for text in (record.baseline, *(a.version for a in record.arms))],
+            content_hash__in=[text.partition("@")[2] for text in record.versions],
         )
     }
-    missing = [text for text in (record.baseline, *(arm.version for arm in record.arms)) if text not in by_reference]
+    missing = [text for text in record.versions if text not in by_reference]
     if missing:
         raise Problem("experiment.invalid", f"There is no {missing[0][:200]}.")
     baseline = by_reference[record.baseline]
@@ -206,7 +211,7 @@ def _require_releasable(
         now = f"version {live.version.number}" if live else "nothing"
         sentence = f"The baseline, version {baseline.number}, is not what is live in {environment.name}: that is {now}."
         raise Problem("experiment.not_live", sentence)
-    arms = [by_reference[arm.version] for arm in record.arms]
+    arms = [by_reference[text] for text in record.versions[1:]]
     for version in arms:
         if not is_approved(environment, version):
             sentence = f"Version {version.number} is not approved for {environment.name}: request its promotion first."

@@ -24,8 +24,9 @@ TITLES = {
     "latency_p50": "Latency, p50",
     "latency_p95": "Latency, p95",
     "latency_p99": "Latency, p99",
+    "latency_mean": "Latency, mean",
 }
-UNITS = {"cost": "USD", "latency_p50": "ms", "latency_p95": "ms", "latency_p99": "ms"}
+UNITS = {"cost": "USD", "latency_p50": "ms", "latency_p95": "ms", "latency_p99": "ms", "latency_mean": "ms"}
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 DECIDES, GUARDS = "decides", "guards"
 FEEDBACK, CONVERSION = "feedback.", "conversion."
@@ -74,6 +75,19 @@ class PlannedArm:
 
 
 @dataclass(frozen=True)
+class PlannedShadow:
+    """A version that is asked beside what is live and served to nobody: of so many per cent of the calls, and for so
+    many US dollars a day at most."""
+
+    version: str
+    percent: float
+    daily_usd: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"version": self.version, "percent": self.percent, "daily_usd": self.daily_usd}
+
+
+@dataclass(frozen=True)
 class ExperimentRecord:
     """Content of an experiment. The baseline is what is live; `primary` is the metric that decides, and an arm that is
     surely worse by a guardrail's margin is stopped. `ramp` is in per cent of the weights, each step `step_hours` long
@@ -88,6 +102,13 @@ class ExperimentRecord:
     step_hours: float = 24.0
     expected_subjects: int = 2_000
     hypothesis: str = ""
+    shadow: PlannedShadow | None = None
+
+    @property
+    def versions(self) -> list[str]:
+        """Return the references of all versions: the baseline's, the arms', the shadow's."""
+        shadow = [self.shadow.version] if self.shadow else []
+        return [self.baseline, *(arm.version for arm in self.arms), *shadow]
 
     @property
     def metrics(self) -> list[Metric]:
@@ -106,6 +127,7 @@ class ExperimentRecord:
             "step_hours": self.step_hours,
             "expected_subjects": self.expected_subjects,
             **({"hypothesis": self.hypothesis} if self.hypothesis else {}),
+            **({"shadow": self.shadow.as_dict()} if self.shadow else {}),
         }
 
     def text(self) -> str:

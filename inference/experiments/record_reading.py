@@ -21,6 +21,7 @@ from inference.experiments.record import (
     ExperimentRecord,
     Metric,
     PlannedArm,
+    PlannedShadow,
 )
 
 MAX_ARMS, MAX_GUARDRAILS, MAX_STEPS = 5, 8, 10
@@ -51,15 +52,18 @@ def parse_record(text: str) -> ExperimentRecord:
         record = read_record(json.loads(text))
     except (ValueError, RecursionError):
         raise Problem("experiment.invalid", "It is not JSON.", faults=[Fault("", "json", "It is not JSON.")]) from None
-    for pointer, reference in (("/baseline", record.baseline), *_places_of_arms(record)):
+    for pointer, reference in _places_of_versions(record):
         if not PINNED.fullmatch(reference):
             sentence = "Versions have to be pinned: name@sha256:… with the whole hash."
             raise Problem("experiment.invalid", sentence, faults=[Fault(pointer, "pinned", sentence)])
     return record
 
 
-def _places_of_arms(record: ExperimentRecord) -> list[tuple[str, str]]:
-    return [(f"/arms/{place}/version", arm.version) for place, arm in enumerate(record.arms)]
+def _places_of_versions(record: ExperimentRecord) -> list[tuple[str, str]]:
+    """Return the pointer of each version that a record names, with its reference."""
+    arms = [(f"/arms/{place}/version", arm.version) for place, arm in enumerate(record.arms)]
+    shadow = [("/shadow/version", record.shadow.version)] if record.shadow else []
+    return [("/baseline", record.baseline), *arms, *shadow]
 
 
 def _read(document: object, faults: list[Fault]) -> ExperimentRecord | None:
@@ -68,7 +72,8 @@ def _read(document: object, faults: list[Fault]) -> ExperimentRecord | None:
         return None
     values, own_faults = reading.read_members(document, MEMBERS, "")
     faults += own_faults
-    arms = _read_list(document, "arms", (1, MAX_ARMS), ARM_MEMBERS, faults)
+    shadow = _read_shadow(document.get("shadow"), faults)
+    arms = _read_list(document, "arms", (0 if shadow else 1, MAX_ARMS), ARM_MEMBERS, faults)
     primary = _read_metric(document.get("primary"), "/primary", faults)
     guardrails = [
         _read_metric(each, f"/guardrails/{place}", faults)
@@ -85,6 +90,7 @@ def _read(document: object, faults: list[Fault]) -> ExperimentRecord | None:
         step_hours=_or_default(values.get("step_hours"), 24.0),
         expected_subjects=int(_or_default(values.get("expected_subjects"), 2_000)),
         hypothesis=str(values.get("hypothesis", "")),
+        shadow=shadow,
     )
     if not faults:
         _check(record, faults)
@@ -97,7 +103,7 @@ def _or_default(value: Any, default: float) -> float:
 
 def _check(record: ExperimentRecord, faults: list[Fault]) -> None:
     """Add what is wrong with members that can be read, each by itself or together."""
-    for pointer, reference in (("/baseline", record.baseline), *_places_of_arms(record)):
+    for pointer, reference in _places_of_versions(record):
         try:
             parsed = parse_reference(reference)
         except Problem as problem:
@@ -112,8 +118,7 @@ def _check(record: ExperimentRecord, faults: list[Fault]) -> None:
     if not faults and sum(arm.weight for arm in record.arms) > 100 - MIN_BASELINE:
         sentence = f"Arms are {100 - MIN_BASELINE:g} per cent together at most: the rest is the baseline's."
         faults.append(Fault("/arms", "range", sentence))
-    versions = [record.baseline, *(arm.version for arm in record.arms)]
-    if len(set(versions)) != len(versions):
+    if len(set(record.versions)) != len(record.versions):
         faults.append(Fault("/arms", "duplicate", "Each version is in one arm."))
     names = [metric.name for metric in record.guardrails]
     if len(set(names)) != len(names):
@@ -174,6 +179,22 @@ def _read_metric(value: object, pointer: str, faults: list[Fault]) -> Metric | N
     return Metric(name, better or BETTER.get(name, HIGHER), float(values.get("margin") or 0.0))
 
 
+def _read_shadow(value: object, faults: list[Fault]) -> PlannedShadow | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        faults.append(Fault("/shadow", "type", "Must be an object: version, percent, daily_usd."))
+        return None
+    values, own_faults = reading.read_members(value, SHADOW_MEMBERS, "/shadow")
+    faults += own_faults
+    percent, dollars = float(values.get("percent") or 0), float(values.get("daily_usd") or 0)
+    if not own_faults and percent < MIN_WEIGHT:
+        faults.append(Fault("/shadow/percent", "range", f"Must be from {MIN_WEIGHT} to 100 per cent of the calls."))
+    if not own_faults and dollars <= 0:
+        faults.append(Fault("/shadow/daily_usd", "required", "Say what it may cost on a day, in US dollars."))
+    return PlannedShadow(str(values.get("version") or ""), percent, dollars)
+
+
 def _read_ramp(value: object, faults: list[Fault]) -> list[int]:
     if value is None:
         return list(DEFAULT_RAMP)
@@ -199,12 +220,17 @@ def _unread(value: Any) -> Any:
 MEMBERS: Mapping[str, reading.Read] = {
     "prompt": reading.text(200, required=True),
     "baseline": reading.text(300, required=True),
-    **dict.fromkeys(("arms", "primary", "guardrails", "ramp"), _unread),
+    **dict.fromkeys(("arms", "primary", "guardrails", "ramp", "shadow"), _unread),
     "step_hours": reading.number(MAX_STEP_HOURS),
     "expected_subjects": reading.count(*EXPECTED_SUBJECTS),
     "hypothesis": reading.text(MAX_HYPOTHESIS),
 }
 ARM_MEMBERS: Mapping[str, reading.Read] = {"version": reading.text(300, required=True), "weight": reading.number(100)}
+SHADOW_MEMBERS: Mapping[str, reading.Read] = {
+    "version": reading.text(300, required=True),
+    "percent": reading.number(100),
+    "daily_usd": reading.number(100_000),
+}
 METRIC_MEMBERS: Mapping[str, reading.Read] = {
     "metric": reading.text(MAX_NAME + len(CONVERSION), required=True),
     "better": reading.choice((HIGHER, LOWER)),

@@ -75,6 +75,15 @@ def difference_of_means(a: Sums, b: Sums, *, alpha: float = 0.05, expected: floa
     return IntervalEstimate(change, change - reach, change + reach, units)
 
 
+def mean_of_differences(pairs: Sums, *, alpha: float = 0.05, expected: float = 2_000) -> IntervalEstimate | None:
+    """Return the mean of differences within pairs with its asymptotic confidence sequence (the same theorem, of one
+    mean); None with fewer than MIN_UNITS pairs, or where all differ alike."""
+    if pairs.n < MIN_UNITS or not pairs.squared_error:
+        return None
+    reach = sqrt(pairs.squared_error) * _multiplier(pairs.n, alpha, expected)
+    return IntervalEstimate(pairs.mean, pairs.mean - reach, pairs.mean + reach, pairs.n)
+
+
 def _multiplier(units: int, alpha: float, expected: float) -> float:
     """Return by what the standard error is multiplied; 1.96 for an interval that is looked at once."""
     return normal_mixture_bound(units, alpha, best_rho(expected, alpha)) / sqrt(units)

@@ -2,13 +2,13 @@
 
 from core.assignment import Arm, Split
 from inference.experiments import runs
-from inference.models import ExperimentRun
+from inference.models import ExperimentArm, ExperimentRun
 from registry.models import Environment, Project, Prompt
 
 
 def split_of(run: ExperimentRun) -> Split:
     """Return what a run serves, at its step."""
-    arms = list(run.arms.all())
+    arms = served_arms(run)
     return Split(
         run=run.pk,
         step=run.step,
@@ -36,7 +36,12 @@ def splits_in(environment: Environment) -> dict[str, tuple[Split, dict[str, int]
 
 def versions_of(run: ExperimentRun) -> dict[str, int]:
     """Return the keys of the versions of a run's arms, by name; the baseline's among them."""
-    return {f"v{run.baseline.number}": run.baseline_id, **{arm.name: arm.version_id for arm in run.arms.all()}}
+    return {f"v{run.baseline.number}": run.baseline_id, **{arm.name: arm.version_id for arm in served_arms(run)}}
+
+
+def served_arms(run: ExperimentRun) -> list[ExperimentArm]:
+    """Return the arms that subjects are served; a shadow is none."""
+    return [arm for arm in run.arms.all() if not arm.is_shadow]
 
 
 def split_for(project: Project, prompt: Prompt, environment: str) -> tuple[Split, dict[str, int]] | None:

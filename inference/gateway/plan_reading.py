@@ -16,8 +16,9 @@ from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from core.errors import Problem
-from inference.gateway import arms, plans
-from inference.gateway.arms import Plans
+from inference.gateway import plans
+from inference.gateway.experiments import arms
+from inference.gateway.experiments.arms import Plans
 from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plans import Caller, Plan
 from inference.gateway.request_reading import Target

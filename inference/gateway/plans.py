@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import close_old_connections
@@ -92,6 +93,19 @@ class Plan:
     warnings: tuple[str, ...] = ()
     # The arm of an experiment that it is the plan of: run, step and arm.
     exposure: Mapping[str, Any] | None = None
+    # What is asked beside its calls, and served to nobody.
+    shadows: "tuple[Shadow, ...]" = ()
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """An arm that is asked beside what is served: the key of its row, its plan, of how many calls in 10,000, and for
+    how many US dollars a day at most."""
+
+    arm: int
+    plan: Plan
+    weight: int
+    daily_dollars: Decimal
 
 
 def load_caller(token: str) -> Caller:

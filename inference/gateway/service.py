@@ -10,6 +10,7 @@ from evaluations.providers.chat import CallError, Completion
 from inference.gateway.allowances import Allowances
 from inference.gateway.answering import Answering
 from inference.gateway.calls_in_progress import CallInProgress
+from inference.gateway.experiments.shadowing import Shadows
 from inference.gateway.plan_reading import PlanReader
 from inference.gateway.plans import Caller
 from inference.gateway.records.spool import Spool
@@ -30,7 +31,9 @@ class Gateway:
         traces: Traces,
         spool: Spool,
         process: str,
+        shadows: Shadows | None = None,
     ) -> None:
+        self._shadows = shadows
         self._plans, self._allowances, self._answering = plans, allowances, answering
         self._traces, self._spool, self._process = traces, spool, process
 
@@ -111,8 +114,12 @@ class Gateway:
         record = call.record(answer, error)
         call.trace.end(record, call.route.version_name, error)
         self._spool.append({**record, "process": self._process})
+        if self._shadows is not None and call.plan.shadows and error != CLIENT_LEFT:
+            self._shadows.ask(call, answer, error)
 
     def close(self) -> None:
+        if self._shadows is not None:
+            self._shadows.close()
         self._answering.close()
         self._traces.close()
         self._plans.close()

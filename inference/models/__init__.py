@@ -12,6 +12,7 @@ from inference.models.experiments import (
 )
 from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
 from inference.models.monitors import Alert, Monitor, MonitorState
+from inference.models.shadows import ShadowPair
 from inference.models.texts import CallText, TextPolicy
 from inference.models.watches import ReleaseWatch
 
@@ -34,6 +35,7 @@ __all__ = [
     "MonitorState",
     "ReleaseWatch",
     "RollupSpan",
+    "ShadowPair",
     "SpanCount",
     "TextPolicy",
     "UsageRollup",

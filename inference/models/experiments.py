@@ -104,13 +104,15 @@ class ExperimentRun(models.Model):
 
 
 class ExperimentArm(models.Model):
-    """A version that a run serves beside the baseline, with its approved weight in basis points of all subjects."""
+    """A version that a run serves beside the baseline, with its approved weight in basis points of all subjects; or one
+    that is asked in the shadow, for so many basis points of calls, and for so many US dollars a day at most."""
 
     run = models.ForeignKey(ExperimentRun, on_delete=models.PROTECT, related_name="arms")
     version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=20)
     position = models.PositiveSmallIntegerField()
     weight = models.PositiveSmallIntegerField()
+    shadow_dollars = models.DecimalField(max_digits=10, decimal_places=4, null=True)
     stopped_at = models.DateTimeField(null=True)
     stop_reason = models.CharField(max_length=300, blank=True)
 
@@ -121,7 +123,7 @@ class ExperimentArm(models.Model):
             models.CheckConstraint(condition=Q(weight__gte=1, weight__lte=10_000), name="experiment_arm_weight"),
         ]
         triggers = [
-            *frozen_fields("run", "version", "name", "position", "weight"),
+            *frozen_fields("run", "version", "name", "position", "weight", "shadow_dollars"),
             pgtrigger.Trigger(
                 name="stays_stopped", when=pgtrigger.Before, operation=pgtrigger.Update, func=STAYS_STOPPED
             ),
@@ -130,6 +132,10 @@ class ExperimentArm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.run}"
+
+    @property
+    def is_shadow(self) -> bool:
+        return self.shadow_dollars is not None
 
 
 class ExperimentEventKind(models.TextChoices):

@@ -20,7 +20,7 @@ DEFAULTS = {
 }
 FIELDS = (
     *("name", "prompt", "environment", "hypothesis", "metric", "better", "margin", "ramp", "step_hours"),
-    *("expected_subjects", "message"),
+    *("expected_subjects", "message", "shadow", "shadow_percent", "shadow_usd"),
     *(f"arm{number}" for number in range(1, MAX_ARMS + 1)),
     *(f"weight{number}" for number in range(1, MAX_ARMS + 1)),
     *(f"guard_{name}" for name in GUARDED),
@@ -34,6 +34,9 @@ FAULTS = {
     "/primary": "metric",
     "/primary/metric": "metric",
     "/baseline": "environment",
+    "/shadow/version": "shadow",
+    "/shadow/percent": "shadow_percent",
+    "/shadow/daily_usd": "shadow_usd",
 }
 
 
@@ -98,6 +101,12 @@ def document_of(values: Mapping[str, str], prompt: Prompt) -> dict[str, Any]:
         "step_hours": _number(values["step_hours"]),
         "hypothesis": values["hypothesis"],
     }
+    if values["shadow"]:
+        document["shadow"] = {
+            "version": f"{prompt.name}@{values['shadow']}",
+            "percent": _number(values["shadow_percent"]),
+            "daily_usd": _number(values["shadow_usd"]),
+        }
     if values["expected_subjects"]:
         document["expected_subjects"] = _number(values["expected_subjects"])
     return document
@@ -126,6 +135,12 @@ def values_of(record: ExperimentRecord, numbers: Mapping[str, int]) -> dict[str,
     }
     for number, arm in enumerate(record.arms, start=1):
         values |= {f"arm{number}": str(numbers.get(arm.version, "")), f"weight{number}": f"{arm.weight:g}"}
+    if record.shadow:
+        values |= {
+            "shadow": str(numbers.get(record.shadow.version, "")),
+            "shadow_percent": f"{record.shadow.percent:g}",
+            "shadow_usd": f"{record.shadow.daily_usd:g}",
+        }
     for metric in record.guardrails:
         margin = f"{metric.margin:g}" if metric.margin else ""
         values |= {f"guard_{metric.name}": "on", f"margin_{metric.name}": margin}

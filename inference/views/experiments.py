@@ -1,5 +1,6 @@
 """Pages of experiments: the list, one with its versions and runs, the form, and a run with its figures."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -154,24 +155,29 @@ def experiment_run(request: HttpRequest, actor: Actor, key: int) -> HttpResponse
     weights = {arm.name: arm.weight / 100 for arm in split.challengers}
     arms = [
         (f"v{run.baseline.number}", run.baseline, None, 100 - sum(weights.values()), counts.get(split.baseline)),
-        *((arm.name, arm.version, arm, weights[arm.name], counts.get(arm.name)) for arm in run.arms.all()),
+        *((arm.name, arm.version, arm, weights[arm.name], counts.get(arm.name)) for arm in serving.served_arms(run)),
     ]
-    rows = [
-        {**verdict, "tone": TONES[verdict["verdict"]], "drawing": interval_drawing(verdict)}
-        for verdict in run.figures.get("verdicts", ())
-    ]
+    rows = _drawn(run.figures.get("verdicts", ()))
+    shadows = [{**each, "drawn": _drawn(each["verdicts"])} for each in run.figures.get("shadows", ())]
     context = {
         "section": "experiments",
         "run": run,
         "record": record,
         "arms": arms,
-        "by_arm": [(arm.name, [row for row in rows if row["arm"] == arm.name]) for arm in run.arms.all()],
+        "by_arm": [(arm.name, [row for row in rows if row["arm"] == arm.name]) for arm in serving.served_arms(run)],
+        "shadows": shadows,
+        "active": [arm for arm in run.arms.all() if arm.stopped_at is None],
         "ramp": [(number, percent, number < run.step) for number, percent in enumerate(record.ramp, start=1)],
         "proposed_arm": _proposed_arm(run),
         "events": run.events.order_by("-id"),
         "is_last_step": run.step == len(record.ramp),
     }
     return page(request, actor, "inference/experiment_run.html", context)
+
+
+def _drawn(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return verdicts with how they are shown."""
+    return [{**each, "tone": TONES[each["verdict"]], "drawing": interval_drawing(each)} for each in verdicts]
 
 
 def _proposed_arm(run: ExperimentRun) -> ExperimentArm | None:

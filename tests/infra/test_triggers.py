@@ -54,6 +54,7 @@ from inference.models import (
     InferenceConfig,
     Monitor,
     ReleaseWatch,
+    ShadowPair,
 )
 from inference.monitoring import watches
 from registry.accounts.permissions import SCOPE_RIGHTS, Actor
@@ -133,7 +134,7 @@ FROZEN = [
 ]
 
 # The same of rows that go one day; tests/inference/calls/test_log.py and tests/registry/images try to change them.
-FROZEN_WHILE_KEPT = [Monitor, Call, CallText, ExperimentUnit, Feedback, UploadedImage, Chunk]
+FROZEN_WHILE_KEPT = [Monitor, Call, CallText, ExperimentUnit, Feedback, ShadowPair, UploadedImage, Chunk]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DataError, IntegrityError, close_old_connections, transaction
 from django.db.models import F
 
-from inference.calls import partitions, storage
+from inference.calls import partitions, shadow_pairs, storage
 from inference.calls.storage import NewCall
 from inference.gateway.records.spool import Record
 from inference.models import CallText
@@ -35,7 +35,9 @@ def save(records: Sequence[Record]) -> list[Record]:
     """Insert calls; those that are there already are left as they are, and count for their key once. Returns those that
     the database refuses for what they are, which no later attempt would save."""
     close_old_connections()
-    rows, refused = _readable(records)
+    pairs = [record for record in records if shadow_pairs.ARM in record]
+    rows, refused = _readable([record for record in records if shadow_pairs.ARM not in record])
+    refused += shadow_pairs.store(pairs) if pairs else []
     versions = PromptVersion.objects.filter(pk__in={row.call["version"] for row in rows}).values_list("pk", flat=True)
     present = set(versions)
     refused += [row.record for row in rows if row.call["version"] not in present]

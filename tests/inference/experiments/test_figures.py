@@ -11,10 +11,10 @@ from core.errors import Problem
 from inference.calls import feedback, storage
 from inference.calls import subjects as deletion
 from inference.experiments import figures, runs
-from inference.models import Call, ExperimentRun, ExperimentUnit
+from inference.models import Call, ExperimentRun, ExperimentUnit, ShadowPair
 from registry.accounts import permissions
 from tests.conftest import Stage
-from tests.inference.experiments.conftest import Lab
+from tests.inference.experiments.conftest import Lab, approve_arm
 
 BY_SUBJECT = """
 SELECT arm, count(*), sum(value), sum(value ^ 2) FROM (
@@ -168,3 +168,49 @@ def test_without_a_subject_each_call_is_one_of_its_own(lab: Lab):
 def test_records_of_runs_are_read_as_they_were_reviewed(lab: Lab):
     run = lab.start(hypothesis="Shorter is better.")
     assert runs.record_of(run).hypothesis == "Shorter is better."
+
+
+def test_pairs_of_a_shadow_are_compared_with_themselves(lab: Lab, stage: Stage):
+    third = stage.commit(lab.prompt, "A third.")
+    approve_arm(stage, third)
+    run = lab.start(shadow={"version": "support.triage@3", "percent": 10, "daily_usd": 2})
+    arm = run.arms.get(name="v3")
+    assert (arm.is_shadow, arm.weight, lab.split(run).challengers[0].name) == (True, 1_000, "v2")
+    assert len(lab.split(run).challengers) == 1
+    dice = random.Random(5)  # noqa: S311 - the same each time
+    for number in range(200):
+        live_cost = dice.uniform(0.1, 0.9)
+        ShadowPair.objects.create(
+            arm=arm,
+            call=f"call-{number}",
+            at=timezone.now(),
+            live_failed=False,
+            live_cost_usd=round(live_cost, 8),
+            live_format_ok=number % 2 == 0,
+            failed=number % 4 == 0,
+            cost_usd=round(live_cost + dice.uniform(0.01, 0.02), 8),
+            format_ok=number % 2 == 0 or number % 3 == 0,
+            is_same=number % 5 == 0 or None,
+        )
+
+    (shadow,) = figures.read(run).shadows
+
+    judged = {verdict["metric"]: verdict for verdict in shadow["verdicts"]}
+    # Costs differ far more between calls than within pairs: only paired can a cent be told.
+    assert judged["cost"]["verdict"] == "worse"
+    assert judged["cost"]["change"]["value"] == pytest.approx(0.015, abs=0.001)
+    assert (judged["errors"]["value"], judged["errors"]["verdict"]) == (0.25, "worse")
+    assert judged["format"]["verdict"] == "better"
+    assert judged["latency_mean"]["verdict"] == "inconclusive"
+    assert (shadow["pairs"], shadow["compared"], shadow["same"]) == (200, 40, 40)
+
+
+def test_a_shadow_needs_an_approval_and_a_budget(lab: Lab, stage: Stage):
+    stage.commit(lab.prompt, "A third.")
+    shadow = {"version": "support.triage@3", "percent": 10}
+    with pytest.raises(Problem) as problem:
+        lab.commit(shadow=shadow)
+    assert [fault.pointer for fault in problem.value.faults] == ["/shadow/daily_usd"]
+    with pytest.raises(Problem) as problem:
+        lab.start(shadow={**shadow, "daily_usd": 1})
+    assert problem.value.code == "experiment.not_approved"

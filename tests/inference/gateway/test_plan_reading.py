@@ -11,8 +11,9 @@ import pytest
 from django.db import OperationalError
 
 from core.errors import Problem
-from inference.gateway import arms, plan_reading, plans
-from inference.gateway.arms import Plans
+from inference.gateway import plan_reading, plans
+from inference.gateway.experiments import arms
+from inference.gateway.experiments.arms import Plans
 from inference.gateway.plan_cache import PlanCache
 from inference.gateway.plan_reading import PlanReader
 from inference.gateway.plans import Caller

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from django.db import close_old_connections
 
@@ -10,9 +11,10 @@ from core.errors import Problem
 from inference.configs.lifecycle import PREFIX
 from inference.experiments import serving
 from inference.gateway import plans
-from inference.gateway.plans import Plan
+from inference.gateway.plans import Plan, Shadow
 from inference.gateway.request_reading import TASK, Target
-from registry.models import Project, PromptVersion
+from inference.models import ExperimentArm, ExperimentRun
+from registry.models import Project
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +51,33 @@ def read_plans(project: Project, target: Target) -> Plans:
     run = serving.find_run(project, name, target.selector)
     if run is None:
         return Plans(live)
-    split, arms = serving.split_of(run), {}
-    hashes = dict(
-        PromptVersion.objects.filter(pk__in=serving.versions_of(run).values()).values_list("pk", "content_hash")
-    )
-    for arm, key in serving.versions_of(run).items():
-        if arm in split.stopped:
-            continue
-        try:
-            plan = live
-            if arm != split.baseline:
-                plan = plans.read_plan(project, replace(target, selector=hashes[key]))
-            arms[arm] = replace(plan, environment=live.environment, exposure=split.exposure(arm))
-        except Problem as problem:
-            logger.warning("gateway.arm_left_out run=%d arm=%s %s", run.pk, arm, problem.detail)
+    live = replace(live, shadows=_shadows(project, target, run, live))
+    split = serving.split_of(run)
+    arms = {split.baseline: replace(live, exposure=split.exposure(split.baseline))}
+    for arm in serving.served_arms(run):
+        plan = None if arm.stopped_at else _plan_of(project, target, arm, live)
+        if plan is not None:
+            arms[arm.name] = replace(plan, exposure=split.exposure(arm.name))
     return Plans(live, split, arms)
+
+
+def _shadows(project: Project, target: Target, run: ExperimentRun, live: Plan) -> tuple[Shadow, ...]:
+    """Return what is asked beside the live version. What has no price has no budget, and is not asked."""
+    shadows = []
+    for arm in run.arms.all():
+        plan = _plan_of(project, target, arm, live) if arm.is_shadow and arm.stopped_at is None else None
+        if plan is not None and plan.route.price is None:
+            logger.warning("gateway.arm_left_out run=%d arm=%s its model has no price", run.pk, arm.name)
+        elif plan is not None:
+            shadows.append(Shadow(arm.pk, replace(plan, fallback=None), arm.weight, arm.shadow_dollars or Decimal()))
+    return tuple(shadows)
+
+
+def _plan_of(project: Project, target: Target, arm: ExperimentArm, live: Plan) -> Plan | None:
+    """Return the plan of an arm's version; None, and a line in the log, where it cannot be asked for."""
+    try:
+        plan = plans.read_plan(project, replace(target, selector=arm.version.content_hash))
+    except Problem as problem:
+        logger.warning("gateway.arm_left_out run=%d arm=%s %s", arm.run_id, arm.name, problem.detail)
+        return None
+    return replace(plan, environment=live.environment)

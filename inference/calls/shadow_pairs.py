@@ -1,0 +1,54 @@
+"""Pairs of a live call and a shadow's answer: stored from the spool, and what they cost."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Sum
+from django.utils import timezone
+
+from inference.models import ExperimentArm, ShadowPair
+from registry.accounts.key_limits import DayUsage
+
+ARM = "shadow_arm"
+
+
+def store(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Insert pairs as the inference service writes them; one that is there already stays. Returns those that can never
+    be saved."""
+    rows: list[ShadowPair] = []
+    refused: list[Mapping[str, Any]] = []
+    arms = set(ExperimentArm.objects.filter(pk__in=[record[ARM] for record in records]).values_list("pk", flat=True))
+    for record in records:
+        members = dict(record)
+        try:
+            arm = members.pop(ARM)
+            costs = {name: members.pop(name) for name in ("live_cost_usd", "cost_usd")}
+            at = datetime.fromisoformat(members.pop("at"))
+            members |= {name: None if cost is None else Decimal(cost) for name, cost in costs.items()}
+            row = ShadowPair(arm_id=arm, at=at, **members)
+        except (KeyError, TypeError, ValueError, ArithmeticError):
+            refused.append(record)
+            continue
+        if arm in arms:
+            rows.append(row)
+        else:
+            refused.append(record)
+    ShadowPair.objects.bulk_create(rows, ignore_conflicts=True)
+    return refused
+
+
+def cost_of_others(arm: int, day: date, *, process: str) -> DayUsage:
+    """Return what a shadow has cost other processes on a day (UTC)."""
+    since = datetime.combine(day, time(), tzinfo=UTC)
+    rows = ShadowPair.objects.filter(arm=arm, at__gte=since, at__lt=since + timedelta(days=1)).exclude(process=process)
+    total = rows.aggregate(dollars=Sum("cost_usd"))
+    return DayUsage(dollars=total["dollars"] or Decimal())
+
+
+def clear_old() -> int:
+    """Delete pairs that are as old as the calls that are deleted; returns how many."""
+    until = timezone.now() - timedelta(days=settings.CALLS_RETENTION_DAYS)
+    return ShadowPair.objects.filter(at__lt=until).delete()[0]

@@ -1,0 +1,1 @@
+"""Experiments in the inference service: plans of arms, and arms that are asked beside what is served."""
