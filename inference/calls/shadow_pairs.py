@@ -1,17 +1,20 @@
 """Pairs of a live call and a shadow's answer: stored from the spool, and what they cost."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db import DataError, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
 from inference.models import ExperimentArm, ShadowPair
 from registry.accounts.key_limits import DayUsage
 
+logger = logging.getLogger(__name__)
 ARM = "shadow_arm"
 
 
@@ -36,7 +39,13 @@ def store(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             rows.append(row)
         else:
             refused.append(record)
-    ShadowPair.objects.bulk_create(rows, ignore_conflicts=True)
+    try:
+        with transaction.atomic():
+            ShadowPair.objects.bulk_create(rows, ignore_conflicts=True)
+    except DataError:
+        # None of them keeps the calls of its segment from being recorded.
+        logger.exception("gateway.pairs_refused pairs=%d", len(rows))
+        return list(records)
     return refused
 
 

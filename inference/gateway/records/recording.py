@@ -35,8 +35,8 @@ def save(records: Sequence[Record]) -> list[Record]:
     """Insert calls; those that are there already are left as they are, and count for their key once. Returns those that
     the database refuses for what they are, which no later attempt would save."""
     close_old_connections()
-    pairs = [record for record in records if shadow_pairs.ARM in record]
-    rows, refused = _readable([record for record in records if shadow_pairs.ARM not in record])
+    pairs = [record for record in records if _is_pair(record)]
+    rows, refused = _readable([record for record in records if not _is_pair(record)])
     refused += shadow_pairs.store(pairs) if pairs else []
     versions = PromptVersion.objects.filter(pk__in={row.call["version"] for row in rows}).values_list("pk", flat=True)
     present = set(versions)
@@ -49,6 +49,11 @@ def save(records: Sequence[Record]) -> list[Record]:
     if refused:
         logger.warning("gateway.records_refused records=%d", len(refused))
     return refused
+
+
+def _is_pair(record: Record) -> bool:
+    """Return whether a record is a shadow's, and no call."""
+    return isinstance(record, dict) and shadow_pairs.ARM in record
 
 
 def _readable(records: Sequence[Record]) -> tuple[list[_Row], list[Record]]:

@@ -65,7 +65,6 @@ def test_a_shadow_is_asked_and_served_to_nobody(live: PromptVersion, live_stage:
     assert shadow["spent_today_usd"] == pytest.approx(float(sum(p.cost_usd for p in ShadowPair.objects.all())))
     cost = next(verdict for verdict in shadow["verdicts"] if verdict["metric"] == "cost")
     # Without examples it is asked less.
-    assert cost["verdict"] == "better"
     assert cost["value"] < cost["baseline_value"]
     steering.look_at_all()
     assert runs.get_run(live_stage.project, run.pk).figures["shadows"][0]["pairs"] == shadow["pairs"]
