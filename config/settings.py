@@ -244,6 +244,7 @@ CELERY_BEAT_SCHEDULE = {
     "look at drift of what was tuned": {"task": "finetunes.tasks.look_at_drift", "schedule": 900},
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
+    "run golden sets by night": {"task": "inference.tasks.look_at_golden_sets", "schedule": 300},
     "act on experiments": {"task": "inference.tasks.look_at_experiments", "schedule": 10},
     "look at what is watched": {"task": "inference.tasks.look_at_monitors", "schedule": 60},
     "watch releases": {"task": "inference.tasks.watch_releases", "schedule": 600},

@@ -13,6 +13,7 @@ from inference.models import (
     Feedback,
     InferenceConfig,
     Monitor,
+    NightlyRun,
     ReleaseWatch,
     ShadowPair,
     SpanCount,
@@ -98,6 +99,12 @@ class MonitorAdmin(ReadOnlyAdmin):
     list_display = ("prompt", "environment", "figure", "bound", "state", "value", "calls", "looked_at")
     list_select_related = ("prompt",)
     list_filter = ("state", "figure")
+
+
+@admin.register(NightlyRun)
+class NightlyRunAdmin(ReadOnlyAdmin):
+    list_display = ("monitor", "day", "version", "cases", "loss", "is_worse", "sentence")
+    list_select_related = ("monitor__prompt", "version__prompt")
 
 
 @admin.register(Alert)

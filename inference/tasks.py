@@ -2,7 +2,7 @@
 
 from inference.calls import feedback, partitions, shadow_pairs, subjects
 from inference.experiments import steering
-from inference.monitoring import monitors, watches
+from inference.monitoring import golden, monitors, watches
 from inference.texts import policy as text_policy
 from inference.usage import rollups, units
 from infra.queues import SHORT, task
@@ -23,6 +23,13 @@ def watch_releases() -> None:
     """Begin to watch new releases, and end the watches that are over."""
     watches.begin()
     watches.end_due()
+
+
+@task(name="inference.tasks.look_at_golden_sets", queue=SHORT, time_limit=600, soft_time_limit=580)
+def look_at_golden_sets() -> None:
+    """Begin the runs of the night, and compare those that are over."""
+    golden.begin_due()
+    golden.settle_done()
 
 
 @task(name="inference.tasks.look_at_experiments", queue=SHORT, time_limit=300, soft_time_limit=280)

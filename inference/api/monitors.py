@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
+from evaluations.runs import lifecycle as runs
 from inference.api import serializers
 from inference.models import Alert, Monitor
 from inference.monitoring import alerts, monitors, watches
@@ -46,7 +47,10 @@ class MonitorList(ProjectListView[Monitor]):
         """Create a monitor of a figure of a prompt's live calls."""
         body = serializers.MonitorInput.read(request)
         prompt = prompts.get_prompt(self.actor.project, body["prompt"])
-        monitor = monitors.create(self.actor, prompt, **monitors.read_request(body))
+        members = monitors.read_request(body)
+        if "run" in members:
+            members["run"] = runs.get_run(self.actor.project, members["run"])
+        monitor = monitors.create(self.actor, prompt, **members)
         monitor = monitors.get_monitor(self.actor.project, monitor.pk)
         return Response(dict(serializers.MonitorSerializer(monitor).data), status=201)
 

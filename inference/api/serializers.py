@@ -7,7 +7,7 @@ from rest_framework import serializers
 from core import redaction
 from inference.configs import record
 from inference.models import Alert, InferenceConfig, Monitor
-from inference.monitoring import monitors
+from inference.monitoring import figures
 from infra.serializer_fields import Input, ObjectField, Text
 
 
@@ -67,11 +67,12 @@ class DeletedTextsSerializer(serializers.Serializer[Any]):
 
 class MonitorInput(Input):
     prompt = Text(max_length=200, allow_blank=False)
-    figure = serializers.ChoiceField([(name, figure.title) for name, figure in monitors.MONITOR_FIGURES.items()])
+    figure = serializers.ChoiceField([(name, figure.title) for name, figure in figures.MONITOR_FIGURES.items()])
     bound = serializers.FloatField(help_text="The least for shares and scores, the most for all other figures.")
     environment = Text(max_length=60, required=False)
     hours = serializers.IntegerField(required=False)
     min_calls = serializers.IntegerField(required=False, help_text="With fewer calls there is not enough data.")
+    run = serializers.IntegerField(required=False, help_text="Of a golden set: the run that its nights are like.")
 
 
 class MonitorSerializer(serializers.ModelSerializer[Monitor]):
@@ -81,7 +82,7 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
         model = Monitor
         fields = [
             *("id", "prompt", "environment", "figure", "bound", "hours", "min_calls", "state", "value", "calls"),
-            *("looked_at", "changed_at", "muted_until", "by_name", "created_at"),
+            *("run", "looked_at", "changed_at", "muted_until", "by_name", "created_at"),
         ]
 
 

@@ -11,7 +11,7 @@ from inference.models.experiments import (
     ExperimentUnit,
 )
 from inference.models.feedback import Feedback, FeedbackKind, FeedbackSource
-from inference.models.monitors import Alert, Monitor, MonitorState
+from inference.models.monitors import Alert, Monitor, MonitorState, NightlyRun
 from inference.models.shadows import ShadowPair
 from inference.models.texts import CallText, TextPolicy
 from inference.models.watches import ReleaseWatch
@@ -33,6 +33,7 @@ __all__ = [
     "InferenceConfig",
     "Monitor",
     "MonitorState",
+    "NightlyRun",
     "ReleaseWatch",
     "RollupSpan",
     "ShadowPair",

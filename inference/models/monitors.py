@@ -4,7 +4,7 @@ from django.db.models.functions import Now
 
 from inference.models.experiments import ExperimentEvent, ExperimentRun
 from infra.triggers import frozen_fields, frozen_fields_of_deletable_rows
-from registry.models import Project
+from registry.models import APIKey, Project, User
 
 
 class MonitorState(models.TextChoices):
@@ -32,6 +32,10 @@ class Monitor(models.Model):
     # No alerts are opened until then.
     muted_until = models.DateTimeField(null=True)
     removed_at = models.DateTimeField(null=True)
+    # Of a golden set: what its nightly runs are like, and for whom they are made.
+    run = models.ForeignKey("evaluations.Run", on_delete=models.PROTECT, null=True, related_name="monitors")
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    by_key = models.ForeignKey(APIKey, on_delete=models.PROTECT, null=True, related_name="+")
     by_name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -43,11 +47,36 @@ class Monitor(models.Model):
         ]
         indexes = [models.Index(fields=["id"], condition=Q(removed_at=None), name="monitor_in_use")]
         triggers = frozen_fields_of_deletable_rows(
-            *("project", "prompt", "environment", "figure", "bound", "hours", "min_calls", "by_name", "created_at")
+            *("project", "prompt", "environment", "figure", "bound", "hours", "min_calls", "run", "by", "by_key"),
+            *("by_name", "created_at"),
         )
 
     def __str__(self) -> str:
         return f"{self.figure} of {self.prompt}"
+
+
+class NightlyRun(models.Model):
+    """A night of a golden set: the run of the live version, and how it compares with the version's first night."""
+
+    monitor = models.ForeignKey(Monitor, on_delete=models.PROTECT, related_name="nightly_runs")
+    day = models.DateField()
+    version = models.ForeignKey("registry.PromptVersion", on_delete=models.PROTECT, related_name="+")
+    run = models.OneToOneField("evaluations.Run", on_delete=models.PROTECT, null=True, related_name="nightly_run")
+    comparison = models.ForeignKey("evaluations.Comparison", on_delete=models.PROTECT, null=True, related_name="+")
+    cases = models.PositiveIntegerField(default=0)
+    # By how much the quality is below the reference's; None where that cannot be told.
+    loss = models.FloatField(null=True)
+    is_worse = models.BooleanField(default=False)
+    sentence = models.CharField(max_length=500, blank=True)
+    settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-day"]
+        constraints = [models.UniqueConstraint(fields=["monitor", "day"], name="nightly_run_once")]
+        triggers = frozen_fields("monitor", "day", "version")
+
+    def __str__(self) -> str:
+        return f"{self.monitor} on {self.day}"
 
 
 class Alert(models.Model):

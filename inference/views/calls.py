@@ -8,8 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from evaluations.comparisons import slas
+from evaluations.models import Run, RunState
+from evaluations.runs import lifecycle as evaluation_runs
+from inference.models import NightlyRun
 from inference.monitoring import alerts, monitors, timeline, usage, watches
-from inference.monitoring.monitors import MONITOR_FIGURES
+from inference.monitoring.figures import GOLDEN_SET, MONITOR_FIGURES
 from inference.monitoring.usage import LiveUsage
 from inference.usage.stats import UsageStats
 from inference.usage.versus import contrasts
@@ -19,12 +22,12 @@ from registry.prompts import lifecycle as prompts
 from registry.views.frame import decimal, done, errors_of, in_project, only_post, page, page_url, refused, whole
 from registry.views.prompts import heading
 
-MAX_WATCHES_SHOWN = 3
+MAX_WATCHES_SHOWN, MAX_NIGHTS_SHOWN, MAX_RUNS_OFFERED = 3, 7, 30
 DAYS = (1, 7, 30, 90)
 # The class and the words of the tag that shows how large a drift is.
 DRIFT_TAGS = {"none": ("good", "no drift"), "some": ("warn", "some drift"), "much": ("bad", "much drift")}
-MONITOR_FIELDS = ("figure", "bound", "hours", "min_calls")
-DEFAULTS = {"figure": "latency_p99", "bound": "", "hours": "24", "min_calls": "30"}
+MONITOR_FIELDS = ("figure", "bound", "hours", "min_calls", "run")
+DEFAULTS = {"figure": "latency_p99", "bound": "", "hours": "24", "min_calls": "30", "run": ""}
 
 
 @in_project
@@ -44,7 +47,8 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     if request.method == "POST":
         values = {field: request.POST.get(field, "")[:40].strip() for field in MONITOR_FIELDS}
         try:
-            monitors.create(actor, prompt, environment=environment, **_settings(values))
+            run = evaluation_runs.get_run(actor.project, whole(values["run"]) or 0) if values["run"] else None
+            monitors.create(actor, prompt, environment=environment, run=run, **_settings(values))
             return done(request, "Monitor added", f"{request.path}?environment={environment}")
         except Problem as problem:
             context |= {"values": values, "errors": errors_of(problem)}
@@ -76,6 +80,15 @@ def live_page(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         ],
         "alerts": [(alert, MONITOR_FIGURES.get(alert.figure)) for alert in alerts.open_alerts_of(prompt)],
         "monitor_figures": MONITOR_FIGURES.items(),
+        "golden_set": GOLDEN_SET,
+        "runs": Run.objects.filter(version__prompt=prompt, state=RunState.DONE)
+        .select_related("version", "dataset_version__dataset", "model")
+        .defer("version__content")
+        .order_by("-id")[:MAX_RUNS_OFFERED],
+        "nights": NightlyRun.objects.filter(monitor__in=monitors.active_monitors().filter(prompt=prompt))
+        .select_related("version", "run")
+        .defer("version__content")
+        .order_by("-day")[:MAX_NIGHTS_SHOWN],
         "drifts": [(drift, *DRIFT_TAGS.get(drift.size, ("plain", drift.size))) for drift in live.drifts],
     }
     return page(request, actor, "inference/calls.html", context, status=status)

@@ -6,6 +6,7 @@ from django.shortcuts import render
 from inference.experiments import runs
 from inference.models import MonitorState
 from inference.monitoring import monitors, usage
+from inference.monitoring.figures import MONITOR_FIGURES
 from registry.accounts.permissions import Actor
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import in_project
@@ -27,6 +28,6 @@ def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "slowest": total.latency(0.99),
         "tokens_a_month": live.tokens_a_month(),
         "experiments": runs.running(prompt=prompt),
-        "alerts": [(monitor, monitors.MONITOR_FIGURES[monitor.figure]) for monitor in alerts],
+        "alerts": [(monitor, MONITOR_FIGURES[monitor.figure]) for monitor in alerts],
     }
     return render(request, "inference/_usage_panel.html", context)

@@ -53,6 +53,7 @@ from inference.models import (
     Feedback,
     InferenceConfig,
     Monitor,
+    NightlyRun,
     ReleaseWatch,
     ShadowPair,
 )
@@ -125,6 +126,7 @@ FROZEN = [
     Guide,
     InferenceConfig,
     Invitation,
+    NightlyRun,
     Comparison,
     Run,
     Synthesis,
