@@ -6,8 +6,8 @@ A simulation; no subject exists. For each kind of value there are experiments wi
 whoever says "different" is wrong, and experiments with one (5 points of a rate, a tenth of a standard deviation of a
 skewed value), in which it is to be found. Three ways to look: our confidence sequence (inference/experiments), a t test
 that is looked at each time (naive peeking), and a t test that is looked at once, with as many subjects as it needs for
-a power of 80 %. Bars (design section 10): at most 5 % of the A/A tests end "different", and the lift is found after at
-most 1.6 times the fixed number of subjects, at the median.
+a power of 80 %. Bars (design section 10): at most 5 % of the A/A tests end "different", also where an arm has 5 % or
+1 % of the subjects, and the lift is found after at most 1.6 times the fixed number of subjects, at the median.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from inference.experiments import sequences
 
 ALPHA, POWER, LOOK = 0.05, 0.8, 50
 BAR_WRONG, BAR_COST = 0.05, 1.6
+# Of the subjects, those in the smaller arm.
+SMALL_ARMS = (0.05, 0.01)
 # A/A tests go on for so many times the fixed number of subjects.
 LONGEST = 4
 BATCH = 250
@@ -53,27 +55,39 @@ def fixed_units(lift: float, variance: float) -> int:
     return int(np.ceil(2 * 2 * variance * reach**2 / lift**2))
 
 
-def ended(draw: Draw, lift: float, experiments: int, units: int, expected: float) -> dict[str, Values]:
-    """After how many subjects each experiment says "different", infinity where it never does; by the way of looking."""
+def ended(
+    draw: Draw, lift: float, experiments: int, units: int, expected: float, share: float = 0.5
+) -> dict[str, Values]:
+    """After how many subjects each experiment says "different", infinity where it never does; by the way of looking.
+    `share` of the subjects are in the second arm."""
     chance = np.random.default_rng(20261128)
     looks = np.arange(LOOK, units + 1, LOOK)
-    half = looks // 2
+    in_second = (looks * share).astype(int)
+    counts = (looks - in_second, in_second)
     critical = stats.norm.ppf(1 - ALPHA / 2)
     multipliers = np.array([sequences._multiplier(int(look), ALPHA, expected) for look in looks])
-    multipliers[half < sequences.MIN_UNITS] = np.inf
+    multipliers[in_second < sequences.MIN_UNITS] = np.inf
+    # Those that are too few for any variance are not looked at by anybody.
+    is_looked_at = in_second >= 2
     ends: dict[str, list[Values]] = {"sequence": [], "naive": []}
     for start in range(0, experiments, BATCH):
-        shape = (min(BATCH, experiments - start), units // 2)
-        a, b = draw(chance, shape, 0.0), draw(chance, shape, lift)
+        batch = min(BATCH, experiments - start)
         parts = []
-        for values in (a, b):
-            total, squares = (each.cumsum(axis=1)[:, half - 1] for each in (values, values**2))
-            mean = total / half
-            parts.append((mean, (squares / half - mean**2) / (half - 1)))
-        (first, first_error), (second, second_error) = parts
-        t = np.abs(second - first) / np.sqrt(np.maximum(first_error + second_error, 1e-300))
+        for own_lift, count in zip((0.0, lift), counts, strict=True):
+            values = draw(chance, (batch, int(count[-1])), own_lift)
+            # Before its first subject nothing is looked at.
+            place = np.maximum(count - 1, 0)
+            total, squares = (each.cumsum(axis=1)[:, place] for each in (values, values**2))
+            n = np.maximum(count, 2)
+            mean = total / n
+            parts.append((mean, np.maximum(squares / n - mean**2, 0.0) * n / (n - 1), n))
+        (first, first_variance, n), (second, second_variance, m) = parts
+        # The sequence has the larger of the two variances for both, as the product does.
+        wide = np.maximum(first_variance, second_variance) * (1 / n + 1 / m)
+        errors = {"sequence": wide, "naive": first_variance / n + second_variance / m}
         for name, limit in (("sequence", multipliers), ("naive", critical)):
-            is_different = t > limit
+            t = np.abs(second - first) / np.sqrt(np.maximum(errors[name], 1e-300))
+            is_different = (t > limit) & is_looked_at
             first_look = looks[is_different.argmax(axis=1)]
             ends[name].append(np.where(is_different.any(axis=1), first_look, np.inf))
     return {name: np.concatenate(each) for name, each in ends.items()}
@@ -101,6 +115,14 @@ def main() -> int:
         print(
             f"  the lift is found after {cost:.2f} times as many, at the median (bar {BAR_COST}); never: {missed:.1%}"
         )
+        for share in SMALL_ARMS:
+            small = ended(draw, 0.0, experiments, LONGEST * fixed, fixed, share)
+            wrong_of_small = {name: float(np.isfinite(ends).mean()) for name, ends in small.items()}
+            print(
+                f"  with {share:.0%} in the second arm: {wrong_of_small['sequence']:.1%} (bar {BAR_WRONG:.0%}); naive"
+                f" peeking {wrong_of_small['naive']:.1%}"
+            )
+            is_good &= wrong_of_small["sequence"] <= BAR_WRONG
         print(f"  ({time.perf_counter() - began:.0f} s)")
         is_good &= wrong["sequence"] <= BAR_WRONG and cost <= BAR_COST
     return 0 if is_good else 1

@@ -314,6 +314,10 @@ VERSION_GUARDS = [
 ]
 # What apps do with each release, in its transaction: functions of the actor and the release; a Problem refuses it.
 ON_RELEASE = ["inference.experiments.lifecycle.on_release"]
+# Whether a version that is live may be promoted anew, for apps in which a release begins something.
+MAY_RELEASE_AGAIN = "inference.experiments.lifecycle.may_begin_again"
+# Prompts whose versions are no text for a model: gates measure none that begins so.
+UNMEASURED_PREFIXES = ("experiment.",)
 
 # What experiments serve of a prompt in an environment, and in the whole of one (inference.experiments.serving).
 EXPERIMENT_SPLIT = "inference.experiments.serving.split_for"

@@ -26,7 +26,8 @@ class Arm:
 
 def place(salt: str, subject: str) -> float:
     """Return a subject's place on the line, from 0 to below 1."""
-    digest = hashlib.sha256(salt.encode() + b"\0" + subject.encode()).digest()
+    # What is no character is replaced, as a server does that reads it from an address.
+    digest = hashlib.sha256(salt.encode() + b"\0" + subject.encode(errors="replace")).digest()
     # As many as a float holds: nothing is rounded up to 1.
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 

@@ -16,6 +16,7 @@ declare(
         "experiment.not_approved": Kind(409, "An arm is not approved for the environment"),
         "experiment.other_runs": Kind(409, "Another experiment runs with the prompt"),
         "experiment.ended": Kind(409, "The experiment has ended"),
+        "experiment.arm_stopped": Kind(409, "An arm was stopped since it was reviewed"),
         "experiment.no_arm": Kind(404, "The experiment has no such arm"),
         "experiment.no_step": Kind(409, "There is no further step"),
         "experiment.reason_required": Kind(400, "A reason has to be given"),

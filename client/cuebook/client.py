@@ -83,6 +83,9 @@ class Cuebook:
             │   └── KeyRefusedError     the key is revoked, or may not read
             └── IntegrityError          the content does not have its hash
         """
+        if not isinstance(subject, str):
+            # Refused always, and not only once an experiment runs.
+            raise TypeError(f"subject is a text, not a {type(subject).__name__}: str(...) makes one of an id.")
         prompt = self._keeper.memory.ready.get(reference)
         if prompt is not None and self._keeper.is_running:
             return self._assigned(reference, subject) or prompt

@@ -3,6 +3,7 @@
 import json
 import queue
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ except ImportError:  # Python 3.10, which httpx2 does not run on
     import httpx  # type: ignore[no-redef]
 
 MAX_BATCH = 100
+EXPERIMENTS_AGAIN_SECONDS = 600.0
 MAX_BYTES = 256 * 1024 * 1024
 USER_AGENT = "cuebook-python"
 REFUSALS = {401: KeyRefusedError, 403: KeyRefusedError, 404: NotFoundError}
@@ -62,8 +64,8 @@ class Remote:
         self._headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT, "Accept": "application/json"}
         self._timeout = timeout
         self._client: httpx.Client | None = None
-        # A registry from before experiments refuses the parameter, and is asked without it from then on.
-        self._has_experiments = True
+        # A registry from before experiments refuses the parameter; it is asked without it until then.
+        self._no_experiments_until = 0.0
 
     def version(self, full_reference: str) -> Document:
         """Fetch a version by its reference with the selector."""
@@ -78,11 +80,13 @@ class Remote:
 
     def snapshot(self, environment: str, since: str) -> Snapshot | None:
         """Fetch what is live now; None where nothing has changed since the tag (empty: all of it)."""
-        parameters = [*(["experiments=1"] if self._has_experiments else []), *([f"since={since}"] if since else [])]
+        with_experiments = time.monotonic() >= self._no_experiments_until
+        parameters = [*(["experiments=1"] if with_experiments else []), *([f"since={since}"] if since else [])]
         path = f"/environments/{environment}/snapshot?{'&'.join(parameters)}".rstrip("?")
         answer = self._ask("GET", path, tag=since)
-        if self._has_experiments and answer.status == 400:
-            self._has_experiments = False
+        if with_experiments and answer.status == 400 and "?experiments" in str(answer.body):
+            # An older one may be one of several, in the middle of an upgrade.
+            self._no_experiments_until = time.monotonic() + EXPERIMENTS_AGAIN_SECONDS
             return self.snapshot(environment, since)
         if since and answer.status == 304:
             return None

@@ -11,6 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -214,6 +215,8 @@ def get_gate(project: Project, number: int) -> Gate:
 def is_for(gate: Gate, prompt: str) -> bool:
     """Return whether a gate is for a prompt: its name, or the start of names where it ends with a dot."""
     pattern = gate.prompts
+    if prompt.startswith(settings.UNMEASURED_PREFIXES):
+        return False
     return not pattern or prompt == pattern or (pattern.endswith(".") and prompt.startswith(pattern))
 
 

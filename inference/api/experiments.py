@@ -178,5 +178,5 @@ class ExperimentRunPropose(RunView):
         """Request the promotion of an arm's version, with what the run showed as evidence."""
         run = self.run(key)
         arm = serializers.RunWinnerInput.read(request)["arm"]
-        promotion = runs.propose_winner(self.actor, run, arm, evidence=runs.evidence_of(run, arm))
+        promotion = runs.propose(self.actor, run, arm, evidence=runs.evidence_of(run, arm))
         return Response({"promotion": promotion.pk}, status=201)

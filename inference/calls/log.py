@@ -81,12 +81,31 @@ def record(
 def record_readable(actor: Actor, documents: Sequence[Mapping[str, Any]]) -> tuple[RecordedCalls, Counter[str]]:
     """Record the calls that have no fault; returns them counted, and how many others have which fault first."""
     actor.require(Right.OBSERVE)
+    documents, exposure_faults = _without_odd_exposures(actor, documents)
     rows, faults = _read(actor, documents, "")
     first: dict[str, str] = {}
     for fault in faults:
         place, _, member = fault.pointer.strip("/").partition("/")
         first.setdefault(place, fault.code if "." in fault.code else f"{member}.{fault.code}")
-    return _store(actor, rows, len(rows)), Counter(first.values())
+    return _store(actor, rows, len(rows)), Counter(first.values()) + exposure_faults
+
+
+def _without_odd_exposures(
+    actor: Actor, documents: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], Counter[str]]:
+    """Return calls without the exposures that have a fault, and how many of these: the call itself is none the less
+    one."""
+    _, faults = _read(actor, documents, "")
+    odd: dict[int, str] = {}
+    for fault in faults:
+        place, _, member = fault.pointer.strip("/").partition("/")
+        if member.split("/")[0] == "experiment":
+            odd.setdefault(int(place), f"experiment.{fault.code}")
+    calls = [
+        {name: value for name, value in call.items() if name != "experiment"} if place in odd else call
+        for place, call in enumerate(documents)
+    ]
+    return calls, Counter(odd.values())
 
 
 def _store(actor: Actor, rows: Sequence[_Row], sent: int) -> RecordedCalls:

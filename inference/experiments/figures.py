@@ -1,5 +1,6 @@
 """The figures of a run: what its arms' calls come to at its step, read from what was added up with the calls."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,11 @@ from inference.experiments.verdicts import ArmFigures, ArmVerdict
 from inference.models import ExperimentRun, UsageRollup
 from inference.usage import rollups
 from inference.usage.stats import UsageStats, sum_usage
+
+logger = logging.getLogger(__name__)
+ERRORS = "errors"
+# JSON has no endless numbers.
+MAX_E_VALUE = 1e300
 
 # Each subject is one value: the mean of its calls; subjects that were seen in two arms are left out.
 SUMS = """
@@ -67,6 +73,7 @@ class RunFigures:
             ],
             "verdicts": [each.as_dict() for each in self.verdicts],
             "mixed_subjects": self.mixed,
+            "e_value": min(self.e_value, MAX_E_VALUE),
             "is_mismatched": self.is_mismatched,
             "days_left": self.days_left,
             "is_simulation": self.is_simulation,
@@ -96,26 +103,31 @@ def read(run: ExperimentRun) -> RunFigures:
         arms=arms,
         verdicts=judged,
         mixed=mixed,
-        e_value=verdicts.mismatch(subjects, weights),
+        # What was surely wrong once at this step stays in its sums.
+        e_value=max(verdicts.mismatch(subjects, weights), _e_value_before(run)),
         days_left=verdicts.days_left(max(waiting, default=None), sum(subjects.values()), days),
         shadows=paired.read(run),
         is_simulation=UsageRollup.objects.filter(experiment_run=run.pk, is_simulation=True).exists(),
     )
 
 
+def _e_value_before(run: ExperimentRun) -> float:
+    """Return the evidence against the weights as it was read last at this step."""
+    return float(run.figures.get("e_value") or 0.0) if run.figures.get("step") == run.step else 0.0
+
+
 def _verdicts(record: ExperimentRecord, baseline: ArmFigures, arm: ArmFigures, arms: int) -> list[ArmVerdict]:
     """Judge an arm: the metric that decides at its level over all arms, the guardrails at theirs over all steps."""
     guarded = verdicts.GUARDRAIL_ALPHA / (len(record.guardrails) * arms * len(record.ramp))
-    return [
-        verdicts.compare(
-            baseline,
-            arm,
-            metric,
-            alpha=verdicts.ALPHA / arms if metric == record.primary else guarded,
-            expected=record.expected_subjects,
-        )
-        for metric in record.metrics
-    ]
+    judged = []
+    for metric in record.metrics:
+        alpha = verdicts.ALPHA / arms if metric == record.primary else guarded
+        try:
+            judged.append(verdicts.compare(baseline, arm, metric, alpha=alpha, expected=record.expected_subjects))
+        except (ArithmeticError, ValueError):
+            # One that cannot be computed keeps no other from acting.
+            logger.exception("experiment.metric_not_judged arm=%s metric=%s", arm.name, metric.name)
+    return judged
 
 
 def _sums(run: ExperimentRun) -> tuple[dict[str, dict[str, Sums]], int]:
@@ -126,16 +138,17 @@ def _sums(run: ExperimentRun) -> tuple[dict[str, dict[str, Sums]], int]:
         place = {"run": run.pk, "step": run.step}
         cursor.execute(SUMS, place)
         for arm, metric, n, total, squares, above_zero in cursor.fetchall():
-            sums.setdefault(arm, {})[metric] = Sums(n, float(total), float(squares))
+            is_bounded = metric not in ("cost", "calls")
+            sums.setdefault(arm, {})[metric] = Sums(n, float(total), float(squares), is_bounded)
             converted[arm, metric] = above_zero
         cursor.execute(MIXED, place)
         (mixed,) = cursor.fetchone()
     for arm, of_arm in sums.items():
         for metric in run.metrics:
-            if metric.startswith(CONVERSION):
-                # Of whom nothing came, no conversion came.
+            if metric.startswith(CONVERSION) or metric == ERRORS:
+                # Of whom nothing came, no conversion came; whose calls did not fail, had no error.
                 hits = converted.get((arm, metric), 0)
-                of_arm[metric] = Sums(of_arm["calls"].n, hits, hits)
+                of_arm[metric] = Sums(of_arm["calls"].n, hits, hits, is_bounded=True)
     return sums, int(mixed)
 
 
@@ -149,4 +162,5 @@ def _usage(run: ExperimentRun) -> dict[str, UsageStats]:
 
 def _arm(name: str, sums: Mapping[str, Sums], usage: UsageStats) -> ArmFigures:
     subjects = sums["calls"].n if "calls" in sums else 0
-    return ArmFigures(name, subjects, usage.calls, usage.failed, sums, usage.latencies)
+    failed_subjects = round(sums[ERRORS].total) if ERRORS in sums else 0
+    return ArmFigures(name, subjects, usage.calls, usage.failed, failed_subjects, sums, usage.latencies)

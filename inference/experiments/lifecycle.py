@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from core.errors import Fault, Problem
-from core.references import parse_reference
+from core.references import is_prompt_name, parse_reference
 from inference.experiments import record_reading, runs
 from inference.experiments.record import ExperimentRecord, PlannedArm
 from inference.models import Experiment, ExperimentArm, ExperimentEventKind, ExperimentRun
@@ -28,6 +28,8 @@ from registry.prompts import resolution, versions
 PREFIX = "experiment."
 MAX_NAME_LENGTH = 100
 TAG = "experiment"
+# Names of pages below those of experiments.
+RESERVED_NAMES = ("new", "runs")
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ def get_experiment(project: Project, name: str) -> Experiment:
 def commit(actor: Actor, name: str, document: object, *, message: str = "") -> tuple[Experiment, ExperimentVersion]:
     """Commit the next version of an experiment; the first creates it. Its versions are pinned to their hashes."""
     actor.require(Right.EDIT)
-    if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        sentence = f"An experiment's name has 1 to {MAX_NAME_LENGTH} characters."
-        raise Problem("experiment.invalid", sentence, faults=[Fault("/name", "too_long", sentence)])
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or name in RESERVED_NAMES or not is_prompt_name(f"{PREFIX}{name}"):
+        sentence = f"An experiment's name is 1 to {MAX_NAME_LENGTH} lower-case letters and digits, joined by . _ or -"
+        sentence += f"; {', '.join(RESERVED_NAMES)} are taken by the pages."
+        raise Problem("experiment.invalid", sentence, faults=[Fault("/name", "name", sentence)])
     record = _pinned(actor.project, record_reading.read_record(document))
     experiment = _get_or_create(actor, name, prompts.get_prompt(actor.project, record.prompt))
     if experiment.prompt.name != record.prompt:
@@ -159,6 +162,7 @@ def on_release(actor: Actor, release: Release) -> None:
 def _begin(actor: Actor, experiment: Experiment, release: Release) -> None:
     record = read_experiment_version(release.version).record
     pinned = _require_releasable(experiment, record, release.environment)
+    _refuse_stopped(release, pinned[1:])
     for run in runs.running(environment=release.environment_id, prompt=experiment.prompt_id):
         if run.experiment_id != experiment.pk:
             sentence = f"{run.experiment.name} runs with {experiment.prompt.name} there: end it first."
@@ -171,6 +175,7 @@ def _begin(actor: Actor, experiment: Experiment, release: Release) -> None:
         environment=release.environment,
         baseline=pinned[0],
         metrics=[metric.name for metric in record.metrics if metric.name in VALUES or "." in metric.name],
+        ramp=list(record.ramp),
         percent=record.ramp[0],
     )
     # Per cent of subjects, of a shadow of calls; and its dollars a day.
@@ -188,6 +193,19 @@ def _begin(actor: Actor, experiment: Experiment, release: Release) -> None:
         for position, ((percent, dollars), version) in enumerate(zip(planned, pinned[1:], strict=True))
     )
     runs.note(run, ExperimentEventKind.STARTED, actor.name, f"Begins with {record.ramp[0]} % of its weights.")
+
+
+def _refuse_stopped(release: Release, arms: Sequence[PromptVersion]) -> None:
+    """Raise `experiment.arm_stopped` where a rollback would serve an arm again that was stopped since it was reviewed:
+    that takes another promotion."""
+    if release.restores is None:
+        return
+    stopped = ExperimentArm.objects.filter(
+        run__environment=release.environment, version__in=arms, stopped_at__gt=release.restores.created_at
+    ).first()
+    if stopped is not None:
+        sentence = f"{stopped.name} was stopped since ({stopped.stop_reason}): request a promotion to serve it again."
+        raise Problem("experiment.arm_stopped", sentence[:500])
 
 
 def _require_releasable(
@@ -221,10 +239,18 @@ def _require_releasable(
 
 def is_approved(environment: Environment, version: PromptVersion) -> bool:
     """Return whether a version may be served in an environment: it was released there with approvals, or its promotion
-    is approved now. Where nobody has to approve, everything may."""
+    could be released now, with all approvals and required checks. Where nobody has to approve, everything may."""
     if not environment.approvals_needed:
         return True
     if Release.objects.filter(environment=environment, version=version, approvals__gte=1).exists():
         return True
     waiting = Promotion.objects.filter(environment=environment, version=version, status=PromotionStatus.APPROVED)
-    return any(approvals.get_approval_status(promotion).is_approved for promotion in waiting.select_related("prompt"))
+    statuses = map(approvals.get_approval_status, waiting.select_related("prompt", "version", "environment"))
+    return any(status.is_approved and not status.missing_checks for status in statuses)
+
+
+def may_begin_again(environment: Environment, version: PromptVersion) -> bool:
+    """Return whether a version that is live may be promoted anew: an experiment's, where its run has ended."""
+    if not Experiment.objects.filter(holder=version.prompt_id).exists():
+        return False
+    return not runs.running(environment=environment, experiment__holder=version.prompt_id).exists()

@@ -1,6 +1,5 @@
 """Reading what an experiment is to be: from a request, and as it is stored. Pure."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from core.errors import Fault, Problem
+from core.json_values import read_strict_json
 from core.references import parse_reference
 from inference.calls import reading
 from inference.experiments.record import (
@@ -49,9 +49,10 @@ def parse_record(text: str) -> ExperimentRecord:
     """Read an experiment as it is stored; raises `experiment.invalid` where a user committed something else by hand,
     also where a version is not pinned to a whole hash, which could mean another text tomorrow than was reviewed."""
     try:
-        record = read_record(json.loads(text))
-    except (ValueError, RecursionError):
-        raise Problem("experiment.invalid", "It is not JSON.", faults=[Fault("", "json", "It is not JSON.")]) from None
+        record = read_record(read_strict_json(text))
+    except (ValueError, RecursionError) as error:
+        sentence = f"It is not JSON: {error}"[:300]
+        raise Problem("experiment.invalid", sentence, faults=[Fault("", "json", sentence)]) from None
     for pointer, reference in _places_of_versions(record):
         if not PINNED.fullmatch(reference):
             sentence = "Versions have to be pinned: name@sha256:… with the whole hash."
@@ -174,6 +175,9 @@ def _read_metric(value: object, pointer: str, faults: list[Fault]) -> Metric | N
         sentence = f"Must be one of {', '.join(BETTER)}, feedback.NAME or conversion.NAME."
         faults.append(Fault(f"{pointer}/metric", "choice", sentence))
         return None
+    if name not in BETTER and better is None:
+        sentence = f"Of {name[:80]} only you know: say whether higher or lower is better."
+        faults.append(Fault(f"{pointer}/better", "required", sentence))
     if name in BETTER and better not in (None, BETTER[name]):
         faults.append(Fault(f"{pointer}/better", "choice", f"Of {name}, {BETTER[name]} is better."))
     return Metric(name, better or BETTER.get(name, HIGHER), float(values.get("margin") or 0.0))

@@ -68,18 +68,16 @@ def note(
 @transaction.atomic
 def stop_arm(
     actor: Actor, run: ExperimentRun, name: str, *, reason: str, evidence: dict[str, Any] | None = None
-) -> ExperimentRun:
-    """Take an arm to zero: its subjects get the baseline from now on. With no arm left, the run ends. Raises
-    `experiment.no_arm` or `experiment.ended`."""
+) -> ExperimentEvent:
+    """Take an arm to zero: its subjects get the baseline from now on. With no arm left, the run ends. Returns what was
+    noted of it. Raises `experiment.no_arm` or `experiment.ended`."""
     actor.require(Right.RELEASE)
-    _require_reason(reason)
     locked = lock(run)
-    arm = _arm(locked, name)
-    if arm.stopped_at is not None:
-        raise Problem("experiment.no_arm", f"{name} is stopped already.")
+    arm = _active_arm(locked, name)
+    _require_reason(reason)
     arm.stopped_at, arm.stop_reason = timezone.now(), reason[:MAX_REASON]
     arm.save(update_fields=["stopped_at", "stop_reason"])
-    note(locked, ExperimentEventKind.STOPPED, actor.name, reason, arm=name, evidence=evidence)
+    event = note(locked, ExperimentEventKind.STOPPED, actor.name, reason, arm=name, evidence=evidence)
     audit.record(actor, "experiment.arm_stopped", locked, after={"arm": name, "reason": reason})
     promotion = locked.promotion
     if promotion is not None and promotion.version_id == arm.version_id and promotion.status in UNDECIDED:
@@ -88,15 +86,25 @@ def stop_arm(
         workflow.add_comment(actor, promotion, comment=comment)
     if not locked.arms.filter(stopped_at=None).exists():
         end_locked(actor, locked, "No arm is left beside the baseline.")
-    return locked
+    return event
 
 
 @transaction.atomic
-def step(actor: Actor, run: ExperimentRun, *, reason: str, evidence: dict[str, Any] | None = None) -> ExperimentRun:
-    """Go on to the next step of the ramp that was approved; `experiment.no_step` at its end."""
+def step(
+    actor: Actor,
+    run: ExperimentRun,
+    *,
+    reason: str,
+    evidence: dict[str, Any] | None = None,
+    expected_step: int | None = None,
+) -> ExperimentRun:
+    """Go on to the next step of the ramp that was approved; `experiment.no_step` at its end, or where the run is not at
+    the expected step any more: two who decide at once go one step."""
     actor.require(Right.RELEASE)
     locked = lock(run)
     ramp = record_of(locked).ramp
+    if expected_step is not None and locked.step != expected_step:
+        raise Problem("experiment.no_step", f"The experiment is at step {locked.step} by now.")
     if locked.step >= len(ramp):
         raise Problem("experiment.no_step", "The experiment is at the last step of its ramp.")
     before = locked.percent
@@ -119,22 +127,29 @@ def end(actor: Actor, run: ExperimentRun, *, reason: str) -> ExperimentRun:
     return locked
 
 
-def end_locked(actor: Actor, run: ExperimentRun, reason: str) -> None:
-    """End a run in the caller's transaction, which has seen to permissions."""
+def end_locked(actor: Actor, run: ExperimentRun, reason: str) -> ExperimentEvent:
+    """End a run in the caller's transaction, which has seen to permissions; returns what was noted of it."""
     run.ended_at, run.end_reason = timezone.now(), reason[:MAX_REASON]
     run.save(update_fields=["ended_at", "end_reason"])
-    note(run, ExperimentEventKind.ENDED, actor.name, reason)
     audit.record(actor, "experiment.ended", run, after={"reason": reason})
+    return note(run, ExperimentEventKind.ENDED, actor.name, reason)
 
 
 @transaction.atomic
-def propose_winner(actor: Actor, run: ExperimentRun, name: str, *, evidence: dict[str, Any] | None = None) -> Promotion:
+def propose(
+    actor: Actor, run: ExperimentRun, name: str, *, evidence: dict[str, Any] | None = None, has_won: bool = False
+) -> Promotion:
     """Request the promotion of an arm's version, with the evidence; one that waits for its release already gets the
-    evidence as a comment. The release, an ordinary one, ends the run."""
+    evidence as a comment. The release, an ordinary one, ends the run. An arm is proposed once; `has_won` where its
+    figures say so, and not somebody who decided to."""
     actor.require(Right.EDIT)
     locked = lock(run)
-    arm = _arm(locked, name)
-    sentence = f"Arm {name} of the experiment {locked.experiment.name} (run {locked.pk}) is proposed by what it showed."
+    arm = _active_arm(locked, name)
+    before = locked.promotion
+    if before is not None and before.version_id == arm.version_id and before.status in UNDECIDED:
+        return before
+    how = "has won" if has_won else f"is proposed by {actor.name}"
+    sentence = f"Arm {name} of the experiment {locked.experiment.name} (run {locked.pk}) {how}."
     waiting = Promotion.objects.filter(
         environment=locked.environment, prompt=locked.prompt, version=arm.version, status__in=UNDECIDED
     )
@@ -154,6 +169,8 @@ def propose_winner(actor: Actor, run: ExperimentRun, name: str, *, evidence: dic
 def evidence_of(run: ExperimentRun, arm: str) -> dict[str, Any]:
     """Return what a run's figures, as they were read last, say for an arm."""
     sentences = [each["sentence"] for each in run.figures.get("verdicts", ()) if each["arm"] == arm]
+    if run.figures.get("is_mismatched"):
+        sentences.append("Subjects do not come to the arms by their weights: nothing is decided by these figures.")
     return {**run.figures, "sentences": sentences}
 
 
@@ -175,6 +192,13 @@ def _arm(run: ExperimentRun, name: str) -> ExperimentArm:
     arm = run.arms.filter(name=name).select_related("version__prompt").first()
     if arm is None:
         raise Problem("experiment.no_arm", f"The experiment has no arm {name[:50]!r} beside the baseline.")
+    return arm
+
+
+def _active_arm(run: ExperimentRun, name: str) -> ExperimentArm:
+    arm = _arm(run, name)
+    if arm.stopped_at is not None:
+        raise Problem("experiment.no_arm", f"{name} is stopped already.")
     return arm
 
 

@@ -17,26 +17,32 @@ MIN_EVENTS = 30
 
 @dataclass(frozen=True)
 class Sums:
-    """Units of an arm (subjects, mostly): how many, and the sums of their values and of the values' squares."""
+    """Units of an arm (subjects, mostly): how many, and the sums of their values and of the values' squares;
+    `is_bounded` where values are from 0 to 1."""
 
     n: int
     total: float
     squares: float
+    is_bounded: bool = False
 
     @property
     def mean(self) -> float:
         return self.total / self.n
 
     @property
+    def variance(self) -> float:
+        """The sample variance."""
+        return max(0.0, self.squares / self.n - self.mean**2) * self.n / (self.n - 1)
+
+    @property
     def squared_error(self) -> float:
         """The squared standard error of the mean."""
-        variance = max(0.0, self.squares / self.n - self.mean**2) * self.n / (self.n - 1)
-        return variance / self.n
+        return self.variance / self.n
 
     @property
     def is_rare(self) -> bool:
         """Whether the values are yes and no, with fewer than MIN_EVENTS of one of the two."""
-        return self.total == self.squares and min(self.total, self.n - self.total) < MIN_EVENTS
+        return self.is_bounded and self.total == self.squares and min(self.total, self.n - self.total) < MIN_EVENTS
 
 
 def best_rho(expected: float, alpha: float) -> float:
@@ -58,8 +64,10 @@ def difference_of_means(a: Sums, b: Sums, *, alpha: float = 0.05, expected: floa
     None with fewer than MIN_UNITS in an arm.
 
     Of yes and no with few of either, for which "many" is not reached, the sequences of the two rates are taken, which
-    hold for any number. Else the estimator's variance is that of the difference of two independent means; a unit of
-    time is a unit of either arm. It is closest after the `expected` number of units, and holds at all others as well.
+    hold for any number. Else the estimator's variance is that of the difference of two independent means, with the
+    larger of the two sample variances for both: in a small arm of skewed values a low mean and a low variance come
+    together, and its own variance would make it surely lower far too often (benchmarks/peeking.py). A unit of time is a
+    unit of either arm. It is closest after the `expected` number of units, and holds at all others as well.
     """
     if min(a.n, b.n) < MIN_UNITS:
         return None
@@ -68,11 +76,16 @@ def difference_of_means(a: Sums, b: Sums, *, alpha: float = 0.05, expected: floa
     if a.is_rare or b.is_rare:
         (a_low, a_high), (b_low, b_high) = (rate(round(arm.total), arm.n, alpha=alpha / 2) for arm in (a, b))
         return IntervalEstimate(change, b_low - a_high, b_high - a_low, units)
-    if not a.squared_error + b.squared_error:
+    squared_error = _squared_error_of_difference(a, b)
+    if not squared_error:
         # All values alike: how far others would be from them is not known.
         return None
-    reach = sqrt(a.squared_error + b.squared_error) * _multiplier(units, alpha, expected)
+    reach = sqrt(squared_error) * _multiplier(units, alpha, expected)
     return IntervalEstimate(change, change - reach, change + reach, units)
+
+
+def _squared_error_of_difference(a: Sums, b: Sums) -> float:
+    return max(a.variance, b.variance) * (1 / a.n + 1 / b.n)
 
 
 def mean_of_differences(pairs: Sums, *, alpha: float = 0.05, expected: float = 2_000) -> IntervalEstimate | None:
@@ -94,10 +107,10 @@ def units_to_decide(
 ) -> int | None:
     """Estimate how many more units, at this ratio of arms, until the sequence reaches no further than `distance`; None
     where that is more than anybody will have."""
-    if min(a.n, b.n) < MIN_UNITS or distance <= 0 or not a.squared_error + b.squared_error:
+    if min(a.n, b.n) < MIN_UNITS or distance <= 0 or not _squared_error_of_difference(a, b):
         return None
     units = a.n + b.n
-    spread = (a.squared_error + b.squared_error) * units
+    spread = _squared_error_of_difference(a, b) * units
 
     def reach(count: float) -> float:
         return sqrt(spread / count) * _multiplier(ceil(count), alpha, expected)

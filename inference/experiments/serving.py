@@ -1,6 +1,7 @@
 """What an experiment serves now, for whoever delivers prompts or calls models."""
 
 from core.assignment import Arm, Split
+from inference.calls.exposures import weight_at
 from inference.experiments import runs
 from inference.models import ExperimentArm, ExperimentRun
 from registry.models import Environment, Project, Prompt
@@ -14,7 +15,7 @@ def split_of(run: ExperimentRun) -> Split:
         step=run.step,
         salt=run.experiment.salt,
         baseline=f"v{run.baseline.number}",
-        challengers=tuple(Arm(arm.name, max(1, round(arm.weight * run.percent / 100))) for arm in arms),
+        challengers=tuple(Arm(arm.name, weight_at(arm.weight, run.percent)) for arm in arms),
         stopped=frozenset(arm.name for arm in arms if arm.stopped_at is not None),
     )
 

@@ -5,7 +5,9 @@ It acts for who released the experiment, with their rights of now. Where nobody 
 """
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,13 +16,16 @@ from core.errors import Problem
 from inference.experiments import figures, lifecycle, runs
 from inference.experiments.figures import RunFigures
 from inference.experiments.record import GUARDS
-from inference.experiments.verdicts import MIN_CALLS, ArmVerdict, Verdict
+from inference.experiments.sequences import MIN_UNITS
+from inference.experiments.verdicts import Verdict
 from inference.models import ExperimentArm, ExperimentEventKind, ExperimentRun
 from inference.monitoring import alerts
 from registry.accounts import api_keys, permissions
 from registry.accounts.permissions import Actor, Right
 
 logger = logging.getLogger(__name__)
+# A run whose figures could not be read for so long is guarded by nobody, and somebody has to know.
+BLIND_AFTER = timedelta(minutes=1)
 
 
 def look_at_all() -> int:
@@ -34,25 +39,35 @@ def look_at_all() -> int:
             logger.info("experiment.not_acted run=%d %s", run.pk, problem.code)
         except Exception:
             logger.exception("experiment.not_looked_at run=%d", run.pk)
+            if timezone.now() - (run.looked_at or run.started_at) > BLIND_AFTER:
+                _pause(run, "Its figures cannot be read: nothing is guarded. The server's log says why.")
     return len(rows)
 
 
-def look(run: ExperimentRun) -> RunFigures:
-    """Read a run's figures, keep them, and act on them."""
-    read = figures.read(run)
-    ExperimentRun.objects.filter(pk=run.pk, step=read.step).update(looked_at=read.at, figures=read.as_dict())
+def look(run: ExperimentRun) -> RunFigures | None:
+    """Read a run's figures, keep them, and act on them; None where it has ended before."""
     actor = _actor_of(run)
     if actor is None:
-        return read
-    is_acted = False
-    for arm in run.arms.all():
-        if arm.stopped_at is None:
-            is_acted |= _guard(actor, run, arm, read)
+        return None
+    # Before all figures: whether it may be served is no question of statistics.
+    for arm in _active(run):
+        if not lifecycle.is_approved(run.environment, arm.version):
+            sentence = f"Version {arm.version.number} could not be released to {run.environment.name} now."
+            _stop(actor, run, arm.name, sentence, {})
+            return None
+    read = figures.read(run)
+    ExperimentRun.objects.filter(pk=run.pk, step=read.step).update(looked_at=read.at, figures=read.as_dict())
+    stopped = [arm.name for arm in _active(run) if _guard(actor, run, arm.name, read)]
     if read.is_mismatched:
-        _pause(actor, run)
-    elif not is_acted:
+        reason = "Subjects do not come to the arms by their weights: something assigns or reports otherwise."
+        _pause(run, reason)
+    elif not stopped:
         _go_on(actor, run, read)
     return read
+
+
+def _active(run: ExperimentRun) -> list[ExperimentArm]:
+    return [arm for arm in run.arms.all() if arm.stopped_at is None]
 
 
 def _actor_of(run: ExperimentRun) -> Actor | None:
@@ -71,67 +86,52 @@ def _actor_of(run: ExperimentRun) -> Actor | None:
         with transaction.atomic():
             locked = runs.lock(run)
             reason = f"Nobody stands behind it: {release.by_name}, who released it, may not release any more."
-            runs.end_locked(permissions.actor_for_command_line(project), locked, reason)
-            _tell(locked)
+            alerts.experiment_acted(runs.end_locked(permissions.actor_for_command_line(project), locked, reason))
         return None
-    return actor
+    return replace(actor, name=f"{actor.name} (by itself)")
 
 
-def _guard(actor: Actor, run: ExperimentRun, arm: ExperimentArm, read: RunFigures) -> bool:
-    """Stop an arm that is surely worse, or whose approval is gone; returns whether it was stopped."""
-    is_last = run.step == len(runs.record_of(run).ramp)
-    # What decides does so at the last step, which its level is for; guardrails act at each.
-    judged = [each for each in read.of(arm.name) if is_last or each.metric.role == GUARDS]
-    worse = [each for each in judged if each.is_surely_worse]
+def _guard(actor: Actor, run: ExperimentRun, name: str, read: RunFigures) -> bool:
+    """Stop an arm that is surely worse; returns whether it was stopped."""
+    # What decides does so at the last step, which its level is for, and where subjects came by their weights;
+    # guardrails act at any time.
+    decides = run.step == len(runs.record_of(run).ramp) and not read.is_mismatched
+    worse = [each for each in read.of(name) if each.is_surely_worse and (decides or each.metric.role == GUARDS)]
     if worse:
-        _stop(actor, run, arm.name, f"Surely worse than the baseline: {worse[0].sentence}", worse)
-    elif not lifecycle.is_approved(run.environment, arm.version):
-        _stop(actor, run, arm.name, f"Version {arm.version.number} is not approved for {run.environment.name} now.", [])
-    else:
-        return False
-    return True
+        _stop(actor, run, name, f"Surely worse than the baseline: {worse[0].sentence}", read.as_dict())
+    return bool(worse)
 
 
 @transaction.atomic
-def _stop(actor: Actor, run: ExperimentRun, name: str, reason: str, evidence: list[ArmVerdict]) -> None:
-    documents = {"verdicts": [each.as_dict() for each in evidence]}
-    _tell(runs.stop_arm(actor, run, name, reason=reason[: runs.MAX_REASON], evidence=documents))
-
-
-def _tell(run: ExperimentRun) -> None:
-    """Open an alert of the last thing that happened to a run by itself, so that everybody sees it."""
-    stopped = run.events.filter(kind=ExperimentEventKind.STOPPED, alert=None).order_by("-id")
-    event = stopped.first() or run.events.order_by("-id").first()
-    if event is not None:
-        alerts.experiment_acted(event)
+def _stop(actor: Actor, run: ExperimentRun, name: str, reason: str, evidence: dict[str, Any]) -> None:
+    alerts.experiment_acted(runs.stop_arm(actor, run, name, reason=reason[: runs.MAX_REASON], evidence=evidence))
 
 
 @transaction.atomic
-def _pause(actor: Actor, run: ExperimentRun) -> None:
-    """Note once a step that subjects do not come by the weights: nothing is decided by figures that are not alike."""
+def _pause(run: ExperimentRun, reason: str) -> None:
+    """Note once a step why a run does not go on: nothing is decided by figures that nobody has, or that are not of
+    alike."""
     locked = runs.lock(run)
-    if not locked.events.filter(kind=ExperimentEventKind.PAUSED, at__gte=locked.stepped_at).exists():
-        reason = "Subjects do not come to the arms by their weights: something assigns or reports otherwise."
-        alerts.experiment_acted(runs.note(locked, ExperimentEventKind.PAUSED, actor.name, reason))
+    events = locked.events.filter(kind=ExperimentEventKind.PAUSED, at__gte=locked.stepped_at, reason=reason)
+    if not events.exists():
+        alerts.experiment_acted(runs.note(locked, ExperimentEventKind.PAUSED, "by itself", reason))
 
 
 def _go_on(actor: Actor, run: ExperimentRun, read: RunFigures) -> None:
     """Go on to the next step where this one has lasted and nothing is worse; at the last, propose what has won."""
     record = runs.record_of(run)
-    running_arms = {arm.name for arm in run.arms.all() if arm.stopped_at is None}
+    active = {arm.name for arm in _active(run)}
+    judged = [each for each in read.verdicts if each.arm in active]
     if run.step < len(record.ramp):
         has_lasted = timezone.now() - run.stepped_at >= timedelta(hours=record.step_hours)
-        has_calls = all(arm.calls >= MIN_CALLS for arm in read.arms if arm.name in running_arms)
-        if has_lasted and has_calls and read.baseline.calls >= MIN_CALLS:
-            runs.step(actor, run, reason="No guardrail is worse.", evidence=read.as_dict())
+        subjects = [read.baseline.subjects, *(each.subjects for each in read.arms if each.name in active)]
+        is_worse = any(each.verdict == Verdict.WORSE for each in judged)
+        if has_lasted and not is_worse and min(subjects) >= MIN_UNITS:
+            runs.step(actor, run, reason="No metric is worse.", evidence=read.as_dict(), expected_step=read.step)
         return
-    is_proposed = run.events.filter(kind=ExperimentEventKind.PROPOSED).exists()
-    better = [
-        each
-        for each in read.verdicts
-        if each.metric == record.primary and each.verdict == Verdict.BETTER and each.arm in running_arms
-    ]
-    if better and not is_proposed:
+    better = [each for each in judged if each.metric == record.primary and each.verdict == Verdict.BETTER]
+    events = run.events.filter(kind=ExperimentEventKind.PROPOSED, arm__in=active)
+    if better and not events.exists():
         winner = max(better, key=lambda each: abs(each.change.value) if each.change else 0.0)
         run.figures = read.as_dict()
-        runs.propose_winner(actor, run, winner.arm, evidence=runs.evidence_of(run, winner.arm))
+        runs.propose(actor, run, winner.arm, evidence=runs.evidence_of(run, winner.arm), has_won=True)

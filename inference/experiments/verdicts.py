@@ -7,7 +7,7 @@ hold at all moments at once, so a verdict that is given at the first moment that
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import ceil
+from math import ceil, inf, isinf
 from typing import Any
 
 from inference.experiments import sequences
@@ -31,13 +31,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """What an arm's calls at one step come to: sums over subjects by metric, failures of calls, and latencies by
-    bin."""
+    """What an arm's calls at one step come to: sums over subjects by metric, failures, and latencies by bin."""
 
     name: str
     subjects: int = 0
     calls: int = 0
     failed: int = 0
+    # Of the subjects: those with a failed call.
+    failed_subjects: int = 0
     sums: Mapping[str, Sums] = field(default_factory=dict)
     latencies: Mapping[int, int] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ class ArmVerdict:
             "better": self.metric.better,
             "baseline_value": self.baseline_value,
             "value": self.value,
-            "change": self.change.as_dict() if self.change else None,
+            "change": _as_dict(self.change),
             "verdict": self.verdict.value,
             "more_subjects": self.more_subjects,
             "difference": self.difference,
@@ -83,7 +84,12 @@ class ArmVerdict:
         """Write the change with its sequence; empty where there is none."""
         if self.change is None or self.change.low is None or self.change.high is None:
             return ""
-        ends = f"from {_amount(self.change.low, self.metric)} to {_amount(self.change.high, self.metric)}"
+        low, high = (_amount(end, self.metric) for end in (self.change.low, self.change.high))
+        ends = f"from {low} to {high}"
+        if isinf(self.change.low):
+            ends = f"{high} at most, as far as can be told"
+        elif isinf(self.change.high):
+            ends = f"{low} at least, as far as can be told"
         per = " per 1,000 calls" if self.metric.unit == "USD" else ""
         return f"{_amount(self.change.value, self.metric)}, {ends}{per}"
 
@@ -102,6 +108,14 @@ class ArmVerdict:
             case Verdict.EQUIVALENT:
                 return f"{self.arm}: no difference on {name} that matters ({amounts})."
         return f"{self.arm}: inconclusive on {name} ({amounts})."
+
+
+def _as_dict(change: IntervalEstimate | None) -> dict[str, Any] | None:
+    """Return a change as JSON; an end that is not known yet is null."""
+    if change is None:
+        return None
+    members = change.as_dict()
+    return {name: None if isinstance(end, float) and isinf(end) else end for name, end in members.items()}
 
 
 def _amount(value: float, metric: Metric) -> str:
@@ -156,14 +170,16 @@ def _oriented(change: IntervalEstimate | None, metric: Metric) -> tuple[float, f
 def _errors(
     baseline: ArmFigures, arm: ArmFigures, alpha: float
 ) -> tuple[tuple[float | None, float | None], IntervalEstimate | None]:
-    """Compare the rates of failed calls, by sequences that hold from the first call on: a jump is seen soon."""
-    rates = [figures.failed / figures.calls if figures.calls else None for figures in (baseline, arm)]
+    """Compare how many subjects have had a failed call, by sequences that hold from the first on: a jump is seen soon,
+    and one subject that tries again and again is one."""
+    pair = (baseline, arm)
+    rates = [each.failed_subjects / each.subjects if each.subjects else None for each in pair]
     if rates[0] is None or rates[1] is None:
         return (rates[0], rates[1]), None
     (a_low, a_high), (b_low, b_high) = (
-        sequences.rate(figures.failed, figures.calls, alpha=alpha / 2) for figures in (baseline, arm)
+        sequences.rate(each.failed_subjects, each.subjects, alpha=alpha / 2) for each in pair
     )
-    change = IntervalEstimate(rates[1] - rates[0], b_low - a_high, b_high - a_low, baseline.calls + arm.calls)
+    change = IntervalEstimate(rates[1] - rates[0], b_low - a_high, b_high - a_low, baseline.subjects + arm.subjects)
     return (rates[0], rates[1]), change
 
 
@@ -179,18 +195,12 @@ def _quantiles(
     for figures, n in zip((baseline, arm), counts, strict=True):
         low, high = sequences.quantile_ranks(n, share, alpha=alpha / 2)
         # Where the sequence reaches beyond all ranks, the quantile may be anything above.
-        upper = value_at_share(figures.latencies, high) if high < 1 else float("inf")
+        upper = value_at_share(figures.latencies, high) if high < 1 else inf
         ends.append((value_at_share(figures.latencies, low) if low > 0 else 0.0, upper))
     (a_low, a_high), (b_low, b_high) = ends
     low, high = b_low - a_high, b_high - a_low
-    if high == float("inf") or low == float("-inf"):
-        # One end alone can still tell.
-        is_one_sided = low > float("-inf") or high < float("inf")
-        return (values[0], values[1]), (
-            IntervalEstimate(values[1] - values[0], max(low, -86_400_000.0), min(high, 86_400_000.0), sum(counts))
-            if is_one_sided
-            else None
-        )
+    if low == -inf and high == inf:
+        return (values[0], values[1]), None
     return (values[0], values[1]), IntervalEstimate(values[1] - values[0], low, high, sum(counts))
 
 

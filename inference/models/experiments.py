@@ -61,6 +61,8 @@ class ExperimentRun(models.Model):
     baseline = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="+")
     # What is added up by subject (inference.usage.units).
     metrics: "ArrayField[list[str], list[str]]" = ArrayField(models.CharField(max_length=80))
+    # The steps that were approved, in per cent of the weights.
+    ramp: "ArrayField[list[int], list[int]]" = ArrayField(models.PositiveSmallIntegerField())
     step = models.PositiveSmallIntegerField(default=1)
     percent = models.PositiveSmallIntegerField()
     started_at = models.DateTimeField(db_default=Now())
@@ -82,7 +84,9 @@ class ExperimentRun(models.Model):
             models.CheckConstraint(condition=Q(percent__gte=1, percent__lte=100), name="experiment_percent_1_to_100"),
         ]
         triggers = [
-            *frozen_fields("release", "experiment", "prompt", "environment", "baseline", "metrics", "started_at"),
+            *frozen_fields(
+                "release", "experiment", "prompt", "environment", "baseline", "metrics", "ramp", "started_at"
+            ),
             pgtrigger.Trigger(
                 name="only_onwards",
                 when=pgtrigger.Before,
@@ -143,7 +147,7 @@ class ExperimentEventKind(models.TextChoices):
     STEPPED = "stepped", "Ramped up"
     PAUSED = "paused", "Ramp paused"
     STOPPED = "stopped", "Arm stopped"
-    PROPOSED = "proposed", "Winner proposed"
+    PROPOSED = "proposed", "Proposed for release"
     ENDED = "ended", "Ended"
 
 

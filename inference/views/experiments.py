@@ -202,7 +202,7 @@ def experiment_run_act(request: HttpRequest, actor: Actor, key: int) -> HttpResp
                 run = runs.step(actor, run, reason=reason)
                 return done(request, f"Step {run.step}: {run.percent} % of the weights.", address)
             case "propose":
-                promotion = runs.propose_winner(actor, run, arm, evidence=runs.evidence_of(run, arm))
+                promotion = runs.propose(actor, run, arm, evidence=runs.evidence_of(run, arm))
                 return redirect(reverse("registry:promotion-detail", args=[actor.project.slug, promotion.pk]))
             case "end":
                 runs.end(actor, run, reason=reason)

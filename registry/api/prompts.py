@@ -144,7 +144,9 @@ class EnvironmentSnapshot(ProjectView):
         request_scope.add_versions(version.pk for version in live)
         experiments: dict[str, dict[str, Any]] = {}
         arms: list[PromptVersion] = []
-        if request.query_params.get("experiments"):
+        if (with_experiments := request.query_params.get("experiments", "")) not in ("", "1"):
+            raise Problem("request.invalid", "experiments is 1, or left out.")
+        if with_experiments:
             experiments, arms = traffic.experiments_in(row)
         hashes = {version.prompt.name: version.content_hash for version in live}
         tag = snapshots.record_snapshot(row, hashes, experiments)

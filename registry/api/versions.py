@@ -7,13 +7,14 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.errors import Problem
+from core.errors import Fault, Problem
 from core.model_settings import as_chat_completions
 from core.references import Environment, HashPrefix, Reference, parse_selector
 from registry.accounts.permissions import Right
 from registry.api.base import ProjectListView, ProjectView
 from registry.api.serializers import versions as serializers
 from registry.delivery import caching, request_scope
+from registry.delivery.wsgi import MAX_SUBJECT
 from registry.images.lookup import with_data
 from registry.models import Inclusion, Project, PromptVersion
 from registry.prompts import includes, resolution, traffic, versions
@@ -92,8 +93,12 @@ class VersionDetail(ProjectView):
         """**Fetch** a version by number, environment, `latest`, or hash."""
         parsed = parse_selector(selector)
         version = resolution.resolve(self.actor.project, Reference(name, parsed))
+        subject = request.query_params.get("subject", "")
+        if len(subject) > MAX_SUBJECT:
+            sentence = f"A subject has at most {MAX_SUBJECT} characters."
+            raise Problem("request.invalid", sentence, faults=[Fault("?subject", "length", sentence)])
         if isinstance(parsed, Environment) and "subject" in request.query_params:
-            served = traffic.serve(self.actor.project, version, parsed.name, request.query_params["subject"])
+            served = traffic.serve(self.actor.project, version, parsed.name, subject)
             if served is not None:
                 return exposed_response(request, served)
         return fetch_response(request, version, caching.cache_policy(parsed))

@@ -15,6 +15,8 @@ from registry.models import Environment, PromptVersion, Snapshot
 
 # A client that was away for longer gets the whole snapshot.
 RETENTION = timedelta(days=7)
+# When it was live last is written at most so often: each answer to a client that comes anew would write.
+SEEN_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ def record_snapshot(
     """Store what is live (prompt name to content hash) and return its tag, by which changes can be asked for later.
     `experiments` are in the tag where there are any."""
     tag = content_hash({"live": dict(live), "experiments": dict(experiments)} if experiments else dict(live))
-    newest = Snapshot.objects.filter(environment=environment).order_by("-created_at").only("tag").first()
-    if newest is None or newest.tag != tag:
-        # What was live before and is live again, such as after a rollback, is the newest again.
+    row = Snapshot.objects.filter(environment=environment, tag=tag).only("created_at").first()
+    if row is None or timezone.now() - row.created_at > SEEN_AGAIN:
+        # What is live goes on to be new; so does what is live again, such as after a rollback.
         members = {"live": dict(live), "created_at": Now()}
         Snapshot.objects.update_or_create(environment=environment, tag=tag, defaults=members)
     return tag

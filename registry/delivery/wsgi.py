@@ -165,9 +165,13 @@ class Delivery:
             has_old = self._may_be_stale(old)
             if lock.acquire(timeout=PATIENCE_SECONDS if has_old else HERD_SECONDS):
                 lock.release()
-            entry = self._cached(self._place(key))
+            now = self._place(key)
+            entry = self._cached(now)
             if entry is not None and self._is_fresh(entry):
                 return self._respond(entry, environ, start_response)
+            if now != place:
+                # What assigns is known by now: of the subjects of one arm, again one asks.
+                return self._refresh(key, now, environ, start_response)
             if has_old and old is not None:
                 return self._respond(old, environ, start_response, is_stale=True)
             return self._fetch(key, old, environ, start_response)
@@ -247,14 +251,16 @@ class Delivery:
 # In place of the query of a request for a subject: what its prompt's subjects are assigned by, and the response of one
 # arm, whose name follows. No query has a NUL.
 SPLIT, ARM = "\0split", "\0arm:"
-SUBJECT = "subject="
+SUBJECT, MAX_SUBJECT = "subject=", 200
 
 
 def _subject_of(query: str) -> str | None:
     """Return the subject that a query asks for; None where it does not, or asks for something else beside it."""
     if not query.startswith(SUBJECT) or "&" in query or not query.isascii():
         return None
-    return unquote_plus(query.removeprefix(SUBJECT), errors="replace")
+    subject = unquote_plus(query.removeprefix(SUBJECT), errors="replace")
+    # Django refuses longer ones.
+    return subject if len(subject) <= MAX_SUBJECT else None
 
 
 def _with_query(key: Key, query: str) -> Key:

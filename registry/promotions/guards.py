@@ -19,6 +19,11 @@ def version_refusal(version: PromptVersion) -> Problem | None:
     return next(filter(None, (guard(version) for guard in guards)), None)
 
 
+def may_release_again(environment: Environment, version: PromptVersion) -> bool:
+    """Return whether a version that is live may be released once more (settings.MAY_RELEASE_AGAIN)."""
+    return bool(import_string(settings.MAY_RELEASE_AGAIN)(environment, version))
+
+
 def blocked_reasons(actor: Actor, promotion: Promotion, status: approvals.ApprovalStatus) -> dict[str, str]:
     """Return the reason for each verb that the actor cannot do now; a verb without a reason is allowed.
 

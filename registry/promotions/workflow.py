@@ -79,7 +79,7 @@ def request(
         raise Problem("prompt.archived", f"{prompt.name} is archived.")
     _raise_if(guards.version_refusal(version))
     live = approvals.live_release(locked_environment, locked)
-    if live and live.version_id == version.pk:
+    if live and live.version_id == version.pk and not guards.may_release_again(locked_environment, version):
         raise Problem("promotion.already_live", f"Version {version.number} is live in {environment.name} already.")
     needs_approval = locked_environment.approvals_needed > 0
     try:
@@ -194,7 +194,7 @@ def apply(
         raise Problem("prompt.archived", f"{locked.prompt.name} is archived.")
     live = approvals.live_release(environment, locked.prompt)
     releases.refuse_other_live(live, expected_live, approvals.current_binding(locked, live))
-    if live and live.version_id == locked.version_id:
+    if live and live.version_id == locked.version_id and not guards.may_release_again(environment, locked.version):
         sentence = f"Version {locked.version.number} is live in {environment.name} already."
         raise Problem("promotion.already_live", sentence)
     approval_status = approvals.get_approval_status(locked)

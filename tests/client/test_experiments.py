@@ -113,7 +113,8 @@ def test_what_was_changed_on_the_way_is_not_used(service: Service):
 @pytest.mark.usefixtures("arm")
 def test_a_registry_from_before_experiments_is_asked_without_them(service: Service):
     refused = {"Content-Type": "application/problem+json"}
-    problem = b'{"code": "request.invalid", "status": 400, "title": "", "detail": "There is no parameter experiments."}'
+    problem = b"""{"code": "request.invalid", "status": 400, "title": "", "detail": "There is none.",
+        "errors": [{"pointer": "?experiments", "code": "unknown", "message": ""}]}"""
     forward = service.gate._forward
     service.gate._forward = lambda request: (  # type: ignore[method-assign]
         (400, refused, problem) if "experiments" in request.path else forward(request)
@@ -124,3 +125,15 @@ def test_a_registry_from_before_experiments_is_asked_without_them(service: Servi
     client.refresh()
     assert [request.partition("?")[2] for request in service.gate.requests][:2] == ["experiments=1", ""]
     assert sum("experiments" in request for request in service.gate.requests) == 1
+
+
+@pytest.mark.usefixtures("arm")
+def test_a_subject_that_is_no_text_is_refused_always(service: Service):
+    client = service.client()
+    for _ in range(2):
+        with pytest.raises(TypeError, match="subject is a text"):
+            client.get("support.triage", subject=17)  # type: ignore[arg-type]
+        assert client.get("support.triage", subject="half \ud800").number in (1, 2)
+        if not service.stage.project.experiments.exists():
+            start(service)
+        client.refresh()

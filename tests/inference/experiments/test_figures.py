@@ -73,7 +73,8 @@ def test_figures_are_those_of_sql_over_the_raw_calls(lab: Lab):
 
 
 def test_late_feedback_counts_for_its_subject_and_conversions_for_all(lab: Lab, stage: Stage):
-    run = lab.start(primary={"metric": "conversion.bought"}, guardrails=[{"metric": "feedback.helpful"}])
+    guardrails = [{"metric": "feedback.helpful", "better": "higher"}]
+    run = lab.start(primary={"metric": "conversion.bought", "better": "higher"}, guardrails=guardrails)
     lab.report(lab.calls(run, SUBJECTS, id=lambda _, subject: f"call-{subject}"))
     helpful = {subject: number % 3 == 0 for number, subject in enumerate(SUBJECTS[:120])}
     rows = [{"call": f"call-{subject}", "name": "helpful", "boolean": value} for subject, value in helpful.items()]
@@ -97,8 +98,16 @@ def test_a_subject_in_two_arms_says_nothing_of_either(lab: Lab):
     calls = lab.calls(run, SUBJECTS, score=0.5)
     arm = split.arm_of(SUBJECTS[0])
     other = next(call for call in calls if call["experiment"]["arm"] != arm)
-    crossed = {**other, "subject": SUBJECTS[0]}
-    lab.report([*calls, crossed])
+    lab.report(calls)
+    with pytest.raises(Problem) as problem:
+        lab.report([{**other, "subject": SUBJECTS[0]}])
+    assert [fault.code for fault in problem.value.faults] == ["not_assigned"]
+    # However it has come there.
+    exposure, number = other["experiment"], 2 if other["experiment"]["arm"] == "v2" else 1
+    version = lab.prompt.versions.get(number=number)
+    members = {"project": lab.stage.project.pk, "version": version.pk, "environment": "production"}
+    members |= {"experiment_run": run.pk, "experiment_step": 1, "arm": exposure["arm"], "subject": SUBJECTS[0]}
+    storage.store([storage.new_call(**members, reference="crossed", at=timezone.now())])
 
     read = figures.read(run)
 

@@ -100,10 +100,16 @@ def test_a_prompt_has_one_experiment_at_a_time_in_an_environment(lab: Lab):
 
 def test_what_somebody_commits_by_hand_is_not_run(lab: Lab, stage: Stage):
     experiment = lab.commit()
-    content = {"kind": "text", "text": "{}"}
-    versions.commit(stage.edith, experiment.holder, content=content, message="by hand")
+    text = experiment.holder.versions.get().content["text"]
+    for by_hand in ("{}", text.replace('"weight": 50', '"weight": 1, "weight": 50')):
+        content = {"kind": "text", "text": by_hand}
+        versions.commit(stage.edith, experiment.holder, content=content, message="by hand")
+        assert code_of(lambda: lab.release(experiment)) == "experiment.invalid"
 
-    assert code_of(lambda: lab.release(experiment)) == "experiment.invalid"
+
+@pytest.mark.parametrize("name", ["new", "runs", "Not a name", "", "x" * 101])
+def test_names_that_pages_have_are_taken(lab: Lab, name: str):
+    assert code_of(lambda: lab.commit(name)) == "experiment.invalid"
 
 
 def test_an_arm_is_stopped_and_the_last_one_ends_the_run(lab: Lab, stage: Stage):
@@ -195,6 +201,7 @@ def test_the_database_keeps_a_run_as_it_was(lab: Lab):
         ({"hypothesis": "{{ oops }}"}, "/hypothesis"),
         ({"step_hours": -1}, "/step_hours"),
         ({"surprise": 1}, "/surprise"),
+        ({"primary": {"metric": "conversion.complaint"}}, "/primary/better"),
     ],
 )
 def test_faults_are_named(lab: Lab, members: dict[str, Any], pointer: str):

@@ -28,8 +28,8 @@ def test_a_difference_is_as_far_as_its_errors_say():
 
     assert estimate
     assert (estimate.value, estimate.n) == (pytest.approx(0.1), 2_000)
-    error = stats.ttest_ind(np.repeat([0.0, 1.0], [400, 600]), np.repeat([0.0, 1.0], 500), equal_var=False)
-    standard_error = 0.1 / error.statistic
+    # The larger of the two variances stands for both.
+    standard_error = np.sqrt(2 * np.repeat([0.0, 1.0], 500).var(ddof=1) / 1_000)
     # At the expected number it is some 1.5 times as wide as an interval that is looked at once, 1.96.
     assert ((estimate.high or 0) - estimate.value) / standard_error == pytest.approx(3.035, abs=0.01)
     assert sequences.difference_of_means(sums(np.ones(49)), b) is None
@@ -39,6 +39,33 @@ def test_it_is_closest_where_it_is_expected_to_end():
     at = {expected: sequences._multiplier(10_000, 0.05, expected) for expected in (100, 1_000, 10_000, 100_000)}
 
     assert min(at, key=lambda expected: at[expected]) == 10_000
+
+
+@pytest.mark.parametrize("share", [0.05, 0.01])
+def test_a_small_arm_of_skewed_values_is_not_surely_lower(share: float):
+    """300 experiments without a difference, in which few subjects are in the arm: its low means come with low
+    variances."""
+    chance = np.random.default_rng(12)
+    wrong = 0
+    for _ in range(300):
+        values = chance.lognormal(0, 1.5, 12_000)
+        is_arm = chance.random(len(values)) < share
+        for looked_at in range(2_000, len(values) + 1, 500):
+            now, arm = values[:looked_at], is_arm[:looked_at]
+            estimate = sequences.difference_of_means(sums(now[~arm]), sums(now[arm]), alpha=0.05)
+            if estimate and (estimate.low > 0 or estimate.high < 0):  # type: ignore[operator]
+                wrong += 1
+                break
+    # At 5 %, with room for chance.
+    assert wrong / 300 < 0.08
+
+
+def test_a_baseline_that_costs_nothing_can_be_compared_with():
+    free, paid = Sums(1_000, 0.0, 0.0), Sums(1_000, 3.0, 0.0095)
+    estimate = sequences.difference_of_means(free, paid)
+    assert estimate
+    assert estimate.low > 0.002  # type: ignore[operator]
+    assert sequences.difference_of_means(Sums(60, 0.0, 0.0), Sums(60, 90.0, 140.0))
 
 
 @pytest.mark.parametrize("draw", ["yes or no", "skewed"])
@@ -150,7 +177,7 @@ def test_rare_events_are_not_taken_for_many(first: float, second: float):
     for _ in range(200):
         hits = [(chance.random(1_500) < share).cumsum() for share in (first, second)]
         for n in range(50, 1_501, 50):
-            a, b = (Sums(n, float(each[n - 1]), float(each[n - 1])) for each in hits)
+            a, b = (Sums(n, float(each[n - 1]), float(each[n - 1]), is_bounded=True) for each in hits)
             estimate = sequences.difference_of_means(a, b)
             assert estimate
             if not (estimate.low or 0) <= second - first <= (estimate.high or 0):
@@ -164,6 +191,6 @@ def test_values_that_are_all_alike_prove_nothing():
 
     assert sequences.difference_of_means(alike, others) is None
     assert sequences.units_to_decide(alike, others, 0.001) is None
-    none_failed = sequences.difference_of_means(Sums(60, 0.0, 0.0), Sums(60, 0.0, 0.0))
+    none_failed = sequences.difference_of_means(Sums(60, 0.0, 0.0, True), Sums(60, 0.0, 0.0, True))
     assert none_failed
     assert (none_failed.low or 0) < -0.05
