@@ -197,6 +197,7 @@ class CallDetailSerializer(serializers.ModelSerializer[Call]):
             *("id", "prompt", "environment", "at", "model_name", "failed", "error", "latency_ms"),
             *("time_to_first_token_ms", "tokens_in", "tokens_cached", "tokens_cache_write", "tokens_out"),
             *("tokens_reasoning", "cost_usd", "format_ok", "score", "label", "is_simulation", "route", "config_hash"),
+            *("experiment_run", "experiment_step", "arm"),
             *(
                 "fallback",
                 "is_repaired",

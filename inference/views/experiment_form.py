@@ -1,12 +1,13 @@
 """The form of an experiment: what it offers to choose from, and what was chosen as a document of the API."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.errors import Fault
 from inference.experiments.record import BETTER, CONVERSION, FEEDBACK, HIGHER, TITLES, ExperimentRecord, Metric
 from inference.monitoring import usage
 from registry.accounts.permissions import Actor
-from registry.models import Environment, Prompt, Release
+from registry.models import Environment, Promotion, PromotionStatus, Prompt, Release
 from registry.views.frame import decimal, whole
 
 MAX_ARMS = 3
@@ -20,12 +21,21 @@ DEFAULTS = {
 }
 FIELDS = (
     *("name", "prompt", "environment", "hypothesis", "metric", "better", "margin", "ramp", "step_hours"),
-    *("expected_subjects", "message", "shadow", "shadow_percent", "shadow_usd"),
+    *("expected_subjects", "message", "feedback_name", "shadow", "shadow_percent", "shadow_usd"),
     *(f"arm{number}" for number in range(1, MAX_ARMS + 1)),
     *(f"weight{number}" for number in range(1, MAX_ARMS + 1)),
     *(f"guard_{name}" for name in GUARDED),
     *(f"margin_{name}" for name in GUARDED),
 )
+# Feedback and conversions of which nothing has come yet.
+NEW_METRICS = ((FEEDBACK, "Feedback"), (CONVERSION, "Conversion"))
+LABELS = {
+    **{f"arm{number}": f"Arm {number}" for number in range(1, MAX_ARMS + 1)},
+    **{f"weight{number}": f"Subjects of arm {number}" for number in range(1, MAX_ARMS + 1)},
+    **{"step_hours": "Hours a step", "expected_subjects": "Subjects expected", "metric": "What decides"},
+    **{"guardrails": "Guardrails", "margin": "Margin", "shadow_percent": "Shadow, of the calls"},
+    "shadow_usd": "Shadow, dollars a day",
+}
 # Where the faults of a document are in the form.
 FAULTS = {
     "/arms": "arm1",
@@ -33,6 +43,7 @@ FAULTS = {
     **{f"/arms/{number}/weight": f"weight{number + 1}" for number in range(MAX_ARMS)},
     "/primary": "metric",
     "/primary/metric": "metric",
+    "/primary/margin": "margin",
     "/baseline": "environment",
     "/shadow/version": "shadow",
     "/shadow/percent": "shadow_percent",
@@ -45,12 +56,13 @@ def offered(
 ) -> dict[str, Any]:
     """Return what the form offers for a prompt: its versions, where it is live, and what is measured of it."""
     if prompt is None:
-        prompts = Prompt.objects.filter(project=actor.project, archived_at=None, head__isnull=False, experiment=None)
+        # What is live nowhere has no baseline.
+        prompts = Prompt.objects.filter(project=actor.project, archived_at=None, experiment=None)
+        prompts = prompts.filter(releases__isnull=False).distinct()
         return {"prompts": prompts.order_by("name").values_list("name", flat=True)[:500]}
     releases = Release.objects.filter(prompt=prompt).order_by("environment_id", "-number").distinct("environment_id")
     live = dict(releases.values_list("environment__name", "version__number"))
-    versions = prompt.versions.order_by("-number").values_list("number", "message")[:MAX_VERSIONS_OFFERED]
-    names = sorted(usage.usage_of_prompt(prompt).total.feedback)
+    names = feedback_names(prompt)
     metrics = [(name, TITLES[name], False) for name in BETTER]
     metrics += [(f"{FEEDBACK}{name}", f"Feedback: {name}", True) for name in names]
     metrics += [(f"{CONVERSION}{name}", f"Conversion: {name}", True) for name in names]
@@ -58,7 +70,9 @@ def offered(
     if metric and metric not in {name for name, *_ in metrics}:
         # What it was, also where nothing of it has come lately.
         metrics.append((metric, Metric(metric, HIGHER).title, True))
-    environments = Environment.objects.filter(project=actor.project).order_by("position")
+    environments = list(Environment.objects.filter(project=actor.project).order_by("position"))
+    versions = _versions(prompt, environments)
+    metrics += [(f"{prefix}?", f"{title}, by its name below", True) for prefix, title in NEW_METRICS]
     return {
         "prompt": prompt,
         "environments": [(row.name, live[row.name]) for row in environments if row.name in live],
@@ -87,9 +101,17 @@ def document_of(values: Mapping[str, str], prompt: Prompt) -> dict[str, Any]:
         for number in range(1, MAX_ARMS + 1)
         if values[f"arm{number}"]
     ]
-    guardrails = [{"metric": name, **_margin(values[f"margin_{name}"])} for name in GUARDED if values[f"guard_{name}"]]
-    primary = {"metric": values["metric"], **_margin(values["margin"])}
-    if values["metric"] not in BETTER:
+    guardrails = [
+        {"metric": name, **_margin(values[f"margin_{name}"])}
+        for name in GUARDED
+        # Errors always guard; a margin beside another says that it is meant to.
+        if name == "errors" or values[f"guard_{name}"] or values[f"margin_{name}"]
+    ]
+    metric = values["metric"]
+    if metric.endswith(".?"):
+        metric = f"{metric.removesuffix('?')}{values['feedback_name']}"
+    primary = {"metric": metric, **_margin(values["margin"])}
+    if metric not in BETTER:
         primary["better"] = values["better"]
     document: dict[str, Any] = {
         "prompt": prompt.name,
@@ -110,6 +132,35 @@ def document_of(values: Mapping[str, str], prompt: Prompt) -> dict[str, Any]:
     if values["expected_subjects"]:
         document["expected_subjects"] = _number(values["expected_subjects"])
     return document
+
+
+def feedback_names(prompt: Prompt) -> list[str]:
+    """Return the names of the feedback that has come lately."""
+    return sorted(usage.usage_of_prompt(prompt).total.feedback)
+
+
+def _versions(prompt: Prompt, environments: Sequence[Environment]) -> list[tuple[int, str, str]]:
+    """Return the newest versions with their messages, and where each is approved and can be an arm."""
+    approved: dict[int, set[str]] = {}
+    released = Release.objects.filter(prompt=prompt, approvals__gte=1).values_list("version", "environment__name")
+    waiting = Promotion.objects.filter(prompt=prompt, status=PromotionStatus.APPROVED)
+    for key, name in (*released, *waiting.values_list("version", "environment__name")):
+        approved.setdefault(key, set()).add(name)
+    is_protected = any(environment.approvals_needed for environment in environments)
+    rows = prompt.versions.order_by("-number").values_list("pk", "number", "message")[:MAX_VERSIONS_OFFERED]
+    return [
+        (number, message, ", ".join(sorted(approved.get(key, ()))) or ("nowhere" if is_protected else ""))
+        for key, number, message in rows
+    ]
+
+
+def errors_of_faults(faults: Sequence[Fault]) -> dict[str, str]:
+    """Return the faults of a document by the field of the form, each with what it is about."""
+    errors = {}
+    for fault in faults:
+        field = FAULTS.get(fault.pointer, fault.pointer.strip("/").partition("/")[0])
+        errors[field] = f"{LABELS[field]}: {fault.message}" if field in LABELS else fault.message
+    return errors
 
 
 def _margin(text: str) -> dict[str, Any]:

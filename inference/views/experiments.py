@@ -1,25 +1,29 @@
 """Pages of experiments: the list, one with its versions and runs, the form, and a run with its figures."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 
 from core.errors import Problem
+from core.references import DEFAULT_ENVIRONMENT
 from inference.experiments import lifecycle as experiments
 from inference.experiments import runs, serving
-from inference.experiments.record import ExperimentRecord
-from inference.models import Experiment, ExperimentArm, ExperimentRun
+from inference.experiments.record import FEEDBACK, ExperimentRecord
+from inference.experiments.sequences import MIN_UNITS
+from inference.models import Experiment, ExperimentArm, ExperimentEventKind, ExperimentRun
 from inference.views import experiment_form as form
 from inference.views.intervals import interval_drawing
 from registry.accounts.permissions import Actor
 from registry.models import Environment, Prompt, PromptVersion, Release
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
-from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused
+from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 MAX_SHOWN = 20
 SAVED = "Experiment saved. Request a promotion to begin it."
@@ -59,6 +63,9 @@ def experiment_new(request: HttpRequest, actor: Actor) -> HttpResponse:
     values = {**form.DEFAULTS, "prompt": name}
     if request.method == "POST" and prompt is not None:
         return _save(request, actor, prompt, None)
+    if prompt is not None and (names := form.feedback_names(prompt)):
+        # What is told of it decides, where anything is.
+        values["metric"] = f"{FEEDBACK}{names[0]}"
     context = {"section": "experiments", "values": values, **form.offered(actor, prompt, values)}
     return page(request, actor, "inference/experiment_form.html", context)
 
@@ -80,11 +87,14 @@ def _save(request: HttpRequest, actor: Actor, prompt: Prompt, experiment: Experi
     values = {name: request.POST.get(name, "")[:500].strip() for name in form.FIELDS}
     name = experiment.name if experiment else values["name"]
     try:
+        if experiment is None and Experiment.objects.filter(project=actor.project, name=name).exists():
+            sentence = f"There is an experiment {name} already: open it, and make its next version."
+            raise Problem("prompt.name_taken", sentence)
         experiments.commit(actor, name, form.document_of(values, prompt), message=values["message"])
         return done(request, SAVED, page_url("inference:experiment-detail", actor, name))
     except Problem as problem:
         errors = errors_of(problem, {"prompt.invalid_name": "name", "prompt.name_taken": "name"})
-        errors |= {form.FAULTS[f.pointer]: f.message for f in problem.faults if f.pointer in form.FAULTS}
+        errors |= form.errors_of_faults(problem.faults)
         context = {"section": "experiments", "experiment": experiment, "values": values, "errors": errors}
         context |= form.offered(actor, prompt, values, errors)
         return page(request, actor, "inference/experiment_form.html", context, status=problem.kind.status)
@@ -129,7 +139,7 @@ def _environment_of(experiment: Experiment, baseline: int | None) -> str:
     """Return the last environment in which the version of this number is live."""
     rows = Release.objects.filter(prompt=experiment.prompt).order_by("environment__position", "-number")
     newest = rows.distinct("environment__position").values_list("environment__name", "version__number")
-    return next((name for name, number in reversed(newest) if number == baseline), "")
+    return next((name for name, number in reversed(newest) if number == baseline), DEFAULT_ENVIRONMENT)
 
 
 @in_project
@@ -164,7 +174,8 @@ def experiment_run(request: HttpRequest, actor: Actor, key: int) -> HttpResponse
         "run": run,
         "record": record,
         "arms": arms,
-        "by_arm": [(arm.name, [row for row in rows if row["arm"] == arm.name]) for arm in serving.served_arms(run)],
+        "by_arm": [(arm.name, arm, _rows_of(run, arm, rows)) for arm in serving.served_arms(run)],
+        "next_step": _next_step(run, record),
         "shadows": shadows,
         "active": [arm for arm in run.arms.all() if arm.stopped_at is None],
         "ramp": [(number, percent, number < run.step) for number, percent in enumerate(record.ramp, start=1)],
@@ -173,6 +184,24 @@ def experiment_run(request: HttpRequest, actor: Actor, key: int) -> HttpResponse
         "is_last_step": run.step == len(record.ramp),
     }
     return page(request, actor, "inference/experiment_run.html", context)
+
+
+def _rows_of(run: ExperimentRun, arm: ExperimentArm, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return an arm's verdicts; of one that was stopped, those that it was stopped by."""
+    if arm.stopped_at is not None:
+        event = run.events.filter(kind=ExperimentEventKind.STOPPED, arm=arm.name).first()
+        stored = [each for each in (event.evidence if event else {}).get("verdicts", ()) if each["arm"] == arm.name]
+        if stored:
+            return _drawn(stored)
+    return [row for row in rows if row["arm"] == arm.name]
+
+
+def _next_step(run: ExperimentRun, record: ExperimentRecord) -> dict[str, Any] | None:
+    """Return when the next step may come by itself; None where there is none."""
+    if run.ended_at is not None or run.step >= len(record.ramp):
+        return None
+    at = run.stepped_at + timedelta(hours=record.step_hours)
+    return {"at": at, "waits": at > timezone.now(), "subjects": MIN_UNITS}
 
 
 def _drawn(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -199,7 +228,8 @@ def experiment_run_act(request: HttpRequest, actor: Actor, key: int) -> HttpResp
                 runs.stop_arm(actor, run, arm, reason=reason)
                 return done(request, f"{arm} is stopped: its subjects get the baseline.", address)
             case "step":
-                run = runs.step(actor, run, reason=reason)
+                seen = whole(request.POST.get("step", ""))
+                run = runs.step(actor, run, reason=reason, expected_step=seen)
                 return done(request, f"Step {run.step}: {run.percent} % of the weights.", address)
             case "propose":
                 promotion = runs.propose(actor, run, arm, evidence=runs.evidence_of(run, arm))

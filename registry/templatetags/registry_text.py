@@ -262,3 +262,9 @@ def brief(value: Any) -> str:
 def chunk_name(chunk: Mapping[str, Any]) -> str:
     """Name a chunk that was retrieved: document, revision and place, as `refunds.md@2#1`."""
     return f"{chunk['source']}@{chunk['revision']}#{chunk['chunk']}"
+
+
+@register.filter
+def sentence(text: str) -> str:
+    """Return what somebody wrote as a sentence: with a stop at its end."""
+    return text if text[-1:] in ".!?…" else f"{text}."
