@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -33,6 +34,7 @@ TEXT = "You sort support tickets.\n" + "- a rule about a category\n" * 30 + "Tic
 SECONDS, CONNECTIONS, ROUNDS = 4, 16, 3
 RATE_BAR, LATENCY_BAR = 0.60, 3.0
 BARE, WARM, COLD = "bare function", "fetch by environment, warm", "fetch by environment, cold"
+SUBJECT = "fetch for a subject, warm"
 
 
 def main() -> int:
@@ -62,6 +64,7 @@ def main() -> int:
             WARM: (f"{ours}{prompt}/production", headers),
             "fetch by hash, warm": (f"{ours}/api/v1/versions/{version.content_hash}", headers),
             "304, warm": (f"{ours}{prompt}/production", tag),
+            SUBJECT: (f"{ours}/api/v1/prompts/{_experiment(project)}/versions/production?subject=user-17", headers),
             "snapshot of 20 prompts, warm": (f"{ours}/api/v1/environments/production/snapshot", headers),
             COLD: (f"{cold}{prompt}/production", headers),
             "Django alone, by environment": (f"{django}{prompt}/production", headers),
@@ -72,6 +75,31 @@ def main() -> int:
                 ask(url, sent)
                 loads[name].append(load.run(url, sent, seconds=SECONDS, connections=CONNECTIONS))
         return report(loads)
+
+
+def _experiment(project: Any) -> str:
+    """Begin an experiment with a prompt of its own; returns its name."""
+    from inference.experiments import lifecycle  # noqa: PLC0415
+    from registry.accounts import permissions  # noqa: PLC0415
+    from registry.models import Environment, Prompt  # noqa: PLC0415
+    from registry.promotions import workflow  # noqa: PLC0415
+
+    Environment.objects.filter(project=project, name="production").update(protected=False)
+    production = Environment.objects.get(project=project, name="production")
+    production.project = project
+    actor = permissions.actor_for_command_line(project)
+    name = Prompt.objects.filter(project=project).order_by("-id")[0].name
+    document = {
+        "prompt": name,
+        "baseline": f"{name}@production",
+        "arms": [{"version": f"{name}@2", "weight": 50}],
+        "primary": {"metric": "score"},
+        "ramp": [100],
+    }
+    lifecycle.commit(actor, "benchmark", document)
+    experiment = lifecycle.get_experiment(project, "benchmark")
+    workflow.apply(actor, lifecycle.propose(actor, experiment, production))
+    return name
 
 
 def report(loads: dict[str, list[Load]]) -> int:

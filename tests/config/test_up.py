@@ -192,6 +192,30 @@ def test_opentelemetrys_own_exporter_reports_calls(instance: Instance):
     assert counts["no_call"] >= 1
 
 
+def test_an_arm_that_fails_is_taken_back_by_the_workers(instance: Instance):
+    runs = instance.call("GET", "/api/v1/experiment-runs?state=running")[1]["results"]
+    (run,) = [each for each in runs if each["prompt"] == "support.answer"]
+    calls: list[dict[str, Any]] = []
+    for number in range(400):
+        path = f"/api/v1/prompts/support.answer/versions/production?subject=failing-{number}"
+        version = instance.call("GET", path)[1]
+        exposure = version["experiment"]
+        about = {"prompt": f"support.answer@{version['number']}", "subject": f"failing-{number}"}
+        calls.append({**about, "experiment": exposure, "failed": exposure["arm"] != run["baseline"]})
+
+    assert instance.call("POST", "/api/v1/calls", {"calls": calls})[0] == 202
+
+    def is_over() -> bool:
+        return bool(instance.call("GET", f"/api/v1/experiment-runs/{run['id']}")[1]["ended_at"])
+
+    assert soon(is_over, 120)
+    events = instance.call("GET", f"/api/v1/experiment-runs/{run['id']}")[1]["events"]
+    assert "worse on errors" in next(event["reason"] for event in events if event["kind"] == "stopped")
+    # What is served changes with it.
+    path = "/api/v1/prompts/support.answer/versions/production?subject=failing-1"
+    assert soon(lambda: "experiment" not in instance.call("GET", path)[1])
+
+
 def warm(instance: Instance, path: str) -> int:
     """Ask until the process surely listens, on a busy machine too; how often that was."""
     for _ in range(6):

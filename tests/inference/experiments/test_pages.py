@@ -12,7 +12,7 @@ from inference.models import ExperimentRun
 from registry.models import Promotion
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.runs.test_pages import client_of, text
-from tests.inference.experiments.conftest import Lab
+from tests.inference.experiments.conftest import Lab, approve_arm
 
 DICE = random.Random(3)  # noqa: S311 - the same each time
 P = "/p/paper/experiments/"
@@ -78,6 +78,77 @@ def test_a_form_with_a_fault_keeps_what_was_typed(lab: Lab, stage: Stage, change
     assert sentence in page
     assert "Shorter is better." in page
     assert "Nothing was changed." in page
+
+
+def test_margins_are_read_where_they_stand_and_stay(lab: Lab, stage: Stage):
+    page = client_of(stage.edith)
+    # Errors always guard, so that their box cannot be unticked, and is not sent; a margin beside another ticks it.
+    form = {**FORM, "margin_errors": "0.02", "guard_cost": "", "margin_cost": "0.003"}
+    assert page.post(f"{P}new/", form).status_code == 302
+    experiment = lifecycle.get_experiment(stage.project, "shorter")
+    record = lifecycle.read_experiment_version(experiment.holder.head).record
+    assert [(metric.name, metric.margin) for metric in record.guardrails] == [("errors", 0.02), ("cost", 0.003)]
+    edit = text(page.get(f"{P}shorter/edit/"))
+    assert 'value="0.02"' in edit
+    refused = text(page.post(f"{P}shorter/edit/", {**form, "margin_errors": "-1"}))
+    assert "Guardrails: Must be from 0" in refused
+
+
+def test_feedback_of_which_nothing_has_come_is_named(lab: Lab, stage: Stage):
+    form = {**FORM, "metric": "conversion.?", "feedback_name": "bought", "better": "higher"}
+    assert client_of(stage.edith).post(f"{P}new/", form).status_code == 302
+    experiment = lifecycle.get_experiment(stage.project, "shorter")
+    assert lifecycle.read_experiment_version(experiment.holder.head).record.primary.name == "conversion.bought"
+
+
+def test_a_name_that_is_taken_is_told(lab: Lab, stage: Stage):
+    lab.commit()
+    answer = client_of(stage.edith).post(f"{P}new/", FORM)
+    assert answer.status_code == 409
+    assert "There is an experiment shorter already" in text(answer)
+    assert lifecycle.get_experiment(stage.project, "shorter").holder.head.number == 1
+
+
+def test_versions_say_where_they_are_approved(lab: Lab, stage: Stage):
+    stage.commit(lab.prompt, "Never reviewed.")
+    form = plain(client_of(stage.edith).get(f"{P}new/?prompt=support.triage"))
+    assert "v3: Never reviewed. (not approved)" in form
+    assert "v2: Sort the ticket shortly. (approved for production)" in form
+
+
+def test_a_stopped_arm_keeps_the_figures_that_it_was_stopped_by(lab: Lab, stage: Stage):
+    third = stage.commit(lab.prompt, "A third.")
+    approve_arm(stage, third)
+    run = lab.start(arms=[{"version": f"support.triage@{number}", "weight": 33} for number in (2, 3)], ramp=[50, 100])
+    split = lab.split(run)
+    lab.report(
+        {
+            "prompt": f"support.triage@{arm[1:]}",
+            "environment": "production",
+            "subject": subject,
+            "experiment": split.exposure(arm),
+            "failed": arm == "v2",
+        }
+        for subject in map(str, range(600))
+        if (arm := split.arm_of(subject))
+    )
+    steering.look_at_all()
+    runs.step(stage.edith, runs.get_run(stage.project, run.pk), reason="")
+    page = plain(client_of(stage.edith).get(f"{P}runs/{run.pk}/"))
+    assert "as it was when it was stopped" in page
+    assert "v2: worse on errors" in page
+    viewed = client_of(stage.edith).post(f"{P}runs/{run.pk}/act/", {"do": "step", "step": "1"}, follow=True)
+    assert "at step 2 by now" in plain(viewed)
+
+
+def test_a_call_says_its_arm(run: ExperimentRun, stage: Stage, api_for: ApiFor):
+    api = api_for(stage.edith)
+    (row,) = api.get("/api/v1/calls?prompt=support.triage").json()["results"][:1]
+    detail = api.get(f"/api/v1/calls/{row['id']}").json()
+    assert (detail["experiment_run"], detail["experiment_step"]) == (run.pk, 1)
+    assert f"v{detail['prompt'].partition('@')[2]}" == detail["arm"]
+    page = plain(client_of(stage.edith).get(f"/p/paper/calls/?call={row['id']}"))
+    assert f"run {run.pk}" in page
 
 
 def test_a_prompt_that_is_live_nowhere_is_told(stage: Stage):
@@ -186,7 +257,12 @@ def test_from_a_shell(run: ExperimentRun):
 
     assert f"{run.pk}  shorter in production  step 1, 100 %" in experiment("list")
     assert "v2: better on score" in experiment("show", str(run.pk))
+    with pytest.raises(CommandError, match="Which run"):
+        experiment("show")
+    with pytest.raises(CommandError, match="no arm"):
+        experiment("stop", str(run.pk))
     with pytest.raises(CommandError, match="Give a reason"):
         experiment("end", str(run.pk))
     assert "ended: Enough." in experiment("end", str(run.pk), "--reason", "Enough.")
     assert experiment("list") == ""
+    assert "ended: Enough." in experiment("list", "--all")
