@@ -22,6 +22,7 @@ urlpatterns = [
     path(f"{P}/calls/<path:reference>/example/", call_log.call_example, name="call-example"),
     path(f"{P}/settings/texts/subject/", texts.subject_delete, name="subject-delete"),
     path(f"{P}/calls/texts/", texts.text_list, name="text-list"),
+    path(f"{P}/promotions/<int:number>/experiment/panel/", panels.promotion_panel, name="promotion-panel"),
     path(f"{P}/experiments/", experiments.experiment_list, name="experiment-list"),
     path(f"{P}/experiments/new/", experiments.experiment_new, name="experiment-new"),
     path(f"{P}/experiments/runs/<int:key>/", experiments.experiment_run, name="experiment-run"),

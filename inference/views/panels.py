@@ -1,13 +1,17 @@
-"""The panel on a prompt's page with its usage."""
+"""Panels on pages of prompts and promotions: usage, and what a release has to do with experiments."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from inference.experiments import runs
-from inference.models import MonitorState
+from core.errors import Problem
+from inference.experiments import lifecycle, runs
+from inference.experiments.record import ExperimentRecord
+from inference.models import Experiment, MonitorState
 from inference.monitoring import monitors, usage
 from inference.monitoring.figures import MONITOR_FIGURES
 from registry.accounts.permissions import Actor
+from registry.models import UNDECIDED, PromptVersion
+from registry.promotions import workflow
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import in_project
 
@@ -31,3 +35,39 @@ def usage_panel(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
         "alerts": [(monitor, MONITOR_FIGURES[monitor.figure]) for monitor in alerts],
     }
     return render(request, "inference/_usage_panel.html", context)
+
+
+@in_project
+def promotion_panel(request: HttpRequest, actor: Actor, number: int) -> HttpResponse:
+    """Show what a promotion has to do with an experiment: its version is an arm, or the experiment itself, or a release
+    ends one. Where it is nothing, there is no panel."""
+    promotion = workflow.get_promotion(actor.project, number)
+    of_prompt = runs.runs_of(actor.project).filter(prompt=promotion.prompt, environment=promotion.environment)
+    run = of_prompt.filter(arms__version=promotion.version).first()
+    arm = next((arm for arm in run.arms.all() if arm.version_id == promotion.version_id), None) if run else None
+    if arm is None:
+        run = of_prompt.filter(ended_at=None).first()
+    experiment = Experiment.objects.filter(holder=promotion.prompt).select_related("prompt").first()
+    if run is None and experiment is None:
+        return HttpResponse()
+    judged = [each for each in run.figures.get("verdicts", ()) if arm and each["arm"] == arm.name] if run else []
+    context = {
+        "project": actor.project,
+        "promotion": promotion,
+        "is_undecided": promotion.status in UNDECIDED,
+        "run": run,
+        "arm": arm,
+        "sentences": [each["sentence"] for each in judged],
+        "experiment": experiment,
+        "record": _record_of(promotion.version) if experiment else None,
+        "runs": runs.runs_of(actor.project).filter(release__promotion=promotion) if experiment else (),
+    }
+    return render(request, "inference/_promotion_panel.html", context)
+
+
+def _record_of(version: PromptVersion) -> ExperimentRecord | None:
+    """Read an experiment's record; None where somebody committed something else by hand."""
+    try:
+        return lifecycle.read_experiment_version(version).record
+    except Problem:
+        return None

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from inference.experiments import lifecycle, runs, steering
 from inference.models import ExperimentRun
 from registry.models import Promotion
+from registry.promotions import workflow
 from tests.conftest import ApiFor, Stage
 from tests.evaluations.runs.test_pages import client_of, text
 from tests.inference.experiments.conftest import Lab, approve_arm
@@ -139,6 +140,29 @@ def test_a_stopped_arm_keeps_the_figures_that_it_was_stopped_by(lab: Lab, stage:
     assert "v2: worse on errors" in page
     viewed = client_of(stage.edith).post(f"{P}runs/{run.pk}/act/", {"do": "step", "step": "1"}, follow=True)
     assert "at step 2 by now" in plain(viewed)
+
+
+def test_a_promotion_says_what_it_has_to_do_with_an_experiment(run: ExperimentRun, lab: Lab, stage: Stage):
+    page = client_of(stage.edith)
+
+    def panel(number: int) -> str:
+        return plain(page.get(f"/p/paper/promotions/{number}/experiment/panel/"))
+
+    arm = panel(lab.arm_promotion.pk)
+    assert "This version is arm v2 of" in arm
+    assert "v2: better on score" in arm
+    assert "Releasing it ends the experiment; withdrawing it stops the arm." in arm
+    begun = panel(run.release.promotion_id or 0)
+    assert "Its release begins an experiment with" in begun
+    assert f"Run {run.pk}" in begun
+    other = workflow.request(
+        stage.edith, lab.prompt, stage.commit(lab.prompt, "Another."), stage.environment("production")
+    )
+    assert "Releasing another version ends it." in panel(other.pk)
+    apart = stage.commit(stage.prompt("support.other"), "Alone.")
+    alone = workflow.request(stage.edith, apart.prompt, apart, stage.environment("production"))
+    assert panel(alone.pk) == ""
+    assert "experiment/panel/" in text(page.get(f"/p/paper/promotions/{alone.pk}/"))
 
 
 def test_a_call_says_its_arm(run: ExperimentRun, stage: Stage, api_for: ApiFor):
