@@ -245,7 +245,12 @@ CELERY_BEAT_SCHEDULE = {
     "follow recommendations": {"task": "finetunes.tasks.follow_recommendations", "schedule": 24 * 3600},
     "clear what is over for days": {"task": "evaluations.tasks.clear_old", "schedule": 24 * 3600},
     "run golden sets by night": {"task": "inference.tasks.look_at_golden_sets", "schedule": 300},
-    "act on experiments": {"task": "inference.tasks.look_at_experiments", "schedule": 10},
+    "act on experiments": {
+        "task": "inference.tasks.look_at_experiments",
+        "schedule": 10,
+        # A round that could not begin is of no use any more: the next one is there.
+        "options": {"expires": 10},
+    },
     "look at what is watched": {"task": "inference.tasks.look_at_monitors", "schedule": 60},
     "watch releases": {"task": "inference.tasks.watch_releases", "schedule": 600},
     "merge what calls come to": {"task": "inference.tasks.merge_usage", "schedule": 60},
@@ -316,8 +321,8 @@ VERSION_GUARDS = [
 ON_RELEASE = ["inference.experiments.lifecycle.on_release"]
 # Whether a version that is live may be promoted anew, for apps in which a release begins something.
 MAY_RELEASE_AGAIN = "inference.experiments.lifecycle.may_begin_again"
-# Prompts whose versions are no text for a model: gates measure none that begins so.
-UNMEASURED_PREFIXES = ("experiment.",)
+# Whether a version is no text for a model, so that gates do not measure it.
+IS_UNMEASURED = "inference.experiments.lifecycle.is_experiment"
 
 # What experiments serve of a prompt in an environment, and in the whole of one (inference.experiments.serving).
 EXPERIMENT_SPLIT = "inference.experiments.serving.split_for"

@@ -14,8 +14,7 @@ MAX_LOOKED_AT = 50
 @task(name="inference.tasks.look_at_monitors", queue=SHORT, time_limit=300, soft_time_limit=280)
 def look_at_monitors() -> None:
     """Compute the figures of monitors that are due."""
-    for monitor in monitors.due_monitors()[:MAX_LOOKED_AT]:
-        monitors.look(monitor)
+    monitors.look_at_due(MAX_LOOKED_AT)
 
 
 @task(name="inference.tasks.watch_releases", queue=SHORT, time_limit=600, soft_time_limit=580)

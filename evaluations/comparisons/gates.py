@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from core.errors import Fault, Problem
 from core.references import is_prompt_name, quoted
@@ -215,8 +216,6 @@ def get_gate(project: Project, number: int) -> Gate:
 def is_for(gate: Gate, prompt: str) -> bool:
     """Return whether a gate is for a prompt: its name, or the start of names where it ends with a dot."""
     pattern = gate.prompts
-    if prompt.startswith(settings.UNMEASURED_PREFIXES):
-        return False
     return not pattern or prompt == pattern or (pattern.endswith(".") and prompt.startswith(pattern))
 
 
@@ -241,7 +240,7 @@ def _actor(gate: Gate) -> Actor:
 
 def _begin_gate_run(gate: Gate, version: PromptVersion) -> list[Run]:
     """Start to measure a version for a gate, unless it is measured already."""
-    if not is_for(gate, version.prompt.name):
+    if not is_for(gate, version.prompt.name) or import_string(settings.IS_UNMEASURED)(version):
         newest = approvals.newest_checks(version, gate.environment, [gate.name])[gate.name]
         if newest is None:
             _write_check(gate, version, passed=True, summary="This gate is not for this prompt.")

@@ -53,6 +53,7 @@ class RunReasonInput(Input):
 
 
 class RunStepInput(Input):
+    step = serializers.IntegerField(required=False, help_text="From this one: sent twice, it goes one step.")
     reason = Text(required=False, default="", max_length=200)
 
 
@@ -70,7 +71,11 @@ class ExperimentArmSerializer(serializers.ModelSerializer[ExperimentArm]):
     weight = serializers.SerializerMethodField()
 
     shadow_daily_usd = serializers.DecimalField(
-        source="shadow_dollars", max_digits=10, decimal_places=4, help_text="Of one that is asked in the shadow only."
+        source="shadow_dollars",
+        max_digits=10,
+        decimal_places=4,
+        allow_null=True,
+        help_text="Of one that is asked in the shadow only.",
     )
 
     class Meta:

@@ -139,7 +139,8 @@ class ExperimentRunStep(RunView):
     )
     def post(self, request: Request, key: int) -> Response:
         """Go on to the next step of the approved ramp, without waiting until it has lasted."""
-        runs.step(self.actor, self.run(key), reason=serializers.RunStepInput.read(request)["reason"])
+        body = serializers.RunStepInput.read(request)
+        runs.step(self.actor, self.run(key), reason=body["reason"], expected_step=body.get("step"))
         return self.document(key)
 
 

@@ -100,7 +100,7 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
     prompt = serializers.CharField()
     figure = serializers.CharField(help_text="The monitor's, or `experiment`.")
     environment = serializers.CharField()
-    experiment_run = serializers.IntegerField(source="event.run_id", default=None)
+    experiment_run = serializers.IntegerField(source="event.run_id", default=None, allow_null=True)
     reason = serializers.CharField(source="event.reason", default="", help_text="What an experiment did, and why.")
 
     class Meta:

@@ -95,6 +95,8 @@ def _without_odd_exposures(
 ) -> tuple[list[Mapping[str, Any]], Counter[str]]:
     """Return calls without the exposures that have a fault, and how many of these: the call itself is none the less
     one."""
+    if not any("experiment" in document for document in documents):
+        return list(documents), Counter()
     _, faults = _read(actor, documents, "")
     odd: dict[int, str] = {}
     for fault in faults:

@@ -46,9 +46,10 @@ class TakenSpans:
     @property
     def rejected(self) -> int:
         """The spans that are calls of prompts, and have faults: what else a service does is none of our business."""
-        return sum(self.left_out.values()) - sum(
-            self.left_out.get(name, 0) for name in (spans.NO_CALL, spans.NO_PROMPT)
-        )
+        none_of_ours = sum(self.left_out.get(name, 0) for name in (spans.NO_CALL, spans.NO_PROMPT))
+        # Of these the call was recorded, without the arm.
+        recorded = sum(count for name, count in self.left_out.items() if name.startswith("experiment."))
+        return sum(self.left_out.values()) - none_of_ours - recorded
 
 
 def unpack(body: bytes, encoding: str) -> bytes:

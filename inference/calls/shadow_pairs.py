@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -21,32 +21,27 @@ ARM = "shadow_arm"
 def store(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Insert pairs as the inference service writes them; one that is there already stays. Returns those that can never
     be saved."""
-    rows: list[ShadowPair] = []
-    refused: list[Mapping[str, Any]] = []
-    arms = set(ExperimentArm.objects.filter(pk__in=[record[ARM] for record in records]).values_list("pk", flat=True))
+    refused = []
     for record in records:
-        members = dict(record)
         try:
-            arm = members.pop(ARM)
-            costs = {name: members.pop(name) for name in ("live_cost_usd", "cost_usd")}
-            at = datetime.fromisoformat(members.pop("at"))
-            members |= {name: None if cost is None else Decimal(cost) for name, cost in costs.items()}
-            row = ShadowPair(arm_id=arm, at=at, **members)
-        except (KeyError, TypeError, ValueError, ArithmeticError):
+            with transaction.atomic():
+                ShadowPair.objects.bulk_create([_row(record)], ignore_conflicts=True)
+        except (KeyError, TypeError, ValueError, ArithmeticError, DataError, IntegrityError):
+            # None of them keeps the calls of its segment from being recorded.
+            logger.exception("spool.pair_refused")
             refused.append(record)
-            continue
-        if arm in arms:
-            rows.append(row)
-        else:
-            refused.append(record)
-    try:
-        with transaction.atomic():
-            ShadowPair.objects.bulk_create(rows, ignore_conflicts=True)
-    except DataError:
-        # None of them keeps the calls of its segment from being recorded.
-        logger.exception("gateway.pairs_refused pairs=%d", len(rows))
-        return list(records)
     return refused
+
+
+def _row(record: Mapping[str, Any]) -> ShadowPair:
+    members = dict(record)
+    arm = ExperimentArm.objects.filter(pk=int(members.pop(ARM))).first()
+    if arm is None:
+        raise ValueError("There is no such arm.")
+    costs = {name: members.pop(name) for name in ("live_cost_usd", "cost_usd")}
+    at = datetime.fromisoformat(members.pop("at"))
+    members |= {name: None if cost is None else Decimal(cost) for name, cost in costs.items()}
+    return ShadowPair(arm=arm, at=at, **members)
 
 
 def cost_of_others(arm: int, day: date, *, process: str) -> DayUsage:

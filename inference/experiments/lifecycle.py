@@ -54,6 +54,7 @@ def get_experiment(project: Project, name: str) -> Experiment:
     return experiment
 
 
+@transaction.atomic
 def commit(actor: Actor, name: str, document: object, *, message: str = "") -> tuple[Experiment, ExperimentVersion]:
     """Commit the next version of an experiment; the first creates it. Its versions are pinned to their hashes."""
     actor.require(Right.EDIT)
@@ -249,8 +250,14 @@ def is_approved(environment: Environment, version: PromptVersion) -> bool:
     return any(status.is_approved and not status.missing_checks for status in statuses)
 
 
+def is_experiment(version: PromptVersion) -> bool:
+    """Return whether a version is an experiment's, whatever its prompt is called."""
+    return Experiment.objects.filter(holder=version.prompt_id).exists()
+
+
 def may_begin_again(environment: Environment, version: PromptVersion) -> bool:
     """Return whether a version that is live may be promoted anew: an experiment's, where its run has ended."""
-    if not Experiment.objects.filter(holder=version.prompt_id).exists():
-        return False
-    return not runs.running(environment=environment, experiment__holder=version.prompt_id).exists()
+    return (
+        is_experiment(version)
+        and not runs.running(environment=environment, experiment__holder=version.prompt_id).exists()
+    )

@@ -9,14 +9,15 @@ from django.utils import timezone
 
 from inference.experiments import sequences, verdicts
 from inference.experiments.record import HIGHER, LOWER, Metric
-from inference.experiments.sequences import Sums
+from inference.experiments.sequences import MIN_EVENTS, Sums
 from inference.experiments.verdicts import ArmVerdict
 from inference.models import ExperimentArm, ExperimentRun, ShadowPair
 
 BETTER = {"errors": LOWER, "format": HIGHER, "cost": LOWER, "latency_mean": LOWER}
 SUMS = """
 SELECT figure.metric, count(*), avg(figure.live), avg(figure.own),
-       sum(figure.own - figure.live), sum((figure.own - figure.live) ^ 2)
+       sum(figure.own - figure.live), sum((figure.own - figure.live) ^ 2),
+       count(*) FILTER (WHERE figure.own <> figure.live)
 FROM inference_shadowpair AS pair
 CROSS JOIN LATERAL (VALUES
     ('errors', pair.live_failed::int::float8, pair.failed::int::float8),
@@ -25,6 +26,8 @@ CROSS JOIN LATERAL (VALUES
     ('latency_mean', pair.live_latency_ms, pair.latency_ms)
 ) AS figure (metric, live, own)
 WHERE pair.arm_id = %s AND figure.live IS NOT NULL AND figure.own IS NOT NULL
+  -- What failed cost little and was quick, which is no merit.
+  AND (figure.metric = 'errors' OR NOT (pair.live_failed OR pair.failed))
 GROUP BY figure.metric
 """
 
@@ -41,8 +44,10 @@ def _read(arm: ExperimentArm, run: ExperimentRun) -> dict[str, Any]:
         rows = {metric: figures for metric, *figures in cursor.fetchall()}
     judged = []
     for name, better in BETTER.items():
-        n, live, own, total, squares = rows.get(name, (0, None, None, 0.0, 0.0))
-        change = sequences.mean_of_differences(Sums(n, total, squares), alpha=verdicts.ALPHA / len(BETTER))
+        n, live, own, total, squares, unequal = rows.get(name, (0, None, None, 0.0, 0.0, 0))
+        change = None
+        if unequal >= MIN_EVENTS:
+            change = sequences.mean_of_differences(Sums(n, total, squares), alpha=verdicts.ALPHA / len(BETTER))
         metric = Metric(name, better)
         judged.append(ArmVerdict(arm.name, metric, live, own, change, verdicts.judge(change, metric)))
     pairs = ShadowPair.objects.filter(arm=arm)

@@ -182,7 +182,8 @@ def lock(run: ExperimentRun) -> ExperimentRun:
     """Lock a run that goes on, after its environment, in the order of releases; `experiment.ended` of another."""
     # Releases lock the environment first, and end runs: so in the same order here.
     type(run.environment).objects.select_for_update(no_key=True).get(pk=run.environment_id)
-    locked = running(pk=run.pk).select_for_update(of=("self",)).first()
+    # No key changes: calls that are stored meanwhile, and name the run, need not wait.
+    locked = running(pk=run.pk).select_for_update(of=("self",), no_key=True).first()
     if locked is None:
         raise Problem("experiment.ended", "The experiment has ended.")
     return locked

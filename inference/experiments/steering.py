@@ -9,7 +9,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from core.errors import Problem
@@ -26,22 +28,36 @@ from registry.accounts.permissions import Actor, Right
 logger = logging.getLogger(__name__)
 # A run whose figures could not be read for so long is guarded by nobody, and somebody has to know.
 BLIND_AFTER = timedelta(minutes=1)
+SOMEBODY_WAS_QUICKER = ("experiment.ended", "experiment.no_step", "experiment.no_arm")
 
 
 def look_at_all() -> int:
     """Look at each run that goes on; returns how many there are. What is wrong with one keeps no other."""
-    rows = list(runs.running())
+    # The longest unseen first, so that one slow run keeps none from being guarded.
+    rows = list(runs.running().order_by(F("looked_at").asc(nulls_first=True), "id"))
     for run in rows:
         try:
             look(run)
-        except Problem as problem:
-            # Somebody was quicker: it has ended, say. The next round sees it as it is then.
-            logger.info("experiment.not_acted run=%d %s", run.pk, problem.code)
-        except Exception:
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:
+            if isinstance(error, Problem) and error.code in SOMEBODY_WAS_QUICKER:
+                # The next round sees it as it is then.
+                logger.info("experiment.not_acted run=%d %s", run.pk, error.code)
+                continue
             logger.exception("experiment.not_looked_at run=%d", run.pk)
-            if timezone.now() - (run.looked_at or run.started_at) > BLIND_AFTER:
-                _pause(run, "Its figures cannot be read: nothing is guarded. The server's log says why.")
+            _tell_of_blindness(run)
     return len(rows)
+
+
+def _tell_of_blindness(run: ExperimentRun) -> None:
+    """Open an alert where a run has not been looked at for some time."""
+    if timezone.now() - (run.looked_at or run.started_at) <= BLIND_AFTER:
+        return
+    try:
+        _pause(run, "Its figures cannot be read or acted on: nothing is guarded. The server's log says why.")
+    except Problem as problem:
+        logger.info("experiment.not_acted run=%d %s", run.pk, problem.code)
 
 
 def look(run: ExperimentRun) -> RunFigures | None:
@@ -56,13 +72,15 @@ def look(run: ExperimentRun) -> RunFigures | None:
             _stop(actor, run, arm.name, sentence, {})
             return None
     read = figures.read(run)
-    ExperimentRun.objects.filter(pk=run.pk, step=read.step).update(looked_at=read.at, figures=read.as_dict())
+    ExperimentRun.objects.filter(pk=run.pk, step=read.step).update(figures=read.as_dict())
     stopped = [arm.name for arm in _active(run) if _guard(actor, run, arm.name, read)]
     if read.is_mismatched:
         reason = "Subjects do not come to the arms by their weights: something assigns or reports otherwise."
         _pause(run, reason)
     elif not stopped:
         _go_on(actor, run, read)
+    # Only what was acted on as well was looked at.
+    ExperimentRun.objects.filter(pk=run.pk).update(looked_at=read.at)
     return read
 
 
@@ -109,11 +127,11 @@ def _stop(actor: Actor, run: ExperimentRun, name: str, reason: str, evidence: di
 
 @transaction.atomic
 def _pause(run: ExperimentRun, reason: str) -> None:
-    """Note once a step why a run does not go on: nothing is decided by figures that nobody has, or that are not of
-    alike."""
+    """Note why a run does not go on, unless an alert says so: nothing is decided by figures that nobody has, or that
+    are not of alike."""
     locked = runs.lock(run)
     events = locked.events.filter(kind=ExperimentEventKind.PAUSED, at__gte=locked.stepped_at, reason=reason)
-    if not events.exists():
+    if not events.filter(alert__resolved_at=None).exists():
         alerts.experiment_acted(runs.note(locked, ExperimentEventKind.PAUSED, "by itself", reason))
 
 
@@ -130,8 +148,9 @@ def _go_on(actor: Actor, run: ExperimentRun, read: RunFigures) -> None:
             runs.step(actor, run, reason="No metric is worse.", evidence=read.as_dict(), expected_step=read.step)
         return
     better = [each for each in judged if each.metric == record.primary and each.verdict == Verdict.BETTER]
-    events = run.events.filter(kind=ExperimentEventKind.PROPOSED, arm__in=active)
-    if better and not events.exists():
-        winner = max(better, key=lambda each: abs(each.change.value) if each.change else 0.0)
+    if not better:
+        return
+    winner = max(better, key=lambda each: abs(each.change.value) if each.change else 0.0)
+    if not run.events.filter(kind=ExperimentEventKind.PROPOSED, arm=winner.arm).exists():
         run.figures = read.as_dict()
         runs.propose(actor, run, winner.arm, evidence=runs.evidence_of(run, winner.arm), has_won=True)

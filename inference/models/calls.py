@@ -83,7 +83,6 @@ class Call(models.Model):
             models.Index(fields=["project", "trace"], condition=~Q(trace=""), name="call_of_trace"),
             # Of the inference service's calls: what a task did lately.
             models.Index(fields=["config_hash", "at"], condition=~Q(config_hash=""), name="call_of_config"),
-            models.Index(fields=["experiment_run", "at"], condition=~Q(experiment_run=0), name="call_of_experiment"),
         ]
         triggers = [
             *frozen_fields_of_deletable_rows(

@@ -182,7 +182,8 @@ class ExperimentUnit(models.Model):
     subject, each call is one of its own.
     """
 
-    run = models.ForeignKey(ExperimentRun, on_delete=models.PROTECT, related_name="units")
+    # The constraint below begins with it.
+    run = models.ForeignKey(ExperimentRun, on_delete=models.PROTECT, related_name="units", db_index=False)
     step = models.PositiveSmallIntegerField()
     digest = models.CharField(max_length=64)
     metric = models.CharField(max_length=80)

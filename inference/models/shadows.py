@@ -11,7 +11,7 @@ class ShadowPair(models.Model):
     """A live call, and what a shadow arm answered to the same question beside it, which nobody was served. Kept as long
     as calls are. No usage has it: it is paid for, and no traffic."""
 
-    arm = models.ForeignKey(ExperimentArm, on_delete=models.PROTECT, related_name="pairs")
+    arm = models.ForeignKey(ExperimentArm, on_delete=models.PROTECT, related_name="pairs", db_index=False)
     # The live call's reference.
     call = models.CharField(max_length=64)
     at = models.DateTimeField()

@@ -15,6 +15,8 @@ from inference.usage.stats import UsageStats, sum_usage
 
 CHECK_INTERVAL, SLOW_INTERVAL = timedelta(minutes=5), timedelta(hours=1)
 GOLDEN_SET = "golden_set"
+# A night that is longer ago says nothing of now.
+STALE_AFTER = timedelta(days=2)
 # Slow calls are looked for in the monitor's hours and in their last twelfth: what is over by now is no alarm, and what
 # has just begun is none yet (Google, "The Site Reliability Workbook", 2018, chapter 5).
 SHORT_WINDOW = 12
@@ -42,6 +44,8 @@ class MonitorFigure:
     maximum: float
     read: Callable[[Monitor], Reading]
     hint: str = ""
+    # As many calls are read at most: more are never there.
+    most_calls: int | None = None
 
 
 def _latency(title: str, share: float) -> MonitorFigure:
@@ -146,7 +150,7 @@ def _read_golden_set(monitor: Monitor) -> Reading:
     beyond it (inference.monitoring.golden)."""
     rows = NightlyRun.objects.filter(monitor=monitor, settled_at__isnull=False)
     last = rows.order_by("-day").first()
-    if last is None or last.loss is None:
+    if last is None or last.loss is None or last.settled_at < timezone.now() - STALE_AFTER:  # type: ignore[operator]  # settled
         return Reading(None, 0)
     return Reading(max(0.0, last.loss), max(last.cases, monitor.min_calls), last.is_worse)
 
@@ -185,11 +189,12 @@ MONITOR_FIGURES: Mapping[str, MonitorFigure] = {
     # Compared with as many hours before. What chance explains is no drift at all.
     "drift": MonitorFigure("Drift of questions, by length", "", False, 10, _read_drift, "stability index"),
     "language_drift": MonitorFigure(
-        "Drift of questions, by language", "", False, 10, _read_languages, "stability index; of texts that are kept"
+        *("Drift of questions, by language", "", False, 10, _read_languages),
+        *("stability index; of texts that are kept", inputs.MAX_TEXTS),
     ),
     "topic_drift": MonitorFigure(
         *("Drift of questions, by meaning", "", False, 1, _read_topics),
-        "0 alike, 1 nothing alike; of texts that are kept",
+        *("0 alike, 1 nothing alike; of texts that are kept", inputs.MAX_TEXTS),
     ),
     GOLDEN_SET: MonitorFigure(
         "Golden set every night: quality lost", "", False, 1, _read_golden_set, "against the first night, case by case"

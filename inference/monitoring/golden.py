@@ -5,9 +5,13 @@ The first night of a version is its reference; each later one is compared with i
 are made for who set the monitor.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -24,6 +28,7 @@ from registry.accounts import api_keys, permissions
 from registry.accounts.permissions import Actor
 from registry.models import PromptVersion, Release
 
+logger = logging.getLogger(__name__)
 # Hours of the day (UTC) in which runs begin.
 NIGHT = range(1, 6)
 
@@ -40,7 +45,18 @@ def begin_due(now: datetime | None = None) -> int:
     if moment.hour not in NIGHT:
         return 0
     due = golden_sets().exclude(nightly_runs__day=moment.date())
-    return sum(_begin(monitor, moment) for monitor in due)
+    return sum(_alone(_begin, monitor, moment) for monitor in due)
+
+
+def _alone(work: Callable[..., bool], *arguments: Any) -> bool:
+    """Do something for one golden set; what is wrong with it keeps no other."""
+    try:
+        return work(*arguments)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:
+        logger.exception("golden_set.failed %s", arguments[0])
+        return False
 
 
 def _begin(monitor: Monitor, moment: datetime) -> bool:
@@ -83,7 +99,7 @@ def settle_done() -> int:
     """Compare the nights whose runs are over with their references; returns how many."""
     rows = NightlyRun.objects.filter(settled_at=None, run__isnull=False)
     over = rows.exclude(run__summary=None).select_related("monitor__project", "monitor__by", "run", "version")
-    return sum(_settle(night) for night in over)
+    return sum(_alone(_settle, night) for night in over)
 
 
 def _settle(night: NightlyRun) -> bool:
@@ -113,6 +129,7 @@ def _compare(night: NightlyRun, reference: Run, run: Run) -> None:
     try:
         actor = _actor_of(night.monitor)
         night.comparison = comparisons.create(actor, [reference, run], margin=night.monitor.bound)
+        NightlyRun.objects.filter(pk=night.pk).update(comparison=night.comparison)
         comparisons.run_comparison(night.comparison)
         night.comparison.refresh_from_db()
         quality = (night.comparison.result or {}).get("quality")

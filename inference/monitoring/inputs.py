@@ -11,7 +11,8 @@ import numpy as np
 from core.messages import text_of
 from inference.calls import partitions
 from inference.models import Call, CallText
-from registry.examples import embedders, text_vectors
+from registry.examples import embedders
+from registry.examples.minilm import to_unit_length
 
 # So many questions of a window are compared, the newest; fewer than MIN_TEXTS say nothing.
 MAX_TEXTS, MIN_TEXTS = 400, 200
@@ -76,7 +77,8 @@ def separation(before: Sequence[str], now: Sequence[str]) -> Separation | None:
     n = min(len(before), len(now))
     if n < MIN_TEXTS or embedders.is_lexical(embedder):
         return None
-    rows = text_vectors.embed(embedder, [*before[:n], *now[:n]])
+    # Embedded anew each time: vectors of what users wrote must not outlive their texts.
+    rows = to_unit_length(embedders.get_embedder(embedder).embed([*before[:n], *now[:n]]))
     return separation_of(rows[:n], rows[n:])
 
 

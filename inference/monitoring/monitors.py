@@ -1,8 +1,10 @@
 """Monitors: figures of a prompt's live calls that have to stay within a bound, checked by workers."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -17,6 +19,7 @@ from registry.accounts import audit, permissions
 from registry.accounts.permissions import Actor, Right
 from registry.models import Environment, Project, Prompt
 
+logger = logging.getLogger(__name__)
 MAX_MONITORS = 200
 HOURS_RANGE = (1, 720)
 MAX_MIN_CALLS = 1_000_000
@@ -103,6 +106,21 @@ def due_monitors() -> QuerySet[Monitor]:
     return active_monitors().filter(is_due).order_by("looked_at")
 
 
+def look_at_due(most: int) -> int:
+    """Look at monitors that are due, the longest unseen first; returns how many. One that cannot be read keeps no
+    other: it is unknown until the next time."""
+    rows = list(due_monitors()[:most])
+    for monitor in rows:
+        try:
+            look(monitor)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:
+            logger.exception("monitor.not_looked_at monitor=%d", monitor.pk)
+            _save_state(monitor, MonitorState.UNKNOWN, None, 0)
+    return len(rows)
+
+
 def look(monitor: Monitor) -> Monitor:
     """Compute a monitor's figure; a change of its state is audited.
 
@@ -111,7 +129,8 @@ def look(monitor: Monitor) -> Monitor:
     figure = MONITOR_FIGURES[monitor.figure]
     reading = figure.read(monitor)
     state = MonitorState.UNKNOWN
-    if reading.value is not None and reading.calls >= monitor.min_calls:
+    enough = min(monitor.min_calls, figure.most_calls or monitor.min_calls)
+    if reading.value is not None and reading.calls >= enough:
         is_fine = reading.value >= monitor.bound if figure.is_least else reading.value <= monitor.bound
         if is_fine:
             state = MonitorState.OK

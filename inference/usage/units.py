@@ -36,7 +36,8 @@ ADD_TO_PRESENT = ADD.replace(
     "ORDER BY run, step, digest, metric",
     """WHERE EXISTS (
     SELECT FROM inference_experimentunit AS present
-    WHERE (present.run_id, present.step, present.digest, present.metric) = (run, step, digest, 'calls')
+    WHERE (present.run_id, present.step, present.digest, present.metric)
+        = (delta.run, delta.step, delta.digest, 'calls')
 )
 ORDER BY run, step, digest, metric""",
 )

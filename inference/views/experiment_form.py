@@ -10,7 +10,7 @@ from registry.accounts.permissions import Actor
 from registry.models import Environment, Promotion, PromotionStatus, Prompt, Release
 from registry.views.frame import decimal, whole
 
-MAX_ARMS = 3
+MAX_ARMS, MIN_ARMS_SHOWN = 5, 3
 MAX_VERSIONS_OFFERED = 100
 RAMPS = {"1 10 50 100": "1, 10, 50, 100 %", "10 50 100": "10, 50, 100 %", "10 100": "10, 100 %", "100": "100 % at once"}
 # Of these an arm is guarded by default: what services mostly measure.
@@ -84,6 +84,7 @@ def offered(
                 (errors or {}).get(f"arm{number}") or (errors or {}).get(f"weight{number}"),
             )
             for number in range(1, MAX_ARMS + 1)
+            if number <= MIN_ARMS_SHOWN or values.get(f"arm{number}")
         ],
         "guards": [
             (name, TITLES[name], bool(values.get(f"guard_{name}")), values.get(f"margin_{name}", ""))
@@ -93,9 +94,14 @@ def offered(
     }
 
 
-def document_of(values: Mapping[str, str], prompt: Prompt) -> dict[str, Any]:
-    """Return what was chosen as a document of the API; what is no number goes on as it was typed, and is refused by its
-    name."""
+def carried_over(record: ExperimentRecord | None) -> list[Metric]:
+    """Return the guardrails of a record that the form has no row for: its next version keeps them."""
+    return [metric for metric in record.guardrails if metric.name not in GUARDED] if record else []
+
+
+def document_of(values: Mapping[str, str], prompt: Prompt, carried: Sequence[Metric] = ()) -> dict[str, Any]:
+    """Return what was chosen as a document of the API, with guardrails that are carried over; what is no number goes on
+    as it was typed, and is refused by its name."""
     arms = [
         {"version": f"{prompt.name}@{values[f'arm{number}']}", "weight": _number(values[f"weight{number}"])}
         for number in range(1, MAX_ARMS + 1)
@@ -107,6 +113,7 @@ def document_of(values: Mapping[str, str], prompt: Prompt) -> dict[str, Any]:
         # Errors always guard; a margin beside another says that it is meant to.
         if name == "errors" or values[f"guard_{name}"] or values[f"margin_{name}"]
     ]
+    guardrails += [metric.as_dict() for metric in carried]
     metric = values["metric"]
     if metric.endswith(".?"):
         metric = f"{metric.removesuffix('?')}{values['feedback_name']}"
@@ -168,31 +175,36 @@ def _margin(text: str) -> dict[str, Any]:
 
 
 def _number(text: str) -> Any:
-    number = whole(text)
-    return decimal(text) or text if number is None else number
+    count = whole(text)
+    number = decimal(text) if count is None else count
+    return text if number is None else number
 
 
 def values_of(record: ExperimentRecord, numbers: Mapping[str, int]) -> dict[str, str]:
     """Return a record as the form has it; `numbers` are those of its versions, by their references."""
     values = {
-        "environment": "production",
         "hypothesis": record.hypothesis,
         "metric": record.primary.name,
         "better": record.primary.better,
-        "margin": f"{record.primary.margin:g}" if record.primary.margin else "",
+        "margin": _written(record.primary.margin) if record.primary.margin else "",
         "ramp": " ".join(map(str, record.ramp)),
-        "step_hours": f"{record.step_hours:g}",
+        "step_hours": _written(record.step_hours),
         "expected_subjects": str(record.expected_subjects),
     }
     for number, arm in enumerate(record.arms, start=1):
-        values |= {f"arm{number}": str(numbers.get(arm.version, "")), f"weight{number}": f"{arm.weight:g}"}
+        values |= {f"arm{number}": str(numbers.get(arm.version, "")), f"weight{number}": _written(arm.weight)}
     if record.shadow:
         values |= {
             "shadow": str(numbers.get(record.shadow.version, "")),
-            "shadow_percent": f"{record.shadow.percent:g}",
-            "shadow_usd": f"{record.shadow.daily_usd:g}",
+            "shadow_percent": _written(record.shadow.percent),
+            "shadow_usd": _written(record.shadow.daily_usd),
         }
     for metric in record.guardrails:
-        margin = f"{metric.margin:g}" if metric.margin else ""
+        margin = _written(metric.margin) if metric.margin else ""
         values |= {f"guard_{metric.name}": "on", f"margin_{metric.name}": margin}
     return values
+
+
+def _written(number: float) -> str:
+    """Return a number as somebody would type it, with all its digits."""
+    return f"{number:.8f}".rstrip("0").rstrip(".")

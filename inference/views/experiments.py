@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Paginator
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -35,15 +36,15 @@ def experiment_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     """List what runs, and all experiments."""
     every = experiments.experiments_with_related().filter(project=actor.project)
     rows = Paginator(every, PAGE_SIZE).get_page(request.GET.get("page"))
-    newest: dict[int, ExperimentRun] = {}
-    for run in runs.runs_of(actor.project).filter(experiment__in=[row.pk for row in rows]).order_by("id"):
-        newest[run.experiment_id] = run
-    running = [run for run in newest.values() if run.ended_at is None]
+    of_page = runs.runs_of(actor.project).filter(experiment__in=[row.pk for row in rows])
+    last = of_page.order_by("experiment_id", F("ended_at").desc(nulls_first=True), "-id").distinct("experiment_id")
+    newest = {run.experiment_id: run for run in last}
+    running = runs.running(experiment__project=actor.project).order_by("-id")
     context = {
         "section": "experiments",
         "page": rows,
         "rows": [(row, newest.get(row.pk)) for row in rows],
-        "running": [(run, *_headline(run)) for run in sorted(running, key=lambda run: -run.pk)],
+        "running": [(run, *_headline(run)) for run in running],
     }
     return page(request, actor, "inference/experiment_list.html", context)
 
@@ -77,8 +78,13 @@ def experiment_edit(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     if request.method == "POST":
         return _save(request, actor, experiment.prompt, experiment)
     record = _record(experiment.holder.head) if experiment.holder.head else None
-    values = form.values_of(record, _numbers(experiment)) if record else form.DEFAULTS
-    context = {"section": "experiments", "experiment": experiment, "values": values}
+    values = dict(form.DEFAULTS)
+    if record:
+        numbers = _numbers(experiment)
+        environment = _environment_of(experiment, numbers.get(record.baseline))
+        values = {**form.values_of(record, numbers), "environment": environment}
+    context: dict[str, Any] = {"section": "experiments", "experiment": experiment, "values": values}
+    context["carried"] = form.carried_over(record)
     context |= form.offered(actor, experiment.prompt, values)
     return page(request, actor, "inference/experiment_form.html", context)
 
@@ -90,7 +96,9 @@ def _save(request: HttpRequest, actor: Actor, prompt: Prompt, experiment: Experi
         if experiment is None and Experiment.objects.filter(project=actor.project, name=name).exists():
             sentence = f"There is an experiment {name} already: open it, and make its next version."
             raise Problem("prompt.name_taken", sentence)
-        experiments.commit(actor, name, form.document_of(values, prompt), message=values["message"])
+        head = experiment.holder.head if experiment else None
+        carried = form.carried_over(_record(head) if head else None)
+        experiments.commit(actor, name, form.document_of(values, prompt, carried), message=values["message"])
         return done(request, SAVED, page_url("inference:experiment-detail", actor, name))
     except Problem as problem:
         errors = errors_of(problem, {"prompt.invalid_name": "name", "prompt.name_taken": "name"})

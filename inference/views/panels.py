@@ -43,7 +43,10 @@ def promotion_panel(request: HttpRequest, actor: Actor, number: int) -> HttpResp
     ends one. Where it is nothing, there is no panel."""
     promotion = workflow.get_promotion(actor.project, number)
     of_prompt = runs.runs_of(actor.project).filter(prompt=promotion.prompt, environment=promotion.environment)
-    run = of_prompt.filter(arms__version=promotion.version).first()
+    # Of several, the one that goes on.
+    with_version = of_prompt.filter(arms__version=promotion.version)
+    run = with_version.filter(ended_at=None).first()
+    run = run or (None if of_prompt.filter(ended_at=None).exists() else with_version.first())
     arm = next((arm for arm in run.arms.all() if arm.version_id == promotion.version_id), None) if run else None
     if arm is None:
         run = of_prompt.filter(ended_at=None).first()
@@ -54,6 +57,7 @@ def promotion_panel(request: HttpRequest, actor: Actor, number: int) -> HttpResp
     context = {
         "project": actor.project,
         "promotion": promotion,
+        "is_held_by_this": promotion.environment.approvals_needed > 0,
         "is_undecided": promotion.status in UNDECIDED,
         "run": run,
         "arm": arm,

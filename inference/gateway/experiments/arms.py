@@ -78,6 +78,9 @@ def _plan_of(project: Project, target: Target, arm: ExperimentArm, live: Plan) -
     try:
         plan = plans.read_plan(project, replace(target, selector=arm.version.content_hash))
     except Problem as problem:
+        if problem.kind.status >= 500:
+            # Nothing is wrong with the arm: what was before goes on to be served, and it is asked for again.
+            raise
         logger.warning("gateway.arm_left_out run=%d arm=%s %s", arm.run_id, arm.name, problem.detail)
         return None
     return replace(plan, environment=live.environment)

@@ -35,7 +35,7 @@ class Command(ProjectCommand):
         if do == "stop":
             runs.stop_arm(actor, row, arm, reason=reason)
         elif do == "step":
-            runs.step(actor, row, reason=reason)
+            runs.step(actor, row, reason=reason, expected_step=row.step)
         elif do == "end":
             runs.end(actor, row, reason=reason)
         self._show(runs.get_run(actor.project, row.pk))

@@ -128,15 +128,16 @@ def test_a_call_that_gives_way_is_taken_out_again(lab: Lab):
 
 
 def test_a_deleted_subject_leaves_numbers_that_name_nobody(lab: Lab, stage: Stage):
-    run = lab.start()
+    run = lab.start(guardrails=[{"metric": "feedback.helpful", "better": "higher"}])
     lab.report(lab.calls(run, SUBJECTS, score=0.5, id=lambda _, subject: f"call-{subject}"))
-    before = figures.read(run).as_dict()
+    before, rows = figures.read(run).as_dict(), ExperimentUnit.objects.count()
 
     deletion.delete(stage.ada, SUBJECTS[0])
     feedback.record(service(stage), [{"call": f"call-{SUBJECTS[0]}", "name": "helpful", "boolean": True}])
 
     after = figures.read(run).as_dict()
     assert {**after, "at": ""} == {**before, "at": ""}
+    assert ExperimentUnit.objects.count() == rows
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from django.core.management import CommandError, call_command
 
 from inference.experiments import lifecycle, runs, steering
 from inference.models import ExperimentRun
+from inference.views import experiment_form as form
+from inference.views.intervals import interval_drawing
 from registry.models import Promotion
 from registry.promotions import workflow
 from tests.conftest import ApiFor, Stage
@@ -93,6 +95,34 @@ def test_margins_are_read_where_they_stand_and_stay(lab: Lab, stage: Stage):
     assert 'value="0.02"' in edit
     refused = text(page.post(f"{P}shorter/edit/", {**form, "margin_errors": "-1"}))
     assert "Guardrails: Must be from 0" in refused
+
+
+def test_the_form_of_the_next_version_changes_nothing_by_itself(lab: Lab, stage: Stage):
+    for number in (3, 4, 5):
+        approve_arm(stage, stage.commit(lab.prompt, f"Version {number}."))
+    names = {"version": "support.triage@5", "percent": 12.5, "daily_usd": 12345.67}
+    lab.commit(
+        arms=[{"version": f"support.triage@{number}", "weight": 12.25} for number in (2, 3, 4)],
+        primary={"metric": "feedback.helpful", "better": "lower", "margin": 0.125},
+        guardrails=[
+            {"metric": "errors", "margin": 0.02},
+            {"metric": "latency_p99", "margin": 1_234_567},
+            {"metric": "feedback.tone", "better": "higher", "margin": 0.1},
+        ],
+        ramp=[5, 100],
+        step_hours=1.5,
+        shadow=names,
+    )
+    experiment = lifecycle.get_experiment(stage.project, "shorter")
+    record = lifecycle.read_experiment_version(experiment.holder.head).record
+    numbers = {f"support.triage@{version.content_hash}": version.number for version in lab.prompt.versions.all()}
+
+    values = {**dict.fromkeys(form.FIELDS, ""), **form.values_of(record, numbers), "environment": "production"}
+    document = form.document_of(values, lab.prompt, form.carried_over(record))
+
+    _, again = lifecycle.commit(stage.edith, "shorter", document)
+    assert again.record == record
+    assert "latency, p99" in plain(client_of(stage.edith).get(f"{P}shorter/edit/")).lower()
 
 
 def test_feedback_of_which_nothing_has_come_is_named(lab: Lab, stage: Stage):
@@ -290,3 +320,29 @@ def test_from_a_shell(run: ExperimentRun):
     assert "ended: Enough." in experiment("end", str(run.pk), "--reason", "Enough.")
     assert experiment("list") == ""
     assert "ended: Enough." in experiment("list", "--all")
+
+
+def test_an_interval_with_an_open_end_is_drawn():
+    verdict = {"better": "lower", "margin": 0.0, "change": {"value": 40.0, "low": 12.0, "high": None}}
+    drawing = interval_drawing(verdict)
+    assert drawing
+    # Lower is better, right is better: it is on the left, as far as the line goes.
+    assert drawing.low < drawing.value < drawing.high < drawing.zero
+    assert interval_drawing({**verdict, "change": {"value": 1.0, "low": None, "high": None}}) is None
+
+
+def test_a_step_that_is_sent_twice_is_one(lab: Lab, stage: Stage, api_for: ApiFor):
+    run = lab.start(ramp=[10, 30, 100])
+    api = api_for(stage.edith)
+    answers = [api.post(f"/api/v1/experiment-runs/{run.pk}/step", {"step": 1}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert runs.get_run(stage.project, run.pk).step == 2
+
+
+def test_the_list_has_all_that_run(lab: Lab, stage: Stage):
+    first = lab.start()
+    stage.release(lab.live, "staging")
+    lab.release(first.experiment, "staging")
+    page = plain(client_of(stage.edith).get(P))
+    assert "runs in production" in page
+    assert "runs in staging" in page

@@ -285,6 +285,43 @@ def test_a_run_that_nobody_can_read_is_told(lab: Lab, monkeypatch: pytest.Monkey
     assert again(run).ended_at is None
 
 
+def test_a_problem_that_stays_is_no_race(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    lab.start()
+
+    def refuse(_: object) -> None:
+        raise Problem("experiment.invalid", "The reader is stricter now.")
+
+    monkeypatch.setattr(steering.figures, "read", refuse)
+    monkeypatch.setattr(steering, "BLIND_AFTER", timedelta())
+    steering.look_at_all()
+    alert = Alert.objects.get()
+    assert "nothing is guarded" in alert.event.reason
+    alerts.resolve(lab.stage.edith, alert)
+    steering.look_at_all()
+    assert Alert.objects.filter(resolved_at=None).count() == 1
+
+
+def test_what_is_proposed_by_hand_keeps_no_winner_back(lab: Lab, stage: Stage):
+    third = stage.commit(lab.prompt, "A third.")
+    approve_arm(stage, third)
+    run = lab.start(arms=[{"version": f"support.triage@{number}", "weight": 33} for number in (2, 3)])
+    runs.propose(stage.edith, run, "v2")
+    split = lab.split(run)
+    lab.report(
+        {
+            "prompt": f"support.triage@{arm[1:]}",
+            "environment": "production",
+            "subject": subject,
+            "experiment": split.exposure(arm),
+            "score": {"v1": 0.3, "v2": 0.3, "v3": 0.8}[arm] + DICE.uniform(-0.1, 0.1),
+        }
+        for subject in SUBJECTS
+        if (arm := split.arm_of(subject))
+    )
+    steering.look_at_all()
+    assert [event.arm for event in run.events.filter(kind="proposed")] == ["v2", "v3"]
+
+
 def test_one_that_cannot_be_looked_at_keeps_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: Any):
     run = lab.start()
     monkeypatch.setattr(steering, "look", lambda _: 1 / 0)

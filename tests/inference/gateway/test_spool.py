@@ -69,8 +69,9 @@ def test_a_record_that_can_never_be_saved_blocks_no_other(live_stage: Stage, tmp
     version = live_stage.commit(live_stage.prompt(), "Sort it.")
     good, bad, again = record_of(version), record_of(version, subject="a\0b"), record_of(version)
     newer, orphan = record_of(version, of_a_newer_version=1), record_of(version) | {"version": 0}
+    pairs = [{"shadow_arm": "x", "reference": "pair"}, {"shadow_arm": 0, "reference": "pair", "at": "2026-11-29"}]
     spool = Spool(tmp_path)
-    for record in (good, bad, newer, orphan, again, good):
+    for record in (good, bad, newer, orphan, *pairs, again, good):
         spool.append(record)
     (tmp_path / "0.calls").write_bytes(b"1\n")
 
@@ -79,7 +80,7 @@ def test_a_record_that_can_never_be_saved_blocks_no_other(live_stage: Stage, tmp
     assert set(Call.objects.values_list("reference", flat=True)) == {good["reference"], again["reference"]}
     assert [path.name for path in tmp_path.iterdir()] == [REFUSED]
     refused = [orjson.loads(line) for line in (tmp_path / REFUSED).read_bytes().splitlines()]
-    expected = {bad["reference"], newer["reference"], orphan["reference"]}
+    expected = {bad["reference"], newer["reference"], orphan["reference"], "pair"}
     assert {record["reference"] for record in refused if isinstance(record, dict)} == expected
     assert 1 in refused
 

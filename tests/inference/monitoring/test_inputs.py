@@ -1,6 +1,7 @@
 """What comes in, by the texts that are kept: languages and meaning, and no alarm by chance."""
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
+from core.errors import Problem
 from inference.calls import storage
 from inference.models import CallText, Monitor
 from inference.monitoring import inputs, monitors
 from inference.monitoring.figures import MONITOR_FIGURES
-from registry.models import PromptVersion
+from registry.models import PromptVersion, TextVector
 from tests.conftest import Stage
 
 GERMAN = "Guten Tag, ich wurde im letzten Monat zweimal belastet, bitte erstatten Sie mir den Betrag"
@@ -113,3 +115,35 @@ def test_another_topic_is_found_by_meaning(stage: Stage):
 
 def test_each_figure_says_what_it_is_of(stage: Stage):
     assert all(figure.title and figure.maximum > 0 for figure in MONITOR_FIGURES.values())
+
+
+def test_one_that_cannot_be_read_keeps_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    prompt = stage.commit(stage.prompt(), "Sort it.").prompt
+    broken = monitors.create(stage.edith, prompt, figure="topic_drift", bound=0.1)
+    other = monitors.create(stage.edith, prompt, figure="failure_rate", bound=0.1)
+
+    def fail(_: Monitor) -> None:
+        raise Problem("embedder.failed", "It is away.")
+
+    figure = replace(MONITOR_FIGURES["topic_drift"], read=fail)
+    monkeypatch.setitem(MONITOR_FIGURES, "topic_drift", figure)  # type: ignore[arg-type]
+    assert monitors.look_at_due(10) == 2
+    assert monitors.look_at_due(10) == 0
+    for monitor in (broken, other):
+        monitor.refresh_from_db()
+        assert (monitor.state, monitor.looked_at is not None) == ("unknown", True)
+
+
+def test_more_calls_than_are_ever_read_are_not_waited_for(stage: Stage):
+    version = stage.commit(stage.prompt(), "Sort it.")
+    stage.release(version)
+    moment = timezone.now()
+    for hours in (30, 2):
+        keep(version, numbered(ENGLISH, 410), moment - timedelta(hours=hours))
+    monitor = monitors.create(stage.edith, version.prompt, figure="language_drift", bound=0.1, min_calls=5_000)
+    assert monitors.look(monitor).state == "ok"
+
+
+def test_nothing_of_what_was_compared_is_stored(stage: Stage):
+    watched(stage, "topic_drift", numbered(ENGLISH, 200), numbered(GERMAN, 200))
+    assert not TextVector.objects.exists()
