@@ -1,5 +1,7 @@
 """Panels on pages of prompts and promotions: usage, and what a release has to do with experiments."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -63,10 +65,26 @@ def promotion_panel(request: HttpRequest, actor: Actor, number: int) -> HttpResp
         "arm": arm,
         "sentences": [each["sentence"] for each in judged],
         "experiment": experiment,
-        "record": _record_of(promotion.version) if experiment else None,
+        **(_content_of(experiment, promotion.version) if experiment else {}),
         "runs": runs.runs_of(actor.project).filter(release__promotion=promotion) if experiment else (),
     }
     return render(request, "inference/_promotion_panel.html", context)
+
+
+def _content_of(experiment: Experiment, version: PromptVersion) -> dict[str, Any]:
+    """Return an experiment's record, with the numbers of its versions: the baseline's, and of each arm with its
+    weight."""
+    record = _record_of(version)
+    if record is None:
+        return {"record": None}
+    rows = experiment.prompt.versions.filter(content_hash__in=[text.partition("@")[2] for text in record.versions])
+    numbers = {f"{experiment.prompt.name}@{row.content_hash}": row.number for row in rows.defer("content")}
+    return {
+        "record": record,
+        "baseline": numbers.get(record.baseline),
+        "arms": [(numbers.get(arm.version), arm.weight) for arm in record.arms],
+        "shadow": numbers.get(record.shadow.version) if record.shadow else None,
+    }
 
 
 def _record_of(version: PromptVersion) -> ExperimentRecord | None:

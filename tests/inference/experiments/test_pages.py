@@ -185,6 +185,7 @@ def test_a_promotion_says_what_it_has_to_do_with_an_experiment(run: ExperimentRu
     begun = panel(run.release.promotion_id or 0)
     assert "Its release begins an experiment with" in begun
     assert f"Run {run.pk}" in begun
+    assert "50 % of the subjects" in begun
     other = workflow.request(
         stage.edith, lab.prompt, stage.commit(lab.prompt, "Another."), stage.environment("production")
     )
