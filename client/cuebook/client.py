@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -33,7 +34,8 @@ class Cuebook:
     be reached uses the copy that it last wrote to `cache_dir` (None: no copy), and without one the caller's fallback.
 
     `timeout` is for one request to the registry as a whole, in seconds. `on_error` is called with every failure that
-    is not raised, from any thread; without it they are logged as warnings of the logger `cuebook`.
+    is not raised, from any thread; without it they are logged as warnings of the logger `cuebook`. It may use the
+    client: what fails meanwhile is logged, and does not call it again.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Cuebook:
             raise ValueError(f"{environment!r} cannot be an environment's name.")
         self.environment = environment
         self._on_error = on_error
+        self._handling = threading.local()
         disk = _disk_copy(cache_dir, url, key, environment)
         remote = Remote(url, key, timeout)
         self._keeper = Keeper(environment, remote, disk, max(1.0, refresh_seconds), self._report)
@@ -179,14 +182,18 @@ class Cuebook:
             return error
 
     def _report(self, error: Exception) -> None:
-        if self._on_error is None:
+        # A handler that uses the client where the registry is down meets the failure that it was called with.
+        if self._on_error is None or getattr(self._handling, "is_here", False):
             log.warning("%s: %s", type(error).__name__, error)
             return
+        self._handling.is_here = True
         try:
             self._on_error(error)
         except Exception:
             # An error in the handler must not end the thread, or cost the caller the fallback.
             log.exception("on_error failed")
+        finally:
+            self._handling.is_here = False
 
 
 def _disk_copy(directory: str | os.PathLike[str] | None, url: str, key: str, environment: str) -> DiskCopy | None:
