@@ -93,15 +93,11 @@ def _get_or_create_config(actor: Actor, task: str) -> InferenceConfig:
 
 def pin_prompt(project: Project, record: Record) -> Record:
     """Return the record with the references of its prompts pinned to content hashes."""
-
-    def pinned(text: str) -> str:
-        reference = parse_reference(text)
-        return f"{reference.name}@{resolution.resolve(project, reference).content_hash}"
-
     if record.prompt:
-        record = replace(record, prompt=pinned(record.prompt))
+        record = replace(record, prompt=resolution.pinned(project, record.prompt))
     if record.fallback:
-        record = replace(record, fallback={**record.fallback, "prompt": pinned(record.fallback["prompt"])})
+        prompt = resolution.pinned(project, record.fallback["prompt"])
+        record = replace(record, fallback={**record.fallback, "prompt": prompt})
     return record
 
 

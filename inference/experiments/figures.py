@@ -10,12 +10,12 @@ from django.db import connection
 from django.utils import timezone
 
 from inference.experiments import paired, runs, serving, verdicts
-from inference.experiments.record import CONVERSION, ExperimentRecord
+from inference.experiments.record import ExperimentRecord
 from inference.experiments.sequences import Sums
 from inference.experiments.verdicts import ArmFigures, ArmVerdict
 from inference.models import ExperimentRun, UsageRollup
 from inference.usage import rollups
-from inference.usage.stats import UsageStats, sum_usage
+from inference.usage.stats import CONVERSION, UsageStats, sum_usage
 
 logger = logging.getLogger(__name__)
 ERRORS = "errors"

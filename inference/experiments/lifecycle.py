@@ -8,12 +8,13 @@ environment begins a run there, in the release's own transaction; a release of t
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from core.errors import Fault, Problem
-from core.references import is_prompt_name, parse_reference
+from core.references import is_prompt_name
 from inference.experiments import record_reading, runs
 from inference.experiments.record import ExperimentRecord, PlannedArm
 from inference.models import Experiment, ExperimentArm, ExperimentEventKind, ExperimentRun
@@ -104,11 +105,7 @@ def _get_or_create(actor: Actor, name: str, prompt: Prompt) -> Experiment:
 
 def _pinned(project: Project, record: ExperimentRecord) -> ExperimentRecord:
     """Return the record with its versions pinned to content hashes."""
-
-    def pinned(text: str) -> str:
-        reference = parse_reference(text)
-        return f"{reference.name}@{resolution.resolve(project, reference).content_hash}"
-
+    pinned = partial(resolution.pinned, project)
     arms = [PlannedArm(pinned(arm.version), arm.weight) for arm in record.arms]
     shadow = replace(record.shadow, version=pinned(record.shadow.version)) if record.shadow else None
     record = replace(record, baseline=pinned(record.baseline), arms=arms, shadow=shadow)
@@ -121,6 +118,20 @@ def _pinned(project: Project, record: ExperimentRecord) -> ExperimentRecord:
 def read_experiment_version(version: PromptVersion) -> ExperimentVersion:
     """Read a version of an experiment; raises `experiment.invalid` where it is none."""
     return ExperimentVersion(version, record_reading.parse_record(str(version.content.get("text", ""))))
+
+
+def readable_record(version: PromptVersion) -> ExperimentRecord | None:
+    """Return the record of a version; None where somebody committed something else by hand."""
+    try:
+        return read_experiment_version(version).record
+    except Problem:
+        return None
+
+
+def version_numbers(experiment: Experiment) -> dict[str, int]:
+    """Return the numbers of the prompt's versions by their pinned references."""
+    rows = experiment.prompt.versions.values_list("content_hash", "number")
+    return {f"{experiment.prompt.name}@{content_hash}": number for content_hash, number in rows}
 
 
 def unreadable_experiment(version: PromptVersion) -> Problem | None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inference.usage.stats import CONVERSION, FEEDBACK
+
 HIGHER, LOWER = "higher", "lower"
 # What is better of each metric; of feedback its sender knows, and says so.
 BETTER = {
@@ -29,7 +31,6 @@ TITLES = {
 UNITS = {"cost": "USD", "latency_p50": "ms", "latency_p95": "ms", "latency_p99": "ms", "latency_mean": "ms"}
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 DECIDES, GUARDS = "decides", "guards"
-FEEDBACK, CONVERSION = "feedback.", "conversion."
 DEFAULT_RAMP = (1, 10, 50, 100)
 
 

@@ -12,10 +12,8 @@ from core.references import parse_reference
 from inference.calls import reading
 from inference.experiments.record import (
     BETTER,
-    CONVERSION,
     DECIDES,
     DEFAULT_RAMP,
-    FEEDBACK,
     HIGHER,
     LOWER,
     ExperimentRecord,
@@ -23,6 +21,7 @@ from inference.experiments.record import (
     PlannedArm,
     PlannedShadow,
 )
+from inference.usage.stats import CONVERSION, FEEDBACK
 
 MAX_ARMS, MAX_GUARDRAILS, MAX_STEPS = 5, 8, 10
 # So many per cent at least stay with the baseline, or there is nothing to compare with.

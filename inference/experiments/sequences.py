@@ -154,14 +154,6 @@ def _edge(is_out: Callable[[float], bool], outer: float, inner: float) -> float:
     return outer
 
 
-def is_surely_higher(a: tuple[int, int], b: tuple[int, int], *, margin: float = 0.0, alpha: float = 0.05) -> bool:
-    """Return whether a rate (hits, n) of b is above that of a by more than a margin, at every moment with at most alpha
-    to be wrong: the two sequences share it. Quick, because it holds from the first call on."""
-    _, high = rate(*a, alpha=alpha / 2)
-    low, _ = rate(*b, alpha=alpha / 2)
-    return low > high + margin
-
-
 def quantile_ranks(n: int, share: float, *, alpha: float = 0.05) -> tuple[float, float]:
     """Return the shares between whose sample quantiles a quantile lies at all times (Howard and Ramdas, "Sequential
     estimation of quantiles with applications to A/B testing and best-arm identification", Bernoulli 2022, eq. 4)."""

@@ -92,13 +92,7 @@ def _actor_of(run: ExperimentRun) -> Actor | None:
     """Return for whom a run acts; ends it where nobody is left."""
     project, release = run.experiment.project, run.release
     try:
-        if release.by is not None:
-            actor = permissions.actor_for_user(release.by, project)
-        elif release.by_key is not None:
-            api_keys.require_usable(release.by_key)
-            actor = permissions.actor_for_key(release.by_key)
-        else:
-            actor = permissions.actor_for_command_line(project)
+        actor = api_keys.actor_for_work(release, project)
         actor.require(Right.RELEASE)
     except Problem:
         with transaction.atomic():

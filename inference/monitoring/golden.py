@@ -24,8 +24,7 @@ from evaluations.runs.planning import settings_of
 from inference.models import Monitor, NightlyRun
 from inference.monitoring.figures import GOLDEN_SET
 from inference.monitoring.monitors import active_monitors
-from registry.accounts import api_keys, permissions
-from registry.accounts.permissions import Actor
+from registry.accounts import api_keys
 from registry.models import PromptVersion, Release
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,8 @@ def _begin(monitor: Monitor, moment: datetime) -> bool:
             try:
                 with transaction.atomic():
                     settings = replace(settings_of(monitor.run), version=live, fresh=True, without_retrieval=False)
-                    night.run = runs.create(_actor_of(monitor), replace(settings, budget_usd=monitor.run.budget_usd))
+                    settings = replace(settings, budget_usd=monitor.run.budget_usd)
+                    night.run = runs.create(api_keys.actor_for_work(monitor, monitor.project), settings)
             except Problem as problem:
                 night.settled_at, night.sentence = moment, f"It could not begin: {problem.detail}"[:500]
             night.save()
@@ -77,16 +77,6 @@ def _begin(monitor: Monitor, moment: datetime) -> bool:
         # Another worker was quicker.
         return False
     return night.run is not None
-
-
-def _actor_of(monitor: Monitor) -> Actor:
-    """Return for whom a golden set runs, with their rights of now."""
-    if monitor.by is not None:
-        return permissions.actor_for_user(monitor.by, monitor.project)
-    if monitor.by_key is not None:
-        api_keys.require_usable(monitor.by_key)
-        return permissions.actor_for_key(monitor.by_key)
-    return permissions.actor_for_command_line(monitor.project)
 
 
 def _live(monitor: Monitor) -> PromptVersion | None:
@@ -127,7 +117,7 @@ def _reference(night: NightlyRun) -> Run | None:
 
 def _compare(night: NightlyRun, reference: Run, run: Run) -> None:
     try:
-        actor = _actor_of(night.monitor)
+        actor = api_keys.actor_for_work(night.monitor, night.monitor.project)
         night.comparison = comparisons.create(actor, [reference, run], margin=night.monitor.bound)
         NightlyRun.objects.filter(pk=night.pk).update(comparison=night.comparison)
         comparisons.run_comparison(night.comparison)

@@ -15,6 +15,8 @@ MAX_NAMES = 50
 OTHER = "(other)"
 # Between the name of feedback and its label.
 SEPARATOR = "\x1f"
+# Before the name of feedback, as metrics of experiments: the mean of what came, and whether anything did.
+FEEDBACK, CONVERSION = "feedback.", "conversion."
 
 
 @dataclass(frozen=True)

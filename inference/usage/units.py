@@ -14,10 +14,10 @@ from django.db import connection
 from django.utils import timezone
 
 from inference.models import Call, ExperimentRun, ExperimentUnit
+from inference.usage.stats import CONVERSION, FEEDBACK
 
 # The metric that each unit has: how many calls.
 CALLS = "calls"
-FEEDBACK, CONVERSION = "feedback.", "conversion."
 # What a call's row says, by metric; None where it says nothing.
 VALUES: Mapping[str, str] = {"errors": "failed", "format": "format_ok", "score": "score", "cost": "cost_usd"}
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import Fault
-from inference.experiments.record import BETTER, CONVERSION, FEEDBACK, HIGHER, TITLES, ExperimentRecord, Metric
+from inference.experiments.record import BETTER, HIGHER, TITLES, ExperimentRecord, Metric
 from inference.monitoring import usage
+from inference.usage.stats import CONVERSION, FEEDBACK
 from registry.accounts.permissions import Actor
 from registry.models import Environment, Promotion, PromotionStatus, Prompt, Release
 from registry.views.frame import decimal, whole

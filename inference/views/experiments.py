@@ -15,13 +15,14 @@ from core.errors import Problem
 from core.references import DEFAULT_ENVIRONMENT
 from inference.experiments import lifecycle as experiments
 from inference.experiments import runs, serving
-from inference.experiments.record import FEEDBACK, ExperimentRecord
+from inference.experiments.record import ExperimentRecord
 from inference.experiments.sequences import MIN_UNITS
 from inference.models import Experiment, ExperimentArm, ExperimentEventKind, ExperimentRun
+from inference.usage.stats import FEEDBACK
 from inference.views import experiment_form as form
 from inference.views.intervals import interval_drawing
 from registry.accounts.permissions import Actor
-from registry.models import Environment, Prompt, PromptVersion, Release
+from registry.models import Environment, Prompt, Release
 from registry.promotions import environments
 from registry.prompts import lifecycle as prompts
 from registry.views.frame import PAGE_SIZE, done, errors_of, in_project, only_post, page, page_url, refused, whole
@@ -77,10 +78,10 @@ def experiment_edit(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     experiment = experiments.get_experiment(actor.project, name)
     if request.method == "POST":
         return _save(request, actor, experiment.prompt, experiment)
-    record = _record(experiment.holder.head) if experiment.holder.head else None
+    record = experiments.readable_record(experiment.holder.head) if experiment.holder.head else None
     values = dict(form.DEFAULTS)
     if record:
-        numbers = _numbers(experiment)
+        numbers = experiments.version_numbers(experiment)
         environment = _environment_of(experiment, numbers.get(record.baseline))
         values = {**form.values_of(record, numbers), "environment": environment}
     context: dict[str, Any] = {"section": "experiments", "experiment": experiment, "values": values}
@@ -92,44 +93,30 @@ def experiment_edit(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
 def _save(request: HttpRequest, actor: Actor, prompt: Prompt, experiment: Experiment | None) -> HttpResponse:
     values = {name: request.POST.get(name, "")[:500].strip() for name in form.FIELDS}
     name = experiment.name if experiment else values["name"]
+    head = experiment.holder.head if experiment else None
+    carried = form.carried_over(experiments.readable_record(head) if head else None)
     try:
         if experiment is None and Experiment.objects.filter(project=actor.project, name=name).exists():
             sentence = f"There is an experiment {name} already: open it, and make its next version."
             raise Problem("prompt.name_taken", sentence)
-        head = experiment.holder.head if experiment else None
-        carried = form.carried_over(_record(head) if head else None)
         experiments.commit(actor, name, form.document_of(values, prompt, carried), message=values["message"])
         return done(request, SAVED, page_url("inference:experiment-detail", actor, name))
     except Problem as problem:
         errors = errors_of(problem, {"prompt.invalid_name": "name", "prompt.name_taken": "name"})
         errors |= form.errors_of_faults(problem.faults)
-        context = {"section": "experiments", "experiment": experiment, "values": values, "errors": errors}
-        context |= form.offered(actor, prompt, values, errors)
+        context: dict[str, Any] = {"section": "experiments", "experiment": experiment, "values": values}
+        context |= {"errors": errors, "carried": carried, **form.offered(actor, prompt, values, errors)}
         return page(request, actor, "inference/experiment_form.html", context, status=problem.kind.status)
-
-
-def _record(version: PromptVersion) -> ExperimentRecord | None:
-    """Read the record of a version; None where it was edited by hand into something else."""
-    try:
-        return experiments.read_experiment_version(version).record
-    except Problem:
-        return None
-
-
-def _numbers(experiment: Experiment) -> dict[str, int]:
-    """Return the numbers of the prompt's versions by their pinned references."""
-    rows = experiment.prompt.versions.values_list("content_hash", "number")
-    return {f"{experiment.prompt.name}@{content_hash}": number for content_hash, number in rows}
 
 
 @in_project
 def experiment_detail(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     """Show an experiment: what it is to be, its runs, and the form that proposes it."""
     experiment = experiments.get_experiment(actor.project, name)
-    numbers = _numbers(experiment)
+    numbers = experiments.version_numbers(experiment)
     versions = []
     for version in experiment.holder.versions.order_by("-number")[:MAX_SHOWN]:
-        record = _record(version)
+        record = experiments.readable_record(version)
         arms = [(numbers.get(arm.version), arm.weight) for arm in record.arms] if record else []
         versions.append((version, record, numbers.get(record.baseline) if record else None, arms))
     context = {

@@ -5,9 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from core.errors import Problem
 from inference.experiments import lifecycle, runs
-from inference.experiments.record import ExperimentRecord
 from inference.models import Experiment, MonitorState
 from inference.monitoring import monitors, usage
 from inference.monitoring.figures import MONITOR_FIGURES
@@ -74,22 +72,13 @@ def promotion_panel(request: HttpRequest, actor: Actor, number: int) -> HttpResp
 def _content_of(experiment: Experiment, version: PromptVersion) -> dict[str, Any]:
     """Return an experiment's record, with the numbers of its versions: the baseline's, and of each arm with its
     weight."""
-    record = _record_of(version)
+    record = lifecycle.readable_record(version)
     if record is None:
         return {"record": None}
-    rows = experiment.prompt.versions.filter(content_hash__in=[text.partition("@")[2] for text in record.versions])
-    numbers = {f"{experiment.prompt.name}@{row.content_hash}": row.number for row in rows.defer("content")}
+    numbers = lifecycle.version_numbers(experiment)
     return {
         "record": record,
         "baseline": numbers.get(record.baseline),
         "arms": [(numbers.get(arm.version), arm.weight) for arm in record.arms],
         "shadow": numbers.get(record.shadow.version) if record.shadow else None,
     }
-
-
-def _record_of(version: PromptVersion) -> ExperimentRecord | None:
-    """Read an experiment's record; None where somebody committed something else by hand."""
-    try:
-        return lifecycle.read_experiment_version(version).record
-    except Problem:
-        return None

@@ -7,7 +7,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from core.errors import Problem
 from core.references import Environment as EnvironmentSelector
-from core.references import HashPrefix, Latest, Number, Reference, Selector, quoted
+from core.references import HashPrefix, Latest, Number, Reference, Selector, parse_reference, quoted
 from registry.models import Environment, Project, Prompt, PromptVersion, Release
 
 
@@ -38,6 +38,13 @@ def resolve(project: Project, reference: Reference) -> PromptVersion:
     if len(versions) == 1:
         return versions[0]
     raise _resolution_problem(project, reference, versions)
+
+
+def pinned(project: Project, text: str) -> str:
+    """Return a reference pinned to the content hash of what it selects now; raises what `resolve` raises, and
+    `reference.invalid`."""
+    reference = parse_reference(text)
+    return f"{reference.name}@{resolve(project, reference).content_hash}"
 
 
 def resolve_hash(project: Project, prefix: HashPrefix) -> PromptVersion:

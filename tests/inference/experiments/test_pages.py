@@ -123,6 +123,9 @@ def test_the_form_of_the_next_version_changes_nothing_by_itself(lab: Lab, stage:
     _, again = lifecycle.commit(stage.edith, "shorter", document)
     assert again.record == record
     assert "latency, p99" in plain(client_of(stage.edith).get(f"{P}shorter/edit/")).lower()
+    refused = client_of(stage.edith).post(f"{P}shorter/edit/", values | {"margin": "-1"})
+    assert refused.status_code == 400
+    assert "latency, p99" in plain(refused).lower()
 
 
 def test_feedback_of_which_nothing_has_come_is_named(lab: Lab, stage: Stage):

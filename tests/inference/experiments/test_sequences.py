@@ -121,13 +121,6 @@ def test_a_rate_holds_at_all_times():
     assert sequences.rate(100, 100) == (pytest.approx(1 - high), 1.0)
 
 
-def test_a_jump_of_errors_is_seen_within_calls():
-    assert not sequences.is_surely_higher((1, 200), (2, 10))
-    assert sequences.is_surely_higher((1, 200), (10, 20))
-    assert not sequences.is_surely_higher((1, 200), (10, 20), margin=0.4)
-    assert not sequences.is_surely_higher((10, 1_000), (12, 1_000))
-
-
 def test_a_quantile_lies_between_its_ranks_at_all_times():
     chance = np.random.default_rng(9)
     values = chance.random((400, 2_000))
