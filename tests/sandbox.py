@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from evaluations.sandbox.neighbours import Neighbours
-from evaluations.sandbox.protocol import Sandbox
+from evaluations.sandbox.server import Sandbox
 
 
 @dataclass(frozen=True)

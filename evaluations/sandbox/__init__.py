@@ -2,6 +2,5 @@
 
 Its answers are a simulation, and every page that shows figures from it says so. It learns from the examples in a prompt
 and from files it is fine-tuned with, so that better prompts do better; on demand it is slow, rejects calls, hangs or
-answers nonsense. The protocol (`protocol`, `tuning`, `faults`) knows engines by `engine.Engine` only: a real model
-would be another engine.
+answers nonsense. The protocol is `evaluations.openai_server`; a real model behind it is `evaluations.local`.
 """

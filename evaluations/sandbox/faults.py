@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from evaluations.openai_server.errors import error
 
 KINDS = (
     *("slow", "hang", "drop", "rate_limited", "overloaded", "unauthorized", "no_credit", "refused"),
@@ -49,6 +52,20 @@ class Faults:
 
     def clear(self) -> None:
         self._on.clear()
+
+    def wrap(self, place: str, handler: Handler) -> Handler:
+        """Wrap the handler of a kind of call with the faults of such calls."""
+
+        async def faulty(request: web.Request) -> web.StreamResponse:
+            fault = self.draw(place)
+            if fault and (instead := await before_answer(fault, request)):
+                return instead
+            answer = await handler(request)
+            if fault and (instead := await after_doing(fault, request)):
+                return instead
+            return answer
+
+        return faulty
 
     def draw(self, place: str = "chat") -> Fault | None:
         """Return the fault of the next call, if any."""
@@ -119,9 +136,3 @@ async def in_answer(fault: Fault, document: dict[str, Any]) -> web.StreamRespons
         case "cut_off":
             message["content"], choice["finish_reason"] = message["content"][: len(message["content"]) // 2], "length"
     return None
-
-
-def error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    kind = "insufficient_quota" if code == "insufficient_quota" else "invalid_request_error"
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return web.json_response(body, status=status, headers=headers)

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.messages import is_message
-from evaluations.sandbox.engine import Reply
 from evaluations.sandbox.reading import read_documents
+from evaluations.sandbox.reply import Reply
 from registry.content import tokens
 from registry.examples.tfidf import Lexicon, terms
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from evaluations.sandbox.neighbours import Neighbours
-from evaluations.sandbox.protocol import Sandbox
+from evaluations.sandbox.server import Sandbox
 
 
 class Command(BaseCommand):

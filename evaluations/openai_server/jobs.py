@@ -1,0 +1,231 @@
+"""Fine-tuning jobs of OpenAI's protocol. Jobs, events and checkpoints are files, so that they survive a restart."""
+
+import asyncio
+import csv
+import io
+import json
+import os
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from evaluations.openai_server.errors import APIError, not_found
+from evaluations.openai_server.files import Files, Wrap, unwrapped
+
+MIN_EXAMPLES = 10
+FINAL_STATUSES = ("succeeded", "failed", "cancelled")
+# The columns of OpenAI's file of results.
+RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+Job = dict[str, Any]
+
+
+class Jobs(ABC):
+    """The jobs of a server. What trains is the server's own: `run`, `stop` and `resume`."""
+
+    # Who trains, in the names of tuned models.
+    owner: str
+
+    def __init__(self, files: Files, folder: Path, wrap: Wrap = unwrapped) -> None:
+        self._files = files
+        self._folder = folder / "jobs"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._wrap = wrap
+        self._jobs: dict[str, Job] = {}
+        self._events: dict[str, list[dict[str, Any]]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        for path in sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
+            job = json.loads(path.read_text(encoding="utf-8"))
+            self._jobs[job["id"]], self._events[job["id"]] = job, self._read_events(job)
+
+    @abstractmethod
+    def hyperparameters(self, model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a job is trained with. APIError where the model or a setting is refused."""
+
+    @abstractmethod
+    async def run(self, job: Job) -> None:
+        """Train a job to its end, and `end` it."""
+
+    @abstractmethod
+    async def resume(self, job: Job) -> None:
+        """Go on with a job that the last process left, whatever its status."""
+
+    async def stop(self, job: Job) -> None:  # noqa: B027 - nothing to stop where `run` looks at the status
+        """End the work for a job that was cancelled."""
+
+    def route(self, app: web.Application) -> None:
+        wrap = self._wrap
+        app.router.add_post("/v1/fine_tuning/jobs", wrap("create", self._create))
+        app.router.add_get("/v1/fine_tuning/jobs", wrap("list", self._list))
+        app.router.add_get("/v1/fine_tuning/jobs/{job}", wrap("poll", self._get))
+        app.router.add_post("/v1/fine_tuning/jobs/{job}/cancel", wrap("cancel", self._cancel))
+        app.router.add_get("/v1/fine_tuning/jobs/{job}/events", self._list_events)
+        app.router.add_get("/v1/fine_tuning/jobs/{job}/checkpoints", self._list_checkpoints)
+        app.on_startup.append(self._resume_all)
+
+    def job_of(self, request: web.Request) -> Job:
+        job = self._jobs.get(request.match_info["job"])
+        if job is None:
+            raise not_found("There is no such job.")
+        return job
+
+    def every(self) -> Sequence[Job]:
+        """Return all jobs, the oldest first."""
+        return list(self._jobs.values())
+
+    def running(self) -> Sequence[asyncio.Task[None]]:
+        """Return the tasks of the jobs that run."""
+        return list(self._tasks.values())
+
+    def training_path(self, job: Job) -> Path:
+        return self._files.path(job["training_file"])
+
+    def model_name(self, job: Job, checkpoint: int = 0) -> str:
+        """Return the name of a job's model, or of the checkpoint at a step."""
+        name = f"ft:{job['model']}:{self.owner}:{job['suffix'] or 'tuned'}:{job['id'][-8:]}"
+        return f"{name}:ckpt-step-{checkpoint}" if checkpoint else name
+
+    def save(self, job: Job) -> None:
+        path = self._folder / f"{job['id']}.json"
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(json.dumps(job), encoding="utf-8")
+        os.replace(unfinished, path)
+
+    def set_status(self, job: Job, status: str) -> None:
+        job["status"] = status
+        self.save(job)
+        self.say(job, f"The job is {status}.")
+
+    def end(self, job: Job, status: str, message: str = "", *, code: str = "invalid_training_file") -> None:
+        job["status"], job["finished_at"] = status, int(time.time())
+        if message:
+            param = "training_file" if code == "invalid_training_file" else None
+            job["error"] = {"code": code, "message": message, "param": param}
+        self.say(job, message or f"The job has {status}.")
+        self.save(job)
+
+    def say(self, job: Job, message: str, data: Mapping[str, Any] | None = None) -> None:
+        """Add an event to a job; one with `data` has metrics."""
+        event = {
+            "id": f"ftevent-{uuid.uuid4().hex[:16]}",
+            "object": "fine_tuning.job.event",
+            "created_at": int(time.time()),
+            "level": "info",
+            "message": message,
+            "type": "metrics" if data else "message",
+            "data": data,
+        }
+        self._events[job["id"]].append(event)
+        with self._events_path(job).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def save_results(self, job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the file of results; `rows` have the columns of RESULT_COLUMNS that they know."""
+        table = io.StringIO()
+        writer = csv.DictWriter(table, RESULT_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        about = self._files.save(table.getvalue().encode(), "step_metrics.csv", "fine-tune-results")
+        job["result_files"] = [about["id"]]
+
+    def start(self, job: Job) -> None:
+        """Run a job in the background."""
+        task = asyncio.get_running_loop().create_task(self.run(job))
+        self._tasks[job["id"]] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(job["id"], None))
+
+    def checkpoints(self, job: Job) -> Sequence[Mapping[str, Any]]:
+        """Return a job's checkpoints, the oldest first: {"step", "model", "metrics"} each."""
+        rows: Sequence[Mapping[str, Any]] = job.get("checkpoints", [])
+        return rows
+
+    async def _resume_all(self, _app: web.Application) -> None:
+        for job in list(self._jobs.values()):
+            await self.resume(job)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        training_file = self._files.path(str(body.get("training_file", ""))).name
+        validation_file = body.get("validation_file")
+        if validation_file:
+            self._files.path(str(validation_file))
+        method = body.get("method") or {"type": "supervised"}
+        settings = (method.get(method.get("type")) or {}).get("hyperparameters") or body.get("hyperparameters") or {}
+        key = f"ftjob-{uuid.uuid4().hex[:24]}"
+        job: Job = {
+            "id": key,
+            "object": "fine_tuning.job",
+            "model": body.get("model"),
+            "created_at": int(time.time()),
+            "finished_at": None,
+            "fine_tuned_model": None,
+            "training_file": training_file,
+            "validation_file": validation_file,
+            "status": "validating_files",
+            "trained_tokens": None,
+            "error": None,
+            "seed": body.get("seed") or 0,
+            "suffix": body.get("suffix"),
+            "organization_id": self.owner,
+            "result_files": [],
+            "hyperparameters": self.hyperparameters(str(body.get("model")), settings),
+            "method": method,
+            "metadata": body.get("metadata") or {},
+        }
+        self._jobs[key], self._events[key] = job, []
+        self.save(job)
+        self.say(job, "Validating the training file.")
+        self.start(job)
+        return web.json_response(job)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        metadata = {name[9:-1]: value for name, value in request.query.items() if name.startswith("metadata[")}
+        jobs = [
+            job
+            for job in reversed(self._jobs.values())
+            if all(job["metadata"].get(name) == value for name, value in metadata.items())
+        ]
+        return web.json_response({"object": "list", "data": jobs, "has_more": False})
+
+    async def _get(self, request: web.Request) -> web.Response:
+        return web.json_response(self.job_of(request))
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        job = self.job_of(request)
+        if job["status"] in FINAL_STATUSES:
+            raise APIError(400, f"The job has {job['status']}.", "invalid_request")
+        self.end(job, "cancelled")
+        await self.stop(job)
+        return web.json_response(job)
+
+    async def _list_events(self, request: web.Request) -> web.Response:
+        events = list(reversed(self._events[self.job_of(request)["id"]]))
+        return web.json_response({"object": "list", "data": events, "has_more": False})
+
+    async def _list_checkpoints(self, request: web.Request) -> web.Response:
+        job = self.job_of(request)
+        rows = [
+            {
+                "id": f"ftckpt-{job['id'][-8:]}-{checkpoint['step']}",
+                "object": "fine_tuning.job.checkpoint",
+                "fine_tuned_model_checkpoint": checkpoint["model"],
+                "fine_tuning_job_id": job["id"],
+                "step_number": checkpoint["step"],
+                "metrics": checkpoint["metrics"],
+            }
+            for checkpoint in reversed(self.checkpoints(job))
+        ]
+        return web.json_response({"object": "list", "data": rows, "has_more": False})
+
+    def _events_path(self, job: Job) -> Path:
+        return self._folder / f"{job['id']}.events.jsonl"
+
+    def _read_events(self, job: Job) -> list[dict[str, Any]]:
+        path = self._events_path(job)
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
