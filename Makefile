@@ -4,12 +4,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: install run test check lock openapi screenshots browser clean
+.PHONY: install run local test check lock openapi screenshots browser clean
 
 install: $(VENV)/.installed
 
 run: $(VENV)/.installed
 	@exec $(PY) manage.py up
+
+# With a real model on this machine beside the sandbox; LOCAL_MODEL=/path/to/model.gguf serves another than the packaged one.
+local: $(VENV)/.installed-local
+	@exec $(PY) manage.py up --local
 
 test: $(VENV)/.installed-dev browser
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -46,13 +50,13 @@ openapi: $(VENV)/.installed-dev
 # The locks are resolved from pyproject.toml for every platform and Python we support. They are complete, so that
 # nothing beyond them is installed (see [tool.uv] there).
 EXTRAS := --extra embedded --extra embeddings
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock" --python-version 3.11 $(EXTRAS)
 lock: $(VENV)/.installed
 	$(PY) -m pip --disable-pip-version-check install --quiet uv
-	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --python-version 3.11 $(EXTRAS) pyproject.toml -o requirements.lock
-	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --python-version 3.11 $(EXTRAS) --extra dev pyproject.toml \
-	  -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --extra local pyproject.toml -c requirements.lock -o requirements-local.lock
+	$(COMPILE) --extra dev pyproject.toml -c requirements-local.lock -o requirements-dev.lock
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cuebook needs Python 3.11 or newer; say which with PYTHON=python3.11")'
@@ -60,6 +64,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: requirements.lock | $(VENV)/bin/python
 	$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-local: requirements-local.lock $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-local.lock
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed

@@ -1,0 +1,193 @@
+"""A llama.cpp server for one base and its adapters: started, watched, and replaced without cutting a call short."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from evaluations.local.lifeline import KEY_VARIABLE
+
+HOST = "127.0.0.1"
+# A start takes seconds; beside much other work, minutes.
+START_SECONDS = 600.0
+CHECK_SECONDS = 0.1
+RESTART_SECONDS = 1.0
+LOG_TAIL_CHARACTERS = 500
+# The checkout, from which modules are run.
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class EngineError(Exception):
+    """llama.cpp did not start, and the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A tuned model: a base with this file beside it."""
+
+    model: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How a base is served. `context`: tokens of a slot."""
+
+    path: Path
+    key: str
+    log: Path
+    slots: int = 2
+    context: int = 4096
+    threads: int = 2
+
+
+class LlamaProcess:
+    """One process of llama.cpp, which has the adapters that there were at its start."""
+
+    def __init__(self, settings: ServerSettings, adapters: Sequence[Adapter]) -> None:
+        self._settings = settings
+        self.adapters = tuple(adapters)
+        self.url = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self._in_flight = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    async def start(self) -> None:
+        """Start it, and wait until it answers. EngineError where it ends instead."""
+        settings = self._settings
+        port = _free_port()
+        arguments = ["--port", str(port), "--slots", str(settings.slots), "--context", str(settings.context)]
+        arguments += ["--threads", str(settings.threads)]
+        for adapter in self.adapters:
+            arguments += ["--adapter", str(adapter.path)]
+        with settings.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "evaluations.local.llama_process", str(settings.path), *arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, KEY_VARIABLE: settings.key},
+            )
+        self.url = f"http://{HOST}:{port}"
+        until = time.monotonic() + START_SECONDS
+        async with aiohttp.ClientSession() as session:
+            while time.monotonic() < until and self._process.returncode is None:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(f"{self.url}/health", timeout=aiohttp.ClientTimeout(total=5)) as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(CHECK_SECONDS)
+        await self.stop()
+        raise EngineError(f"llama.cpp did not start: {self._log_tail()}")
+
+    async def wait(self) -> None:
+        """Wait until the process ends, however it does."""
+        assert self._process is not None  # noqa: S101 - it was started
+        await self._process.wait()
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[None]:
+        """Count a call that is in flight."""
+        self._in_flight += 1
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._is_idle.set()
+
+    async def drain_and_stop(self) -> None:
+        """End it after its last call."""
+        await self._is_idle.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    def _log_tail(self) -> str:
+        return self._settings.log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:].strip()
+
+
+class LlamaServer:
+    """The processes of one base: one that answers, and for the time of a change another that takes over."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self._adapters: tuple[Adapter, ...] = ()
+        self._current: LlamaProcess | None = None
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+
+    @property
+    def url(self) -> str:
+        """Where it answers at the moment."""
+        return self._current.url if self._current else ""
+
+    async def start(self, adapters: Sequence[Adapter]) -> None:
+        """Answer with these adapters from now on. Calls in flight are ended by the process that began them."""
+        async with self._lock:
+            following = LlamaProcess(self.settings, adapters)
+            await following.start()
+            before, self._current = self._current, following
+            self._adapters = tuple(adapters)
+            self._in_background(self._watch(following))
+            if before:
+                self._in_background(before.drain_and_stop())
+
+    async def stop(self) -> None:
+        self._is_stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._current:
+            await self._current.stop()
+
+    @asynccontextmanager
+    async def call(self, model: str) -> AsyncIterator[tuple[str, Mapping[str, object]]]:
+        """Yield where a call to a model is sent, and what is added to its body: which adapter it turns on."""
+        process = self._current
+        if process is None:
+            raise EngineError("llama.cpp does not run.")
+        async with process.call():
+            scales = [
+                {"id": index, "scale": 1.0 if adapter.model == model else 0.0}
+                for index, adapter in enumerate(process.adapters)
+            ]
+            yield process.url, {"lora": scales} if scales else {}
+
+    async def _watch(self, process: LlamaProcess) -> None:
+        """Start again what ends by itself."""
+        await process.wait()
+        while process is self._current and not self._is_stopping:
+            await asyncio.sleep(RESTART_SECONDS)
+            with contextlib.suppress(EngineError):
+                await self.start(self._adapters)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _free_port() -> int:
+    """Return a port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
