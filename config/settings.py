@@ -290,6 +290,11 @@ PROVIDER_PRIVATE_HOSTS = env.words("PROVIDER_PRIVATE_HOSTS", "" if PRODUCTION el
 # The stand-in for a model provider (evaluations.sandbox): where it runs, and the key that it wants to see.
 SANDBOX_URL = env.address("SANDBOX_URL", env.text("SANDBOX_URL")) or (INSTANCE.sandbox_url if INSTANCE else "")
 SANDBOX_KEY = hashlib.sha256(f"sandbox {SECRET_KEY}".encode()).hexdigest()
+# The engine with a real model on this machine (evaluations.local), where `manage.py up --local` has started one.
+LOCAL_URL = env.address("LOCAL_URL", env.text("LOCAL_URL")) or (INSTANCE.local_url if INSTANCE else "")
+# The model that it serves (a GGUF file); without one, that of the extra `local`.
+LOCAL_MODEL = env.text("LOCAL_MODEL")
+LOCAL_KEY = hashlib.sha256(f"local {SECRET_KEY}".encode()).hexdigest()
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
 # A server with OpenAI's /embeddings; without one, the model that is installed with Cuebook
@@ -360,6 +365,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
         "ChatProtocolEnum": "evaluations.providers.presets.PROTOCOL_CHOICES",
+        "ProviderKindEnum": "evaluations.models.ProviderKind",
         "ImportStateEnum": "evaluations.models.ImportState",
         "ReportStateEnum": "evaluations.models.ReportState",
         "ProposalStateEnum": "evaluations.models.ProposalState",

@@ -172,8 +172,8 @@ class AnnotationAdmin(ReadOnlyAdmin):
 
 @admin.register(Provider)
 class ProviderAdmin(ReadOnlyAdmin):
-    list_display = ("name", "project", "base_url", "is_simulation", "tested_at", "test_passed", "archived_at")
-    list_filter = ("project", "is_simulation")
+    list_display = ("name", "project", "base_url", "kind", "tested_at", "test_passed", "archived_at")
+    list_filter = ("project", "kind")
     list_select_related = ("project",)
     exclude = ("encrypted_key",)
 

@@ -8,7 +8,7 @@ from evaluations.datasets import ingest
 from evaluations.datasets import lifecycle as datasets
 from evaluations.datasets.files.formats import read_rows
 from evaluations.datasets.ingest import DatasetChange
-from evaluations.models import Dataset, DatasetVersion, ProviderModel
+from evaluations.models import Dataset, DatasetVersion, ProviderKind, ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.runs import lifecycle as runs
 from evaluations.runs.planning import RunSettings
@@ -48,7 +48,7 @@ def seed(_credentials_file: Path) -> bool:
 def _measure(project: Project, editor: Actor, version: DatasetVersion) -> None:
     """Create the sandbox as a provider, and two runs on it, which workers start when they are running."""
     admin = actor_for_user(User.objects.get(username="admin"), project)
-    sandbox = providers.create(admin, name="sandbox", is_simulation=True)
+    sandbox = providers.create(admin, name="sandbox", kind=ProviderKind.SANDBOX)
     prompt = Prompt.objects.select_related("head").get(project=project, name=PROMPT)
     for name, prices in PRICES.items():
         model = providers.add_model(admin, sandbox, name)

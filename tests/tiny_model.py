@@ -5,7 +5,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-WIDTH, LAYERS, HEADS, KEY_HEADS, FEED_WIDTH, MAX_TOKENS = 32, 3, 4, 2, 48, 512
+WIDTH, LAYERS, HEADS, KEY_HEADS, FEED_WIDTH, MAX_TOKENS = 32, 3, 4, 2, 48, 2048
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
     "{% for message in messages %}"

@@ -31,6 +31,7 @@ class Instance:
     broker_url: str
     sandbox_url: str = ""
     gateway_url: str = ""
+    local_url: str = ""
 
 
 @dataclass(frozen=True)

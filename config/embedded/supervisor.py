@@ -54,7 +54,8 @@ QUICK_STOP: dict[str, Any] = {"stop_signal": signal.SIGQUIT, "stop_seconds": 3}
 
 
 class Supervisor:
-    """Runs one instance until SIGINT or SIGTERM.
+    """Runs one instance until SIGINT or SIGTERM; with `after_local_engine` a local engine too, and calls it when that
+    answers.
 
     Start: private servers, `prepare` (migrations and the demo), tasks of a killed worker, then web, the inference
     service, workers and beat.
@@ -62,7 +63,13 @@ class Supervisor:
     """
 
     def __init__(
-        self, home: Home, *, port: int, gateway_port: int | None, prepare: Callable[[dict[str, str]], None]
+        self,
+        home: Home,
+        *,
+        port: int,
+        gateway_port: int | None,
+        prepare: Callable[[dict[str, str]], None],
+        after_local_engine: Callable[[dict[str, str]], None] | None = None,
     ) -> None:
         self._home = home
         self._port = port
@@ -77,6 +84,8 @@ class Supervisor:
         self.address = f"http://{HOST}:{port}"
         self.gateway_address = f"http://{HOST}:{self._gateway_port}"
         self._sandbox_port = 0
+        self._local_port = 0
+        self._after_local_engine = after_local_engine
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Start everything, call `on_ready` when the first request would be answered, and stay until told to stop."""
@@ -87,6 +96,8 @@ class Supervisor:
             refuse_taken_port(self._port)
             refuse_taken_port(self._gateway_port, "--gateway-port")
             self._sandbox_port = free_port()
+            if self._after_local_engine:
+                self._local_port = free_port()
             say("Starting the database and the broker …")
             children = self._start_servers(stack)
             child_environment = self._announce(stack)
@@ -100,6 +111,11 @@ class Supervisor:
                 program.start()
             for program, address in zip(programs, (self.address, self.gateway_address), strict=False):
                 program.wait_until(partial(self._answers, address), seconds=START_SECONDS)
+            if self._after_local_engine:
+                say("Waiting for the local model …")
+                local = next(program for program in programs if program.name == "local")
+                local.wait_until(partial(listens, self._local_port), seconds=START_SECONDS)
+                self._after_local_engine(child_environment)
             if not self._stopping:
                 on_ready()
             self._watch([*children, *programs])
@@ -137,6 +153,7 @@ class Supervisor:
                 broker_url=self._broker_url,
                 sandbox_url=f"http://{HOST}:{self._sandbox_port}/v1",
                 gateway_url=self.gateway_address,
+                local_url=f"http://{HOST}:{self._local_port}/v1" if self._local_port else "",
             )
         )
         stack.callback(self._home.withdraw)
@@ -161,6 +178,7 @@ class Supervisor:
             return program(name, *CELERY, *WORKER, *own, death_signal=signal.SIGKILL, **how)
 
         sandbox = (sys.executable, "manage.py", "sandbox", "--port", str(self._sandbox_port))
+        local = (sys.executable, "manage.py", "local_engine", "--port", str(self._local_port))
         schedule = self._home.run / "beat-schedule"
         return [
             program("web", *GRANIAN, "--port", str(self._port), extra={"DATABASE_POOL_SIZE": "16"}),
@@ -170,6 +188,7 @@ class Supervisor:
             # It waits for models, not for the processor: threads suffice, and no user waits behind another.
             worker("worker-playground", "playground", "--pool", "threads", "--concurrency", "8", **QUICK_STOP),
             program("sandbox", *sandbox, death_signal=signal.SIGKILL),
+            *([program("local", *local)] if self._local_port else []),
             program("beat", *CELERY, "beat", "--loglevel", "info", "--schedule", str(schedule)),
         ]
 
@@ -258,6 +277,15 @@ def free_port(count: int = 1) -> int:
         port = random.randrange(*PORTS)  # noqa: S311 - no secret
         if all(is_free(port + place) for place in range(count)):
             return port
+
+
+def listens(port: int) -> bool:
+    """Return whether a server listens on the port."""
+    try:
+        socket.create_connection((HOST, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def is_free(port: int) -> bool:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from evaluations import tasks
 from evaluations.api.serializers import providers as serializers
-from evaluations.models import ModelPrice, Provider, ProviderModel
+from evaluations.models import ModelPrice, Provider, ProviderKind, ProviderModel
 from evaluations.providers import configuration as providers
 from evaluations.providers import profiles
 from infra.serializer_fields import EmptyInput
@@ -48,7 +48,10 @@ class ProviderList(ProjectListView[Provider]):
     )
     def post(self, request: Request) -> Response:
         """Add a server that models are asked through. Its key is encrypted, and never shown again."""
-        provider = providers.create(self.actor, **serializers.ProviderInput.read(request))
+        members = serializers.ProviderInput.read(request)
+        if members.pop("is_simulation"):
+            members["kind"] = ProviderKind.SANDBOX
+        provider = providers.create(self.actor, **members)
         headers = {"Location": f"/api/v1/providers/{provider.name}"}
         return Response(provider_document(provider), status=201, headers=headers)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from evaluations.local.base_file import NoModelError, find_model
+from evaluations.local.choice import NoModelError, find_model
 from evaluations.local.engine import LocalEngine
 from evaluations.local.lifeline import KEY_VARIABLE
 from evaluations.local.llama_server import HOST, EngineError, ServerSettings

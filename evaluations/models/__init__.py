@@ -7,7 +7,14 @@ from evaluations.models.gates import SLA, Gate, GateRun, GateState
 from evaluations.models.imports import DatasetImport, ImportPart, ImportState, PartKind
 from evaluations.models.playground import PLAYGROUND_OPEN, PlaygroundAnswer, PlaygroundRun, PlaygroundState
 from evaluations.models.proposals import CaseProposal, ProposalState
-from evaluations.models.providers import Capability, ModelPrice, Provider, ProviderModel, ProviderSlots
+from evaluations.models.providers import (
+    Capability,
+    ModelPrice,
+    Provider,
+    ProviderKind,
+    ProviderModel,
+    ProviderSlots,
+)
 from evaluations.models.reports import Finding, FindingKind, LeakageOverride, Report, ReportKind, ReportState
 from evaluations.models.runs import (
     RUN_OPEN,
@@ -57,6 +64,7 @@ __all__ = [
     "PlaygroundState",
     "ProposalState",
     "Provider",
+    "ProviderKind",
     "ProviderModel",
     "ProviderSlots",
     "Report",

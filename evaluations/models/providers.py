@@ -26,6 +26,14 @@ class Capability(models.TextChoices):
     FINE_TUNING = "fine_tuning", "Fine-tuning"
 
 
+class ProviderKind(models.TextChoices):
+    """Where a provider's models are: elsewhere, or in a server that comes with this installation."""
+
+    REMOTE = "remote", "Server"
+    SANDBOX = "sandbox", "Sandbox"
+    LOCAL = "local", "Local engine"
+
+
 class Provider(models.Model):
     """A provider of models. Its key is encrypted and never shown again."""
 
@@ -46,8 +54,15 @@ class Provider(models.Model):
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
     timeout_seconds = models.PositiveSmallIntegerField(default=60)
+    kind = models.CharField(
+        max_length=10, choices=ProviderKind.choices, default=ProviderKind.REMOTE, db_default="remote", editable=False
+    )
     # True where its answers are simulated by a program: every page that shows figures from it says so.
-    is_simulation = models.BooleanField(default=False, editable=False)
+    is_simulation = models.GeneratedField(
+        expression=Q(kind="sandbox"),  # type: ignore[arg-type]  # the stubs do not know that conditions may stand here
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     # The state of the rate limiter, shared by all workers (evaluations.providers.rate_limits).
     blocked_until = models.DateTimeField(null=True, editable=False)
     next_request_at = models.DateTimeField(null=True, editable=False)
@@ -71,6 +86,7 @@ class Provider(models.Model):
                 violation_error_message="A provider with this name exists.",
             ),
             models.CheckConstraint(condition=Q(name__regex=PROMPT_NAME), name="provider_name_is_words"),
+            models.CheckConstraint(condition=Q(kind__in=ProviderKind.values), name="provider_kind_is_known"),
             models.CheckConstraint(condition=Q(protocol__regex=r"^[a-z][a-z_]*$"), name="provider_protocol_is_a_name"),
             models.CheckConstraint(
                 condition=Q(max_concurrency__gte=1, max_concurrency__lte=256), name="provider_concurrency_1_to_256"

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from core.errors import Fault, Problem
 from core.references import is_prompt_name, quoted
-from evaluations.models import Capability, ModelPrice, Provider, ProviderModel, Run
+from evaluations.models import Capability, ModelPrice, Provider, ProviderKind, ProviderModel, Run
 from evaluations.providers import profiles
 from evaluations.providers.chat import Endpoint
 from evaluations.providers.list_prices import SOURCE, list_price
@@ -41,7 +41,13 @@ SETTINGS = (
 
 def destinations() -> Destinations:
     """Return the servers that this installation may send requests to."""
-    return Destinations([*settings.PROVIDER_PRIVATE_HOSTS, urlsplit(settings.SANDBOX_URL).netloc])
+    return Destinations(
+        [
+            *settings.PROVIDER_PRIVATE_HOSTS,
+            urlsplit(settings.SANDBOX_URL).netloc,
+            urlsplit(settings.LOCAL_URL).netloc,
+        ]
+    )
 
 
 def get_provider(project: Project, name: str) -> Provider:
@@ -81,12 +87,12 @@ def create(
     name: str,
     base_url: str = "",
     key: str = "",
-    is_simulation: bool = False,
+    kind: str = ProviderKind.REMOTE,
     preset: str = "",
     **changes: Any,
 ) -> Provider:
-    """Create a provider. Its key is encrypted, and never shown again. A simulation is this installation's sandbox: it
-    has no address and no key of its own. A preset gives the address, protocol and capabilities that are not said."""
+    """Create a provider. Its key is encrypted, and never shown again. This installation's sandbox and its local engine
+    have no address and no key of their own. A preset gives the address, protocol and capabilities that are not said."""
     actor.require(Right.ADMINISTER)
     if preset:
         starting_point = get_preset(preset)
@@ -102,12 +108,14 @@ def create(
         project=actor.project,
         name=name,
         base_url=base_url.rstrip("/"),
-        is_simulation=is_simulation,
+        kind=kind,
         created_by_name=actor.name,
         capabilities=[Capability.CHAT, Capability.JSON_SCHEMA, Capability.TOOLS],
     )
     _apply_settings(provider, {"base_url": base_url, **changes})
-    if "max_concurrency" not in changes and not is_simulation and destinations().is_private(provider.base_url):
+    is_own = kind != ProviderKind.REMOTE
+    is_small = kind == ProviderKind.LOCAL or (not is_own and destinations().is_private(provider.base_url))
+    if "max_concurrency" not in changes and is_small:
         provider.max_concurrency = PRIVATE_CONCURRENCY
     _set_key(provider, key)
     try:
@@ -210,9 +218,10 @@ def set_price(
     prices: Mapping[str, object],
     *,
     valid_from: date | None = None,
+    source: str = "entered",
 ) -> ModelPrice:
     """Set a model's price from a day on (today), in US dollars for a million tokens: `input`, `output` and, where they
-    differ, `cached_input` and `cache_write`. Older prices stay."""
+    differ, `cached_input` and `cache_write`. Older prices stay. `source` says on pages where it comes from."""
     actor.require(Right.ADMINISTER)
     fresh, out = read_dollars(prices.get("input"), "/input"), read_dollars(prices.get("output"), "/output")
     cached = prices.get("cached_input")
@@ -226,7 +235,7 @@ def set_price(
         cached_input=cached,
         output=out,
         cache_write=cache_write,
-        source="entered",
+        source=source,
         by_name=actor.name,
     )
     after = {"input": str(fresh), "cached_input": str(cached), "output": str(out), "from": str(price.valid_from)}
@@ -272,12 +281,20 @@ def require_usable(
 
 def endpoint(provider: Provider, connections: int | None = None) -> Endpoint:
     """Return a provider's endpoint with its decrypted key, for the time of a call."""
-    simulated = provider.is_simulation
-    if simulated and not settings.SANDBOX_URL:
-        raise Problem("provider.address", "The sandbox is not running here (SANDBOX_URL).")
+    match provider.kind:
+        case ProviderKind.SANDBOX:
+            base_url, key = settings.SANDBOX_URL, settings.SANDBOX_KEY
+            sentence = "The sandbox is not running here (SANDBOX_URL)."
+        case ProviderKind.LOCAL:
+            base_url, key = settings.LOCAL_URL, settings.LOCAL_KEY
+            sentence = "The local engine is not running here: `make local` starts it (LOCAL_URL)."
+        case _:
+            base_url, key, sentence = provider.base_url, encryption.decrypt(provider.encrypted_key), ""
+    if sentence and not base_url:
+        raise Problem("provider.address", sentence)
     return Endpoint(
-        settings.SANDBOX_URL if simulated else provider.base_url,
-        settings.SANDBOX_KEY if simulated else encryption.decrypt(provider.encrypted_key),
+        base_url,
+        key,
         float(provider.timeout_seconds),
         connections or provider.max_concurrency,
         provider.protocol,
@@ -332,7 +349,10 @@ def _apply_settings(provider: Provider, changes: Mapping[str, Any]) -> None:
         if name in changes:
             setattr(provider, name, changes[name])
     provider.base_url = str(provider.base_url).strip().rstrip("/")
-    if not provider.is_simulation:
+    is_own = provider.kind != ProviderKind.REMOTE
+    if provider.kind not in ProviderKind.values:
+        faults.append(Fault("/kind", "choice", f"Must be one of: {', '.join(ProviderKind.values)}."))
+    if not is_own:
         destinations().require(provider.base_url)
     provider.capabilities = sorted(set(provider.capabilities))
     unknown = [capability for capability in provider.capabilities if capability not in Capability.values]
@@ -340,8 +360,9 @@ def _apply_settings(provider: Provider, changes: Mapping[str, Any]) -> None:
         faults.append(Fault("/capabilities", "choice", f"Must be of: {', '.join(Capability.values)}."))
     if provider.protocol not in PROTOCOLS:
         faults.append(Fault("/protocol", "choice", f"Must be one of: {', '.join(PROTOCOLS)}."))
-    if provider.is_simulation and provider.protocol != DEFAULT_PROTOCOL:
-        faults.append(Fault("/protocol", "choice", f"The sandbox speaks {DEFAULT_PROTOCOL}."))
+    if is_own and provider.protocol != DEFAULT_PROTOCOL:
+        sentence = f"{provider.get_kind_display()} speaks {DEFAULT_PROTOCOL}."
+        faults.append(Fault("/protocol", "choice", sentence))
     if "{" in provider.base_url:
         faults.append(Fault("/base_url", "address", "Fill in what stands in braces in the address."))
     for name, low, high in (

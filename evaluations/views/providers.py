@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from django.conf import settings
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,7 +13,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from core.errors import Problem
 from evaluations import tasks
 from evaluations.api.providers import with_prices
-from evaluations.models import Capability, Provider
+from evaluations.models import Capability, Provider, ProviderKind
 from evaluations.providers import configuration as providers
 from evaluations.providers import profiles
 from evaluations.providers.presets import PRESETS, PROTOCOLS, get_preset
@@ -21,7 +22,7 @@ from registry.accounts.permissions import Actor, Right
 from registry.views.frame import done, errors_of, in_project, only_post, page, page_url, refused, whole
 
 MAX_WAIT_SECONDS = 150
-SANDBOX = "sandbox"
+OWN_KINDS = (ProviderKind.SANDBOX, ProviderKind.LOCAL)
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_seconds")
 FIELDS = dict.fromkeys(("provider.invalid_name", "provider.name_taken"), "name")
 # Archived ones come last.
@@ -31,7 +32,9 @@ MODEL_ORDER = (F("archived_at").asc(nulls_first=True), "name")
 @in_project
 def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
     preset_name = request.GET.get("preset", "")
-    preset, is_sandbox = get_preset(preset_name), preset_name == SANDBOX
+    preset = get_preset(preset_name)
+    kind = preset_name if preset_name in OWN_KINDS else ProviderKind.REMOTE
+    is_own = kind != ProviderKind.REMOTE
     values = {
         "name": preset_name if preset and preset_name != "other" else "",
         "base_url": "",
@@ -45,10 +48,12 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
         "tab": "providers",
         "presets": PRESETS,
         "preset": preset,
-        "is_sandbox": is_sandbox,
+        "kind": kind,
+        "is_own": is_own,
+        "has_local_engine": bool(settings.LOCAL_URL),
         "protocols": PROTOCOLS.items(),
         "address_hint": "fill in what stands in braces" if preset and "{" in preset.base_url else "",
-        "values": {**values, "name": SANDBOX if is_sandbox else values["name"]},
+        "values": {**values, "name": kind if is_own else values["name"]},
     }
     status = 200
     if request.method == "POST":
@@ -57,9 +62,9 @@ def provider_list(request: HttpRequest, actor: Actor) -> HttpResponse:
             provider = providers.create(
                 actor,
                 name=typed["name"],
-                base_url="" if is_sandbox else typed["base_url"],
+                base_url="" if is_own else typed["base_url"],
                 key=request.POST.get("key", ""),
-                is_simulation=is_sandbox,
+                kind=kind,
                 preset=preset_name if preset else "",
                 **({"protocol": typed["protocol"]} if typed["protocol"] else {}),
             )
@@ -97,7 +102,7 @@ def provider_detail(request: HttpRequest, actor: Actor, name: str) -> HttpRespon
     typed = {field: request.POST.get(field, "").strip() for field in ("base_url", *NUMBERS)}
     settings: dict[str, Any] = {field: whole(typed[field]) if typed[field] else None for field in NUMBERS}
     settings |= {"base_url": typed["base_url"], "capabilities": request.POST.getlist("capabilities")}
-    if not provider.is_simulation:
+    if provider.kind == ProviderKind.REMOTE:
         settings["protocol"] = typed["protocol"] = request.POST.get("protocol", "")
     try:
         providers.change(actor, provider, key=request.POST.get("key") or None, **settings)

@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 def settings_for(provider: Provider) -> FineTuningSettings:
     """Return a provider's settings; by default its protocol is guessed from its address."""
-    protocol = protocol_of(provider.base_url, is_simulation=provider.is_simulation)
+    protocol = protocol_of(provider.base_url, provider.kind)
     return FineTuningSettings.objects.get_or_create(provider=provider, defaults={"protocol": protocol.name})[0]
 
 

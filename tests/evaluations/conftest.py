@@ -50,7 +50,7 @@ def model(stage: Stage, sandbox: Running) -> ProviderModel:
 
 
 def make_model(stage: Stage) -> ProviderModel:
-    provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
+    provider = providers.create(stage.ada, name="sandbox", kind="sandbox")
     added = providers.add_model(stage.ada, provider, "sandbox-small")
     providers.set_price(stage.ada, added, {"input": "1", "output": "4"})
     return added

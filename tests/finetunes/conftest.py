@@ -45,7 +45,7 @@ def slow_sandbox(settings: Any, tmp_path: Path) -> Iterator[Running]:
 def base(stage: Stage) -> ProviderModel:
     """A base model that can be tuned, with prices."""
     capabilities = [Capability.CHAT, Capability.JSON_SCHEMA, Capability.FINE_TUNING]
-    provider = providers.create(stage.ada, name="sandbox", is_simulation=True, capabilities=capabilities)
+    provider = providers.create(stage.ada, name="sandbox", kind="sandbox", capabilities=capabilities)
     model = providers.add_model(stage.ada, provider, "sandbox-small")
     providers.set_price(stage.ada, model, {"input": "1", "output": "4"})
     provider_settings.set_price(stage.ada, model, {"training": "3"})

@@ -162,7 +162,7 @@ def history(shared_stage: Stage) -> None:
     first = Case.objects.filter(dataset=dataset).first()
     assert first
     datasets.change(stage.edith, dataset, removed=[first.pk])
-    model = providers.add_model(stage.ada, providers.create(stage.ada, name="sandbox", is_simulation=True), "small")
+    model = providers.add_model(stage.ada, providers.create(stage.ada, name="sandbox", kind="sandbox"), "small")
     providers.set_price(stage.ada, model, {"input": 1, "output": 2})
     run = runs.create(stage.edith, RunSettings(version, loaded.version, ["exact"], model))
     Result.objects.create(run=run, case=first)

@@ -51,7 +51,7 @@ class Parts:
 
     @property
     def model(self) -> ProviderModel:
-        provider = providers.create(self.stage.ada, name="sandbox", is_simulation=True)
+        provider = providers.create(self.stage.ada, name="sandbox", kind="sandbox")
         return providers.add_model(self.stage.ada, provider, "sandbox-small")
 
 

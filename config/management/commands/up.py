@@ -10,6 +10,7 @@ from config.embedded.accounts import NoAccountError
 from config.embedded.home import Home, HomeInUseError
 from config.embedded.processes import ChildError
 from config.embedded.supervisor import Supervisor, run_command
+from evaluations.local.choice import NoModelError, find_model
 from registry import demo
 
 DEFAULT_PORT = 8000
@@ -29,20 +30,41 @@ class Command(BaseCommand):
             "--gateway-port", type=int, default=None, help="of the inference service; default: the next one"
         )
         parser.add_argument("--home", type=Path, default=None, help="data, logs and sockets; default: var/")
+        parser.add_argument("--local", action="store_true", help="with a real model on this machine (make local)")
         parser.add_argument("--no-demo", action="store_true", help="start without the demo project")
 
-    def handle(self, *, port: int, gateway_port: int | None, home: Path | None, no_demo: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        port: int,
+        gateway_port: int | None,
+        home: Path | None,
+        local: bool,
+        no_demo: bool,
+        **options: Any,
+    ) -> None:
         if not all(1 <= number <= MAX_PORT for number in (port, gateway_port or 1)):
             raise CommandError(f"A port is a number from 1 to {MAX_PORT}.")
         instance_home = Home(home) if home else settings.HOME
+        local_model = _find_local_model() if local else ""
 
         def prepare(environment: dict[str, str]) -> None:
             # One process for both: its start takes longer than most of what it does.
             run_command(environment, *(("migrate", "--no-input", "-v", "0") if no_demo else ("demo", "--migrate")))
 
-        supervisor = Supervisor(instance_home, port=port, gateway_port=gateway_port, prepare=prepare)
+        def register(environment: dict[str, str]) -> None:
+            if not no_demo:
+                run_command(environment, "local_model", "--project", demo.PROJECT)
+
+        supervisor = Supervisor(
+            instance_home,
+            port=port,
+            gateway_port=gateway_port,
+            prepare=prepare,
+            after_local_engine=register if local else None,
+        )
         try:
-            supervisor.run(lambda: self._greet(instance_home, supervisor, show_demo=not no_demo))
+            supervisor.run(lambda: self._greet(instance_home, supervisor, local_model, show_demo=not no_demo))
         except HomeInUseError as error:
             instance = instance_home.instance()
             where = f": {instance.address} (process {instance.pid})" if instance else ""
@@ -50,7 +72,7 @@ class Command(BaseCommand):
         except (ChildError, NoAccountError) as error:
             raise CommandError(str(error)) from None
 
-    def _greet(self, home: Home, supervisor: Supervisor, *, show_demo: bool) -> None:
+    def _greet(self, home: Home, supervisor: Supervisor, local_model: str, *, show_demo: bool) -> None:
         address, gateway = supervisor.address, supervisor.gateway_address
         lines = ["", f"Cuebook runs at {address} (API: {address}/api/v1/docs, admin: {address}/admin/)"]
         lines += [f"The inference service answers at {gateway}/v1, as OpenAI's API does"]
@@ -68,7 +90,17 @@ class Command(BaseCommand):
             curl = f"  curl -s -H 'Authorization: Bearer {credentials.token}'"
             question = '{"model": "task:ticket-triage", "messages": [{"role": "user", "content": "I paid twice"}]}'
             lines += [f"{curl} {fetch}", "", f"{curl} -d '{question}' {gateway}/v1/chat/completions"]
-            lines += ["", "The demo's model is a simulation: its answers are seldom right, and cost nothing."]
+            if local_model:
+                lines += ["", f"local/{local_model} is a real model on this machine; its prices are assumptions."]
+            lines += ["", "The demo's own model is a simulation: its answers are seldom right, and cost nothing."]
         lines += ["", f"Logs are in {home.log}. Ctrl-C stops everything.", "", f"ready {address}"]
         self.stdout.write("\n".join(lines))
         sys.stdout.flush()
+
+
+def _find_local_model() -> str:
+    """Return the name of the model to serve. CommandError where the extra or the model is missing."""
+    try:
+        return find_model(settings.LOCAL_MODEL)[0]
+    except NoModelError as error:
+        raise CommandError(str(error)) from None

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.model_settings import EFFORTS
-from evaluations.models import Capability, ModelPrice, Provider, ProviderModel
+from evaluations.models import Capability, ModelPrice, Provider, ProviderKind, ProviderModel
 from evaluations.providers import profiles
 from evaluations.providers.presets import PROTOCOL_CHOICES
 from infra.serializer_fields import Input, Text
@@ -32,7 +32,7 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
         model = Provider
         fields = [
             *("name", "base_url", "protocol", "key", "capabilities", "max_concurrency", "requests_per_minute"),
-            *("tokens_per_minute", "timeout_seconds", "is_simulation", "archived", "tested_at", "test_passed"),
+            *("tokens_per_minute", "timeout_seconds", "kind", "is_simulation", "archived", "tested_at", "test_passed"),
             *("test_result", "test_checks", "synced_at", "created_at"),
         ]
 
@@ -59,9 +59,13 @@ class ProviderInput(ProviderSettings):
         default="",
         help_text="A known provider: its address, protocol and capabilities are taken where none are given.",
     )
-    is_simulation = serializers.BooleanField(
-        required=False, default=False, help_text="This installation's sandbox: it has no address and no key."
+    kind = serializers.ChoiceField(
+        ProviderKind.choices,
+        required=False,
+        default=ProviderKind.REMOTE,
+        help_text="This installation's sandbox or local engine has no address and no key.",
     )
+    is_simulation = serializers.BooleanField(required=False, default=False, help_text="The same as the kind sandbox.")
 
 
 class ProviderTest(Input):

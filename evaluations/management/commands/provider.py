@@ -3,7 +3,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from core.errors import Problem
-from evaluations.models import Capability, Provider
+from evaluations.models import Capability, Provider, ProviderKind
 from evaluations.providers import configuration as providers
 from evaluations.providers.connection_test import check_connection
 from evaluations.providers.presets import PRESETS, PROTOCOLS
@@ -11,6 +11,7 @@ from registry.management.project_command import ProjectCommand
 
 ACTIONS = ("list", "create", "change", "model", "archive-model", "test", "archive", "restore")
 PRICES = ("input", "cached_input", "cache_write", "output")
+STATES: dict[str, str] = {ProviderKind.SANDBOX: "simulated", ProviderKind.LOCAL: "local"}
 NUMBERS = ("concurrency", "timeout", "requests-per-minute", "tokens-per-minute")
 SETTINGS = {
     **{"base_url": "base_url", "protocol": "protocol", "concurrency": "max_concurrency", "timeout": "timeout_seconds"},
@@ -52,7 +53,7 @@ class Command(ProjectCommand):
         actor = self.actor_in(project)
         if action == "list":
             for provider in Provider.objects.filter(project=actor.project):
-                state = "archived" if provider.archived_at else "simulated" if provider.is_simulation else "in use"
+                state = "archived" if provider.archived_at else STATES.get(provider.kind, "in use")
                 self.stdout.write(f"{provider.name:<20}  {state:<9}  {provider.base_url}")
             return
         if action == "create":

@@ -9,17 +9,19 @@ from urllib.parse import urlsplit
 
 from finetunes.providers.base import TuningProtocol
 
-SANDBOX, COMPATIBLE = "sandbox", "compatible"
+COMPATIBLE = "compatible"
+# The protocols of what comes with this installation, by the kinds of their providers.
+OWN = ("sandbox", "local")
 PROTOCOLS: Mapping[str, TuningProtocol] = {
     name: importlib.import_module(f"{__name__}.{name}").PROTOCOL
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__))
 }
 
 
-def protocol_of(base_url: str, *, is_simulation: bool = False) -> TuningProtocol:
-    """Guess the protocol of a server by its address."""
-    if is_simulation:
-        return PROTOCOLS[SANDBOX]
+def protocol_of(base_url: str, kind: str = "") -> TuningProtocol:
+    """Return the protocol of a kind of provider, or guess it by its address."""
+    if kind in OWN:
+        return PROTOCOLS[kind]
     host = (urlsplit(base_url).hostname or "").lower()
     matching = (
         protocol

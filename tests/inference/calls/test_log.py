@@ -109,7 +109,7 @@ def test_a_part_is_not_more_than_its_whole(service: Actor, version: PromptVersio
 
 
 def test_a_cost_is_computed_where_the_price_is_known(stage: Stage, service: Actor, version: PromptVersion):
-    provider = providers.create(stage.ada, name="sandbox", is_simulation=True)
+    provider = providers.create(stage.ada, name="sandbox", kind="sandbox")
     model = providers.add_model(stage.ada, provider, "small")
     providers.set_price(stage.ada, model, {"input": "1", "output": "4"})
 

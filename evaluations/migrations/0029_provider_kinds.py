@@ -1,0 +1,34 @@
+from django.db import migrations, models
+
+KINDS = [("remote", "Server"), ("sandbox", "Sandbox"), ("local", "Local engine")]
+
+
+class Migration(migrations.Migration):
+    dependencies = [("evaluations", "0028_runs_without_retrieval")]
+
+    operations = [
+        migrations.AddField(
+            "provider",
+            "kind",
+            models.CharField(choices=KINDS, db_default="remote", default="remote", editable=False, max_length=10),
+        ),
+        migrations.RunSQL(
+            "UPDATE evaluations_provider SET kind = 'sandbox' WHERE is_simulation",
+            migrations.RunSQL.noop,
+        ),
+        # A column cannot become a generated one.
+        migrations.RemoveField("provider", "is_simulation"),
+        migrations.AddField(
+            "provider",
+            "is_simulation",
+            models.GeneratedField(
+                db_persist=True, expression=models.Q(("kind", "sandbox")), output_field=models.BooleanField()
+            ),
+        ),
+        migrations.AddConstraint(
+            "provider",
+            models.CheckConstraint(
+                condition=models.Q(("kind__in", ["remote", "sandbox", "local"])), name="provider_kind_is_known"
+            ),
+        ),
+    ]
