@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: install run local test check lock openapi screenshots browser clean
+.PHONY: install run local test test-local check lock openapi screenshots browser clean
 
 install: $(VENV)/.installed
 
@@ -17,6 +17,10 @@ local: $(VENV)/.installed-local
 
 test: $(VENV)/.installed-dev browser
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# With SmolLM2 itself: some minutes. `make test` runs the same parts with a tiny model.
+test-local: $(VENV)/.installed-dev $(VENV)/.installed-local
+	$(PY) -m pytest -s tests/evaluations/local/smollm2.py
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

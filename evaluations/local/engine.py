@@ -12,9 +12,10 @@ from aiohttp import web
 from evaluations.local import base_file
 from evaluations.local.jobs import LocalJobs
 from evaluations.local.llama_server import EngineError, LlamaServer, ServerSettings
+from evaluations.openai_server.bodies import Document, read_object
 from evaluations.openai_server.errors import APIError
 from evaluations.openai_server.files import Files
-from evaluations.openai_server.server import Document, OpenAIServer, read_object, send_chunks
+from evaluations.openai_server.server import OpenAIServer, send_chunks
 
 # A long answer of a slow model takes minutes; a server that says nothing for so long does not answer any more.
 READ_TIMEOUT_SECONDS = 600.0

@@ -15,13 +15,14 @@ from evaluations.local.lifeline import KEY_VARIABLE
 from evaluations.local.llama_server import ROOT, Adapter, EngineError
 from evaluations.openai_server.errors import APIError
 from evaluations.openai_server.files import Files
-from evaluations.openai_server.jobs import FINAL_STATUSES, Job, Jobs
+from evaluations.openai_server.jobs import FINAL_STATUSES, Job, Jobs, read_lines
 
 # The rate of a multiplier of 1.
 RATE = 1e-3
 MAX_EVENTS = 40
 # A trainer that the system killed goes on from its checkpoint; one that is killed again and again does not.
 MAX_RESTARTS = 3
+RESTART_SECONDS = 1.0
 LOG_TAIL_CHARACTERS = 500
 MAX_LINE_BYTES = 1 << 20
 VALIDATION = ("valid_loss", "valid_mean_token_accuracy")
@@ -122,9 +123,11 @@ class LocalJobs(Jobs):
                 code = await self._train(job, folder)
                 if job["status"] in FINAL_STATUSES:
                     return
-                if code >= 0:
+                if code >= 0 and code != os.EX_TEMPFAIL:
                     break
-                self.say(job, f"The trainer was ended by signal {-code}; attempt {attempt + 1} of {MAX_RESTARTS + 1}.")
+                why = f"was ended by signal {-code}" if code < 0 else "could not reach llama.cpp"
+                self.say(job, f"The trainer {why}; attempt {attempt + 1} of {MAX_RESTARTS + 1}.")
+                await asyncio.sleep(RESTART_SECONDS)
             await self._finish(job, folder, code)
 
     async def _train(self, job: Job, folder: Path) -> int:
@@ -179,7 +182,7 @@ class LocalJobs(Jobs):
             self.say(job, f"{news['event'].replace('_', ' ').capitalize()}: {details}")
 
     async def _finish(self, job: Job, folder: Path, code: int) -> None:
-        lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = read_lines(folder / "lines.jsonl")
         done = next((line for line in reversed(lines) if line.get("event") == "done"), None)
         if code or done is None:
             error = next((line["error"] for line in reversed(lines) if "error" in line), "")

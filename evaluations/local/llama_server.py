@@ -21,6 +21,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 600.0
 CHECK_SECONDS = 0.1
 RESTART_SECONDS = 1.0
+MAX_STARTS = 3
 LOG_TAIL_CHARACTERS = 500
 # The checkout, from which modules are run.
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,13 +143,24 @@ class LlamaServer:
     async def start(self, adapters: Sequence[Adapter]) -> None:
         """Answer with these adapters from now on. Calls in flight are ended by the process that began them."""
         async with self._lock:
-            following = LlamaProcess(self.settings, adapters)
-            await following.start()
+            following = await self._started(adapters)
             before, self._current = self._current, following
             self._adapters = tuple(adapters)
             self._in_background(self._watch(following))
             if before:
                 self._in_background(before.drain_and_stop())
+
+    async def _started(self, adapters: Sequence[Adapter]) -> LlamaProcess:
+        """Return a process that answers; one whose port was taken meanwhile, or that was killed, is tried again."""
+        for _ in range(MAX_STARTS - 1):
+            with contextlib.suppress(EngineError):
+                return await self._started_once(adapters)
+        return await self._started_once(adapters)
+
+    async def _started_once(self, adapters: Sequence[Adapter]) -> LlamaProcess:
+        process = LlamaProcess(self.settings, adapters)
+        await process.start()
+        return process
 
     async def stop(self) -> None:
         self._is_stopping = True

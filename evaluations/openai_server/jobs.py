@@ -4,7 +4,9 @@ import asyncio
 import csv
 import io
 import json
+import logging
 import os
+import re
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -14,10 +16,15 @@ from typing import Any
 
 from aiohttp import web
 
+from evaluations.openai_server.bodies import object_in, read_object
 from evaluations.openai_server.errors import APIError, not_found
 from evaluations.openai_server.files import Files, Wrap, unwrapped
 
+log = logging.getLogger(__name__)
+
 MIN_EXAMPLES = 10
+MAX_SEED = 2**31
+SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FINAL_STATUSES = ("succeeded", "failed", "cancelled")
 # The columns of OpenAI's file of results.
 RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
@@ -134,9 +141,17 @@ class Jobs(ABC):
 
     def start(self, job: Job) -> None:
         """Run a job in the background."""
-        task = asyncio.get_running_loop().create_task(self.run(job))
+        task = asyncio.get_running_loop().create_task(self._run_to_an_end(job))
         self._tasks[job["id"]] = task
         task.add_done_callback(lambda _task: self._tasks.pop(job["id"], None))
+
+    async def _run_to_an_end(self, job: Job) -> None:
+        """Run a job; one whose work fails in a way that nobody foresaw has an end, too."""
+        try:
+            await self.run(job)
+        except Exception as error:
+            log.exception("job %s", job["id"])
+            self.end(job, "failed", f"The server failed: {error}", code="server_error")
 
     def checkpoints(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return a job's checkpoints, the oldest first: {"step", "model", "metrics"} each."""
@@ -148,13 +163,18 @@ class Jobs(ABC):
             await self.resume(job)
 
     async def _create(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        body = await read_object(request)
         training_file = self._files.path(str(body.get("training_file", ""))).name
         validation_file = body.get("validation_file")
         if validation_file:
             self._files.path(str(validation_file))
-        method = body.get("method") or {"type": "supervised"}
-        settings = (method.get(method.get("type")) or {}).get("hyperparameters") or body.get("hyperparameters") or {}
+        method = object_in(body, "method") or {"type": "supervised"}
+        settings = object_in(object_in(method, str(method.get("type"))), "hyperparameters")
+        seed, suffix = body.get("seed") or 0, body.get("suffix") or None
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < MAX_SEED:
+            raise APIError(400, f"seed must be a whole number from 0 to {MAX_SEED - 1:,}.", "invalid_request", "seed")
+        if suffix is not None and not SUFFIX.fullmatch(str(suffix)):
+            raise APIError(400, "suffix must be up to 64 letters, digits, - or _.", "invalid_request", "suffix")
         key = f"ftjob-{uuid.uuid4().hex[:24]}"
         job: Job = {
             "id": key,
@@ -168,13 +188,13 @@ class Jobs(ABC):
             "status": "validating_files",
             "trained_tokens": None,
             "error": None,
-            "seed": body.get("seed") or 0,
-            "suffix": body.get("suffix"),
+            "seed": seed,
+            "suffix": suffix,
             "organization_id": self.owner,
             "result_files": [],
             "hyperparameters": self.hyperparameters(str(body.get("model")), settings),
             "method": method,
-            "metadata": body.get("metadata") or {},
+            "metadata": object_in(body, "metadata"),
         }
         self._jobs[key], self._events[key] = job, []
         self.save(job)
@@ -225,7 +245,16 @@ class Jobs(ABC):
         return self._folder / f"{job['id']}.events.jsonl"
 
     def _read_events(self, job: Job) -> list[dict[str, Any]]:
-        path = self._events_path(job)
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return read_lines(self._events_path(job))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines that is appended to. A line that its writer was killed in is cut off, so that the next
+    one does not continue it."""
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    end = text.rfind(b"\n") + 1
+    if end < len(text):
+        os.truncate(path, end)
+    return [json.loads(line) for line in text[:end].splitlines()]

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from evaluations.openai_server.bodies import Document, read_object
 from evaluations.openai_server.errors import APIError, dumps, error
 from evaluations.openai_server.files import Files
 from evaluations.openai_server.jobs import Jobs
@@ -16,7 +17,6 @@ from evaluations.openai_server.jobs import Jobs
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_REMEMBERED = 200_000
 MAX_EMBEDDED = 2_048
-Document = dict[str, Any]
 
 
 class OpenAIServer(ABC):
@@ -99,17 +99,6 @@ class OpenAIServer(ABC):
             for name, ends in self.models().items()
         ]
         return web.json_response({"object": "list", "data": rows})
-
-
-async def read_object(request: web.Request) -> Document:
-    """Return the body of a request. APIError where it is no JSON object."""
-    try:
-        body = await request.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise APIError(400, "The body is no JSON object.", "invalid_request")
-    return body
 
 
 def chunk_of(document: Mapping[str, Any], delta: Mapping[str, Any], finish_reason: str | None = None) -> Document:

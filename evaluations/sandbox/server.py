@@ -15,15 +15,14 @@ from typing import Any
 
 from aiohttp import web
 
+from evaluations.openai_server.bodies import Document, read_object
 from evaluations.openai_server.errors import APIError
 from evaluations.openai_server.files import Files
 from evaluations.openai_server.server import (
     MAX_REMEMBERED,
-    Document,
     OpenAIServer,
     chunk_of,
     now,
-    read_object,
     send_chunks,
 )
 from evaluations.sandbox import faults as faulty

@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from evaluations.local.lifeline import KEY_VARIABLE, end_with_parent
 from evaluations.local.trainer.adapter import AdapterShape, new_parameters
 from evaluations.local.trainer.network import Network
-from evaluations.local.trainer.tokens import Tokeniser, UnusableFileError, read_texts
+from evaluations.local.trainer.tokens import ServerAwayError, Tokeniser, UnusableFileError, read_texts
 from evaluations.local.trainer.training import Settings, Training
 from evaluations.local.trainer.weights import UnsupportedModelError, architecture_of, read_model
 
@@ -29,12 +29,14 @@ def say(**members: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train; returns the exit code: 0, or 1 after an `error` was said."""
+    """Train; returns the exit code: 0, 1 after an `error` was said, or that of what is to be tried again."""
     try:
         train(arguments)
     except (UnsupportedModelError, UnusableFileError) as error:
         say(error=str(error))
         return 1
+    except ServerAwayError:
+        return os.EX_TEMPFAIL
     except MemoryError:
         limit = arguments.memory_mb
         say(error=f"It needs more than {limit:,} MB: tune fewer layers, shorter examples or smaller batches.")

@@ -17,6 +17,10 @@ class UnusableFileError(Exception):
     """A training file cannot be used, and why."""
 
 
+class ServerAwayError(Exception):
+    """The server that turns texts into tokens does not answer: it is being started again."""
+
+
 @dataclass(frozen=True)
 class Tokeniser:
     """A llama.cpp server that turns texts into tokens."""
@@ -45,6 +49,8 @@ class Tokeniser:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise UnusableFileError(f"The server refused a text: {error.read(500).decode(errors='replace')}") from None
+        except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            raise ServerAwayError(str(error)) from None
 
 
 def read_texts(path: Path, tokeniser: Tokeniser, max_tokens: int) -> list[Text]:

@@ -1,11 +1,14 @@
 """The local engine with a real llama.cpp: its protocol, adapters, and what happens when a part of it is killed."""
 
+import json
 import os
 import signal
 import threading
 import time
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from evaluations.local.trainer.adapter import AdapterShape, new_parameters
 from evaluations.local.trainer.network import Network, Text
 from evaluations.local.trainer.weights import read_model
+from evaluations.openai_server.jobs import read_lines
 from tests.local_engine import Engine, examples, running_engine
 from tests.tiny_model import write_tiny_model
 
@@ -196,6 +200,40 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(engine: Engine):
     messages = engine.messages(key)
     assert any("ended by signal 9" in message for message in messages)
     assert any(message.startswith("Resumed: step ") for message in messages)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"method": []},
+        {"method": {"type": "supervised", "supervised": "quick"}},
+        {"method": {"type": "supervised", "supervised": {"hyperparameters": [3]}}},
+        {"metadata": "x"},
+        {"seed": -1},
+        {"seed": "x"},
+        {"suffix": "../up"},
+        {"training_file": "../../etc/passwd"},
+        {"validation_file": "file-none"},
+        {"model": "other"},
+    ],
+)
+def test_a_job_that_makes_no_sense_is_refused_and_none_is_kept(engine: Engine, members: dict[str, Any]):
+    count = len(engine.get("/v1/fine_tuning/jobs")["data"])
+    body = {"model": "tiny", "training_file": engine.upload(examples(12)), **members}
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        engine.post("/v1/fine_tuning/jobs", body)
+    assert refusal.value.code in (400, 404)
+    assert json.load(refusal.value)["error"]["message"]
+    assert len(engine.get("/v1/fine_tuning/jobs")["data"]) == count
+
+
+def test_a_line_that_a_kill_cut_is_not_continued(tmp_path: Path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    assert read_lines(path) == [{"a": 1}]
+    with path.open("a") as file:
+        file.write('{"a": 3}\n')
+    assert read_lines(path) == [{"a": 1}, {"a": 3}]
 
 
 def test_calls_in_flight_are_not_cut_by_a_new_adapter(engine: Engine):
