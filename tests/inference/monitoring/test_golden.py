@@ -80,7 +80,8 @@ def test_a_silent_change_is_found_against_the_first_night(
     # Asked anew each night, and not from what was answered before.
     assert len(sandbox.calls()) == 3 * 60
 
-    sandbox.fault("model_refuses", share=0.7)
+    # Nearly all: what share of the refused would have been right is chance.
+    sandbox.fault("model_refuses", share=0.95)
     third = measured(2)
 
     assert third.is_worse, third.sentence
