@@ -27,7 +27,10 @@ from finetunes.strategy import evidence
 from finetunes.strategy import policy as policies
 from infra.serializer_fields import JSON_OBJECT, AnyField, Input, ObjectField, Text
 
-HYPERPARAMETERS_HELP = "n_epochs, batch_size, learning_rate_multiplier (a number, or auto), and for pairs beta."
+HYPERPARAMETERS_HELP = (
+    "n_epochs, batch_size, learning_rate_multiplier (a number, or auto); for pairs beta; for the local engine rank "
+    "and layers."
+)
 
 
 class TrainingSetSerializer(serializers.ModelSerializer[TrainingSet]):

@@ -31,7 +31,7 @@ from registry.prompts import resolution
 MAX_BETA = 2.0
 SUFFIX_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 MAX_SUFFIX_LENGTH = 40
-HYPERPARAMETER_NAMES = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta")
+HYPERPARAMETER_NAMES = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta", "rank", "layers")
 
 
 @transaction.atomic
@@ -212,6 +212,10 @@ def _require_supported(model: ProviderModel, training_set: TrainingSet, settings
     if not protocol.has_rate_multiplier and settings.learning_rate_multiplier not in (None, 1):
         sentence = f"{protocol.title} takes no multiplier of its learning rate: leave it at 1, or at auto."
         faults.append(Fault("/hyperparameters/learning_rate_multiplier", "unsupported", sentence))
+    for name in ("rank", "layers"):
+        if getattr(settings, name) is not None and name not in protocol.more_settings:
+            sentence = f"{protocol.title} takes no {name}: leave it at auto."
+            faults.append(Fault(f"/hyperparameters/{name}", "unsupported", sentence))
     if faults:
         raise Problem("request.invalid", faults[0].message, faults=faults)
 
@@ -235,6 +239,8 @@ def read_hyperparameters(document: Mapping[str, Any], method: Method, faults: li
         ("batch_size", estimates.BATCH_SIZES, True),
         ("learning_rate_multiplier", (0, estimates.MAX_RATE), False),
         ("beta", (0, MAX_BETA), False),
+        ("rank", estimates.RANKS, True),
+        ("layers", estimates.LAYERS, True),
     ):
         value = document.get(name)
         if value is None:

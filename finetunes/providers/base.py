@@ -121,6 +121,8 @@ class TuningProtocol:
     # What it learns from, and whether a job may change its learning rate by a factor.
     methods: Sequence[Method] = tuple(Method)
     has_rate_multiplier: bool = True
+    # Settings beyond those that all have: "rank", "layers".
+    more_settings: Sequence[str] = ()
     # Its rules of files: fewer or more examples are refused there.
     min_examples: int = MIN_EXAMPLES
     max_examples: int | None = None

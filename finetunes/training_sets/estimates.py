@@ -12,6 +12,7 @@ MAX_EXAMPLE_TOKENS: Mapping[str, int] = {"gpt-4o": 65_536, "gpt-4.1": 65_536, "g
 # The meaning of "auto" by OpenAI's cookbook, so that small data is not seen too rarely and large data not too often.
 TARGET_EPOCHS, MIN_SEEN, MAX_SEEN, MAX_EPOCHS = 3, 100, 25_000, 25
 EPOCHS, BATCH_SIZES = (1, 50), (1, 256)
+RANKS, LAYERS = (1, 128), (1, 1_000)
 MAX_RATE = 100.0
 AUTO = "auto"
 
@@ -19,12 +20,14 @@ AUTO = "auto"
 @dataclass(frozen=True)
 class Hyperparameters:
     """Settings of a tuning; None: the provider decides. `beta` is for preference pairs alone: how near to the base the
-    model stays."""
+    model stays. `rank` (of an adapter) and `layers` (how many have one, from the last) are for some protocols."""
 
     n_epochs: int | None = 3
     batch_size: int | None = 4
     learning_rate_multiplier: float | None = 1.0
     beta: float | None = None
+    rank: int | None = None
+    layers: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as the protocol has them; `auto` where the provider decides."""
@@ -34,7 +37,8 @@ class Hyperparameters:
             "learning_rate_multiplier": self.learning_rate_multiplier,
         }
         document: dict[str, Any] = {name: AUTO if value is None else value for name, value in members.items()}
-        return document if self.beta is None else {**document, "beta": self.beta}
+        more = {"beta": self.beta, "rank": self.rank, "layers": self.layers}
+        return document | {name: value for name, value in more.items() if value is not None}
 
 
 @dataclass(frozen=True)

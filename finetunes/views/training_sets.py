@@ -11,7 +11,7 @@ from core.errors import Problem
 from core.references import parse_reference
 from evaluations.data_quality import reports
 from evaluations.datasets import lifecycle as datasets
-from evaluations.models import Capability, Dataset, DatasetVersion, Provider, ProviderModel, ReportKind
+from evaluations.models import Capability, Dataset, DatasetVersion, Provider, ProviderKind, ProviderModel, ReportKind
 from finetunes import tasks
 from finetunes.api.training_sets import file_answer
 from finetunes.jobs import cross_validation
@@ -37,7 +37,7 @@ DOMAIN_FIELDS = {
     **dict.fromkeys(("model.not_found", "model.shut_down", "finetune.not_offered", "finetune.closed"), "model"),
     "finetune.no_price": "budget_usd",
 }
-JOB_FIELDS = ("model", "n_epochs", "batch_size", "learning_rate_multiplier", "beta", "suffix", "budget_usd")
+JOB_FIELDS = ("model", *jobs.HYPERPARAMETER_NAMES, "suffix", "budget_usd")
 SAMPLE_BYTES = 20_000
 # With images in them.
 MAX_SAMPLE_BYTES = 16 * 1024 * 1024
@@ -132,7 +132,7 @@ def set_detail(request: HttpRequest, actor: Actor, key: int) -> HttpResponse:
 
 def _job_document(values: dict[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
-    for name in ("n_epochs", "batch_size", "learning_rate_multiplier", "beta"):
+    for name in jobs.HYPERPARAMETER_NAMES:
         text = values[name]
         if text:
             number = whole(text)
@@ -173,6 +173,9 @@ def _set_context(actor: Actor, training_set: TrainingSet, values: dict[str, str]
         .order_by("-id")[:MAX_LINES_SHOWN],
         "fold_counts": range(cross_validation.MIN_FOLDS, cross_validation.MAX_FOLDS + 1),
         "is_small": training_set.dataset_version.sizes.get("test", 0) < cross_validation.SMALL_TEST,
+        "has_local_engine": Provider.objects.filter(
+            project=actor.project, archived_at=None, kind=ProviderKind.LOCAL
+        ).exists(),
         "can_fine_tune": Provider.objects.filter(
             project=actor.project, archived_at=None, capabilities__contains=[Capability.FINE_TUNING]
         ).exists(),

@@ -49,6 +49,8 @@ class Command(BaseCommand):
             command.add_argument("--instruction", help="of the short prompt; its first sentence by default")
         run.add_argument("--model", required=True, help="the base: provider/model")
         run.add_argument("--epochs", type=int)
+        run.add_argument("--rank", type=int, help="of the adapter; the local engine alone takes it")
+        run.add_argument("--layers", type=int, help="how many are tuned, from the last; the local engine alone")
         run.add_argument("--suffix", default="")
         run.add_argument("--scorer", action="append", dest="scorers")
         run.add_argument("--budget", help="US dollars for the tuning")
@@ -147,7 +149,11 @@ class Command(BaseCommand):
             "suffix": options["suffix"],
             "scorers": options["scorers"],
             "budget_usd": options["budget"],
-            "hyperparameters": {"n_epochs": options["epochs"]} if options["epochs"] else {},
+            "hyperparameters": {
+                name: options[option]
+                for name, option in (("n_epochs", "epochs"), ("rank", "rank"), ("layers", "layers"))
+                if options[option]
+            },
         }
         model = providers.get_model(actor.project, options["model"])
         estimate = jobs.estimate_with_advisories(training_set, model, document["hyperparameters"])

@@ -3,4 +3,6 @@
 from finetunes.providers.base import OPENAI_STATUSES, TuningProtocol
 from finetunes.providers.jsonl import Method
 
-PROTOCOL = TuningProtocol("local", "Local engine", OPENAI_STATUSES, methods=(Method.SUPERVISED,))
+PROTOCOL = TuningProtocol(
+    "local", "Local engine", OPENAI_STATUSES, methods=(Method.SUPERVISED,), more_settings=("rank", "layers")
+)

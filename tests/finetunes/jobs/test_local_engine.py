@@ -16,6 +16,7 @@ from finetunes.jobs import local_engine, provider_settings, tuned_models
 from finetunes.models import FineTune, TrainingSet
 from finetunes.providers.states import JobState
 from tests.conftest import Stage
+from tests.evaluations.runs.test_pages import client_of
 from tests.finetunes.conftest import is_over, step
 from tests.local_engine import KEY, Engine, running_engine
 from tests.tiny_model import write_tiny_model
@@ -59,16 +60,34 @@ def test_without_an_engine_it_is_refused(stage: Stage, settings: Any):
     assert refusal.value.faults[0].pointer == "/kind"
 
 
+def test_its_own_settings_are_refused_elsewhere(stage: Stage, engine: Engine, training_set: TrainingSet):
+    sandbox = providers.create(
+        stage.ada, name="sandbox", kind="sandbox", capabilities=[Capability.CHAT, Capability.FINE_TUNING]
+    )
+    elsewhere = providers.add_model(stage.ada, sandbox, "sandbox-small")
+    here = local_engine.register(stage.ada)
+    for hyperparameters in ({"rank": 4}, {"layers": 2}):
+        with pytest.raises(Problem, match="Sandbox takes no"):
+            jobs.draft(stage.edith, training_set, elsewhere, hyperparameters=hyperparameters)
+        jobs.draft(stage.edith, training_set, here, hyperparameters=hyperparameters)
+    with pytest.raises(Problem, match="from 1 to 128"):
+        jobs.draft(stage.edith, training_set, here, hyperparameters={"rank": 1_000})
+    page = client_of(stage.edith).get(f"/p/{stage.project.slug}/training-sets/{training_set.pk}/")
+    assert "how many are tuned, from the last" in page.content.decode()
+
+
 def test_a_job_of_the_product_from_a_draft_to_a_measured_model(stage: Stage, engine: Engine, training_set: TrainingSet):
-    job = jobs.submit(stage.edith, jobs.draft(stage.edith, training_set, local_engine.register(stage.ada)))
-    done = wait(job)
+    model = local_engine.register(stage.ada)
+    draft = jobs.draft(stage.edith, training_set, model, hyperparameters={"rank": 4, "layers": 2})
+    done = wait(jobs.submit(stage.edith, draft))
+    assert (done.hyperparameters["rank"], done.hyperparameters["layers"]) == (4, 2)
     assert done.state == JobState.SUCCEEDED, done.error
     assert not done.is_simulation
     assert done.checkpoints.count() == done.hyperparameters["n_epochs"]
     assert done.points.filter(values__has_key="valid_loss").count() == done.hyperparameters["n_epochs"]
-    model = tuned_models.tuned_model_of_job(done)
-    assert model is not None
-    runs = tuned_models.measure(model)
+    tuned = tuned_models.tuned_model_of_job(done)
+    assert tuned is not None
+    runs = tuned_models.measure(tuned)
     for run in runs:
         tasks.work_on_run(run.pk)
         tasks.sum_up_run(run.pk)
