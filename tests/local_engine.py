@@ -24,6 +24,14 @@ KEY = "the-engine's-key"
 START_SECONDS = 120
 
 
+class RefusedError(Exception):
+    """The engine refused a request, with a status and in words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status, self.message = status, message
+
+
 @dataclass
 class Engine:
     """A running engine; `restart` ends it as a crash would and starts another on the same folder."""
@@ -88,11 +96,18 @@ class Engine:
         return self._ask(path, document)
 
     def _ask(self, path: str, document: Mapping[str, Any] | None) -> Any:
-        data = None if document is None else json.dumps(document).encode()
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        return self.send(path, None if document is None else json.dumps(document).encode())
+
+    def send(self, path: str, data: bytes | None, content_type: str = "application/json") -> Any:
+        """Send a body as it is. RefusedError where the engine refuses it."""
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": content_type}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RefusedError(error.code, json.load(error)["error"]["message"]) from None
 
     def upload(self, examples: list[dict[str, Any]]) -> str:
         data = "".join(json.dumps(example) + "\n" for example in examples).encode()

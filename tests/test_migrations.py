@@ -73,7 +73,7 @@ def newest_schema(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
         return schema()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def other_database(newest_schema: set[str], django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """An empty database of our own in place of the suite's."""
     usual, other = connection.settings_dict["NAME"], f"{connection.settings_dict['NAME']}_from_before"
@@ -118,6 +118,28 @@ def test_rows_from_before_are_kept_and_the_schema_is_that_of_a_new_database(
         for model in apps.get_app_config(app).get_models():
             declared = {part.name for part in (*model._meta.constraints, *model._meta.indexes)}
             assert declared <= names, model
+
+
+def test_a_providers_kind_says_what_is_a_simulation_and_back(other_database: None):
+    before, after = [("evaluations", "0028_runs_without_retrieval")], [("evaluations", "0029_provider_kinds")]
+    MigrationExecutor(connection).migrate(before)
+    old = MigrationLoader(connection).project_state(before).apps
+    project = old.get_model("registry", "Project").objects.create(name="A", slug="a")
+    for name, is_simulation in (("sandbox", True), ("openai", False)):
+        old.get_model("evaluations", "Provider").objects.create(
+            project=project, name=name, is_simulation=is_simulation, created_by_name="x"
+        )
+    for _ in range(2):
+        MigrationExecutor(connection).migrate(after)
+        assert providers_with("kind", "is_simulation") == [("openai", "remote", False), ("sandbox", "sandbox", True)]
+        MigrationExecutor(connection).migrate(before)
+        assert providers_with("is_simulation") == [("openai", False), ("sandbox", True)]
+
+
+def providers_with(*columns: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT name, {', '.join(columns)} FROM evaluations_provider ORDER BY name")
+        return list(cursor.fetchall())
 
 
 def add_versions_without_tokens(old: Any) -> dict[str, Any]:

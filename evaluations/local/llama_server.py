@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 import aiohttp
 
 from evaluations.local.lifeline import KEY_VARIABLE
+
+log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 # A start takes seconds; beside much other work, minutes.
@@ -125,11 +128,12 @@ class LlamaProcess:
 
 
 class LlamaServer:
-    """The processes of one base: one that answers, and for the time of a change another that takes over."""
+    """The processes of one base: one that answers, and for the time of a change another that takes over. `adapters`
+    returns those that there are, whenever a process starts."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, adapters: Callable[[], Sequence[Adapter]]) -> None:
         self.settings = settings
-        self._adapters: tuple[Adapter, ...] = ()
+        self._adapters = adapters
         self._current: LlamaProcess | None = None
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,15 +144,32 @@ class LlamaServer:
         """Where it answers at the moment."""
         return self._current.url if self._current else ""
 
-    async def start(self, adapters: Sequence[Adapter]) -> None:
-        """Answer with these adapters from now on. Calls in flight are ended by the process that began them."""
+    @property
+    def adapters(self) -> Sequence[Adapter]:
+        """The adapters that are answered with at the moment."""
+        return self._current.adapters if self._current else ()
+
+    async def start(self) -> None:
+        """Begin to answer. The base answers also where its adapters keep llama.cpp from starting, and then alone."""
         async with self._lock:
-            following = await self._started(adapters)
-            before, self._current = self._current, following
-            self._adapters = tuple(adapters)
-            self._in_background(self._watch(following))
-            if before:
-                self._in_background(before.drain_and_stop())
+            try:
+                process = await self._started(self._adapters())
+            except EngineError:
+                log.exception("not with the adapters")
+                process = await self._started(())
+            self._switch_to(process)
+
+    async def reload(self) -> None:
+        """Answer with the adapters of now. Calls in flight are ended by the process that began them. EngineError: it
+        goes on answering as it did."""
+        async with self._lock:
+            self._switch_to(await self._started(self._adapters()))
+
+    def _switch_to(self, process: LlamaProcess) -> None:
+        before, self._current = self._current, process
+        self._in_background(self._watch(process))
+        if before:
+            self._in_background(before.drain_and_stop())
 
     async def _started(self, adapters: Sequence[Adapter]) -> LlamaProcess:
         """Return a process that answers; one whose port was taken meanwhile, or that was killed, is tried again."""
@@ -171,14 +192,17 @@ class LlamaServer:
             await self._current.stop()
 
     @asynccontextmanager
-    async def call(self, model: str) -> AsyncIterator[tuple[str, Mapping[str, object]]]:
-        """Yield where a call to a model is sent, and what is added to its body: which adapter it turns on."""
+    async def call(self, tuned: str = "") -> AsyncIterator[tuple[str, Mapping[str, object]]]:
+        """Yield where a call is sent, and what is added to its body: which adapter it turns on, none for the base."""
         process = self._current
         if process is None:
             raise EngineError("llama.cpp does not run.")
+        if tuned and tuned not in [adapter.model for adapter in process.adapters]:
+            # The base would answer under its name.
+            raise EngineError(f"{tuned} is not served at the moment.")
         async with process.call():
             scales = [
-                {"id": index, "scale": 1.0 if adapter.model == model else 0.0}
+                {"id": index, "scale": 1.0 if adapter.model == tuned else 0.0}
                 for index, adapter in enumerate(process.adapters)
             ]
             yield process.url, {"lora": scales} if scales else {}
@@ -188,8 +212,11 @@ class LlamaServer:
         await process.wait()
         while process is self._current and not self._is_stopping:
             await asyncio.sleep(RESTART_SECONDS)
-            with contextlib.suppress(EngineError):
-                await self.start(self._adapters)
+            async with self._lock:
+                # Another with newer adapters may have taken over while this waited.
+                if process is self._current:
+                    with contextlib.suppress(EngineError):
+                        self._switch_to(await self._started(self._adapters()))
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

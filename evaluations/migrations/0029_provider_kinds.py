@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(
             "UPDATE evaluations_provider SET kind = 'sandbox' WHERE is_simulation",
-            migrations.RunSQL.noop,
+            "UPDATE evaluations_provider SET is_simulation = true WHERE kind = 'sandbox'",
         ),
         # A column cannot become a generated one.
         migrations.RemoveField("provider", "is_simulation"),
@@ -23,6 +23,15 @@ class Migration(migrations.Migration):
             "is_simulation",
             models.GeneratedField(
                 db_persist=True, expression=models.Q(("kind", "sandbox")), output_field=models.BooleanField()
+            ),
+        ),
+        migrations.AddConstraint(
+            "provider",
+            models.UniqueConstraint(
+                condition=models.Q(("archived_at", None), ("kind", "local")),
+                fields=("project",),
+                name="provider_local_once",
+                violation_error_message="This project has the local engine already.",
             ),
         ),
         migrations.AddConstraint(

@@ -85,6 +85,13 @@ class Provider(models.Model):
                 name="provider_name_once",
                 violation_error_message="A provider with this name exists.",
             ),
+            # A second one would have the same models, and their names would say nothing any more.
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(kind="local", archived_at=None),
+                name="provider_local_once",
+                violation_error_message="This project has the local engine already.",
+            ),
             models.CheckConstraint(condition=Q(name__regex=PROMPT_NAME), name="provider_name_is_words"),
             models.CheckConstraint(condition=Q(kind__in=ProviderKind.values), name="provider_kind_is_known"),
             models.CheckConstraint(condition=Q(protocol__regex=r"^[a-z][a-z_]*$"), name="provider_protocol_is_a_name"),
@@ -112,6 +119,11 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_local(self) -> bool:
+        """True where its models run on this machine: nobody sends a bill, and its prices are assumptions."""
+        return self.kind == ProviderKind.LOCAL
 
 
 class ProviderSlots(models.Model):

@@ -13,7 +13,8 @@ async def read_object(request: web.Request) -> Document:
     """Return the body of a request. APIError where it is no JSON object."""
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError, LookupError):
+        # No JSON, nested too deeply, or in an encoding that there is not.
         body = None
     if not isinstance(body, dict):
         raise APIError(400, "The body is no JSON object.", "invalid_request")

@@ -1,6 +1,8 @@
 """Files of OpenAI's protocol, each with what is said about it beside it."""
 
 import json
+import os
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from evaluations.openai_server.errors import APIError, not_found
 
+KEY = re.compile(r"file-[0-9a-f]{24}")
 # Wraps the handler of a kind of call, such as "upload".
 Wrap = Callable[[str, Handler], Handler]
 
@@ -46,13 +49,16 @@ class Files:
             "purpose": purpose,
             "status": "processed",
         }
-        (self._folder / f"{key}.json").write_text(json.dumps(about), encoding="utf-8")
+        # What is listed is there as a whole.
+        unfinished = self._folder / f"{key}.part"
+        unfinished.write_text(json.dumps(about), encoding="utf-8")
+        os.replace(unfinished, self._folder / f"{key}.json")
         return about
 
     def path(self, key: str, suffix: str = "") -> Path:
         """Return where a file is. APIError where there is none."""
         path = self._folder / f"{key}{suffix}"
-        if not key.removeprefix("file-").isalnum() or not path.exists():
+        if not KEY.fullmatch(key) or not path.exists():
             raise not_found("There is no such file.")
         return path
 

@@ -50,8 +50,8 @@ class Jobs(ABC):
             self._jobs[job["id"]], self._events[job["id"]] = job, self._read_events(job)
 
     @abstractmethod
-    def hyperparameters(self, model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a job is trained with. APIError where the model or a setting is refused."""
+    def hyperparameters(self, model: str, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a job is trained with. APIError where the model, the method or a setting is refused."""
 
     @abstractmethod
     async def run(self, job: Job) -> None:
@@ -151,7 +151,8 @@ class Jobs(ABC):
             await self.run(job)
         except Exception as error:
             log.exception("job %s", job["id"])
-            self.end(job, "failed", f"The server failed: {error}", code="server_error")
+            if job["status"] not in FINAL_STATUSES:
+                self.end(job, "failed", f"The server failed: {error}", code="server_error")
 
     def checkpoints(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return a job's checkpoints, the oldest first: {"step", "model", "metrics"} each."""
@@ -169,7 +170,8 @@ class Jobs(ABC):
         if validation_file:
             self._files.path(str(validation_file))
         method = object_in(body, "method") or {"type": "supervised"}
-        settings = object_in(object_in(method, str(method.get("type"))), "hyperparameters")
+        method_name = str(method.get("type"))
+        settings = object_in(object_in(method, method_name), "hyperparameters")
         seed, suffix = body.get("seed") or 0, body.get("suffix") or None
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < MAX_SEED:
             raise APIError(400, f"seed must be a whole number from 0 to {MAX_SEED - 1:,}.", "invalid_request", "seed")
@@ -192,7 +194,7 @@ class Jobs(ABC):
             "suffix": suffix,
             "organization_id": self.owner,
             "result_files": [],
-            "hyperparameters": self.hyperparameters(str(body.get("model")), settings),
+            "hyperparameters": self.hyperparameters(str(body.get("model")), method_name, settings),
             "method": method,
             "metadata": object_in(body, "metadata"),
         }
@@ -200,19 +202,19 @@ class Jobs(ABC):
         self.save(job)
         self.say(job, "Validating the training file.")
         self.start(job)
-        return web.json_response(job)
+        return web.json_response(_public(job))
 
     async def _list(self, request: web.Request) -> web.Response:
         metadata = {name[9:-1]: value for name, value in request.query.items() if name.startswith("metadata[")}
         jobs = [
-            job
+            _public(job)
             for job in reversed(self._jobs.values())
             if all(job["metadata"].get(name) == value for name, value in metadata.items())
         ]
         return web.json_response({"object": "list", "data": jobs, "has_more": False})
 
     async def _get(self, request: web.Request) -> web.Response:
-        return web.json_response(self.job_of(request))
+        return web.json_response(_public(self.job_of(request)))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         job = self.job_of(request)
@@ -220,7 +222,7 @@ class Jobs(ABC):
             raise APIError(400, f"The job has {job['status']}.", "invalid_request")
         self.end(job, "cancelled")
         await self.stop(job)
-        return web.json_response(job)
+        return web.json_response(_public(job))
 
     async def _list_events(self, request: web.Request) -> web.Response:
         events = list(reversed(self._events[self.job_of(request)["id"]]))
@@ -246,6 +248,11 @@ class Jobs(ABC):
 
     def _read_events(self, job: Job) -> list[dict[str, Any]]:
         return read_lines(self._events_path(job))
+
+
+def _public(job: Job) -> Job:
+    """Return what the protocol says of a job; checkpoints have an address of their own, and places in our folder."""
+    return {name: value for name, value in job.items() if name != "checkpoints"}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

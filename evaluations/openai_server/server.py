@@ -1,5 +1,7 @@
 """Server: who may ask, chat (streamed too), embeddings and models."""
 
+import hashlib
+import json
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -15,7 +17,6 @@ from evaluations.openai_server.files import Files
 from evaluations.openai_server.jobs import Jobs
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-MAX_REMEMBERED = 200_000
 MAX_EMBEDDED = 2_048
 
 
@@ -25,6 +26,8 @@ class OpenAIServer(ABC):
     A chat call with an Idempotency-Key that was answered already gets the same answer again.
     """
 
+    # How many answers are kept for calls that are made again.
+    max_remembered = 200_000
     # Who owns its models, and the word for it in the names of tuned ones.
     owner: str
 
@@ -32,7 +35,7 @@ class OpenAIServer(ABC):
         self._key = key
         self._files = files
         self._jobs = jobs
-        self._answers: OrderedDict[str, Document] = OrderedDict()
+        self._answers: OrderedDict[str, tuple[str, Document]] = OrderedDict()
 
     @abstractmethod
     def models(self) -> Mapping[str, str | None]:
@@ -71,19 +74,28 @@ class OpenAIServer(ABC):
 
     def require_model(self, body: Document) -> None:
         """Raise APIError where there is no such model."""
-        if body.get("model") not in self.models():
-            name = str(body.get("model"))[:100]
+        name = body.get("model")
+        if not isinstance(name, str) or name not in self.models():
+            name = str(name)[:100]
             raise APIError(404, f"The model {name!r} does not exist.", "model_not_found", "model")
 
-    def remember(self, key: str, document: Document) -> None:
+    def remember(self, request: web.Request, body: Document, document: Document) -> None:
         """Keep an answer for a call that is made again with its Idempotency-Key."""
+        key = request.headers.get("Idempotency-Key", "")
         if key:
-            self._answers[key] = document
-            while len(self._answers) > MAX_REMEMBERED:
+            self._answers[key] = (_digest(body), document)
+            while len(self._answers) > self.max_remembered:
                 self._answers.popitem(last=False)
 
-    def remembered(self, request: web.Request) -> Document | None:
-        return self._answers.get(request.headers.get("Idempotency-Key", ""))
+    def remembered(self, request: web.Request, body: Document) -> Document | None:
+        """Return the answer to a call that was made before. APIError where the key was another call's."""
+        before = self._answers.get(request.headers.get("Idempotency-Key", ""))
+        if before is None:
+            return None
+        digest, document = before
+        if digest != _digest(body):
+            raise APIError(400, "This Idempotency-Key was another call's.", "idempotency_error")
+        return document
 
     async def _embeddings(self, request: web.Request) -> web.Response:
         body = await read_object(request)
@@ -113,12 +125,24 @@ def chunk_of(document: Mapping[str, Any], delta: Mapping[str, Any], finish_reaso
 
 async def send_chunks(request: web.Request, chunks: AsyncIterator[Document]) -> web.StreamResponse:
     """Send chunks as server-sent events while they come."""
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-    await response.prepare(request)
+    response = await begin_stream(request)
     async for chunk in chunks:
         await response.write(dumps(chunk))
     await response.write(b"data: [DONE]\n\n")
     return response
+
+
+async def begin_stream(request: web.Request) -> web.StreamResponse:
+    """Send the head of a stream of server-sent events."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(request)
+    return response
+
+
+def _digest(body: Document) -> str:
+    """Return what makes a call the same; how its answer is sent does not."""
+    call = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+    return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
 
 
 def now() -> int:

@@ -29,6 +29,8 @@ MAX_NAME_LENGTH = 60
 MAX_KEY_LENGTH = 2_000
 MAX_CONCURRENCY = 256
 # A server of one's own bears few calls at once, until it says how many.
+# Two processors answer long questions slowly, and callers wait for each other.
+LOCAL_TIMEOUT_SECONDS = 300
 PRIVATE_CONCURRENCY = 2
 MAX_TIMEOUT_SECONDS = 600
 DEFAULT_PROTOCOL = "openai_chat"
@@ -112,6 +114,14 @@ def create(
         created_by_name=actor.name,
         capabilities=[Capability.CHAT, Capability.JSON_SCHEMA, Capability.TOOLS],
     )
+    if kind != ProviderKind.REMOTE and (base_url or key):
+        name = "base_url" if base_url else "key"
+        sentence = "What comes with this installation has no address and no key of its own."
+        raise Problem("request.invalid", sentence, faults=[Fault(f"/{name}", "unknown", sentence)])
+    if kind == ProviderKind.LOCAL:
+        # What it cannot tune it refuses by name.
+        provider.capabilities.append(Capability.FINE_TUNING)
+        provider.timeout_seconds = LOCAL_TIMEOUT_SECONDS
     _apply_settings(provider, {"base_url": base_url, **changes})
     is_own = kind != ProviderKind.REMOTE
     is_small = kind == ProviderKind.LOCAL or (not is_own and destinations().is_private(provider.base_url))
@@ -121,8 +131,8 @@ def create(
     try:
         with transaction.atomic():
             provider.save()
-    except IntegrityError:
-        raise Problem("provider.name_taken", f"There is a provider {quoted(name)} already.") from None
+    except IntegrityError as error:
+        raise _taken(provider, error) from None
     audit.record(actor, "provider.created", provider, after=_settings_as_dict(provider))
     return provider
 
@@ -165,9 +175,20 @@ def restore(actor: Actor, provider: Provider) -> Provider:
     locked = _lock(provider)
     if locked.archived_at:
         locked.archived_at = None
-        locked.save(update_fields=["archived_at"])
+        try:
+            with transaction.atomic():
+                locked.save(update_fields=["archived_at"])
+        except IntegrityError as error:
+            raise _taken(locked, error) from None
         audit.record(actor, "provider.restored", locked)
     return locked
+
+
+def _taken(provider: Provider, error: IntegrityError) -> Problem:
+    """Return what to say where a constraint refuses a provider."""
+    if "provider_local_once" in str(error):
+        return Problem("provider.name_taken", "This project has the local engine already; archive that one first.")
+    return Problem("provider.name_taken", f"There is a provider {quoted(provider.name)} already.")
 
 
 @transaction.atomic

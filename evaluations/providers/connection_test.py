@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.errors import Problem
-from evaluations.models import Provider, ProviderModel
+from evaluations.models import Provider, ProviderKind, ProviderModel
 from evaluations.providers import configuration, profiles
 from evaluations.providers.base import ChatClient
 from evaluations.providers.chat import CallError, ChatRequest, Completion
@@ -55,6 +55,8 @@ class Check:
 class _Attempt:
     """What asking a provider brought; `models` is None where it lists none, `slots` where it does not say."""
 
+    # The models that the project has of it already.
+    added: Set[str] = frozenset()
     models: list[dict[str, Any]] | None = None
     slots: int | None = None
     passed: bool = False
@@ -66,7 +68,8 @@ class _Attempt:
 def check_connection(provider: Provider, model: str = "") -> Provider:
     """Ask a provider for its models, and one of them for a word, a stream, JSON by a schema and a call of a tool; save
     the outcome and the models."""
-    attempt, outcome, is_first = _Attempt(), "", provider.synced_at is None
+    attempt = _Attempt(added=frozenset(provider.models.values_list("name", flat=True)))
+    outcome, is_first = "", provider.synced_at is None
     row = provider.models.filter(name=model).first() if model else None
     try:
         if row and row.archived_at:
@@ -99,12 +102,12 @@ async def _try_calls(provider: Provider, model: str, profile: ModelProfile, atte
     from evaluations.providers.protocols import open_chat  # noqa: PLC0415
 
     reached = configuration.endpoint(provider)
-    is_private = configuration.destinations().is_private(provider.base_url)
+    is_private = configuration.destinations().is_private(reached.base_url)
     # With the provider's own time-out: a server that is slow is not one that is gone.
     async with open_chat(replace(reached, connections=1), configuration.destinations()) as chat:
         listed, attempt.summary = None, "It lists no models."
         try:
-            attempt.models = listed = await chat.models()
+            attempt.models = listed = _visible(provider, await chat.models(), attempt.added)
             attempt.summary = f"It has {len(listed)} model{'s' if len(listed) != 1 else ''}."
         except CallError as error:
             # Servers that only chat answer 404 to GET /models.
@@ -216,6 +219,14 @@ def _save_slots(provider: Provider, slots: int | None, is_first: bool) -> str:
     if provider.max_concurrency > slots:
         return f" It takes {slots} {are} at a time, and {provider.max_concurrency} are set here: the others will wait."
     return f" It takes {slots} {are} at a time."
+
+
+def _visible(provider: Provider, listed: Sequence[dict[str, Any]], added: Set[str]) -> list[dict[str, Any]]:
+    """Return what a provider lists for its project. What comes with the installation serves all projects: a tuned model
+    is `added` to the project of its job, and to no other."""
+    if provider.kind == ProviderKind.REMOTE:
+        return list(listed)
+    return [row for row in listed if row["name"] in added or not str(row["name"]).startswith("ft:")]
 
 
 @transaction.atomic

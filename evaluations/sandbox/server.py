@@ -19,7 +19,6 @@ from evaluations.openai_server.bodies import Document, read_object
 from evaluations.openai_server.errors import APIError
 from evaluations.openai_server.files import Files
 from evaluations.openai_server.server import (
-    MAX_REMEMBERED,
     OpenAIServer,
     chunk_of,
     now,
@@ -54,7 +53,7 @@ class Sandbox(OpenAIServer):
         self._engine = engine
         self._time_scale = time_scale
         self._faults = Faults()
-        self._journal: deque[dict[str, Any]] = deque(maxlen=MAX_REMEMBERED)
+        self._journal: deque[dict[str, Any]] = deque(maxlen=self.max_remembered)
         files = Files(folder, self._faults.wrap)
         tuning_scale = time_scale if tuning_time_scale is None else tuning_time_scale
         jobs = SimulatedJobs(files, folder, engine, tuning_scale, self._faults)
@@ -79,11 +78,11 @@ class Sandbox(OpenAIServer):
         return await super()._chat(request)
 
     async def answer(self, request: web.Request, body: Document) -> web.StreamResponse:
-        document = self.remembered(request)
+        document = self.remembered(request, body)
         if document is None:
             reply = self._engine.reply(body)
             document = _document(body, reply)
-            self._charge(request, document)
+            self._charge(request, body, document)
             await asyncio.sleep(reply.seconds * self._time_scale)
         answer = json.loads(json.dumps(document))
         fault = request.get(FAULT)
@@ -100,12 +99,12 @@ class Sandbox(OpenAIServer):
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return {"object": "list", "data": data, "model": body.get("model"), "usage": usage}
 
-    def _charge(self, request: web.Request, document: Document) -> None:
+    def _charge(self, request: web.Request, body: Document, document: Document) -> None:
         """Charge a call: from now on it has cost something, whether or not its answer arrives."""
         call = {name: document[name] for name in ("id", "model", "usage")}
         key = request.headers.get("Idempotency-Key", "")
         self._journal.append({"key": key, "trace": request.headers.get("traceparent", ""), **call})
-        self.remember(key, document)
+        self.remember(request, body, document)
 
     async def _chunks(self, document: Document) -> AsyncIterator[Document]:
         choice = document["choices"][0]

@@ -35,7 +35,7 @@ class SimulatedJobs(Jobs):
         super().route(app)
         app.router.add_post("/sandbox/jobs/{job}", self._put_status)
 
-    def hyperparameters(self, model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def hyperparameters(self, model: str, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         if model not in self._engine.models():
             raise APIError(404, "The model does not exist.", "model_not_found", "model")
         epochs = settings.get("n_epochs")

@@ -258,6 +258,7 @@ def answers_context(playground_run: PlaygroundRun) -> dict[str, Any]:
         "playground_run": playground_run,
         "groups": groups,
         "is_simulation": any(answer.model.provider.is_simulation for answer in answers),
+        "is_local": any(answer.model.provider.is_local for answer in answers),
         "open_count": sum(answer.is_open for answer in answers),
         "seen": timezone.now().timestamp(),
     }

@@ -20,8 +20,6 @@ PRICES = {"input": "0.1", "cached_input": "0.02", "output": "0.4"}
 TUNING_PRICES = {"training": "0.4"}
 SOURCE = "assumed: no bill is sent"
 TIMEOUT_SECONDS = 30
-# Two processors answer long questions slowly, and evaluations wait for each other.
-CALL_SECONDS = 300
 
 
 def register(actor: Actor) -> ProviderModel:
@@ -37,8 +35,9 @@ def register(actor: Actor) -> ProviderModel:
         provider = Provider.objects.filter(project=actor.project, kind=ProviderKind.LOCAL, archived_at=None).first()
         members: dict[str, Any] = {"max_concurrency": status["slots"], "capabilities": capabilities}
         if provider is None:
-            members["timeout_seconds"] = CALL_SECONDS
             provider = providers.create(actor, name=NAME, kind=ProviderKind.LOCAL, **members)
+            # It trains one after the other.
+            provider_settings.set_up(actor, provider, max_jobs=1)
         else:
             providers.change(actor, provider, **members)
         model = providers.add_model(actor, provider, status["model"])

@@ -30,7 +30,6 @@ from config.embedded.supervisor import free_port
 from registry.content.snippets import snippets
 from tests.instance import ROOT, Instance, clean_environment, demo_home, start
 from tests.servers import SETTINGS
-from tests.tiny_model import write_tiny_model
 from tests.waiting import soon
 
 pytestmark = pytest.mark.slow
@@ -492,30 +491,4 @@ def test_stopping_leaves_no_process_and_the_next_start_keeps_the_data(tmp_path: 
     fetched = {row["version"]: row["month"] for row in third.call("GET", "/api/v1/prompts/support.triage/fetches")[1]}
     assert fetched[number] == 7
     assert third.stop(signal.SIGTERM) == 0
-    assert wait_until_gone(home) == []
-
-
-def test_with_a_local_model_everything_can_be_asked_and_tuned_by_it(tmp_path: Path):
-    home = demo_home(tmp_path / "home")
-    model = write_tiny_model(tmp_path / "Tiny Model.gguf")
-    instance = start(home, "--local", LOCAL_MODEL=str(model))
-    try:
-        assert "local/tiny-model is a real model on this machine; its prices are assumptions." in instance.printed
-        provider = instance.call("GET", "/api/v1/providers/local")[1]
-        assert (provider["kind"], provider["is_simulation"]) == ("local", False)
-        assert "fine_tuning" in provider["capabilities"]
-        body = {
-            "models": ["local/tiny-model"],
-            "content": {"messages": [{"role": "user", "content": "{{ ticket }}"}]},
-            "parameters": {"max_tokens": 5},
-            "variables": {"ticket": "I paid twice"},
-        }
-        status, run = instance.call("POST", "/api/v1/prompts/support.triage/playground-runs", body)
-        assert status == 201, run
-        path = f"/api/v1/prompts/support.triage/playground-runs/{run['id']}"
-        assert soon(lambda: instance.call("GET", path)[1]["answers"][0]["state"] == "done", 60)
-        (answer,) = instance.call("GET", path)[1]["answers"]
-        assert (answer["tokens_out"], answer["is_simulation"]) == (5, False)
-    finally:
-        assert instance.stop(signal.SIGTERM) == 0
     assert wait_until_gone(home) == []

@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from evaluations.local.lifeline import KEY_VARIABLE, end_with_parent
 from evaluations.local.trainer.adapter import AdapterShape, new_parameters
-from evaluations.local.trainer.network import Network
+from evaluations.local.trainer.network import MAX_TOKENS, Network
 from evaluations.local.trainer.tokens import ServerAwayError, Tokeniser, UnusableFileError, read_texts
 from evaluations.local.trainer.training import Settings, Training
 from evaluations.local.trainer.weights import UnsupportedModelError, architecture_of, read_model
@@ -48,11 +48,13 @@ def train(arguments: argparse.Namespace) -> None:
     model = read_model(arguments.model)
     say(event="loaded", layers=model.shape.layers, width=model.shape.width)
     tokeniser = Tokeniser(arguments.server, os.environ.get(KEY_VARIABLE, ""))
-    longest = min(arguments.max_tokens, model.shape.max_tokens)
+    longest = min(arguments.max_tokens, model.shape.max_tokens, MAX_TOKENS)
     texts = read_texts(arguments.train, tokeniser, longest)
     if len(texts) < MIN_EXAMPLES:
         raise UnusableFileError(f"The training file has {len(texts)} examples; at least {MIN_EXAMPLES} are needed.")
     validation = read_texts(arguments.validation, tokeniser, longest) if arguments.validation else []
+    if arguments.validation and not validation:
+        raise UnusableFileError("The validation file has no examples.")
     tokens = sum(len(text.tokens) for text in texts)
     say(event="tokenised", examples=len(texts), validation=len(validation), tokens=tokens)
     layers = min(arguments.layers or model.shape.layers, model.shape.layers)

@@ -17,6 +17,8 @@ from evaluations.local.trainer.weights import Floats, Model
 
 Span = tuple[int, int]
 Gradients = dict[Key, Floats]
+# Of one text.
+MAX_TOKENS = 8_192
 # Added where a token must not look: what is left of its weight is zero in single precision.
 MASKED = np.float32(-1e9)
 
@@ -61,7 +63,8 @@ class Network:
         self._below: dict[Text, Floats] = {}
         width = model.shape.head_width
         frequencies = 1 / model.shape.rope_base ** (np.arange(0, width, 2) / width)
-        angles = np.arange(model.shape.max_tokens)[:, None] * frequencies
+        # What a file says of its context may be any number.
+        angles = np.arange(min(model.shape.max_tokens, MAX_TOKENS))[:, None] * frequencies
         self._cos, self._sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
     def loss(self, texts: Sequence[Text]) -> Loss:

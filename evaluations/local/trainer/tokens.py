@@ -11,6 +11,8 @@ from typing import Any
 from evaluations.local.trainer.network import Text
 
 TIMEOUT_SECONDS = 120
+# An answer that no template has in itself.
+ANSWER = "Cuebook asks where an answer ends"
 
 
 class UnusableFileError(Exception):
@@ -28,17 +30,31 @@ class Tokeniser:
     url: str
     key: str
 
-    def end_of_answer(self) -> str:
-        """Return the text that ends an answer."""
-        return str(self._ask("/props")["eos_token"])
+    def end_of_answer(self) -> list[int]:
+        """Return the token that ends an answer: with which the template goes on after it, else the file's own."""
+        chat = [("user", "a"), ("assistant", ANSWER), ("user", "b")]
+        _, is_there, after = self._template(
+            {"messages": [{"role": role, "content": text} for role, text in chat]}
+        ).partition(ANSWER)
+        if is_there and after and not after[0].isspace():
+            return self.tokens(after)[:1]
+        return self.tokens(str(self._ask("/props")["eos_token"]))
 
     def tokens(self, text: str) -> list[int]:
-        document = {"content": text, "add_special": False, "parse_special": True}
-        return list(self._ask("/tokenize", document)["tokens"])
+        """Return the tokens of a text that goes on another one."""
+        return self._tokens(text, begins=False)
 
-    def prompt(self, body: Mapping[str, Any]) -> str:
-        """Return the text that the model gets for a chat request: the server's own template applied."""
+    def prompt(self, body: Mapping[str, Any]) -> list[int]:
+        """Return the tokens that the model gets for a chat request, as the server makes them of it: by its template,
+        with the token that begins a text where the model has one."""
+        return self._tokens(self._template(body), begins=True)
+
+    def _template(self, body: Mapping[str, Any]) -> str:
         return str(self._ask("/apply-template", body)["prompt"])
+
+    def _tokens(self, text: str, *, begins: bool) -> list[int]:
+        document = {"content": text, "add_special": begins, "parse_special": True}
+        return list(self._ask("/tokenize", document)["tokens"])
 
     def _ask(self, path: str, document: Mapping[str, Any] | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
@@ -61,8 +77,11 @@ def read_texts(path: Path, tokeniser: Tokeniser, max_tokens: int) -> list[Text]:
         *before, answer = example["messages"]
         if not isinstance(answer.get("content"), str) or answer.get("tool_calls"):
             raise UnusableFileError(f"Line {number}: only answers in text can be learned here, and no tool calls.")
-        prompt = tokeniser.tokens(tokeniser.prompt({**example, "messages": before}))
-        tokens = [*prompt, *tokeniser.tokens(answer["content"] + end)]
+        try:
+            prompt = tokeniser.prompt({**example, "messages": before})
+            tokens = [*prompt, *tokeniser.tokens(answer["content"]), *end]
+        except UnusableFileError as error:
+            raise UnusableFileError(f"Line {number}: {error}") from None
         if len(tokens) > max_tokens:
             raise UnusableFileError(f"Line {number} has {len(tokens):,} tokens; at most {max_tokens:,} are learned.")
         texts.append(Text(tuple(tokens), len(prompt)))
@@ -70,14 +89,14 @@ def read_texts(path: Path, tokeniser: Tokeniser, max_tokens: int) -> list[Text]:
 
 
 def _examples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                example = json.loads(line)
+                example = json.loads(line.decode("utf-8"))
                 last = example["messages"][-1]
-            except (ValueError, KeyError, TypeError, IndexError):
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError):
                 raise UnusableFileError(f"Line {number} is no JSON object with messages.") from None
             if not isinstance(last, dict) or last.get("role") != "assistant" or len(example["messages"]) < 2:
                 raise UnusableFileError(f"Line {number} does not end with the assistant's answer to something.")

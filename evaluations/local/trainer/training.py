@@ -44,6 +44,8 @@ class Progress:
     best_epoch: int = 0
     best_loss: float | None = None
     is_done: bool = False
+    # What was said of steps and epochs, to be repeated for whoever was not there to hear it.
+    lines: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Training:
@@ -73,6 +75,8 @@ class Training:
     def run(self, say: Say, architecture: str) -> Progress:
         """Train to the end, from the last checkpoint if there is one; `say` is called with each step and epoch."""
         if self._resume():
+            for line in self._progress.lines:
+                say(**line, repeated=True)
             say(event="resumed", step=self._progress.step)
         while not self._progress.is_done:
             self._epoch(say)
@@ -88,13 +92,15 @@ class Training:
             loss, gradients = self._network.loss_and_gradients([self._texts[i] for i in order[start : start + batch]])
             self._progress.step += 1
             self._update(gradients)
-            say(
-                step=self._progress.step,
-                of=self.steps,
-                train_loss=round(loss.mean, 4),
-                train_mean_token_accuracy=round(loss.accuracy, 4),
-                seconds=round(time.monotonic() - began, 3),
-            )
+            line = {
+                "step": self._progress.step,
+                "of": self.steps,
+                "train_loss": round(loss.mean, 4),
+                "train_mean_token_accuracy": round(loss.accuracy, 4),
+                "seconds": round(time.monotonic() - began, 3),
+            }
+            self._progress.lines.append(line)
+            say(**line)
             is_last = start + batch >= len(order)
             if not is_last and time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
                 self._save()
@@ -129,8 +135,10 @@ class Training:
         if not is_worse:
             progress.best_epoch = progress.epoch
         progress.is_done = is_worse or progress.epoch >= self._settings.epochs
+        line = {"epoch": progress.epoch, "step": progress.step, "adapter": adapter.name, **measured}
+        progress.lines.append(line)
         self._save()
-        say(epoch=progress.epoch, step=progress.step, adapter=adapter.name, **measured)
+        say(**line)
         if is_worse and progress.epoch < self._settings.epochs:
             say(event="stopped_early", epoch=progress.epoch, best_epoch=progress.best_epoch)
 

@@ -16,6 +16,7 @@ Floats = NDArray[Any]
 ADAPTED = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 NORMS = ("attn_norm", "ffn_norm")
 SUPPORTED = ("llama",)
+KNOWN_ROPE = ("llama.rope.freq_base", "llama.rope.dimension_count")
 
 
 class UnsupportedModelError(Exception):
@@ -59,8 +60,10 @@ def refusal(path: Path) -> str:
     """Return why a model cannot be tuned, or an empty text; reads the file's head only."""
     try:
         _shape(gguf.GGUFReader(path))
-    except (UnsupportedModelError, ValueError, KeyError) as error:
+    except UnsupportedModelError as error:
         return str(error)
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        return f"The trainer cannot read this model's dimensions: {error}"
     return ""
 
 
@@ -98,9 +101,12 @@ def _shape(reader: gguf.GGUFReader) -> Shape:
             f"{', '.join(SUPPORTED)}."
         )
     # What changes the arithmetic is refused by name, not computed as if it were not there.
-    for key in ("llama.expert_count", "llama.rope.scaling.factor"):
-        if _field(reader, key, None):
+    for key in reader.fields:
+        is_other_rope = key.startswith("llama.rope.") and key not in KNOWN_ROPE
+        if (is_other_rope or key == "llama.expert_count") and _field(reader, key) not in ("none", 0):
             raise UnsupportedModelError(f"The trainer does not know {key}, which this model has.")
+    if "tokenizer.ggml.eos_token_id" not in reader.fields:
+        raise UnsupportedModelError("The model does not say by which token an answer ends.")
     names = {tensor.name for tensor in reader.tensors}
     unknown = sorted(name for name in names if name.endswith(".bias") or name.startswith("rope_freqs"))
     if unknown:

@@ -220,6 +220,7 @@ class Command(BaseCommand):
             raise CommandError(f"{job.get_state_display()}. {job.error}".strip())
         cost = "" if job.cost_usd is None else f", ${job.cost_usd:.4f}"
         simulation = " (a simulation)" if job.is_simulation else ""
+        simulation = simulation or (" (assumed prices)" if job.model.provider.is_local else "")
         self.stdout.write(f"{model.remote_name}: {job.trained_tokens or 0:,} tokens trained{cost}{simulation}.")
         is_not_worse = {row.split: self._print_evaluation(row) for row in tuned_models.evaluations_of(model)}
         if not is_not_worse.get("test"):

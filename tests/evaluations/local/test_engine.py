@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from evaluations.local.trainer.adapter import AdapterShape, new_parameters
 from evaluations.local.trainer.network import Network, Text
 from evaluations.local.trainer.weights import read_model
 from evaluations.openai_server.jobs import read_lines
-from tests.local_engine import Engine, examples, running_engine
+from tests.local_engine import Engine, RefusedError, examples, running_engine
 from tests.tiny_model import write_tiny_model
 
+# A model of random weights may end its answer at any token.
+GO_ON = {"ignore_eos": True}
 QUESTION = [{"role": "user", "content": "Question 3"}]
 
 
@@ -31,7 +32,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def test_chat_and_its_usage(engine: Engine):
-    answer = engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=5, temperature=0)
+    answer = engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=5, extra_body=GO_ON)
     assert answer.model == "tiny"
     assert answer.usage.completion_tokens == 5
     again = engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=5, temperature=0)
@@ -43,6 +44,7 @@ def test_a_stream_is_passed_through_as_it_comes(engine: Engine):
         engine.openai.chat.completions.create(
             **{"model": "tiny", "messages": QUESTION, "max_tokens": 60, "stream": True},
             stream_options={"include_usage": True},
+            extra_body=GO_ON,
         )
     )
     assert len([chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]) > 2
@@ -73,6 +75,29 @@ def test_answers_keep_to_a_schema(engine: Engine):
     assert '"label"' in answer.choices[0].message.content
 
 
+def test_a_stream_that_breaks_says_so(engine: Engine):
+    body = {"model": "tiny", "messages": QUESTION, "max_tokens": 200, "stream": True, "extra_body": GO_ON}
+    broken, reasons = "", [None]
+    with engine.openai.chat.completions.create(**body) as stream:
+        next(iter(stream))
+        os.kill(engine.children("evaluations.local.llama_process")[0], signal.SIGKILL)
+        # Either all of it was there already, or the break is an error and no end.
+        try:
+            reasons = [choice.finish_reason for chunk in stream for choice in chunk.choices]
+        except openai.APIError as error:
+            broken = str(error)
+    assert "in the middle" in broken or reasons[-1] is not None
+    _soon(lambda: _answers(engine, "tiny"))
+
+
+def test_a_stream_of_responses_has_its_events(engine: Engine):
+    body = {"model": "tiny", "input": "Question 3", "max_output_tokens": 16, "stream": True}
+    with engine.openai.responses.create(**body) as stream:
+        *_, last = stream
+    assert last.type in ("response.completed", "response.incomplete")
+    assert last.response.model == "tiny"
+
+
 def test_a_key_answers_the_same_again(engine: Engine):
     headers = {"Idempotency-Key": "once"}
     rows = [
@@ -95,6 +120,31 @@ def test_refusals(engine: Engine, body: dict[str, object], status: int, code: st
         engine.openai.chat.completions.create(**{"model": "tiny", "messages": QUESTION, **body})
     assert refusal.value.status_code == status
     assert code is None or refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 200_000, b"[]", b"{", b'{"model": ["tiny"], "messages": [{}]}', b'{"model": {}, "messages": [{}]}'],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/fine_tuning/jobs"])
+def test_bodies_that_make_no_sense(engine: Engine, path: str, data: bytes):
+    for content_type in ("application/json", "application/json; charset=nope"):
+        with pytest.raises(RefusedError) as refusal:
+            engine.send(path, data, content_type)
+        assert refusal.value.status in (400, 404)
+
+
+@pytest.mark.parametrize("member", ["grammar", "lora", "id_slot"])
+def test_what_would_reach_others_is_refused(engine: Engine, member: str):
+    with pytest.raises(openai.BadRequestError, match=f"{member} is not taken here"):
+        engine.openai.chat.completions.create(model="tiny", messages=QUESTION, extra_body={member: "x"})
+
+
+def test_a_key_of_another_call_is_refused(engine: Engine):
+    key = {"Idempotency-Key": "one call"}
+    engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=2, extra_headers=key)
+    with pytest.raises(openai.BadRequestError, match="another call"):
+        engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=3, extra_headers=key)
 
 
 def test_it_wants_its_key(engine: Engine):
@@ -180,14 +230,41 @@ def test_a_job_is_cancelled_and_its_trainer_ends(engine: Engine):
 
 
 def test_what_it_cannot_learn_is_refused(engine: Engine):
-    with pytest.raises(Exception, match="400"):
+    with pytest.raises(RefusedError, match="n_epochs must be from 1 to 50"):
         engine.tune(examples(12), n_epochs=0)
-    with pytest.raises(Exception, match="400"):
+    with pytest.raises(RefusedError, match="no setting 'warmth'"):
         engine.tune(examples(12), warmth=1)
     short = engine.wait(engine.tune(examples(3)))
     assert short["error"]["message"] == "The training file has 3 examples; at least 10 are needed."
     wrong = [*examples(12), {"messages": [{"role": "user", "content": "and no answer"}]}]
     assert "Line 13 does not end" in engine.wait(engine.tune(wrong))["error"]["message"]
+
+
+def test_bad_lines_are_named(engine: Engine):
+    good = json.dumps(examples(1)[0]).encode()
+    for line, sentence in (
+        (b'{"messages": [{"role": "user", "content": "\xe9"}]}', "Line 2 is no JSON object"),
+        (b"[" * 100_000, "Line 2 is no JSON object"),
+        (b'{"messages": ["x", {"role": "assistant", "content": "y"}]}', "Line 2: The server refused"),
+    ):
+        data = b"\n".join([good, line, *[good] * 12])
+        file = engine.openai.files.create(file=("train.jsonl", data), purpose="fine-tune").id
+        job = engine.post("/v1/fine_tuning/jobs", {"model": "tiny", "training_file": file})
+        assert sentence in engine.wait(job["id"])["error"]["message"]
+    empty = engine.openai.files.create(file=("validation.jsonl", b"\n"), purpose="fine-tune").id
+    job = engine.wait(engine.tune(examples(12), validation=empty))
+    assert job["error"]["message"] == "The validation file has no examples."
+
+
+def test_a_job_cancelled_between_two_trainers_gets_no_second(engine: Engine):
+    key = engine.tune(examples(200), n_epochs=50)
+    folder = engine.folder / "jobs" / key
+    _soon(lambda: (folder / "checkpoint.npz").exists())
+    os.kill(engine.children(str(folder))[0], signal.SIGKILL)
+    _soon(lambda: any("ended by signal" in message for message in engine.messages(key)))
+    engine.post(f"/v1/fine_tuning/jobs/{key}/cancel", {})
+    assert engine.wait(engine.tune(examples(12), n_epochs=1))["status"] == "succeeded"
+    assert not engine.children(str(folder))
 
 
 def test_a_killed_trainer_goes_on_from_its_checkpoint(engine: Engine):
@@ -220,10 +297,9 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(engine: Engine):
 def test_a_job_that_makes_no_sense_is_refused_and_none_is_kept(engine: Engine, members: dict[str, Any]):
     count = len(engine.get("/v1/fine_tuning/jobs")["data"])
     body = {"model": "tiny", "training_file": engine.upload(examples(12)), **members}
-    with pytest.raises(urllib.error.HTTPError) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         engine.post("/v1/fine_tuning/jobs", body)
-    assert refusal.value.code in (400, 404)
-    assert json.load(refusal.value)["error"]["message"]
+    assert refusal.value.status in (400, 404)
     assert len(engine.get("/v1/fine_tuning/jobs")["data"]) == count
 
 
@@ -251,7 +327,9 @@ def test_calls_in_flight_are_not_cut_by_a_new_adapter(engine: Engine):
     for thread in threads:
         thread.start()
     job = engine.wait(engine.tune(examples(12), n_epochs=1))
-    answer = engine.openai.chat.completions.create(model=job["fine_tuned_model"], messages=QUESTION, max_tokens=2)
+    answer = engine.openai.chat.completions.create(
+        model=job["fine_tuned_model"], messages=QUESTION, max_tokens=2, extra_body=GO_ON
+    )
     done.set()
     for thread in threads:
         thread.join()
@@ -264,14 +342,7 @@ def test_calls_in_flight_are_not_cut_by_a_new_adapter(engine: Engine):
 def test_a_llama_that_ends_is_started_again(engine: Engine):
     models = [model.id for model in engine.openai.models.list()]
     os.kill(engine.children("evaluations.local.llama_process")[0], signal.SIGKILL)
-
-    def answers() -> bool:
-        try:
-            return bool(engine.openai.chat.completions.create(model=models[-1], messages=QUESTION, max_tokens=1))
-        except openai.InternalServerError:
-            return False
-
-    _soon(answers)
+    _soon(lambda: _answers(engine, models[-1]))
 
 
 def test_a_restart_has_its_models_and_goes_on_with_its_jobs(tmp_path: Path):
@@ -293,10 +364,96 @@ def test_a_restart_has_its_models_and_goes_on_with_its_jobs(tmp_path: Path):
 
 
 def test_another_architecture_is_served_and_not_tuned(tmp_path: Path):
+    model = write_tiny_model(tmp_path / "tiny.gguf", architecture="qwen2")
+    with running_engine(model, tmp_path / "data") as engine:
+        answer = engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=3, extra_body=GO_ON)
+        assert answer.usage.completion_tokens == 3
+        with pytest.raises(RefusedError, match="'qwen2' can be served here, but not tuned"):
+            engine.tune(examples(12))
+
+
+def test_a_file_that_is_no_model_is_refused_in_words(tmp_path: Path):
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"no model")
     with pytest.raises(AssertionError, match="is no model in GGUF's format"), running_engine(path, tmp_path / "data"):
         pass
+
+
+def test_an_adapter_that_is_cut_off_keeps_nobody_from_answering(tmp_path: Path):
+    with running_engine(write_tiny_model(tmp_path / "tiny.gguf"), tmp_path / "data") as engine:
+        whole, cut = (engine.wait(engine.tune(examples(12), n_epochs=1)) for _ in range(2))
+        engine.stop(signal.SIGKILL)
+        os.truncate(engine.folder / "jobs" / cut["id"] / "epoch-1.gguf", 200)
+        engine.start()
+        assert {model.id for model in engine.openai.models.list()} == {"tiny", whole["fine_tuned_model"]}
+        assert _answers(engine, whole["fine_tuned_model"])
+
+
+def test_what_nobody_heard_before_a_kill_is_not_lost(tmp_path: Path):
+    with running_engine(write_tiny_model(tmp_path / "tiny.gguf"), tmp_path / "data") as engine:
+        key = engine.tune(examples(200), n_epochs=3)
+        folder = engine.folder / "jobs" / key
+        _soon(lambda: (folder / "epoch-1.gguf").exists() and (folder / "checkpoint.npz").exists())
+        engine.stop(signal.SIGKILL)
+        (folder / "lines.jsonl").write_text('{"step": 1, "tra')
+        engine.start()
+        job = engine.wait(key)
+        assert job["status"] == "succeeded"
+        assert len(engine.get(f"/v1/fine_tuning/jobs/{key}/checkpoints")["data"]) == 3
+        results = engine.openai.files.content(job["result_files"][0]).text.splitlines()
+        assert len(results) == 1 + 3 * 50
+
+
+def test_a_crash_while_an_adapter_takes_over_loses_it_not(tmp_path: Path):
+    """The process with the new adapter starts slowly; the old one dies meanwhile; its successor has the adapter."""
+    with running_engine(write_tiny_model(tmp_path / "tiny.gguf"), tmp_path / "data") as engine:
+        (old,) = engine.children("evaluations.local.llama_process")
+        key = engine.tune(examples(12), n_epochs=1)
+        _soon(lambda: len(engine.children("evaluations.local.llama_process")) == 2)
+        (new,) = set(engine.children("evaluations.local.llama_process")) - {old}
+        os.kill(new, signal.SIGSTOP)
+        # Nobody is told of a model that would be answered by its base.
+        assert {model.id for model in engine.openai.models.list()} == {"tiny"}
+        os.kill(old, signal.SIGKILL)
+        time.sleep(1.5)
+        os.kill(new, signal.SIGCONT)
+        job = engine.wait(key)
+        _soon(lambda: _answers(engine, job["fine_tuned_model"]))
+        time.sleep(2)
+        assert job["fine_tuned_model"] in {model.id for model in engine.openai.models.list()}
+        assert _answers(engine, job["fine_tuned_model"])
+
+
+def test_a_text_begins_in_training_as_it_does_in_serving(tmp_path: Path):
+    model = write_tiny_model(tmp_path / "tiny.gguf", begins=True)
+    with running_engine(model, tmp_path / "data") as engine:
+        usage = engine.openai.chat.completions.create(model="tiny", messages=QUESTION, max_tokens=1).usage
+        job = engine.wait(
+            engine.tune([{"messages": [*QUESTION, {"role": "assistant", "content": "a"}]}] * 10, n_epochs=1)
+        )
+        # Each example: the prompt as it is served, "a", and the token that ends an answer.
+        assert job["trained_tokens"] == 10 * (usage.prompt_tokens + 2)
+
+
+def test_with_another_model_in_the_same_folder_it_starts_without_the_old_ones_adapters(tmp_path: Path):
+    data = tmp_path / "data"
+    with running_engine(write_tiny_model(tmp_path / "tiny.gguf"), data) as engine:
+        tuned = engine.wait(engine.tune(examples(12), n_epochs=1))["fine_tuned_model"]
+        left = engine.tune(examples(200), n_epochs=50)
+        engine.wait(left, "running")
+    with running_engine(write_tiny_model(tmp_path / "other.gguf", seed=1), data) as engine:
+        assert {model.id for model in engine.openai.models.list()} == {"other"}
+        assert "another model" in engine.job(left)["error"]["message"]
+    with running_engine(tmp_path / "tiny.gguf", data) as engine:
+        assert tuned in {model.id for model in engine.openai.models.list()}
+
+
+def _answers(engine: Engine, model: str) -> bool:
+    """Whether it answers: for a moment after a kill it refuses with 503."""
+    try:
+        return bool(engine.openai.chat.completions.create(model=model, messages=QUESTION, max_tokens=1))
+    except openai.InternalServerError:
+        return False
 
 
 def _soon(condition: object, seconds: float = 60) -> None:

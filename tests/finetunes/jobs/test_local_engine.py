@@ -11,10 +11,13 @@ from core.errors import Problem
 from evaluations import tasks
 from evaluations.models import Capability, ProviderKind
 from evaluations.providers import configuration as providers
+from evaluations.providers.connection_test import check_connection
 from finetunes.jobs import lifecycle as jobs
 from finetunes.jobs import local_engine, provider_settings, tuned_models
 from finetunes.models import FineTune, TrainingSet
 from finetunes.providers.states import JobState
+from registry.accounts import permissions
+from registry.models import Project
 from tests.conftest import Stage
 from tests.evaluations.runs.test_pages import client_of
 from tests.finetunes.conftest import is_over, step
@@ -46,6 +49,29 @@ def test_it_is_registered_with_what_it_says_of_itself(stage: Stage, engine: Engi
     price = providers.price_of(model)
     assert price is not None
     assert price.input == 0
+
+
+def test_one_that_is_added_by_hand_is_tested_like_any_other(stage: Stage, engine: Engine):
+    provider = providers.create(stage.ada, name="mine", kind="local")
+    assert Capability.FINE_TUNING in provider.capabilities
+    tested = check_connection(provider, "tiny")
+    assert tested.test_passed
+    assert "It takes 2 calls at a time." in tested.test_result
+    assert [model.name for model in tested.models.all()] == ["tiny"]
+
+    with pytest.raises(Problem, match="has the local engine already"):
+        providers.create(stage.ada, name="second", kind="local")
+    providers.archive(stage.ada, provider)
+    providers.create(stage.ada, name="second", kind="local")
+    with pytest.raises(Problem, match="has the local engine already"):
+        providers.restore(stage.ada, provider)
+
+
+def test_it_has_no_address_and_no_key(stage: Stage):
+    for member in ({"base_url": "http://127.0.0.1:9/v1"}, {"key": "sk-1"}):
+        with pytest.raises(Problem, match="no address and no key") as refusal:
+            providers.create(stage.ada, name="mine", kind="local", **member)
+        assert refusal.value.faults[0].pointer == f"/{next(iter(member))}"
 
 
 def test_without_an_engine_it_is_refused(stage: Stage, settings: Any):
@@ -87,6 +113,11 @@ def test_a_job_of_the_product_from_a_draft_to_a_measured_model(stage: Stage, eng
     assert done.points.filter(values__has_key="valid_loss").count() == done.hyperparameters["n_epochs"]
     tuned = tuned_models.tuned_model_of_job(done)
     assert tuned is not None
+    # Its own project has it, and another one of the same engine is not told of it.
+    assert check_connection(model.provider).models.filter(name=tuned.remote_name).exists()
+    elsewhere = permissions.actor_for_command_line(Project.objects.create(name="Elsewhere", slug="elsewhere"))
+    theirs = check_connection(local_engine.register(elsewhere).provider)
+    assert [row.name for row in theirs.models.all()] == ["tiny"]
     runs = tuned_models.measure(tuned)
     for run in runs:
         tasks.work_on_run(run.pk)
