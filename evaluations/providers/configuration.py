@@ -29,10 +29,11 @@ MAX_NAME_LENGTH = 60
 MAX_KEY_LENGTH = 2_000
 MAX_CONCURRENCY = 256
 # A server of one's own bears few calls at once, until it says how many.
+PRIVATE_CONCURRENCY = 2
 # Two processors answer long questions slowly, and callers wait for each other.
 LOCAL_TIMEOUT_SECONDS = 300
-PRIVATE_CONCURRENCY = 2
 MAX_TIMEOUT_SECONDS = 600
+NOT_ITS_OWN = "What comes with this installation has no address and no key of its own."
 DEFAULT_PROTOCOL = "openai_chat"
 # Settings of a provider that may be changed; the key is apart, because it is never shown.
 SETTINGS = (
@@ -114,18 +115,14 @@ def create(
         created_by_name=actor.name,
         capabilities=[Capability.CHAT, Capability.JSON_SCHEMA, Capability.TOOLS],
     )
-    if kind != ProviderKind.REMOTE and (base_url or key):
-        name = "base_url" if base_url else "key"
-        sentence = "What comes with this installation has no address and no key of its own."
-        raise Problem("request.invalid", sentence, faults=[Fault(f"/{name}", "unknown", sentence)])
     if kind == ProviderKind.LOCAL:
         # What it cannot tune it refuses by name.
         provider.capabilities.append(Capability.FINE_TUNING)
         provider.timeout_seconds = LOCAL_TIMEOUT_SECONDS
+        provider.max_concurrency = PRIVATE_CONCURRENCY
     _apply_settings(provider, {"base_url": base_url, **changes})
-    is_own = kind != ProviderKind.REMOTE
-    is_small = kind == ProviderKind.LOCAL or (not is_own and destinations().is_private(provider.base_url))
-    if "max_concurrency" not in changes and is_small:
+    is_remote = kind == ProviderKind.REMOTE
+    if "max_concurrency" not in changes and is_remote and destinations().is_private(provider.base_url):
         provider.max_concurrency = PRIVATE_CONCURRENCY
     _set_key(provider, key)
     try:
@@ -357,6 +354,8 @@ def _lock(provider: Provider) -> Provider:
 
 def _set_key(provider: Provider, key: str) -> None:
     key = key.strip()
+    if key and provider.kind != ProviderKind.REMOTE:
+        raise Problem("request.invalid", NOT_ITS_OWN, faults=[Fault("/key", "unknown", NOT_ITS_OWN)])
     if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
         sentence = "A key is at most 2,000 printable ASCII characters."
         raise Problem("request.invalid", sentence, faults=[Fault("/key", "key", sentence)])
@@ -371,6 +370,8 @@ def _apply_settings(provider: Provider, changes: Mapping[str, Any]) -> None:
             setattr(provider, name, changes[name])
     provider.base_url = str(provider.base_url).strip().rstrip("/")
     is_own = provider.kind != ProviderKind.REMOTE
+    if is_own and changes.get("base_url"):
+        faults.append(Fault("/base_url", "unknown", NOT_ITS_OWN))
     if provider.kind not in ProviderKind.values:
         faults.append(Fault("/kind", "choice", f"Must be one of: {', '.join(ProviderKind.values)}."))
     if not is_own:

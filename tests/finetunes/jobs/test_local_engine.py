@@ -72,6 +72,10 @@ def test_it_has_no_address_and_no_key(stage: Stage):
         with pytest.raises(Problem, match="no address and no key") as refusal:
             providers.create(stage.ada, name="mine", kind="local", **member)
         assert refusal.value.faults[0].pointer == f"/{next(iter(member))}"
+    provider = providers.create(stage.ada, name="mine", kind="local")
+    for member in ({"base_url": "http://127.0.0.1:9/v1"}, {"key": "sk-1"}):
+        with pytest.raises(Problem, match="no address and no key"):
+            providers.change(stage.ada, provider, **member)
 
 
 def test_without_an_engine_it_is_refused(stage: Stage, settings: Any):
